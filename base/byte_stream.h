@@ -1,0 +1,118 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+
+namespace backup {
+
+// Pieces that sources hand over are usually this large, and never larger than kMaxPieceSize.
+inline constexpr size_t kPieceSize = size_t{1} << 20;
+inline constexpr size_t kMaxPieceSize = size_t{2} << 20;
+
+// Bytes that are pulled, piece by piece: the one way in which file content moves through both processes.
+// Used by one thread at a time.
+class ByteSource {
+ public:
+  virtual ~ByteSource() = default;
+  // The next bytes, valid until the next call or the source's end; empty at the end of the bytes, then and ever after.
+  // After an error the source must not be read again.
+  virtual absl::StatusOr<absl::string_view> Read() = 0;
+};
+
+// Takes bytes. Used by one thread at a time.
+class ByteSink {
+ public:
+  virtual ~ByteSink() = default;
+  // Takes all of `piece`, or fails.
+  virtual absl::Status Write(absl::string_view piece) = 0;
+};
+
+// Moves everything from `source` to `sink`; returns the number of bytes moved.
+absl::StatusOr<int64_t> CopyAll(ByteSource& source, ByteSink& sink);
+
+// All that is left in `source`. Reason SIZE_LIMIT once there are more than `max_size` bytes.
+absl::StatusOr<std::string> ReadAll(ByteSource& source, size_t max_size);
+
+// Hands out a string, in pieces of at most `piece_size`.
+class StringSource final : public ByteSource {
+ public:
+  explicit StringSource(std::string bytes, size_t piece_size = kPieceSize)
+      : bytes_(std::move(bytes)), rest_(bytes_), piece_size_(piece_size) {}
+  StringSource(const StringSource&) = delete;
+  StringSource& operator=(const StringSource&) = delete;
+  absl::StatusOr<absl::string_view> Read() override;
+
+ private:
+  const std::string bytes_;
+  absl::string_view rest_;
+  const size_t piece_size_;
+};
+
+// Gathers in a string; for tests and for small things of known size.
+class StringSink final : public ByteSink {
+ public:
+  absl::Status Write(absl::string_view piece) override {
+    bytes_.append(piece.data(), piece.size());
+    return absl::OkStatus();
+  }
+  const std::string& bytes() const { return bytes_; }
+
+ private:
+  std::string bytes_;
+};
+
+// Exactly `size_bytes` bytes of `source`: InvalidArgument (reason INVALID_FIELD) if it ends earlier or goes on.
+class ExactSource final : public ByteSource {
+ public:
+  ExactSource(ByteSource& source, int64_t size_bytes) : source_(source), left_(size_bytes) {}
+  absl::StatusOr<absl::string_view> Read() override;
+
+ private:
+  ByteSource& source_;
+  int64_t left_;
+  bool ended_ = false;
+};
+
+// Bytes of known size that can be read at any place. Thread-safe.
+class RandomAccess {
+ public:
+  virtual ~RandomAccess() = default;
+  virtual int64_t size_bytes() const = 0;
+  // Fills `out` with the bytes at `offset`. DataLoss if there are not as many; Internal, reason STORAGE_IO, if the
+  // medium fails.
+  virtual absl::Status ReadAt(int64_t offset, std::span<char> out) const = 0;
+};
+
+// A string to be read at any place. Thread-safe.
+class StringAccess final : public RandomAccess {
+ public:
+  explicit StringAccess(std::string bytes) : bytes_(std::move(bytes)) {}
+  int64_t size_bytes() const override { return static_cast<int64_t>(bytes_.size()); }
+  absl::Status ReadAt(int64_t offset, std::span<char> out) const override;
+
+ private:
+  const std::string bytes_;
+};
+
+// The bytes [offset, offset + size_bytes) of `access`, in order.
+class RangeSource final : public ByteSource {
+ public:
+  RangeSource(const RandomAccess& access, int64_t offset, int64_t size_bytes)
+      : access_(access), offset_(offset), left_(size_bytes) {}
+  absl::StatusOr<absl::string_view> Read() override;
+
+ private:
+  const RandomAccess& access_;
+  int64_t offset_;
+  int64_t left_;
+  std::string buffer_;
+};
+
+}  // namespace backup

@@ -1,0 +1,44 @@
+#include "base/ids.h"
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
+#include "glog/logging.h"
+
+namespace backup {
+namespace {
+
+bool AllHexDigits(absl::string_view text) {
+  return std::all_of(text.begin(), text.end(), [](char c) { return absl::ascii_isxdigit(c); });
+}
+
+}  // namespace
+
+std::string ToUuidText(absl::string_view bytes) {
+  CHECK_EQ(bytes.size(), 16u);
+  const std::string hex = absl::BytesToHexString(bytes);
+  const absl::string_view h = hex;
+  return absl::StrCat(h.substr(0, 8), "-", h.substr(8, 4), "-", h.substr(12, 4), "-",
+                      h.substr(16, 4), "-", h.substr(20, 12));
+}
+
+std::optional<std::string> FromUuidText(absl::string_view text) {
+  if (text.size() != 36) return std::nullopt;
+  std::string hex;
+  for (size_t i = 0; i < text.size(); ++i) {
+    const bool dash_belongs_here = i == 8 || i == 13 || i == 18 || i == 23;
+    if (dash_belongs_here != (text[i] == '-')) return std::nullopt;
+    if (!dash_belongs_here) hex.push_back(text[i]);
+  }
+  if (!AllHexDigits(hex)) return std::nullopt;
+  return absl::HexStringToBytes(hex);
+}
+
+std::string ToHex(const BlobId& id) { return absl::BytesToHexString(id.bytes()); }
+
+std::optional<BlobId> BlobIdFromHex(absl::string_view hex) {
+  if (hex.size() != 2 * BlobId::kSize || !AllHexDigits(hex)) return std::nullopt;
+  return BlobId::FromBytes(absl::HexStringToBytes(hex));
+}
+
+}  // namespace backup

@@ -1,0 +1,106 @@
+#include "base/process.h"
+
+#include <malloc.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <chrono>
+#include <fstream>
+#include <thread>
+
+#include "absl/strings/str_cat.h"
+#include "gflags/gflags.h"
+
+namespace backup {
+namespace {
+
+// Exit code of an interrupted program, as shells use it for SIGINT.
+constexpr int kInterruptedExitCode = 130;
+// glibc returns blocks above its mmap threshold to the kernel at each free, which halves the speed of the byte path
+// (docs/performance.md); blocks of pieces and messages stay below this one.
+constexpr int kAllocatorThreshold = 64 << 20;
+// What --debug shows: call traces (1) and hex dumps (2).
+constexpr int kDebugVerbosity = 2;
+
+void HandleSignals(StopRequest& stop) {
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGTERM);
+  sigaddset(&signals, SIGINT);
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  std::thread([signals, &stop] {
+    int signal = 0;
+    sigwait(&signals, &signal);
+    stop.Request(strsignal(signal));
+    sigwait(&signals, &signal);
+    _exit(kInterruptedExitCode);
+  }).detach();  // Waits for signals as long as the process lives.
+}
+
+}  // namespace
+
+void StopRequest::Request(absl::string_view reason) {
+  MutexLock lock(mutex_);
+  if (requested_) return;
+  requested_ = true;
+  reason_ = std::string(reason);
+  changed_.NotifyAll();
+}
+
+bool StopRequest::requested() const {
+  MutexLock lock(mutex_);
+  return requested_;
+}
+
+bool StopRequest::WaitFor(absl::Duration timeout) const {
+  const auto end = std::chrono::steady_clock::now() + absl::ToChronoNanoseconds(timeout);
+  MutexLock lock(mutex_);
+  while (!requested_) {
+    const auto left = end - std::chrono::steady_clock::now();
+    if (left <= left.zero()) return false;
+    changed_.WaitFor(mutex_, absl::FromChrono(left));
+  }
+  return true;
+}
+
+std::string StopRequest::Wait() const {
+  MutexLock lock(mutex_);
+  while (!requested_) changed_.Wait(mutex_);
+  return reason_;
+}
+
+void StartProcess(int& argc, char**& argv, absl::string_view usage, StopRequest& stop) {
+  gflags::SetUsageMessage(std::string(usage));
+  gflags::SetVersionString(BACKUP_VERSION);
+  FLAGS_logtostderr = true;
+  FLAGS_colorlogtostderr = isatty(STDERR_FILENO) != 0;
+  gflags::ParseCommandLineFlags(&argc, &argv, true);
+  google::InitGoogleLogging(argv[0]);
+  mallopt(M_MMAP_THRESHOLD, kAllocatorThreshold);
+  mallopt(M_TRIM_THRESHOLD, kAllocatorThreshold);
+  signal(SIGPIPE, SIG_IGN);
+  HandleSignals(stop);
+}
+
+void SetDebugLogging() {
+  FLAGS_minloglevel = google::GLOG_INFO;
+  FLAGS_v = kDebugVerbosity;
+}
+
+void SetQuietLogging() { FLAGS_minloglevel = google::GLOG_ERROR; }
+
+absl::Status WriteFileAtomically(const std::string& path, absl::string_view text) {
+  const std::string beside = absl::StrCat(path, ".new");
+  std::ofstream out(beside, std::ios::binary | std::ios::trunc);
+  out << text;
+  out.close();
+  if (!out || ::rename(beside.c_str(), path.c_str()) != 0) {
+    return absl::ErrnoToStatus(errno, absl::StrCat("cannot write ", path));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace backup

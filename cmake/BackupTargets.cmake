@@ -1,0 +1,50 @@
+# backup_library(), backup_binary(), backup_test(): one way to declare a target, so that each folder's file is a list.
+
+# Every unit test binary; the sanitizer presets build just these.
+add_custom_target(unit_tests)
+
+# backup_library(NAME HEADERS ... SOURCES ... DEPS ... PRIVATE_DEPS ...)
+# Makes target backup_NAME with alias backup::NAME. PRIVATE_DEPS do not reach whoever uses the library.
+function(backup_library name)
+  cmake_parse_arguments(ARG "" "" "HEADERS;SOURCES;DEPS;PRIVATE_DEPS" ${ARGN})
+  set(target backup_${name})
+  if(ARG_SOURCES)
+    add_library(${target} STATIC ${ARG_SOURCES})
+    target_link_libraries(${target} PUBLIC ${ARG_DEPS} PRIVATE backup_options ${ARG_PRIVATE_DEPS})
+    target_include_directories(${target} PUBLIC ${CMAKE_SOURCE_DIR})
+    set(scope PUBLIC)
+  else()
+    add_library(${target} INTERFACE)
+    target_link_libraries(${target} INTERFACE ${ARG_DEPS})
+    target_include_directories(${target} INTERFACE ${CMAKE_SOURCE_DIR})
+    set(scope INTERFACE)
+  endif()
+  if(ARG_HEADERS)
+    target_sources(${target} ${scope} FILE_SET HEADERS BASE_DIRS ${CMAKE_SOURCE_DIR} FILES ${ARG_HEADERS})
+  endif()
+  add_library(backup::${name} ALIAS ${target})
+endfunction()
+
+# backup_binary(NAME SOURCES ... DEPS ...): a program in build/<preset>/bin.
+function(backup_binary name)
+  cmake_parse_arguments(ARG "" "" "SOURCES;DEPS" ${ARGN})
+  add_executable(${name} ${ARG_SOURCES})
+  target_link_libraries(${name} PRIVATE backup_options ${ARG_DEPS})
+endfunction()
+
+# backup_test(NAME DEPS ... [SOURCES ...] [ENVIRONMENT ...] [TIMEOUT s]): a unit test, by default of NAME.cc; label "unit".
+function(backup_test name)
+  cmake_parse_arguments(ARG "" "TIMEOUT" "SOURCES;DEPS;ENVIRONMENT" ${ARGN})
+  if(NOT ARG_SOURCES)
+    set(ARG_SOURCES ${name}.cc)
+  endif()
+  if(NOT ARG_TIMEOUT)
+    set(ARG_TIMEOUT 120)
+  endif()
+  add_executable(${name} ${ARG_SOURCES})
+  set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
+  target_link_libraries(${name} PRIVATE backup_options backup::testing ${ARG_DEPS} GTest::gmock GTest::gtest_main)
+  add_test(NAME ${name} COMMAND ${name} WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+  set_tests_properties(${name} PROPERTIES LABELS unit TIMEOUT ${ARG_TIMEOUT} ENVIRONMENT "${ARG_ENVIRONMENT}")
+  add_dependencies(unit_tests ${name})
+endfunction()

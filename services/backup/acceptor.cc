@@ -1,0 +1,159 @@
+#include "services/backup/acceptor.h"
+
+#include <fcntl.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
+#include "base/status_macros.h"
+#include "glog/logging.h"
+
+namespace backup {
+namespace {
+
+constexpr char kUnixPrefix[] = "unix:";
+constexpr int kBacklog = 1024;
+// How long to leave waiting connections alone when not even the spare descriptor could be had back.
+constexpr int kBackOffMs = 100;
+
+UniqueFd OpenSpare() { return UniqueFd(::open("/dev/null", O_RDONLY | O_CLOEXEC)); }
+
+absl::StatusOr<UniqueFd> ListenOn(const sockaddr* address, socklen_t size, const std::string& text) {
+  UniqueFd fd(::socket(address->sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  const int on = 1;
+  if (!fd.valid() || ::setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) != 0 ||
+      ::bind(fd.get(), address, size) != 0 || ::listen(fd.get(), kBacklog) != 0) {
+    return absl::ErrnoToStatus(errno, absl::StrCat("cannot listen on ", text));
+  }
+  return fd;
+}
+
+absl::StatusOr<UniqueFd> ListenOnUnix(const std::string& path) {
+  sockaddr_un address = {};
+  address.sun_family = AF_UNIX;
+  if (path.empty() || path.size() >= sizeof(address.sun_path)) {
+    return absl::InvalidArgumentError(absl::StrCat("not a path for a unix socket: ", path));
+  }
+  std::memcpy(address.sun_path, path.data(), path.size());
+  ::unlink(path.c_str());  // A socket that a killed process left; the data directory's lock keeps living ones apart.
+  return ListenOn(reinterpret_cast<const sockaddr*>(&address), sizeof(address), absl::StrCat(kUnixPrefix, path));
+}
+
+struct HostAndPort {
+  std::string host;
+  std::string port;
+};
+
+absl::StatusOr<HostAndPort> Split(absl::string_view address) {
+  const size_t colon = address.rfind(':');
+  int port = 0;
+  if (colon == absl::string_view::npos || !absl::SimpleAtoi(address.substr(colon + 1), &port) || port < 0 ||
+      port > 65535) {
+    return absl::InvalidArgumentError(absl::StrCat("not HOST:PORT or unix:PATH: ", address));
+  }
+  absl::string_view host = address.substr(0, colon);
+  absl::ConsumePrefix(&host, "[");
+  absl::ConsumeSuffix(&host, "]");
+  return HostAndPort{std::string(host), std::string(address.substr(colon + 1))};
+}
+
+absl::StatusOr<UniqueFd> ListenOnTcp(const std::string& address) {
+  ASSIGN_OR_RETURN(const HostAndPort parts, Split(address));
+  addrinfo hints = {};
+  hints.ai_socktype = SOCK_STREAM;
+  hints.ai_flags = AI_PASSIVE | AI_NUMERICSERV;
+  addrinfo* found = nullptr;
+  const int code = ::getaddrinfo(parts.host.empty() ? nullptr : parts.host.c_str(), parts.port.c_str(), &hints, &found);
+  if (code != 0) return absl::InvalidArgumentError(absl::StrCat("cannot resolve ", address, ": ", gai_strerror(code)));
+  const std::unique_ptr<addrinfo, decltype(&::freeaddrinfo)> owner(found, &::freeaddrinfo);
+  return ListenOn(found->ai_addr, found->ai_addrlen, address);
+}
+
+int BoundPort(int fd) {
+  sockaddr_storage address = {};
+  socklen_t size = sizeof(address);
+  CHECK_EQ(::getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size), 0);
+  const in_port_t port = address.ss_family == AF_INET6 ? reinterpret_cast<sockaddr_in6*>(&address)->sin6_port
+                                                       : reinterpret_cast<sockaddr_in*>(&address)->sin_port;
+  return ntohs(port);
+}
+
+}  // namespace
+
+bool IsLocalAddress(absl::string_view address) {
+  return absl::StartsWith(address, kUnixPrefix) || absl::StartsWith(address, "127.") ||
+         absl::StartsWith(address, "localhost:") || absl::StartsWith(address, "[::1]:");
+}
+
+absl::StatusOr<std::unique_ptr<Acceptor>> Acceptor::Listen(const std::string& address) {
+  absl::string_view path = address;
+  if (absl::ConsumePrefix(&path, kUnixPrefix)) {
+    ASSIGN_OR_RETURN(UniqueFd listener, ListenOnUnix(std::string(path)));
+    return std::unique_ptr<Acceptor>(new Acceptor(std::move(listener), address, 0));
+  }
+  ASSIGN_OR_RETURN(UniqueFd listener, ListenOnTcp(address));
+  const int port = BoundPort(listener.get());
+  const std::string bound = absl::StrCat(address.substr(0, address.rfind(':')), ":", port);
+  return std::unique_ptr<Acceptor>(new Acceptor(std::move(listener), bound, port));
+}
+
+Acceptor::Acceptor(UniqueFd listener, std::string bound_address, int bound_port)
+    : listener_(std::move(listener)),
+      bound_address_(std::move(bound_address)),
+      bound_port_(bound_port),
+      wake_(::eventfd(0, EFD_CLOEXEC)),
+      spare_(OpenSpare()) {}
+
+Acceptor::~Acceptor() { Stop(); }
+
+void Acceptor::Start(std::unique_ptr<grpc::experimental::ExternalConnectionAcceptor> connections) {
+  connections_ = std::move(connections);
+  thread_ = std::jthread([this](std::stop_token token) { AcceptLoop(token); });
+}
+
+void Acceptor::Stop() {
+  thread_.request_stop();
+  const uint64_t one = 1;
+  if (::write(wake_.get(), &one, sizeof(one)) < 0) LOG(ERROR) << "cannot wake the acceptor";
+  if (thread_.joinable()) thread_.join();
+}
+
+void Acceptor::AcceptLoop(std::stop_token token) {
+  pollfd waits[2] = {{listener_.get(), POLLIN, 0}, {wake_.get(), POLLIN, 0}};
+  while (!token.stop_requested()) {
+    if (::poll(waits, 2, -1) > 0 && waits[0].revents != 0) Accept();
+  }
+}
+
+void Acceptor::Accept() {
+  UniqueFd socket(::accept4(listener_.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
+  if (!socket.valid() && (errno == EMFILE || errno == ENFILE)) {
+    LOG_EVERY_N(WARNING, 100) << "out of file descriptors; a connection is refused";
+    spare_.Reset();
+    UniqueFd refused(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC));
+    refused.Reset();
+    spare_ = OpenSpare();
+    if (!spare_.valid()) ::poll(nullptr, 0, kBackOffMs);
+    return;
+  }
+  if (!socket.valid()) return;  // The peer was gone before we came.
+  const int on = 1;
+  ::setsockopt(socket.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));  // Fails on a unix socket, and is not needed.
+  grpc::experimental::ExternalConnectionAcceptor::NewConnectionParameters parameters;
+  parameters.listener_fd = listener_.get();
+  parameters.fd = socket.Release();
+  connections_->HandleNewConnection(&parameters);
+}
+
+}  // namespace backup

@@ -1,0 +1,49 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <thread>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "base/unique_fd.h"
+#include "grpcpp/server_builder.h"
+
+namespace backup {
+
+// Our own listening socket for gRPC, because the listener of gRPC 1.51 never accepts again after it once ran out of file
+// descriptors (docs/adr/0004-own-acceptor.md). Accepts on a thread of its own and hands the sockets over. Thread-safe.
+class Acceptor {
+ public:
+  // `address` is HOST:PORT, [HOST]:PORT with port 0 for any free one, or unix:PATH. Listens at once; connections wait in
+  // the kernel until Start().
+  static absl::StatusOr<std::unique_ptr<Acceptor>> Listen(const std::string& address);
+  ~Acceptor();
+
+  // "HOST:PORT" or "unix:PATH" as it was bound, and just the port (0 for a unix socket).
+  const std::string& bound_address() const { return bound_address_; }
+  int bound_port() const { return bound_port_; }
+
+  // From now on every connection goes to gRPC.
+  void Start(std::unique_ptr<grpc::experimental::ExternalConnectionAcceptor> connections);
+  // No more connections; open ones stay.
+  void Stop();
+
+ private:
+  Acceptor(UniqueFd listener, std::string bound_address, int bound_port);
+  void AcceptLoop(std::stop_token token);
+  void Accept();
+
+  const UniqueFd listener_;
+  const std::string bound_address_;
+  const int bound_port_;
+  UniqueFd wake_;   // An eventfd that ends the loop's wait.
+  UniqueFd spare_;  // Closed to get room for refusing a connection when descriptors have run out.
+  std::unique_ptr<grpc::experimental::ExternalConnectionAcceptor> connections_;
+  std::jthread thread_;
+};
+
+// Whether an address that Listen() understands can be reached from this machine only.
+bool IsLocalAddress(absl::string_view address);
+
+}  // namespace backup

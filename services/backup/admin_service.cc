@@ -1,0 +1,81 @@
+#include "services/backup/admin_service.h"
+
+#include "base/error.h"
+#include "glog/logging.h"
+#include "services/backup/handlers/verify_store.h"
+#include "services/backup/rpc_scope.h"
+
+namespace backup {
+namespace {
+
+// As --debug: call traces and hex dumps.
+constexpr int kDebugVerbosity = 2;
+
+absl::Status ChangeLogLevel(const v1::SetLogLevelRequest& request) {
+  const std::string& pattern = request.module_pattern();
+  if (pattern.empty()) {
+    return MakeError(Reason::kInvalidField, "module_pattern must name a source file, or be *", "module_pattern");
+  }
+  const bool everything = pattern == "*";
+  switch (request.level()) {
+    case v1::LOG_LEVEL_DEBUG:
+    case v1::LOG_LEVEL_INFO: {
+      const int verbosity = request.level() == v1::LOG_LEVEL_DEBUG ? kDebugVerbosity : 0;
+      FLAGS_minloglevel = google::GLOG_INFO;
+      if (everything) FLAGS_v = verbosity;
+      if (!everything) google::SetVLOGLevel(pattern.c_str(), verbosity);
+      return absl::OkStatus();
+    }
+    case v1::LOG_LEVEL_WARNING:
+    case v1::LOG_LEVEL_ERROR:
+      if (!everything) {
+        return MakeError(Reason::kInvalidField, "levels above INFO can only be set for everything (*)",
+                         "module_pattern");
+      }
+      FLAGS_v = 0;
+      FLAGS_minloglevel = request.level() == v1::LOG_LEVEL_WARNING ? google::GLOG_WARNING : google::GLOG_ERROR;
+      return absl::OkStatus();
+    default:
+      return MakeError(Reason::kInvalidField, "level must be one of the named levels", "level");
+  }
+}
+
+}  // namespace
+
+grpc::Status AdminServiceFace::GetStatus(grpc::ServerContext* call, const v1::GetStatusRequest*,
+                                         v1::GetStatusResponse* response) {
+  RpcScope scope(*call, context_.idle, "GetStatus");
+  const absl::StatusOr<storage::Counts> counts = context_.catalog.Count();
+  if (!counts.ok()) return scope.Finish(counts.status());
+  response->set_version(BACKUP_VERSION);
+  response->mutable_start_time()->set_seconds(absl::ToUnixSeconds(info_.start_time));
+  for (const std::string& mode : info_.modes) response->add_modes(mode);
+  response->set_at_rest(info_.at_rest);
+  response->set_client_count(counts->clients);
+  response->set_file_count(counts->files);
+  response->set_version_count(counts->versions);
+  response->set_verified_version_count(counts->verified_versions);
+  response->set_stored_bytes(counts->stored_bytes);
+  if (counts->last_verified_time) {
+    response->mutable_last_verified_time()->set_seconds(absl::ToUnixSeconds(*counts->last_verified_time));
+  }
+  return scope.Finish(absl::OkStatus());
+}
+
+grpc::Status AdminServiceFace::VerifyStore(grpc::ServerContext* call, const v1::VerifyStoreRequest*,
+                                           grpc::ServerWriter<v1::VerifyStoreResponse>* stream) {
+  RpcScope scope(*call, context_.idle, "VerifyStore");
+  return scope.Finish(handlers::VerifyStore(
+      context_.catalog, context_.blobs, context_.master_key, info_.start_time,
+      [&](const v1::VerifyStoreResponse& event) {
+        return stream->Write(event) ? absl::OkStatus() : absl::CancelledError("the caller is gone");
+      }));
+}
+
+grpc::Status AdminServiceFace::SetLogLevel(grpc::ServerContext* call, const v1::SetLogLevelRequest* request,
+                                           v1::SetLogLevelResponse*) {
+  RpcScope scope(*call, context_.idle, "SetLogLevel");
+  return scope.Finish(ChangeLogLevel(*request));
+}
+
+}  // namespace backup

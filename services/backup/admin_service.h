@@ -1,0 +1,34 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "absl/time/time.h"
+#include "backup/v1/admin.grpc.pb.h"
+#include "services/backup/backup_service.h"
+
+namespace backup {
+
+struct ServiceInfo {
+  absl::Time start_time;
+  std::vector<std::string> modes;
+  std::string at_rest;
+};
+
+// The RPC face of admin.proto. Thread-safe.
+class AdminServiceFace final : public v1::AdminService::Service {
+ public:
+  AdminServiceFace(const ServiceContext& context, ServiceInfo info) : context_(context), info_(std::move(info)) {}
+  grpc::Status GetStatus(grpc::ServerContext* call, const v1::GetStatusRequest* request,
+                         v1::GetStatusResponse* response) override;
+  grpc::Status VerifyStore(grpc::ServerContext* call, const v1::VerifyStoreRequest* request,
+                           grpc::ServerWriter<v1::VerifyStoreResponse>* stream) override;
+  grpc::Status SetLogLevel(grpc::ServerContext* call, const v1::SetLogLevelRequest* request,
+                           v1::SetLogLevelResponse* response) override;
+
+ private:
+  const ServiceContext& context_;
+  const ServiceInfo info_;
+};
+
+}  // namespace backup

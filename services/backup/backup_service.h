@@ -1,0 +1,71 @@
+#pragma once
+
+#include "backup/v1/backup.grpc.pb.h"
+#include "base/clock.h"
+#include "base/idle_shutdown.h"
+#include "services/backup/crypto/master_key.h"
+#include "services/backup/handlers/sessions.h"
+#include "services/backup/handlers/upload_file.h"
+#include "services/backup/stream_watchdog.h"
+#include "storage/blob_store.h"
+#include "storage/catalog.h"
+
+namespace backup {
+
+// Everything the RPC faces hand on to handlers; all of it outlives them.
+struct ServiceContext {
+  storage::Catalog& catalog;
+  storage::BlobStore& blobs;
+  const crypto::MasterKey& master_key;
+  const Clock& clock;
+  IdleShutdown& idle;
+  StreamWatchdog& watchdog;
+  storage::DuplicateNames duplicate_names = storage::DuplicateNames::kReject;
+  handlers::KeyPolicy keys;
+  handlers::UploadPolicy uploads;
+};
+
+// The RPC faces of backup.proto: unpack, call the handler, pack; they decide nothing. Thread-safe.
+class IngestServiceFace final : public v1::IngestService::Service {
+ public:
+  explicit IngestServiceFace(const ServiceContext& context) : context_(context) {}
+  grpc::Status RegisterClient(grpc::ServerContext* call, const v1::RegisterClientRequest* request,
+                              v1::RegisterClientResponse* response) override;
+  grpc::Status ExchangeKey(grpc::ServerContext* call, const v1::ExchangeKeyRequest* request,
+                           v1::ExchangeKeyResponse* response) override;
+  grpc::Status ResumeClient(grpc::ServerContext* call, const v1::ResumeClientRequest* request,
+                            v1::ResumeClientResponse* response) override;
+  grpc::Status UploadFile(grpc::ServerContext* call, grpc::ServerReader<v1::UploadFileRequest>* stream,
+                          v1::UploadFileResponse* response) override;
+  grpc::Status ReportTransfer(grpc::ServerContext* call, const v1::ReportTransferRequest* request,
+                              v1::ReportTransferResponse* response) override;
+
+ private:
+  const ServiceContext& context_;
+};
+
+class CatalogServiceFace final : public v1::CatalogService::Service {
+ public:
+  explicit CatalogServiceFace(const ServiceContext& context) : context_(context) {}
+  grpc::Status ListClients(grpc::ServerContext* call, const v1::ListClientsRequest* request,
+                           v1::ListClientsResponse* response) override;
+  grpc::Status GetClient(grpc::ServerContext* call, const v1::GetClientRequest* request,
+                         v1::GetClientResponse* response) override;
+  grpc::Status DeleteClient(grpc::ServerContext* call, const v1::DeleteClientRequest* request,
+                            v1::DeleteClientResponse* response) override;
+  grpc::Status ListFiles(grpc::ServerContext* call, const v1::ListFilesRequest* request,
+                         v1::ListFilesResponse* response) override;
+  grpc::Status ListVersions(grpc::ServerContext* call, const v1::ListVersionsRequest* request,
+                            v1::ListVersionsResponse* response) override;
+  grpc::Status GetVersion(grpc::ServerContext* call, const v1::GetVersionRequest* request,
+                          v1::GetVersionResponse* response) override;
+  grpc::Status DownloadFile(grpc::ServerContext* call, const v1::DownloadFileRequest* request,
+                            grpc::ServerWriter<v1::DownloadFileResponse>* stream) override;
+  grpc::Status DeleteVersion(grpc::ServerContext* call, const v1::DeleteVersionRequest* request,
+                             v1::DeleteVersionResponse* response) override;
+
+ private:
+  const ServiceContext& context_;
+};
+
+}  // namespace backup

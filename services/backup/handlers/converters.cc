@@ -1,0 +1,111 @@
+#include "services/backup/handlers/converters.h"
+
+#include <algorithm>
+
+#include "absl/strings/escaping.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "base/error.h"
+#include "base/name_text.h"
+#include "base/status_macros.h"
+#include "services/backup/crypto/sha256.h"
+#include "services/backup/limits.h"
+
+namespace backup::handlers {
+namespace {
+
+// Enough of a hash of the scope to notice a token that belongs to another list.
+constexpr size_t kScopeTagSize = 8;
+
+void SetTime(absl::Time time, google::protobuf::Timestamp& out) {
+  const int64_t seconds = absl::ToUnixSeconds(time);
+  out.set_seconds(seconds);
+  out.set_nanos(static_cast<int32_t>(absl::ToInt64Nanoseconds(time - absl::FromUnixSeconds(seconds))));
+}
+
+std::string ScopeTag(absl::string_view scope) {
+  crypto::Sha256 hash;
+  hash.Update(scope);
+  return hash.Finish().substr(0, kScopeTagSize);
+}
+
+}  // namespace
+
+absl::StatusOr<ClientId> ParseClientId(absl::string_view text) {
+  const std::optional<ClientId> id = FromUuid<ClientId>(text);
+  if (!id) return MakeError(Reason::kInvalidField, "client_id must be a UUID", "client_id");
+  return *id;
+}
+
+absl::StatusOr<std::string> ParseName(absl::string_view field, absl::string_view text) {
+  absl::StatusOr<std::string> name = TextToName(text);
+  if (name.ok()) return name;
+  return MakeError(Reason::kInvalidField, absl::StrCat(field, ": ", name.status().message()), field);
+}
+
+absl::StatusOr<std::optional<UploadId>> ParseUploadId(absl::string_view text) {
+  if (text.empty()) return std::nullopt;
+  const std::optional<UploadId> id = FromUuid<UploadId>(text);
+  if (!id) return MakeError(Reason::kInvalidField, "upload_id must be a UUID", "header.upload_id");
+  return id;
+}
+
+absl::StatusOr<int> ParsePageSize(int requested) {
+  if (requested < 0) return MakeError(Reason::kInvalidField, "page_size must not be negative", "page_size");
+  return requested == 0 ? kDefaultPageSize : std::min(requested, kMaxPageSize);
+}
+
+std::string MakePageToken(absl::string_view scope, absl::string_view position) {
+  return absl::WebSafeBase64Escape(absl::StrCat(ScopeTag(scope), position));
+}
+
+absl::StatusOr<std::string> ParsePageToken(absl::string_view scope, absl::string_view token) {
+  if (token.empty()) return std::string();
+  std::string bytes;
+  if (!absl::WebSafeBase64Unescape(token, &bytes) || bytes.size() <= kScopeTagSize ||
+      !absl::StartsWith(bytes, ScopeTag(scope))) {
+    return MakeError(Reason::kInvalidField, "page_token must come from the previous page of the same list",
+                     "page_token");
+  }
+  return bytes.substr(kScopeTagSize);
+}
+
+v1::Client ToProto(const storage::Client& client) {
+  v1::Client out;
+  out.set_client_id(ToUuid(client.id));
+  out.set_name(NameToText(client.name));
+  SetTime(client.create_time, *out.mutable_create_time());
+  SetTime(client.last_seen_time, *out.mutable_last_seen_time());
+  out.set_has_public_key(!client.public_key.empty());
+  if (client.last_verified_time) SetTime(*client.last_verified_time, *out.mutable_last_verified_time());
+  return out;
+}
+
+v1::FileVersion ToProto(const storage::Version& version) {
+  v1::FileVersion out;
+  out.set_client_id(ToUuid(version.client_id));
+  out.set_file_name(NameToText(version.file_name));
+  out.set_version_id(version.version_id);
+  out.set_size_bytes(version.size_bytes);
+  out.set_encoded_size(version.encoded_size);
+  // The numbers are the same on both sides: storage/version.h.
+  out.set_checksum_kind(static_cast<v1::ChecksumKind>(version.checksum_kind));
+  out.set_checksum(version.checksum);
+  out.set_sha256(version.sha256);
+  out.set_state(static_cast<v1::FileVersion::State>(version.state));
+  SetTime(version.receive_time, *out.mutable_receive_time());
+  if (version.verify_time) SetTime(*version.verify_time, *out.mutable_verify_time());
+  out.set_storage(static_cast<v1::FileVersion::Storage>(version.form));
+  return out;
+}
+
+v1::File ToProto(const ClientId& client, const storage::File& file) {
+  v1::File out;
+  out.set_client_id(ToUuid(client));
+  out.set_file_name(NameToText(file.name));
+  if (file.newest_verified) *out.mutable_newest_verified() = ToProto(*file.newest_verified);
+  out.set_version_count(file.version_count);
+  return out;
+}
+
+}  // namespace backup::handlers

@@ -1,0 +1,29 @@
+#pragma once
+
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "backup/v1/backup.pb.h"
+#include "storage/catalog.h"
+
+// Between the API's messages and what storage keeps. What cannot be converted is reason INVALID_FIELD with the field.
+namespace backup::handlers {
+
+absl::StatusOr<ClientId> ParseClientId(absl::string_view text);
+absl::StatusOr<std::string> ParseName(absl::string_view field, absl::string_view text);
+// Nothing if empty.
+absl::StatusOr<std::optional<UploadId>> ParseUploadId(absl::string_view text);
+
+// The number of entries a page may have.
+absl::StatusOr<int> ParsePageSize(int requested);
+// Page tokens are opaque and bound to the other arguments of the list, `scope`: where the page before ended.
+std::string MakePageToken(absl::string_view scope, absl::string_view position);
+// The position, empty for the first page.
+absl::StatusOr<std::string> ParsePageToken(absl::string_view scope, absl::string_view token);
+
+v1::Client ToProto(const storage::Client& client);
+v1::FileVersion ToProto(const storage::Version& version);
+v1::File ToProto(const ClientId& client, const storage::File& file);
+
+}  // namespace backup::handlers

@@ -1,0 +1,116 @@
+#include "services/backup/handlers/stored_content.h"
+
+#include "base/error.h"
+#include "base/name_text.h"
+#include "base/status_macros.h"
+#include "services/backup/crypto/cipher.h"
+#include "services/backup/crypto/sealed_file.h"
+#include "services/backup/crypto/sha256.h"
+
+namespace backup::handlers {
+namespace {
+
+using storage::StorageForm;
+
+absl::Status Damaged(absl::string_view why, const storage::Version& version) {
+  return MakeError(Reason::kBlobDamaged, why, NameToText(version.file_name));
+}
+
+// The client's ciphertext, decrypted; CBC begins at the front, so what is before the range is decrypted and dropped.
+class DecryptedRange final : public ByteSource {
+ public:
+  DecryptedRange(const RandomAccess& access, const storage::BlobFooter& footer, absl::string_view key, int64_t offset,
+                 int64_t size_bytes)
+      : ciphertext_(access, 0, footer.payload_size), plain_(ciphertext_, key), skip_(offset), left_(size_bytes) {}
+  absl::StatusOr<absl::string_view> Read() override {
+    while (left_ > 0) {
+      ASSIGN_OR_RETURN(absl::string_view piece, plain_.Read());
+      if (piece.empty()) return MakeError(Reason::kBlobDamaged, "the stored content is shorter than it should be");
+      const int64_t skipped = std::min<int64_t>(skip_, static_cast<int64_t>(piece.size()));
+      skip_ -= skipped;
+      piece.remove_prefix(static_cast<size_t>(skipped));
+      piece = piece.substr(0, static_cast<size_t>(left_));
+      left_ -= static_cast<int64_t>(piece.size());
+      if (!piece.empty()) return piece;
+    }
+    return absl::string_view();
+  }
+
+ private:
+  RangeSource ciphertext_;
+  crypto::CbcDecryptSource plain_;
+  int64_t skip_;
+  int64_t left_;
+};
+
+// Compares what passes with the SHA-256 that it should have.
+class VerifiedSource final : public ByteSource {
+ public:
+  VerifiedSource(std::unique_ptr<ByteSource> source, std::string sha256)
+      : source_(std::move(source)), expected_(std::move(sha256)) {}
+  absl::StatusOr<absl::string_view> Read() override {
+    if (ended_) return absl::string_view();
+    ASSIGN_OR_RETURN(const absl::string_view piece, source_->Read());
+    hash_.Update(piece);
+    ended_ = piece.empty();
+    if (ended_ && hash_.Finish() != expected_) {
+      return MakeError(Reason::kBlobDamaged, "the stored content does not match its SHA-256");
+    }
+    return piece;
+  }
+
+ private:
+  const std::unique_ptr<ByteSource> source_;
+  const std::string expected_;
+  crypto::Sha256 hash_;
+  bool ended_ = false;
+};
+
+}  // namespace
+
+std::unique_ptr<ByteSource> StoredContent::Read(int64_t offset, int64_t size_bytes) const {
+  std::unique_ptr<ByteSource> range;
+  switch (footer_.form) {
+    case StorageForm::kPlain:
+      range = std::make_unique<RangeSource>(*access_, offset, size_bytes);
+      break;
+    case StorageForm::kSealed:
+      range = std::make_unique<crypto::UnsealSource>(*access_, key_, footer_.size_bytes, offset, size_bytes);
+      break;
+    case StorageForm::kClientCiphertext:
+      range = std::make_unique<DecryptedRange>(*access_, footer_, key_, offset, size_bytes);
+      break;
+  }
+  if (size_bytes != footer_.size_bytes) return range;
+  return std::make_unique<VerifiedSource>(std::move(range), footer_.sha256);
+}
+
+absl::StatusOr<std::unique_ptr<StoredContent>> OpenContent(const storage::BlobStore& blobs,
+                                                           const crypto::MasterKey& master_key,
+                                                           const storage::StoredVersion& stored) {
+  const storage::Version& version = stored.version;
+  std::unique_ptr<RandomAccess> access;
+  if (const auto* bytes = std::get_if<std::string>(&stored.content)) {
+    access = std::make_unique<StringAccess>(*bytes);
+  } else if (const auto* blob = std::get_if<BlobId>(&stored.content)) {
+    absl::StatusOr<std::unique_ptr<RandomAccess>> opened = blobs.Open(*blob);
+    if (absl::IsNotFound(opened.status())) return Damaged("the content of this version is missing", version);
+    RETURN_IF_ERROR(opened.status());
+    access = *std::move(opened);
+  } else {
+    return Damaged("the content of this version is missing", version);
+  }
+  ASSIGN_OR_RETURN(storage::BlobFooter footer, storage::ReadFooter(*access));
+  if (footer.client_id != version.client_id || footer.file_name != version.file_name ||
+      footer.version_id != version.version_id || footer.sha256 != version.sha256 ||
+      footer.size_bytes != version.size_bytes) {
+    return Damaged("the stored content belongs to another version", version);
+  }
+  std::string key;
+  if (footer.form != StorageForm::kPlain) {
+    ASSIGN_OR_RETURN(key, master_key.Open(footer.wrapped_key, storage::EncodeFooterFields(footer)));
+  }
+  return std::make_unique<StoredContent>(std::move(access), std::move(footer), std::move(key));
+}
+
+}  // namespace backup::handlers

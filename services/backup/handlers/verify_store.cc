@@ -1,0 +1,92 @@
+#include "services/backup/handlers/verify_store.h"
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "base/error.h"
+#include "base/name_text.h"
+#include "base/status_macros.h"
+#include "services/backup/handlers/stored_content.h"
+
+namespace backup::handlers {
+namespace {
+
+// Versions read from the catalog at once; small ones come with their content.
+constexpr int kPage = 64;
+
+using Report = std::function<absl::Status(const v1::VerifyStoreResponse&)>;
+
+// OK if the whole content is what was stored.
+absl::Status ReadBack(const storage::BlobStore& blobs, const crypto::MasterKey& master_key,
+                      const storage::StoredVersion& stored) {
+  ASSIGN_OR_RETURN(const std::unique_ptr<StoredContent> content, OpenContent(blobs, master_key, stored));
+  const std::unique_ptr<ByteSource> bytes = content->Read(0, stored.version.size_bytes);
+  while (true) {
+    ASSIGN_OR_RETURN(const absl::string_view piece, bytes->Read());
+    if (piece.empty()) return absl::OkStatus();
+  }
+}
+
+v1::VerifyStoreResponse Finding(const storage::StoredVersion& stored, const absl::Status& wrong) {
+  v1::VerifyStoreResponse event;
+  v1::VerifyFinding& finding = *event.mutable_finding();
+  const bool missing = std::holds_alternative<std::monostate>(stored.content) ||
+                       absl::StrContains(wrong.message(), "missing");
+  finding.set_kind(ReasonOf(wrong) == Reason::kStorageIo ? v1::VerifyFinding::UNREADABLE
+                   : missing                             ? v1::VerifyFinding::MISSING
+                                                         : v1::VerifyFinding::DAMAGED);
+  finding.set_client_id(ToUuid(stored.version.client_id));
+  finding.set_file_name(NameToText(stored.version.file_name));
+  finding.set_version_id(stored.version.version_id);
+  finding.set_detail(std::string(wrong.message()));
+  return event;
+}
+
+absl::Status ReportOrphans(storage::Catalog& catalog, const storage::BlobStore& blobs, absl::Time before,
+                           v1::VerifySummary& summary, const Report& report) {
+  return blobs.ForEach([&](const storage::BlobInfo& blob) -> absl::Status {
+    if (blob.create_time >= before) return absl::OkStatus();
+    ASSIGN_OR_RETURN(const bool referenced, catalog.HasBlob(blob.id));
+    if (referenced) return absl::OkStatus();
+    summary.set_orphan_blobs(summary.orphan_blobs() + 1);
+    v1::VerifyStoreResponse event;
+    event.mutable_finding()->set_kind(v1::VerifyFinding::ORPHAN);
+    event.mutable_finding()->set_detail(absl::StrCat("blob ", ToHex(blob.id), " has no version"));
+    return report(event);
+  });
+}
+
+}  // namespace
+
+absl::Status VerifyStore(storage::Catalog& catalog, const storage::BlobStore& blobs,
+                         const crypto::MasterKey& master_key, absl::Time orphans_before, const Report& report) {
+  ASSIGN_OR_RETURN(const storage::Counts counts, catalog.Count());
+  v1::VerifyStoreResponse last;
+  v1::VerifySummary& summary = *last.mutable_summary();
+  int64_t after = 0;
+  while (true) {
+    ASSIGN_OR_RETURN(const std::vector<storage::StoredVersion> page, catalog.ScanVersions(after, kPage));
+    if (page.empty()) break;
+    for (const storage::StoredVersion& stored : page) {
+      after = stored.version.version_id;
+      summary.set_checked_versions(summary.checked_versions() + 1);
+      if (stored.version.state == storage::VersionState::kAbandoned) continue;
+      const absl::Status wrong = ReadBack(blobs, master_key, stored);
+      summary.set_checked_bytes(summary.checked_bytes() + stored.version.size_bytes);
+      if (wrong.ok()) continue;
+      // Deleted since the page was read: nothing is wrong.
+      const auto still_there = catalog.FindVersion(stored.version.client_id, stored.version.file_name, after, false);
+      if (absl::IsNotFound(still_there.status())) continue;
+      summary.set_damaged_versions(summary.damaged_versions() + 1);
+      RETURN_IF_ERROR(report(Finding(stored, wrong)));
+    }
+    v1::VerifyStoreResponse event;
+    event.mutable_progress()->set_checked_versions(summary.checked_versions());
+    event.mutable_progress()->set_total_versions(counts.versions);
+    event.mutable_progress()->set_checked_bytes(summary.checked_bytes());
+    RETURN_IF_ERROR(report(event));
+  }
+  RETURN_IF_ERROR(ReportOrphans(catalog, blobs, orphans_before, summary, report));
+  return report(last);
+}
+
+}  // namespace backup::handlers

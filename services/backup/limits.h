@@ -1,0 +1,21 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "base/byte_stream.h"
+
+namespace backup {
+
+// Every bound of the service's API.
+inline constexpr int64_t kMaxFileSizeBytes = int64_t{1} << 40;
+inline constexpr size_t kMaxChunkSize = kMaxPieceSize;
+// Room for a chunk and its framing.
+inline constexpr int kMaxMessageSize = static_cast<int>(kMaxChunkSize) + (64 << 10);
+inline constexpr int kMaxMetadataSize = 16 << 10;
+inline constexpr int kMaxConcurrentStreams = 1024;
+inline constexpr int kDefaultPageSize = 50;
+inline constexpr int kMaxPageSize = 1000;
+inline constexpr int64_t kMaxInlineBlobLimit = int64_t{1} << 20;
+
+}  // namespace backup

@@ -1,0 +1,207 @@
+// backup-service: flags to options, wiring, run until told to stop.
+
+#include <algorithm>
+#include <chrono>
+#include <condition_variable>
+#include <iostream>
+#include <mutex>
+#include <thread>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "base/clock.h"
+#include "base/idle_shutdown.h"
+#include "base/process.h"
+#include "gflags/gflags.h"
+#include "services/backup/limits.h"
+#include "services/backup/open_storage.h"
+#include "services/backup/server.h"
+#include "storage/sweep.h"
+
+DEFINE_string(data_dir, "", "folder that holds all state (required); one process at a time");
+DEFINE_string(listen, "127.0.0.1:50051", "HOST:PORT or unix:PATH to serve gRPC on; port 0 means any free one");
+DEFINE_string(bound_port_file, "", "file to write the bound port to (for a unix socket, its address)");
+DEFINE_bool(insecure_grpc, false, "allow --listen beyond loopback without TLS");
+DEFINE_string(grpc_reflection, "auto", "server reflection: on, off, or auto (on while --listen is local)");
+DEFINE_bool(debug, false, "log everything, answer wrong checksums, never close or end what is idle");
+DEFINE_bool(encrypt, false, "store files encrypted and log only ERROR and CRITICAL lines");
+DEFINE_string(at_rest, "auto", "how new files are kept: plain, sealed, client, or auto (sealed with --encrypt, else plain)");
+DEFINE_string(master_key_file, "", "file of the master key, made if missing; empty means DATA_DIR/master.key");
+DEFINE_string(corrupt_checksums, "auto", "answer wrong checksums on purpose: true, false, or auto (with --debug)");
+DEFINE_string(idle_shutdown, "240s", "end after so long without a connection or call; 0s turns it off");
+DEFINE_string(duplicate_names, "reject", "what to do with a client name that is taken: reject or allow");
+DEFINE_string(rekey, "pin", "what to do with a second, different public key of a client: pin (refuse) or allow");
+DEFINE_bool(rotate_session_keys, false, "make a new session key at each reconnect");
+DEFINE_int64(inline_blob_limit, 64 << 10, "files of at most so many stored bytes live in the catalog");
+DEFINE_string(drain_timeout, "30s", "how long calls in flight may go on after SIGTERM");
+DEFINE_string(stream_idle_timeout, "60s", "end an upload or download whose peer moves nothing for so long");
+DEFINE_string(sweep_interval, "1h", "how often blobs that no version refers to are removed");
+
+namespace backup {
+namespace {
+
+// Exit codes: docs/operations.md.
+constexpr int kFailed = 1;
+constexpr int kBadConfiguration = 10;
+constexpr int kLocked = 11;
+constexpr int kSchemaTooNew = 13;
+
+// Longer than any transfer may last: a younger blob without a version may still get one.
+constexpr absl::Duration kSweepGrace = absl::Hours(24);
+
+bool IsOneOf(const std::string& value, std::initializer_list<const char*> allowed) {
+  return std::find(allowed.begin(), allowed.end(), value) != allowed.end();
+}
+
+bool ValidateDuration(const char* flag, const std::string& value) {
+  absl::Duration duration;
+  if (absl::ParseDuration(value, &duration) && duration >= absl::ZeroDuration()) return true;
+  std::cerr << "--" << flag << " must be a duration like 30s, 5m or 0s\n";
+  return false;
+}
+bool ValidateTristate(const char* flag, const std::string& value) {
+  if (IsOneOf(value, {"auto", "true", "false"})) return true;
+  std::cerr << "--" << flag << " must be auto, true or false\n";
+  return false;
+}
+bool ValidateReflection(const char*, const std::string& value) { return IsOneOf(value, {"auto", "on", "off"}); }
+bool ValidateAtRest(const char*, const std::string& value) {
+  return IsOneOf(value, {"auto", "plain", "sealed", "client"});
+}
+bool ValidateDuplicateNames(const char*, const std::string& value) { return IsOneOf(value, {"reject", "allow"}); }
+bool ValidateRekey(const char*, const std::string& value) { return IsOneOf(value, {"pin", "allow"}); }
+bool ValidateInlineLimit(const char* flag, int64_t value) {
+  if (value >= 0 && value <= kMaxInlineBlobLimit) return true;
+  std::cerr << "--" << flag << " must be 0 to " << kMaxInlineBlobLimit << "\n";
+  return false;
+}
+
+DEFINE_validator(idle_shutdown, &ValidateDuration);
+DEFINE_validator(drain_timeout, &ValidateDuration);
+DEFINE_validator(stream_idle_timeout, &ValidateDuration);
+DEFINE_validator(sweep_interval, &ValidateDuration);
+DEFINE_validator(corrupt_checksums, &ValidateTristate);
+DEFINE_validator(grpc_reflection, &ValidateReflection);
+DEFINE_validator(at_rest, &ValidateAtRest);
+DEFINE_validator(duplicate_names, &ValidateDuplicateNames);
+DEFINE_validator(rekey, &ValidateRekey);
+DEFINE_validator(inline_blob_limit, &ValidateInlineLimit);
+
+absl::Duration DurationFlag(const std::string& value) {
+  absl::Duration duration;
+  CHECK(absl::ParseDuration(value, &duration));  // The validators saw to it.
+  return duration;
+}
+
+std::string AtRest() {
+  if (FLAGS_at_rest != "auto") return FLAGS_at_rest;
+  return FLAGS_encrypt ? "sealed" : "plain";
+}
+
+bool CorruptChecksums() {
+  return FLAGS_corrupt_checksums == "auto" ? FLAGS_debug : FLAGS_corrupt_checksums == "true";
+}
+
+handlers::UploadPolicy UploadPolicyFromFlags() {
+  handlers::UploadPolicy policy;
+  const std::string at_rest = AtRest();
+  policy.form = at_rest == "sealed"   ? storage::StorageForm::kSealed
+                : at_rest == "client" ? storage::StorageForm::kClientCiphertext
+                                      : storage::StorageForm::kPlain;
+  policy.inline_blob_limit = FLAGS_inline_blob_limit;
+  policy.corrupt_checksums = CorruptChecksums();
+  return policy;
+}
+
+ServiceInfo InfoFromFlags(absl::Time start_time) {
+  ServiceInfo info{start_time, {}, AtRest()};
+  if (FLAGS_debug) info.modes.push_back("debug");
+  if (FLAGS_encrypt) info.modes.push_back("encrypt");
+  if (CorruptChecksums()) info.modes.push_back("corrupt_checksums");
+  return info;
+}
+
+// One line that says what stopped the start, and its exit code.
+int Refuse(const absl::Status& status) {
+  LOG(ERROR) << "cannot start: " << status.message();
+  if (absl::IsAborted(status)) return kLocked;
+  if (absl::StrContains(status.message(), "schema")) return kSchemaTooNew;
+  return absl::IsInternal(status) ? kFailed : kBadConfiguration;
+}
+
+// Removes blobs without a version: first what an earlier process left, later what is older than any transfer.
+class PeriodicSweep {
+ public:
+  PeriodicSweep(Storage& storage, absl::Time start_time, absl::Duration interval)
+      : thread_([&storage, start_time, interval](std::stop_token token) {
+          std::mutex mutex;
+          std::condition_variable_any stopped;
+          std::unique_lock<std::mutex> lock(mutex);
+          absl::Time created_before = start_time;
+          do {
+            const absl::StatusOr<int64_t> removed = storage::Sweep(*storage.catalog, *storage.blobs, created_before);
+            if (!removed.ok()) LOG(WARNING) << "the sweep failed: " << removed.status();
+            if (removed.ok() && *removed > 0) LOG(INFO) << "the sweep removed " << *removed << " blobs";
+            created_before = std::max(start_time, absl::Now() - kSweepGrace);
+          } while (!stopped.wait_for(lock, token, absl::ToChronoNanoseconds(interval),
+                                     [&] { return token.stop_requested(); }));
+        }) {}
+
+ private:
+  std::jthread thread_;
+};
+
+int Serve(StopRequest& stop) {
+  const SystemClock clock;
+  const absl::Time start_time = clock.Now();
+  absl::StatusOr<std::unique_ptr<Acceptor>> acceptor = Acceptor::Listen(FLAGS_listen);
+  if (!acceptor.ok()) return Refuse(acceptor.status());
+  absl::StatusOr<Storage> storage = OpenStorage(FLAGS_data_dir, FLAGS_master_key_file);
+  if (!storage.ok()) return Refuse(storage.status());
+  if (FLAGS_encrypt) {
+    LOG_CRITICAL << "storing files as " << AtRest() << ", master key " << storage->master_key->Fingerprint();
+  }
+  const PeriodicSweep sweep(*storage, start_time, std::max(DurationFlag(FLAGS_sweep_interval), absl::Seconds(1)));
+  IdleShutdown idle(FLAGS_debug ? absl::ZeroDuration() : DurationFlag(FLAGS_idle_shutdown), stop);
+  StreamWatchdog watchdog(DurationFlag(FLAGS_stream_idle_timeout));
+  const ServiceContext context{
+      *storage->catalog, *storage->blobs, *storage->master_key, clock, idle, watchdog,
+      FLAGS_duplicate_names == "allow" ? storage::DuplicateNames::kAllow : storage::DuplicateNames::kReject,
+      {FLAGS_rekey == "allow" ? storage::Rekey::kAllow : storage::Rekey::kPin, FLAGS_rotate_session_keys},
+      UploadPolicyFromFlags()};
+  const bool reflection = FLAGS_grpc_reflection == "auto" ? IsLocalAddress(FLAGS_listen) : FLAGS_grpc_reflection == "on";
+  const absl::StatusOr<std::unique_ptr<Server>> server =
+      Server::Start(*std::move(acceptor), context, InfoFromFlags(start_time), {reflection});
+  if (!server.ok()) return Refuse(server.status());
+  LOG(INFO) << "serving on " << (*server)->bound_address() << ", data in " << FLAGS_data_dir << ", at rest " << AtRest();
+  if (CorruptChecksums()) LOG(WARNING) << "checksums are falsified on purpose: no client will verify a file";
+  if (!FLAGS_bound_port_file.empty()) {
+    const std::string port = (*server)->bound_port() == 0 ? (*server)->bound_address() : absl::StrCat((*server)->bound_port());
+    const absl::Status written = WriteFileAtomically(FLAGS_bound_port_file, absl::StrCat(port, "\n"));
+    if (!written.ok()) return Refuse(written);
+  }
+  LOG(INFO) << "stopping: " << stop.Wait();
+  (*server)->Drain(DurationFlag(FLAGS_drain_timeout));
+  LOG(INFO) << "stopped";
+  return 0;
+}
+
+int Main(int argc, char** argv) {
+  StopRequest& stop = *new StopRequest;  // Lives as long as the signal thread, that is, the process.
+  StartProcess(argc, argv, "backup-service --data_dir=DIR [--listen=HOST:PORT|unix:PATH] ...", stop);
+  if (FLAGS_debug) SetDebugLogging();
+  if (FLAGS_encrypt && !FLAGS_debug) SetQuietLogging();
+  if (FLAGS_data_dir.empty()) return Refuse(absl::InvalidArgumentError("--data_dir=DIR must say where to keep the data"));
+  if (argc > 1) return Refuse(absl::InvalidArgumentError(absl::StrCat("what is ", argv[1], "? flags begin with --")));
+  if (!IsLocalAddress(FLAGS_listen) && !FLAGS_insecure_grpc) {
+    return Refuse(absl::InvalidArgumentError(absl::StrCat(
+        "--listen=", FLAGS_listen, " is reachable from outside without TLS: listen on 127.0.0.1 or unix:PATH, or allow "
+        "it with --insecure_grpc")));
+  }
+  return Serve(stop);
+}
+
+}  // namespace
+}  // namespace backup
+
+int main(int argc, char** argv) { return backup::Main(argc, argv); }

@@ -1,0 +1,27 @@
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "base/unique_fd.h"
+#include "services/backup/crypto/master_key.h"
+#include "storage/blob_store.h"
+#include "storage/catalog.h"
+
+namespace backup {
+
+// All state of one service: what is below a data directory, held by this process alone.
+struct Storage {
+  UniqueFd lock;  // First: released last.
+  std::unique_ptr<crypto::MasterKey> master_key;
+  std::unique_ptr<storage::Catalog> catalog;
+  std::unique_ptr<storage::BlobStore> blobs;
+};
+
+// Opens DATA_DIR (made with mode 0700 if it is not there): lock, master key (an empty path means DATA_DIR/master.key),
+// catalog.db, store/. Aborted if another process holds it, FailedPrecondition if it is of a newer schema or a key file
+// is not fit, else the error met. This is the only place that names implementations of Catalog and BlobStore.
+absl::StatusOr<Storage> OpenStorage(const std::string& data_dir, const std::string& master_key_file);
+
+}  // namespace backup

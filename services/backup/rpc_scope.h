@@ -1,0 +1,39 @@
+#pragma once
+
+#include <chrono>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/strings/string_view.h"
+#include "base/idle_shutdown.h"
+#include "grpcpp/server_context.h"
+#include "grpcpp/support/status.h"
+
+namespace backup {
+
+// One per call: counts as activity, takes or makes the request id and returns it to the caller, and writes the call's
+// one log line when it ends. Used by one thread at a time.
+class RpcScope {
+ public:
+  RpcScope(grpc::ServerContext& context, IdleShutdown& idle, absl::string_view rpc);
+  ~RpcScope();
+  RpcScope(const RpcScope&) = delete;
+  RpcScope& operator=(const RpcScope&) = delete;
+
+  // Whom the call is about, for the log line.
+  void set_client(const std::string& client_id) { client_id_ = client_id; }
+  void add_bytes(int64_t bytes) { bytes_ += bytes; }
+  // What the call is answered with.
+  grpc::Status Finish(const absl::Status& status);
+
+ private:
+  const IdleShutdown::Activity activity_;
+  const std::string rpc_;
+  const std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+  std::string request_id_;
+  std::string client_id_;
+  int64_t bytes_ = 0;
+  absl::Status outcome_ = absl::UnknownError("no answer");
+};
+
+}  // namespace backup

@@ -1,0 +1,44 @@
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "grpcpp/server.h"
+#include "services/backup/acceptor.h"
+#include "services/backup/admin_service.h"
+#include "services/backup/backup_service.h"
+
+namespace backup {
+
+struct ServerOptions {
+  bool reflection = true;
+};
+
+// The gRPC server around the faces: acceptor, health, reflection, limits. Thread-safe.
+class Server {
+ public:
+  // Serves on `acceptor` at once.
+  static absl::StatusOr<std::unique_ptr<Server>> Start(std::unique_ptr<Acceptor> acceptor,
+                                                       const ServiceContext& context, ServiceInfo info,
+                                                       const ServerOptions& options);
+  ~Server();
+
+  int bound_port() const { return acceptor_->bound_port(); }
+  const std::string& bound_address() const { return acceptor_->bound_address(); }
+
+  // No new calls; those in flight may finish within `timeout`, then they are cancelled.
+  void Drain(absl::Duration timeout);
+
+ private:
+  Server(std::unique_ptr<Acceptor> acceptor, const ServiceContext& context, ServiceInfo info);
+
+  const std::unique_ptr<Acceptor> acceptor_;
+  IngestServiceFace ingest_;
+  CatalogServiceFace catalog_;
+  AdminServiceFace admin_;
+  std::unique_ptr<grpc::Server> server_;
+};
+
+}  // namespace backup

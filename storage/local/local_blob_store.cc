@@ -1,0 +1,213 @@
+#include "storage/local/local_blob_store.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+
+#include "absl/cleanup/cleanup.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "base/error.h"
+#include "base/status_macros.h"
+#include "glog/logging.h"
+
+namespace backup::storage {
+namespace {
+
+// O_DIRECT wants buffer, offset and size aligned to the device's block; 4096 covers every common one.
+constexpr size_t kAlignment = 4096;
+constexpr size_t kBufferSize = kPieceSize;
+static_assert(kBufferSize % kAlignment == 0);
+
+// The one place where an errno becomes one of our reasons.
+absl::Status IoError(absl::string_view doing) {
+  const int error = errno;
+  const std::string message = absl::StrCat("cannot ", doing, ": ", strerror(error));
+  LOG(ERROR) << message;
+  if (error == ENOSPC || error == EDQUOT) {
+    return MakeError(Reason::kStorageFull, "the disk is full; free space and try again", "store");
+  }
+  return MakeError(Reason::kStorageIo, absl::StrCat("cannot ", doing));
+}
+
+absl::Status SyncFolder(const std::string& path) {
+  const UniqueFd folder(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!folder.valid() || ::fsync(folder.get()) != 0) return IoError("sync a folder of the store");
+  return absl::OkStatus();
+}
+
+// Makes a folder whose parent exists, durably.
+absl::Status MakeFolder(const std::string& path) {
+  if (::mkdir(path.c_str(), 0700) == 0) return SyncFolder(std::filesystem::path(path).parent_path());
+  if (errno != EEXIST) return IoError("make a folder of the store");
+  return absl::OkStatus();
+}
+
+BlobId NewBlobId() {
+  char bytes[BlobId::kSize];
+  CHECK_EQ(::getrandom(bytes, sizeof(bytes), 0), static_cast<ssize_t>(sizeof(bytes)));
+  return *BlobId::FromBytes(absl::string_view(bytes, sizeof(bytes)));
+}
+
+// A new file that is written front to back. Full blocks bypass the page cache; the rest goes through it at the end.
+class PartFile final : public ByteSink {
+ public:
+  static absl::StatusOr<std::unique_ptr<PartFile>> Create(const std::string& path, std::optional<int64_t> expected_size) {
+    constexpr int kFlags = O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC;
+    UniqueFd fd(::open(path.c_str(), kFlags | O_DIRECT, 0600));
+    // EINVAL comes after the file was made on some systems and before it on others.
+    if (!fd.valid() && errno == EINVAL) fd = UniqueFd(::open(path.c_str(), kFlags & ~O_EXCL, 0600));
+    if (!fd.valid()) return IoError("create a file in the store");
+    if (expected_size && *expected_size > 0 &&
+        ::fallocate(fd.get(), FALLOC_FL_KEEP_SIZE, 0, *expected_size) != 0 && errno != EOPNOTSUPP) {
+      return IoError("allocate space in the store");
+    }
+    return std::unique_ptr<PartFile>(new PartFile(std::move(fd)));
+  }
+  ~PartFile() override { std::free(buffer_); }
+
+  absl::Status Write(absl::string_view piece) override {
+    while (!piece.empty()) {
+      const size_t taken = std::min(piece.size(), kBufferSize - filled_);
+      std::memcpy(buffer_ + filled_, piece.data(), taken);
+      filled_ += taken;
+      piece.remove_prefix(taken);
+      if (filled_ == kBufferSize) RETURN_IF_ERROR(Flush());
+    }
+    return absl::OkStatus();
+  }
+
+  // Everything is on the medium when this returns OK.
+  absl::Status Finish() {
+    const int flags = ::fcntl(fd_.get(), F_GETFL);
+    if (filled_ % kAlignment != 0 && ::fcntl(fd_.get(), F_SETFL, flags & ~O_DIRECT) != 0) {
+      return IoError("write to the store");
+    }
+    RETURN_IF_ERROR(Flush());
+    // Gives back what was allocated and not used.
+    if (::ftruncate(fd_.get(), offset_) != 0 || ::fsync(fd_.get()) != 0) return IoError("sync a file of the store");
+    return absl::OkStatus();
+  }
+
+  int64_t size_bytes() const { return offset_; }
+
+ private:
+  explicit PartFile(UniqueFd fd)
+      : fd_(std::move(fd)), buffer_(static_cast<char*>(std::aligned_alloc(kAlignment, kBufferSize))) {
+    CHECK(buffer_ != nullptr);
+  }
+
+  absl::Status Flush() {
+    size_t done = 0;
+    while (done < filled_) {
+      const ssize_t written = ::pwrite(fd_.get(), buffer_ + done, filled_ - done, offset_);
+      if (written < 0 && errno == EINTR) continue;
+      if (written <= 0) return IoError("write to the store");
+      done += static_cast<size_t>(written);
+      offset_ += written;
+    }
+    filled_ = 0;
+    return absl::OkStatus();
+  }
+
+  UniqueFd fd_;
+  char* const buffer_;
+  size_t filled_ = 0;
+  int64_t offset_ = 0;
+};
+
+class FileAccess final : public RandomAccess {
+ public:
+  FileAccess(UniqueFd fd, int64_t size_bytes) : fd_(std::move(fd)), size_bytes_(size_bytes) {}
+  int64_t size_bytes() const override { return size_bytes_; }
+  absl::Status ReadAt(int64_t offset, std::span<char> out) const override {
+    size_t done = 0;
+    while (done < out.size()) {
+      const ssize_t got =
+          ::pread(fd_.get(), out.data() + done, out.size() - done, offset + static_cast<int64_t>(done));
+      if (got < 0 && errno == EINTR) continue;
+      if (got < 0) return IoError("read from the store");
+      if (got == 0) return MakeError(Reason::kBlobDamaged, "the stored content is shorter than it should be");
+      done += static_cast<size_t>(got);
+    }
+    return absl::OkStatus();
+  }
+
+ private:
+  const UniqueFd fd_;
+  const int64_t size_bytes_;
+};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<LocalBlobStore>> LocalBlobStore::Open(const std::string& directory) {
+  RETURN_IF_ERROR(MakeFolder(directory));
+  RETURN_IF_ERROR(MakeFolder(absl::StrCat(directory, "/blobs")));
+  RETURN_IF_ERROR(MakeFolder(absl::StrCat(directory, "/tmp")));
+  std::error_code error;
+  for (const auto& part : std::filesystem::directory_iterator(absl::StrCat(directory, "/tmp"), error)) {
+    LOG(INFO) << "removing a part that an earlier process left: " << part.path().filename();
+    std::filesystem::remove(part.path(), error);
+  }
+  return std::unique_ptr<LocalBlobStore>(new LocalBlobStore(directory));
+}
+
+std::string LocalBlobStore::FolderOf(const BlobId& id) const {
+  return absl::StrCat(directory_, "/blobs/", ToHex(id).substr(0, 2));
+}
+
+std::string LocalBlobStore::PathOf(const BlobId& id) const { return absl::StrCat(FolderOf(id), "/", ToHex(id)); }
+
+absl::StatusOr<StoredBlob> LocalBlobStore::Put(ByteSource& source, std::optional<int64_t> expected_size) {
+  const BlobId id = NewBlobId();
+  const std::string part_path = absl::StrCat(directory_, "/tmp/", ToHex(id));
+  absl::Cleanup discard = [&] { ::unlink(part_path.c_str()); };
+  ASSIGN_OR_RETURN(const std::unique_ptr<PartFile> part, PartFile::Create(part_path, expected_size));
+  RETURN_IF_ERROR(CopyAll(source, *part).status());
+  RETURN_IF_ERROR(part->Finish());
+  RETURN_IF_ERROR(MakeFolder(FolderOf(id)));
+  if (::rename(part_path.c_str(), PathOf(id).c_str()) != 0) return IoError("rename a file of the store");
+  std::move(discard).Cancel();
+  absl::Cleanup remove = [&] { ::unlink(PathOf(id).c_str()); };
+  RETURN_IF_ERROR(SyncFolder(FolderOf(id)));
+  std::move(remove).Cancel();
+  return StoredBlob{id, part->size_bytes()};
+}
+
+absl::StatusOr<std::unique_ptr<RandomAccess>> LocalBlobStore::Open(const BlobId& id) const {
+  UniqueFd fd(::open(PathOf(id).c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
+  if (!fd.valid() && errno == ENOENT) return absl::NotFoundError(absl::StrCat("there is no blob ", ToHex(id)));
+  struct stat info = {};
+  if (!fd.valid() || ::fstat(fd.get(), &info) != 0) return IoError("open a file of the store");
+  return std::make_unique<FileAccess>(std::move(fd), info.st_size);
+}
+
+absl::Status LocalBlobStore::Delete(const BlobId& id) {
+  if (::unlink(PathOf(id).c_str()) != 0 && errno != ENOENT) return IoError("delete a file of the store");
+  return absl::OkStatus();
+}
+
+absl::Status LocalBlobStore::ForEach(const std::function<absl::Status(const BlobInfo&)>& visit) const {
+  for (int first_byte = 0; first_byte < 256; ++first_byte) {
+    const std::string folder = absl::StrFormat("%s/blobs/%02x", directory_, first_byte);
+    DIR* const listing = ::opendir(folder.c_str());
+    if (listing == nullptr && errno == ENOENT) continue;
+    if (listing == nullptr) return IoError("list a folder of the store");
+    const absl::Cleanup close = [&] { ::closedir(listing); };
+    while (const dirent* entry = ::readdir(listing)) {
+      const std::optional<BlobId> id = BlobIdFromHex(entry->d_name);
+      struct stat info = {};
+      if (!id || ::fstatat(::dirfd(listing), entry->d_name, &info, AT_SYMLINK_NOFOLLOW) != 0) continue;
+      RETURN_IF_ERROR(visit({*id, info.st_size, absl::TimeFromTimespec(info.st_mtim)}));
+    }
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace backup::storage

@@ -1,0 +1,33 @@
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "base/unique_fd.h"
+#include "storage/blob_store.h"
+
+namespace backup::storage {
+
+// Blobs as files: DIRECTORY/blobs/XX/ID, where XX are the id's first two hex digits; parts in DIRECTORY/tmp. Written past
+// the page cache (O_DIRECT) where the file system allows it, because buffered writes of many gigabytes are throttled to
+// a fraction of the disk's speed. Thread-safe.
+class LocalBlobStore final : public BlobStore {
+ public:
+  // Makes the folders as needed and removes parts that an earlier process left. Only one process at a time may use
+  // `directory`.
+  static absl::StatusOr<std::unique_ptr<LocalBlobStore>> Open(const std::string& directory);
+
+  absl::StatusOr<StoredBlob> Put(ByteSource& source, std::optional<int64_t> expected_size) override;
+  absl::StatusOr<std::unique_ptr<RandomAccess>> Open(const BlobId& id) const override;
+  absl::Status Delete(const BlobId& id) override;
+  absl::Status ForEach(const std::function<absl::Status(const BlobInfo&)>& visit) const override;
+
+ private:
+  explicit LocalBlobStore(std::string directory) : directory_(std::move(directory)) {}
+  std::string FolderOf(const BlobId& id) const;
+  std::string PathOf(const BlobId& id) const;
+
+  const std::string directory_;
+};
+
+}  // namespace backup::storage

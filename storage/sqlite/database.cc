@@ -1,0 +1,110 @@
+#include "storage/sqlite/database.h"
+
+#include <sqlite3.h>
+
+#include "absl/strings/str_cat.h"
+#include "base/error.h"
+#include "glog/logging.h"
+
+namespace backup::storage {
+namespace {
+
+// How long a statement waits for a lock; only a reader that meets a checkpoint ever does.
+constexpr int kBusyTimeoutMs = 5000;
+
+// The one place where SQLite's codes become our reasons.
+absl::Status SqliteError(sqlite3* connection, absl::string_view doing) {
+  const int code = sqlite3_extended_errcode(connection);
+  LOG(ERROR) << "catalog: cannot " << doing << ": " << sqlite3_errmsg(connection) << " (" << code << ")";
+  switch (code & 0xFF) {
+    case SQLITE_FULL:
+      return MakeError(Reason::kStorageFull, "the disk is full; free space and try again", "catalog");
+    case SQLITE_CORRUPT:
+    case SQLITE_NOTADB:
+      return MakeError(Reason::kStateCorrupt, "the catalog is damaged; restore the data directory", "catalog");
+    case SQLITE_BUSY:
+    case SQLITE_LOCKED:
+      return MakeError(Reason::kBackendDown, "the catalog is busy; try again");
+    default:
+      return MakeError(Reason::kStorageIo, absl::StrCat("the catalog cannot ", doing));
+  }
+}
+
+}  // namespace
+
+Query::~Query() {
+  if (statement_ == nullptr) return;
+  sqlite3_reset(statement_);
+  sqlite3_clear_bindings(statement_);
+}
+
+Query& Query::Bind(int64_t value) {
+  CHECK_EQ(sqlite3_bind_int64(statement_, next_parameter_++, value), SQLITE_OK);
+  return *this;
+}
+
+Query& Query::BindBlob(absl::string_view value) {
+  // An empty view may have no address, which SQLite would take for NULL.
+  const char* data = value.empty() ? "" : value.data();
+  CHECK_EQ(sqlite3_bind_blob64(statement_, next_parameter_++, data, value.size(), SQLITE_TRANSIENT), SQLITE_OK);
+  return *this;
+}
+
+Query& Query::BindNull() {
+  CHECK_EQ(sqlite3_bind_null(statement_, next_parameter_++), SQLITE_OK);
+  return *this;
+}
+
+absl::StatusOr<bool> Query::Step() {
+  const int code = sqlite3_step(statement_);
+  if (code == SQLITE_ROW) return true;
+  if (code == SQLITE_DONE) return false;
+  return SqliteError(sqlite3_db_handle(statement_), "run a statement");
+}
+
+int64_t Query::Int(int column) const { return sqlite3_column_int64(statement_, column); }
+
+std::string Query::Blob(int column) const {
+  const char* data = static_cast<const char*>(sqlite3_column_blob(statement_, column));
+  const int size = sqlite3_column_bytes(statement_, column);
+  return size == 0 ? std::string() : std::string(data, static_cast<size_t>(size));
+}
+
+bool Query::IsNull(int column) const { return sqlite3_column_type(statement_, column) == SQLITE_NULL; }
+
+absl::StatusOr<std::unique_ptr<Database>> Database::Open(const std::string& path, Mode mode) {
+  const int flags = (mode == Mode::kReadWrite ? SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE : SQLITE_OPEN_READONLY) |
+                    SQLITE_OPEN_NOMUTEX;
+  sqlite3* connection = nullptr;
+  const int code = sqlite3_open_v2(path.c_str(), &connection, flags, nullptr);
+  CHECK(connection != nullptr) << "out of memory";
+  std::unique_ptr<Database> database(new Database(connection));
+  if (code != SQLITE_OK) return SqliteError(connection, "be opened");
+  sqlite3_busy_timeout(connection, kBusyTimeoutMs);
+  return database;
+}
+
+Database::~Database() {
+  for (const auto& [sql, statement] : statements_) sqlite3_finalize(statement);
+  CHECK_EQ(sqlite3_close(connection_), SQLITE_OK);
+}
+
+absl::Status Database::Execute(const char* sql) {
+  if (sqlite3_exec(connection_, sql, nullptr, nullptr, nullptr) != SQLITE_OK) {
+    return SqliteError(connection_, "run a command");
+  }
+  return absl::OkStatus();
+}
+
+Query Database::Prepare(const char* sql) {
+  sqlite3_stmt*& statement = statements_[sql];
+  if (statement == nullptr) {
+    CHECK_EQ(sqlite3_prepare_v3(connection_, sql, -1, SQLITE_PREPARE_PERSISTENT, &statement, nullptr), SQLITE_OK)
+        << sqlite3_errmsg(connection_) << ": " << sql;
+  }
+  return Query(statement);
+}
+
+int64_t Database::changes() const { return sqlite3_changes64(connection_); }
+
+}  // namespace backup::storage

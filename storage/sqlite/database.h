@@ -1,0 +1,71 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <unordered_map>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+
+struct sqlite3;
+struct sqlite3_stmt;
+
+namespace backup::storage {
+
+// One use of a prepared statement: bind the parameters in order, then Step(). Resets it at the end, so that the next use
+// starts clean. An error in binding shows at the next Step(). Used by one thread at a time.
+class Query {
+ public:
+  explicit Query(sqlite3_stmt* statement) : statement_(statement) {}
+  ~Query();
+  Query(Query&& other) noexcept : statement_(std::exchange(other.statement_, nullptr)) {}
+  Query& operator=(Query&&) = delete;
+
+  Query& Bind(int64_t value);
+  Query& BindBlob(absl::string_view value);
+  Query& BindNull();
+
+  // True if there is a row to read; false at the end.
+  absl::StatusOr<bool> Step();
+  // For statements without rows.
+  absl::Status Run() { return Step().status(); }
+
+  // Columns of the current row, from 0.
+  int64_t Int(int column) const;
+  std::string Blob(int column) const;
+  bool IsNull(int column) const;
+
+ private:
+  sqlite3_stmt* statement_;
+  int next_parameter_ = 1;
+};
+
+// A connection. Used by one thread at a time.
+class Database {
+ public:
+  enum class Mode { kReadWrite, kReadOnly };
+
+  static absl::StatusOr<std::unique_ptr<Database>> Open(const std::string& path, Mode mode);
+  ~Database();
+  Database(const Database&) = delete;
+  Database& operator=(const Database&) = delete;
+
+  // Runs statements that give no rows.
+  absl::Status Execute(const char* sql);
+  // A statement, prepared once and kept. `sql` must be a literal: its address is the key. Dies if it is not SQL.
+  Query Prepare(const char* sql);
+  // Rows that the last statement changed.
+  int64_t changes() const;
+
+ private:
+  explicit Database(sqlite3* connection) : connection_(connection) {}
+
+  sqlite3* const connection_;
+  std::unordered_map<const char*, sqlite3_stmt*> statements_;
+};
+
+}  // namespace backup::storage

@@ -1,0 +1,33 @@
+#pragma once
+
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "storage/catalog.h"
+#include "storage/sqlite/database.h"
+
+namespace backup::storage {
+
+// Column lists and the readers of rows that select them, in this order. "v" is versions, "f" is files.
+#define CLIENT_COLUMNS                                                                                           \
+  "client_id, name, create_time, last_seen_time, public_key, sealed_session_key, session_key_bits, "            \
+  "last_verified_time"
+#define VERSION_COLUMNS                                                                                          \
+  "f.client_id, f.name, v.version_id, v.size_bytes, v.encoded_size, v.checksum_kind, v.checksum, v.sha256, "    \
+  "v.state, v.receive_time, v.verify_time, v.form, v.upload_id, v.blob_id"
+
+Client ReadClient(const Query& row);
+Version ReadVersion(const Query& row);
+// The content of a row of ReadVersion; what is inline is read from the database.
+absl::StatusOr<Content> ReadContent(Database& database, const Query& row);
+
+// Reason CLIENT_NOT_FOUND.
+absl::StatusOr<Client> SelectClient(Database& database, const ClientId& id);
+// Reasons CLIENT_NOT_FOUND, FILE_NOT_FOUND.
+absl::StatusOr<int64_t> SelectFileId(Database& database, const ClientId& client, const std::string& file_name);
+
+// Errors that name what was not found.
+absl::Status ClientNotFound(const ClientId& id);
+absl::Status VersionNotFound(const std::string& file_name, int64_t version_id);
+
+}  // namespace backup::storage

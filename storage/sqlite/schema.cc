@@ -1,0 +1,124 @@
+#include "storage/sqlite/schema.h"
+
+#include <iterator>
+
+#include "absl/strings/str_cat.h"
+#include "base/status_macros.h"
+#include "glog/logging.h"
+
+namespace backup::storage {
+namespace {
+
+// Migration n is kMigrations[n - 1]. Never change one that was released; add the next. Times are microseconds since
+// 1970, names are bytes, and the numbers of states, kinds and forms are those of storage/version.h.
+constexpr const char* kMigrations[] = {
+    R"(
+CREATE TABLE clients (
+  client_id BLOB PRIMARY KEY,
+  name BLOB NOT NULL,
+  create_time INTEGER NOT NULL,
+  last_seen_time INTEGER NOT NULL,
+  public_key BLOB NOT NULL,
+  sealed_session_key BLOB NOT NULL,
+  session_key_bits INTEGER NOT NULL,
+  last_verified_time INTEGER
+) WITHOUT ROWID;
+CREATE INDEX clients_by_name ON clients (name, create_time);
+CREATE INDEX clients_by_last_verified ON clients (last_verified_time) WHERE last_verified_time IS NOT NULL;
+
+CREATE TABLE files (
+  file_id INTEGER PRIMARY KEY,
+  client_id BLOB NOT NULL REFERENCES clients ON DELETE CASCADE,
+  name BLOB NOT NULL,
+  version_count INTEGER NOT NULL DEFAULT 0,
+  UNIQUE (client_id, name)
+);
+
+CREATE TABLE versions (
+  version_id INTEGER PRIMARY KEY,
+  file_id INTEGER NOT NULL REFERENCES files ON DELETE CASCADE,
+  size_bytes INTEGER NOT NULL,
+  encoded_size INTEGER NOT NULL,
+  checksum_kind INTEGER NOT NULL,
+  checksum INTEGER NOT NULL,
+  sha256 BLOB NOT NULL,
+  state INTEGER NOT NULL,
+  receive_time INTEGER NOT NULL,
+  verify_time INTEGER,
+  form INTEGER NOT NULL,
+  upload_id BLOB,
+  blob_id BLOB
+);
+CREATE INDEX versions_by_file ON versions (file_id, version_id);
+CREATE INDEX versions_verified ON versions (file_id, version_id) WHERE state = 2;
+CREATE INDEX versions_received ON versions (file_id, version_id) WHERE state = 1;
+CREATE INDEX versions_by_upload ON versions (upload_id) WHERE upload_id IS NOT NULL;
+CREATE INDEX versions_by_blob ON versions (blob_id) WHERE blob_id IS NOT NULL;
+
+-- The content of small files, apart so that scanning versions does not read it.
+CREATE TABLE inline_contents (
+  version_id INTEGER PRIMARY KEY REFERENCES versions ON DELETE CASCADE,
+  content BLOB NOT NULL
+);
+
+-- Running totals, kept by triggers, so that counting reads one row.
+CREATE TABLE totals (
+  id INTEGER PRIMARY KEY CHECK (id = 1),
+  clients INTEGER NOT NULL,
+  files INTEGER NOT NULL,
+  versions INTEGER NOT NULL,
+  verified_versions INTEGER NOT NULL,
+  stored_bytes INTEGER NOT NULL,
+  next_version_id INTEGER NOT NULL
+);
+INSERT INTO totals VALUES (1, 0, 0, 0, 0, 0, 1);
+CREATE TRIGGER client_added AFTER INSERT ON clients BEGIN UPDATE totals SET clients = clients + 1; END;
+CREATE TRIGGER client_removed AFTER DELETE ON clients BEGIN UPDATE totals SET clients = clients - 1; END;
+CREATE TRIGGER file_added AFTER INSERT ON files BEGIN UPDATE totals SET files = files + 1; END;
+CREATE TRIGGER file_removed AFTER DELETE ON files BEGIN UPDATE totals SET files = files - 1; END;
+CREATE TRIGGER version_added AFTER INSERT ON versions BEGIN
+  UPDATE totals SET versions = versions + 1, stored_bytes = stored_bytes + NEW.size_bytes;
+  UPDATE files SET version_count = version_count + 1 WHERE file_id = NEW.file_id;
+END;
+CREATE TRIGGER version_settled AFTER UPDATE OF state ON versions BEGIN
+  UPDATE totals SET
+    verified_versions = verified_versions + (NEW.state = 2) - (OLD.state = 2),
+    stored_bytes = stored_bytes - OLD.size_bytes * (NEW.state = 3);
+END;
+CREATE TRIGGER version_removed AFTER DELETE ON versions BEGIN
+  UPDATE totals SET
+    versions = versions - 1,
+    verified_versions = verified_versions - (OLD.state = 2),
+    stored_bytes = stored_bytes - OLD.size_bytes * (OLD.state <> 3);
+  UPDATE files SET version_count = version_count - 1 WHERE file_id = OLD.file_id;
+  DELETE FROM files WHERE file_id = OLD.file_id AND version_count = 0;
+END;
+)",
+};
+
+absl::StatusOr<int64_t> SchemaVersion(Database& database) {
+  Query query = database.Prepare("PRAGMA user_version");
+  RETURN_IF_ERROR(query.Step().status());
+  return query.Int(0);
+}
+
+}  // namespace
+
+absl::Status Migrate(Database& database) {
+  constexpr int64_t kNewest = std::size(kMigrations);
+  ASSIGN_OR_RETURN(const int64_t current, SchemaVersion(database));
+  if (current > kNewest) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("the catalog has schema ", current, ", this program knows ", kNewest,
+                     ": run the newer program that wrote it"));
+  }
+  for (int64_t version = current; version < kNewest; ++version) {
+    LOG(INFO) << "migrating the catalog to schema " << version + 1;
+    const std::string migration = absl::StrCat("BEGIN IMMEDIATE;", kMigrations[version],
+                                               ";PRAGMA user_version = ", version + 1, ";COMMIT;");
+    RETURN_IF_ERROR(database.Execute(migration.c_str()));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace backup::storage

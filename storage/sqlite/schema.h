@@ -1,0 +1,12 @@
+#pragma once
+
+#include "absl/status/status.h"
+#include "storage/sqlite/database.h"
+
+namespace backup::storage {
+
+// Brings the catalog to the newest schema: each numbered migration is one transaction, and PRAGMA user_version tells
+// which was the last. FailedPrecondition if the catalog is of a newer schema than this program knows.
+absl::Status Migrate(Database& database);
+
+}  // namespace backup::storage

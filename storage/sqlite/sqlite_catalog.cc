@@ -1,0 +1,445 @@
+#include "storage/sqlite/sqlite_catalog.h"
+
+#include <type_traits>
+
+#include "absl/cleanup/cleanup.h"
+#include "absl/strings/str_cat.h"
+#include "base/error.h"
+#include "base/name_text.h"
+#include "base/status_macros.h"
+#include "storage/sqlite/rows.h"
+#include "storage/sqlite/schema.h"
+
+namespace backup::storage {
+namespace {
+
+// Version ids are reserved in blocks of so many; a restart skips what is left of one.
+constexpr int64_t kVersionIdBlock = 1024;
+// Readers kept open when idle; more are opened when more are needed at once.
+constexpr size_t kMaxIdleReaders = 8;
+
+constexpr char kWriterSettings[] =
+    "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; "
+    "PRAGMA recursive_triggers = OFF; PRAGMA temp_store = MEMORY;";
+constexpr char kReaderSettings[] = "PRAGMA wal_autocheckpoint = 0; PRAGMA query_only = ON;";
+
+absl::Status NoteSeen(Database& database, const ClientId& id, absl::Time now) {
+  return database.Prepare("UPDATE clients SET last_seen_time = max(last_seen_time, ?) WHERE client_id = ?")
+      .Bind(absl::ToUnixMicros(now))
+      .BindBlob(id.bytes())
+      .Run();
+}
+
+absl::StatusOr<std::optional<Client>> SelectClientByName(Database& database, const std::string& name) {
+  Query query = database.Prepare("SELECT " CLIENT_COLUMNS
+                                 " FROM clients WHERE name = ? ORDER BY create_time DESC LIMIT 1");
+  ASSIGN_OR_RETURN(const bool found, query.BindBlob(name).Step());
+  if (!found) return std::nullopt;
+  return ReadClient(query);
+}
+
+absl::StatusOr<Client> InsertClient(Database& database, const std::string& name, const ClientId& id,
+                                    absl::Time now) {
+  RETURN_IF_ERROR(database.Prepare("INSERT INTO clients VALUES (?, ?, ?, ?, x'', x'', 0, NULL)")
+                      .BindBlob(id.bytes())
+                      .BindBlob(name)
+                      .Bind(absl::ToUnixMicros(now))
+                      .Bind(absl::ToUnixMicros(now))
+                      .Run());
+  return SelectClient(database, id);
+}
+
+absl::StatusOr<std::vector<BlobId>> ReadBlobIds(Query& query) {
+  std::vector<BlobId> blobs;
+  while (true) {
+    ASSIGN_OR_RETURN(const bool more, query.Step());
+    if (!more) return blobs;
+    if (const std::optional<BlobId> id = BlobId::FromBytes(query.Blob(0))) blobs.push_back(*id);
+  }
+}
+
+absl::StatusOr<std::optional<Version>> SelectUpload(Database& database, const ClientId& client,
+                                                    const UploadId& upload) {
+  Query query = database.Prepare("SELECT " VERSION_COLUMNS
+                                 " FROM versions v JOIN files f USING (file_id) WHERE v.upload_id = ? "
+                                 "AND f.client_id = ?");
+  ASSIGN_OR_RETURN(const bool found, query.BindBlob(upload.bytes()).BindBlob(client.bytes()).Step());
+  if (!found) return std::nullopt;
+  return ReadVersion(query);
+}
+
+absl::StatusOr<int64_t> SelectOrInsertFile(Database& database, const ClientId& client, const std::string& name) {
+  RETURN_IF_ERROR(database.Prepare("INSERT INTO files (client_id, name) VALUES (?, ?) ON CONFLICT DO NOTHING")
+                      .BindBlob(client.bytes())
+                      .BindBlob(name)
+                      .Run());
+  return SelectFileId(database, client, name);
+}
+
+absl::Status InsertVersion(Database& database, int64_t file_id, const Version& version, const Content& content) {
+  Query insert = database.Prepare("INSERT INTO versions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, ?, ?, ?)");
+  insert.Bind(version.version_id)
+      .Bind(file_id)
+      .Bind(version.size_bytes)
+      .Bind(version.encoded_size)
+      .Bind(static_cast<int>(version.checksum_kind))
+      .Bind(version.checksum)
+      .BindBlob(version.sha256)
+      .Bind(static_cast<int>(VersionState::kReceived))
+      .Bind(absl::ToUnixMicros(version.receive_time))
+      .Bind(static_cast<int>(version.form));
+  version.upload_id ? insert.BindBlob(version.upload_id->bytes()) : insert.BindNull();
+  const auto* blob = std::get_if<BlobId>(&content);
+  blob != nullptr ? insert.BindBlob(blob->bytes()) : insert.BindNull();
+  RETURN_IF_ERROR(insert.Run());
+  const auto* bytes = std::get_if<std::string>(&content);
+  if (bytes == nullptr) return absl::OkStatus();
+  return database.Prepare("INSERT INTO inline_contents VALUES (?, ?)")
+      .Bind(version.version_id)
+      .BindBlob(*bytes)
+      .Run();
+}
+
+// What becomes of the version that a client's verdict is about.
+absl::Status ApplyOutcome(Database& database, int64_t version_id, Outcome outcome, absl::Time now) {
+  switch (outcome) {
+    case Outcome::kVerified:
+      return database.Prepare("UPDATE versions SET state = 2, verify_time = ? WHERE version_id = ?")
+          .Bind(absl::ToUnixMicros(now))
+          .Bind(version_id)
+          .Run();
+    case Outcome::kRetrying:
+      return database.Prepare("DELETE FROM versions WHERE version_id = ?").Bind(version_id).Run();
+    case Outcome::kAbandoned:
+      RETURN_IF_ERROR(
+          database.Prepare("UPDATE versions SET state = 3, blob_id = NULL WHERE version_id = ?").Bind(version_id).Run());
+      return database.Prepare("DELETE FROM inline_contents WHERE version_id = ?").Bind(version_id).Run();
+  }
+  return absl::InternalError("unknown outcome");
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<SqliteCatalog>> SqliteCatalog::Open(const std::string& path) {
+  ASSIGN_OR_RETURN(std::unique_ptr<Database> writer, Database::Open(path, Database::Mode::kReadWrite));
+  RETURN_IF_ERROR(writer->Execute(kWriterSettings));
+  RETURN_IF_ERROR(Migrate(*writer));
+  return std::unique_ptr<SqliteCatalog>(new SqliteCatalog(path, std::move(writer)));
+}
+
+template <typename Work>
+auto SqliteCatalog::Write(const Work& work) {
+  std::map<ClientId, absl::Time> seen;
+  {
+    MutexLock lock(mutex_);
+    seen.swap(seen_);
+  }
+  std::invoke_result_t<Work, Database&> result = absl::UnknownError("not run");
+  const absl::Status committed = writes_.Run([&](Database& database) -> absl::Status {
+    for (const auto& [id, time] : seen) RETURN_IF_ERROR(NoteSeen(database, id, time));
+    result = work(database);
+    return result.status();
+  });
+  if (!committed.ok()) result = committed;
+  return result;
+}
+
+template <typename Work>
+auto SqliteCatalog::Read(const Work& work) {
+  using Result = std::invoke_result_t<Work, Database&>;
+  absl::StatusOr<std::unique_ptr<Database>> reader = TakeReader();
+  if (!reader.ok()) return Result(reader.status());
+  // One transaction, so that several statements see one state.
+  if (absl::Status begun = (*reader)->Execute("BEGIN"); !begun.ok()) return Result(begun);
+  Result result = work(**reader);
+  if ((*reader)->Execute("COMMIT").ok()) GiveBack(*std::move(reader));
+  return result;
+}
+
+absl::StatusOr<std::unique_ptr<Database>> SqliteCatalog::TakeReader() {
+  {
+    MutexLock lock(mutex_);
+    if (!idle_readers_.empty()) {
+      std::unique_ptr<Database> reader = std::move(idle_readers_.back());
+      idle_readers_.pop_back();
+      return reader;
+    }
+  }
+  ASSIGN_OR_RETURN(std::unique_ptr<Database> reader, Database::Open(path_, Database::Mode::kReadOnly));
+  RETURN_IF_ERROR(reader->Execute(kReaderSettings));
+  return reader;
+}
+
+void SqliteCatalog::GiveBack(std::unique_ptr<Database> reader) {
+  MutexLock lock(mutex_);
+  if (idle_readers_.size() < kMaxIdleReaders) idle_readers_.push_back(std::move(reader));
+}
+
+absl::StatusOr<Client> SqliteCatalog::RegisterClient(const std::string& name, const ClientId& new_id,
+                                                     DuplicateNames policy, absl::Time now) {
+  return Write([&](Database& database) -> absl::StatusOr<Client> {
+    ASSIGN_OR_RETURN(const std::optional<Client> known, SelectClientByName(database, name));
+    if (known && known->public_key.empty()) {
+      RETURN_IF_ERROR(NoteSeen(database, known->id, now));
+      return SelectClient(database, known->id);
+    }
+    if (known && policy == DuplicateNames::kReject) {
+      return MakeError(Reason::kNameTaken, "another client has this name", NameToText(name));
+    }
+    return InsertClient(database, name, new_id, now);
+  });
+}
+
+absl::StatusOr<Client> SqliteCatalog::FindClient(const ClientId& id) {
+  return Read([&](Database& database) { return SelectClient(database, id); });
+}
+
+absl::StatusOr<Client> SqliteCatalog::FindClientByName(const std::string& name) {
+  return Read([&](Database& database) -> absl::StatusOr<Client> {
+    ASSIGN_OR_RETURN(const std::optional<Client> client, SelectClientByName(database, name));
+    if (client) return *client;
+    const std::string text = NameToText(name);
+    return MakeError(Reason::kClientNotFound, absl::StrCat("there is no client named ", text), text);
+  });
+}
+
+absl::StatusOr<std::vector<Client>> SqliteCatalog::ListClients(const ClientId& after, int limit) {
+  return Read([&](Database& database) -> absl::StatusOr<std::vector<Client>> {
+    Query query = database.Prepare("SELECT " CLIENT_COLUMNS
+                                   " FROM clients WHERE client_id > ? ORDER BY client_id LIMIT ?");
+    query.BindBlob(after.bytes()).Bind(limit);
+    std::vector<Client> clients;
+    while (true) {
+      ASSIGN_OR_RETURN(const bool more, query.Step());
+      if (!more) return clients;
+      clients.push_back(ReadClient(query));
+    }
+  });
+}
+
+absl::StatusOr<std::vector<BlobId>> SqliteCatalog::DeleteClient(const ClientId& id) {
+  return Write([&](Database& database) -> absl::StatusOr<std::vector<BlobId>> {
+    RETURN_IF_ERROR(SelectClient(database, id).status());
+    Query query = database.Prepare(
+        "SELECT v.blob_id FROM files f JOIN versions v USING (file_id) WHERE f.client_id = ? AND v.blob_id IS NOT NULL");
+    query.BindBlob(id.bytes());
+    ASSIGN_OR_RETURN(std::vector<BlobId> released, ReadBlobIds(query));
+    // Versions first: the triggers that count need the rows of their files.
+    RETURN_IF_ERROR(
+        database.Prepare("DELETE FROM versions WHERE file_id IN (SELECT file_id FROM files WHERE client_id = ?)")
+            .BindBlob(id.bytes())
+            .Run());
+    RETURN_IF_ERROR(database.Prepare("DELETE FROM clients WHERE client_id = ?").BindBlob(id.bytes()).Run());
+    return released;
+  });
+}
+
+absl::StatusOr<Client> SqliteCatalog::SetClientKey(const ClientId& id, const KeyGrant& grant, Rekey policy,
+                                                   absl::Time now) {
+  return Write([&](Database& database) -> absl::StatusOr<Client> {
+    ASSIGN_OR_RETURN(const Client client, SelectClient(database, id));
+    const bool same_key = client.public_key == grant.public_key;
+    if (!client.public_key.empty() && !same_key && policy == Rekey::kPin) {
+      return MakeError(Reason::kRekeyRefused,
+                       "the client has another public key; delete the client or allow the change (--rekey=allow)");
+    }
+    RETURN_IF_ERROR(NoteSeen(database, id, now));
+    if (!same_key || client.session_key_bits != grant.session_key_bits || grant.rotate) {
+      RETURN_IF_ERROR(database
+                          .Prepare("UPDATE clients SET public_key = ?, sealed_session_key = ?, session_key_bits = ? "
+                                   "WHERE client_id = ?")
+                          .BindBlob(grant.public_key)
+                          .BindBlob(grant.sealed_session_key)
+                          .Bind(grant.session_key_bits)
+                          .BindBlob(id.bytes())
+                          .Run());
+    }
+    return SelectClient(database, id);
+  });
+}
+
+absl::Status SqliteCatalog::TouchClient(const ClientId& id, absl::Time now) {
+  RETURN_IF_ERROR(FindClient(id).status());
+  MutexLock lock(mutex_);
+  seen_[id] = now;
+  return absl::OkStatus();
+}
+
+absl::StatusOr<int64_t> SqliteCatalog::AllocateVersionId() {
+  {
+    MutexLock lock(mutex_);
+    if (next_version_id_ < version_ids_end_) return next_version_id_++;
+  }
+  ASSIGN_OR_RETURN(const int64_t begin, Write([](Database& database) -> absl::StatusOr<int64_t> {
+    Query query = database.Prepare(
+        "UPDATE totals SET next_version_id = next_version_id + ? RETURNING next_version_id");
+    ASSIGN_OR_RETURN(const bool found, query.Bind(kVersionIdBlock).Step());
+    if (!found) return MakeError(Reason::kStateCorrupt, "the catalog's totals are missing", "catalog");
+    return query.Int(0) - kVersionIdBlock;
+  }));
+  MutexLock lock(mutex_);
+  // Of two that reserve at once, the later block is used from here on, so that numbers given out never shrink.
+  if (begin >= version_ids_end_) {
+    next_version_id_ = begin;
+    version_ids_end_ = begin + kVersionIdBlock;
+  }
+  return next_version_id_++;
+}
+
+absl::StatusOr<Version> SqliteCatalog::AddVersion(const Version& version, const Content& content) {
+  return Write([&](Database& database) -> absl::StatusOr<Version> {
+    RETURN_IF_ERROR(SelectClient(database, version.client_id).status());
+    if (version.upload_id) {
+      ASSIGN_OR_RETURN(const std::optional<Version> known,
+                       SelectUpload(database, version.client_id, *version.upload_id));
+      if (known) return *known;
+    }
+    ASSIGN_OR_RETURN(const int64_t file_id, SelectOrInsertFile(database, version.client_id, version.file_name));
+    RETURN_IF_ERROR(InsertVersion(database, file_id, version, content));
+    RETURN_IF_ERROR(NoteSeen(database, version.client_id, version.receive_time));
+    return version;
+  });
+}
+
+absl::StatusOr<std::optional<Version>> SqliteCatalog::FindUpload(const ClientId& client, const UploadId& upload) {
+  return Read([&](Database& database) { return SelectUpload(database, client, upload); });
+}
+
+absl::StatusOr<std::vector<BlobId>> SqliteCatalog::SettleVersion(const ClientId& client,
+                                                                 const std::string& file_name, Outcome outcome,
+                                                                 absl::Time now) {
+  return Write([&](Database& database) -> absl::StatusOr<std::vector<BlobId>> {
+    RETURN_IF_ERROR(SelectClient(database, client).status());
+    RETURN_IF_ERROR(NoteSeen(database, client, now));
+    const absl::StatusOr<int64_t> file_id = SelectFileId(database, client, file_name);
+    std::vector<BlobId> released;
+    if (!file_id.ok()) {
+      if (ReasonOf(file_id.status()) == Reason::kFileNotFound && outcome != Outcome::kVerified) return released;
+      return file_id.status();
+    }
+    Query query = database.Prepare(
+        "SELECT version_id, blob_id FROM versions WHERE file_id = ? AND state = 1 ORDER BY version_id DESC LIMIT 1");
+    ASSIGN_OR_RETURN(const bool found, query.Bind(*file_id).Step());
+    if (!found) return released;
+    const std::optional<BlobId> blob = BlobId::FromBytes(query.Blob(1));
+    RETURN_IF_ERROR(ApplyOutcome(database, query.Int(0), outcome, now));
+    if (outcome == Outcome::kVerified) {
+      RETURN_IF_ERROR(database.Prepare("UPDATE clients SET last_verified_time = ? WHERE client_id = ?")
+                          .Bind(absl::ToUnixMicros(now))
+                          .BindBlob(client.bytes())
+                          .Run());
+    } else if (blob) {
+      released.push_back(*blob);
+    }
+    return released;
+  });
+}
+
+absl::StatusOr<StoredVersion> SqliteCatalog::FindVersion(const ClientId& client, const std::string& file_name,
+                                                         int64_t version_id, bool with_content) {
+  return Read([&](Database& database) -> absl::StatusOr<StoredVersion> {
+    ASSIGN_OR_RETURN(const int64_t file_id, SelectFileId(database, client, file_name));
+    Query query = database.Prepare(
+        version_id == 0 ? "SELECT " VERSION_COLUMNS " FROM versions v JOIN files f USING (file_id) "
+                          "WHERE v.file_id = ? AND v.state = 2 ORDER BY v.version_id DESC LIMIT 1"
+                        : "SELECT " VERSION_COLUMNS " FROM versions v JOIN files f USING (file_id) "
+                          "WHERE v.file_id = ? AND v.version_id = ?");
+    query.Bind(file_id);
+    if (version_id != 0) query.Bind(version_id);
+    ASSIGN_OR_RETURN(const bool found, query.Step());
+    if (!found) return VersionNotFound(file_name, version_id);
+    StoredVersion stored{ReadVersion(query), {}};
+    if (with_content) {
+      ASSIGN_OR_RETURN(stored.content, ReadContent(database, query));
+    }
+    return stored;
+  });
+}
+
+absl::StatusOr<std::vector<File>> SqliteCatalog::ListFiles(const ClientId& client, const std::string& after,
+                                                           int limit) {
+  return Read([&](Database& database) -> absl::StatusOr<std::vector<File>> {
+    RETURN_IF_ERROR(SelectClient(database, client).status());
+    Query query = database.Prepare("SELECT file_id, name, version_count FROM files "
+                                   "WHERE client_id = ? AND name > ? ORDER BY name LIMIT ?");
+    query.BindBlob(client.bytes()).BindBlob(after).Bind(limit);
+    std::vector<File> files;
+    while (true) {
+      ASSIGN_OR_RETURN(const bool more, query.Step());
+      if (!more) return files;
+      File file{query.Blob(1), std::nullopt, query.Int(2)};
+      Query newest = database.Prepare("SELECT " VERSION_COLUMNS " FROM versions v JOIN files f USING (file_id) "
+                                      "WHERE v.file_id = ? AND v.state = 2 ORDER BY v.version_id DESC LIMIT 1");
+      ASSIGN_OR_RETURN(const bool verified, newest.Bind(query.Int(0)).Step());
+      if (verified) file.newest_verified = ReadVersion(newest);
+      files.push_back(std::move(file));
+    }
+  });
+}
+
+absl::StatusOr<std::vector<Version>> SqliteCatalog::ListVersions(const ClientId& client,
+                                                                 const std::string& file_name, int64_t before,
+                                                                 int limit) {
+  return Read([&](Database& database) -> absl::StatusOr<std::vector<Version>> {
+    ASSIGN_OR_RETURN(const int64_t file_id, SelectFileId(database, client, file_name));
+    Query query = database.Prepare("SELECT " VERSION_COLUMNS " FROM versions v JOIN files f USING (file_id) "
+                                   "WHERE v.file_id = ? AND v.version_id < ? ORDER BY v.version_id DESC LIMIT ?");
+    query.Bind(file_id).Bind(before == 0 ? INT64_MAX : before).Bind(limit);
+    std::vector<Version> versions;
+    while (true) {
+      ASSIGN_OR_RETURN(const bool more, query.Step());
+      if (!more) return versions;
+      versions.push_back(ReadVersion(query));
+    }
+  });
+}
+
+absl::StatusOr<std::vector<BlobId>> SqliteCatalog::DeleteVersion(const ClientId& client,
+                                                                 const std::string& file_name, int64_t version_id) {
+  return Write([&](Database& database) -> absl::StatusOr<std::vector<BlobId>> {
+    ASSIGN_OR_RETURN(const int64_t file_id, SelectFileId(database, client, file_name));
+    Query query =
+        database.Prepare("DELETE FROM versions WHERE file_id = ? AND version_id = ? RETURNING coalesce(blob_id, x'')");
+    query.Bind(file_id).Bind(version_id);
+    ASSIGN_OR_RETURN(const bool found, query.Step());
+    if (!found) return VersionNotFound(file_name, version_id);
+    std::vector<BlobId> released;
+    if (const std::optional<BlobId> blob = BlobId::FromBytes(query.Blob(0))) released.push_back(*blob);
+    return released;
+  });
+}
+
+absl::StatusOr<std::vector<StoredVersion>> SqliteCatalog::ScanVersions(int64_t after, int limit) {
+  return Read([&](Database& database) -> absl::StatusOr<std::vector<StoredVersion>> {
+    Query query = database.Prepare("SELECT " VERSION_COLUMNS " FROM versions v JOIN files f USING (file_id) "
+                                   "WHERE v.version_id > ? ORDER BY v.version_id LIMIT ?");
+    query.Bind(after).Bind(limit);
+    std::vector<StoredVersion> versions;
+    while (true) {
+      ASSIGN_OR_RETURN(const bool more, query.Step());
+      if (!more) return versions;
+      ASSIGN_OR_RETURN(Content content, ReadContent(database, query));
+      versions.push_back({ReadVersion(query), std::move(content)});
+    }
+  });
+}
+
+absl::StatusOr<bool> SqliteCatalog::HasBlob(const BlobId& id) {
+  return Read([&](Database& database) -> absl::StatusOr<bool> {
+    return database.Prepare("SELECT 1 FROM versions WHERE blob_id = ?").BindBlob(id.bytes()).Step();
+  });
+}
+
+absl::StatusOr<Counts> SqliteCatalog::Count() {
+  return Read([&](Database& database) -> absl::StatusOr<Counts> {
+    Query totals = database.Prepare(
+        "SELECT clients, files, versions, verified_versions, stored_bytes, "
+        "(SELECT max(last_verified_time) FROM clients WHERE last_verified_time IS NOT NULL) FROM totals");
+    RETURN_IF_ERROR(totals.Step().status());
+    Counts counts{totals.Int(0), totals.Int(1), totals.Int(2), totals.Int(3), totals.Int(4), std::nullopt};
+    if (!totals.IsNull(5)) counts.last_verified_time = absl::FromUnixMicros(totals.Int(5));
+    return counts;
+  });
+}
+
+}  // namespace backup::storage
