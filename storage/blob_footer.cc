@@ -77,7 +77,7 @@ std::optional<BlobFooter> DecodeFooter(absl::string_view bytes) {
   const bool valid = reader.ok() && reader.AtEnd() && footer.size_bytes >= 0 && footer.encoded_size >= 0 &&
                      InRange(footer.checksum_kind, ChecksumKind::kCrc32OfCiphertext) &&
                      InRange(footer.form, StorageForm::kClientCiphertext) &&
-                     footer.file_name.size() <= kMaxNameSize && footer.wrapped_key.size() <= kMaxWrappedKeySize;
+                     !footer.file_name.empty() && footer.file_name.size() <= kMaxNameSize && footer.wrapped_key.size() <= kMaxWrappedKeySize;
   if (!valid) return std::nullopt;
   return footer;
 }
@@ -92,7 +92,7 @@ uint32_t Crc(absl::string_view bytes) {
 
 std::string EncodeFooterFields(const BlobFooter& footer) {
   CHECK_EQ(footer.sha256.size(), kSha256Size);
-  CHECK_LE(footer.file_name.size(), kMaxNameSize);
+  CHECK(!footer.file_name.empty() && footer.file_name.size() <= kMaxNameSize);
   std::string out(footer.client_id.bytes());
   AppendUint(static_cast<uint64_t>(footer.version_id), 8, out);
   AppendUint(static_cast<uint64_t>(footer.size_bytes), 8, out);

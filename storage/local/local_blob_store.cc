@@ -24,28 +24,50 @@ namespace {
 constexpr size_t kAlignment = 4096;
 constexpr size_t kBufferSize = kPieceSize;
 static_assert(kBufferSize % kAlignment == 0);
+// Folders of blobs, one for each first byte of an id.
+constexpr int kFolders = 256;
 
 // The one place where an errno becomes one of our reasons.
 absl::Status IoError(absl::string_view doing) {
   const int error = errno;
-  const std::string message = absl::StrCat("cannot ", doing, ": ", strerror(error));
-  LOG(ERROR) << message;
+  const std::string what = absl::StrCat("the blob store cannot ", doing, ": ", strerror(error));
   if (error == ENOSPC || error == EDQUOT) {
-    return MakeError(Reason::kStorageFull, "the disk is full; free space and try again", "store");
+    return MakeError(Reason::kStorageFull, absl::StrCat("free disk space and try again: ", what), "blobs");
   }
-  return MakeError(Reason::kStorageIo, absl::StrCat("cannot ", doing));
+  return MakeError(Reason::kStorageIo, what);
 }
 
 absl::Status SyncFolder(const std::string& path) {
   const UniqueFd folder(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (!folder.valid() || ::fsync(folder.get()) != 0) return IoError("sync a folder of the store");
+  if (!folder.valid() || ::fsync(folder.get()) != 0) return IoError("sync a folder");
   return absl::OkStatus();
 }
 
-// Makes a folder whose parent exists, durably.
+// Makes a folder, if there is none, whose parent exists. Durable once the parent is synced.
 absl::Status MakeFolder(const std::string& path) {
-  if (::mkdir(path.c_str(), 0700) == 0) return SyncFolder(std::filesystem::path(path).parent_path());
-  if (errno != EEXIST) return IoError("make a folder of the store");
+  if (::mkdir(path.c_str(), 0700) != 0 && errno != EEXIST) return IoError("make a folder");
+  return absl::OkStatus();
+}
+
+// Makes all folders at once and durable, so that storing a blob need not.
+absl::Status MakeFolders(const std::string& directory) {
+  RETURN_IF_ERROR(MakeFolder(directory));
+  RETURN_IF_ERROR(MakeFolder(absl::StrCat(directory, "/tmp")));
+  RETURN_IF_ERROR(MakeFolder(absl::StrCat(directory, "/blobs")));
+  for (int first_byte = 0; first_byte < kFolders; ++first_byte) {
+    RETURN_IF_ERROR(MakeFolder(absl::StrFormat("%s/blobs/%02x", directory, first_byte)));
+  }
+  RETURN_IF_ERROR(SyncFolder(absl::StrCat(directory, "/blobs")));
+  RETURN_IF_ERROR(SyncFolder(directory));
+  return SyncFolder(absl::StrCat(directory, "/.."));
+}
+
+absl::Status RemoveLeftOverParts(const std::string& folder) {
+  std::error_code error;
+  for (const auto& part : std::filesystem::directory_iterator(folder, error)) {
+    if (::unlink(part.path().c_str()) != 0) return IoError("remove a left-over part");
+  }
+  if (error) return MakeError(Reason::kStorageIo, absl::StrCat("the blob store cannot list parts: ", error.message()));
   return absl::OkStatus();
 }
 
@@ -63,10 +85,10 @@ class PartFile final : public ByteSink {
     UniqueFd fd(::open(path.c_str(), kFlags | O_DIRECT, 0600));
     // EINVAL comes after the file was made on some systems and before it on others.
     if (!fd.valid() && errno == EINVAL) fd = UniqueFd(::open(path.c_str(), kFlags & ~O_EXCL, 0600));
-    if (!fd.valid()) return IoError("create a file in the store");
+    if (!fd.valid()) return IoError("create a file");
     if (expected_size && *expected_size > 0 &&
         ::fallocate(fd.get(), FALLOC_FL_KEEP_SIZE, 0, *expected_size) != 0 && errno != EOPNOTSUPP) {
-      return IoError("allocate space in the store");
+      return IoError("allocate space");
     }
     return std::unique_ptr<PartFile>(new PartFile(std::move(fd)));
   }
@@ -85,13 +107,10 @@ class PartFile final : public ByteSink {
 
   // Everything is on the medium when this returns OK.
   absl::Status Finish() {
-    const int flags = ::fcntl(fd_.get(), F_GETFL);
-    if (filled_ % kAlignment != 0 && ::fcntl(fd_.get(), F_SETFL, flags & ~O_DIRECT) != 0) {
-      return IoError("write to the store");
-    }
+    if (filled_ % kAlignment != 0 && !UsePageCache()) return IoError("write");
     RETURN_IF_ERROR(Flush());
     // Gives back what was allocated and not used.
-    if (::ftruncate(fd_.get(), offset_) != 0 || ::fsync(fd_.get()) != 0) return IoError("sync a file of the store");
+    if (::ftruncate(fd_.get(), offset_) != 0 || ::fsync(fd_.get()) != 0) return IoError("sync a file");
     return absl::OkStatus();
   }
 
@@ -103,12 +122,19 @@ class PartFile final : public ByteSink {
     CHECK(buffer_ != nullptr);
   }
 
+  bool IsDirect() const { return (::fcntl(fd_.get(), F_GETFL) & O_DIRECT) != 0; }
+  bool UsePageCache() {
+    return ::fcntl(fd_.get(), F_SETFL, ::fcntl(fd_.get(), F_GETFL) & ~O_DIRECT) == 0;
+  }
+
   absl::Status Flush() {
     size_t done = 0;
     while (done < filled_) {
       const ssize_t written = ::pwrite(fd_.get(), buffer_ + done, filled_ - done, offset_);
       if (written < 0 && errno == EINTR) continue;
-      if (written <= 0) return IoError("write to the store");
+      // Some file systems refuse direct writes only now.
+      if (written < 0 && errno == EINVAL && IsDirect() && UsePageCache()) continue;
+      if (written <= 0) return IoError("write");
       done += static_cast<size_t>(written);
       offset_ += written;
     }
@@ -132,7 +158,7 @@ class FileAccess final : public RandomAccess {
       const ssize_t got =
           ::pread(fd_.get(), out.data() + done, out.size() - done, offset + static_cast<int64_t>(done));
       if (got < 0 && errno == EINTR) continue;
-      if (got < 0) return IoError("read from the store");
+      if (got < 0) return IoError("read");
       if (got == 0) return MakeError(Reason::kBlobDamaged, "the stored content is shorter than it should be");
       done += static_cast<size_t>(got);
     }
@@ -147,14 +173,8 @@ class FileAccess final : public RandomAccess {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<LocalBlobStore>> LocalBlobStore::Open(const std::string& directory) {
-  RETURN_IF_ERROR(MakeFolder(directory));
-  RETURN_IF_ERROR(MakeFolder(absl::StrCat(directory, "/blobs")));
-  RETURN_IF_ERROR(MakeFolder(absl::StrCat(directory, "/tmp")));
-  std::error_code error;
-  for (const auto& part : std::filesystem::directory_iterator(absl::StrCat(directory, "/tmp"), error)) {
-    LOG(INFO) << "removing a part that an earlier process left: " << part.path().filename();
-    std::filesystem::remove(part.path(), error);
-  }
+  RETURN_IF_ERROR(MakeFolders(directory));
+  RETURN_IF_ERROR(RemoveLeftOverParts(absl::StrCat(directory, "/tmp")));
   return std::unique_ptr<LocalBlobStore>(new LocalBlobStore(directory));
 }
 
@@ -171,8 +191,7 @@ absl::StatusOr<StoredBlob> LocalBlobStore::Put(ByteSource& source, std::optional
   ASSIGN_OR_RETURN(const std::unique_ptr<PartFile> part, PartFile::Create(part_path, expected_size));
   RETURN_IF_ERROR(CopyAll(source, *part).status());
   RETURN_IF_ERROR(part->Finish());
-  RETURN_IF_ERROR(MakeFolder(FolderOf(id)));
-  if (::rename(part_path.c_str(), PathOf(id).c_str()) != 0) return IoError("rename a file of the store");
+  if (::rename(part_path.c_str(), PathOf(id).c_str()) != 0) return IoError("rename a file");
   std::move(discard).Cancel();
   absl::Cleanup remove = [&] { ::unlink(PathOf(id).c_str()); };
   RETURN_IF_ERROR(SyncFolder(FolderOf(id)));
@@ -184,23 +203,26 @@ absl::StatusOr<std::unique_ptr<RandomAccess>> LocalBlobStore::Open(const BlobId&
   UniqueFd fd(::open(PathOf(id).c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
   if (!fd.valid() && errno == ENOENT) return absl::NotFoundError(absl::StrCat("there is no blob ", ToHex(id)));
   struct stat info = {};
-  if (!fd.valid() || ::fstat(fd.get(), &info) != 0) return IoError("open a file of the store");
+  if (!fd.valid() || ::fstat(fd.get(), &info) != 0) return IoError("open a file");
   return std::make_unique<FileAccess>(std::move(fd), info.st_size);
 }
 
 absl::Status LocalBlobStore::Delete(const BlobId& id) {
-  if (::unlink(PathOf(id).c_str()) != 0 && errno != ENOENT) return IoError("delete a file of the store");
+  if (::unlink(PathOf(id).c_str()) != 0 && errno != ENOENT) return IoError("delete a file");
   return absl::OkStatus();
 }
 
 absl::Status LocalBlobStore::ForEach(const std::function<absl::Status(const BlobInfo&)>& visit) const {
-  for (int first_byte = 0; first_byte < 256; ++first_byte) {
+  for (int first_byte = 0; first_byte < kFolders; ++first_byte) {
     const std::string folder = absl::StrFormat("%s/blobs/%02x", directory_, first_byte);
     DIR* const listing = ::opendir(folder.c_str());
-    if (listing == nullptr && errno == ENOENT) continue;
-    if (listing == nullptr) return IoError("list a folder of the store");
+    if (listing == nullptr) return IoError("list a folder");
     const absl::Cleanup close = [&] { ::closedir(listing); };
-    while (const dirent* entry = ::readdir(listing)) {
+    while (true) {
+      errno = 0;
+      const dirent* const entry = ::readdir(listing);
+      if (entry == nullptr && errno != 0) return IoError("list a folder");
+      if (entry == nullptr) break;
       const std::optional<BlobId> id = BlobIdFromHex(entry->d_name);
       struct stat info = {};
       if (!id || ::fstatat(::dirfd(listing), entry->d_name, &info, AT_SYMLINK_NOFOLLOW) != 0) continue;

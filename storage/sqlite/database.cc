@@ -15,18 +15,18 @@ constexpr int kBusyTimeoutMs = 5000;
 // The one place where SQLite's codes become our reasons.
 absl::Status SqliteError(sqlite3* connection, absl::string_view doing) {
   const int code = sqlite3_extended_errcode(connection);
-  LOG(ERROR) << "catalog: cannot " << doing << ": " << sqlite3_errmsg(connection) << " (" << code << ")";
+  const std::string what = absl::StrCat("the catalog cannot ", doing, ": ", sqlite3_errmsg(connection), " (", code, ")");
   switch (code & 0xFF) {
     case SQLITE_FULL:
-      return MakeError(Reason::kStorageFull, "the disk is full; free space and try again", "catalog");
+      return MakeError(Reason::kStorageFull, absl::StrCat("free disk space and try again: ", what), "catalog");
     case SQLITE_CORRUPT:
     case SQLITE_NOTADB:
-      return MakeError(Reason::kStateCorrupt, "the catalog is damaged; restore the data directory", "catalog");
+      return MakeError(Reason::kStateCorrupt, absl::StrCat("restore the data directory: ", what), "catalog");
     case SQLITE_BUSY:
     case SQLITE_LOCKED:
-      return MakeError(Reason::kBackendDown, "the catalog is busy; try again");
+      return MakeError(Reason::kBackendDown, absl::StrCat("try again: ", what));
     default:
-      return MakeError(Reason::kStorageIo, absl::StrCat("the catalog cannot ", doing));
+      return MakeError(Reason::kStorageIo, what);
   }
 }
 
@@ -39,11 +39,13 @@ Query::~Query() {
 }
 
 Query& Query::Bind(int64_t value) {
+  if (statement_ == nullptr) return *this;
   CHECK_EQ(sqlite3_bind_int64(statement_, next_parameter_++, value), SQLITE_OK);
   return *this;
 }
 
 Query& Query::BindBlob(absl::string_view value) {
+  if (statement_ == nullptr) return *this;
   // An empty view may have no address, which SQLite would take for NULL.
   const char* data = value.empty() ? "" : value.data();
   CHECK_EQ(sqlite3_bind_blob64(statement_, next_parameter_++, data, value.size(), SQLITE_TRANSIENT), SQLITE_OK);
@@ -51,11 +53,13 @@ Query& Query::BindBlob(absl::string_view value) {
 }
 
 Query& Query::BindNull() {
+  if (statement_ == nullptr) return *this;
   CHECK_EQ(sqlite3_bind_null(statement_, next_parameter_++), SQLITE_OK);
   return *this;
 }
 
 absl::StatusOr<bool> Query::Step() {
+  if (statement_ == nullptr) return error_;
   const int code = sqlite3_step(statement_);
   if (code == SQLITE_ROW) return true;
   if (code == SQLITE_DONE) return false;
@@ -98,13 +102,13 @@ absl::Status Database::Execute(const char* sql) {
 
 Query Database::Prepare(const char* sql) {
   sqlite3_stmt*& statement = statements_[sql];
-  if (statement == nullptr) {
-    CHECK_EQ(sqlite3_prepare_v3(connection_, sql, -1, SQLITE_PREPARE_PERSISTENT, &statement, nullptr), SQLITE_OK)
-        << sqlite3_errmsg(connection_) << ": " << sql;
+  if (statement == nullptr &&
+      sqlite3_prepare_v3(connection_, sql, -1, SQLITE_PREPARE_PERSISTENT, &statement, nullptr) != SQLITE_OK) {
+    return Query(SqliteError(connection_, "prepare a statement"));
   }
   return Query(statement);
 }
 
-int64_t Database::changes() const { return sqlite3_changes64(connection_); }
+bool Database::InTransaction() const { return sqlite3_get_autocommit(connection_) == 0; }
 
 }  // namespace backup::storage

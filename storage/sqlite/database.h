@@ -17,13 +17,15 @@ struct sqlite3_stmt;
 namespace backup::storage {
 
 // One use of a prepared statement: bind the parameters in order, then Step(). Resets it at the end, so that the next use
-// starts clean. An error in binding shows at the next Step(). Used by one thread at a time.
+// starts clean. An error in preparing shows at Step(). Used by one thread at a time.
 class Query {
  public:
   explicit Query(sqlite3_stmt* statement) : statement_(statement) {}
+  // Of what could not be prepared: Step() fails with `error`.
+  explicit Query(absl::Status error) : error_(std::move(error)) {}
   ~Query();
-  Query(Query&& other) noexcept : statement_(std::exchange(other.statement_, nullptr)) {}
-  Query& operator=(Query&&) = delete;
+  Query(const Query&) = delete;
+  Query& operator=(const Query&) = delete;
 
   Query& Bind(int64_t value);
   Query& BindBlob(absl::string_view value);
@@ -40,7 +42,8 @@ class Query {
   bool IsNull(int column) const;
 
  private:
-  sqlite3_stmt* statement_;
+  sqlite3_stmt* const statement_ = nullptr;
+  const absl::Status error_;
   int next_parameter_ = 1;
 };
 
@@ -56,10 +59,10 @@ class Database {
 
   // Runs statements that give no rows.
   absl::Status Execute(const char* sql);
-  // A statement, prepared once and kept. `sql` must be a literal: its address is the key. Dies if it is not SQL.
+  // A statement, prepared once and kept. `sql` must be a literal: its address is the key.
   Query Prepare(const char* sql);
-  // Rows that the last statement changed.
-  int64_t changes() const;
+  // Whether a transaction is open. Some errors, such as a full disk, end one on their own.
+  bool InTransaction() const;
 
  private:
   explicit Database(sqlite3* connection) : connection_(connection) {}

@@ -53,7 +53,7 @@ CREATE INDEX versions_by_file ON versions (file_id, version_id);
 CREATE INDEX versions_verified ON versions (file_id, version_id) WHERE state = 2;
 CREATE INDEX versions_received ON versions (file_id, version_id) WHERE state = 1;
 CREATE INDEX versions_by_upload ON versions (upload_id) WHERE upload_id IS NOT NULL;
-CREATE INDEX versions_by_blob ON versions (blob_id) WHERE blob_id IS NOT NULL;
+CREATE UNIQUE INDEX versions_by_blob ON versions (blob_id) WHERE blob_id IS NOT NULL;
 
 -- The content of small files, apart so that scanning versions does not read it.
 CREATE TABLE inline_contents (

@@ -1,14 +1,15 @@
 #include "storage/sqlite/sqlite_catalog.h"
 
+#include <algorithm>
 #include <type_traits>
 
-#include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
 #include "base/error.h"
 #include "base/name_text.h"
 #include "base/status_macros.h"
 #include "storage/sqlite/rows.h"
 #include "storage/sqlite/schema.h"
+#include "storage/sqlite/statements.h"
 
 namespace backup::storage {
 namespace {
@@ -20,102 +21,15 @@ constexpr size_t kMaxIdleReaders = 8;
 
 constexpr char kWriterSettings[] =
     "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; "
-    "PRAGMA recursive_triggers = OFF; PRAGMA temp_store = MEMORY;";
-constexpr char kReaderSettings[] = "PRAGMA wal_autocheckpoint = 0; PRAGMA query_only = ON;";
+    "PRAGMA mmap_size = 0; PRAGMA temp_store = MEMORY;";
+constexpr char kReaderSettings[] = "PRAGMA wal_autocheckpoint = 0; PRAGMA query_only = ON; PRAGMA mmap_size = 0;";
 
-absl::Status NoteSeen(Database& database, const ClientId& id, absl::Time now) {
-  return database.Prepare("UPDATE clients SET last_seen_time = max(last_seen_time, ?) WHERE client_id = ?")
-      .Bind(absl::ToUnixMicros(now))
-      .BindBlob(id.bytes())
-      .Run();
-}
-
-absl::StatusOr<std::optional<Client>> SelectClientByName(Database& database, const std::string& name) {
-  Query query = database.Prepare("SELECT " CLIENT_COLUMNS
-                                 " FROM clients WHERE name = ? ORDER BY create_time DESC LIMIT 1");
-  ASSIGN_OR_RETURN(const bool found, query.BindBlob(name).Step());
-  if (!found) return std::nullopt;
-  return ReadClient(query);
-}
-
-absl::StatusOr<Client> InsertClient(Database& database, const std::string& name, const ClientId& id,
-                                    absl::Time now) {
-  RETURN_IF_ERROR(database.Prepare("INSERT INTO clients VALUES (?, ?, ?, ?, x'', x'', 0, NULL)")
-                      .BindBlob(id.bytes())
-                      .BindBlob(name)
-                      .Bind(absl::ToUnixMicros(now))
-                      .Bind(absl::ToUnixMicros(now))
-                      .Run());
-  return SelectClient(database, id);
-}
-
-absl::StatusOr<std::vector<BlobId>> ReadBlobIds(Query& query) {
-  std::vector<BlobId> blobs;
-  while (true) {
-    ASSIGN_OR_RETURN(const bool more, query.Step());
-    if (!more) return blobs;
-    if (const std::optional<BlobId> id = BlobId::FromBytes(query.Blob(0))) blobs.push_back(*id);
-  }
-}
-
-absl::StatusOr<std::optional<Version>> SelectUpload(Database& database, const ClientId& client,
-                                                    const UploadId& upload) {
-  Query query = database.Prepare("SELECT " VERSION_COLUMNS
-                                 " FROM versions v JOIN files f USING (file_id) WHERE v.upload_id = ? "
-                                 "AND f.client_id = ?");
-  ASSIGN_OR_RETURN(const bool found, query.BindBlob(upload.bytes()).BindBlob(client.bytes()).Step());
-  if (!found) return std::nullopt;
-  return ReadVersion(query);
-}
-
-absl::StatusOr<int64_t> SelectOrInsertFile(Database& database, const ClientId& client, const std::string& name) {
-  RETURN_IF_ERROR(database.Prepare("INSERT INTO files (client_id, name) VALUES (?, ?) ON CONFLICT DO NOTHING")
-                      .BindBlob(client.bytes())
-                      .BindBlob(name)
-                      .Run());
-  return SelectFileId(database, client, name);
-}
-
-absl::Status InsertVersion(Database& database, int64_t file_id, const Version& version, const Content& content) {
-  Query insert = database.Prepare("INSERT INTO versions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, ?, ?, ?)");
-  insert.Bind(version.version_id)
-      .Bind(file_id)
-      .Bind(version.size_bytes)
-      .Bind(version.encoded_size)
-      .Bind(static_cast<int>(version.checksum_kind))
-      .Bind(version.checksum)
-      .BindBlob(version.sha256)
-      .Bind(static_cast<int>(VersionState::kReceived))
-      .Bind(absl::ToUnixMicros(version.receive_time))
-      .Bind(static_cast<int>(version.form));
-  version.upload_id ? insert.BindBlob(version.upload_id->bytes()) : insert.BindNull();
-  const auto* blob = std::get_if<BlobId>(&content);
-  blob != nullptr ? insert.BindBlob(blob->bytes()) : insert.BindNull();
-  RETURN_IF_ERROR(insert.Run());
-  const auto* bytes = std::get_if<std::string>(&content);
-  if (bytes == nullptr) return absl::OkStatus();
-  return database.Prepare("INSERT INTO inline_contents VALUES (?, ?)")
-      .Bind(version.version_id)
-      .BindBlob(*bytes)
-      .Run();
-}
-
-// What becomes of the version that a client's verdict is about.
-absl::Status ApplyOutcome(Database& database, int64_t version_id, Outcome outcome, absl::Time now) {
-  switch (outcome) {
-    case Outcome::kVerified:
-      return database.Prepare("UPDATE versions SET state = 2, verify_time = ? WHERE version_id = ?")
-          .Bind(absl::ToUnixMicros(now))
-          .Bind(version_id)
-          .Run();
-    case Outcome::kRetrying:
-      return database.Prepare("DELETE FROM versions WHERE version_id = ?").Bind(version_id).Run();
-    case Outcome::kAbandoned:
-      RETURN_IF_ERROR(
-          database.Prepare("UPDATE versions SET state = 3, blob_id = NULL WHERE version_id = ?").Bind(version_id).Run());
-      return database.Prepare("DELETE FROM inline_contents WHERE version_id = ?").Bind(version_id).Run();
-  }
-  return absl::InternalError("unknown outcome");
+// Returns the first of kVersionIdBlock numbers that nobody else gets.
+absl::StatusOr<int64_t> ReserveVersionIds(Database& database) {
+  Query query = database.Prepare("UPDATE totals SET next_version_id = next_version_id + ? RETURNING next_version_id");
+  ASSIGN_OR_RETURN(const bool found, query.Bind(kVersionIdBlock).Step());
+  if (!found) return MakeError(Reason::kStateCorrupt, "the catalog's totals are missing", "catalog");
+  return query.Int(0) - kVersionIdBlock;
 }
 
 }  // namespace
@@ -140,8 +54,21 @@ auto SqliteCatalog::Write(const Work& work) {
     result = work(database);
     return result.status();
   });
-  if (!committed.ok()) result = committed;
+  if (committed.ok()) return result;
+  for (const auto& [id, time] : seen) RememberSeen(id, time);
+  result = committed;
   return result;
+}
+
+SqliteCatalog::~SqliteCatalog() {
+  // What was only remembered is written now; that it may be lost is part of the contract.
+  Write([](Database&) -> absl::StatusOr<bool> { return true; }).status().IgnoreError();
+}
+
+void SqliteCatalog::RememberSeen(const ClientId& id, absl::Time time) {
+  MutexLock lock(mutex_);
+  absl::Time& latest = seen_.try_emplace(id, time).first->second;
+  latest = std::max(latest, time);
 }
 
 template <typename Work>
@@ -186,7 +113,9 @@ absl::StatusOr<Client> SqliteCatalog::RegisterClient(const std::string& name, co
     if (known && policy == DuplicateNames::kReject) {
       return MakeError(Reason::kNameTaken, "another client has this name", NameToText(name));
     }
-    return InsertClient(database, name, new_id, now);
+    // The clock may have been set back since the name's last registration.
+    const absl::Time create_time = known ? std::max(now, known->create_time + absl::Microseconds(1)) : now;
+    return InsertClient(database, name, new_id, create_time);
   });
 }
 
@@ -260,30 +189,23 @@ absl::StatusOr<Client> SqliteCatalog::SetClientKey(const ClientId& id, const Key
 
 absl::Status SqliteCatalog::TouchClient(const ClientId& id, absl::Time now) {
   RETURN_IF_ERROR(FindClient(id).status());
-  MutexLock lock(mutex_);
-  seen_[id] = now;
+  RememberSeen(id, now);
   return absl::OkStatus();
 }
 
 absl::StatusOr<int64_t> SqliteCatalog::AllocateVersionId() {
-  {
+  while (true) {
+    {
+      MutexLock lock(mutex_);
+      if (next_version_id_ < version_ids_end_) return next_version_id_++;
+    }
+    ASSIGN_OR_RETURN(const int64_t begin, Write(ReserveVersionIds));
     MutexLock lock(mutex_);
-    if (next_version_id_ < version_ids_end_) return next_version_id_++;
-  }
-  ASSIGN_OR_RETURN(const int64_t begin, Write([](Database& database) -> absl::StatusOr<int64_t> {
-    Query query = database.Prepare(
-        "UPDATE totals SET next_version_id = next_version_id + ? RETURNING next_version_id");
-    ASSIGN_OR_RETURN(const bool found, query.Bind(kVersionIdBlock).Step());
-    if (!found) return MakeError(Reason::kStateCorrupt, "the catalog's totals are missing", "catalog");
-    return query.Int(0) - kVersionIdBlock;
-  }));
-  MutexLock lock(mutex_);
-  // Of two that reserve at once, the later block is used from here on, so that numbers given out never shrink.
-  if (begin >= version_ids_end_) {
+    // Of two blocks that are reserved at once only the later is used, so that the numbers never shrink.
+    if (begin < version_ids_end_) continue;
     next_version_id_ = begin;
     version_ids_end_ = begin + kVersionIdBlock;
   }
-  return next_version_id_++;
 }
 
 absl::StatusOr<Version> SqliteCatalog::AddVersion(const Version& version, const Content& content) {

@@ -20,6 +20,7 @@ class SqliteCatalog final : public Catalog {
  public:
   // Opens or makes the catalog and migrates it. FailedPrecondition if it is of a newer schema.
   static absl::StatusOr<std::unique_ptr<SqliteCatalog>> Open(const std::string& path);
+  ~SqliteCatalog() override;
 
   absl::StatusOr<Client> RegisterClient(const std::string& name, const ClientId& new_id, DuplicateNames policy,
                                         absl::Time now) override;
@@ -56,17 +57,19 @@ class SqliteCatalog final : public Catalog {
   template <typename Work>
   auto Read(const Work& work);
 
+  void RememberSeen(const ClientId& id, absl::Time time);
+
   absl::StatusOr<std::unique_ptr<Database>> TakeReader();
   void GiveBack(std::unique_ptr<Database> reader);
 
   const std::string path_;
+  WriteQueue writes_;  // Before the readers: the last connection to close must be able to empty the log.
   Mutex mutex_;
   std::vector<std::unique_ptr<Database>> idle_readers_ ABSL_GUARDED_BY(mutex_);
   // When clients were seen without anything else to write: goes along with the next transaction.
   std::map<ClientId, absl::Time> seen_ ABSL_GUARDED_BY(mutex_);
   int64_t next_version_id_ ABSL_GUARDED_BY(mutex_) = 0;
   int64_t version_ids_end_ ABSL_GUARDED_BY(mutex_) = 0;
-  WriteQueue writes_;  // Last: its thread ends first.
 };
 
 }  // namespace backup::storage

@@ -50,20 +50,26 @@ void WriteQueue::WriteBatches() {
 }
 
 void WriteQueue::WriteBatch(const std::deque<Entry*>& batch) {
-  absl::Status committed = database_->Execute("BEGIN IMMEDIATE");
-  if (committed.ok()) {
-    for (Entry* entry : batch) entry->result = RunInSavepoint(entry->work);
-    committed = database_->Execute("COMMIT");
-    // A failed commit may leave the transaction open; rolling back one that is not open only fails.
-    if (!committed.ok()) database_->Execute("ROLLBACK").IgnoreError();
-  }
+  const absl::Status committed = Commit(batch);
   if (committed.ok()) return;
+  // Some errors end the transaction on their own, and then there is nothing left to roll back.
+  if (database_->InTransaction()) database_->Execute("ROLLBACK").IgnoreError();
   for (Entry* entry : batch) entry->result = committed;
+}
+
+absl::Status WriteQueue::Commit(const std::deque<Entry*>& batch) {
+  RETURN_IF_ERROR(database_->Execute("BEGIN IMMEDIATE"));
+  for (Entry* entry : batch) {
+    entry->result = RunInSavepoint(entry->work);
+    if (!database_->InTransaction()) return entry->result;
+  }
+  return database_->Execute("COMMIT");
 }
 
 absl::Status WriteQueue::RunInSavepoint(const Work& work) {
   RETURN_IF_ERROR(database_->Execute("SAVEPOINT work"));
-  const absl::Status result = work(*database_);
+  absl::Status result = work(*database_);
+  if (!database_->InTransaction()) return result;
   if (!result.ok()) RETURN_IF_ERROR(database_->Execute("ROLLBACK TO work"));
   RETURN_IF_ERROR(database_->Execute("RELEASE work"));
   return result;

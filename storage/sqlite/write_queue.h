@@ -39,6 +39,7 @@ class WriteQueue {
 
   void WriteBatches();
   void WriteBatch(const std::deque<Entry*>& batch);
+  absl::Status Commit(const std::deque<Entry*>& batch);
   absl::Status RunInSavepoint(const Work& work);
 
   const std::unique_ptr<Database> database_;

@@ -1,6 +1,9 @@
 #include "services/backup/crypto/cipher.h"
 
+#include <openssl/err.h>
 #include <openssl/evp.h>
+
+#include <algorithm>
 
 #include "base/error.h"
 #include "base/status_macros.h"
@@ -18,6 +21,7 @@ const unsigned char* Bytes(absl::string_view text) {
 
 // One answer for every way in which content can be wrong, so that nobody can use us as a padding oracle.
 absl::Status ContentRejected() {
+  ERR_clear_error();  // Else the next user of OpenSSL in this thread takes it for its own.
   return MakeError(Reason::kContentRejected, "the content cannot be decrypted with the client's session key");
 }
 

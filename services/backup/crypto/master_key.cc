@@ -24,6 +24,7 @@ namespace backup::crypto {
 namespace {
 
 constexpr size_t kKeySize = 32;
+constexpr size_t kMaxKeyFileSize = 2 * kKeySize + 2;  // Hex digits, and a newline of either kind.
 constexpr size_t kNonceSize = 12;
 constexpr size_t kTagSize = 16;
 constexpr size_t kFingerprintSize = 8;
@@ -39,14 +40,21 @@ absl::Status FileError(const std::string& path, absl::string_view doing) {
 
 // Writes the key beside `path` and links it there, so that of two that try at once one wins and both read the same.
 absl::Status CreateKeyFile(const std::string& path) {
-  const std::string beside = absl::StrCat(path, ".new.", getpid());
+  // A random name: in a container, one that crashed had the same process id.
+  const std::string beside =
+      absl::StrCat(path, ".new.", absl::BytesToHexString(RandomBytes(kFingerprintSize)));
   UniqueFd file(::open(beside.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
   if (!file.valid()) return FileError(path, "create");
   const absl::Cleanup remove_beside = [&] { ::unlink(beside.c_str()); };
-  std::string text = absl::StrCat(absl::BytesToHexString(RandomBytes(kKeySize)), "\n");
+  std::string key = RandomBytes(kKeySize);
+  std::string text = absl::BytesToHexString(key);
+  text += '\n';
+  const absl::Cleanup wipe = [&] {
+    OPENSSL_cleanse(key.data(), key.size());
+    OPENSSL_cleanse(text.data(), text.size());
+  };
   const bool written = ::write(file.get(), text.data(), text.size()) == static_cast<ssize_t>(text.size()) &&
                        ::fsync(file.get()) == 0;
-  OPENSSL_cleanse(text.data(), text.size());
   if (!written) return FileError(path, "write");
   if (::link(beside.c_str(), path.c_str()) != 0 && errno != EEXIST) return FileError(path, "create");
   const std::string folder = std::filesystem::absolute(path).parent_path();
@@ -71,13 +79,13 @@ absl::StatusOr<std::unique_ptr<MasterKey>> MasterKey::Load(const std::string& pa
     return absl::FailedPreconditionError(absl::StrCat("the master key file ", path,
                                                       " can be read by group or others: chmod 600 it"));
   }
-  std::string text(2 * kKeySize + 2, '\0');
+  std::string text(kMaxKeyFileSize + 1, '\0');
   const ssize_t size = ::read(file.get(), text.data(), text.size());
   if (size < 0) return FileError(path, "read");
   text.resize(static_cast<size_t>(size));
   const absl::Cleanup wipe = [&] { OPENSSL_cleanse(text.data(), text.size()); };
   const absl::string_view hex = absl::StripAsciiWhitespace(text);
-  if (hex.size() != 2 * kKeySize || hex.find_first_not_of("0123456789abcdefABCDEF") != absl::string_view::npos) {
+  if (text.size() > kMaxKeyFileSize || hex.size() != 2 * kKeySize || hex.find_first_not_of("0123456789abcdefABCDEF") != absl::string_view::npos) {
     return absl::FailedPreconditionError(
         absl::StrCat("the master key file ", path, " must hold 64 hex digits and a newline"));
   }
@@ -119,7 +127,10 @@ absl::StatusOr<std::string> MasterKey::Open(absl::string_view sealed, absl::stri
   CHECK_EQ(EVP_DecryptUpdate(cipher, Bytes(secret), &size, Bytes(ciphertext), static_cast<int>(ciphertext.size())),
            1);
   CHECK_EQ(EVP_CIPHER_CTX_ctrl(cipher, EVP_CTRL_GCM_SET_TAG, kTagSize, tag.data()), 1);
-  if (EVP_DecryptFinal_ex(cipher, Bytes(secret) + size, &size) != 1) return damaged();
+  if (EVP_DecryptFinal_ex(cipher, Bytes(secret) + size, &size) != 1) {
+    OPENSSL_cleanse(secret.data(), secret.size());
+    return damaged();
+  }
   return secret;
 }
 

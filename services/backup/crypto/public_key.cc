@@ -19,6 +19,7 @@ namespace {
 constexpr int kKeyBits = 1024;
 
 using Key = std::unique_ptr<EVP_PKEY, decltype(&EVP_PKEY_free)>;
+using Number = std::unique_ptr<BIGNUM, decltype(&BN_free)>;
 using KeyContext = std::unique_ptr<EVP_PKEY_CTX, decltype(&EVP_PKEY_CTX_free)>;
 
 absl::Status BadKey(absl::string_view why) { return MakeError(Reason::kInvalidField, why, "public_key"); }
@@ -40,11 +41,21 @@ Key DecodeKey(absl::string_view der, const unsigned char** end) {
   return key;
 }
 
-absl::Status CheckExponent(const EVP_PKEY& key) {
-  BIGNUM* exponent = nullptr;
-  EVP_PKEY_get_bn_param(&key, OSSL_PKEY_PARAM_RSA_E, &exponent);
-  const std::unique_ptr<BIGNUM, decltype(&BN_free)> owner(exponent, &BN_free);
-  if (exponent == nullptr || !BN_is_odd(exponent) || BN_is_one(exponent)) {
+// A part of an RSA key by its OSSL_PKEY_PARAM name; null if there is none.
+Number NumberOf(const EVP_PKEY& key, const char* name) {
+  BIGNUM* number = nullptr;
+  EVP_PKEY_get_bn_param(&key, name, &number);
+  return Number(number, &BN_free);
+}
+
+// Refuses what could not be encrypted with, or would not hide anything.
+absl::Status CheckNumbers(const EVP_PKEY& key) {
+  const Number modulus = NumberOf(key, OSSL_PKEY_PARAM_RSA_N);
+  if (modulus == nullptr || !BN_is_odd(modulus.get())) {
+    return BadKey("the RSA modulus must be odd");
+  }
+  const Number exponent = NumberOf(key, OSSL_PKEY_PARAM_RSA_E);
+  if (exponent == nullptr || !BN_is_odd(exponent.get()) || BN_is_one(exponent.get())) {
     return BadKey("the RSA exponent must be odd and above 1");
   }
   return absl::OkStatus();
@@ -63,7 +74,7 @@ absl::StatusOr<std::string> ParsePublicKey(absl::string_view sent) {
   }
   if (EVP_PKEY_get_base_id(key.get()) != EVP_PKEY_RSA) return BadKey("the public key must be RSA");
   if (EVP_PKEY_get_bits(key.get()) != kKeyBits) return BadKey("the RSA key must have 1024 bits");
-  RETURN_IF_ERROR(CheckExponent(*key));
+  RETURN_IF_ERROR(CheckNumbers(*key));
   unsigned char* der = nullptr;
   const int size = i2d_PUBKEY(key.get(), &der);
   if (size <= 0) return BadKey("the public key cannot be encoded");

@@ -15,7 +15,7 @@ inline constexpr size_t kEncryptedSessionKeySize = 128;
 
 // Checks a client's key and returns it as X.509 SubjectPublicKeyInfo DER without padding. Accepts SubjectPublicKeyInfo
 // and PKCS#1 RSAPublicKey, each perhaps followed by zero bytes only. Reason INVALID_FIELD (subject "public_key") unless
-// it is RSA with exactly 1024 bits, an odd exponent above 1, and at most kMaxPublicKeySize bytes as sent.
+// it is RSA with an odd modulus of exactly 1024 bits, an odd exponent above 1, and at most kMaxPublicKeySize bytes as sent.
 absl::StatusOr<std::string> ParsePublicKey(absl::string_view sent);
 
 // RSAES-OAEP with SHA-1, MGF1-SHA-1 and an empty label. `public_key` is what ParsePublicKey() returned.

@@ -12,7 +12,7 @@ namespace backup::crypto {
 namespace {
 
 constexpr int kNonceSize = 12;
-// Segments that one Read() opens, so that pieces are about as large as elsewhere.
+// Segments that one Read() seals or opens, so that pieces are about as large as elsewhere.
 constexpr int64_t kSegmentsPerRead = static_cast<int64_t>(kPieceSize) / kSegmentSize;
 
 unsigned char* Bytes(std::string& text) { return reinterpret_cast<unsigned char*>(text.data()); }
@@ -68,18 +68,23 @@ SealSource::SealSource(ByteSource& plaintext, absl::string_view file_key)
 SealSource::~SealSource() { EVP_CIPHER_CTX_free(context_); }
 
 absl::StatusOr<absl::string_view> SealSource::Read() {
+  constexpr size_t kSegment = static_cast<size_t>(kSegmentSize);
   out_.clear();
-  while (!ended_ && out_.empty()) {
+  while (!ended_ && pending_.size() <= kSegment) {
     ASSIGN_OR_RETURN(const absl::string_view piece, plaintext_.Read());
     ended_ = piece.empty();
     pending_.append(piece.data(), piece.size());
-    size_t sealed = 0;
-    while (pending_.size() - sealed > static_cast<size_t>(kSegmentSize)) {
-      SealSegment(context_, segment_++, false, pending_.data() + sealed, kSegmentSize, out_);
-      sealed += kSegmentSize;
-    }
-    pending_.erase(0, sealed);
-    if (ended_) SealSegment(context_, segment_, true, pending_.data(), pending_.size(), out_);
+  }
+  size_t sealed = 0;
+  while (pending_.size() - sealed > kSegment && sealed < kSegmentsPerRead * kSegment) {
+    SealSegment(context_, segment_++, false, pending_.data() + sealed, kSegment, out_);
+    sealed += kSegment;
+  }
+  pending_.erase(0, sealed);
+  if (ended_ && !finished_ && pending_.size() <= kSegment) {
+    SealSegment(context_, segment_, true, pending_.data(), pending_.size(), out_);
+    pending_.clear();
+    finished_ = true;
   }
   return out_;
 }

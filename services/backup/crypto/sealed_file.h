@@ -37,7 +37,8 @@ class SealSource final : public ByteSource {
   std::string pending_;  // Plaintext not yet sealed; the last full segment waits until it is known not to be the last.
   std::string out_;
   uint64_t segment_ = 0;
-  bool ended_ = false;
+  bool ended_ = false;     // The plaintext is.
+  bool finished_ = false;  // The last segment is sealed.
 };
 
 // The plaintext bytes [offset, offset + size_bytes) of a sealed payload at the front of `payload`. The range must lie

@@ -1,0 +1,55 @@
+#include "storage/testing/faulty_blob_store.h"
+
+#include "base/status_macros.h"
+
+namespace backup::storage {
+namespace {
+
+class FaultySource final : public ByteSource {
+ public:
+  FaultySource(ByteSource& source, const FaultyBlobStore::Fault& fault) : source_(source), fault_(fault) {}
+
+  absl::StatusOr<absl::string_view> Read() override {
+    ASSIGN_OR_RETURN(const absl::string_view piece, source_.Read());
+    size_bytes_ += static_cast<int64_t>(piece.size());
+    if (size_bytes_ > fault_.after_bytes) return fault_.error;
+    return piece;
+  }
+
+ private:
+  ByteSource& source_;
+  const FaultyBlobStore::Fault& fault_;
+  int64_t size_bytes_ = 0;
+};
+
+}  // namespace
+
+absl::Status FaultyBlobStore::CountCall() const {
+  MutexLock lock(mutex_);
+  if (calls_ == fault_.after_calls) return fault_.error;
+  ++calls_;
+  return absl::OkStatus();
+}
+
+absl::StatusOr<StoredBlob> FaultyBlobStore::Put(ByteSource& source, std::optional<int64_t> expected_size) {
+  RETURN_IF_ERROR(CountCall());
+  FaultySource faulty(source, fault_);
+  return store_.Put(faulty, expected_size);
+}
+
+absl::StatusOr<std::unique_ptr<RandomAccess>> FaultyBlobStore::Open(const BlobId& id) const {
+  RETURN_IF_ERROR(CountCall());
+  return store_.Open(id);
+}
+
+absl::Status FaultyBlobStore::Delete(const BlobId& id) {
+  RETURN_IF_ERROR(CountCall());
+  return store_.Delete(id);
+}
+
+absl::Status FaultyBlobStore::ForEach(const std::function<absl::Status(const BlobInfo&)>& visit) const {
+  RETURN_IF_ERROR(CountCall());
+  return store_.ForEach(visit);
+}
+
+}  // namespace backup::storage
