@@ -16,13 +16,13 @@ namespace backup {
 inline constexpr size_t kPieceSize = size_t{1} << 20;
 inline constexpr size_t kMaxPieceSize = size_t{2} << 20;
 
-// Bytes that are pulled, piece by piece: the one way in which file content moves through both processes.
-// Used by one thread at a time.
+// Bytes that are pulled, piece by piece: the one way in which file content moves through both
+// processes. Used by one thread at a time.
 class ByteSource {
  public:
   virtual ~ByteSource() = default;
-  // The next bytes, valid until the next call or the source's end; empty at the end of the bytes, then and ever after.
-  // After an error the source must not be read again.
+  // The next bytes, valid until the next call or the source's end; empty at the end of the bytes,
+  // then and ever after. After an error the source must not be read again.
   virtual absl::StatusOr<absl::string_view> Read() = 0;
 };
 
@@ -68,7 +68,8 @@ class StringSink final : public ByteSink {
   std::string bytes_;
 };
 
-// Exactly `size_bytes` bytes of `source`: InvalidArgument (reason INVALID_FIELD) if it ends earlier or goes on.
+// Exactly `size_bytes` bytes of `source`: InvalidArgument (reason INVALID_FIELD) if it ends earlier
+// or goes on.
 class ExactSource final : public ByteSource {
  public:
   ExactSource(ByteSource& source, int64_t size_bytes) : source_(source), left_(size_bytes) {}
@@ -85,8 +86,8 @@ class RandomAccess {
  public:
   virtual ~RandomAccess() = default;
   virtual int64_t size_bytes() const = 0;
-  // Fills `out` with the bytes at `offset`. DataLoss if there are not as many; Internal, reason STORAGE_IO, if the
-  // medium fails.
+  // Fills `out` with the bytes at `offset`. DataLoss if there are not as many; Internal, reason
+  // STORAGE_IO, if the medium fails.
   virtual absl::Status ReadAt(int64_t offset, std::span<char> out) const = 0;
 };
 

@@ -5,7 +5,8 @@
 namespace backup {
 namespace {
 
-// ISA-L complements the value before and after; so chaining its results is chaining the plain register.
+// ISA-L complements the value before and after; so chaining its results is chaining the plain
+// register.
 uint32_t Extend(uint32_t state, const void* bytes, uint64_t size) {
   return crc32_ieee(state, static_cast<unsigned char*>(const_cast<void*>(bytes)), size);
 }

@@ -6,9 +6,9 @@
 
 namespace backup {
 
-// POSIX cksum as bytes pass: polynomial 0x04C11DB7, most significant bit first, initial value 0, then the length's bytes
-// (least significant first, without leading zeros), complemented. Source: POSIX.1-2017, cksum. No protection against
-// intent. Used by one thread at a time.
+// POSIX cksum as bytes pass: polynomial 0x04C11DB7, most significant bit first, initial value 0,
+// then the length's bytes (least significant first, without leading zeros), complemented. Source:
+// POSIX.1-2017, cksum. No protection against intent. Used by one thread at a time.
 class Cksum {
  public:
   void Update(absl::string_view piece);

@@ -6,7 +6,8 @@
 
 namespace backup {
 
-// The only asker of the wall-clock time. Deadlines and timeouts use the monotonic clock instead. Thread-safe.
+// The only asker of the wall-clock time. Deadlines and timeouts use the monotonic clock instead.
+// Thread-safe.
 class Clock {
  public:
   virtual ~Clock() = default;

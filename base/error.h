@@ -9,8 +9,9 @@
 
 namespace backup {
 
-// Why a request failed, for programs: each is the `reason` of the API's ErrorInfo, has one canonical code, a row in
-// docs/operations.md and an answer in the legacy protocol (bridge/forwarder.cc).
+// Why a request failed, for programs: each is the `reason` of the API's ErrorInfo, has one
+// canonical code, a row in docs/operations.md and an answer in the legacy protocol
+// (bridge/forwarder.cc).
 enum class Reason {
   kInvalidField,
   kSizeLimit,
@@ -41,9 +42,10 @@ std::span<const ReasonInfo> AllReasons();
 const ReasonInfo& InfoOf(Reason reason);
 std::optional<Reason> ReasonFromName(absl::string_view name);
 
-// A status with `reason`'s code that carries the reason. `message` is short, says what to do, and holds no unescaped
-// bytes from outside. `subject` is what it is about: the field's name for kInvalidField, the client, file or version
-// for the NotFound ones, the limit for kSizeLimit; may be empty.
+// A status with `reason`'s code that carries the reason. `message` is short, says what to do, and
+// holds no unescaped bytes from outside. `subject` is what it is about: the field's name for
+// kInvalidField, the client, file or version for the NotFound ones, the limit for kSizeLimit; may
+// be empty.
 absl::Status MakeError(Reason reason, absl::string_view message, absl::string_view subject = "");
 
 // The reason a status carries, if any, and its subject, empty if none.

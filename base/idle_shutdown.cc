@@ -37,22 +37,23 @@ void IdleShutdown::End() {
 void IdleShutdown::Watch(std::stop_token token) {
   std::mutex mutex;
   std::condition_variable_any stopped;
-  const auto tick = absl::ToChronoNanoseconds(
-      std::clamp(after_ / 40, absl::Milliseconds(10), absl::Seconds(1)));
+  const auto tick =
+      absl::ToChronoNanoseconds(std::clamp(after_ / 40, absl::Milliseconds(10), absl::Seconds(1)));
   int announced_quarters = 0;
   std::unique_lock lock(mutex);
   while (!stopped.wait_for(lock, token, tick, [&] { return token.stop_requested(); })) {
-    const absl::Duration idle = active_.load() > 0
-                                    ? absl::ZeroDuration()
-                                    : absl::Nanoseconds(MonotonicNanos() - idle_since_nanos_.load());
+    const absl::Duration idle =
+        active_.load() > 0 ? absl::ZeroDuration()
+                           : absl::Nanoseconds(MonotonicNanos() - idle_since_nanos_.load());
     if (idle >= after_) {
       stop_.Request(absl::StrCat("idle for ", absl::FormatDuration(after_)));
       return;
     }
     const int quarters = static_cast<int>(absl::FDivDuration(idle, after_ / kQuarters));
     if (quarters > announced_quarters) {
-      LOG(INFO) << "no connection and no call for " << absl::FormatDuration(after_ / kQuarters * quarters)
-                << ", shutting down after " << absl::FormatDuration(after_);
+      LOG(INFO) << "no connection and no call for "
+                << absl::FormatDuration(after_ / kQuarters * quarters) << ", shutting down after "
+                << absl::FormatDuration(after_);
     }
     announced_quarters = quarters;
   }

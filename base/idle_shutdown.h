@@ -9,8 +9,8 @@
 
 namespace backup {
 
-// Requests a stop when nothing has happened for a while, as the old server did; announces it after each quarter of the
-// time (60 s, 120 s and 180 s of 240 s). Thread-safe.
+// Requests a stop when nothing has happened for a while, as the old server did; announces it after
+// each quarter of the time (60 s, 120 s and 180 s of 240 s). Thread-safe.
 class IdleShutdown {
  public:
   // Counts as activity from construction to destruction: a connection, or a call.

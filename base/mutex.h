@@ -9,8 +9,9 @@
 
 namespace backup {
 
-// std::mutex with thread-safety annotations. Debian's Abseil is not instrumented, so absl::Mutex makes ThreadSanitizer
-// report races that are none; std::mutex does not. See docs/adr/0005-string-view-and-mutex.md. Thread-safe.
+// std::mutex with thread-safety annotations. Debian's Abseil is not instrumented, so absl::Mutex
+// makes ThreadSanitizer report races that are none; std::mutex does not. See
+// docs/adr/0005-string-view-and-mutex.md. Thread-safe.
 class ABSL_LOCKABLE Mutex {
  public:
   void Lock() ABSL_EXCLUSIVE_LOCK_FUNCTION() { mutex_.lock(); }
@@ -46,10 +47,9 @@ class CondVar {
   // False if `timeout` passed first. Uses the monotonic clock.
   bool WaitFor(Mutex& mutex, absl::Duration timeout) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex) {
     std::unique_lock<std::mutex> lock(mutex.mutex_, std::adopt_lock);
-    const bool woken =
-        condition_.wait_until(lock, std::chrono::steady_clock::now() +
-                                        absl::ToChronoNanoseconds(timeout)) ==
-        std::cv_status::no_timeout;
+    const bool woken = condition_.wait_until(lock, std::chrono::steady_clock::now() +
+                                                       absl::ToChronoNanoseconds(timeout)) ==
+                       std::cv_status::no_timeout;
     lock.release();
     return woken;
   }

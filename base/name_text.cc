@@ -10,8 +10,8 @@
 namespace backup {
 namespace {
 
-// Size of the well-formed UTF-8 character (Unicode 15, table 3-7) at the front of `bytes`; 0 if there is none or it is
-// a control character.
+// Size of the well-formed UTF-8 character (Unicode 15, table 3-7) at the front of `bytes`; 0 if
+// there is none or it is a control character.
 size_t PrintableCharacterSize(absl::string_view bytes) {
   const auto byte = [&](size_t i) { return static_cast<uint8_t>(bytes[i]); };
   const uint8_t lead = byte(0);
@@ -52,14 +52,16 @@ absl::StatusOr<std::string> TextToName(absl::string_view text) {
   while (!text.empty()) {
     if (text[0] == '%') {
       if (text.size() < 3 || !absl::ascii_isxdigit(text[1]) || !absl::ascii_isxdigit(text[2])) {
-        return absl::InvalidArgumentError("a '%' must be followed by two hex digits ('%' itself is \"%25\")");
+        return absl::InvalidArgumentError(
+            "a '%' must be followed by two hex digits ('%' itself is \"%25\")");
       }
       name += absl::HexStringToBytes(text.substr(1, 2));
       text.remove_prefix(3);
     } else {
       const size_t size = PrintableCharacterSize(text);
       if (size == 0) {
-        return absl::InvalidArgumentError("control characters and bytes that are not UTF-8 must be written as \"%XX\"");
+        return absl::InvalidArgumentError(
+            "control characters and bytes that are not UTF-8 must be written as \"%XX\"");
       }
       absl::StrAppend(&name, text.substr(0, size));
       text.remove_prefix(size);

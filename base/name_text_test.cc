@@ -25,8 +25,9 @@ bool HasNoAsciiControls(absl::string_view text) {
 }
 
 TEST(NameToText, LeavesPrintableUtf8Alone) {
-  for (const char* name : {"report.txt", "a b/c\\d\"e'", "\u00A0", "Zo\u00EB", "\u05E9\u05DC\u05D5\u05DD",
-                           "\uD7FF\uE000\uFFFD", "\U00010000", "\U0001F600", "\U0010FFFF"}) {
+  for (const char* name :
+       {"report.txt", "a b/c\\d\"e'", "\u00A0", "Zo\u00EB", "\u05E9\u05DC\u05D5\u05DD",
+        "\uD7FF\uE000\uFFFD", "\U00010000", "\U0001F600", "\U0010FFFF"}) {
     EXPECT_EQ(NameToText(name), name);
     EXPECT_THAT(TextToName(name), IsOkAndHolds(name));
   }
@@ -43,16 +44,16 @@ TEST(NameToText, EscapesPercentAndControlCharacters) {
 TEST(NameToText, EscapesEveryByteThatIsNoUtf8) {
   EXPECT_EQ(NameToText("\x80"), "%80");
   EXPECT_EQ(NameToText("\xFF\xFE"), "%FF%FE");
-  EXPECT_EQ(NameToText("\xC3"), "%C3");                          // Cut short.
-  EXPECT_EQ(NameToText("\xE2\x82"), "%E2%82");                   // Cut short.
-  EXPECT_EQ(NameToText("\xC3(x"), "%C3(x");                      // Wrong second byte.
-  EXPECT_EQ(NameToText("\xC0\xAF"), "%C0%AF");                   // Overlong '/'.
-  EXPECT_EQ(NameToText("\xC1\xBF"), "%C1%BF");                   // Overlong.
-  EXPECT_EQ(NameToText("\xE0\x9F\xBF"), "%E0%9F%BF");            // Overlong.
-  EXPECT_EQ(NameToText("\xF0\x8F\xBF\xBF"), "%F0%8F%BF%BF");     // Overlong.
-  EXPECT_EQ(NameToText("\xED\xA0\x80"), "%ED%A0%80");            // Surrogate U+D800.
-  EXPECT_EQ(NameToText("\xED\xBF\xBF"), "%ED%BF%BF");            // Surrogate U+DFFF.
-  EXPECT_EQ(NameToText("\xF4\x90\x80\x80"), "%F4%90%80%80");     // Above U+10FFFF.
+  EXPECT_EQ(NameToText("\xC3"), "%C3");                       // Cut short.
+  EXPECT_EQ(NameToText("\xE2\x82"), "%E2%82");                // Cut short.
+  EXPECT_EQ(NameToText("\xC3(x"), "%C3(x");                   // Wrong second byte.
+  EXPECT_EQ(NameToText("\xC0\xAF"), "%C0%AF");                // Overlong '/'.
+  EXPECT_EQ(NameToText("\xC1\xBF"), "%C1%BF");                // Overlong.
+  EXPECT_EQ(NameToText("\xE0\x9F\xBF"), "%E0%9F%BF");         // Overlong.
+  EXPECT_EQ(NameToText("\xF0\x8F\xBF\xBF"), "%F0%8F%BF%BF");  // Overlong.
+  EXPECT_EQ(NameToText("\xED\xA0\x80"), "%ED%A0%80");         // Surrogate U+D800.
+  EXPECT_EQ(NameToText("\xED\xBF\xBF"), "%ED%BF%BF");         // Surrogate U+DFFF.
+  EXPECT_EQ(NameToText("\xF4\x90\x80\x80"), "%F4%90%80%80");  // Above U+10FFFF.
   EXPECT_EQ(NameToText("\xF5\x80\x80\x80"), "%F5%80%80%80");
 }
 

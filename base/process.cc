@@ -19,8 +19,8 @@ namespace {
 
 // Exit code of an interrupted program, as shells use it for SIGINT.
 constexpr int kInterruptedExitCode = 130;
-// glibc returns blocks above its mmap threshold to the kernel at each free, which halves the speed of the byte path
-// (docs/performance.md); blocks of pieces and messages stay below this one.
+// glibc returns blocks above its mmap threshold to the kernel at each free, which halves the speed
+// of the byte path (docs/performance.md); blocks of pieces and messages stay below this one.
 constexpr int kAllocatorThreshold = 64 << 20;
 // What --debug shows: call traces (1) and hex dumps (2).
 constexpr int kDebugVerbosity = 2;

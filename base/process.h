@@ -8,7 +8,8 @@
 #include "base/mutex.h"
 #include "glog/logging.h"
 
-// A critical event: an ERROR line tagged CRITICAL, which no mode hides (glog has no such level of its own).
+// A critical event: an ERROR line tagged CRITICAL, which no mode hides (glog has no such level of
+// its own).
 #define LOG_CRITICAL LOG(ERROR) << "CRITICAL "
 
 namespace backup {
@@ -31,17 +32,19 @@ class StopRequest {
   std::string reason_ ABSL_GUARDED_BY(mutex_);
 };
 
-// What main() does first in each daemon, before any thread starts: parses flags (--version included), sends logs to
-// standard error with file and line (colours on a terminal), ignores SIGPIPE, keeps big allocations in the process, and
-// turns SIGTERM and SIGINT into `stop.Request()`; a second signal ends the process at once with code 130. `stop` must
-// live as long as the process.
+// What main() does first in each daemon, before any thread starts: parses flags (--version
+// included), sends logs to standard error with file and line (colours on a terminal), ignores
+// SIGPIPE, keeps big allocations in the process, and turns SIGTERM and SIGINT into
+// `stop.Request()`; a second signal ends the process at once with code 130. `stop` must live as
+// long as the process.
 void StartProcess(int& argc, char**& argv, absl::string_view usage, StopRequest& stop);
 
 // Raises or lowers the log for a mode: debug shows everything, quiet only ERROR and CRITICAL lines.
 void SetDebugLogging();
 void SetQuietLogging();
 
-// Writes `text` to `path` by way of a file beside it, so that a reader sees all or nothing. Not durable.
+// Writes `text` to `path` by way of a file beside it, so that a reader sees all or nothing. Not
+// durable.
 absl::Status WriteFileAtomically(const std::string& path, absl::string_view text);
 
 }  // namespace backup

@@ -21,7 +21,7 @@ constexpr absl::Duration kUnaryDeadline = absl::Seconds(5);
 constexpr absl::Duration kStreamDeadline = absl::Seconds(60);
 constexpr int64_t kLeastBytesPerSecond = 1024;
 constexpr std::chrono::milliseconds kFirstBackOff(50);
-constexpr std::chrono::milliseconds kLongestBackOff(1000);
+constexpr std::chrono::milliseconds kLongestBackOff(200);
 
 void Prepare(grpc::ClientContext& context, const CallOrigin& origin, absl::Duration deadline) {
   context.set_deadline(std::chrono::system_clock::now() + absl::ToChronoMilliseconds(deadline));
@@ -30,15 +30,17 @@ void Prepare(grpc::ClientContext& context, const CallOrigin& origin, absl::Durat
   context.AddMetadata("x-legacy-connection", origin.connection);
 }
 
-// Calls `attempt`, which returns an absl::StatusOr, until it does not say UNAVAILABLE, or `limit` has passed, or
-// `may_repeat` says no.
+// Calls `attempt`, which returns an absl::StatusOr, until it does not say UNAVAILABLE, or `limit`
+// has passed, or `may_repeat` says no.
 template <typename Attempt, typename MayRepeat>
 auto RideThrough(absl::Duration limit, const Attempt& attempt, const MayRepeat& may_repeat) {
   const auto end = steady_clock::now() + absl::ToChronoMilliseconds(limit);
   auto back_off = kFirstBackOff;
   while (true) {
     auto result = attempt();
-    if (!absl::IsUnavailable(result.status()) || steady_clock::now() + back_off > end || !may_repeat()) return result;
+    if (!absl::IsUnavailable(result.status()) || steady_clock::now() + back_off > end ||
+        !may_repeat())
+      return result;
     VLOG(1) << "the service is away, trying again: " << result.status().message();
     std::this_thread::sleep_for(back_off);
     back_off = std::min(2 * back_off, kLongestBackOff);
@@ -46,7 +48,8 @@ auto RideThrough(absl::Duration limit, const Attempt& attempt, const MayRepeat& 
 }
 
 template <typename Response, typename Call>
-absl::StatusOr<Response> CallUnary(const CallOrigin& origin, absl::Duration ride_through, const Call& call) {
+absl::StatusOr<Response> CallUnary(const CallOrigin& origin, absl::Duration ride_through,
+                                   const Call& call) {
   return RideThrough(
       ride_through,
       [&]() -> absl::StatusOr<Response> {
@@ -99,10 +102,13 @@ class SpooledBody {
   absl::Status status_;
 };
 
-absl::StatusOr<v1::UploadFileResponse> UploadOnce(v1::IngestService::StubInterface& stub, const CallOrigin& origin,
-                                                  const v1::UploadFileHeader& header, SpooledBody& body) {
+absl::StatusOr<v1::UploadFileResponse> UploadOnce(v1::IngestService::StubInterface& stub,
+                                                  const CallOrigin& origin,
+                                                  const v1::UploadFileHeader& header,
+                                                  SpooledBody& body) {
   grpc::ClientContext context;
-  Prepare(context, origin, kStreamDeadline + absl::Seconds(header.encoded_size() / kLeastBytesPerSecond));
+  Prepare(context, origin,
+          kStreamDeadline + absl::Seconds(header.encoded_size() / kLeastBytesPerSecond));
   v1::UploadFileResponse response;
   const auto stream = stub.UploadFile(&context, &response);
   v1::UploadFileRequest message;
@@ -128,32 +134,36 @@ absl::StatusOr<v1::UploadFileResponse> UploadOnce(v1::IngestService::StubInterfa
 
 }  // namespace
 
-absl::StatusOr<v1::RegisterClientResponse> BackendClient::RegisterClient(const CallOrigin& origin,
-                                                                         const v1::RegisterClientRequest& request) {
+absl::StatusOr<v1::RegisterClientResponse> BackendClient::RegisterClient(
+    const CallOrigin& origin, const v1::RegisterClientRequest& request) {
   return CallUnary<v1::RegisterClientResponse>(
-      origin, options_.ride_through,
-      [&](grpc::ClientContext& context, auto& response) { return stub_.RegisterClient(&context, request, &response); });
+      origin, options_.ride_through, [&](grpc::ClientContext& context, auto& response) {
+        return stub_.RegisterClient(&context, request, &response);
+      });
 }
 
-absl::StatusOr<v1::ExchangeKeyResponse> BackendClient::ExchangeKey(const CallOrigin& origin,
-                                                                   const v1::ExchangeKeyRequest& request) {
+absl::StatusOr<v1::ExchangeKeyResponse> BackendClient::ExchangeKey(
+    const CallOrigin& origin, const v1::ExchangeKeyRequest& request) {
   return CallUnary<v1::ExchangeKeyResponse>(
-      origin, options_.ride_through,
-      [&](grpc::ClientContext& context, auto& response) { return stub_.ExchangeKey(&context, request, &response); });
+      origin, options_.ride_through, [&](grpc::ClientContext& context, auto& response) {
+        return stub_.ExchangeKey(&context, request, &response);
+      });
 }
 
-absl::StatusOr<v1::ResumeClientResponse> BackendClient::ResumeClient(const CallOrigin& origin,
-                                                                     const v1::ResumeClientRequest& request) {
+absl::StatusOr<v1::ResumeClientResponse> BackendClient::ResumeClient(
+    const CallOrigin& origin, const v1::ResumeClientRequest& request) {
   return CallUnary<v1::ResumeClientResponse>(
-      origin, options_.ride_through,
-      [&](grpc::ClientContext& context, auto& response) { return stub_.ResumeClient(&context, request, &response); });
+      origin, options_.ride_through, [&](grpc::ClientContext& context, auto& response) {
+        return stub_.ResumeClient(&context, request, &response);
+      });
 }
 
-absl::StatusOr<v1::ReportTransferResponse> BackendClient::ReportTransfer(const CallOrigin& origin,
-                                                                         const v1::ReportTransferRequest& request) {
+absl::StatusOr<v1::ReportTransferResponse> BackendClient::ReportTransfer(
+    const CallOrigin& origin, const v1::ReportTransferRequest& request) {
   return CallUnary<v1::ReportTransferResponse>(
-      origin, options_.ride_through,
-      [&](grpc::ClientContext& context, auto& response) { return stub_.ReportTransfer(&context, request, &response); });
+      origin, options_.ride_through, [&](grpc::ClientContext& context, auto& response) {
+        return stub_.ReportTransfer(&context, request, &response);
+      });
 }
 
 absl::StatusOr<v1::UploadFileResponse> BackendClient::UploadFile(const CallOrigin& origin,

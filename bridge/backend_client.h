@@ -26,21 +26,25 @@ struct BackendOptions {
   size_t spool_bytes = 4 << 20;
 };
 
-// The service as the bridge sees it: typed calls with deadlines, tried again while the service is away (they are
-// idempotent, and uploads carry an id). Thread-safe.
+// The service as the bridge sees it: typed calls with deadlines, tried again while the service is
+// away (they are idempotent, and uploads carry an id). Thread-safe.
 class BackendClient {
  public:
-  BackendClient(v1::IngestService::StubInterface& stub, BackendOptions options) : stub_(stub), options_(options) {}
+  BackendClient(v1::IngestService::StubInterface& stub, BackendOptions options)
+      : stub_(stub), options_(options) {}
 
-  absl::StatusOr<v1::RegisterClientResponse> RegisterClient(const CallOrigin& origin,
-                                                            const v1::RegisterClientRequest& request);
-  absl::StatusOr<v1::ExchangeKeyResponse> ExchangeKey(const CallOrigin& origin, const v1::ExchangeKeyRequest& request);
+  absl::StatusOr<v1::RegisterClientResponse> RegisterClient(
+      const CallOrigin& origin, const v1::RegisterClientRequest& request);
+  absl::StatusOr<v1::ExchangeKeyResponse> ExchangeKey(const CallOrigin& origin,
+                                                      const v1::ExchangeKeyRequest& request);
   absl::StatusOr<v1::ResumeClientResponse> ResumeClient(const CallOrigin& origin,
                                                         const v1::ResumeClientRequest& request);
-  absl::StatusOr<v1::ReportTransferResponse> ReportTransfer(const CallOrigin& origin,
-                                                            const v1::ReportTransferRequest& request);
-  // Streams `body`, which must yield exactly header.encoded_size() bytes; its error is returned as it is.
-  absl::StatusOr<v1::UploadFileResponse> UploadFile(const CallOrigin& origin, const v1::UploadFileHeader& header,
+  absl::StatusOr<v1::ReportTransferResponse> ReportTransfer(
+      const CallOrigin& origin, const v1::ReportTransferRequest& request);
+  // Streams `body`, which must yield exactly header.encoded_size() bytes; its error is returned as
+  // it is.
+  absl::StatusOr<v1::UploadFileResponse> UploadFile(const CallOrigin& origin,
+                                                    const v1::UploadFileHeader& header,
                                                     ByteSource& body);
 
  private:
@@ -48,7 +52,8 @@ class BackendClient {
   const BackendOptions options_;
 };
 
-// A channel to `target` (any gRPC target; dns:/// ones are balanced round robin) that reconnects quickly.
+// A channel to `target` (any gRPC target; dns:/// ones are balanced round robin) that reconnects
+// quickly.
 std::shared_ptr<grpc::Channel> MakeBackendChannel(const std::string& target);
 
 }  // namespace backup::bridge

@@ -25,7 +25,8 @@ Connection::Arrived Connection::ReadAhead(size_t max_size) {
   bool any = false;
   while (buffer_.size() < max_size) {
     char bytes[kReadAheadSize];
-    const ssize_t got = ::recv(socket_.get(), bytes, std::min(sizeof(bytes), max_size - buffer_.size()), 0);
+    const ssize_t got =
+        ::recv(socket_.get(), bytes, std::min(sizeof(bytes), max_size - buffer_.size()), 0);
     if (got > 0) {
       buffer_.append(bytes, static_cast<size_t>(got));
       any = true;
@@ -40,7 +41,8 @@ Connection::Arrived Connection::ReadAhead(size_t max_size) {
   return Arrived::kBytes;
 }
 
-absl::Status Connection::WaitFor(short events, steady_clock::time_point end, absl::string_view what) {
+absl::Status Connection::WaitFor(short events, steady_clock::time_point end,
+                                 absl::string_view what) {
   while (true) {
     const auto left = std::chrono::ceil<milliseconds>(end - steady_clock::now()).count();
     if (left <= 0) return absl::DeadlineExceededError(what);
@@ -90,10 +92,12 @@ absl::StatusOr<absl::string_view> Connection::ReadSome(size_t max_size) {
       continue;
     }
     if (got < 0 && errno == EINTR) continue;
-    if (got == 0 || !WouldBlock()) return absl::DataLossError("the client ended in the middle of a file");
-    const absl::Status arrived =
-        WaitFor(POLLIN, window_start_ + limits_.rate_window, "the client stalled in the middle of a file");
-    const bool enough = window_bytes_ + static_cast<int64_t>(filled) >= limits_.least_bytes_per_window;
+    if (got == 0 || !WouldBlock())
+      return absl::DataLossError("the client ended in the middle of a file");
+    const absl::Status arrived = WaitFor(POLLIN, window_start_ + limits_.rate_window,
+                                         "the client stalled in the middle of a file");
+    const bool enough =
+        window_bytes_ + static_cast<int64_t>(filled) >= limits_.least_bytes_per_window;
     if (!arrived.ok() && !enough) return arrived;
     if (steady_clock::now() >= window_start_ + limits_.rate_window) {
       if (!enough) return absl::DeadlineExceededError("the client sends too slowly");
@@ -105,7 +109,8 @@ absl::StatusOr<absl::string_view> Connection::ReadSome(size_t max_size) {
   return absl::string_view(piece_).substr(0, filled);
 }
 
-BodySource::BodySource(Connection& connection, uint64_t size_bytes) : connection_(connection), left_(size_bytes) {
+BodySource::BodySource(Connection& connection, uint64_t size_bytes)
+    : connection_(connection), left_(size_bytes) {
   connection_.StartRateWindow();
 }
 

@@ -20,8 +20,8 @@ struct ConnectionLimits {
   int64_t least_bytes_per_window = 30 * 1024;
 };
 
-// One client's socket: what has arrived and is not yet used, and reads and writes with deadlines. Used by one thread at a
-// time: the event loop's while it waits, a worker's while it serves.
+// One client's socket: what has arrived and is not yet used, and reads and writes with deadlines.
+// Used by one thread at a time: the event loop's while it waits, a worker's while it serves.
 class Connection {
  public:
   // `socket` does not block.
@@ -38,19 +38,22 @@ class Connection {
   absl::string_view buffered() const { return buffer_; }
   void Consume(size_t size) { buffer_.erase(0, size); }
 
-  // Writes everything, waiting for the peer if need be. DeadlineExceeded, or Unavailable if the peer is gone.
+  // Writes everything, waiting for the peer if need be. DeadlineExceeded, or Unavailable if the
+  // peer is gone.
   absl::Status WriteAll(absl::string_view bytes);
   // Writes what can be written at once.
   void WriteNow(absl::string_view bytes);
   // Tells the peer that nothing more comes.
   void ShutdownWrites();
 
-  // Up to `max_size` bytes, at least one: buffered ones first, then as many as come without a long wait. Valid until the
-  // next call. DeadlineExceeded below the least rate; DataLoss if the peer ended.
+  // Up to `max_size` bytes, at least one: buffered ones first, then as many as come without a long
+  // wait. Valid until the next call. DeadlineExceeded below the least rate; DataLoss if the peer
+  // ended.
   absl::StatusOr<absl::string_view> ReadSome(size_t max_size);
 
  private:
-  absl::Status WaitFor(short events, std::chrono::steady_clock::time_point end, absl::string_view what);
+  absl::Status WaitFor(short events, std::chrono::steady_clock::time_point end,
+                       absl::string_view what);
 
   const UniqueFd socket_;
   const std::string peer_;

@@ -12,8 +12,9 @@ struct Forwarded {
   absl::Status outcome;  // What the service, or the body, said.
 };
 
-// A request of the wire as one call to the service, and its answer as one of the wire: the only place that knows both.
-// The service decides; errors become what the protocol has for them. Thread-safe.
+// A request of the wire as one call to the service, and its answer as one of the wire: the only
+// place that knows both. The service decides; errors become what the protocol has for them.
+// Thread-safe.
 class Forwarder {
  public:
   // `corrupt_checksums`: answer wrong checksums on purpose.
@@ -21,7 +22,8 @@ class Forwarder {
       : backend_(backend), corrupt_checksums_(corrupt_checksums) {}
 
   // `body` yields the content of a file request, `body_size` bytes; other requests do not touch it.
-  Forwarded Forward(const CallOrigin& origin, const wire::Request& request, ByteSource& body, uint64_t body_size);
+  Forwarded Forward(const CallOrigin& origin, const wire::Request& request, ByteSource& body,
+                    uint64_t body_size);
 
  private:
   BackendClient& backend_;

@@ -38,7 +38,8 @@ std::string PeerText(const sockaddr_in& address) {
 }
 
 steady_clock::time_point After(milliseconds limit) {
-  return limit == milliseconds::zero() ? steady_clock::time_point::max() : steady_clock::now() + limit;
+  return limit == milliseconds::zero() ? steady_clock::time_point::max()
+                                       : steady_clock::now() + limit;
 }
 
 }  // namespace
@@ -52,7 +53,8 @@ absl::StatusOr<UniqueFd> ListenOnPort(const std::string& address, int port) {
   }
   UniqueFd socket(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   const int on = 1;
-  if (!socket.valid() || ::setsockopt(socket.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) != 0 ||
+  if (!socket.valid() ||
+      ::setsockopt(socket.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) != 0 ||
       ::bind(socket.get(), reinterpret_cast<const sockaddr*>(&bound), sizeof(bound)) != 0 ||
       ::listen(socket.get(), kBacklog) != 0) {
     return absl::ErrnoToStatus(errno, absl::StrCat("cannot listen on ", address, ":", port));
@@ -110,7 +112,8 @@ void Listener::Wake() {
 void Listener::Loop(std::stop_token token) {
   epoll_event events[kMaxEvents];
   while (!token.stop_requested()) {
-    const int count = ::epoll_wait(epoll_.get(), events, kMaxEvents, static_cast<int>(kTick.count()));
+    const int count =
+        ::epoll_wait(epoll_.get(), events, kMaxEvents, static_cast<int>(kTick.count()));
     for (int i = 0; i < count; ++i) {
       const int fd = events[i].data.fd;
       if (fd == socket_.get()) {
@@ -118,7 +121,8 @@ void Listener::Loop(std::stop_token token) {
       } else if (fd == wake_.get()) {
         uint64_t wakes = 0;
         if (::read(wake_.get(), &wakes, sizeof(wakes)) > 0) TakeBack();
-      } else if (const auto found = clients_.find(fd); found != clients_.end() && !found->second->busy) {
+      } else if (const auto found = clients_.find(fd);
+                 found != clients_.end() && !found->second->busy) {
         OnReadable(*found->second);
       }
     }
@@ -154,10 +158,12 @@ void Listener::Admit(UniqueFd socket, std::string peer) {
   const int fd = socket.get();
   const bool refused = clients_.size() >= options_.max_connections;
   if (clients_.size() >= options_.max_connections + kMaxLingering) return;
-  auto client = std::make_unique<Client>(std::move(socket), std::move(peer), next_number_++, options_.connection, idle_);
+  auto client = std::make_unique<Client>(std::move(socket), std::move(peer), next_number_++,
+                                         options_.connection, idle_);
   if (refused) {
     LOG(WARNING) << "conn=" << client->connection.number() << " peer=" << client->connection.peer()
-                 << " refused: there are " << options_.max_connections << " connections (--max_connections)";
+                 << " refused: there are " << options_.max_connections
+                 << " connections (--max_connections)";
     client->connection.WriteNow(wire::DefaultDialect().EncodeReply(wire::GeneralError{}));
     client->connection.ShutdownWrites();
     client->lingering = true;
@@ -185,8 +191,10 @@ void Listener::OnReadable(Client& client) {
   }
   if (arrived == Connection::Arrived::kBytes) client.deferred_answer.clear();
   if (Session::IsReady(client.connection.buffered())) return Dispatch(client);
-  if (!had_bytes && arrived == Connection::Arrived::kBytes) client.deadline = After(options_.header_timeout);
-  epoll_event event = {.events = EPOLLIN | EPOLLRDHUP | EPOLLONESHOT, .data = {.fd = client.connection.fd()}};
+  if (!had_bytes && arrived == Connection::Arrived::kBytes)
+    client.deadline = After(options_.header_timeout);
+  epoll_event event = {.events = EPOLLIN | EPOLLRDHUP | EPOLLONESHOT,
+                       .data = {.fd = client.connection.fd()}};
   CHECK_EQ(::epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, client.connection.fd(), &event), 0);
 }
 
@@ -215,7 +223,8 @@ void Listener::TakeBack() {
   for (Returned& entry : returned) {
     entry.client->busy = false;
     if (entry.next.kind == NextStep::Kind::kClose) {
-      // The answer must arrive before the end: a close with bytes unread would reset the connection.
+      // The answer must arrive before the end: a close with bytes unread would reset the
+      // connection.
       entry.client->connection.ShutdownWrites();
       entry.client->lingering = true;
       entry.client->deadline = After(kLingerTime);
@@ -227,11 +236,12 @@ void Listener::TakeBack() {
 void Listener::AwaitRequest(Client& client, NextStep next) {
   if (!client.lingering) {
     client.deferred_answer = std::move(next.answer);
-    client.deadline = !client.deferred_answer.empty()           ? After(options_.retry_answer_delay)
+    client.deadline = !client.deferred_answer.empty()        ? After(options_.retry_answer_delay)
                       : client.connection.buffered().empty() ? After(options_.idle_timeout)
                                                              : After(options_.header_timeout);
   }
-  epoll_event event = {.events = EPOLLIN | EPOLLRDHUP | EPOLLONESHOT, .data = {.fd = client.connection.fd()}};
+  epoll_event event = {.events = EPOLLIN | EPOLLRDHUP | EPOLLONESHOT,
+                       .data = {.fd = client.connection.fd()}};
   CHECK_EQ(::epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, client.connection.fd(), &event), 0);
 }
 
@@ -258,10 +268,13 @@ void Listener::OnDeadline(Client& client) {
   }
   const absl::string_view foreign = wire::DetectForeignProtocol(client.connection.buffered());
   LOG(WARNING) << "conn=" << client.connection.number() << " peer=" << client.connection.peer()
-               << (foreign.empty() ? std::string(" stalled in the middle of a request's head")
-                                   : absl::StrCat(" speaks ", foreign,
-                                                  ", not the backup protocol; is it pointed at the wrong port?"));
-  if (foreign.empty()) client.connection.WriteNow(Session::GeneralErrorFor(client.connection.buffered()));
+               << (foreign.empty()
+                       ? std::string(" stalled in the middle of a request's head")
+                       : absl::StrCat(
+                             " speaks ", foreign,
+                             ", not the backup protocol; is it pointed at the wrong port?"));
+  if (foreign.empty())
+    client.connection.WriteNow(Session::GeneralErrorFor(client.connection.buffered()));
   client.connection.ShutdownWrites();
   client.lingering = true;
   client.deadline = After(kLingerTime);

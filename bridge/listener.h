@@ -33,9 +33,9 @@ struct ListenerOptions {
 absl::StatusOr<UniqueFd> ListenOnPort(const std::string& address, int port);
 int PortOf(const UniqueFd& listening_socket);
 
-// Accepts clients and keeps those that wait: an event loop on one thread collects the heads of requests, so that a
-// waiting client costs no thread; a whole head goes to a worker, which serves it and gives the connection back.
-// Thread-safe.
+// Accepts clients and keeps those that wait: an event loop on one thread collects the heads of
+// requests, so that a waiting client costs no thread; a whole head goes to a worker, which serves
+// it and gives the connection back. Thread-safe.
 class Listener {
  public:
   // Serves at once. `session` and `idle` outlive it.
@@ -43,19 +43,21 @@ class Listener {
   // Drains without waiting, if that was not done.
   ~Listener();
 
-  // No new connections; waiting ones are closed; requests in flight may finish within `timeout`, then they are cut off.
+  // No new connections; waiting ones are closed; requests in flight may finish within `timeout`,
+  // then they are cut off.
   void Drain(absl::Duration timeout);
 
  private:
   // A connection and what the loop knows of it. Owned by the loop; a worker has it while `busy`.
   struct Client {
-    Client(UniqueFd socket, std::string peer, uint64_t number, const ConnectionLimits& limits, IdleShutdown& idle)
+    Client(UniqueFd socket, std::string peer, uint64_t number, const ConnectionLimits& limits,
+           IdleShutdown& idle)
         : connection(std::move(socket), std::move(peer), number, limits), activity(idle) {}
     Connection connection;
     IdleShutdown::Activity activity;
     bool busy = false;
-    bool lingering = false;           // Refused; waits only for the client to end.
-    std::string deferred_answer;      // Sent at `deadline` unless bytes come first.
+    bool lingering = false;       // Refused; waits only for the client to end.
+    std::string deferred_answer;  // Sent at `deadline` unless bytes come first.
     std::chrono::steady_clock::time_point deadline = std::chrono::steady_clock::time_point::max();
   };
   struct Returned {

@@ -12,14 +12,18 @@
 #include "gflags/gflags.h"
 
 DEFINE_string(bind, "127.0.0.1", "IPv4 address to listen on for old clients");
-DEFINE_int32(port, -1, "port to listen on, 0 for any free one; -1: the number in --port_file, else 1357");
+DEFINE_int32(port, -1,
+             "port to listen on, 0 for any free one; -1: the number in --port_file, else 1357");
 DEFINE_string(port_file, "port.info", "file that holds the port if --port is not given");
-DEFINE_string(fallback_ports, "", "comma-separated ports that are tried in turn when the port is in use");
+DEFINE_string(fallback_ports, "",
+              "comma-separated ports that are tried in turn when the port is in use");
 DEFINE_string(bound_port_file, "", "file to write the bound port to");
 DEFINE_string(service, "127.0.0.1:50051", "the backup-service, as a gRPC target");
-DEFINE_bool(debug, false, "log everything, answer wrong checksums, never close or end what is idle");
+DEFINE_bool(debug, false,
+            "log everything, answer wrong checksums, never close or end what is idle");
 DEFINE_bool(encrypt, false, "log only ERROR and CRITICAL lines");
-DEFINE_string(corrupt_checksums, "auto", "answer wrong checksums on purpose: true, false, or auto (with --debug)");
+DEFINE_string(corrupt_checksums, "auto",
+              "answer wrong checksums on purpose: true, false, or auto (with --debug)");
 DEFINE_string(idle_shutdown, "240s", "end after so long without a connection; 0s turns it off");
 DEFINE_string(header_timeout, "10s", "a request's head must be whole within this time");
 DEFINE_string(idle_timeout, "60s", "a connection without a request for so long is closed");
@@ -28,7 +32,8 @@ DEFINE_string(write_timeout, "30s", "an answer must be taken within this time");
 DEFINE_int32(max_connections, 10'000, "more connections are answered with a general error");
 DEFINE_int32(max_active_requests, 1024, "more requests at once wait");
 DEFINE_string(ride_through, "30s", "how long requests are tried again while the service is away");
-DEFINE_string(retry_answer_delay, "300ms", "how long the answer to a retry notice waits for the client's next bytes");
+DEFINE_string(retry_answer_delay, "300ms",
+              "how long the answer to a retry notice waits for the client's next bytes");
 DEFINE_string(drain_timeout, "30s", "how long requests in flight may go on after SIGTERM");
 
 namespace backup::bridge {
@@ -69,20 +74,23 @@ absl::Duration DurationFlag(const std::string& value) {
   CHECK(absl::ParseDuration(value, &duration));  // The validators saw to it.
   return duration;
 }
-std::chrono::milliseconds MillisFlag(const std::string& value) { return absl::ToChronoMilliseconds(DurationFlag(value)); }
+std::chrono::milliseconds MillisFlag(const std::string& value) {
+  return absl::ToChronoMilliseconds(DurationFlag(value));
+}
 
 bool CorruptChecksums() {
   return FLAGS_corrupt_checksums == "auto" ? FLAGS_debug : FLAGS_corrupt_checksums == "true";
 }
 
-// The port that is asked for: --port, else the number in --port_file, else 1357. A bad or missing file is no reason to
-// fail.
+// The port that is asked for: --port, else the number in --port_file, else 1357. A bad or missing
+// file is no reason to fail.
 int WantedPort() {
   if (FLAGS_port >= 0) return FLAGS_port;
   std::ifstream file(FLAGS_port_file);
   std::string line;
   int port = 0;
-  if (std::getline(file, line) && absl::SimpleAtoi(line, &port) && port > 0 && port <= kMaxPort) return port;
+  if (std::getline(file, line) && absl::SimpleAtoi(line, &port) && port > 0 && port <= kMaxPort)
+    return port;
   LOG(WARNING) << "no port in " << FLAGS_port_file << ", using " << kDefaultPort;
   return kDefaultPort;
 }
@@ -90,7 +98,8 @@ int WantedPort() {
 // The ports to try, in order.
 absl::StatusOr<std::vector<int>> PortsToTry() {
   std::vector<int> ports = {WantedPort()};
-  for (const absl::string_view text : absl::StrSplit(FLAGS_fallback_ports, ',', absl::SkipWhitespace())) {
+  for (const absl::string_view text :
+       absl::StrSplit(FLAGS_fallback_ports, ',', absl::SkipWhitespace())) {
     int port = 0;
     if (!absl::SimpleAtoi(text, &port) || port < 0 || port > kMaxPort) {
       return absl::InvalidArgumentError(absl::StrCat("--fallback_ports: not a port: ", text));
@@ -117,8 +126,10 @@ ListenerOptions OptionsFromFlags() {
   ListenerOptions options;
   options.max_connections = static_cast<size_t>(FLAGS_max_connections);
   options.max_active_requests = static_cast<size_t>(FLAGS_max_active_requests);
-  options.header_timeout = FLAGS_debug ? std::chrono::milliseconds::zero() : MillisFlag(FLAGS_header_timeout);
-  options.idle_timeout = FLAGS_debug ? std::chrono::milliseconds::zero() : MillisFlag(FLAGS_idle_timeout);
+  options.header_timeout =
+      FLAGS_debug ? std::chrono::milliseconds::zero() : MillisFlag(FLAGS_header_timeout);
+  options.idle_timeout =
+      FLAGS_debug ? std::chrono::milliseconds::zero() : MillisFlag(FLAGS_idle_timeout);
   options.retry_answer_delay = MillisFlag(FLAGS_retry_answer_delay);
   options.connection.rate_window = MillisFlag(FLAGS_body_timeout);
   options.connection.least_bytes_per_window = 1024 * options.connection.rate_window.count() / 1000;
@@ -146,9 +157,11 @@ int Serve(StopRequest& stop) {
   IdleShutdown idle(FLAGS_debug ? absl::ZeroDuration() : DurationFlag(FLAGS_idle_shutdown), stop);
   Listener listener(*std::move(socket), session, idle, OptionsFromFlags());
   LOG(INFO) << "listening on " << FLAGS_bind << ":" << port << ", forwarding to " << FLAGS_service;
-  if (CorruptChecksums()) LOG(WARNING) << "checksums are falsified on purpose: no client will verify a file";
+  if (CorruptChecksums())
+    LOG(WARNING) << "checksums are falsified on purpose: no client will verify a file";
   if (!FLAGS_bound_port_file.empty()) {
-    const absl::Status written = WriteFileAtomically(FLAGS_bound_port_file, absl::StrCat(port, "\n"));
+    const absl::Status written =
+        WriteFileAtomically(FLAGS_bound_port_file, absl::StrCat(port, "\n"));
     if (!written.ok()) return Refuse(written);
   }
   LOG(INFO) << "stopping: " << stop.Wait();
@@ -158,11 +171,15 @@ int Serve(StopRequest& stop) {
 }
 
 int Main(int argc, char** argv) {
-  StopRequest& stop = *new StopRequest;  // Lives as long as the signal thread, that is, the process.
-  StartProcess(argc, argv, "backup-bridge [--bind=ADDRESS] [--port=PORT] [--service=HOST:PORT] ...", stop);
+  StopRequest& stop =
+      *new StopRequest;  // Lives as long as the signal thread, that is, the process.
+  StartProcess(argc, argv, "backup-bridge [--bind=ADDRESS] [--port=PORT] [--service=HOST:PORT] ...",
+               stop);
   if (FLAGS_debug) SetDebugLogging();
   if (FLAGS_encrypt && !FLAGS_debug) SetQuietLogging();
-  if (argc > 1) return Refuse(absl::InvalidArgumentError(absl::StrCat("what is ", argv[1], "? flags begin with --")));
+  if (argc > 1)
+    return Refuse(
+        absl::InvalidArgumentError(absl::StrCat("what is ", argv[1], "? flags begin with --")));
   return Serve(stop);
 }
 

@@ -16,8 +16,8 @@ namespace {
 
 using std::chrono::steady_clock;
 
-// After a refusal, so much of a body is still read, so that the answer is not lost in a reset and the connection stays
-// in step; a longer body ends the connection.
+// After a refusal, so much of a body is still read, so that the answer is not lost in a reset and
+// the connection stays in step; a longer body ends the connection.
 constexpr uint64_t kMaxDrainedBytes = 64 << 20;
 constexpr size_t kDumpedBytes = 64;
 
@@ -65,14 +65,19 @@ const wire::Dialect& DialectOf(absl::string_view buffered) {
   return dialect != nullptr ? *dialect : wire::DefaultDialect();
 }
 
-void LogRequest(const Connection& connection, const wire::Request& request, const wire::Dialect& dialect,
-                const CallOrigin& origin, const absl::Status& outcome, uint64_t bytes,
-                steady_clock::time_point start) {
+void LogRequest(const Connection& connection, const wire::Request& request,
+                const wire::Dialect& dialect, const CallOrigin& origin, const absl::Status& outcome,
+                uint64_t bytes, steady_clock::time_point start) {
   const std::optional<Reason> reason = ReasonOf(outcome);
-  LOG(INFO) << "rid=" << origin.request_id << " conn=" << connection.number() << " peer=" << connection.peer()
-            << " request=" << std::visit(OperationName(), request.operation) << " dialect=" << dialect.name()
-            << " client=" << ToUuid(request.client_id) << " outcome="
-            << (outcome.ok() ? "OK" : reason ? InfoOf(*reason).name : absl::string_view("ERROR")) << " bytes=" << bytes
+  LOG(INFO) << "rid=" << origin.request_id << " conn=" << connection.number()
+            << " peer=" << connection.peer()
+            << " request=" << std::visit(OperationName(), request.operation)
+            << " dialect=" << dialect.name() << " client=" << ToUuid(request.client_id)
+            << " outcome="
+            << (outcome.ok() ? "OK"
+                : reason     ? InfoOf(*reason).name
+                             : absl::string_view("ERROR"))
+            << " bytes=" << bytes
             << " ms=" << (steady_clock::now() - start) / std::chrono::milliseconds(1)
             << (outcome.ok() ? "" : " error=") << outcome.message();
 }
@@ -103,11 +108,12 @@ NextStep Session::Serve(Connection& connection) {
 NextStep Session::Refuse(Connection& connection, const absl::Status& why) {
   const absl::string_view foreign = wire::DetectForeignProtocol(connection.buffered());
   if (!foreign.empty()) {
-    LOG(WARNING) << "conn=" << connection.number() << " peer=" << connection.peer() << " speaks " << foreign
-                 << ", not the backup protocol; is it pointed at the wrong port?";
+    LOG(WARNING) << "conn=" << connection.number() << " peer=" << connection.peer() << " speaks "
+                 << foreign << ", not the backup protocol; is it pointed at the wrong port?";
     return {NextStep::Kind::kClose, ""};
   }
-  LOG(WARNING) << "conn=" << connection.number() << " peer=" << connection.peer() << " refused: " << why.message();
+  LOG(WARNING) << "conn=" << connection.number() << " peer=" << connection.peer()
+               << " refused: " << why.message();
   const std::string answer = GeneralErrorFor(connection.buffered());
   static_cast<void>(connection.WriteAll(answer));
   return {NextStep::Kind::kClose, ""};
@@ -119,31 +125,37 @@ NextStep Session::ServeOne(Connection& connection) {
   CHECK(header.has_value());  // IsReady() saw it.
   const wire::Dialect* const dialect = wire::FindDialect(*header);
   if (dialect == nullptr) {
-    return Refuse(connection, absl::InvalidArgumentError(absl::StrCat("unknown request code ", header->code)));
+    return Refuse(connection,
+                  absl::InvalidArgumentError(absl::StrCat("unknown request code ", header->code)));
   }
   const auto decoded = dialect->DecodeHead(connection.buffered());
   if (!decoded.ok()) return Refuse(connection, decoded.status());
   const wire::DecodedHead& head = **decoded;
   const CallOrigin origin{NewRequestId(), connection.peer(), absl::StrCat(connection.number())};
   VLOG(2) << "rid=" << origin.request_id << " head of " << head.head_size << " bytes: "
-          << absl::BytesToHexString(connection.buffered().substr(0, std::min(kDumpedBytes, head.head_size)));
+          << absl::BytesToHexString(
+                 connection.buffered().substr(0, std::min(kDumpedBytes, head.head_size)));
   connection.Consume(head.head_size);
 
   BodySource body(connection, head.body_size);
   const Forwarded forwarded = forwarder_.Forward(origin, head.request, body, head.body_size);
-  LogRequest(connection, head.request, *dialect, origin, forwarded.outcome, head.body_size - body.left(), start);
+  LogRequest(connection, head.request, *dialect, origin, forwarded.outcome,
+             head.body_size - body.left(), start);
   const std::string answer = dialect->EncodeReply(forwarded.reply);
   VLOG(2) << "rid=" << origin.request_id << " answer of " << answer.size() << " bytes: "
           << absl::BytesToHexString(absl::string_view(answer).substr(0, wire::kReplyHeaderSize));
 
   const bool in_step = Drain(body);
-  // Some clients wait for an answer to a retry notice, others send the file at once and would take an answer for the
-  // file's: so it is only sent if nothing comes.
+  // Some clients wait for an answer to a retry notice, others send the file at once and would take
+  // an answer for the file's: so it is only sent if nothing comes.
   if (in_step && forwarded.outcome.ok() && IsRetryNotice(head.request)) {
-    return connection.buffered().empty() ? NextStep{NextStep::Kind::kAnswerLater, answer} : NextStep{};
+    return connection.buffered().empty() ? NextStep{NextStep::Kind::kAnswerLater, answer}
+                                         : NextStep{};
   }
   const absl::Status written = connection.WriteAll(answer);
-  if (!written.ok()) LOG(WARNING) << "conn=" << connection.number() << " peer=" << connection.peer() << " " << written.message();
+  if (!written.ok())
+    LOG(WARNING) << "conn=" << connection.number() << " peer=" << connection.peer() << " "
+                 << written.message();
   return {in_step && written.ok() ? NextStep::Kind::kWaitForRequest : NextStep::Kind::kClose, ""};
 }
 

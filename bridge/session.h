@@ -15,8 +15,9 @@ struct NextStep {
   std::string answer;  // kAnswerLater: send this unless the client's next bytes come first.
 };
 
-// Serves the requests of one connection, one after the other: read, forward, answer. It knows neither sockets' waiting
-// nor which dialect it serves. Stateless between requests; thread-safe as far as the forwarder is.
+// Serves the requests of one connection, one after the other: read, forward, answer. It knows
+// neither sockets' waiting nor which dialect it serves. Stateless between requests; thread-safe as
+// far as the forwarder is.
 class Session {
  public:
   explicit Session(Forwarder& forwarder) : forwarder_(forwarder) {}

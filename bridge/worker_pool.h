@@ -9,8 +9,9 @@
 
 namespace backup::bridge {
 
-// Runs tasks that block, each on a thread: made when needed, at most `max_threads`, kept until the end. Tasks beyond that
-// wait in order; the number of connections bounds how many there can be. Thread-safe.
+// Runs tasks that block, each on a thread: made when needed, at most `max_threads`, kept until the
+// end. Tasks beyond that wait in order; the number of connections bounds how many there can be.
+// Thread-safe.
 class WorkerPool {
  public:
   explicit WorkerPool(size_t max_threads) : max_threads_(max_threads) {}

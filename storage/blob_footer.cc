@@ -22,7 +22,8 @@ void AppendUint(uint64_t value, size_t size, std::string& out) {
   for (size_t i = 0; i < size; ++i) out.push_back(static_cast<char>(value >> (8 * i)));
 }
 
-// Takes fields off the front; after the first that is not there, everything is empty and ok() is false.
+// Takes fields off the front; after the first that is not there, everything is empty and ok() is
+// false.
 class FieldReader {
  public:
   explicit FieldReader(absl::string_view bytes) : rest_(bytes) {}
@@ -39,7 +40,8 @@ class FieldReader {
   uint64_t Uint(size_t size) {
     uint64_t value = 0;
     const absl::string_view field = Bytes(size);
-    for (size_t i = 0; i < field.size(); ++i) value |= uint64_t{static_cast<uint8_t>(field[i])} << (8 * i);
+    for (size_t i = 0; i < field.size(); ++i)
+      value |= uint64_t{static_cast<uint8_t>(field[i])} << (8 * i);
     return value;
   }
   bool ok() const { return ok_; }
@@ -74,10 +76,11 @@ std::optional<BlobFooter> DecodeFooter(absl::string_view bytes) {
   footer.sha256 = std::string(reader.Bytes(kSha256Size));
   footer.file_name = std::string(reader.Bytes(reader.Uint(2)));
   footer.wrapped_key = std::string(reader.Bytes(reader.Uint(2)));
-  const bool valid = reader.ok() && reader.AtEnd() && footer.size_bytes >= 0 && footer.encoded_size >= 0 &&
-                     InRange(footer.checksum_kind, ChecksumKind::kCrc32OfCiphertext) &&
-                     InRange(footer.form, StorageForm::kClientCiphertext) &&
-                     !footer.file_name.empty() && footer.file_name.size() <= kMaxNameSize && footer.wrapped_key.size() <= kMaxWrappedKeySize;
+  const bool valid =
+      reader.ok() && reader.AtEnd() && footer.size_bytes >= 0 && footer.encoded_size >= 0 &&
+      InRange(footer.checksum_kind, ChecksumKind::kCrc32OfCiphertext) &&
+      InRange(footer.form, StorageForm::kClientCiphertext) && !footer.file_name.empty() &&
+      footer.file_name.size() <= kMaxNameSize && footer.wrapped_key.size() <= kMaxWrappedKeySize;
   if (!valid) return std::nullopt;
   return footer;
 }
@@ -121,15 +124,19 @@ std::string EncodeFooter(const BlobFooter& footer) {
 }
 
 absl::StatusOr<BlobFooter> ReadFooter(const RandomAccess& blob) {
-  const size_t tail_size = static_cast<size_t>(std::min<int64_t>(blob.size_bytes(), kMaxFooterSize));
+  const size_t tail_size =
+      static_cast<size_t>(std::min<int64_t>(blob.size_bytes(), kMaxFooterSize));
   if (tail_size < kTrailerSize) return Damaged("it is too short");
   std::string tail(tail_size, '\0');
-  RETURN_IF_ERROR(blob.ReadAt(blob.size_bytes() - static_cast<int64_t>(tail_size), {tail.data(), tail.size()}));
+  RETURN_IF_ERROR(
+      blob.ReadAt(blob.size_bytes() - static_cast<int64_t>(tail_size), {tail.data(), tail.size()}));
   FieldReader trailer(absl::string_view(tail).substr(tail_size - kTrailerSize));
   const uint64_t crc = trailer.Uint(4);
   const uint64_t footer_size = trailer.Uint(4);
-  if (trailer.Bytes(kMagicSize) != absl::string_view(kMagic, kMagicSize)) return Damaged("its end is missing");
-  if (footer_size < kTrailerSize || footer_size > tail_size) return Damaged("its footer's size is impossible");
+  if (trailer.Bytes(kMagicSize) != absl::string_view(kMagic, kMagicSize))
+    return Damaged("its end is missing");
+  if (footer_size < kTrailerSize || footer_size > tail_size)
+    return Damaged("its footer's size is impossible");
   const absl::string_view fields =
       absl::string_view(tail).substr(tail_size - footer_size, footer_size - kTrailerSize);
   if (Crc(fields) != crc) return Damaged("its footer was changed");

@@ -24,25 +24,27 @@ struct BlobInfo {
   absl::Time create_time;
 };
 
-// Bytes by opaque id. Whole and durable, or not there: nobody can observe a part of a blob. Thread-safe.
+// Bytes by opaque id. Whole and durable, or not there: nobody can observe a part of a blob.
+// Thread-safe.
 class BlobStore {
  public:
   virtual ~BlobStore() = default;
 
-  // Stores everything `source` yields under a new random id. OK means whole and durable (file and folder synced);
-  // otherwise nothing was stored. `expected_size`, if known, lets the store preallocate; it is no limit.
-  // Errors: those of `source`; reasons STORAGE_FULL, STORAGE_IO.
-  virtual absl::StatusOr<StoredBlob> Put(ByteSource& source, std::optional<int64_t> expected_size) = 0;
+  // Stores everything `source` yields under a new random id. OK means whole and durable (file and
+  // folder synced); otherwise nothing was stored. `expected_size`, if known, lets the store
+  // preallocate; it is no limit. Errors: those of `source`; reasons STORAGE_FULL, STORAGE_IO.
+  virtual absl::StatusOr<StoredBlob> Put(ByteSource& source,
+                                         std::optional<int64_t> expected_size) = 0;
 
-  // Opens a blob for reading. It stays readable until the reader is destroyed, even if it is deleted meanwhile.
-  // Errors: NotFound; reason STORAGE_IO.
+  // Opens a blob for reading. It stays readable until the reader is destroyed, even if it is
+  // deleted meanwhile. Errors: NotFound; reason STORAGE_IO.
   virtual absl::StatusOr<std::unique_ptr<RandomAccess>> Open(const BlobId& id) const = 0;
 
   // Deletes a blob; OK if there is none. Reason STORAGE_IO if it could not be told.
   virtual absl::Status Delete(const BlobId& id) = 0;
 
-  // Calls `visit` for every blob in no particular order, until it returns an error, which is returned. Blobs that come
-  // and go meanwhile may or may not be visited.
+  // Calls `visit` for every blob in no particular order, until it returns an error, which is
+  // returned. Blobs that come and go meanwhile may or may not be visited.
   virtual absl::Status ForEach(const std::function<absl::Status(const BlobInfo&)>& visit) const = 0;
 };
 

@@ -31,7 +31,8 @@ struct File {
   int64_t version_count = 0;
 };
 
-// Where a version's bytes (payload and footer) are: in the catalog itself, or in a blob; monostate: discarded.
+// Where a version's bytes (payload and footer) are: in the catalog itself, or in a blob; monostate:
+// discarded.
 using Content = std::variant<std::monostate, std::string, BlobId>;
 
 struct StoredVersion {
@@ -59,16 +60,18 @@ struct Counts {
   std::optional<absl::Time> last_verified_time;
 };
 
-// Who owns which file and where its bytes are. Each method is one transaction, durable when it returns OK; an error
-// means that nothing changed, except BACKEND_DOWN and STORAGE_IO, after which a change may or may not have happened.
-// Any method may fail with reason STORAGE_FULL, STORAGE_IO, BACKEND_DOWN or STATE_CORRUPT beside those it names.
-// Methods that take `now` also note it as the client's last_seen_time. Thread-safe.
+// Who owns which file and where its bytes are. Each method is one transaction, durable when it
+// returns OK; an error means that nothing changed, except BACKEND_DOWN and STORAGE_IO, after which
+// a change may or may not have happened. Any method may fail with reason STORAGE_FULL, STORAGE_IO,
+// BACKEND_DOWN or STATE_CORRUPT beside those it names. Methods that take `now` also note it as the
+// client's last_seen_time. Thread-safe.
 class Catalog {
  public:
   virtual ~Catalog() = default;
 
-  // Makes a client with `new_id`. If a client of this name exists that never sent a key, that one is returned instead,
-  // whatever the policy. Reasons: NAME_TAKEN (policy kReject, and the name's client has a key).
+  // Makes a client with `new_id`. If a client of this name exists that never sent a key, that one
+  // is returned instead, whatever the policy. Reasons: NAME_TAKEN (policy kReject, and the name's
+  // client has a key).
   virtual absl::StatusOr<Client> RegisterClient(const std::string& name, const ClientId& new_id,
                                                 DuplicateNames policy, absl::Time now) = 0;
   // Reason CLIENT_NOT_FOUND.
@@ -77,45 +80,57 @@ class Catalog {
   virtual absl::StatusOr<Client> FindClientByName(const std::string& name) = 0;
   // Up to `limit` clients with ids above `after`, in order.
   virtual absl::StatusOr<std::vector<Client>> ListClients(const ClientId& after, int limit) = 0;
-  // Deletes the client and all it has; returns the blobs that nothing refers to any more. Reason CLIENT_NOT_FOUND.
+  // Deletes the client and all it has; returns the blobs that nothing refers to any more. Reason
+  // CLIENT_NOT_FOUND.
   virtual absl::StatusOr<std::vector<BlobId>> DeleteClient(const ClientId& id) = 0;
 
-  // Stores a key. The same public key with the same session_key_bits keeps the stored session key unless `rotate`.
-  // Returns the client as it is now. Reasons: CLIENT_NOT_FOUND, REKEY_REFUSED (a different public key under kPin).
-  virtual absl::StatusOr<Client> SetClientKey(const ClientId& id, const KeyGrant& grant, Rekey policy,
-                                              absl::Time now) = 0;
-  // Notes that the client was seen. May be written later and lost in a crash. Reason CLIENT_NOT_FOUND.
+  // Stores a key. The same public key with the same session_key_bits keeps the stored session key
+  // unless `rotate`. Returns the client as it is now. Reasons: CLIENT_NOT_FOUND, REKEY_REFUSED (a
+  // different public key under kPin).
+  virtual absl::StatusOr<Client> SetClientKey(const ClientId& id, const KeyGrant& grant,
+                                              Rekey policy, absl::Time now) = 0;
+  // Notes that the client was seen. May be written later and lost in a crash. Reason
+  // CLIENT_NOT_FOUND.
   virtual absl::Status TouchClient(const ClientId& id, absl::Time now) = 0;
 
-  // A number above every one given out before, also by earlier processes; numbers may be skipped. Cheap: reserved in
-  // blocks, so most calls touch no disk.
+  // A number above every one given out before, also by earlier processes; numbers may be skipped.
+  // Cheap: reserved in blocks, so most calls touch no disk.
   virtual absl::StatusOr<int64_t> AllocateVersionId() = 0;
-  // Adds a version in state kReceived with its content. If one with the same client and upload_id exists, nothing is
-  // added and that one is returned. Reason CLIENT_NOT_FOUND.
+  // Adds a version in state kReceived with its content. If one with the same client and upload_id
+  // exists, nothing is added and that one is returned. Reason CLIENT_NOT_FOUND.
   virtual absl::StatusOr<Version> AddVersion(const Version& version, const Content& content) = 0;
   // The version that an upload id made, if any.
-  virtual absl::StatusOr<std::optional<Version>> FindUpload(const ClientId& client, const UploadId& upload) = 0;
-  // Settles the newest version of the file that is still kReceived: kVerified makes it count; kRetrying deletes it;
-  // kAbandoned keeps its row without content. Returns the blobs that nothing refers to any more. With nothing left to
-  // settle: OK if the file has any version, or for kRetrying and kAbandoned if the client is known (they may be told
-  // twice, or of an upload that failed); otherwise reason FILE_NOT_FOUND. Reason CLIENT_NOT_FOUND.
-  virtual absl::StatusOr<std::vector<BlobId>> SettleVersion(const ClientId& client, const std::string& file_name,
+  virtual absl::StatusOr<std::optional<Version>> FindUpload(const ClientId& client,
+                                                            const UploadId& upload) = 0;
+  // Settles the newest version of the file that is still kReceived: kVerified makes it count;
+  // kRetrying deletes it; kAbandoned keeps its row without content. Returns the blobs that nothing
+  // refers to any more. With nothing left to settle: OK if the file has any version, or for
+  // kRetrying and kAbandoned if the client is known (they may be told twice, or of an upload that
+  // failed); otherwise reason FILE_NOT_FOUND. Reason CLIENT_NOT_FOUND.
+  virtual absl::StatusOr<std::vector<BlobId>> SettleVersion(const ClientId& client,
+                                                            const std::string& file_name,
                                                             Outcome outcome, absl::Time now) = 0;
 
-  // One version; version_id 0 means the newest verified one. `with_content` false leaves content empty.
-  // Reasons CLIENT_NOT_FOUND, FILE_NOT_FOUND, VERSION_NOT_FOUND.
-  virtual absl::StatusOr<StoredVersion> FindVersion(const ClientId& client, const std::string& file_name,
+  // One version; version_id 0 means the newest verified one. `with_content` false leaves content
+  // empty. Reasons CLIENT_NOT_FOUND, FILE_NOT_FOUND, VERSION_NOT_FOUND.
+  virtual absl::StatusOr<StoredVersion> FindVersion(const ClientId& client,
+                                                    const std::string& file_name,
                                                     int64_t version_id, bool with_content) = 0;
   // Up to `limit` files with names above `after` (bytewise), in order. Reason CLIENT_NOT_FOUND.
-  virtual absl::StatusOr<std::vector<File>> ListFiles(const ClientId& client, const std::string& after, int limit) = 0;
-  // Up to `limit` versions with ids below `before` (0: no bound), newest first. Reasons as FindVersion.
-  virtual absl::StatusOr<std::vector<Version>> ListVersions(const ClientId& client, const std::string& file_name,
+  virtual absl::StatusOr<std::vector<File>> ListFiles(const ClientId& client,
+                                                      const std::string& after, int limit) = 0;
+  // Up to `limit` versions with ids below `before` (0: no bound), newest first. Reasons as
+  // FindVersion.
+  virtual absl::StatusOr<std::vector<Version>> ListVersions(const ClientId& client,
+                                                            const std::string& file_name,
                                                             int64_t before, int limit) = 0;
   // Deletes one version; returns the blobs that nothing refers to any more. Reasons as FindVersion.
-  virtual absl::StatusOr<std::vector<BlobId>> DeleteVersion(const ClientId& client, const std::string& file_name,
+  virtual absl::StatusOr<std::vector<BlobId>> DeleteVersion(const ClientId& client,
+                                                            const std::string& file_name,
                                                             int64_t version_id) = 0;
 
-  // For verification: up to `limit` versions of all clients with ids above `after`, in order, with content.
+  // For verification: up to `limit` versions of all clients with ids above `after`, in order, with
+  // content.
   virtual absl::StatusOr<std::vector<StoredVersion>> ScanVersions(int64_t after, int limit) = 0;
   // Whether any version refers to the blob.
   virtual absl::StatusOr<bool> HasBlob(const BlobId& id) = 0;

@@ -9,7 +9,8 @@
 
 namespace backup::storage {
 
-// The numbers are those of the database and of blob footers, and of proto/backup/v1/backup.proto: never change one.
+// The numbers are those of the database and of blob footers, and of proto/backup/v1/backup.proto:
+// never change one.
 enum class ChecksumKind : int { kCksumOfPlaintext = 1, kCrc32OfCiphertext = 2 };
 enum class StorageForm : int { kPlain = 1, kSealed = 2, kClientCiphertext = 3 };
 enum class VersionState : int { kReceived = 1, kVerified = 2, kAbandoned = 3 };

@@ -8,8 +8,8 @@
 
 namespace backup::wire {
 
-// Takes little-endian fields off the front of bytes. The caller checks first that there are enough: reading past the end
-// is a bug and dies. Used by one thread at a time.
+// Takes little-endian fields off the front of bytes. The caller checks first that there are enough:
+// reading past the end is a bug and dies. Used by one thread at a time.
 class ByteReader {
  public:
   explicit ByteReader(absl::string_view bytes) : rest_(bytes) {}

@@ -15,7 +15,8 @@ inline constexpr size_t kRequestHeaderSize = 23;
 inline constexpr size_t kReplyHeaderSize = 7;
 inline constexpr size_t kNameFieldSize = 255;
 inline constexpr size_t kEncryptedKeySize = 128;
-// No head of any dialect is larger; a public key with padding is the largest. Whoever reads heads needs no more room.
+// No head of any dialect is larger; a public key with padding is the largest. Whoever reads heads
+// needs no more room.
 inline constexpr size_t kMaxHeadSize = 4096;
 // The version byte of every answer: some clients insist on it.
 inline constexpr uint8_t kReplyVersion = 3;
@@ -31,7 +32,8 @@ struct RequestHeader {
 // Nothing until there are kRequestHeaderSize bytes.
 std::optional<RequestHeader> DecodeHeader(absl::string_view bytes);
 
-// One generation of clients: a codec of bytes and values that knows no sockets and no policy. Stateless.
+// One generation of clients: a codec of bytes and values that knows no sockets and no policy.
+// Stateless.
 class Dialect {
  public:
   virtual ~Dialect() = default;
@@ -42,9 +44,10 @@ class Dialect {
   // Whether a request with this header is of this dialect.
   virtual bool Claims(const RequestHeader& header) const = 0;
 
-  // Decodes the head of the request at the front of `bytes`, whose header it claims: a head; nothing, if more bytes are
-  // needed; or InvalidArgument, naming the rule that was broken, if no more bytes can make it right. Never asks for more
-  // than kMaxHeadSize bytes. The same bytes always give the same answer, however they arrived.
+  // Decodes the head of the request at the front of `bytes`, whose header it claims: a head;
+  // nothing, if more bytes are needed; or InvalidArgument, naming the rule that was broken, if no
+  // more bytes can make it right. Never asks for more than kMaxHeadSize bytes. The same bytes
+  // always give the same answer, however they arrived.
   virtual absl::StatusOr<std::optional<DecodedHead>> DecodeHead(absl::string_view bytes) const = 0;
 
   // The whole answer, header and payload, to be written at once.

@@ -9,7 +9,7 @@ namespace {
 
 const FamilyC kFamilyC;
 // The next family is one more line here.
-const Dialect* const kDialects[] = {&kFamilyC};
+constexpr const Dialect* kDialects[] = {&kFamilyC};
 
 }  // namespace
 
@@ -35,13 +35,15 @@ const Dialect& DefaultDialect() { return kFamilyC; }
 
 absl::string_view DetectForeignProtocol(absl::string_view bytes) {
   if (absl::StartsWith(bytes, "PRI * HTTP/2")) return "HTTP/2";
-  for (const char* method : {"GET ", "HEAD ", "POST ", "PUT ", "DELETE ", "OPTIONS ", "CONNECT ", "PATCH ", "TRACE "}) {
+  for (const char* method :
+       {"GET ", "HEAD ", "POST ", "PUT ", "DELETE ", "OPTIONS ", "CONNECT ", "PATCH ", "TRACE "}) {
     if (absl::StartsWith(bytes, method)) return "HTTP/1";
   }
   // A TLS record of type handshake, version 3.x, carrying a ClientHello.
   constexpr char kHandshakeRecord[] = "\x16\x03";
   constexpr size_t kHandshakeTypeAt = 5;
-  if (absl::StartsWith(bytes, kHandshakeRecord) && bytes.size() > kHandshakeTypeAt && bytes[kHandshakeTypeAt] == 1) {
+  if (absl::StartsWith(bytes, kHandshakeRecord) && bytes.size() > kHandshakeTypeAt &&
+      bytes[kHandshakeTypeAt] == 1) {
     return "TLS";
   }
   return "";

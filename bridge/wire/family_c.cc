@@ -1,4 +1,5 @@
-// Requests, little-endian, after the header of 23 bytes (client id 16, version u8, code u16, payload size u32):
+// Requests, little-endian, after the header of 23 bytes
+// (client id 16, version u8, code u16, payload size u32):
 //
 //   code  request     payload
 //   1025  register    name 255
@@ -24,6 +25,7 @@
 #include "absl/strings/str_cat.h"
 #include "bridge/wire/byte_reader.h"
 #include "bridge/wire/byte_writer.h"
+#include "glog/logging.h"
 
 namespace backup::wire {
 namespace {
@@ -57,14 +59,17 @@ constexpr uint32_t kCipherBlockSize = 16;
 using MaybeHead = absl::StatusOr<std::optional<DecodedHead>>;
 
 // The bytes before the first NUL; all of them if there is none.
-std::string CutAtNul(absl::string_view field) { return std::string(field.substr(0, field.find('\0'))); }
-
-absl::Status WrongSize(const RequestHeader& header, absl::string_view rule) {
-  return absl::InvalidArgumentError(
-      absl::StrCat("request ", header.code, " with a payload of ", header.payload_size, " bytes: ", rule));
+std::string CutAtNul(absl::string_view field) {
+  return std::string(field.substr(0, field.find('\0')));
 }
 
-DecodedHead MakeHead(const RequestHeader& header, Operation operation, size_t payload_size, uint64_t body_size = 0) {
+absl::Status WrongSize(const RequestHeader& header, absl::string_view rule) {
+  return absl::InvalidArgumentError(absl::StrCat("request ", header.code, " with a payload of ",
+                                                 header.payload_size, " bytes: ", rule));
+}
+
+DecodedHead MakeHead(const RequestHeader& header, Operation operation, size_t payload_size,
+                     uint64_t body_size = 0) {
   return {{header.client_id, header.version, header.code, std::move(operation)},
           kRequestHeaderSize + payload_size,
           body_size};
@@ -73,23 +78,29 @@ DecodedHead MakeHead(const RequestHeader& header, Operation operation, size_t pa
 // Requests whose payload is one name: `Make` turns the name into the operation.
 template <typename Make>
 MaybeHead DecodeName(const RequestHeader& header, absl::string_view payload, const Make& make) {
-  if (header.payload_size != kNameFieldSize) return WrongSize(header, "it must be one name of 255 bytes");
+  if (header.payload_size != kNameFieldSize)
+    return WrongSize(header, "it must be one name of 255 bytes");
   if (payload.size() < kNameFieldSize) return std::nullopt;
   return MakeHead(header, make(CutAtNul(payload.substr(0, kNameFieldSize))), kNameFieldSize);
 }
 
 MaybeHead DecodePublicKey(const RequestHeader& header, absl::string_view payload) {
-  if (header.payload_size > kPublicKeyPayloadSize) return WrongSize(header, "it must be a name and a key, 415 bytes");
-  if (header.payload_size <= kPublicKeySize) return WrongSize(header, "it must end with a key of 160 bytes");
+  if (header.payload_size > kPublicKeyPayloadSize)
+    return WrongSize(header, "it must be a name and a key, 415 bytes");
+  if (header.payload_size <= kPublicKeySize)
+    return WrongSize(header, "it must end with a key of 160 bytes");
   if (payload.size() < header.payload_size) return std::nullopt;
   const size_t name_size = header.payload_size - kPublicKeySize;
-  SendPublicKey key{CutAtNul(payload.substr(0, name_size)), std::string(payload.substr(name_size, kPublicKeySize))};
+  SendPublicKey key{CutAtNul(payload.substr(0, name_size)),
+                    std::string(payload.substr(name_size, kPublicKeySize))};
   return MakeHead(header, std::move(key), header.payload_size);
 }
 
-// How many bytes of content follow the fields: docs/wire-protocol.md, "How long is a file request?".
+// How many bytes of content follow the fields: docs/wire-protocol.md, "How long is a file
+// request?".
 absl::StatusOr<uint64_t> ContentSize(const RequestHeader& header, uint32_t content_size) {
-  // Equal: the sender did not count the content. Less: its integers were cut at their first zero byte.
+  // Equal: the sender did not count the content. Less: its integers were cut at their first zero
+  // byte.
   if (header.payload_size <= kFileFieldsSize) {
     if (content_size == 0) return WrongSize(header, "no content, and a content size of 0");
     return uint64_t{content_size};
@@ -98,7 +109,8 @@ absl::StatusOr<uint64_t> ContentSize(const RequestHeader& header, uint32_t conte
   // Some clients say the plaintext's size.
   const uint64_t padded = (uint64_t{content_size} / kCipherBlockSize + 1) * kCipherBlockSize;
   if (content_size != size && padded != size) {
-    return WrongSize(header, absl::StrCat("it has ", size, " bytes of content, but says ", content_size));
+    return WrongSize(header,
+                     absl::StrCat("it has ", size, " bytes of content, but says ", content_size));
   }
   return size;
 }
@@ -110,7 +122,8 @@ MaybeHead DecodeFile(const RequestHeader& header, absl::string_view payload) {
   file.content_size = reader.U32();
   file.name_field = std::string(reader.Bytes(kNameFieldSize));
   file.name = CutAtNul(file.name_field);
-  file.checksum = header.version == kCiphertextCrcVersion ? Checksum::kCrc32OfCiphertext : Checksum::kCksumOfPlaintext;
+  file.checksum = header.version == kCiphertextCrcVersion ? Checksum::kCrc32OfCiphertext
+                                                          : Checksum::kCksumOfPlaintext;
   const absl::StatusOr<uint64_t> body_size = ContentSize(header, file.content_size);
   if (!body_size.ok()) return body_size.status();
   return MakeHead(header, std::move(file), kFileFieldsSize, *body_size);
@@ -130,12 +143,17 @@ std::string EncodeKey(Code code, const ClientId& id, absl::string_view encrypted
 }
 
 struct ReplyEncoder {
-  std::string operator()(const Registered& reply) const { return Encode(kRegistered, reply.id.bytes()); }
-  std::string operator()(const RegistrationFailed&) const { return Encode(kRegistrationFailed, ""); }
+  std::string operator()(const Registered& reply) const {
+    return Encode(kRegistered, reply.id.bytes());
+  }
+  std::string operator()(const RegistrationFailed&) const {
+    return Encode(kRegistrationFailed, "");
+  }
   std::string operator()(const KeyAccepted& reply) const {
     return EncodeKey(kKeyAccepted, reply.id, reply.encrypted_session_key);
   }
   std::string operator()(const FileReceived& reply) const {
+    CHECK_EQ(reply.name_field.size(), kNameFieldSize);
     return Encode(kFileReceived, ByteWriter()
                                      .Bytes(reply.id.bytes())
                                      .U32(reply.content_size)
@@ -143,7 +161,9 @@ struct ReplyEncoder {
                                      .U32(reply.checksum)
                                      .Take());
   }
-  std::string operator()(const Acknowledged& reply) const { return Encode(kAcknowledged, reply.id.bytes()); }
+  std::string operator()(const Acknowledged& reply) const {
+    return Encode(kAcknowledged, reply.id.bytes());
+  }
   std::string operator()(const Reconnected& reply) const {
     return EncodeKey(kReconnected, reply.id, reply.encrypted_session_key);
   }
@@ -164,15 +184,19 @@ MaybeHead FamilyC::DecodeHead(absl::string_view bytes) const {
   if (!header) return std::nullopt;
   const absl::string_view payload = bytes.substr(kRequestHeaderSize);
   const auto verdict = [&](ChecksumVerdict::Kind kind) {
-    return DecodeName(*header, payload, [&](std::string name) { return ChecksumVerdict{kind, std::move(name)}; });
+    return DecodeName(*header, payload, [&](std::string name) {
+      return ChecksumVerdict{kind, std::move(name)};
+    });
   };
   switch (header->code) {
     case kRegister:
-      return DecodeName(*header, payload, [](std::string name) { return Register{std::move(name)}; });
+      return DecodeName(*header, payload,
+                        [](std::string name) { return Register{std::move(name)}; });
     case kPublicKey:
       return DecodePublicKey(*header, payload);
     case kReconnect:
-      return DecodeName(*header, payload, [](std::string name) { return Reconnect{std::move(name)}; });
+      return DecodeName(*header, payload,
+                        [](std::string name) { return Reconnect{std::move(name)}; });
     case kFile:
       return DecodeFile(*header, payload);
     case kChecksumValid:
@@ -186,6 +210,8 @@ MaybeHead FamilyC::DecodeHead(absl::string_view bytes) const {
   }
 }
 
-std::string FamilyC::EncodeReply(const Reply& reply) const { return std::visit(ReplyEncoder(), reply); }
+std::string FamilyC::EncodeReply(const Reply& reply) const {
+  return std::visit(ReplyEncoder(), reply);
+}
 
 }  // namespace backup::wire

@@ -4,8 +4,8 @@
 
 namespace backup::wire {
 
-// Family C, request codes 1025 to 1031. Clients that say header version 1 compare the CRC-32 of the ciphertext, all
-// others the cksum of the plaintext. Stateless.
+// Family C, request codes 1025 to 1031. Clients that say header version 1 compare the CRC-32 of the
+// ciphertext, all others the cksum of the plaintext. Stateless.
 class FamilyC final : public Dialect {
  public:
   absl::string_view name() const override { return "C"; }

@@ -7,8 +7,8 @@
 
 #include "base/ids.h"
 
-// Requests and answers of the legacy protocol as plain values, the same for every dialect. Names are raw bytes, cut at
-// their first NUL. The specification is docs/wire-protocol.md.
+// Requests and answers of the legacy protocol as plain values, the same for every dialect. Names
+// are raw bytes, cut at their first NUL. The specification is docs/wire-protocol.md.
 namespace backup::wire {
 
 // Which checksum the client expects in the answer to a file.
@@ -77,7 +77,7 @@ struct ReconnectDenied {
   ClientId fresh_id;
 };
 struct GeneralError {};
-using Reply = std::variant<Registered, RegistrationFailed, KeyAccepted, FileReceived, Acknowledged, Reconnected,
-                           ReconnectDenied, GeneralError>;
+using Reply = std::variant<Registered, RegistrationFailed, KeyAccepted, FileReceived, Acknowledged,
+                           Reconnected, ReconnectDenied, GeneralError>;
 
 }  // namespace backup::wire

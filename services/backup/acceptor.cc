@@ -29,7 +29,8 @@ constexpr int kBackOffMs = 100;
 
 UniqueFd OpenSpare() { return UniqueFd(::open("/dev/null", O_RDONLY | O_CLOEXEC)); }
 
-absl::StatusOr<UniqueFd> ListenOn(const sockaddr* address, socklen_t size, const std::string& text) {
+absl::StatusOr<UniqueFd> ListenOn(const sockaddr* address, socklen_t size,
+                                  const std::string& text) {
   UniqueFd fd(::socket(address->sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   const int on = 1;
   if (!fd.valid() || ::setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) != 0 ||
@@ -46,8 +47,10 @@ absl::StatusOr<UniqueFd> ListenOnUnix(const std::string& path) {
     return absl::InvalidArgumentError(absl::StrCat("not a path for a unix socket: ", path));
   }
   std::memcpy(address.sun_path, path.data(), path.size());
-  ::unlink(path.c_str());  // A socket that a killed process left; the data directory's lock keeps living ones apart.
-  return ListenOn(reinterpret_cast<const sockaddr*>(&address), sizeof(address), absl::StrCat(kUnixPrefix, path));
+  ::unlink(path.c_str());  // A socket that a killed process left; the data directory's lock keeps
+                           // living ones apart.
+  return ListenOn(reinterpret_cast<const sockaddr*>(&address), sizeof(address),
+                  absl::StrCat(kUnixPrefix, path));
 }
 
 struct HostAndPort {
@@ -58,8 +61,8 @@ struct HostAndPort {
 absl::StatusOr<HostAndPort> Split(absl::string_view address) {
   const size_t colon = address.rfind(':');
   int port = 0;
-  if (colon == absl::string_view::npos || !absl::SimpleAtoi(address.substr(colon + 1), &port) || port < 0 ||
-      port > 65535) {
+  if (colon == absl::string_view::npos || !absl::SimpleAtoi(address.substr(colon + 1), &port) ||
+      port < 0 || port > 65535) {
     return absl::InvalidArgumentError(absl::StrCat("not HOST:PORT or unix:PATH: ", address));
   }
   absl::string_view host = address.substr(0, colon);
@@ -74,8 +77,11 @@ absl::StatusOr<UniqueFd> ListenOnTcp(const std::string& address) {
   hints.ai_socktype = SOCK_STREAM;
   hints.ai_flags = AI_PASSIVE | AI_NUMERICSERV;
   addrinfo* found = nullptr;
-  const int code = ::getaddrinfo(parts.host.empty() ? nullptr : parts.host.c_str(), parts.port.c_str(), &hints, &found);
-  if (code != 0) return absl::InvalidArgumentError(absl::StrCat("cannot resolve ", address, ": ", gai_strerror(code)));
+  const int code = ::getaddrinfo(parts.host.empty() ? nullptr : parts.host.c_str(),
+                                 parts.port.c_str(), &hints, &found);
+  if (code != 0)
+    return absl::InvalidArgumentError(
+        absl::StrCat("cannot resolve ", address, ": ", gai_strerror(code)));
   const std::unique_ptr<addrinfo, decltype(&::freeaddrinfo)> owner(found, &::freeaddrinfo);
   return ListenOn(found->ai_addr, found->ai_addrlen, address);
 }
@@ -84,8 +90,9 @@ int BoundPort(int fd) {
   sockaddr_storage address = {};
   socklen_t size = sizeof(address);
   CHECK_EQ(::getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size), 0);
-  const in_port_t port = address.ss_family == AF_INET6 ? reinterpret_cast<sockaddr_in6*>(&address)->sin6_port
-                                                       : reinterpret_cast<sockaddr_in*>(&address)->sin_port;
+  const in_port_t port = address.ss_family == AF_INET6
+                             ? reinterpret_cast<sockaddr_in6*>(&address)->sin6_port
+                             : reinterpret_cast<sockaddr_in*>(&address)->sin_port;
   return ntohs(port);
 }
 
@@ -149,7 +156,8 @@ void Acceptor::Accept() {
   }
   if (!socket.valid()) return;  // The peer was gone before we came.
   const int on = 1;
-  ::setsockopt(socket.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));  // Fails on a unix socket, and is not needed.
+  ::setsockopt(socket.get(), IPPROTO_TCP, TCP_NODELAY, &on,
+               sizeof(on));  // Fails on a unix socket, and is not needed.
   grpc::experimental::ExternalConnectionAcceptor::NewConnectionParameters parameters;
   parameters.listener_fd = listener_.get();
   parameters.fd = socket.Release();

@@ -11,12 +11,13 @@
 
 namespace backup {
 
-// Our own listening socket for gRPC, because the listener of gRPC 1.51 never accepts again after it once ran out of file
-// descriptors (docs/adr/0004-own-acceptor.md). Accepts on a thread of its own and hands the sockets over. Thread-safe.
+// Our own listening socket for gRPC, because the listener of gRPC 1.51 never accepts again after it
+// once ran out of file descriptors (docs/adr/0004-own-acceptor.md). Accepts on a thread of its own
+// and hands the sockets over. Thread-safe.
 class Acceptor {
  public:
-  // `address` is HOST:PORT, [HOST]:PORT with port 0 for any free one, or unix:PATH. Listens at once; connections wait in
-  // the kernel until Start().
+  // `address` is HOST:PORT, [HOST]:PORT with port 0 for any free one, or unix:PATH. Listens at
+  // once; connections wait in the kernel until Start().
   static absl::StatusOr<std::unique_ptr<Acceptor>> Listen(const std::string& address);
   ~Acceptor();
 

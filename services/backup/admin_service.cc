@@ -14,7 +14,8 @@ constexpr int kDebugVerbosity = 2;
 absl::Status ChangeLogLevel(const v1::SetLogLevelRequest& request) {
   const std::string& pattern = request.module_pattern();
   if (pattern.empty()) {
-    return MakeError(Reason::kInvalidField, "module_pattern must name a source file, or be *", "module_pattern");
+    return MakeError(Reason::kInvalidField, "module_pattern must name a source file, or be *",
+                     "module_pattern");
   }
   const bool everything = pattern == "*";
   switch (request.level()) {
@@ -29,11 +30,12 @@ absl::Status ChangeLogLevel(const v1::SetLogLevelRequest& request) {
     case v1::LOG_LEVEL_WARNING:
     case v1::LOG_LEVEL_ERROR:
       if (!everything) {
-        return MakeError(Reason::kInvalidField, "levels above INFO can only be set for everything (*)",
-                         "module_pattern");
+        return MakeError(Reason::kInvalidField,
+                         "levels above INFO can only be set for everything (*)", "module_pattern");
       }
       FLAGS_v = 0;
-      FLAGS_minloglevel = request.level() == v1::LOG_LEVEL_WARNING ? google::GLOG_WARNING : google::GLOG_ERROR;
+      FLAGS_minloglevel =
+          request.level() == v1::LOG_LEVEL_WARNING ? google::GLOG_WARNING : google::GLOG_ERROR;
       return absl::OkStatus();
     default:
       return MakeError(Reason::kInvalidField, "level must be one of the named levels", "level");
@@ -57,7 +59,8 @@ grpc::Status AdminServiceFace::GetStatus(grpc::ServerContext* call, const v1::Ge
   response->set_verified_version_count(counts->verified_versions);
   response->set_stored_bytes(counts->stored_bytes);
   if (counts->last_verified_time) {
-    response->mutable_last_verified_time()->set_seconds(absl::ToUnixSeconds(*counts->last_verified_time));
+    response->mutable_last_verified_time()->set_seconds(
+        absl::ToUnixSeconds(*counts->last_verified_time));
   }
   return scope.Finish(absl::OkStatus());
 }
@@ -72,7 +75,8 @@ grpc::Status AdminServiceFace::VerifyStore(grpc::ServerContext* call, const v1::
       }));
 }
 
-grpc::Status AdminServiceFace::SetLogLevel(grpc::ServerContext* call, const v1::SetLogLevelRequest* request,
+grpc::Status AdminServiceFace::SetLogLevel(grpc::ServerContext* call,
+                                           const v1::SetLogLevelRequest* request,
                                            v1::SetLogLevelResponse*) {
   RpcScope scope(*call, context_.idle, "SetLogLevel");
   return scope.Finish(ChangeLogLevel(*request));

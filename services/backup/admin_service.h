@@ -18,7 +18,8 @@ struct ServiceInfo {
 // The RPC face of admin.proto. Thread-safe.
 class AdminServiceFace final : public v1::AdminService::Service {
  public:
-  AdminServiceFace(const ServiceContext& context, ServiceInfo info) : context_(context), info_(std::move(info)) {}
+  AdminServiceFace(const ServiceContext& context, ServiceInfo info)
+      : context_(context), info_(std::move(info)) {}
   grpc::Status GetStatus(grpc::ServerContext* call, const v1::GetStatusRequest* request,
                          v1::GetStatusResponse* response) override;
   grpc::Status VerifyStore(grpc::ServerContext* call, const v1::VerifyStoreRequest* request,

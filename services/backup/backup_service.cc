@@ -12,10 +12,11 @@
 namespace backup {
 namespace {
 
-// A unary call: log line, trace, handler, answer. `handler` takes the request and returns an absl::StatusOr.
+// A unary call: log line, trace, handler, answer. `handler` takes the request and returns an
+// absl::StatusOr.
 template <typename Request, typename Response, typename Handler>
-grpc::Status Serve(grpc::ServerContext* call, IdleShutdown& idle, const char* rpc, const Request& request,
-                   Response* response, const Handler& handler) {
+grpc::Status Serve(grpc::ServerContext* call, IdleShutdown& idle, const char* rpc,
+                   const Request& request, Response* response, const Handler& handler) {
   RpcScope scope(*call, idle, rpc);
   if constexpr (requires { request.client_id(); }) scope.set_client(request.client_id());
   VLOG(2) << rpc << " " << TraceText(request);
@@ -26,7 +27,8 @@ grpc::Status Serve(grpc::ServerContext* call, IdleShutdown& idle, const char* rp
   return scope.Finish(absl::OkStatus());
 }
 
-// The chunks that follow an upload's header. End of stream is no proof of a whole upload: the handler counts.
+// The chunks that follow an upload's header. End of stream is no proof of a whole upload: the
+// handler counts.
 class ChunkSource final : public ByteSource {
  public:
   ChunkSource(grpc::ServerReader<v1::UploadFileRequest>& stream, StreamWatchdog::Watch& watch)
@@ -35,7 +37,8 @@ class ChunkSource final : public ByteSource {
     while (stream_.Read(&message_)) {
       watch_.Progress();
       if (!message_.has_chunk()) {
-        return MakeError(Reason::kInvalidField, "only the first message of an upload carries a header", "part");
+        return MakeError(Reason::kInvalidField,
+                         "only the first message of an upload carries a header", "part");
       }
       if (message_.chunk().size() > kMaxChunkSize) {
         return MakeError(Reason::kInvalidField, "a chunk has at most 2 MiB", "chunk");
@@ -53,16 +56,19 @@ class ChunkSource final : public ByteSource {
 
 }  // namespace
 
-#define UNARY(Face, Rpc, ...)                                                                            \
-  grpc::Status Face::Rpc(grpc::ServerContext* call, const v1::Rpc##Request* request,                    \
-                         v1::Rpc##Response* response) {                                                  \
-    return Serve(call, context_.idle, #Rpc, *request, response,                                          \
-                 [&](const v1::Rpc##Request& message) { return handlers::Rpc(__VA_ARGS__, message); }); \
+#define UNARY(Face, Rpc, ...)                                                                  \
+  grpc::Status Face::Rpc(grpc::ServerContext* call, const v1::Rpc##Request* request,           \
+                         v1::Rpc##Response* response) {                                        \
+    return Serve(                                                                              \
+        call, context_.idle, #Rpc, *request, response,                                         \
+        [&](const v1::Rpc##Request& message) { return handlers::Rpc(__VA_ARGS__, message); }); \
   }
 
 UNARY(IngestServiceFace, RegisterClient, context_.catalog, context_.clock, context_.duplicate_names)
-UNARY(IngestServiceFace, ExchangeKey, context_.catalog, context_.master_key, context_.clock, context_.keys)
-UNARY(IngestServiceFace, ResumeClient, context_.catalog, context_.master_key, context_.clock, context_.keys)
+UNARY(IngestServiceFace, ExchangeKey, context_.catalog, context_.master_key, context_.clock,
+      context_.keys)
+UNARY(IngestServiceFace, ResumeClient, context_.catalog, context_.master_key, context_.clock,
+      context_.keys)
 UNARY(IngestServiceFace, ReportTransfer, context_.catalog, context_.blobs, context_.clock)
 UNARY(CatalogServiceFace, ListClients, context_.catalog)
 UNARY(CatalogServiceFace, GetClient, context_.catalog)
@@ -81,14 +87,15 @@ grpc::Status IngestServiceFace::UploadFile(grpc::ServerContext* call,
   StreamWatchdog::Watch watch(context_.watchdog, *call);
   v1::UploadFileRequest first;
   if (!stream->Read(&first) || !first.has_header()) {
-    return scope.Finish(MakeError(Reason::kInvalidField, "the first message of an upload carries the header", "header"));
+    return scope.Finish(MakeError(Reason::kInvalidField,
+                                  "the first message of an upload carries the header", "header"));
   }
   scope.set_client(first.header().client_id());
   VLOG(2) << "UploadFile " << TraceText(first.header());
   ChunkSource chunks(*stream, watch);
   absl::StatusOr<v1::UploadFileResponse> result =
-      handlers::UploadFile(context_.catalog, context_.blobs, context_.master_key, context_.clock, context_.uploads,
-                           first.header(), chunks);
+      handlers::UploadFile(context_.catalog, context_.blobs, context_.master_key, context_.clock,
+                           context_.uploads, first.header(), chunks);
   if (!result.ok()) return scope.Finish(result.status());
   scope.add_bytes(result->encoded_size());
   VLOG(2) << "UploadFile answers " << TraceText(*result);
@@ -96,8 +103,9 @@ grpc::Status IngestServiceFace::UploadFile(grpc::ServerContext* call,
   return scope.Finish(absl::OkStatus());
 }
 
-grpc::Status CatalogServiceFace::DownloadFile(grpc::ServerContext* call, const v1::DownloadFileRequest* request,
-                                              grpc::ServerWriter<v1::DownloadFileResponse>* stream) {
+grpc::Status CatalogServiceFace::DownloadFile(
+    grpc::ServerContext* call, const v1::DownloadFileRequest* request,
+    grpc::ServerWriter<v1::DownloadFileResponse>* stream) {
   RpcScope scope(*call, context_.idle, "DownloadFile");
   scope.set_client(request->client_id());
   StreamWatchdog::Watch watch(context_.watchdog, *call);

@@ -35,7 +35,8 @@ class IngestServiceFace final : public v1::IngestService::Service {
                            v1::ExchangeKeyResponse* response) override;
   grpc::Status ResumeClient(grpc::ServerContext* call, const v1::ResumeClientRequest* request,
                             v1::ResumeClientResponse* response) override;
-  grpc::Status UploadFile(grpc::ServerContext* call, grpc::ServerReader<v1::UploadFileRequest>* stream,
+  grpc::Status UploadFile(grpc::ServerContext* call,
+                          grpc::ServerReader<v1::UploadFileRequest>* stream,
                           v1::UploadFileResponse* response) override;
   grpc::Status ReportTransfer(grpc::ServerContext* call, const v1::ReportTransferRequest* request,
                               v1::ReportTransferResponse* response) override;

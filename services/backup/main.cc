@@ -19,22 +19,35 @@
 #include "storage/sweep.h"
 
 DEFINE_string(data_dir, "", "folder that holds all state (required); one process at a time");
-DEFINE_string(listen, "127.0.0.1:50051", "HOST:PORT or unix:PATH to serve gRPC on; port 0 means any free one");
-DEFINE_string(bound_port_file, "", "file to write the bound port to (for a unix socket, its address)");
+DEFINE_string(listen, "127.0.0.1:50051",
+              "HOST:PORT or unix:PATH to serve gRPC on; port 0 means any free one");
+DEFINE_string(bound_port_file, "",
+              "file to write the bound port to (for a unix socket, its address)");
 DEFINE_bool(insecure_grpc, false, "allow --listen beyond loopback without TLS");
-DEFINE_string(grpc_reflection, "auto", "server reflection: on, off, or auto (on while --listen is local)");
-DEFINE_bool(debug, false, "log everything, answer wrong checksums, never close or end what is idle");
+DEFINE_string(grpc_reflection, "auto",
+              "server reflection: on, off, or auto (on while --listen is local)");
+DEFINE_bool(debug, false,
+            "log everything, answer wrong checksums, never close or end what is idle");
 DEFINE_bool(encrypt, false, "store files encrypted and log only ERROR and CRITICAL lines");
-DEFINE_string(at_rest, "auto", "how new files are kept: plain, sealed, client, or auto (sealed with --encrypt, else plain)");
-DEFINE_string(master_key_file, "", "file of the master key, made if missing; empty means DATA_DIR/master.key");
-DEFINE_string(corrupt_checksums, "auto", "answer wrong checksums on purpose: true, false, or auto (with --debug)");
-DEFINE_string(idle_shutdown, "240s", "end after so long without a connection or call; 0s turns it off");
-DEFINE_string(duplicate_names, "reject", "what to do with a client name that is taken: reject or allow");
-DEFINE_string(rekey, "pin", "what to do with a second, different public key of a client: pin (refuse) or allow");
+DEFINE_string(
+    at_rest, "auto",
+    "how new files are kept: plain, sealed, client, or auto (sealed with --encrypt, else plain)");
+DEFINE_string(master_key_file, "",
+              "file of the master key, made if missing; empty means DATA_DIR/master.key");
+DEFINE_string(corrupt_checksums, "auto",
+              "answer wrong checksums on purpose: true, false, or auto (with --debug)");
+DEFINE_string(idle_shutdown, "240s",
+              "end after so long without a connection or call; 0s turns it off");
+DEFINE_string(duplicate_names, "reject",
+              "what to do with a client name that is taken: reject or allow");
+DEFINE_string(rekey, "pin",
+              "what to do with a second, different public key of a client: pin (refuse) or allow");
 DEFINE_bool(rotate_session_keys, false, "make a new session key at each reconnect");
-DEFINE_int64(inline_blob_limit, 64 << 10, "files of at most so many stored bytes live in the catalog");
+DEFINE_int64(inline_blob_limit, 64 << 10,
+             "files of at most so many stored bytes live in the catalog");
 DEFINE_string(drain_timeout, "30s", "how long calls in flight may go on after SIGTERM");
-DEFINE_string(stream_idle_timeout, "60s", "end an upload or download whose peer moves nothing for so long");
+DEFINE_string(stream_idle_timeout, "60s",
+              "end an upload or download whose peer moves nothing for so long");
 DEFINE_string(sweep_interval, "1h", "how often blobs that no version refers to are removed");
 
 namespace backup {
@@ -64,12 +77,18 @@ bool ValidateTristate(const char* flag, const std::string& value) {
   std::cerr << "--" << flag << " must be auto, true or false\n";
   return false;
 }
-bool ValidateReflection(const char*, const std::string& value) { return IsOneOf(value, {"auto", "on", "off"}); }
+bool ValidateReflection(const char*, const std::string& value) {
+  return IsOneOf(value, {"auto", "on", "off"});
+}
 bool ValidateAtRest(const char*, const std::string& value) {
   return IsOneOf(value, {"auto", "plain", "sealed", "client"});
 }
-bool ValidateDuplicateNames(const char*, const std::string& value) { return IsOneOf(value, {"reject", "allow"}); }
-bool ValidateRekey(const char*, const std::string& value) { return IsOneOf(value, {"pin", "allow"}); }
+bool ValidateDuplicateNames(const char*, const std::string& value) {
+  return IsOneOf(value, {"reject", "allow"});
+}
+bool ValidateRekey(const char*, const std::string& value) {
+  return IsOneOf(value, {"pin", "allow"});
+}
 bool ValidateInlineLimit(const char* flag, int64_t value) {
   if (value >= 0 && value <= kMaxInlineBlobLimit) return true;
   std::cerr << "--" << flag << " must be 0 to " << kMaxInlineBlobLimit << "\n";
@@ -129,7 +148,8 @@ int Refuse(const absl::Status& status) {
   return absl::IsInternal(status) ? kFailed : kBadConfiguration;
 }
 
-// Removes blobs without a version: first what an earlier process left, later what is older than any transfer.
+// Removes blobs without a version: first what an earlier process left, later what is older than any
+// transfer.
 class PeriodicSweep {
  public:
   PeriodicSweep(Storage& storage, absl::Time start_time, absl::Duration interval)
@@ -139,9 +159,11 @@ class PeriodicSweep {
           std::unique_lock<std::mutex> lock(mutex);
           absl::Time created_before = start_time;
           do {
-            const absl::StatusOr<int64_t> removed = storage::Sweep(*storage.catalog, *storage.blobs, created_before);
+            const absl::StatusOr<int64_t> removed =
+                storage::Sweep(*storage.catalog, *storage.blobs, created_before);
             if (!removed.ok()) LOG(WARNING) << "the sweep failed: " << removed.status();
-            if (removed.ok() && *removed > 0) LOG(INFO) << "the sweep removed " << *removed << " blobs";
+            if (removed.ok() && *removed > 0)
+              LOG(INFO) << "the sweep removed " << *removed << " blobs";
             created_before = std::max(start_time, absl::Now() - kSweepGrace);
           } while (!stopped.wait_for(lock, token, absl::ToChronoNanoseconds(interval),
                                      [&] { return token.stop_requested(); }));
@@ -159,25 +181,39 @@ int Serve(StopRequest& stop) {
   absl::StatusOr<Storage> storage = OpenStorage(FLAGS_data_dir, FLAGS_master_key_file);
   if (!storage.ok()) return Refuse(storage.status());
   if (FLAGS_encrypt) {
-    LOG_CRITICAL << "storing files as " << AtRest() << ", master key " << storage->master_key->Fingerprint();
+    LOG_CRITICAL << "storing files as " << AtRest() << ", master key "
+                 << storage->master_key->Fingerprint();
   }
-  const PeriodicSweep sweep(*storage, start_time, std::max(DurationFlag(FLAGS_sweep_interval), absl::Seconds(1)));
+  const PeriodicSweep sweep(*storage, start_time,
+                            std::max(DurationFlag(FLAGS_sweep_interval), absl::Seconds(1)));
   IdleShutdown idle(FLAGS_debug ? absl::ZeroDuration() : DurationFlag(FLAGS_idle_shutdown), stop);
   StreamWatchdog watchdog(DurationFlag(FLAGS_stream_idle_timeout));
   const ServiceContext context{
-      *storage->catalog, *storage->blobs, *storage->master_key, clock, idle, watchdog,
-      FLAGS_duplicate_names == "allow" ? storage::DuplicateNames::kAllow : storage::DuplicateNames::kReject,
-      {FLAGS_rekey == "allow" ? storage::Rekey::kAllow : storage::Rekey::kPin, FLAGS_rotate_session_keys},
+      *storage->catalog,
+      *storage->blobs,
+      *storage->master_key,
+      clock,
+      idle,
+      watchdog,
+      FLAGS_duplicate_names == "allow" ? storage::DuplicateNames::kAllow
+                                       : storage::DuplicateNames::kReject,
+      {FLAGS_rekey == "allow" ? storage::Rekey::kAllow : storage::Rekey::kPin,
+       FLAGS_rotate_session_keys},
       UploadPolicyFromFlags()};
-  const bool reflection = FLAGS_grpc_reflection == "auto" ? IsLocalAddress(FLAGS_listen) : FLAGS_grpc_reflection == "on";
+  const bool reflection = FLAGS_grpc_reflection == "auto" ? IsLocalAddress(FLAGS_listen)
+                                                          : FLAGS_grpc_reflection == "on";
   const absl::StatusOr<std::unique_ptr<Server>> server =
       Server::Start(*std::move(acceptor), context, InfoFromFlags(start_time), {reflection});
   if (!server.ok()) return Refuse(server.status());
-  LOG(INFO) << "serving on " << (*server)->bound_address() << ", data in " << FLAGS_data_dir << ", at rest " << AtRest();
-  if (CorruptChecksums()) LOG(WARNING) << "checksums are falsified on purpose: no client will verify a file";
+  LOG(INFO) << "serving on " << (*server)->bound_address() << ", data in " << FLAGS_data_dir
+            << ", at rest " << AtRest();
+  if (CorruptChecksums())
+    LOG(WARNING) << "checksums are falsified on purpose: no client will verify a file";
   if (!FLAGS_bound_port_file.empty()) {
-    const std::string port = (*server)->bound_port() == 0 ? (*server)->bound_address() : absl::StrCat((*server)->bound_port());
-    const absl::Status written = WriteFileAtomically(FLAGS_bound_port_file, absl::StrCat(port, "\n"));
+    const std::string port = (*server)->bound_port() == 0 ? (*server)->bound_address()
+                                                          : absl::StrCat((*server)->bound_port());
+    const absl::Status written =
+        WriteFileAtomically(FLAGS_bound_port_file, absl::StrCat(port, "\n"));
     if (!written.ok()) return Refuse(written);
   }
   LOG(INFO) << "stopping: " << stop.Wait();
@@ -187,15 +223,21 @@ int Serve(StopRequest& stop) {
 }
 
 int Main(int argc, char** argv) {
-  StopRequest& stop = *new StopRequest;  // Lives as long as the signal thread, that is, the process.
-  StartProcess(argc, argv, "backup-service --data_dir=DIR [--listen=HOST:PORT|unix:PATH] ...", stop);
+  StopRequest& stop =
+      *new StopRequest;  // Lives as long as the signal thread, that is, the process.
+  StartProcess(argc, argv, "backup-service --data_dir=DIR [--listen=HOST:PORT|unix:PATH] ...",
+               stop);
   if (FLAGS_debug) SetDebugLogging();
   if (FLAGS_encrypt && !FLAGS_debug) SetQuietLogging();
-  if (FLAGS_data_dir.empty()) return Refuse(absl::InvalidArgumentError("--data_dir=DIR must say where to keep the data"));
-  if (argc > 1) return Refuse(absl::InvalidArgumentError(absl::StrCat("what is ", argv[1], "? flags begin with --")));
+  if (FLAGS_data_dir.empty())
+    return Refuse(absl::InvalidArgumentError("--data_dir=DIR must say where to keep the data"));
+  if (argc > 1)
+    return Refuse(
+        absl::InvalidArgumentError(absl::StrCat("what is ", argv[1], "? flags begin with --")));
   if (!IsLocalAddress(FLAGS_listen) && !FLAGS_insecure_grpc) {
     return Refuse(absl::InvalidArgumentError(absl::StrCat(
-        "--listen=", FLAGS_listen, " is reachable from outside without TLS: listen on 127.0.0.1 or unix:PATH, or allow "
+        "--listen=", FLAGS_listen,
+        " is reachable from outside without TLS: listen on 127.0.0.1 or unix:PATH, or allow "
         "it with --insecure_grpc")));
   }
   return Serve(stop);

@@ -27,22 +27,26 @@ absl::StatusOr<UniqueFd> LockDataDir(const std::string& path) {
   UniqueFd lock(::open(lock_path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
   if (!lock.valid()) return absl::ErrnoToStatus(errno, absl::StrCat("cannot open ", lock_path));
   if (::flock(lock.get(), LOCK_EX | LOCK_NB) != 0) {
-    return absl::AbortedError(
-        absl::StrCat("another process holds the data directory ", path, ": stop it first, or give another --data_dir"));
+    return absl::AbortedError(absl::StrCat("another process holds the data directory ", path,
+                                           ": stop it first, or give another --data_dir"));
   }
   return lock;
 }
 
 }  // namespace
 
-absl::StatusOr<Storage> OpenStorage(const std::string& data_dir, const std::string& master_key_file) {
+absl::StatusOr<Storage> OpenStorage(const std::string& data_dir,
+                                    const std::string& master_key_file) {
   const std::string path = std::filesystem::absolute(data_dir).lexically_normal();
   RETURN_IF_ERROR(MakeDataDir(path));
   Storage storage;
   ASSIGN_OR_RETURN(storage.lock, LockDataDir(path));
-  ASSIGN_OR_RETURN(storage.master_key, crypto::MasterKey::LoadOrCreate(
-                                           master_key_file.empty() ? absl::StrCat(path, "/master.key") : master_key_file));
-  ASSIGN_OR_RETURN(storage.catalog, storage::SqliteCatalog::Open(absl::StrCat(path, "/catalog.db")));
+  ASSIGN_OR_RETURN(
+      storage.master_key,
+      crypto::MasterKey::LoadOrCreate(master_key_file.empty() ? absl::StrCat(path, "/master.key")
+                                                              : master_key_file));
+  ASSIGN_OR_RETURN(storage.catalog,
+                   storage::SqliteCatalog::Open(absl::StrCat(path, "/catalog.db")));
   ASSIGN_OR_RETURN(storage.blobs, storage::LocalBlobStore::Open(absl::StrCat(path, "/store")));
   return storage;
 }

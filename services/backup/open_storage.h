@@ -19,9 +19,11 @@ struct Storage {
   std::unique_ptr<storage::BlobStore> blobs;
 };
 
-// Opens DATA_DIR (made with mode 0700 if it is not there): lock, master key (an empty path means DATA_DIR/master.key),
-// catalog.db, store/. Aborted if another process holds it, FailedPrecondition if it is of a newer schema or a key file
-// is not fit, else the error met. This is the only place that names implementations of Catalog and BlobStore.
-absl::StatusOr<Storage> OpenStorage(const std::string& data_dir, const std::string& master_key_file);
+// Opens DATA_DIR (made with mode 0700 if it is not there): lock, master key (an empty path means
+// DATA_DIR/master.key), catalog.db, store/. Aborted if another process holds it, FailedPrecondition
+// if it is of a newer schema or a key file is not fit, else the error met. This is the only place
+// that names implementations of Catalog and BlobStore.
+absl::StatusOr<Storage> OpenStorage(const std::string& data_dir,
+                                    const std::string& master_key_file);
 
 }  // namespace backup

@@ -48,10 +48,11 @@ grpc::Status RpcScope::Finish(const absl::Status& status) {
 
 RpcScope::~RpcScope() {
   const auto took = std::chrono::steady_clock::now() - start_;
-  LOG(INFO) << "rid=" << request_id_ << " rpc=" << rpc_ << " client=" << (client_id_.empty() ? "-" : client_id_)
+  LOG(INFO) << "rid=" << request_id_ << " rpc=" << rpc_
+            << " client=" << (client_id_.empty() ? "-" : client_id_)
             << " outcome=" << OutcomeName(outcome_) << " bytes=" << bytes_
-            << " ms=" << took / std::chrono::milliseconds(1)
-            << (outcome_.ok() ? "" : " error=") << outcome_.message();
+            << " ms=" << took / std::chrono::milliseconds(1) << (outcome_.ok() ? "" : " error=")
+            << outcome_.message();
 }
 
 }  // namespace backup

@@ -11,8 +11,8 @@
 
 namespace backup {
 
-// One per call: counts as activity, takes or makes the request id and returns it to the caller, and writes the call's
-// one log line when it ends. Used by one thread at a time.
+// One per call: counts as activity, takes or makes the request id and returns it to the caller, and
+// writes the call's one log line when it ends. Used by one thread at a time.
 class RpcScope {
  public:
   RpcScope(grpc::ServerContext& context, IdleShutdown& idle, absl::string_view rpc);

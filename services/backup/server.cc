@@ -13,13 +13,15 @@ namespace {
 
 constexpr int kMinPingIntervalMs = 10'000;
 constexpr int kMaxConnectionAgeMs = 30 * 60 * 1000;
-constexpr int kMaxConnectionAgeGraceMs = 24 * 60 * 60 * 1000;  // The largest upload may still finish.
+constexpr int kMaxConnectionAgeGraceMs =
+    24 * 60 * 60 * 1000;  // The largest upload may still finish.
 
 void SetLimits(grpc::ServerBuilder& builder) {
   builder.SetMaxReceiveMessageSize(kMaxMessageSize);
   builder.AddChannelArgument(GRPC_ARG_MAX_METADATA_SIZE, kMaxMetadataSize);
   builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, kMaxConcurrentStreams);
-  builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, kMinPingIntervalMs);
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS,
+                             kMinPingIntervalMs);
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
   builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_AGE_MS, kMaxConnectionAgeMs);
   builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_AGE_GRACE_MS, kMaxConnectionAgeGraceMs);
@@ -30,24 +32,32 @@ void SetLimits(grpc::ServerBuilder& builder) {
 }  // namespace
 
 Server::Server(std::unique_ptr<Acceptor> acceptor, const ServiceContext& context, ServiceInfo info)
-    : acceptor_(std::move(acceptor)), ingest_(context), catalog_(context), admin_(context, std::move(info)) {}
+    : acceptor_(std::move(acceptor)),
+      ingest_(context),
+      catalog_(context),
+      admin_(context, std::move(info)) {}
 
 absl::StatusOr<std::unique_ptr<Server>> Server::Start(std::unique_ptr<Acceptor> acceptor,
-                                                      const ServiceContext& context, ServiceInfo info,
+                                                      const ServiceContext& context,
+                                                      ServiceInfo info,
                                                       const ServerOptions& options) {
   grpc::EnableDefaultHealthCheckService(true);
   if (options.reflection) grpc::reflection::InitProtoReflectionServerBuilderPlugin();
   std::unique_ptr<Server> server(new Server(std::move(acceptor), context, std::move(info)));
   grpc::ServerBuilder builder;
   SetLimits(builder);
-  builder.RegisterService(&server->ingest_).RegisterService(&server->catalog_).RegisterService(&server->admin_);
+  builder.RegisterService(&server->ingest_)
+      .RegisterService(&server->catalog_)
+      .RegisterService(&server->admin_);
   auto connections = builder.experimental().AddExternalConnectionAcceptor(
-      grpc::ServerBuilder::experimental_type::ExternalConnectionType::FROM_FD, grpc::InsecureServerCredentials());
+      grpc::ServerBuilder::experimental_type::ExternalConnectionType::FROM_FD,
+      grpc::InsecureServerCredentials());
   server->server_ = builder.BuildAndStart();
   if (server->server_ == nullptr) return absl::InternalError("gRPC cannot start its server");
   grpc::HealthCheckServiceInterface& health = *server->server_->GetHealthCheckService();
-  for (const char* name : {v1::IngestService::service_full_name(), v1::CatalogService::service_full_name(),
-                           v1::AdminService::service_full_name()}) {
+  for (const char* name :
+       {v1::IngestService::service_full_name(), v1::CatalogService::service_full_name(),
+        v1::AdminService::service_full_name()}) {
     health.SetServingStatus(name, true);
   }
   server->acceptor_->Start(std::move(connections));

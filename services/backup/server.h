@@ -21,7 +21,8 @@ class Server {
  public:
   // Serves on `acceptor` at once.
   static absl::StatusOr<std::unique_ptr<Server>> Start(std::unique_ptr<Acceptor> acceptor,
-                                                       const ServiceContext& context, ServiceInfo info,
+                                                       const ServiceContext& context,
+                                                       ServiceInfo info,
                                                        const ServerOptions& options);
   ~Server();
 

@@ -39,7 +39,8 @@ void StreamWatchdog::CancelSilent(std::stop_token token) {
     MutexLock lock(mutex_);
     for (Watch* watch : watches_) {
       if (now - watch->last_progress_ < limit_) continue;
-      LOG(WARNING) << "cancelling a stream that moved nothing for too long, peer=" << watch->call_.peer();
+      LOG(WARNING) << "cancelling a stream that moved nothing for too long, peer="
+                   << watch->call_.peer();
       watch->call_.TryCancel();
       watch->last_progress_ = now;
     }

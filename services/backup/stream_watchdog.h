@@ -10,8 +10,8 @@
 
 namespace backup {
 
-// Cancels calls whose peer has moved nothing for too long, so that a silent one cannot hold a thread for ever.
-// Thread-safe.
+// Cancels calls whose peer has moved nothing for too long, so that a silent one cannot hold a
+// thread for ever. Thread-safe.
 class StreamWatchdog {
  public:
   // One streaming call under watch, from construction to destruction.

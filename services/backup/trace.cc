@@ -18,7 +18,8 @@ bool Redact(google::protobuf::Message& message) {
   std::vector<const google::protobuf::FieldDescriptor*> fields;
   message.GetReflection()->ListFields(message, &fields);
   for (const auto* field : fields) {
-    if (field->type() != google::protobuf::FieldDescriptor::TYPE_BYTES || field->is_repeated()) continue;
+    if (field->type() != google::protobuf::FieldDescriptor::TYPE_BYTES || field->is_repeated())
+      continue;
     const size_t size = message.GetReflection()->GetString(message, field).size();
     message.GetReflection()->SetString(&message, field, absl::StrCat("<", size, " bytes>"));
     redacted = true;
@@ -32,10 +33,12 @@ std::string TraceText(const google::protobuf::Message& message) {
   const std::unique_ptr<google::protobuf::Message> copy(message.New());
   copy->CopyFrom(message);
   const bool redacted = Redact(*copy);
-  std::string text = absl::StrCat(message.GetDescriptor()->name(), " {", copy->ShortDebugString(), "}");
+  std::string text =
+      absl::StrCat(message.GetDescriptor()->name(), " {", copy->ShortDebugString(), "}");
   if (redacted) return text;
   const std::string bytes = message.SerializeAsString();
-  return absl::StrCat(text, " hex=", absl::BytesToHexString(absl::string_view(bytes).substr(0, kMaxDumpedBytes)));
+  return absl::StrCat(
+      text, " hex=", absl::BytesToHexString(absl::string_view(bytes).substr(0, kMaxDumpedBytes)));
 }
 
 }  // namespace backup

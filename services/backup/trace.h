@@ -6,8 +6,8 @@
 
 namespace backup {
 
-// A message for the log of --debug: every field, with bytes (keys, file content) replaced by their number, and the
-// first bytes of its encoding in hex unless it holds such.
+// A message for the log of --debug: every field, with bytes (keys, file content) replaced by their
+// number, and the first bytes of its encoding in hex unless it holds such.
 std::string TraceText(const google::protobuf::Message& message);
 
 }  // namespace backup

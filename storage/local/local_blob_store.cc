@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <sys/random.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 
 #include <cerrno>
 #include <cstdlib>
@@ -20,7 +21,8 @@
 namespace backup::storage {
 namespace {
 
-// O_DIRECT wants buffer, offset and size aligned to the device's block; 4096 covers every common one.
+// O_DIRECT wants buffer, offset and size aligned to the device's block; 4096 covers every common
+// one.
 constexpr size_t kAlignment = 4096;
 constexpr size_t kBufferSize = kPieceSize;
 static_assert(kBufferSize % kAlignment == 0);
@@ -32,7 +34,8 @@ absl::Status IoError(absl::string_view doing) {
   const int error = errno;
   const std::string what = absl::StrCat("the blob store cannot ", doing, ": ", strerror(error));
   if (error == ENOSPC || error == EDQUOT) {
-    return MakeError(Reason::kStorageFull, absl::StrCat("free disk space and try again: ", what), "blobs");
+    return MakeError(Reason::kStorageFull, absl::StrCat("free disk space and try again: ", what),
+                     "blobs");
   }
   return MakeError(Reason::kStorageIo, what);
 }
@@ -67,7 +70,9 @@ absl::Status RemoveLeftOverParts(const std::string& folder) {
   for (const auto& part : std::filesystem::directory_iterator(folder, error)) {
     if (::unlink(part.path().c_str()) != 0) return IoError("remove a left-over part");
   }
-  if (error) return MakeError(Reason::kStorageIo, absl::StrCat("the blob store cannot list parts: ", error.message()));
+  if (error)
+    return MakeError(Reason::kStorageIo,
+                     absl::StrCat("the blob store cannot list parts: ", error.message()));
   return absl::OkStatus();
 }
 
@@ -77,19 +82,33 @@ BlobId NewBlobId() {
   return *BlobId::FromBytes(absl::string_view(bytes, sizeof(bytes)));
 }
 
-// A new file that is written front to back. Full blocks bypass the page cache; the rest goes through it at the end.
+// Sets space aside for a file; where the file system cannot, nothing happens.
+absl::Status Allocate(int fd, int64_t size_bytes) {
+  // Asked for more than there is, fallocate() first takes all that is free, which others would
+  // feel.
+  struct statvfs disk = {};
+  if (::fstatvfs(fd, &disk) != 0) return IoError("ask for free space");
+  if (static_cast<uint64_t>(size_bytes) / disk.f_frsize >= disk.f_bavail) {
+    errno = ENOSPC;
+    return IoError("allocate space");
+  }
+  if (::fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, size_bytes) != 0 && errno != EOPNOTSUPP)
+    return IoError("allocate space");
+  return absl::OkStatus();
+}
+
+// A new file that is written front to back. Full blocks bypass the page cache; the rest goes
+// through it at the end.
 class PartFile final : public ByteSink {
  public:
-  static absl::StatusOr<std::unique_ptr<PartFile>> Create(const std::string& path, std::optional<int64_t> expected_size) {
+  static absl::StatusOr<std::unique_ptr<PartFile>> Create(const std::string& path,
+                                                          std::optional<int64_t> expected_size) {
     constexpr int kFlags = O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC;
     UniqueFd fd(::open(path.c_str(), kFlags | O_DIRECT, 0600));
     // EINVAL comes after the file was made on some systems and before it on others.
     if (!fd.valid() && errno == EINVAL) fd = UniqueFd(::open(path.c_str(), kFlags & ~O_EXCL, 0600));
     if (!fd.valid()) return IoError("create a file");
-    if (expected_size && *expected_size > 0 &&
-        ::fallocate(fd.get(), FALLOC_FL_KEEP_SIZE, 0, *expected_size) != 0 && errno != EOPNOTSUPP) {
-      return IoError("allocate space");
-    }
+    if (expected_size && *expected_size > 0) RETURN_IF_ERROR(Allocate(fd.get(), *expected_size));
     return std::unique_ptr<PartFile>(new PartFile(std::move(fd)));
   }
   ~PartFile() override { std::free(buffer_); }
@@ -110,7 +129,8 @@ class PartFile final : public ByteSink {
     if (filled_ % kAlignment != 0 && !UsePageCache()) return IoError("write");
     RETURN_IF_ERROR(Flush());
     // Gives back what was allocated and not used.
-    if (::ftruncate(fd_.get(), offset_) != 0 || ::fsync(fd_.get()) != 0) return IoError("sync a file");
+    if (::ftruncate(fd_.get(), offset_) != 0 || ::fsync(fd_.get()) != 0)
+      return IoError("sync a file");
     return absl::OkStatus();
   }
 
@@ -118,7 +138,8 @@ class PartFile final : public ByteSink {
 
  private:
   explicit PartFile(UniqueFd fd)
-      : fd_(std::move(fd)), buffer_(static_cast<char*>(std::aligned_alloc(kAlignment, kBufferSize))) {
+      : fd_(std::move(fd)),
+        buffer_(static_cast<char*>(std::aligned_alloc(kAlignment, kBufferSize))) {
     CHECK(buffer_ != nullptr);
   }
 
@@ -155,11 +176,12 @@ class FileAccess final : public RandomAccess {
   absl::Status ReadAt(int64_t offset, std::span<char> out) const override {
     size_t done = 0;
     while (done < out.size()) {
-      const ssize_t got =
-          ::pread(fd_.get(), out.data() + done, out.size() - done, offset + static_cast<int64_t>(done));
+      const ssize_t got = ::pread(fd_.get(), out.data() + done, out.size() - done,
+                                  offset + static_cast<int64_t>(done));
       if (got < 0 && errno == EINTR) continue;
       if (got < 0) return IoError("read");
-      if (got == 0) return MakeError(Reason::kBlobDamaged, "the stored content is shorter than it should be");
+      if (got == 0)
+        return MakeError(Reason::kBlobDamaged, "the stored content is shorter than it should be");
       done += static_cast<size_t>(got);
     }
     return absl::OkStatus();
@@ -182,13 +204,17 @@ std::string LocalBlobStore::FolderOf(const BlobId& id) const {
   return absl::StrCat(directory_, "/blobs/", ToHex(id).substr(0, 2));
 }
 
-std::string LocalBlobStore::PathOf(const BlobId& id) const { return absl::StrCat(FolderOf(id), "/", ToHex(id)); }
+std::string LocalBlobStore::PathOf(const BlobId& id) const {
+  return absl::StrCat(FolderOf(id), "/", ToHex(id));
+}
 
-absl::StatusOr<StoredBlob> LocalBlobStore::Put(ByteSource& source, std::optional<int64_t> expected_size) {
+absl::StatusOr<StoredBlob> LocalBlobStore::Put(ByteSource& source,
+                                               std::optional<int64_t> expected_size) {
   const BlobId id = NewBlobId();
   const std::string part_path = absl::StrCat(directory_, "/tmp/", ToHex(id));
   absl::Cleanup discard = [&] { ::unlink(part_path.c_str()); };
-  ASSIGN_OR_RETURN(const std::unique_ptr<PartFile> part, PartFile::Create(part_path, expected_size));
+  ASSIGN_OR_RETURN(const std::unique_ptr<PartFile> part,
+                   PartFile::Create(part_path, expected_size));
   RETURN_IF_ERROR(CopyAll(source, *part).status());
   RETURN_IF_ERROR(part->Finish());
   if (::rename(part_path.c_str(), PathOf(id).c_str()) != 0) return IoError("rename a file");
@@ -201,7 +227,8 @@ absl::StatusOr<StoredBlob> LocalBlobStore::Put(ByteSource& source, std::optional
 
 absl::StatusOr<std::unique_ptr<RandomAccess>> LocalBlobStore::Open(const BlobId& id) const {
   UniqueFd fd(::open(PathOf(id).c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
-  if (!fd.valid() && errno == ENOENT) return absl::NotFoundError(absl::StrCat("there is no blob ", ToHex(id)));
+  if (!fd.valid() && errno == ENOENT)
+    return absl::NotFoundError(absl::StrCat("there is no blob ", ToHex(id)));
   struct stat info = {};
   if (!fd.valid() || ::fstat(fd.get(), &info) != 0) return IoError("open a file");
   return std::make_unique<FileAccess>(std::move(fd), info.st_size);
@@ -212,7 +239,8 @@ absl::Status LocalBlobStore::Delete(const BlobId& id) {
   return absl::OkStatus();
 }
 
-absl::Status LocalBlobStore::ForEach(const std::function<absl::Status(const BlobInfo&)>& visit) const {
+absl::Status LocalBlobStore::ForEach(
+    const std::function<absl::Status(const BlobInfo&)>& visit) const {
   for (int first_byte = 0; first_byte < kFolders; ++first_byte) {
     const std::string folder = absl::StrFormat("%s/blobs/%02x", directory_, first_byte);
     DIR* const listing = ::opendir(folder.c_str());
@@ -225,7 +253,8 @@ absl::Status LocalBlobStore::ForEach(const std::function<absl::Status(const Blob
       if (entry == nullptr) break;
       const std::optional<BlobId> id = BlobIdFromHex(entry->d_name);
       struct stat info = {};
-      if (!id || ::fstatat(::dirfd(listing), entry->d_name, &info, AT_SYMLINK_NOFOLLOW) != 0) continue;
+      if (!id || ::fstatat(::dirfd(listing), entry->d_name, &info, AT_SYMLINK_NOFOLLOW) != 0)
+        continue;
       RETURN_IF_ERROR(visit({*id, info.st_size, absl::TimeFromTimespec(info.st_mtim)}));
     }
   }

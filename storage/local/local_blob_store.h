@@ -8,13 +8,13 @@
 
 namespace backup::storage {
 
-// Blobs as files: DIRECTORY/blobs/XX/ID, where XX are the id's first two hex digits; parts in DIRECTORY/tmp. Written past
-// the page cache (O_DIRECT) where the file system allows it, because buffered writes of many gigabytes are throttled to
-// a fraction of the disk's speed. Thread-safe.
+// Blobs as files: DIRECTORY/blobs/XX/ID, where XX are the id's first two hex digits; parts in
+// DIRECTORY/tmp. Written past the page cache (O_DIRECT) where the file system allows it, because
+// buffered writes of many gigabytes are throttled to a fraction of the disk's speed. Thread-safe.
 class LocalBlobStore final : public BlobStore {
  public:
-  // Makes the folders as needed and removes parts that an earlier process left. Only one process at a time may use
-  // `directory`.
+  // Makes the folders as needed and removes parts that an earlier process left. Only one process at
+  // a time may use `directory`.
   static absl::StatusOr<std::unique_ptr<LocalBlobStore>> Open(const std::string& directory);
 
   absl::StatusOr<StoredBlob> Put(ByteSource& source, std::optional<int64_t> expected_size) override;

@@ -32,7 +32,8 @@ absl::Status MemoryBlobStore::Delete(const BlobId& id) {
   return absl::OkStatus();
 }
 
-absl::Status MemoryBlobStore::ForEach(const std::function<absl::Status(const BlobInfo&)>& visit) const {
+absl::Status MemoryBlobStore::ForEach(
+    const std::function<absl::Status(const BlobInfo&)>& visit) const {
   std::vector<BlobInfo> infos;
   {
     MutexLock lock(mutex_);

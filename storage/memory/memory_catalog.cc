@@ -14,7 +14,9 @@ std::vector<BlobId> BlobsOf(const Content& content) {
   return {};
 }
 
-void NoteSeen(Client& client, absl::Time now) { client.last_seen_time = std::max(client.last_seen_time, now); }
+void NoteSeen(Client& client, absl::Time now) {
+  client.last_seen_time = std::max(client.last_seen_time, now);
+}
 
 absl::Status VersionNotFound(const std::string& file_name) {
   return MakeError(Reason::kVersionNotFound, "the file has no such version", NameToText(file_name));
@@ -24,7 +26,8 @@ absl::Status VersionNotFound(const std::string& file_name) {
 
 absl::StatusOr<Client*> MemoryCatalog::Require(const ClientId& id) {
   const auto found = clients_.find(id);
-  if (found == clients_.end()) return MakeError(Reason::kClientNotFound, "there is no such client", ToUuid(id));
+  if (found == clients_.end())
+    return MakeError(Reason::kClientNotFound, "there is no such client", ToUuid(id));
   return &found->second;
 }
 
@@ -62,8 +65,9 @@ std::vector<BlobId> MemoryCatalog::Remove(int64_t version_id) {
   return BlobsOf(node.mapped().content);
 }
 
-absl::StatusOr<Client> MemoryCatalog::RegisterClient(const std::string& name, const ClientId& new_id,
-                                                     DuplicateNames policy, absl::Time now) {
+absl::StatusOr<Client> MemoryCatalog::RegisterClient(const std::string& name,
+                                                     const ClientId& new_id, DuplicateNames policy,
+                                                     absl::Time now) {
   MutexLock lock(mutex_);
   Client* const known = NewestNamed(name);
   if (known != nullptr && known->public_key.empty()) {
@@ -90,14 +94,16 @@ absl::StatusOr<Client> MemoryCatalog::FindClient(const ClientId& id) {
 absl::StatusOr<Client> MemoryCatalog::FindClientByName(const std::string& name) {
   MutexLock lock(mutex_);
   const Client* const client = NewestNamed(name);
-  if (client == nullptr) return MakeError(Reason::kClientNotFound, "there is no such client", NameToText(name));
+  if (client == nullptr)
+    return MakeError(Reason::kClientNotFound, "there is no such client", NameToText(name));
   return *client;
 }
 
 absl::StatusOr<std::vector<Client>> MemoryCatalog::ListClients(const ClientId& after, int limit) {
   MutexLock lock(mutex_);
   std::vector<Client> clients;
-  for (auto it = clients_.upper_bound(after); it != clients_.end() && std::ssize(clients) < limit; ++it) {
+  for (auto it = clients_.upper_bound(after); it != clients_.end() && std::ssize(clients) < limit;
+       ++it) {
     clients.push_back(it->second);
   }
   return clients;
@@ -116,8 +122,8 @@ absl::StatusOr<std::vector<BlobId>> MemoryCatalog::DeleteClient(const ClientId& 
   return released;
 }
 
-absl::StatusOr<Client> MemoryCatalog::SetClientKey(const ClientId& id, const KeyGrant& grant, Rekey policy,
-                                                   absl::Time now) {
+absl::StatusOr<Client> MemoryCatalog::SetClientKey(const ClientId& id, const KeyGrant& grant,
+                                                   Rekey policy, absl::Time now) {
   MutexLock lock(mutex_);
   ASSIGN_OR_RETURN(Client* const client, Require(id));
   const bool same_key = client->public_key == grant.public_key;
@@ -150,22 +156,27 @@ absl::StatusOr<Version> MemoryCatalog::AddVersion(const Version& version, const 
   ASSIGN_OR_RETURN(Client* const client, Require(version.client_id));
   for (const auto& [id, stored] : versions_) {
     const Version& known = stored.version;
-    if (version.upload_id && known.client_id == version.client_id && known.upload_id == version.upload_id) return known;
+    if (version.upload_id && known.client_id == version.client_id &&
+        known.upload_id == version.upload_id)
+      return known;
   }
   NoteSeen(*client, version.receive_time);
   files_[{version.client_id, version.file_name}].insert(version.version_id);
   return (versions_[version.version_id] = {version, content}).version;
 }
 
-absl::StatusOr<std::optional<Version>> MemoryCatalog::FindUpload(const ClientId& client, const UploadId& upload) {
+absl::StatusOr<std::optional<Version>> MemoryCatalog::FindUpload(const ClientId& client,
+                                                                 const UploadId& upload) {
   MutexLock lock(mutex_);
   for (const auto& [id, stored] : versions_) {
-    if (stored.version.client_id == client && stored.version.upload_id == upload) return stored.version;
+    if (stored.version.client_id == client && stored.version.upload_id == upload)
+      return stored.version;
   }
   return std::nullopt;
 }
 
-absl::StatusOr<std::vector<BlobId>> MemoryCatalog::SettleVersion(const ClientId& client, const std::string& file_name,
+absl::StatusOr<std::vector<BlobId>> MemoryCatalog::SettleVersion(const ClientId& client,
+                                                                 const std::string& file_name,
                                                                  Outcome outcome, absl::Time now) {
   MutexLock lock(mutex_);
   ASSIGN_OR_RETURN(Client* const owner, Require(client));
@@ -188,7 +199,8 @@ absl::StatusOr<std::vector<BlobId>> MemoryCatalog::SettleVersion(const ClientId&
   return absl::InternalError("unknown outcome");
 }
 
-absl::StatusOr<StoredVersion> MemoryCatalog::FindVersion(const ClientId& client, const std::string& file_name,
+absl::StatusOr<StoredVersion> MemoryCatalog::FindVersion(const ClientId& client,
+                                                         const std::string& file_name,
                                                          int64_t version_id, bool with_content) {
   MutexLock lock(mutex_);
   ASSIGN_OR_RETURN(const std::set<int64_t>* const ids, RequireFile(client, file_name));
@@ -202,21 +214,24 @@ absl::StatusOr<StoredVersion> MemoryCatalog::FindVersion(const ClientId& client,
   return StoredVersion{stored->version, with_content ? stored->content : Content()};
 }
 
-absl::StatusOr<std::vector<File>> MemoryCatalog::ListFiles(const ClientId& client, const std::string& after,
-                                                           int limit) {
+absl::StatusOr<std::vector<File>> MemoryCatalog::ListFiles(const ClientId& client,
+                                                           const std::string& after, int limit) {
   MutexLock lock(mutex_);
   RETURN_IF_ERROR(Require(client).status());
   std::vector<File> files;
-  for (auto it = files_.upper_bound({client, after}); it != files_.end() && std::ssize(files) < limit; ++it) {
+  for (auto it = files_.upper_bound({client, after});
+       it != files_.end() && std::ssize(files) < limit; ++it) {
     if (it->first.first != client) break;
     const StoredVersion* const newest = NewestIn(it->second, VersionState::kVerified);
-    files.push_back({it->first.second, newest == nullptr ? std::nullopt : std::optional(newest->version),
+    files.push_back({it->first.second,
+                     newest == nullptr ? std::nullopt : std::optional(newest->version),
                      std::ssize(it->second)});
   }
   return files;
 }
 
-absl::StatusOr<std::vector<Version>> MemoryCatalog::ListVersions(const ClientId& client, const std::string& file_name,
+absl::StatusOr<std::vector<Version>> MemoryCatalog::ListVersions(const ClientId& client,
+                                                                 const std::string& file_name,
                                                                  int64_t before, int limit) {
   MutexLock lock(mutex_);
   ASSIGN_OR_RETURN(const std::set<int64_t>* const ids, RequireFile(client, file_name));
@@ -227,7 +242,8 @@ absl::StatusOr<std::vector<Version>> MemoryCatalog::ListVersions(const ClientId&
   return versions;
 }
 
-absl::StatusOr<std::vector<BlobId>> MemoryCatalog::DeleteVersion(const ClientId& client, const std::string& file_name,
+absl::StatusOr<std::vector<BlobId>> MemoryCatalog::DeleteVersion(const ClientId& client,
+                                                                 const std::string& file_name,
                                                                  int64_t version_id) {
   MutexLock lock(mutex_);
   ASSIGN_OR_RETURN(const std::set<int64_t>* const ids, RequireFile(client, file_name));
@@ -238,7 +254,8 @@ absl::StatusOr<std::vector<BlobId>> MemoryCatalog::DeleteVersion(const ClientId&
 absl::StatusOr<std::vector<StoredVersion>> MemoryCatalog::ScanVersions(int64_t after, int limit) {
   MutexLock lock(mutex_);
   std::vector<StoredVersion> versions;
-  for (auto it = versions_.upper_bound(after); it != versions_.end() && std::ssize(versions) < limit; ++it) {
+  for (auto it = versions_.upper_bound(after);
+       it != versions_.end() && std::ssize(versions) < limit; ++it) {
     versions.push_back(it->second);
   }
   return versions;
@@ -260,7 +277,8 @@ absl::StatusOr<Counts> MemoryCatalog::Count() {
   counts.versions = std::ssize(versions_);
   for (const auto& [id, stored] : versions_) {
     if (stored.version.state == VersionState::kVerified) ++counts.verified_versions;
-    if (stored.version.state != VersionState::kAbandoned) counts.stored_bytes += stored.version.size_bytes;
+    if (stored.version.state != VersionState::kAbandoned)
+      counts.stored_bytes += stored.version.size_bytes;
   }
   for (const auto& [id, client] : clients_) {
     counts.last_verified_time = std::max(counts.last_verified_time, client.last_verified_time);

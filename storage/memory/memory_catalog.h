@@ -14,8 +14,8 @@ namespace backup::storage {
 // A catalog in memory, for tests. Thread-safe.
 class MemoryCatalog final : public Catalog {
  public:
-  absl::StatusOr<Client> RegisterClient(const std::string& name, const ClientId& new_id, DuplicateNames policy,
-                                        absl::Time now) override;
+  absl::StatusOr<Client> RegisterClient(const std::string& name, const ClientId& new_id,
+                                        DuplicateNames policy, absl::Time now) override;
   absl::StatusOr<Client> FindClient(const ClientId& id) override;
   absl::StatusOr<Client> FindClientByName(const std::string& name) override;
   absl::StatusOr<std::vector<Client>> ListClients(const ClientId& after, int limit) override;
@@ -25,27 +25,37 @@ class MemoryCatalog final : public Catalog {
   absl::Status TouchClient(const ClientId& id, absl::Time now) override;
   absl::StatusOr<int64_t> AllocateVersionId() override;
   absl::StatusOr<Version> AddVersion(const Version& version, const Content& content) override;
-  absl::StatusOr<std::optional<Version>> FindUpload(const ClientId& client, const UploadId& upload) override;
-  absl::StatusOr<std::vector<BlobId>> SettleVersion(const ClientId& client, const std::string& file_name,
-                                                    Outcome outcome, absl::Time now) override;
+  absl::StatusOr<std::optional<Version>> FindUpload(const ClientId& client,
+                                                    const UploadId& upload) override;
+  absl::StatusOr<std::vector<BlobId>> SettleVersion(const ClientId& client,
+                                                    const std::string& file_name, Outcome outcome,
+                                                    absl::Time now) override;
   absl::StatusOr<StoredVersion> FindVersion(const ClientId& client, const std::string& file_name,
                                             int64_t version_id, bool with_content) override;
-  absl::StatusOr<std::vector<File>> ListFiles(const ClientId& client, const std::string& after, int limit) override;
-  absl::StatusOr<std::vector<Version>> ListVersions(const ClientId& client, const std::string& file_name,
-                                                    int64_t before, int limit) override;
-  absl::StatusOr<std::vector<BlobId>> DeleteVersion(const ClientId& client, const std::string& file_name,
+  absl::StatusOr<std::vector<File>> ListFiles(const ClientId& client, const std::string& after,
+                                              int limit) override;
+  absl::StatusOr<std::vector<Version>> ListVersions(const ClientId& client,
+                                                    const std::string& file_name, int64_t before,
+                                                    int limit) override;
+  absl::StatusOr<std::vector<BlobId>> DeleteVersion(const ClientId& client,
+                                                    const std::string& file_name,
                                                     int64_t version_id) override;
   absl::StatusOr<std::vector<StoredVersion>> ScanVersions(int64_t after, int limit) override;
   absl::StatusOr<bool> HasBlob(const BlobId& id) override;
   absl::StatusOr<Counts> Count() override;
 
  private:
+  // Bytewise, as unsigned numbers, which is the order that the contract means.
+  struct BytesLess {
+    bool operator()(const ClientId& a, const ClientId& b) const { return a.bytes() < b.bytes(); }
+  };
   using FileKey = std::pair<ClientId, std::string>;
 
   // The client. Reason CLIENT_NOT_FOUND.
   absl::StatusOr<Client*> Require(const ClientId& id) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // The ids of a file's versions, at least one. Reasons CLIENT_NOT_FOUND, FILE_NOT_FOUND.
-  absl::StatusOr<const std::set<int64_t>*> RequireFile(const ClientId& client, const std::string& file_name)
+  absl::StatusOr<const std::set<int64_t>*> RequireFile(const ClientId& client,
+                                                       const std::string& file_name)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   Client* NewestNamed(const std::string& name) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // The file's newest version in `state`, if any.
@@ -55,8 +65,9 @@ class MemoryCatalog final : public Catalog {
   std::vector<BlobId> Remove(int64_t version_id) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   Mutex mutex_;
-  std::map<ClientId, Client> clients_ ABSL_GUARDED_BY(mutex_);
-  std::vector<ClientId> registrations_ ABSL_GUARDED_BY(mutex_);  // In order, also of deleted clients.
+  std::map<ClientId, Client, BytesLess> clients_ ABSL_GUARDED_BY(mutex_);
+  std::vector<ClientId> registrations_
+      ABSL_GUARDED_BY(mutex_);  // In order, also of deleted clients.
   std::map<FileKey, std::set<int64_t>> files_ ABSL_GUARDED_BY(mutex_);
   std::map<int64_t, StoredVersion> versions_ ABSL_GUARDED_BY(mutex_);
   int64_t next_version_id_ ABSL_GUARDED_BY(mutex_) = 1;

@@ -15,13 +15,16 @@ constexpr int kBusyTimeoutMs = 5000;
 // The one place where SQLite's codes become our reasons.
 absl::Status SqliteError(sqlite3* connection, absl::string_view doing) {
   const int code = sqlite3_extended_errcode(connection);
-  const std::string what = absl::StrCat("the catalog cannot ", doing, ": ", sqlite3_errmsg(connection), " (", code, ")");
+  const std::string what =
+      absl::StrCat("the catalog cannot ", doing, ": ", sqlite3_errmsg(connection), " (", code, ")");
   switch (code & 0xFF) {
     case SQLITE_FULL:
-      return MakeError(Reason::kStorageFull, absl::StrCat("free disk space and try again: ", what), "catalog");
+      return MakeError(Reason::kStorageFull, absl::StrCat("free disk space and try again: ", what),
+                       "catalog");
     case SQLITE_CORRUPT:
     case SQLITE_NOTADB:
-      return MakeError(Reason::kStateCorrupt, absl::StrCat("restore the data directory: ", what), "catalog");
+      return MakeError(Reason::kStateCorrupt, absl::StrCat("restore the data directory: ", what),
+                       "catalog");
     case SQLITE_BUSY:
     case SQLITE_LOCKED:
       return MakeError(Reason::kBackendDown, absl::StrCat("try again: ", what));
@@ -48,7 +51,8 @@ Query& Query::BindBlob(absl::string_view value) {
   if (statement_ == nullptr) return *this;
   // An empty view may have no address, which SQLite would take for NULL.
   const char* data = value.empty() ? "" : value.data();
-  CHECK_EQ(sqlite3_bind_blob64(statement_, next_parameter_++, data, value.size(), SQLITE_TRANSIENT), SQLITE_OK);
+  CHECK_EQ(sqlite3_bind_blob64(statement_, next_parameter_++, data, value.size(), SQLITE_TRANSIENT),
+           SQLITE_OK);
   return *this;
 }
 
@@ -74,10 +78,13 @@ std::string Query::Blob(int column) const {
   return size == 0 ? std::string() : std::string(data, static_cast<size_t>(size));
 }
 
-bool Query::IsNull(int column) const { return sqlite3_column_type(statement_, column) == SQLITE_NULL; }
+bool Query::IsNull(int column) const {
+  return sqlite3_column_type(statement_, column) == SQLITE_NULL;
+}
 
 absl::StatusOr<std::unique_ptr<Database>> Database::Open(const std::string& path, Mode mode) {
-  const int flags = (mode == Mode::kReadWrite ? SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE : SQLITE_OPEN_READONLY) |
+  const int flags = (mode == Mode::kReadWrite ? SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE
+                                              : SQLITE_OPEN_READONLY) |
                     SQLITE_OPEN_NOMUTEX;
   sqlite3* connection = nullptr;
   const int code = sqlite3_open_v2(path.c_str(), &connection, flags, nullptr);
@@ -102,8 +109,8 @@ absl::Status Database::Execute(const char* sql) {
 
 Query Database::Prepare(const char* sql) {
   sqlite3_stmt*& statement = statements_[sql];
-  if (statement == nullptr &&
-      sqlite3_prepare_v3(connection_, sql, -1, SQLITE_PREPARE_PERSISTENT, &statement, nullptr) != SQLITE_OK) {
+  if (statement == nullptr && sqlite3_prepare_v3(connection_, sql, -1, SQLITE_PREPARE_PERSISTENT,
+                                                 &statement, nullptr) != SQLITE_OK) {
     return Query(SqliteError(connection_, "prepare a statement"));
   }
   return Query(statement);

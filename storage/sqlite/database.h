@@ -16,8 +16,9 @@ struct sqlite3_stmt;
 
 namespace backup::storage {
 
-// One use of a prepared statement: bind the parameters in order, then Step(). Resets it at the end, so that the next use
-// starts clean. An error in preparing shows at Step(). Used by one thread at a time.
+// One use of a prepared statement: bind the parameters in order, then Step(). Resets it at the end,
+// so that the next use starts clean. An error in preparing shows at Step(). Used by one thread at a
+// time.
 class Query {
  public:
   explicit Query(sqlite3_stmt* statement) : statement_(statement) {}

@@ -8,7 +8,9 @@
 namespace backup::storage {
 namespace {
 
-absl::Time TimeColumn(const Query& row, int column) { return absl::FromUnixMicros(row.Int(column)); }
+absl::Time TimeColumn(const Query& row, int column) {
+  return absl::FromUnixMicros(row.Int(column));
+}
 
 std::optional<absl::Time> OptionalTimeColumn(const Query& row, int column) {
   if (row.IsNull(column)) return std::nullopt;
@@ -53,10 +55,12 @@ Version ReadVersion(const Query& row) {
 }
 
 absl::StatusOr<Content> ReadContent(Database& database, const Query& row) {
-  if (static_cast<VersionState>(row.Int(kStateColumn)) == VersionState::kAbandoned) return Content();
+  if (static_cast<VersionState>(row.Int(kStateColumn)) == VersionState::kAbandoned)
+    return Content();
   if (!row.IsNull(kBlobIdColumn)) {
     const std::optional<BlobId> id = BlobId::FromBytes(row.Blob(kBlobIdColumn));
-    if (!id) return MakeError(Reason::kStateCorrupt, "a blob id in the catalog is damaged", "catalog");
+    if (!id)
+      return MakeError(Reason::kStateCorrupt, "a blob id in the catalog is damaged", "catalog");
     return Content(*id);
   }
   Query content = database.Prepare("SELECT content FROM inline_contents WHERE version_id = ?");
@@ -72,7 +76,8 @@ absl::StatusOr<Client> SelectClient(Database& database, const ClientId& id) {
   return ReadClient(query);
 }
 
-absl::StatusOr<int64_t> SelectFileId(Database& database, const ClientId& client, const std::string& file_name) {
+absl::StatusOr<int64_t> SelectFileId(Database& database, const ClientId& client,
+                                     const std::string& file_name) {
   Query query = database.Prepare("SELECT file_id FROM files WHERE client_id = ? AND name = ?");
   ASSIGN_OR_RETURN(const bool found, query.BindBlob(client.bytes()).BindBlob(file_name).Step());
   if (found) return query.Int(0);
@@ -82,14 +87,16 @@ absl::StatusOr<int64_t> SelectFileId(Database& database, const ClientId& client,
 }
 
 absl::Status ClientNotFound(const ClientId& id) {
-  return MakeError(Reason::kClientNotFound, absl::StrCat("there is no client ", ToUuid(id)), ToUuid(id));
+  return MakeError(Reason::kClientNotFound, absl::StrCat("there is no client ", ToUuid(id)),
+                   ToUuid(id));
 }
 
 absl::Status VersionNotFound(const std::string& file_name, int64_t version_id) {
   const std::string name = NameToText(file_name);
   return MakeError(Reason::kVersionNotFound,
-                   version_id == 0 ? absl::StrCat("no version of ", name, " was ever verified")
-                                   : absl::StrCat("the file ", name, " has no version ", version_id),
+                   version_id == 0
+                       ? absl::StrCat("no version of ", name, " was ever verified")
+                       : absl::StrCat("the file ", name, " has no version ", version_id),
                    version_id == 0 ? name : absl::StrCat(name, "@", version_id));
 }
 

@@ -8,12 +8,15 @@
 
 namespace backup::storage {
 
-// Column lists and the readers of rows that select them, in this order. "v" is versions, "f" is files.
-#define CLIENT_COLUMNS                                                                                           \
-  "client_id, name, create_time, last_seen_time, public_key, sealed_session_key, session_key_bits, "            \
+// Column lists and the readers of rows that select them, in this order. "v" is versions, "f" is
+// files.
+#define CLIENT_COLUMNS                                                             \
+  "client_id, name, create_time, last_seen_time, public_key, sealed_session_key, " \
+  "session_key_bits, "                                                             \
   "last_verified_time"
-#define VERSION_COLUMNS                                                                                          \
-  "f.client_id, f.name, v.version_id, v.size_bytes, v.encoded_size, v.checksum_kind, v.checksum, v.sha256, "    \
+#define VERSION_COLUMNS                                                                            \
+  "f.client_id, f.name, v.version_id, v.size_bytes, v.encoded_size, v.checksum_kind, v.checksum, " \
+  "v.sha256, "                                                                                     \
   "v.state, v.receive_time, v.verify_time, v.form, v.upload_id, v.blob_id"
 
 Client ReadClient(const Query& row);
@@ -24,7 +27,8 @@ absl::StatusOr<Content> ReadContent(Database& database, const Query& row);
 // Reason CLIENT_NOT_FOUND.
 absl::StatusOr<Client> SelectClient(Database& database, const ClientId& id);
 // Reasons CLIENT_NOT_FOUND, FILE_NOT_FOUND.
-absl::StatusOr<int64_t> SelectFileId(Database& database, const ClientId& client, const std::string& file_name);
+absl::StatusOr<int64_t> SelectFileId(Database& database, const ClientId& client,
+                                     const std::string& file_name);
 
 // Errors that name what was not found.
 absl::Status ClientNotFound(const ClientId& id);

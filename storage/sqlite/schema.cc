@@ -9,8 +9,9 @@
 namespace backup::storage {
 namespace {
 
-// Migration n is kMigrations[n - 1]. Never change one that was released; add the next. Times are microseconds since
-// 1970, names are bytes, and the numbers of states, kinds and forms are those of storage/version.h.
+// Migration n is kMigrations[n - 1]. Never change one that was released; add the next. Times are
+// microseconds since 1970, names are bytes, and the numbers of states, kinds and forms are those of
+// storage/version.h.
 constexpr const char* kMigrations[] = {
     R"(
 CREATE TABLE clients (
@@ -108,9 +109,9 @@ absl::Status Migrate(Database& database) {
   constexpr int64_t kNewest = std::size(kMigrations);
   ASSIGN_OR_RETURN(const int64_t current, SchemaVersion(database));
   if (current > kNewest) {
-    return absl::FailedPreconditionError(
-        absl::StrCat("the catalog has schema ", current, ", this program knows ", kNewest,
-                     ": run the newer program that wrote it"));
+    return absl::FailedPreconditionError(absl::StrCat("the catalog has schema ", current,
+                                                      ", this program knows ", kNewest,
+                                                      ": run the newer program that wrote it"));
   }
   for (int64_t version = current; version < kNewest; ++version) {
     LOG(INFO) << "migrating the catalog to schema " << version + 1;

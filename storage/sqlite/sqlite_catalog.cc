@@ -22,20 +22,24 @@ constexpr size_t kMaxIdleReaders = 8;
 constexpr char kWriterSettings[] =
     "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; "
     "PRAGMA mmap_size = 0; PRAGMA temp_store = MEMORY;";
-constexpr char kReaderSettings[] = "PRAGMA wal_autocheckpoint = 0; PRAGMA query_only = ON; PRAGMA mmap_size = 0;";
+constexpr char kReaderSettings[] =
+    "PRAGMA wal_autocheckpoint = 0; PRAGMA query_only = ON; PRAGMA mmap_size = 0;";
 
 // Returns the first of kVersionIdBlock numbers that nobody else gets.
 absl::StatusOr<int64_t> ReserveVersionIds(Database& database) {
-  Query query = database.Prepare("UPDATE totals SET next_version_id = next_version_id + ? RETURNING next_version_id");
+  Query query = database.Prepare(
+      "UPDATE totals SET next_version_id = next_version_id + ? RETURNING next_version_id");
   ASSIGN_OR_RETURN(const bool found, query.Bind(kVersionIdBlock).Step());
-  if (!found) return MakeError(Reason::kStateCorrupt, "the catalog's totals are missing", "catalog");
+  if (!found)
+    return MakeError(Reason::kStateCorrupt, "the catalog's totals are missing", "catalog");
   return query.Int(0) - kVersionIdBlock;
 }
 
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<SqliteCatalog>> SqliteCatalog::Open(const std::string& path) {
-  ASSIGN_OR_RETURN(std::unique_ptr<Database> writer, Database::Open(path, Database::Mode::kReadWrite));
+  ASSIGN_OR_RETURN(std::unique_ptr<Database> writer,
+                   Database::Open(path, Database::Mode::kReadWrite));
   RETURN_IF_ERROR(writer->Execute(kWriterSettings));
   RETURN_IF_ERROR(Migrate(*writer));
   return std::unique_ptr<SqliteCatalog>(new SqliteCatalog(path, std::move(writer)));
@@ -92,7 +96,8 @@ absl::StatusOr<std::unique_ptr<Database>> SqliteCatalog::TakeReader() {
       return reader;
     }
   }
-  ASSIGN_OR_RETURN(std::unique_ptr<Database> reader, Database::Open(path_, Database::Mode::kReadOnly));
+  ASSIGN_OR_RETURN(std::unique_ptr<Database> reader,
+                   Database::Open(path_, Database::Mode::kReadOnly));
   RETURN_IF_ERROR(reader->Execute(kReaderSettings));
   return reader;
 }
@@ -102,8 +107,9 @@ void SqliteCatalog::GiveBack(std::unique_ptr<Database> reader) {
   if (idle_readers_.size() < kMaxIdleReaders) idle_readers_.push_back(std::move(reader));
 }
 
-absl::StatusOr<Client> SqliteCatalog::RegisterClient(const std::string& name, const ClientId& new_id,
-                                                     DuplicateNames policy, absl::Time now) {
+absl::StatusOr<Client> SqliteCatalog::RegisterClient(const std::string& name,
+                                                     const ClientId& new_id, DuplicateNames policy,
+                                                     absl::Time now) {
   return Write([&](Database& database) -> absl::StatusOr<Client> {
     ASSIGN_OR_RETURN(const std::optional<Client> known, SelectClientByName(database, name));
     if (known && known->public_key.empty()) {
@@ -114,7 +120,8 @@ absl::StatusOr<Client> SqliteCatalog::RegisterClient(const std::string& name, co
       return MakeError(Reason::kNameTaken, "another client has this name", NameToText(name));
     }
     // The clock may have been set back since the name's last registration.
-    const absl::Time create_time = known ? std::max(now, known->create_time + absl::Microseconds(1)) : now;
+    const absl::Time create_time =
+        known ? std::max(now, known->create_time + absl::Microseconds(1)) : now;
     return InsertClient(database, name, new_id, create_time);
   });
 }
@@ -128,7 +135,8 @@ absl::StatusOr<Client> SqliteCatalog::FindClientByName(const std::string& name) 
     ASSIGN_OR_RETURN(const std::optional<Client> client, SelectClientByName(database, name));
     if (client) return *client;
     const std::string text = NameToText(name);
-    return MakeError(Reason::kClientNotFound, absl::StrCat("there is no client named ", text), text);
+    return MakeError(Reason::kClientNotFound, absl::StrCat("there is no client named ", text),
+                     text);
   });
 }
 
@@ -150,38 +158,44 @@ absl::StatusOr<std::vector<BlobId>> SqliteCatalog::DeleteClient(const ClientId& 
   return Write([&](Database& database) -> absl::StatusOr<std::vector<BlobId>> {
     RETURN_IF_ERROR(SelectClient(database, id).status());
     Query query = database.Prepare(
-        "SELECT v.blob_id FROM files f JOIN versions v USING (file_id) WHERE f.client_id = ? AND v.blob_id IS NOT NULL");
+        "SELECT v.blob_id FROM files f JOIN versions v USING (file_id) WHERE f.client_id = ? AND "
+        "v.blob_id IS NOT NULL");
     query.BindBlob(id.bytes());
     ASSIGN_OR_RETURN(std::vector<BlobId> released, ReadBlobIds(query));
     // Versions first: the triggers that count need the rows of their files.
+    RETURN_IF_ERROR(database
+                        .Prepare("DELETE FROM versions WHERE file_id IN (SELECT file_id FROM files "
+                                 "WHERE client_id = ?)")
+                        .BindBlob(id.bytes())
+                        .Run());
     RETURN_IF_ERROR(
-        database.Prepare("DELETE FROM versions WHERE file_id IN (SELECT file_id FROM files WHERE client_id = ?)")
-            .BindBlob(id.bytes())
-            .Run());
-    RETURN_IF_ERROR(database.Prepare("DELETE FROM clients WHERE client_id = ?").BindBlob(id.bytes()).Run());
+        database.Prepare("DELETE FROM clients WHERE client_id = ?").BindBlob(id.bytes()).Run());
     return released;
   });
 }
 
-absl::StatusOr<Client> SqliteCatalog::SetClientKey(const ClientId& id, const KeyGrant& grant, Rekey policy,
-                                                   absl::Time now) {
+absl::StatusOr<Client> SqliteCatalog::SetClientKey(const ClientId& id, const KeyGrant& grant,
+                                                   Rekey policy, absl::Time now) {
   return Write([&](Database& database) -> absl::StatusOr<Client> {
     ASSIGN_OR_RETURN(const Client client, SelectClient(database, id));
     const bool same_key = client.public_key == grant.public_key;
     if (!client.public_key.empty() && !same_key && policy == Rekey::kPin) {
       return MakeError(Reason::kRekeyRefused,
-                       "the client has another public key; delete the client or allow the change (--rekey=allow)");
+                       "the client has another public key; delete the client or allow the change "
+                       "(--rekey=allow)");
     }
     RETURN_IF_ERROR(NoteSeen(database, id, now));
     if (!same_key || client.session_key_bits != grant.session_key_bits || grant.rotate) {
-      RETURN_IF_ERROR(database
-                          .Prepare("UPDATE clients SET public_key = ?, sealed_session_key = ?, session_key_bits = ? "
-                                   "WHERE client_id = ?")
-                          .BindBlob(grant.public_key)
-                          .BindBlob(grant.sealed_session_key)
-                          .Bind(grant.session_key_bits)
-                          .BindBlob(id.bytes())
-                          .Run());
+      RETURN_IF_ERROR(
+          database
+              .Prepare(
+                  "UPDATE clients SET public_key = ?, sealed_session_key = ?, session_key_bits = ? "
+                  "WHERE client_id = ?")
+              .BindBlob(grant.public_key)
+              .BindBlob(grant.sealed_session_key)
+              .Bind(grant.session_key_bits)
+              .BindBlob(id.bytes())
+              .Run());
     }
     return SelectClient(database, id);
   });
@@ -201,7 +215,8 @@ absl::StatusOr<int64_t> SqliteCatalog::AllocateVersionId() {
     }
     ASSIGN_OR_RETURN(const int64_t begin, Write(ReserveVersionIds));
     MutexLock lock(mutex_);
-    // Of two blocks that are reserved at once only the later is used, so that the numbers never shrink.
+    // Of two blocks that are reserved at once only the later is used, so that the numbers never
+    // shrink.
     if (begin < version_ids_end_) continue;
     next_version_id_ = begin;
     version_ids_end_ = begin + kVersionIdBlock;
@@ -216,40 +231,45 @@ absl::StatusOr<Version> SqliteCatalog::AddVersion(const Version& version, const 
                        SelectUpload(database, version.client_id, *version.upload_id));
       if (known) return *known;
     }
-    ASSIGN_OR_RETURN(const int64_t file_id, SelectOrInsertFile(database, version.client_id, version.file_name));
+    ASSIGN_OR_RETURN(const int64_t file_id,
+                     SelectOrInsertFile(database, version.client_id, version.file_name));
     RETURN_IF_ERROR(InsertVersion(database, file_id, version, content));
     RETURN_IF_ERROR(NoteSeen(database, version.client_id, version.receive_time));
     return version;
   });
 }
 
-absl::StatusOr<std::optional<Version>> SqliteCatalog::FindUpload(const ClientId& client, const UploadId& upload) {
+absl::StatusOr<std::optional<Version>> SqliteCatalog::FindUpload(const ClientId& client,
+                                                                 const UploadId& upload) {
   return Read([&](Database& database) { return SelectUpload(database, client, upload); });
 }
 
 absl::StatusOr<std::vector<BlobId>> SqliteCatalog::SettleVersion(const ClientId& client,
-                                                                 const std::string& file_name, Outcome outcome,
-                                                                 absl::Time now) {
+                                                                 const std::string& file_name,
+                                                                 Outcome outcome, absl::Time now) {
   return Write([&](Database& database) -> absl::StatusOr<std::vector<BlobId>> {
     RETURN_IF_ERROR(SelectClient(database, client).status());
     RETURN_IF_ERROR(NoteSeen(database, client, now));
     const absl::StatusOr<int64_t> file_id = SelectFileId(database, client, file_name);
     std::vector<BlobId> released;
     if (!file_id.ok()) {
-      if (ReasonOf(file_id.status()) == Reason::kFileNotFound && outcome != Outcome::kVerified) return released;
+      if (ReasonOf(file_id.status()) == Reason::kFileNotFound && outcome != Outcome::kVerified)
+        return released;
       return file_id.status();
     }
     Query query = database.Prepare(
-        "SELECT version_id, blob_id FROM versions WHERE file_id = ? AND state = 1 ORDER BY version_id DESC LIMIT 1");
+        "SELECT version_id, blob_id FROM versions WHERE file_id = ? AND state = 1 ORDER BY "
+        "version_id DESC LIMIT 1");
     ASSIGN_OR_RETURN(const bool found, query.Bind(*file_id).Step());
     if (!found) return released;
     const std::optional<BlobId> blob = BlobId::FromBytes(query.Blob(1));
     RETURN_IF_ERROR(ApplyOutcome(database, query.Int(0), outcome, now));
     if (outcome == Outcome::kVerified) {
-      RETURN_IF_ERROR(database.Prepare("UPDATE clients SET last_verified_time = ? WHERE client_id = ?")
-                          .Bind(absl::ToUnixMicros(now))
-                          .BindBlob(client.bytes())
-                          .Run());
+      RETURN_IF_ERROR(
+          database.Prepare("UPDATE clients SET last_verified_time = ? WHERE client_id = ?")
+              .Bind(absl::ToUnixMicros(now))
+              .BindBlob(client.bytes())
+              .Run());
     } else if (blob) {
       released.push_back(*blob);
     }
@@ -257,14 +277,17 @@ absl::StatusOr<std::vector<BlobId>> SqliteCatalog::SettleVersion(const ClientId&
   });
 }
 
-absl::StatusOr<StoredVersion> SqliteCatalog::FindVersion(const ClientId& client, const std::string& file_name,
+absl::StatusOr<StoredVersion> SqliteCatalog::FindVersion(const ClientId& client,
+                                                         const std::string& file_name,
                                                          int64_t version_id, bool with_content) {
   return Read([&](Database& database) -> absl::StatusOr<StoredVersion> {
     ASSIGN_OR_RETURN(const int64_t file_id, SelectFileId(database, client, file_name));
     Query query = database.Prepare(
-        version_id == 0 ? "SELECT " VERSION_COLUMNS " FROM versions v JOIN files f USING (file_id) "
+        version_id == 0 ? "SELECT " VERSION_COLUMNS
+                          " FROM versions v JOIN files f USING (file_id) "
                           "WHERE v.file_id = ? AND v.state = 2 ORDER BY v.version_id DESC LIMIT 1"
-                        : "SELECT " VERSION_COLUMNS " FROM versions v JOIN files f USING (file_id) "
+                        : "SELECT " VERSION_COLUMNS
+                          " FROM versions v JOIN files f USING (file_id) "
                           "WHERE v.file_id = ? AND v.version_id = ?");
     query.Bind(file_id);
     if (version_id != 0) query.Bind(version_id);
@@ -278,20 +301,23 @@ absl::StatusOr<StoredVersion> SqliteCatalog::FindVersion(const ClientId& client,
   });
 }
 
-absl::StatusOr<std::vector<File>> SqliteCatalog::ListFiles(const ClientId& client, const std::string& after,
-                                                           int limit) {
+absl::StatusOr<std::vector<File>> SqliteCatalog::ListFiles(const ClientId& client,
+                                                           const std::string& after, int limit) {
   return Read([&](Database& database) -> absl::StatusOr<std::vector<File>> {
     RETURN_IF_ERROR(SelectClient(database, client).status());
-    Query query = database.Prepare("SELECT file_id, name, version_count FROM files "
-                                   "WHERE client_id = ? AND name > ? ORDER BY name LIMIT ?");
+    Query query = database.Prepare(
+        "SELECT file_id, name, version_count FROM files "
+        "WHERE client_id = ? AND name > ? ORDER BY name LIMIT ?");
     query.BindBlob(client.bytes()).BindBlob(after).Bind(limit);
     std::vector<File> files;
     while (true) {
       ASSIGN_OR_RETURN(const bool more, query.Step());
       if (!more) return files;
       File file{query.Blob(1), std::nullopt, query.Int(2)};
-      Query newest = database.Prepare("SELECT " VERSION_COLUMNS " FROM versions v JOIN files f USING (file_id) "
-                                      "WHERE v.file_id = ? AND v.state = 2 ORDER BY v.version_id DESC LIMIT 1");
+      Query newest = database.Prepare(
+          "SELECT " VERSION_COLUMNS
+          " FROM versions v JOIN files f USING (file_id) "
+          "WHERE v.file_id = ? AND v.state = 2 ORDER BY v.version_id DESC LIMIT 1");
       ASSIGN_OR_RETURN(const bool verified, newest.Bind(query.Int(0)).Step());
       if (verified) file.newest_verified = ReadVersion(newest);
       files.push_back(std::move(file));
@@ -300,12 +326,14 @@ absl::StatusOr<std::vector<File>> SqliteCatalog::ListFiles(const ClientId& clien
 }
 
 absl::StatusOr<std::vector<Version>> SqliteCatalog::ListVersions(const ClientId& client,
-                                                                 const std::string& file_name, int64_t before,
-                                                                 int limit) {
+                                                                 const std::string& file_name,
+                                                                 int64_t before, int limit) {
   return Read([&](Database& database) -> absl::StatusOr<std::vector<Version>> {
     ASSIGN_OR_RETURN(const int64_t file_id, SelectFileId(database, client, file_name));
-    Query query = database.Prepare("SELECT " VERSION_COLUMNS " FROM versions v JOIN files f USING (file_id) "
-                                   "WHERE v.file_id = ? AND v.version_id < ? ORDER BY v.version_id DESC LIMIT ?");
+    Query query = database.Prepare(
+        "SELECT " VERSION_COLUMNS
+        " FROM versions v JOIN files f USING (file_id) "
+        "WHERE v.file_id = ? AND v.version_id < ? ORDER BY v.version_id DESC LIMIT ?");
     query.Bind(file_id).Bind(before == 0 ? INT64_MAX : before).Bind(limit);
     std::vector<Version> versions;
     while (true) {
@@ -317,23 +345,27 @@ absl::StatusOr<std::vector<Version>> SqliteCatalog::ListVersions(const ClientId&
 }
 
 absl::StatusOr<std::vector<BlobId>> SqliteCatalog::DeleteVersion(const ClientId& client,
-                                                                 const std::string& file_name, int64_t version_id) {
+                                                                 const std::string& file_name,
+                                                                 int64_t version_id) {
   return Write([&](Database& database) -> absl::StatusOr<std::vector<BlobId>> {
     ASSIGN_OR_RETURN(const int64_t file_id, SelectFileId(database, client, file_name));
-    Query query =
-        database.Prepare("DELETE FROM versions WHERE file_id = ? AND version_id = ? RETURNING coalesce(blob_id, x'')");
+    Query query = database.Prepare(
+        "DELETE FROM versions WHERE file_id = ? AND version_id = ? RETURNING coalesce(blob_id, "
+        "x'')");
     query.Bind(file_id).Bind(version_id);
     ASSIGN_OR_RETURN(const bool found, query.Step());
     if (!found) return VersionNotFound(file_name, version_id);
     std::vector<BlobId> released;
-    if (const std::optional<BlobId> blob = BlobId::FromBytes(query.Blob(0))) released.push_back(*blob);
+    if (const std::optional<BlobId> blob = BlobId::FromBytes(query.Blob(0)))
+      released.push_back(*blob);
     return released;
   });
 }
 
 absl::StatusOr<std::vector<StoredVersion>> SqliteCatalog::ScanVersions(int64_t after, int limit) {
   return Read([&](Database& database) -> absl::StatusOr<std::vector<StoredVersion>> {
-    Query query = database.Prepare("SELECT " VERSION_COLUMNS " FROM versions v JOIN files f USING (file_id) "
+    Query query = database.Prepare("SELECT " VERSION_COLUMNS
+                                   " FROM versions v JOIN files f USING (file_id) "
                                    "WHERE v.version_id > ? ORDER BY v.version_id LIMIT ?");
     query.Bind(after).Bind(limit);
     std::vector<StoredVersion> versions;
@@ -356,9 +388,11 @@ absl::StatusOr<Counts> SqliteCatalog::Count() {
   return Read([&](Database& database) -> absl::StatusOr<Counts> {
     Query totals = database.Prepare(
         "SELECT clients, files, versions, verified_versions, stored_bytes, "
-        "(SELECT max(last_verified_time) FROM clients WHERE last_verified_time IS NOT NULL) FROM totals");
+        "(SELECT max(last_verified_time) FROM clients WHERE last_verified_time IS NOT NULL) FROM "
+        "totals");
     RETURN_IF_ERROR(totals.Step().status());
-    Counts counts{totals.Int(0), totals.Int(1), totals.Int(2), totals.Int(3), totals.Int(4), std::nullopt};
+    Counts counts{totals.Int(0), totals.Int(1), totals.Int(2),
+                  totals.Int(3), totals.Int(4), std::nullopt};
     if (!totals.IsNull(5)) counts.last_verified_time = absl::FromUnixMicros(totals.Int(5));
     return counts;
   });

@@ -13,17 +13,17 @@
 
 namespace backup::storage {
 
-// The catalog in one SQLite file: write-ahead log, every commit synced, one writing connection behind a WriteQueue and a
-// few read-only ones that never checkpoint (this SQLite has a defect when several connections do). Only one process may
-// have it open. Thread-safe.
+// The catalog in one SQLite file: write-ahead log, every commit synced, one writing connection
+// behind a WriteQueue and a few read-only ones that never checkpoint (this SQLite has a defect when
+// several connections do). Only one process may have it open. Thread-safe.
 class SqliteCatalog final : public Catalog {
  public:
   // Opens or makes the catalog and migrates it. FailedPrecondition if it is of a newer schema.
   static absl::StatusOr<std::unique_ptr<SqliteCatalog>> Open(const std::string& path);
   ~SqliteCatalog() override;
 
-  absl::StatusOr<Client> RegisterClient(const std::string& name, const ClientId& new_id, DuplicateNames policy,
-                                        absl::Time now) override;
+  absl::StatusOr<Client> RegisterClient(const std::string& name, const ClientId& new_id,
+                                        DuplicateNames policy, absl::Time now) override;
   absl::StatusOr<Client> FindClient(const ClientId& id) override;
   absl::StatusOr<Client> FindClientByName(const std::string& name) override;
   absl::StatusOr<std::vector<Client>> ListClients(const ClientId& after, int limit) override;
@@ -33,15 +33,20 @@ class SqliteCatalog final : public Catalog {
   absl::Status TouchClient(const ClientId& id, absl::Time now) override;
   absl::StatusOr<int64_t> AllocateVersionId() override;
   absl::StatusOr<Version> AddVersion(const Version& version, const Content& content) override;
-  absl::StatusOr<std::optional<Version>> FindUpload(const ClientId& client, const UploadId& upload) override;
-  absl::StatusOr<std::vector<BlobId>> SettleVersion(const ClientId& client, const std::string& file_name,
-                                                    Outcome outcome, absl::Time now) override;
+  absl::StatusOr<std::optional<Version>> FindUpload(const ClientId& client,
+                                                    const UploadId& upload) override;
+  absl::StatusOr<std::vector<BlobId>> SettleVersion(const ClientId& client,
+                                                    const std::string& file_name, Outcome outcome,
+                                                    absl::Time now) override;
   absl::StatusOr<StoredVersion> FindVersion(const ClientId& client, const std::string& file_name,
                                             int64_t version_id, bool with_content) override;
-  absl::StatusOr<std::vector<File>> ListFiles(const ClientId& client, const std::string& after, int limit) override;
-  absl::StatusOr<std::vector<Version>> ListVersions(const ClientId& client, const std::string& file_name,
-                                                    int64_t before, int limit) override;
-  absl::StatusOr<std::vector<BlobId>> DeleteVersion(const ClientId& client, const std::string& file_name,
+  absl::StatusOr<std::vector<File>> ListFiles(const ClientId& client, const std::string& after,
+                                              int limit) override;
+  absl::StatusOr<std::vector<Version>> ListVersions(const ClientId& client,
+                                                    const std::string& file_name, int64_t before,
+                                                    int limit) override;
+  absl::StatusOr<std::vector<BlobId>> DeleteVersion(const ClientId& client,
+                                                    const std::string& file_name,
                                                     int64_t version_id) override;
   absl::StatusOr<std::vector<StoredVersion>> ScanVersions(int64_t after, int limit) override;
   absl::StatusOr<bool> HasBlob(const BlobId& id) override;
@@ -51,7 +56,8 @@ class SqliteCatalog final : public Catalog {
   SqliteCatalog(std::string path, std::unique_ptr<Database> writer)
       : path_(std::move(path)), writes_(std::move(writer)) {}
 
-  // Runs `work`, a callable that takes a Database& and returns an absl::StatusOr, on the writer or on a reader.
+  // Runs `work`, a callable that takes a Database& and returns an absl::StatusOr, on the writer or
+  // on a reader.
   template <typename Work>
   auto Write(const Work& work);
   template <typename Work>
@@ -63,7 +69,8 @@ class SqliteCatalog final : public Catalog {
   void GiveBack(std::unique_ptr<Database> reader);
 
   const std::string path_;
-  WriteQueue writes_;  // Before the readers: the last connection to close must be able to empty the log.
+  WriteQueue
+      writes_;  // Before the readers: the last connection to close must be able to empty the log.
   Mutex mutex_;
   std::vector<std::unique_ptr<Database>> idle_readers_ ABSL_GUARDED_BY(mutex_);
   // When clients were seen without anything else to write: goes along with the next transaction.

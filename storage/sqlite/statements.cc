@@ -6,13 +6,15 @@
 namespace backup::storage {
 
 absl::Status NoteSeen(Database& database, const ClientId& id, absl::Time now) {
-  return database.Prepare("UPDATE clients SET last_seen_time = max(last_seen_time, ?) WHERE client_id = ?")
+  return database
+      .Prepare("UPDATE clients SET last_seen_time = max(last_seen_time, ?) WHERE client_id = ?")
       .Bind(absl::ToUnixMicros(now))
       .BindBlob(id.bytes())
       .Run();
 }
 
-absl::StatusOr<std::optional<Client>> SelectClientByName(Database& database, const std::string& name) {
+absl::StatusOr<std::optional<Client>> SelectClientByName(Database& database,
+                                                         const std::string& name) {
   Query query = database.Prepare("SELECT " CLIENT_COLUMNS
                                  " FROM clients WHERE name = ? ORDER BY create_time DESC LIMIT 1");
   ASSIGN_OR_RETURN(const bool found, query.BindBlob(name).Step());
@@ -42,24 +44,30 @@ absl::StatusOr<std::vector<BlobId>> ReadBlobIds(Query& query) {
 
 absl::StatusOr<std::optional<Version>> SelectUpload(Database& database, const ClientId& client,
                                                     const UploadId& upload) {
-  Query query = database.Prepare("SELECT " VERSION_COLUMNS
-                                 " FROM versions v JOIN files f USING (file_id) WHERE v.upload_id = ? "
-                                 "AND f.client_id = ?");
-  ASSIGN_OR_RETURN(const bool found, query.BindBlob(upload.bytes()).BindBlob(client.bytes()).Step());
+  Query query =
+      database.Prepare("SELECT " VERSION_COLUMNS
+                       " FROM versions v JOIN files f USING (file_id) WHERE v.upload_id = ? "
+                       "AND f.client_id = ?");
+  ASSIGN_OR_RETURN(const bool found,
+                   query.BindBlob(upload.bytes()).BindBlob(client.bytes()).Step());
   if (!found) return std::nullopt;
   return ReadVersion(query);
 }
 
-absl::StatusOr<int64_t> SelectOrInsertFile(Database& database, const ClientId& client, const std::string& name) {
-  RETURN_IF_ERROR(database.Prepare("INSERT INTO files (client_id, name) VALUES (?, ?) ON CONFLICT DO NOTHING")
-                      .BindBlob(client.bytes())
-                      .BindBlob(name)
-                      .Run());
+absl::StatusOr<int64_t> SelectOrInsertFile(Database& database, const ClientId& client,
+                                           const std::string& name) {
+  RETURN_IF_ERROR(
+      database.Prepare("INSERT INTO files (client_id, name) VALUES (?, ?) ON CONFLICT DO NOTHING")
+          .BindBlob(client.bytes())
+          .BindBlob(name)
+          .Run());
   return SelectFileId(database, client, name);
 }
 
-absl::Status InsertVersion(Database& database, int64_t file_id, const Version& version, const Content& content) {
-  Query insert = database.Prepare("INSERT INTO versions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, ?, ?, ?)");
+absl::Status InsertVersion(Database& database, int64_t file_id, const Version& version,
+                           const Content& content) {
+  Query insert =
+      database.Prepare("INSERT INTO versions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, ?, ?, ?)");
   insert.Bind(version.version_id)
       .Bind(file_id)
       .Bind(version.size_bytes)
@@ -93,8 +101,12 @@ absl::Status ApplyOutcome(Database& database, int64_t version_id, Outcome outcom
       return database.Prepare("DELETE FROM versions WHERE version_id = ?").Bind(version_id).Run();
     case Outcome::kAbandoned:
       RETURN_IF_ERROR(
-          database.Prepare("UPDATE versions SET state = 3, blob_id = NULL WHERE version_id = ?").Bind(version_id).Run());
-      return database.Prepare("DELETE FROM inline_contents WHERE version_id = ?").Bind(version_id).Run();
+          database.Prepare("UPDATE versions SET state = 3, blob_id = NULL WHERE version_id = ?")
+              .Bind(version_id)
+              .Run());
+      return database.Prepare("DELETE FROM inline_contents WHERE version_id = ?")
+          .Bind(version_id)
+          .Run();
   }
   return absl::InternalError("unknown outcome");
 }

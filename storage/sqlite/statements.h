@@ -17,19 +17,22 @@ namespace backup::storage {
 // Sets last_seen_time, which never goes back; nothing happens if there is no such client.
 absl::Status NoteSeen(Database& database, const ClientId& id, absl::Time now);
 // The client of that name that registered last.
-absl::StatusOr<std::optional<Client>> SelectClientByName(Database& database, const std::string& name);
-// Adds a client without a key. `create_time` also tells which of a name's clients registered last, so it must be above
-// theirs.
+absl::StatusOr<std::optional<Client>> SelectClientByName(Database& database,
+                                                         const std::string& name);
+// Adds a client without a key. `create_time` also tells which of a name's clients registered last,
+// so it must be above theirs.
 absl::StatusOr<Client> InsertClient(Database& database, const std::string& name, const ClientId& id,
                                     absl::Time create_time);
 
 // The file's id; adds the file if it is new. Reason CLIENT_NOT_FOUND.
-absl::StatusOr<int64_t> SelectOrInsertFile(Database& database, const ClientId& client, const std::string& name);
+absl::StatusOr<int64_t> SelectOrInsertFile(Database& database, const ClientId& client,
+                                           const std::string& name);
 // The version that an upload id of the client made.
 absl::StatusOr<std::optional<Version>> SelectUpload(Database& database, const ClientId& client,
                                                     const UploadId& upload);
 // Adds the version, in state kReceived whatever it says, and its content.
-absl::Status InsertVersion(Database& database, int64_t file_id, const Version& version, const Content& content);
+absl::Status InsertVersion(Database& database, int64_t file_id, const Version& version,
+                           const Content& content);
 // Does to a version in state kReceived what the outcome says.
 absl::Status ApplyOutcome(Database& database, int64_t version_id, Outcome outcome, absl::Time now);
 

@@ -6,8 +6,10 @@
 
 namespace backup::storage {
 
-WriteQueue::WriteQueue(std::unique_ptr<Database> database)
-    : database_(std::move(database)), writer_([this] { WriteBatches(); }) {}
+WriteQueue::WriteQueue(std::unique_ptr<Database> database, size_t max_waiting)
+    : database_(std::move(database)),
+      max_waiting_(max_waiting),
+      writer_([this] { WriteBatches(); }) {}
 
 WriteQueue::~WriteQueue() {
   MutexLock lock(mutex_);
@@ -19,8 +21,9 @@ absl::Status WriteQueue::Run(Work work) {
   Entry entry;
   entry.work = std::move(work);
   MutexLock lock(mutex_);
-  if (waiting_.size() >= kMaxWaiting) {
-    return MakeError(Reason::kOverloaded, "too many requests wait for the catalog; try again later", "catalog");
+  if (waiting_.size() >= max_waiting_) {
+    return MakeError(Reason::kOverloaded, "too many requests wait for the catalog; try again later",
+                     "catalog");
   }
   waiting_.push_back(&entry);
   arrived_.NotifyOne();

@@ -11,8 +11,9 @@
 
 namespace backup::storage {
 
-// The one writer of a catalog, with group commit: a thread takes whatever transactions wait, at most kMaxBatch, runs each
-// in a savepoint of its own, and commits them together, so that one sync of the disk serves many callers. Thread-safe.
+// The one writer of a catalog, with group commit: a thread takes whatever transactions wait, at
+// most kMaxBatch, runs each in a savepoint of its own, and commits them together, so that one sync
+// of the disk serves many callers. Thread-safe.
 class WriteQueue {
  public:
   using Work = std::function<absl::Status(Database&)>;
@@ -21,12 +22,13 @@ class WriteQueue {
   // More waiting callers than that are turned away.
   static constexpr size_t kMaxWaiting = 8192;
 
-  explicit WriteQueue(std::unique_ptr<Database> database);
+  explicit WriteQueue(std::unique_ptr<Database> database, size_t max_waiting = kMaxWaiting);
   // Finishes what waits.
   ~WriteQueue();
 
-  // Runs `work` on the writer's thread. OK means committed and durable. An error of `work` undoes only that work; an
-  // error of the commit undoes all of the batch, and every caller gets it. Reason OVERLOADED if too many wait.
+  // Runs `work` on the writer's thread. OK means committed and durable. An error of `work` undoes
+  // only that work; an error of the commit undoes all of the batch, and every caller gets it.
+  // Reason OVERLOADED if too many wait.
   absl::Status Run(Work work);
 
  private:
@@ -43,6 +45,7 @@ class WriteQueue {
   absl::Status RunInSavepoint(const Work& work);
 
   const std::unique_ptr<Database> database_;
+  const size_t max_waiting_;
   Mutex mutex_;
   CondVar arrived_;
   std::deque<Entry*> waiting_ ABSL_GUARDED_BY(mutex_);

@@ -16,8 +16,10 @@
 
 namespace backup::storage {
 
-// What storage/blob_store.h promises. An implementation's test instantiates it with a maker of empty stores.
-class BlobStoreContract : public ::testing::TestWithParam<std::function<std::unique_ptr<BlobStore>()>> {
+// What storage/blob_store.h promises. An implementation's test instantiates it with a maker of
+// empty stores.
+class BlobStoreContract
+    : public ::testing::TestWithParam<std::function<std::unique_ptr<BlobStore>()>> {
  protected:
   // Bytes in which no two stretches are alike.
   static std::string SomeBytes(size_t size) {
@@ -54,8 +56,9 @@ class BlobStoreContract : public ::testing::TestWithParam<std::function<std::uni
 };
 
 TEST_P(BlobStoreContract, GivesBackWhatWasPutWhateverItsSize) {
-  for (const size_t size : {size_t{0}, size_t{1}, size_t{4095}, size_t{4096}, size_t{4097}, kPieceSize - 1, kPieceSize,
-                            kPieceSize + 1, 2 * kPieceSize, 3 * kPieceSize + 4096, 3 * kPieceSize + 5000}) {
+  for (const size_t size :
+       {size_t{0}, size_t{1}, size_t{4095}, size_t{4096}, size_t{4097}, kPieceSize - 1, kPieceSize,
+        kPieceSize + 1, 2 * kPieceSize, 3 * kPieceSize + 4096, 3 * kPieceSize + 5000}) {
     const std::string bytes = SomeBytes(size);
     StringSource source(bytes, 100'000);
     const absl::StatusOr<StoredBlob> stored = store_->Put(source, std::nullopt);
@@ -85,16 +88,20 @@ TEST_P(BlobStoreContract, ReadsAnyRangeAndRefusesOnesBeyondTheEnd) {
   std::string range(100, '\0');
   ASSERT_OK(blob->ReadAt(4900, {range.data(), range.size()}));
   EXPECT_EQ(range, bytes.substr(4900));
-  EXPECT_THAT(blob->ReadAt(4901, {range.data(), range.size()}), testing::StatusIs(absl::StatusCode::kDataLoss));
+  EXPECT_THAT(blob->ReadAt(4901, {range.data(), range.size()}),
+              testing::StatusIs(absl::StatusCode::kDataLoss));
 }
 
 TEST_P(BlobStoreContract, GivesEqualBytesDifferentIds) { EXPECT_NE(Put("same"), Put("same")); }
 
 TEST_P(BlobStoreContract, StoresNothingWhenTheSourceFails) {
-  for (const int64_t after_bytes : {int64_t{0}, int64_t{5000}, int64_t{kPieceSize}, int64_t{2 * kPieceSize}}) {
-    FaultyBlobStore faulty(*store_, {.error = absl::CancelledError("gone"), .after_bytes = after_bytes});
+  for (const int64_t after_bytes :
+       {int64_t{0}, int64_t{5000}, int64_t{kPieceSize}, int64_t{2 * kPieceSize}}) {
+    FaultyBlobStore faulty(*store_,
+                           {.error = absl::CancelledError("gone"), .after_bytes = after_bytes});
     StringSource source(SomeBytes(3 * kPieceSize), 5000);
-    EXPECT_THAT(faulty.Put(source, 3 * kPieceSize), testing::StatusIs(absl::StatusCode::kCancelled));
+    EXPECT_THAT(faulty.Put(source, 3 * kPieceSize),
+                testing::StatusIs(absl::StatusCode::kCancelled));
   }
   EXPECT_TRUE(Visited().empty());
 }

@@ -1,6 +1,6 @@
 #pragma once
 
-#include <cstring>
+#include <algorithm>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -26,18 +26,21 @@ IdType IdOf(uint8_t first, uint8_t second = 0) {
   return *IdType::FromBytes(bytes);
 }
 
-// What storage/catalog.h promises. An implementation's test instantiates it with a maker of empty catalogs.
+// What storage/catalog.h promises. An implementation's test instantiates it with a maker of empty
+// catalogs.
 class CatalogContract : public ::testing::TestWithParam<std::function<std::unique_ptr<Catalog>()>> {
  protected:
   static absl::Time At(int seconds) { return absl::FromUnixSeconds(1'700'000'000 + seconds); }
 
   Client Register(const std::string& name, uint8_t id) {
-    return catalog_->RegisterClient(name, IdOf<ClientId>(id), DuplicateNames::kReject, At(0)).value();
+    return catalog_->RegisterClient(name, IdOf<ClientId>(id), DuplicateNames::kReject, At(0))
+        .value();
   }
 
   Client RegisterWithKey(const std::string& name, uint8_t id) {
     Register(name, id);
-    return catalog_->SetClientKey(IdOf<ClientId>(id), {"key", "sealed"}, Rekey::kPin, At(1)).value();
+    return catalog_->SetClientKey(IdOf<ClientId>(id), {"key", "sealed"}, Rekey::kPin, At(1))
+        .value();
   }
 
   Version MakeVersion(const ClientId& client, const std::string& file_name) {
@@ -55,16 +58,20 @@ class CatalogContract : public ::testing::TestWithParam<std::function<std::uniqu
     return version;
   }
 
-  Version Add(const ClientId& client, const std::string& file_name, const Content& content = std::string("bytes")) {
+  Version Add(const ClientId& client, const std::string& file_name,
+              const Content& content = std::string("bytes")) {
     return catalog_->AddVersion(MakeVersion(client, file_name), content).value();
   }
 
-  std::vector<BlobId> Settle(const ClientId& client, const std::string& file_name, Outcome outcome) {
+  std::vector<BlobId> Settle(const ClientId& client, const std::string& file_name,
+                             Outcome outcome) {
     return catalog_->SettleVersion(client, file_name, outcome, At(3)).value();
   }
 
   VersionState StateOf(const Version& version) {
-    return catalog_->FindVersion(version.client_id, version.file_name, version.version_id, false).value().version.state;
+    return catalog_->FindVersion(version.client_id, version.file_name, version.version_id, false)
+        .value()
+        .version.state;
   }
 
   const std::unique_ptr<Catalog> catalog_ = GetParam()();
@@ -95,13 +102,15 @@ TEST_P(CatalogContract, SaysThatAClientIsNotThere) {
   EXPECT_THAT(catalog_->SetClientKey(nobody_, {"key", "sealed"}, Rekey::kAllow, At(1)),
               HasReason(Reason::kClientNotFound));
   EXPECT_THAT(catalog_->TouchClient(nobody_, At(1)), HasReason(Reason::kClientNotFound));
-  EXPECT_THAT(catalog_->AddVersion(MakeVersion(nobody_, "file"), Content()), HasReason(Reason::kClientNotFound));
+  EXPECT_THAT(catalog_->AddVersion(MakeVersion(nobody_, "file"), Content()),
+              HasReason(Reason::kClientNotFound));
   EXPECT_THAT(catalog_->ListFiles(nobody_, "", 10), HasReason(Reason::kClientNotFound));
   EXPECT_THAT(catalog_->ListVersions(nobody_, "file", 0, 10), HasReason(Reason::kClientNotFound));
   EXPECT_THAT(catalog_->FindVersion(nobody_, "file", 0, true), HasReason(Reason::kClientNotFound));
   EXPECT_THAT(catalog_->DeleteVersion(nobody_, "file", 1), HasReason(Reason::kClientNotFound));
   for (const Outcome outcome : {Outcome::kVerified, Outcome::kRetrying, Outcome::kAbandoned}) {
-    EXPECT_THAT(catalog_->SettleVersion(nobody_, "file", outcome, At(1)), HasReason(Reason::kClientNotFound));
+    EXPECT_THAT(catalog_->SettleVersion(nobody_, "file", outcome, At(1)),
+                HasReason(Reason::kClientNotFound));
   }
   EXPECT_EQ(catalog_->Count().value().files, 0);
 }
@@ -128,7 +137,8 @@ TEST_P(CatalogContract, AllowsANameTwiceIfAskedToAndFindsTheLastRegistered) {
   // The ids go down and the clock goes back, so that neither can stand in for the order.
   RegisterWithKey("name", 3);
   for (const uint8_t id : {2, 1}) {
-    ASSERT_OK(catalog_->RegisterClient("name", IdOf<ClientId>(id), DuplicateNames::kAllow, At(-id)));
+    ASSERT_OK(
+        catalog_->RegisterClient("name", IdOf<ClientId>(id), DuplicateNames::kAllow, At(-id)));
     EXPECT_EQ(catalog_->FindClientByName("name").value().id, IdOf<ClientId>(id));
     ASSERT_OK(catalog_->SetClientKey(IdOf<ClientId>(id), {"key", "sealed"}, Rekey::kPin, At(1)));
   }
@@ -152,10 +162,9 @@ TEST_P(CatalogContract, ListsClientsPageByPageInOrder) {
     for (const Client& client : page) listed.push_back(client.id);
     after = page.back().id;
   }
-  const std::set<ClientId> expected = {IdOf<ClientId>(3), IdOf<ClientId>(4), IdOf<ClientId>(5), IdOf<ClientId>(130),
-                                       IdOf<ClientId>(200)};
-  EXPECT_EQ(listed.size(), expected.size());
-  EXPECT_EQ(std::set<ClientId>(listed.begin(), listed.end()), expected);
+  EXPECT_THAT(listed,
+              ::testing::ElementsAre(IdOf<ClientId>(3), IdOf<ClientId>(4), IdOf<ClientId>(5),
+                                     IdOf<ClientId>(130), IdOf<ClientId>(200)));
   EXPECT_TRUE(catalog_->ListClients(ClientId(), 0).value().empty());
 }
 
@@ -213,10 +222,16 @@ TEST_P(CatalogContract, StoresAKey) {
 
 TEST_P(CatalogContract, KeepsTheSessionKeyOfTheSamePublicKeyUnlessAskedToRotateOrResize) {
   const ClientId id = RegisterWithKey("name", 1).id;
-  EXPECT_EQ(catalog_->SetClientKey(id, {"key", "second"}, Rekey::kPin, At(2)).value().sealed_session_key, "sealed");
-  EXPECT_EQ(catalog_->SetClientKey(id, {"key", "third", 256}, Rekey::kPin, At(3)).value().sealed_session_key, "third");
+  EXPECT_EQ(
+      catalog_->SetClientKey(id, {"key", "second"}, Rekey::kPin, At(2)).value().sealed_session_key,
+      "sealed");
+  EXPECT_EQ(catalog_->SetClientKey(id, {"key", "third", 256}, Rekey::kPin, At(3))
+                .value()
+                .sealed_session_key,
+            "third");
   const KeyGrant rotated = {"key", "fourth", 256, true};
-  EXPECT_EQ(catalog_->SetClientKey(id, rotated, Rekey::kPin, At(4)).value().sealed_session_key, "fourth");
+  EXPECT_EQ(catalog_->SetClientKey(id, rotated, Rekey::kPin, At(4)).value().sealed_session_key,
+            "fourth");
 }
 
 TEST_P(CatalogContract, RefusesAnotherPublicKeyWhenPinned) {
@@ -264,7 +279,8 @@ TEST_P(CatalogContract, KeepsEveryFieldOfAVersion) {
   version.size_bytes = int64_t{1} << 40;
   version.upload_id = IdOf<UploadId>(1);
   ASSERT_OK(catalog_->AddVersion(version, std::string("by\0tes", 6)));
-  const StoredVersion stored = catalog_->FindVersion(id, version.file_name, version.version_id, true).value();
+  const StoredVersion stored =
+      catalog_->FindVersion(id, version.file_name, version.version_id, true).value();
   EXPECT_EQ(stored.version.client_id, id);
   EXPECT_EQ(stored.version.file_name, version.file_name);
   EXPECT_EQ(stored.version.version_id, version.version_id);
@@ -285,9 +301,12 @@ TEST_P(CatalogContract, GivesContentOnlyWhenAsked) {
   const ClientId id = Register("name", 1).id;
   const Version in_catalog = Add(id, "small", std::string());
   const Version in_blob = Add(id, "large", IdOf<BlobId>(1));
-  EXPECT_EQ(catalog_->FindVersion(id, "small", in_catalog.version_id, true).value().content, Content(std::string()));
-  EXPECT_EQ(catalog_->FindVersion(id, "large", in_blob.version_id, true).value().content, Content(IdOf<BlobId>(1)));
-  EXPECT_EQ(catalog_->FindVersion(id, "large", in_blob.version_id, false).value().content, Content());
+  EXPECT_EQ(catalog_->FindVersion(id, "small", in_catalog.version_id, true).value().content,
+            Content(std::string()));
+  EXPECT_EQ(catalog_->FindVersion(id, "large", in_blob.version_id, true).value().content,
+            Content(IdOf<BlobId>(1)));
+  EXPECT_EQ(catalog_->FindVersion(id, "large", in_blob.version_id, false).value().content,
+            Content());
 }
 
 TEST_P(CatalogContract, AddsAnUploadOnceHoweverOftenItIsSent) {
@@ -300,7 +319,8 @@ TEST_P(CatalogContract, AddsAnUploadOnceHoweverOftenItIsSent) {
   EXPECT_EQ(catalog_->AddVersion(again, IdOf<BlobId>(2)).value().version_id, first.version_id);
   EXPECT_FALSE(catalog_->HasBlob(IdOf<BlobId>(2)).value());
   EXPECT_EQ(catalog_->Count().value().versions, 1);
-  EXPECT_EQ(catalog_->FindUpload(id, IdOf<UploadId>(1)).value().value().version_id, first.version_id);
+  EXPECT_EQ(catalog_->FindUpload(id, IdOf<UploadId>(1)).value().value().version_id,
+            first.version_id);
 }
 
 TEST_P(CatalogContract, TellsTheSameUploadIdOfTwoClientsApart) {
@@ -364,7 +384,8 @@ TEST_P(CatalogContract, KeepsTheRowOfAnAbandonedVersionWithoutItsContent) {
   const Version in_catalog = Add(id, "file");
   EXPECT_TRUE(Settle(id, "file", Outcome::kAbandoned).empty());
   for (const Version& version : {in_blob, in_catalog}) {
-    const StoredVersion stored = catalog_->FindVersion(id, "file", version.version_id, true).value();
+    const StoredVersion stored =
+        catalog_->FindVersion(id, "file", version.version_id, true).value();
     EXPECT_EQ(stored.version.state, VersionState::kAbandoned);
     EXPECT_EQ(stored.content, Content());
   }
@@ -375,7 +396,8 @@ TEST_P(CatalogContract, KeepsTheRowOfAnAbandonedVersionWithoutItsContent) {
 
 TEST_P(CatalogContract, IsContentWithNothingLeftToSettle) {
   const ClientId id = Register("name", 1).id;
-  EXPECT_THAT(catalog_->SettleVersion(id, "none", Outcome::kVerified, At(3)), HasReason(Reason::kFileNotFound));
+  EXPECT_THAT(catalog_->SettleVersion(id, "none", Outcome::kVerified, At(3)),
+              HasReason(Reason::kFileNotFound));
   EXPECT_TRUE(Settle(id, "none", Outcome::kRetrying).empty());
   EXPECT_TRUE(Settle(id, "none", Outcome::kAbandoned).empty());
   const Version version = Add(id, "file");
@@ -392,9 +414,12 @@ TEST_P(CatalogContract, SaysWhetherTheFileOrOnlyTheVersionIsNotThere) {
   const Version other = Add(id, "other");
   EXPECT_THAT(catalog_->FindVersion(id, "none", 0, true), HasReason(Reason::kFileNotFound));
   EXPECT_THAT(catalog_->ListVersions(id, "none", 0, 10), HasReason(Reason::kFileNotFound));
-  EXPECT_THAT(catalog_->DeleteVersion(id, "none", version.version_id), HasReason(Reason::kFileNotFound));
-  EXPECT_THAT(catalog_->FindVersion(id, "file", other.version_id, true), HasReason(Reason::kVersionNotFound));
-  EXPECT_THAT(catalog_->DeleteVersion(id, "file", other.version_id), HasReason(Reason::kVersionNotFound));
+  EXPECT_THAT(catalog_->DeleteVersion(id, "none", version.version_id),
+              HasReason(Reason::kFileNotFound));
+  EXPECT_THAT(catalog_->FindVersion(id, "file", other.version_id, true),
+              HasReason(Reason::kVersionNotFound));
+  EXPECT_THAT(catalog_->DeleteVersion(id, "file", other.version_id),
+              HasReason(Reason::kVersionNotFound));
 }
 
 TEST_P(CatalogContract, DeletesOneVersionAndTheFileWithItsLast) {
@@ -403,7 +428,8 @@ TEST_P(CatalogContract, DeletesOneVersionAndTheFileWithItsLast) {
   const Version second = Add(id, "file");
   EXPECT_THAT(catalog_->DeleteVersion(id, "file", first.version_id).value(),
               ::testing::ElementsAre(IdOf<BlobId>(1)));
-  EXPECT_THAT(catalog_->FindVersion(id, "file", first.version_id, false), HasReason(Reason::kVersionNotFound));
+  EXPECT_THAT(catalog_->FindVersion(id, "file", first.version_id, false),
+              HasReason(Reason::kVersionNotFound));
   EXPECT_TRUE(catalog_->DeleteVersion(id, "file", second.version_id).value().empty());
   EXPECT_THAT(catalog_->ListVersions(id, "file", 0, 10), HasReason(Reason::kFileNotFound));
   EXPECT_EQ(catalog_->Count().value().files, 0);
@@ -504,7 +530,8 @@ TEST_P(CatalogContract, CountsWhatItHolds) {
 TEST_P(CatalogContract, AddsVersionsFromManyThreadsWithoutLosingOne) {
   constexpr int kThreads = 16;
   constexpr int kVersions = 25;
-  for (int t = 0; t < kThreads; ++t) Register(absl::StrCat("client ", t), static_cast<uint8_t>(t + 1));
+  for (int t = 0; t < kThreads; ++t)
+    Register(absl::StrCat("client ", t), static_cast<uint8_t>(t + 1));
   {
     std::vector<std::jthread> threads;
     for (int t = 0; t < kThreads; ++t) {
@@ -522,7 +549,8 @@ TEST_P(CatalogContract, AddsVersionsFromManyThreadsWithoutLosingOne) {
   const Counts counts = catalog_->Count().value();
   EXPECT_EQ(counts.versions, kThreads * kVersions);
   EXPECT_EQ(counts.files, kThreads * 5);
-  EXPECT_EQ(catalog_->ScanVersions(0, 10'000).value().size(), static_cast<size_t>(kThreads * kVersions));
+  EXPECT_EQ(catalog_->ScanVersions(0, 10'000).value().size(),
+            static_cast<size_t>(kThreads * kVersions));
 }
 
 TEST_P(CatalogContract, AddsAnUploadOnceThoughManyThreadsSendIt) {

@@ -7,7 +7,8 @@ namespace {
 
 class FaultySource final : public ByteSource {
  public:
-  FaultySource(ByteSource& source, const FaultyBlobStore::Fault& fault) : source_(source), fault_(fault) {}
+  FaultySource(ByteSource& source, const FaultyBlobStore::Fault& fault)
+      : source_(source), fault_(fault) {}
 
   absl::StatusOr<absl::string_view> Read() override {
     ASSIGN_OR_RETURN(const absl::string_view piece, source_.Read());
@@ -31,7 +32,8 @@ absl::Status FaultyBlobStore::CountCall() const {
   return absl::OkStatus();
 }
 
-absl::StatusOr<StoredBlob> FaultyBlobStore::Put(ByteSource& source, std::optional<int64_t> expected_size) {
+absl::StatusOr<StoredBlob> FaultyBlobStore::Put(ByteSource& source,
+                                                std::optional<int64_t> expected_size) {
   RETURN_IF_ERROR(CountCall());
   FaultySource faulty(source, fault_);
   return store_.Put(faulty, expected_size);
@@ -47,7 +49,8 @@ absl::Status FaultyBlobStore::Delete(const BlobId& id) {
   return store_.Delete(id);
 }
 
-absl::Status FaultyBlobStore::ForEach(const std::function<absl::Status(const BlobInfo&)>& visit) const {
+absl::Status FaultyBlobStore::ForEach(
+    const std::function<absl::Status(const BlobInfo&)>& visit) const {
   RETURN_IF_ERROR(CountCall());
   return store_.ForEach(visit);
 }

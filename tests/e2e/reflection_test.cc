@@ -1,5 +1,5 @@
-// What grpcurl does, in C++: learns the API from the running service by reflection alone, builds each request from the
-// JSON of the README's recipes, and reads the answers as JSON.
+// What grpcurl does, in C++: learns the API from the running service by reflection alone, builds
+// each request from the JSON of the README's recipes, and reads the answers as JSON.
 
 #include <chrono>
 #include <map>
@@ -11,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "base/checksum.h"
+#include "gmock/gmock.h"
 #include "google/protobuf/descriptor.h"
 #include "google/protobuf/descriptor.pb.h"
 #include "google/protobuf/dynamic_message.h"
@@ -18,7 +19,6 @@
 #include "grpcpp/channel.h"
 #include "grpcpp/create_channel.h"
 #include "grpcpp/generic/generic_stub.h"
-#include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "nlohmann/json.hpp"
 #include "tests/support/reflection.grpc.pb.h"
@@ -109,7 +109,8 @@ class ReflectionClient {
   }
 
   // The answer lists dependencies in any order, and a pool wants them first.
-  void AddToPool(const std::string& name, const std::map<std::string, google::protobuf::FileDescriptorProto>& files) {
+  void AddToPool(const std::string& name,
+                 const std::map<std::string, google::protobuf::FileDescriptorProto>& files) {
     if (pool_.FindFileByName(name) != nullptr) return;
     const auto& file = files.at(name);
     for (const std::string& dependency : file.dependency()) AddToPool(dependency, files);
@@ -158,12 +159,13 @@ class ReflectionClient {
 TEST(Reflection, TheReadmesRecipesWorkForAClientThatLearnsTheApiFromTheService) {
   const testing::ServiceProcess service;
   ReflectionClient client(service.address());
-  for (const char* name : {"backup.v1.IngestService", "backup.v1.CatalogService", "backup.v1.AdminService",
-                           "grpc.health.v1.Health"}) {
+  for (const char* name : {"backup.v1.IngestService", "backup.v1.CatalogService",
+                           "backup.v1.AdminService", "grpc.health.v1.Health"}) {
     EXPECT_THAT(client.ListServices(), Contains(name));
   }
 
-  const CallResult registered = client.Call("backup.v1.IngestService/RegisterClient", {R"({"name": "workstation"})"});
+  const CallResult registered =
+      client.Call("backup.v1.IngestService/RegisterClient", {R"({"name": "workstation"})"});
   ASSERT_TRUE(registered.status.ok()) << registered.status.error_message();
   const std::string id = registered.responses.at(0).at("client").at("clientId");
 
@@ -178,16 +180,18 @@ TEST(Reflection, TheReadmesRecipesWorkForAClientThatLearnsTheApiFromTheService) 
   EXPECT_EQ(uploaded.responses.at(0).at("checksum"), expected.Value());
 
   const std::string file = absl::StrCat(R"({"client_id": ")", id, R"(", "file_name": "hello.txt")");
-  EXPECT_TRUE(
-      client.Call("backup.v1.IngestService/ReportTransfer", {absl::StrCat(file, R"(, "outcome": "VERIFIED"})")})
-          .status.ok());
+  EXPECT_TRUE(client
+                  .Call("backup.v1.IngestService/ReportTransfer",
+                        {absl::StrCat(file, R"(, "outcome": "VERIFIED"})")})
+                  .status.ok());
 
-  const CallResult listed =
-      client.Call("backup.v1.CatalogService/ListFiles", {absl::StrCat(R"({"client_id": ")", id, R"("})")});
+  const CallResult listed = client.Call("backup.v1.CatalogService/ListFiles",
+                                        {absl::StrCat(R"({"client_id": ")", id, R"("})")});
   ASSERT_TRUE(listed.status.ok()) << listed.status.error_message();
   EXPECT_EQ(listed.responses.at(0).at("files").at(0).at("newestVerified").at("state"), "VERIFIED");
 
-  const CallResult downloaded = client.Call("backup.v1.CatalogService/DownloadFile", {absl::StrCat(file, "}")});
+  const CallResult downloaded =
+      client.Call("backup.v1.CatalogService/DownloadFile", {absl::StrCat(file, "}")});
   ASSERT_TRUE(downloaded.status.ok()) << downloaded.status.error_message();
   ASSERT_EQ(downloaded.responses.size(), 2u);
   EXPECT_EQ(downloaded.responses[1].at("chunk"), "aGVsbG8K");
@@ -200,8 +204,9 @@ TEST(Reflection, TheReadmesRecipesWorkForAClientThatLearnsTheApiFromTheService) 
 TEST(Reflection, AnErrorNamesItsReasonInTheTrailer) {
   const testing::ServiceProcess service;
   ReflectionClient client(service.address());
-  const CallResult unknown = client.Call("backup.v1.CatalogService/ListFiles",
-                                         {R"({"client_id": "12345678-9abc-4def-8123-456789abcdef"})"});
+  const CallResult unknown =
+      client.Call("backup.v1.CatalogService/ListFiles",
+                  {R"({"client_id": "12345678-9abc-4def-8123-456789abcdef"})"});
   EXPECT_EQ(unknown.status.error_code(), grpc::StatusCode::NOT_FOUND);
   EXPECT_THAT(unknown.status.error_details(), HasSubstr("CLIENT_NOT_FOUND"));
 }

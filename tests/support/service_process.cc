@@ -33,9 +33,9 @@ ServiceProcess::ServiceProcess(std::vector<std::string> more_flags) {
   char pattern[] = "/tmp/service_process.XXXXXX";
   directory_ = CHECK_NOTNULL(mkdtemp(pattern));
   const std::string port_file = absl::StrCat(directory_, "/port");
-  std::vector<std::string> args = {absl::StrCat(bin_dir, "/backup-service"),
-                                   absl::StrCat("--data_dir=", directory_, "/data"), "--listen=127.0.0.1:0",
-                                   absl::StrCat("--bound_port_file=", port_file), "--idle_shutdown=0s"};
+  std::vector<std::string> args = {
+      absl::StrCat(bin_dir, "/backup-service"), absl::StrCat("--data_dir=", directory_, "/data"),
+      "--listen=127.0.0.1:0", absl::StrCat("--bound_port_file=", port_file), "--idle_shutdown=0s"};
   args.insert(args.end(), more_flags.begin(), more_flags.end());
   std::vector<char*> argv;
   for (std::string& arg : args) argv.push_back(arg.data());

@@ -19,10 +19,12 @@ const unsigned char* Bytes(absl::string_view text) {
   return reinterpret_cast<const unsigned char*>(text.data());
 }
 
-// One answer for every way in which content can be wrong, so that nobody can use us as a padding oracle.
+// One answer for every way in which content can be wrong, so that nobody can use us as a padding
+// oracle.
 absl::Status ContentRejected() {
   ERR_clear_error();  // Else the next user of OpenSSL in this thread takes it for its own.
-  return MakeError(Reason::kContentRejected, "the content cannot be decrypted with the client's session key");
+  return MakeError(Reason::kContentRejected,
+                   "the content cannot be decrypted with the client's session key");
 }
 
 }  // namespace
@@ -39,7 +41,8 @@ CbcDecryptor::~CbcDecryptor() { EVP_CIPHER_CTX_free(context_); }
 absl::StatusOr<absl::string_view> CbcDecryptor::Update(absl::string_view piece) {
   if (buffer_.size() < piece.size() + kBlockSize) buffer_.resize(piece.size() + kBlockSize);
   int size = 0;
-  if (EVP_DecryptUpdate(context_, Bytes(buffer_), &size, Bytes(piece), static_cast<int>(piece.size())) != 1) {
+  if (EVP_DecryptUpdate(context_, Bytes(buffer_), &size, Bytes(piece),
+                        static_cast<int>(piece.size())) != 1) {
     return ContentRejected();
   }
   return absl::string_view(buffer_.data(), static_cast<size_t>(size));

@@ -21,10 +21,11 @@ class CbcDecryptor {
   CbcDecryptor(const CbcDecryptor&) = delete;
   CbcDecryptor& operator=(const CbcDecryptor&) = delete;
 
-  // Plaintext that is certain so far; valid until the next call. `piece` has at most kMaxPieceSize bytes.
+  // Plaintext that is certain so far; valid until the next call. `piece` has at most kMaxPieceSize
+  // bytes.
   absl::StatusOr<absl::string_view> Update(absl::string_view piece);
-  // The last plaintext. Reason CONTENT_REJECTED, always with the same message, if the ciphertext was empty, no multiple
-  // of 16 bytes, or badly padded.
+  // The last plaintext. Reason CONTENT_REJECTED, always with the same message, if the ciphertext
+  // was empty, no multiple of 16 bytes, or badly padded.
   absl::StatusOr<absl::string_view> Finish();
 
  private:
@@ -35,7 +36,8 @@ class CbcDecryptor {
 // The plaintext of a ciphertext as above.
 class CbcDecryptSource final : public ByteSource {
  public:
-  CbcDecryptSource(ByteSource& ciphertext, absl::string_view key) : ciphertext_(ciphertext), decryptor_(key) {}
+  CbcDecryptSource(ByteSource& ciphertext, absl::string_view key)
+      : ciphertext_(ciphertext), decryptor_(key) {}
   absl::StatusOr<absl::string_view> Read() override;
 
  private:

@@ -38,7 +38,8 @@ absl::Status FileError(const std::string& path, absl::string_view doing) {
   return absl::ErrnoToStatus(errno, absl::StrCat("cannot ", doing, " the master key file ", path));
 }
 
-// Writes the key beside `path` and links it there, so that of two that try at once one wins and both read the same.
+// Writes the key beside `path` and links it there, so that of two that try at once one wins and
+// both read the same.
 absl::Status CreateKeyFile(const std::string& path) {
   // A random name: in a container, one that crashed had the same process id.
   const std::string beside =
@@ -53,13 +54,16 @@ absl::Status CreateKeyFile(const std::string& path) {
     OPENSSL_cleanse(key.data(), key.size());
     OPENSSL_cleanse(text.data(), text.size());
   };
-  const bool written = ::write(file.get(), text.data(), text.size()) == static_cast<ssize_t>(text.size()) &&
-                       ::fsync(file.get()) == 0;
+  const bool written =
+      ::write(file.get(), text.data(), text.size()) == static_cast<ssize_t>(text.size()) &&
+      ::fsync(file.get()) == 0;
   if (!written) return FileError(path, "write");
-  if (::link(beside.c_str(), path.c_str()) != 0 && errno != EEXIST) return FileError(path, "create");
+  if (::link(beside.c_str(), path.c_str()) != 0 && errno != EEXIST)
+    return FileError(path, "create");
   const std::string folder = std::filesystem::absolute(path).parent_path();
   UniqueFd directory(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (!directory.valid() || ::fsync(directory.get()) != 0) return FileError(path, "sync the folder of");
+  if (!directory.valid() || ::fsync(directory.get()) != 0)
+    return FileError(path, "sync the folder of");
   return absl::OkStatus();
 }
 
@@ -76,8 +80,8 @@ absl::StatusOr<std::unique_ptr<MasterKey>> MasterKey::Load(const std::string& pa
   struct stat info = {};
   if (::fstat(file.get(), &info) != 0) return FileError(path, "examine");
   if ((info.st_mode & 077) != 0) {
-    return absl::FailedPreconditionError(absl::StrCat("the master key file ", path,
-                                                      " can be read by group or others: chmod 600 it"));
+    return absl::FailedPreconditionError(absl::StrCat(
+        "the master key file ", path, " can be read by group or others: chmod 600 it"));
   }
   std::string text(kMaxKeyFileSize + 1, '\0');
   const ssize_t size = ::read(file.get(), text.data(), text.size());
@@ -85,7 +89,8 @@ absl::StatusOr<std::unique_ptr<MasterKey>> MasterKey::Load(const std::string& pa
   text.resize(static_cast<size_t>(size));
   const absl::Cleanup wipe = [&] { OPENSSL_cleanse(text.data(), text.size()); };
   const absl::string_view hex = absl::StripAsciiWhitespace(text);
-  if (text.size() > kMaxKeyFileSize || hex.size() != 2 * kKeySize || hex.find_first_not_of("0123456789abcdefABCDEF") != absl::string_view::npos) {
+  if (text.size() > kMaxKeyFileSize || hex.size() != 2 * kKeySize ||
+      hex.find_first_not_of("0123456789abcdefABCDEF") != absl::string_view::npos) {
     return absl::FailedPreconditionError(
         absl::StrCat("the master key file ", path, " must hold 64 hex digits and a newline"));
   }
@@ -104,16 +109,21 @@ std::string MasterKey::Seal(absl::string_view secret, absl::string_view context)
   const absl::Cleanup free_cipher = [&] { EVP_CIPHER_CTX_free(cipher); };
   int size = 0;
   CHECK_EQ(EVP_EncryptInit_ex(cipher, EVP_aes_256_gcm(), nullptr, Bytes(key_), Bytes(sealed)), 1);
-  CHECK_EQ(EVP_EncryptUpdate(cipher, nullptr, &size, Bytes(context), static_cast<int>(context.size())), 1);
-  CHECK_EQ(EVP_EncryptUpdate(cipher, out, &size, Bytes(secret), static_cast<int>(secret.size())), 1);
+  CHECK_EQ(
+      EVP_EncryptUpdate(cipher, nullptr, &size, Bytes(context), static_cast<int>(context.size())),
+      1);
+  CHECK_EQ(EVP_EncryptUpdate(cipher, out, &size, Bytes(secret), static_cast<int>(secret.size())),
+           1);
   CHECK_EQ(EVP_EncryptFinal_ex(cipher, out + size, &size), 1);
   CHECK_EQ(EVP_CIPHER_CTX_ctrl(cipher, EVP_CTRL_GCM_GET_TAG, kTagSize, out + secret.size()), 1);
   return sealed;
 }
 
-absl::StatusOr<std::string> MasterKey::Open(absl::string_view sealed, absl::string_view context) const {
+absl::StatusOr<std::string> MasterKey::Open(absl::string_view sealed,
+                                            absl::string_view context) const {
   const auto damaged = [] {
-    return MakeError(Reason::kBlobDamaged, "a sealed key was changed, or sealed under another master key");
+    return MakeError(Reason::kBlobDamaged,
+                     "a sealed key was changed, or sealed under another master key");
   };
   if (sealed.size() < kOverhead) return damaged();
   std::string secret(sealed.size() - kOverhead, '\0');
@@ -123,8 +133,11 @@ absl::StatusOr<std::string> MasterKey::Open(absl::string_view sealed, absl::stri
   const absl::Cleanup free_cipher = [&] { EVP_CIPHER_CTX_free(cipher); };
   int size = 0;
   CHECK_EQ(EVP_DecryptInit_ex(cipher, EVP_aes_256_gcm(), nullptr, Bytes(key_), Bytes(sealed)), 1);
-  CHECK_EQ(EVP_DecryptUpdate(cipher, nullptr, &size, Bytes(context), static_cast<int>(context.size())), 1);
-  CHECK_EQ(EVP_DecryptUpdate(cipher, Bytes(secret), &size, Bytes(ciphertext), static_cast<int>(ciphertext.size())),
+  CHECK_EQ(
+      EVP_DecryptUpdate(cipher, nullptr, &size, Bytes(context), static_cast<int>(context.size())),
+      1);
+  CHECK_EQ(EVP_DecryptUpdate(cipher, Bytes(secret), &size, Bytes(ciphertext),
+                             static_cast<int>(ciphertext.size())),
            1);
   CHECK_EQ(EVP_CIPHER_CTX_ctrl(cipher, EVP_CTRL_GCM_SET_TAG, kTagSize, tag.data()), 1);
   if (EVP_DecryptFinal_ex(cipher, Bytes(secret) + size, &size) != 1) {

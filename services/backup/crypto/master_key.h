@@ -8,15 +8,16 @@
 
 namespace backup::crypto {
 
-// The key that seals session keys and the keys of sealed files: AES-256-GCM, a random 12-byte nonce before the
-// ciphertext and the 16-byte tag behind it. Never logged. Thread-safe.
+// The key that seals session keys and the keys of sealed files: AES-256-GCM, a random 12-byte nonce
+// before the ciphertext and the 16-byte tag behind it. Never logged. Thread-safe.
 class MasterKey {
  public:
   // Bytes that sealing adds.
   static constexpr size_t kOverhead = 12 + 16;
 
-  // Reads the key (32 bytes in hex and a newline) from `path`; if there is no file, makes one with mode 0600, durable
-  // before it is used. FailedPrecondition, saying what to do, if the file is readable for group or others, or malformed.
+  // Reads the key (32 bytes in hex and a newline) from `path`; if there is no file, makes one with
+  // mode 0600, durable before it is used. FailedPrecondition, saying what to do, if the file is
+  // readable for group or others, or malformed.
   static absl::StatusOr<std::unique_ptr<MasterKey>> LoadOrCreate(const std::string& path);
   // As above, but NotFound if there is no file.
   static absl::StatusOr<std::unique_ptr<MasterKey>> Load(const std::string& path);
@@ -31,7 +32,8 @@ class MasterKey {
   // Reason BLOB_DAMAGED if it was not sealed by this key in this context, or was changed.
   absl::StatusOr<std::string> Open(absl::string_view sealed, absl::string_view context) const;
 
-  // First 8 bytes of SHA-256 over the key, in hex: tells keys apart in logs without giving anything away.
+  // First 8 bytes of SHA-256 over the key, in hex: tells keys apart in logs without giving anything
+  // away.
   std::string Fingerprint() const;
 
  private:

@@ -22,13 +22,16 @@ using Key = std::unique_ptr<EVP_PKEY, decltype(&EVP_PKEY_free)>;
 using Number = std::unique_ptr<BIGNUM, decltype(&BN_free)>;
 using KeyContext = std::unique_ptr<EVP_PKEY_CTX, decltype(&EVP_PKEY_CTX_free)>;
 
-absl::Status BadKey(absl::string_view why) { return MakeError(Reason::kInvalidField, why, "public_key"); }
+absl::Status BadKey(absl::string_view why) {
+  return MakeError(Reason::kInvalidField, why, "public_key");
+}
 
 const unsigned char* Bytes(absl::string_view text) {
   return reinterpret_cast<const unsigned char*>(text.data());
 }
 
-// The key at the front of `der`, in either form; `*end` becomes the first byte behind it. Null if there is none.
+// The key at the front of `der`, in either form; `*end` becomes the first byte behind it. Null if
+// there is none.
 Key DecodeKey(absl::string_view der, const unsigned char** end) {
   const long size = static_cast<long>(der.size());
   *end = Bytes(der);
@@ -68,7 +71,8 @@ absl::StatusOr<std::string> ParsePublicKey(absl::string_view sent) {
   if (sent.size() > kMaxPublicKeySize) return BadKey("a public key has at most 162 bytes");
   const unsigned char* end = nullptr;
   const Key key = DecodeKey(sent, &end);
-  if (key == nullptr) return BadKey("the public key is neither SubjectPublicKeyInfo nor PKCS#1 DER");
+  if (key == nullptr)
+    return BadKey("the public key is neither SubjectPublicKeyInfo nor PKCS#1 DER");
   if (!std::all_of(end, Bytes(sent) + sent.size(), [](unsigned char byte) { return byte == 0; })) {
     return BadKey("only zero bytes may follow the public key");
   }
@@ -83,7 +87,8 @@ absl::StatusOr<std::string> ParsePublicKey(absl::string_view sent) {
   return canonical;
 }
 
-absl::StatusOr<std::string> EncryptSessionKey(absl::string_view public_key, absl::string_view session_key) {
+absl::StatusOr<std::string> EncryptSessionKey(absl::string_view public_key,
+                                              absl::string_view session_key) {
   const unsigned char* end = nullptr;
   const Key key = DecodeKey(public_key, &end);
   if (key == nullptr) return absl::InternalError("a stored public key cannot be decoded");

@@ -16,7 +16,9 @@ constexpr int kNonceSize = 12;
 constexpr int64_t kSegmentsPerRead = static_cast<int64_t>(kPieceSize) / kSegmentSize;
 
 unsigned char* Bytes(std::string& text) { return reinterpret_cast<unsigned char*>(text.data()); }
-const unsigned char* Bytes(const char* text) { return reinterpret_cast<const unsigned char*>(text); }
+const unsigned char* Bytes(const char* text) {
+  return reinterpret_cast<const unsigned char*>(text);
+}
 
 struct Nonce {
   Nonce(uint64_t segment, bool last) {
@@ -27,23 +29,29 @@ struct Nonce {
 };
 
 // The last segment's number; an empty plaintext has one empty segment.
-int64_t LastSegment(int64_t plaintext_size) { return std::max<int64_t>(plaintext_size - 1, 0) / kSegmentSize; }
+int64_t LastSegment(int64_t plaintext_size) {
+  return std::max<int64_t>(plaintext_size - 1, 0) / kSegmentSize;
+}
 
 // Appends the sealed segment to `out`.
-void SealSegment(EVP_CIPHER_CTX* context, uint64_t segment, bool last, const char* plain, size_t size,
-                 std::string& out) {
+void SealSegment(EVP_CIPHER_CTX* context, uint64_t segment, bool last, const char* plain,
+                 size_t size, std::string& out) {
   const Nonce nonce(segment, last);
   const size_t begin = out.size();
   out.resize(begin + size + kTagSize);
   int written = 0;
   CHECK_EQ(EVP_EncryptInit_ex(context, nullptr, nullptr, nullptr, nonce.bytes), 1);
-  CHECK_EQ(EVP_EncryptUpdate(context, Bytes(out) + begin, &written, Bytes(plain), static_cast<int>(size)), 1);
+  CHECK_EQ(EVP_EncryptUpdate(context, Bytes(out) + begin, &written, Bytes(plain),
+                             static_cast<int>(size)),
+           1);
   CHECK_EQ(EVP_EncryptFinal_ex(context, Bytes(out) + begin + written, &written), 1);
-  CHECK_EQ(EVP_CIPHER_CTX_ctrl(context, EVP_CTRL_GCM_GET_TAG, kTagSize, Bytes(out) + begin + size), 1);
+  CHECK_EQ(EVP_CIPHER_CTX_ctrl(context, EVP_CTRL_GCM_GET_TAG, kTagSize, Bytes(out) + begin + size),
+           1);
 }
 
 // Opens a sealed segment of `size` plaintext bytes into `plain`; false if it was changed.
-bool OpenSegment(EVP_CIPHER_CTX* context, uint64_t segment, bool last, char* sealed, size_t size, char* plain) {
+bool OpenSegment(EVP_CIPHER_CTX* context, uint64_t segment, bool last, char* sealed, size_t size,
+                 char* plain) {
   const Nonce nonce(segment, last);
   auto* out = reinterpret_cast<unsigned char*>(plain);
   int written = 0;
@@ -62,7 +70,8 @@ int64_t SealedSize(int64_t plaintext_size) {
 SealSource::SealSource(ByteSource& plaintext, absl::string_view file_key)
     : plaintext_(plaintext), context_(EVP_CIPHER_CTX_new()) {
   CHECK_EQ(file_key.size(), kFileKeySize);
-  CHECK_EQ(EVP_EncryptInit_ex(context_, EVP_aes_256_gcm(), nullptr, Bytes(file_key.data()), nullptr), 1);
+  CHECK_EQ(
+      EVP_EncryptInit_ex(context_, EVP_aes_256_gcm(), nullptr, Bytes(file_key.data()), nullptr), 1);
 }
 
 SealSource::~SealSource() { EVP_CIPHER_CTX_free(context_); }
@@ -89,8 +98,8 @@ absl::StatusOr<absl::string_view> SealSource::Read() {
   return out_;
 }
 
-UnsealSource::UnsealSource(const RandomAccess& payload, absl::string_view file_key, int64_t plaintext_size,
-                           int64_t offset, int64_t size_bytes)
+UnsealSource::UnsealSource(const RandomAccess& payload, absl::string_view file_key,
+                           int64_t plaintext_size, int64_t offset, int64_t size_bytes)
     : payload_(payload),
       context_(EVP_CIPHER_CTX_new()),
       plaintext_size_(plaintext_size),
@@ -98,7 +107,8 @@ UnsealSource::UnsealSource(const RandomAccess& payload, absl::string_view file_k
       left_(size_bytes) {
   CHECK(offset >= 0 && size_bytes >= 0 && size_bytes <= plaintext_size - offset);
   CHECK_EQ(file_key.size(), kFileKeySize);
-  CHECK_EQ(EVP_DecryptInit_ex(context_, EVP_aes_256_gcm(), nullptr, Bytes(file_key.data()), nullptr), 1);
+  CHECK_EQ(
+      EVP_DecryptInit_ex(context_, EVP_aes_256_gcm(), nullptr, Bytes(file_key.data()), nullptr), 1);
 }
 
 UnsealSource::~UnsealSource() { EVP_CIPHER_CTX_free(context_); }
@@ -113,14 +123,16 @@ absl::StatusOr<absl::string_view> UnsealSource::Read() {
   const int64_t plain_size = std::min((last_wanted + 1) * kSegmentSize, plaintext_size_) - begin;
   sealed_.resize(static_cast<size_t>(plain_size + (last_wanted - first_wanted + 1) * kTagSize));
   plain_.resize(static_cast<size_t>(plain_size));
-  RETURN_IF_ERROR(payload_.ReadAt(first_wanted * (kSegmentSize + kTagSize), {sealed_.data(), sealed_.size()}));
+  RETURN_IF_ERROR(
+      payload_.ReadAt(first_wanted * (kSegmentSize + kTagSize), {sealed_.data(), sealed_.size()}));
   char* sealed = sealed_.data();
   for (int64_t segment = first_wanted; segment <= last_wanted; ++segment) {
     const int64_t at = (segment - first_wanted) * kSegmentSize;
     const int64_t size = std::min(kSegmentSize, plain_size - at);
-    if (!OpenSegment(context_, static_cast<uint64_t>(segment), segment == last, sealed, static_cast<size_t>(size),
-                     plain_.data() + at)) {
-      return MakeError(Reason::kBlobDamaged, "sealed content was changed, or sealed under another key");
+    if (!OpenSegment(context_, static_cast<uint64_t>(segment), segment == last, sealed,
+                     static_cast<size_t>(size), plain_.data() + at)) {
+      return MakeError(Reason::kBlobDamaged,
+                       "sealed content was changed, or sealed under another key");
     }
     sealed += size + kTagSize;
   }

@@ -12,11 +12,12 @@ struct evp_cipher_ctx_st;
 
 namespace backup::crypto {
 
-// A sealed payload is the plaintext cut into segments of kSegmentSize bytes (the last one shorter, and present even if
-// empty when the plaintext is), each AES-256-GCM under the file's own random key, followed by its 16-byte tag. The
-// nonce is the segment's number (8 bytes, big-endian), one byte that is 1 for the last segment and 0 for others, and
-// three zero bytes; so segments cannot be reordered, dropped or spliced, and any range can be read. Source of the
-// construction: STREAM, Hoang, Reyhanitabar, Rogaway and Vizar 2015.
+// A sealed payload is the plaintext cut into segments of kSegmentSize bytes (the last one shorter,
+// and present even if empty when the plaintext is), each AES-256-GCM under the file's own random
+// key, followed by its 16-byte tag. The nonce is the segment's number (8 bytes, big-endian), one
+// byte that is 1 for the last segment and 0 for others, and three zero bytes; so segments cannot be
+// reordered, dropped or spliced, and any range can be read. Source of the construction: STREAM,
+// Hoang, Reyhanitabar, Rogaway and Vizar 2015.
 inline constexpr size_t kFileKeySize = 32;
 inline constexpr int64_t kSegmentSize = 64 * 1024;
 inline constexpr int64_t kTagSize = 16;
@@ -34,19 +35,21 @@ class SealSource final : public ByteSource {
  private:
   ByteSource& plaintext_;
   evp_cipher_ctx_st* const context_;
-  std::string pending_;  // Plaintext not yet sealed; the last full segment waits until it is known not to be the last.
+  std::string pending_;  // Plaintext not yet sealed; the last full segment waits until it is known
+                         // not to be the last.
   std::string out_;
   uint64_t segment_ = 0;
   bool ended_ = false;     // The plaintext is.
   bool finished_ = false;  // The last segment is sealed.
 };
 
-// The plaintext bytes [offset, offset + size_bytes) of a sealed payload at the front of `payload`. The range must lie
-// within `plaintext_size`, the whole plaintext's size. Reason BLOB_DAMAGED if a segment was changed.
+// The plaintext bytes [offset, offset + size_bytes) of a sealed payload at the front of `payload`.
+// The range must lie within `plaintext_size`, the whole plaintext's size. Reason BLOB_DAMAGED if a
+// segment was changed.
 class UnsealSource final : public ByteSource {
  public:
-  UnsealSource(const RandomAccess& payload, absl::string_view file_key, int64_t plaintext_size, int64_t offset,
-               int64_t size_bytes);
+  UnsealSource(const RandomAccess& payload, absl::string_view file_key, int64_t plaintext_size,
+               int64_t offset, int64_t size_bytes);
   ~UnsealSource() override;
   absl::StatusOr<absl::string_view> Read() override;
 

@@ -18,7 +18,8 @@ void Sha256::Update(absl::string_view piece) {
 
 std::string Sha256::Finish() {
   std::string digest(kSha256Size, '\0');
-  CHECK_EQ(EVP_DigestFinal_ex(context_, reinterpret_cast<unsigned char*>(digest.data()), nullptr), 1);
+  CHECK_EQ(EVP_DigestFinal_ex(context_, reinterpret_cast<unsigned char*>(digest.data()), nullptr),
+           1);
   return digest;
 }
 

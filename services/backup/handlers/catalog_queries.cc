@@ -9,7 +9,8 @@
 
 namespace backup::handlers {
 
-absl::StatusOr<v1::ListClientsResponse> ListClients(storage::Catalog& catalog, const v1::ListClientsRequest& request) {
+absl::StatusOr<v1::ListClientsResponse> ListClients(storage::Catalog& catalog,
+                                                    const v1::ListClientsRequest& request) {
   constexpr char kScope[] = "clients";
   ASSIGN_OR_RETURN(const int page_size, ParsePageSize(request.page_size()));
   ASSIGN_OR_RETURN(const std::string position, ParsePageToken(kScope, request.page_token()));
@@ -24,7 +25,8 @@ absl::StatusOr<v1::ListClientsResponse> ListClients(storage::Catalog& catalog, c
   return response;
 }
 
-absl::StatusOr<v1::GetClientResponse> GetClient(storage::Catalog& catalog, const v1::GetClientRequest& request) {
+absl::StatusOr<v1::GetClientResponse> GetClient(storage::Catalog& catalog,
+                                                const v1::GetClientRequest& request) {
   v1::GetClientResponse response;
   if (!request.client_id().empty()) {
     ASSIGN_OR_RETURN(const ClientId id, ParseClientId(request.client_id()));
@@ -38,7 +40,8 @@ absl::StatusOr<v1::GetClientResponse> GetClient(storage::Catalog& catalog, const
   return response;
 }
 
-absl::StatusOr<v1::DeleteClientResponse> DeleteClient(storage::Catalog& catalog, storage::BlobStore& blobs,
+absl::StatusOr<v1::DeleteClientResponse> DeleteClient(storage::Catalog& catalog,
+                                                      storage::BlobStore& blobs,
                                                       const v1::DeleteClientRequest& request) {
   ASSIGN_OR_RETURN(const ClientId id, ParseClientId(request.client_id()));
   ASSIGN_OR_RETURN(const std::vector<BlobId> released, catalog.DeleteClient(id));
@@ -46,7 +49,8 @@ absl::StatusOr<v1::DeleteClientResponse> DeleteClient(storage::Catalog& catalog,
   return v1::DeleteClientResponse();
 }
 
-absl::StatusOr<v1::ListFilesResponse> ListFiles(storage::Catalog& catalog, const v1::ListFilesRequest& request) {
+absl::StatusOr<v1::ListFilesResponse> ListFiles(storage::Catalog& catalog,
+                                                const v1::ListFilesRequest& request) {
   ASSIGN_OR_RETURN(const ClientId id, ParseClientId(request.client_id()));
   ASSIGN_OR_RETURN(const int page_size, ParsePageSize(request.page_size()));
   const std::string scope = absl::StrCat("files:", id.bytes());
@@ -69,19 +73,22 @@ absl::StatusOr<v1::ListVersionsResponse> ListVersions(storage::Catalog& catalog,
   ASSIGN_OR_RETURN(const std::string position, ParsePageToken(scope, request.page_token()));
   int64_t before = 0;
   if (!position.empty() && !absl::SimpleAtoi(position, &before)) {
-    return MakeError(Reason::kInvalidField, "page_token must come from the previous page of the same list",
-                     "page_token");
+    return MakeError(Reason::kInvalidField,
+                     "page_token must come from the previous page of the same list", "page_token");
   }
-  ASSIGN_OR_RETURN(std::vector<storage::Version> versions, catalog.ListVersions(id, name, before, page_size + 1));
+  ASSIGN_OR_RETURN(std::vector<storage::Version> versions,
+                   catalog.ListVersions(id, name, before, page_size + 1));
   v1::ListVersionsResponse response;
   const bool more = versions.size() > static_cast<size_t>(page_size);
   if (more) versions.pop_back();
   for (const storage::Version& version : versions) *response.add_versions() = ToProto(version);
-  if (more) response.set_next_page_token(MakePageToken(scope, absl::StrCat(versions.back().version_id)));
+  if (more)
+    response.set_next_page_token(MakePageToken(scope, absl::StrCat(versions.back().version_id)));
   return response;
 }
 
-absl::StatusOr<v1::GetVersionResponse> GetVersion(storage::Catalog& catalog, const v1::GetVersionRequest& request) {
+absl::StatusOr<v1::GetVersionResponse> GetVersion(storage::Catalog& catalog,
+                                                  const v1::GetVersionRequest& request) {
   ASSIGN_OR_RETURN(const ClientId id, ParseClientId(request.client_id()));
   ASSIGN_OR_RETURN(const std::string name, ParseName("file_name", request.file_name()));
   ASSIGN_OR_RETURN(const storage::StoredVersion stored,
@@ -91,14 +98,16 @@ absl::StatusOr<v1::GetVersionResponse> GetVersion(storage::Catalog& catalog, con
   return response;
 }
 
-absl::StatusOr<v1::DeleteVersionResponse> DeleteVersion(storage::Catalog& catalog, storage::BlobStore& blobs,
+absl::StatusOr<v1::DeleteVersionResponse> DeleteVersion(storage::Catalog& catalog,
+                                                        storage::BlobStore& blobs,
                                                         const v1::DeleteVersionRequest& request) {
   ASSIGN_OR_RETURN(const ClientId id, ParseClientId(request.client_id()));
   ASSIGN_OR_RETURN(const std::string name, ParseName("file_name", request.file_name()));
   if (request.version_id() <= 0) {
     return MakeError(Reason::kInvalidField, "version_id must name one version", "version_id");
   }
-  ASSIGN_OR_RETURN(const std::vector<BlobId> released, catalog.DeleteVersion(id, name, request.version_id()));
+  ASSIGN_OR_RETURN(const std::vector<BlobId> released,
+                   catalog.DeleteVersion(id, name, request.version_id()));
   DeleteReleased(blobs, released);
   return v1::DeleteVersionResponse();
 }

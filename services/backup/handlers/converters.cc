@@ -20,7 +20,8 @@ constexpr size_t kScopeTagSize = 8;
 void SetTime(absl::Time time, google::protobuf::Timestamp& out) {
   const int64_t seconds = absl::ToUnixSeconds(time);
   out.set_seconds(seconds);
-  out.set_nanos(static_cast<int32_t>(absl::ToInt64Nanoseconds(time - absl::FromUnixSeconds(seconds))));
+  out.set_nanos(
+      static_cast<int32_t>(absl::ToInt64Nanoseconds(time - absl::FromUnixSeconds(seconds))));
 }
 
 std::string ScopeTag(absl::string_view scope) {
@@ -40,7 +41,8 @@ absl::StatusOr<ClientId> ParseClientId(absl::string_view text) {
 absl::StatusOr<std::string> ParseName(absl::string_view field, absl::string_view text) {
   absl::StatusOr<std::string> name = TextToName(text);
   if (name.ok()) return name;
-  return MakeError(Reason::kInvalidField, absl::StrCat(field, ": ", name.status().message()), field);
+  return MakeError(Reason::kInvalidField, absl::StrCat(field, ": ", name.status().message()),
+                   field);
 }
 
 absl::StatusOr<std::optional<UploadId>> ParseUploadId(absl::string_view text) {
@@ -51,7 +53,8 @@ absl::StatusOr<std::optional<UploadId>> ParseUploadId(absl::string_view text) {
 }
 
 absl::StatusOr<int> ParsePageSize(int requested) {
-  if (requested < 0) return MakeError(Reason::kInvalidField, "page_size must not be negative", "page_size");
+  if (requested < 0)
+    return MakeError(Reason::kInvalidField, "page_size must not be negative", "page_size");
   return requested == 0 ? kDefaultPageSize : std::min(requested, kMaxPageSize);
 }
 
@@ -64,8 +67,8 @@ absl::StatusOr<std::string> ParsePageToken(absl::string_view scope, absl::string
   std::string bytes;
   if (!absl::WebSafeBase64Unescape(token, &bytes) || bytes.size() <= kScopeTagSize ||
       !absl::StartsWith(bytes, ScopeTag(scope))) {
-    return MakeError(Reason::kInvalidField, "page_token must come from the previous page of the same list",
-                     "page_token");
+    return MakeError(Reason::kInvalidField,
+                     "page_token must come from the previous page of the same list", "page_token");
   }
   return bytes.substr(kScopeTagSize);
 }
@@ -77,7 +80,8 @@ v1::Client ToProto(const storage::Client& client) {
   SetTime(client.create_time, *out.mutable_create_time());
   SetTime(client.last_seen_time, *out.mutable_last_seen_time());
   out.set_has_public_key(!client.public_key.empty());
-  if (client.last_verified_time) SetTime(*client.last_verified_time, *out.mutable_last_verified_time());
+  if (client.last_verified_time)
+    SetTime(*client.last_verified_time, *out.mutable_last_verified_time());
   return out;
 }
 

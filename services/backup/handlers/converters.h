@@ -7,7 +7,8 @@
 #include "backup/v1/backup.pb.h"
 #include "storage/catalog.h"
 
-// Between the API's messages and what storage keeps. What cannot be converted is reason INVALID_FIELD with the field.
+// Between the API's messages and what storage keeps. What cannot be converted is reason
+// INVALID_FIELD with the field.
 namespace backup::handlers {
 
 absl::StatusOr<ClientId> ParseClientId(absl::string_view text);
@@ -17,7 +18,8 @@ absl::StatusOr<std::optional<UploadId>> ParseUploadId(absl::string_view text);
 
 // The number of entries a page may have.
 absl::StatusOr<int> ParsePageSize(int requested);
-// Page tokens are opaque and bound to the other arguments of the list, `scope`: where the page before ended.
+// Page tokens are opaque and bound to the other arguments of the list, `scope`: where the page
+// before ended.
 std::string MakePageToken(absl::string_view scope, absl::string_view position);
 // The position, empty for the first page.
 absl::StatusOr<std::string> ParsePageToken(absl::string_view scope, absl::string_view token);

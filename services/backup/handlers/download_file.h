@@ -17,6 +17,7 @@ struct Download {
 
 // Opens what a download asks for; the caller reads `bytes` to the end.
 absl::StatusOr<Download> DownloadFile(storage::Catalog& catalog, const storage::BlobStore& blobs,
-                                      const crypto::MasterKey& master_key, const v1::DownloadFileRequest& request);
+                                      const crypto::MasterKey& master_key,
+                                      const v1::DownloadFileRequest& request);
 
 }  // namespace backup::handlers

@@ -16,7 +16,8 @@ constexpr int kDefaultSessionKeyBits = 128;
 // Binds a sealed session key to its client.
 std::string SealingContext(const ClientId& id) { return absl::StrCat("session-key:", id.bytes()); }
 
-storage::KeyGrant NewGrant(const crypto::MasterKey& master_key, const ClientId& id, std::string public_key, int bits) {
+storage::KeyGrant NewGrant(const crypto::MasterKey& master_key, const ClientId& id,
+                           std::string public_key, int bits) {
   storage::KeyGrant grant;
   grant.public_key = std::move(public_key);
   grant.sealed_session_key = master_key.Seal(crypto::NewSessionKey(bits), SealingContext(id));
@@ -24,7 +25,8 @@ storage::KeyGrant NewGrant(const crypto::MasterKey& master_key, const ClientId& 
   return grant;
 }
 
-absl::StatusOr<std::string> EncryptedSessionKey(const crypto::MasterKey& master_key, const storage::Client& client) {
+absl::StatusOr<std::string> EncryptedSessionKey(const crypto::MasterKey& master_key,
+                                                const storage::Client& client) {
   ASSIGN_OR_RETURN(const std::string session_key, OpenSessionKey(master_key, client));
   return crypto::EncryptSessionKey(client.public_key, session_key);
 }
@@ -38,15 +40,18 @@ absl::StatusOr<storage::Outcome> ParseOutcome(v1::ReportTransferRequest::Outcome
     case v1::ReportTransferRequest::ABANDONED:
       return storage::Outcome::kAbandoned;
     default:
-      return MakeError(Reason::kInvalidField, "outcome must be VERIFIED, RETRYING or ABANDONED", "outcome");
+      return MakeError(Reason::kInvalidField, "outcome must be VERIFIED, RETRYING or ABANDONED",
+                       "outcome");
   }
 }
 
 }  // namespace
 
-absl::StatusOr<std::string> OpenSessionKey(const crypto::MasterKey& master_key, const storage::Client& client) {
+absl::StatusOr<std::string> OpenSessionKey(const crypto::MasterKey& master_key,
+                                           const storage::Client& client) {
   if (client.sealed_session_key.empty()) {
-    return MakeError(Reason::kKeyNotSet, "the client has not exchanged a key yet", ToUuid(client.id));
+    return MakeError(Reason::kKeyNotSet, "the client has not exchanged a key yet",
+                     ToUuid(client.id));
   }
   return master_key.Open(client.sealed_session_key, SealingContext(client.id));
 }
@@ -59,9 +64,9 @@ void DeleteReleased(storage::BlobStore& blobs, const std::vector<BlobId>& releas
   }
 }
 
-absl::StatusOr<v1::RegisterClientResponse> RegisterClient(storage::Catalog& catalog, const Clock& clock,
-                                                          storage::DuplicateNames policy,
-                                                          const v1::RegisterClientRequest& request) {
+absl::StatusOr<v1::RegisterClientResponse> RegisterClient(
+    storage::Catalog& catalog, const Clock& clock, storage::DuplicateNames policy,
+    const v1::RegisterClientRequest& request) {
   ASSIGN_OR_RETURN(const std::string name, ParseName("name", request.name()));
   ASSIGN_OR_RETURN(const storage::Client client,
                    catalog.RegisterClient(name, crypto::NewClientId(), policy, clock.Now()));
@@ -70,25 +75,30 @@ absl::StatusOr<v1::RegisterClientResponse> RegisterClient(storage::Catalog& cata
   return response;
 }
 
-absl::StatusOr<v1::ExchangeKeyResponse> ExchangeKey(storage::Catalog& catalog, const crypto::MasterKey& master_key,
+absl::StatusOr<v1::ExchangeKeyResponse> ExchangeKey(storage::Catalog& catalog,
+                                                    const crypto::MasterKey& master_key,
                                                     const Clock& clock, const KeyPolicy& policy,
                                                     const v1::ExchangeKeyRequest& request) {
   ASSIGN_OR_RETURN(const ClientId id, ParseClientId(request.client_id()));
-  const int bits = request.session_key_bits() == 0 ? kDefaultSessionKeyBits : request.session_key_bits();
+  const int bits =
+      request.session_key_bits() == 0 ? kDefaultSessionKeyBits : request.session_key_bits();
   if (bits != 128 && bits != 256) {
-    return MakeError(Reason::kInvalidField, "session_key_bits must be 128 or 256", "session_key_bits");
+    return MakeError(Reason::kInvalidField, "session_key_bits must be 128 or 256",
+                     "session_key_bits");
   }
   ASSIGN_OR_RETURN(std::string public_key, crypto::ParsePublicKey(request.public_key()));
   ASSIGN_OR_RETURN(const storage::Client client,
-                   catalog.SetClientKey(id, NewGrant(master_key, id, std::move(public_key), bits), policy.rekey,
-                                        clock.Now()));
+                   catalog.SetClientKey(id, NewGrant(master_key, id, std::move(public_key), bits),
+                                        policy.rekey, clock.Now()));
   v1::ExchangeKeyResponse response;
   response.set_client_id(ToUuid(client.id));
-  ASSIGN_OR_RETURN(*response.mutable_encrypted_session_key(), EncryptedSessionKey(master_key, client));
+  ASSIGN_OR_RETURN(*response.mutable_encrypted_session_key(),
+                   EncryptedSessionKey(master_key, client));
   return response;
 }
 
-absl::StatusOr<v1::ResumeClientResponse> ResumeClient(storage::Catalog& catalog, const crypto::MasterKey& master_key,
+absl::StatusOr<v1::ResumeClientResponse> ResumeClient(storage::Catalog& catalog,
+                                                      const crypto::MasterKey& master_key,
                                                       const Clock& clock, const KeyPolicy& policy,
                                                       const v1::ResumeClientRequest& request) {
   ASSIGN_OR_RETURN(const ClientId id, ParseClientId(request.client_id()));
@@ -103,13 +113,14 @@ absl::StatusOr<v1::ResumeClientResponse> ResumeClient(storage::Catalog& catalog,
   }
   v1::ResumeClientResponse response;
   response.set_client_id(ToUuid(client.id));
-  ASSIGN_OR_RETURN(*response.mutable_encrypted_session_key(), EncryptedSessionKey(master_key, client));
+  ASSIGN_OR_RETURN(*response.mutable_encrypted_session_key(),
+                   EncryptedSessionKey(master_key, client));
   return response;
 }
 
-absl::StatusOr<v1::ReportTransferResponse> ReportTransfer(storage::Catalog& catalog, storage::BlobStore& blobs,
-                                                          const Clock& clock,
-                                                          const v1::ReportTransferRequest& request) {
+absl::StatusOr<v1::ReportTransferResponse> ReportTransfer(
+    storage::Catalog& catalog, storage::BlobStore& blobs, const Clock& clock,
+    const v1::ReportTransferRequest& request) {
   ASSIGN_OR_RETURN(const ClientId id, ParseClientId(request.client_id()));
   ASSIGN_OR_RETURN(const std::string file_name, ParseName("file_name", request.file_name()));
   ASSIGN_OR_RETURN(const storage::Outcome outcome, ParseOutcome(request.outcome()));

@@ -7,8 +7,8 @@
 #include "storage/blob_store.h"
 #include "storage/catalog.h"
 
-// How a client becomes known, gets its session key and settles a transfer: the RPCs of IngestService but UploadFile.
-// Thread-safe as far as what they are given is.
+// How a client becomes known, gets its session key and settles a transfer: the RPCs of
+// IngestService but UploadFile. Thread-safe as far as what they are given is.
 namespace backup::handlers {
 
 struct KeyPolicy {
@@ -16,24 +16,29 @@ struct KeyPolicy {
   bool rotate_session_keys = false;  // A new session key at every ResumeClient.
 };
 
-absl::StatusOr<v1::RegisterClientResponse> RegisterClient(storage::Catalog& catalog, const Clock& clock,
+absl::StatusOr<v1::RegisterClientResponse> RegisterClient(storage::Catalog& catalog,
+                                                          const Clock& clock,
                                                           storage::DuplicateNames policy,
                                                           const v1::RegisterClientRequest& request);
 
-absl::StatusOr<v1::ExchangeKeyResponse> ExchangeKey(storage::Catalog& catalog, const crypto::MasterKey& master_key,
+absl::StatusOr<v1::ExchangeKeyResponse> ExchangeKey(storage::Catalog& catalog,
+                                                    const crypto::MasterKey& master_key,
                                                     const Clock& clock, const KeyPolicy& policy,
                                                     const v1::ExchangeKeyRequest& request);
 
-absl::StatusOr<v1::ResumeClientResponse> ResumeClient(storage::Catalog& catalog, const crypto::MasterKey& master_key,
+absl::StatusOr<v1::ResumeClientResponse> ResumeClient(storage::Catalog& catalog,
+                                                      const crypto::MasterKey& master_key,
                                                       const Clock& clock, const KeyPolicy& policy,
                                                       const v1::ResumeClientRequest& request);
 
-absl::StatusOr<v1::ReportTransferResponse> ReportTransfer(storage::Catalog& catalog, storage::BlobStore& blobs,
+absl::StatusOr<v1::ReportTransferResponse> ReportTransfer(storage::Catalog& catalog,
+                                                          storage::BlobStore& blobs,
                                                           const Clock& clock,
                                                           const v1::ReportTransferRequest& request);
 
 // The session key of a client that has one; reason KEY_NOT_SET if not.
-absl::StatusOr<std::string> OpenSessionKey(const crypto::MasterKey& master_key, const storage::Client& client);
+absl::StatusOr<std::string> OpenSessionKey(const crypto::MasterKey& master_key,
+                                           const storage::Client& client);
 
 // Deletes blobs that nothing refers to any more. What fails is left to the sweep.
 void DeleteReleased(storage::BlobStore& blobs, const std::vector<BlobId>& released);

@@ -16,16 +16,21 @@ absl::Status Damaged(absl::string_view why, const storage::Version& version) {
   return MakeError(Reason::kBlobDamaged, why, NameToText(version.file_name));
 }
 
-// The client's ciphertext, decrypted; CBC begins at the front, so what is before the range is decrypted and dropped.
+// The client's ciphertext, decrypted; CBC begins at the front, so what is before the range is
+// decrypted and dropped.
 class DecryptedRange final : public ByteSource {
  public:
-  DecryptedRange(const RandomAccess& access, const storage::BlobFooter& footer, absl::string_view key, int64_t offset,
-                 int64_t size_bytes)
-      : ciphertext_(access, 0, footer.payload_size), plain_(ciphertext_, key), skip_(offset), left_(size_bytes) {}
+  DecryptedRange(const RandomAccess& access, const storage::BlobFooter& footer,
+                 absl::string_view key, int64_t offset, int64_t size_bytes)
+      : ciphertext_(access, 0, footer.payload_size),
+        plain_(ciphertext_, key),
+        skip_(offset),
+        left_(size_bytes) {}
   absl::StatusOr<absl::string_view> Read() override {
     while (left_ > 0) {
       ASSIGN_OR_RETURN(absl::string_view piece, plain_.Read());
-      if (piece.empty()) return MakeError(Reason::kBlobDamaged, "the stored content is shorter than it should be");
+      if (piece.empty())
+        return MakeError(Reason::kBlobDamaged, "the stored content is shorter than it should be");
       const int64_t skipped = std::min<int64_t>(skip_, static_cast<int64_t>(piece.size()));
       skip_ -= skipped;
       piece.remove_prefix(static_cast<size_t>(skipped));
@@ -75,7 +80,8 @@ std::unique_ptr<ByteSource> StoredContent::Read(int64_t offset, int64_t size_byt
       range = std::make_unique<RangeSource>(*access_, offset, size_bytes);
       break;
     case StorageForm::kSealed:
-      range = std::make_unique<crypto::UnsealSource>(*access_, key_, footer_.size_bytes, offset, size_bytes);
+      range = std::make_unique<crypto::UnsealSource>(*access_, key_, footer_.size_bytes, offset,
+                                                     size_bytes);
       break;
     case StorageForm::kClientCiphertext:
       range = std::make_unique<DecryptedRange>(*access_, footer_, key_, offset, size_bytes);
@@ -94,7 +100,8 @@ absl::StatusOr<std::unique_ptr<StoredContent>> OpenContent(const storage::BlobSt
     access = std::make_unique<StringAccess>(*bytes);
   } else if (const auto* blob = std::get_if<BlobId>(&stored.content)) {
     absl::StatusOr<std::unique_ptr<RandomAccess>> opened = blobs.Open(*blob);
-    if (absl::IsNotFound(opened.status())) return Damaged("the content of this version is missing", version);
+    if (absl::IsNotFound(opened.status()))
+      return Damaged("the content of this version is missing", version);
     RETURN_IF_ERROR(opened.status());
     access = *std::move(opened);
   } else {

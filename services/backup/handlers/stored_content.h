@@ -21,8 +21,9 @@ class StoredContent {
 
   const storage::BlobFooter& footer() const { return footer_; }
 
-  // The plaintext bytes [offset, offset + size_bytes), which must lie within footer().size_bytes; this must outlive it.
-  // The whole content is compared with its SHA-256 at the end: reason BLOB_DAMAGED.
+  // The plaintext bytes [offset, offset + size_bytes), which must lie within footer().size_bytes;
+  // this must outlive it. The whole content is compared with its SHA-256 at the end: reason
+  // BLOB_DAMAGED.
   std::unique_ptr<ByteSource> Read(int64_t offset, int64_t size_bytes) const;
 
  private:
@@ -31,8 +32,8 @@ class StoredContent {
   const std::string key_;
 };
 
-// Opens a version's content; its key, if it has one, is opened with the master key. Reasons BLOB_DAMAGED if the content is
-// missing or is not this version's, STORAGE_IO.
+// Opens a version's content; its key, if it has one, is opened with the master key. Reasons
+// BLOB_DAMAGED if the content is missing or is not this version's, STORAGE_IO.
 absl::StatusOr<std::unique_ptr<StoredContent>> OpenContent(const storage::BlobStore& blobs,
                                                            const crypto::MasterKey& master_key,
                                                            const storage::StoredVersion& stored);

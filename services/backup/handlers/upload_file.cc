@@ -41,14 +41,17 @@ absl::StatusOr<Upload> ParseHeader(const v1::UploadFileHeader& header) {
   ASSIGN_OR_RETURN(upload.client_id, ParseClientId(header.client_id()));
   ASSIGN_OR_RETURN(upload.file_name, ParseName("header.file_name", header.file_name()));
   if (header.encoding() != Encoding::IDENTITY && header.encoding() != Encoding::AES_CBC_ZERO_IV) {
-    return MakeError(Reason::kInvalidField, "encoding must be IDENTITY or AES_CBC_ZERO_IV", "header.encoding");
+    return MakeError(Reason::kInvalidField, "encoding must be IDENTITY or AES_CBC_ZERO_IV",
+                     "header.encoding");
   }
   upload.encrypted = header.encoding() == Encoding::AES_CBC_ZERO_IV;
   if (header.encoded_size() < 0) {
-    return MakeError(Reason::kInvalidField, "encoded_size must not be negative", "header.encoded_size");
+    return MakeError(Reason::kInvalidField, "encoded_size must not be negative",
+                     "header.encoded_size");
   }
   if (header.encoded_size() > kMaxFileSizeBytes) {
-    return MakeError(Reason::kSizeLimit, absl::StrCat("a file has at most ", kMaxFileSizeBytes, " bytes"),
+    return MakeError(Reason::kSizeLimit,
+                     absl::StrCat("a file has at most ", kMaxFileSizeBytes, " bytes"),
                      absl::StrCat(kMaxFileSizeBytes));
   }
   upload.encoded_size = header.encoded_size();
@@ -91,7 +94,8 @@ struct PlaintextMeasures {
 
 class MeasuredSource final : public ByteSource {
  public:
-  MeasuredSource(ByteSource& source, PlaintextMeasures& measures) : source_(source), measures_(measures) {}
+  MeasuredSource(ByteSource& source, PlaintextMeasures& measures)
+      : source_(source), measures_(measures) {}
   absl::StatusOr<absl::string_view> Read() override {
     ASSIGN_OR_RETURN(const absl::string_view piece, source_.Read());
     measures_.Update(piece);
@@ -106,13 +110,15 @@ class MeasuredSource final : public ByteSource {
 // Passes the ciphertext on as it is, and measures the plaintext that is in it.
 class MeasuredCiphertextSource final : public ByteSource {
  public:
-  MeasuredCiphertextSource(ByteSource& ciphertext, absl::string_view key, PlaintextMeasures& measures)
+  MeasuredCiphertextSource(ByteSource& ciphertext, absl::string_view key,
+                           PlaintextMeasures& measures)
       : ciphertext_(ciphertext), decryptor_(key), measures_(measures) {}
   absl::StatusOr<absl::string_view> Read() override {
     if (ended_) return absl::string_view();
     ASSIGN_OR_RETURN(const absl::string_view piece, ciphertext_.Read());
     ended_ = piece.empty();
-    ASSIGN_OR_RETURN(const absl::string_view plain, ended_ ? decryptor_.Finish() : decryptor_.Update(piece));
+    ASSIGN_OR_RETURN(const absl::string_view plain,
+                     ended_ ? decryptor_.Finish() : decryptor_.Update(piece));
     measures_.Update(plain);
     return piece;
   }
@@ -124,12 +130,13 @@ class MeasuredCiphertextSource final : public ByteSource {
   bool ended_ = false;
 };
 
-// One upload on its way: the sources stacked on its chunks, and the footer that they end with. As a source it is the
-// payload followed by the footer, that is, what is stored.
+// One upload on its way: the sources stacked on its chunks, and the footer that they end with. As a
+// source it is the payload followed by the footer, that is, what is stored.
 class StoredForm final : public ByteSource {
  public:
-  StoredForm(const Upload& upload, StorageForm form, std::string session_key, storage::Catalog& catalog,
-             const crypto::MasterKey& master_key, const Clock& clock, ByteSource& chunks)
+  StoredForm(const Upload& upload, StorageForm form, std::string session_key,
+             storage::Catalog& catalog, const crypto::MasterKey& master_key, const Clock& clock,
+             ByteSource& chunks)
       : upload_(upload),
         session_key_(std::move(session_key)),
         catalog_(catalog),
@@ -184,7 +191,8 @@ class StoredForm final : public ByteSource {
  private:
   absl::Status MakeFooter() {
     if (upload_.original_size && *upload_.original_size != measures_.size_bytes) {
-      return MakeError(Reason::kContentRejected, "the content does not have its announced original size");
+      return MakeError(Reason::kContentRejected,
+                       "the content does not have its announced original size");
     }
     ASSIGN_OR_RETURN(footer_.version_id, catalog_.AllocateVersionId());
     footer_.client_id = upload_.client_id;
@@ -198,7 +206,8 @@ class StoredForm final : public ByteSource {
                            : measures_.cksum.Value();
     footer_.sha256 = measures_.sha256.Finish();
     footer_.receive_time = clock_.Now();
-    if (!file_key_.empty()) footer_.wrapped_key = master_key_.Seal(file_key_, storage::EncodeFooterFields(footer_));
+    if (!file_key_.empty())
+      footer_.wrapped_key = master_key_.Seal(file_key_, storage::EncodeFooterFields(footer_));
     encoded_footer_ = storage::EncodeFooter(footer_);
     return absl::OkStatus();
   }
@@ -221,18 +230,21 @@ class StoredForm final : public ByteSource {
 };
 
 StorageForm FormOf(const Upload& upload, StorageForm policy) {
-  return policy == StorageForm::kClientCiphertext && !upload.encrypted ? StorageForm::kSealed : policy;
+  return policy == StorageForm::kClientCiphertext && !upload.encrypted ? StorageForm::kSealed
+                                                                       : policy;
 }
 
 // Bytes that the stored form can have at most.
 int64_t LargestStoredSize(const Upload& upload, StorageForm form) {
-  const int64_t payload = form == StorageForm::kSealed ? crypto::SealedSize(upload.encoded_size) : upload.encoded_size;
+  const int64_t payload =
+      form == StorageForm::kSealed ? crypto::SealedSize(upload.encoded_size) : upload.encoded_size;
   return payload + static_cast<int64_t>(storage::kMaxFooterSize);
 }
 
 // Stores content and row: small content in the row's transaction, large content before it.
-absl::StatusOr<storage::Version> Store(storage::Catalog& catalog, storage::BlobStore& blobs, StoredForm& content,
-                                       int64_t largest_size, int64_t inline_limit) {
+absl::StatusOr<storage::Version> Store(storage::Catalog& catalog, storage::BlobStore& blobs,
+                                       StoredForm& content, int64_t largest_size,
+                                       int64_t inline_limit) {
   if (largest_size <= inline_limit + static_cast<int64_t>(storage::kMaxFooterSize)) {
     ASSIGN_OR_RETURN(const std::string bytes, ReadAll(content, static_cast<size_t>(largest_size)));
     return catalog.AddVersion(content.ToVersion(), bytes);
@@ -254,9 +266,11 @@ v1::UploadFileResponse ToResponse(const storage::Version& version, bool corrupt_
 
 }  // namespace
 
-absl::StatusOr<v1::UploadFileResponse> UploadFile(storage::Catalog& catalog, storage::BlobStore& blobs,
-                                                  const crypto::MasterKey& master_key, const Clock& clock,
-                                                  const UploadPolicy& policy, const v1::UploadFileHeader& header,
+absl::StatusOr<v1::UploadFileResponse> UploadFile(storage::Catalog& catalog,
+                                                  storage::BlobStore& blobs,
+                                                  const crypto::MasterKey& master_key,
+                                                  const Clock& clock, const UploadPolicy& policy,
+                                                  const v1::UploadFileHeader& header,
                                                   ByteSource& chunks) {
   ASSIGN_OR_RETURN(const Upload upload, ParseHeader(header));
   ASSIGN_OR_RETURN(const storage::Client client, catalog.FindClient(upload.client_id));
@@ -271,8 +285,9 @@ absl::StatusOr<v1::UploadFileResponse> UploadFile(storage::Catalog& catalog, sto
   }
   const StorageForm form = FormOf(upload, policy.form);
   StoredForm content(upload, form, session_key, catalog, master_key, clock, chunks);
-  ASSIGN_OR_RETURN(const storage::Version stored,
-                   Store(catalog, blobs, content, LargestStoredSize(upload, form), policy.inline_blob_limit));
+  ASSIGN_OR_RETURN(
+      const storage::Version stored,
+      Store(catalog, blobs, content, LargestStoredSize(upload, form), policy.inline_blob_limit));
   if (form == StorageForm::kClientCiphertext) {
     // The purpose of this mode: whoever has the log can decrypt the file (docs/operations.md).
     LOG_CRITICAL << "stored as the client's ciphertext: client=" << ToUuid(client.id)

@@ -19,11 +19,13 @@ struct UploadPolicy {
   bool corrupt_checksums = false;
 };
 
-// Stores one file as a new, unconfirmed version, durable when this returns OK; on any error nothing is stored. `chunks`
-// is everything that follows the header. Memory does not grow with the file.
-absl::StatusOr<v1::UploadFileResponse> UploadFile(storage::Catalog& catalog, storage::BlobStore& blobs,
-                                                  const crypto::MasterKey& master_key, const Clock& clock,
-                                                  const UploadPolicy& policy, const v1::UploadFileHeader& header,
+// Stores one file as a new, unconfirmed version, durable when this returns OK; on any error nothing
+// is stored. `chunks` is everything that follows the header. Memory does not grow with the file.
+absl::StatusOr<v1::UploadFileResponse> UploadFile(storage::Catalog& catalog,
+                                                  storage::BlobStore& blobs,
+                                                  const crypto::MasterKey& master_key,
+                                                  const Clock& clock, const UploadPolicy& policy,
+                                                  const v1::UploadFileHeader& header,
                                                   ByteSource& chunks);
 
 }  // namespace backup::handlers

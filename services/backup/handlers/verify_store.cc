@@ -18,7 +18,8 @@ using Report = std::function<absl::Status(const v1::VerifyStoreResponse&)>;
 // OK if the whole content is what was stored.
 absl::Status ReadBack(const storage::BlobStore& blobs, const crypto::MasterKey& master_key,
                       const storage::StoredVersion& stored) {
-  ASSIGN_OR_RETURN(const std::unique_ptr<StoredContent> content, OpenContent(blobs, master_key, stored));
+  ASSIGN_OR_RETURN(const std::unique_ptr<StoredContent> content,
+                   OpenContent(blobs, master_key, stored));
   const std::unique_ptr<ByteSource> bytes = content->Read(0, stored.version.size_bytes);
   while (true) {
     ASSIGN_OR_RETURN(const absl::string_view piece, bytes->Read());
@@ -41,8 +42,8 @@ v1::VerifyStoreResponse Finding(const storage::StoredVersion& stored, const absl
   return event;
 }
 
-absl::Status ReportOrphans(storage::Catalog& catalog, const storage::BlobStore& blobs, absl::Time before,
-                           v1::VerifySummary& summary, const Report& report) {
+absl::Status ReportOrphans(storage::Catalog& catalog, const storage::BlobStore& blobs,
+                           absl::Time before, v1::VerifySummary& summary, const Report& report) {
   return blobs.ForEach([&](const storage::BlobInfo& blob) -> absl::Status {
     if (blob.create_time >= before) return absl::OkStatus();
     ASSIGN_OR_RETURN(const bool referenced, catalog.HasBlob(blob.id));
@@ -58,13 +59,15 @@ absl::Status ReportOrphans(storage::Catalog& catalog, const storage::BlobStore& 
 }  // namespace
 
 absl::Status VerifyStore(storage::Catalog& catalog, const storage::BlobStore& blobs,
-                         const crypto::MasterKey& master_key, absl::Time orphans_before, const Report& report) {
+                         const crypto::MasterKey& master_key, absl::Time orphans_before,
+                         const Report& report) {
   ASSIGN_OR_RETURN(const storage::Counts counts, catalog.Count());
   v1::VerifyStoreResponse last;
   v1::VerifySummary& summary = *last.mutable_summary();
   int64_t after = 0;
   while (true) {
-    ASSIGN_OR_RETURN(const std::vector<storage::StoredVersion> page, catalog.ScanVersions(after, kPage));
+    ASSIGN_OR_RETURN(const std::vector<storage::StoredVersion> page,
+                     catalog.ScanVersions(after, kPage));
     if (page.empty()) break;
     for (const storage::StoredVersion& stored : page) {
       after = stored.version.version_id;
@@ -74,7 +77,8 @@ absl::Status VerifyStore(storage::Catalog& catalog, const storage::BlobStore& bl
       summary.set_checked_bytes(summary.checked_bytes() + stored.version.size_bytes);
       if (wrong.ok()) continue;
       // Deleted since the page was read: nothing is wrong.
-      const auto still_there = catalog.FindVersion(stored.version.client_id, stored.version.file_name, after, false);
+      const auto still_there =
+          catalog.FindVersion(stored.version.client_id, stored.version.file_name, after, false);
       if (absl::IsNotFound(still_there.status())) continue;
       summary.set_damaged_versions(summary.damaged_versions() + 1);
       RETURN_IF_ERROR(report(Finding(stored, wrong)));

@@ -10,9 +10,9 @@
 
 namespace backup::handlers {
 
-// Reads everything back and compares it with its checksums. `report` gets progress, findings, and a summary last; an
-// error it returns (the caller is gone) ends the verification. `orphans_before`: younger blobs without a version belong
-// to uploads that are under way.
+// Reads everything back and compares it with its checksums. `report` gets progress, findings, and a
+// summary last; an error it returns (the caller is gone) ends the verification. `orphans_before`:
+// younger blobs without a version belong to uploads that are under way.
 absl::Status VerifyStore(storage::Catalog& catalog, const storage::BlobStore& blobs,
                          const crypto::MasterKey& master_key, absl::Time orphans_before,
                          const std::function<absl::Status(const v1::VerifyStoreResponse&)>& report);

@@ -1,0 +1,268 @@
+#include "bridge/wire/family_c.h"
+
+#include "bridge/wire/testing/dialect_contract.h"
+
+namespace backup::wire {
+namespace {
+
+using ::testing::HasSubstr;
+using testing::StatusIs;
+
+constexpr uint16_t kRegisterCode = 1025;
+constexpr uint16_t kPublicKeyCode = 1026;
+constexpr uint16_t kReconnectCode = 1027;
+constexpr uint16_t kFileCode = 1028;
+constexpr uint16_t kValidCode = 1029;
+constexpr uint16_t kRetryCode = 1030;
+constexpr uint16_t kAbortCode = 1031;
+
+constexpr absl::string_view kIdBytes = "0123456789abcdef";
+const FamilyC kDialect;
+
+ClientId Id() { return *ClientId::FromBytes(kIdBytes); }
+
+// A name as a field of 255 bytes: the name, a NUL, and whatever the client's memory held.
+std::string Field(const std::string& name) {
+  std::string field = name + std::string(1, '\0');
+  field.resize(kNameFieldSize, '#');
+  return field;
+}
+
+std::string Request(uint16_t code, uint32_t payload_size, absl::string_view payload,
+                    uint8_t version = 3) {
+  return RequestBytes({Id(), version, code, payload_size}, payload);
+}
+
+std::string Request(uint16_t code, absl::string_view payload) {
+  return Request(code, static_cast<uint32_t>(payload.size()), payload);
+}
+
+// A file request's head, whatever its sizes.
+std::string FileHead(uint32_t payload_size, uint32_t content_size, uint8_t version = 3) {
+  const std::string fields = ByteWriter().U32(content_size).Bytes(Field("a.txt")).Take();
+  return Request(kFileCode, payload_size, fields, version);
+}
+
+absl::StatusOr<DecodedHead> Decode(absl::string_view bytes) {
+  auto decoded = kDialect.DecodeHead(bytes);
+  if (!decoded.ok()) return decoded.status();
+  if (!decoded->has_value()) return absl::UnavailableError("not yet");
+  return **std::move(decoded);
+}
+
+template <typename Operation>
+Operation DecodeAs(absl::string_view bytes) {
+  const absl::StatusOr<DecodedHead> head = Decode(bytes);
+  EXPECT_OK(head);
+  return std::get<Operation>(head.value().request.operation);
+}
+
+void ExpectRefused(absl::string_view bytes, const std::string& rule) {
+  const absl::StatusOr<DecodedHead> head = Decode(bytes);
+  EXPECT_THAT(head, StatusIs(absl::StatusCode::kInvalidArgument));
+  EXPECT_THAT(std::string(head.status().message()), HasSubstr(rule));
+}
+
+std::vector<std::string> WholeHeads() {
+  const std::string key = testing::PseudoRandomBytes(160);
+  return {Request(kRegisterCode, Field("laptop-7")),
+          Request(kPublicKeyCode, Field("laptop-7") + key),
+          Request(kPublicKeyCode, "laptop-7" + key),
+          Request(kReconnectCode, Field("laptop-7")),
+          FileHead(259 + 3008, 3008),
+          FileHead(259 + 3008, 3000),
+          FileHead(259, 16),
+          FileHead(3, 160, /*version=*/1),
+          Request(kValidCode, Field("a.txt")),
+          Request(kRetryCode, Field("a.txt")),
+          Request(kAbortCode, Field("a.txt"))};
+}
+
+INSTANTIATE_TEST_SUITE_P(FamilyC, DialectContract,
+                         ::testing::Values(DialectUnderTest{&kDialect, WholeHeads()}));
+
+TEST(FamilyC, ClaimsItsSevenCodesAndNoOther) {
+  for (uint32_t code = 0; code <= 0xFFFF; ++code) {
+    const RequestHeader header{Id(), 3, static_cast<uint16_t>(code), 255};
+    EXPECT_EQ(kDialect.Claims(header), code >= kRegisterCode && code <= kAbortCode) << code;
+  }
+}
+
+TEST(FamilyC, RefusesACodeThatItDoesNotClaim) {
+  ExpectRefused(Request(1032, Field("laptop-7")), "unknown request code 1032");
+}
+
+TEST(FamilyC, KeepsTheHeaderOfARequest) {
+  const absl::StatusOr<DecodedHead> head =
+      Decode(Request(kRegisterCode, 255, Field("laptop-7"), /*version=*/2));
+  ASSERT_OK(head);
+  EXPECT_EQ(head->request.client_id, Id());
+  EXPECT_EQ(head->request.version, 2);
+  EXPECT_EQ(head->request.code, kRegisterCode);
+  EXPECT_EQ(head->head_size, 23 + 255u);
+  EXPECT_EQ(head->body_size, 0u);
+}
+
+TEST(FamilyC, CutsNamesAtTheirFirstNul) {
+  EXPECT_EQ(DecodeAs<Register>(Request(kRegisterCode, Field("laptop-7"))).name, "laptop-7");
+  EXPECT_EQ(DecodeAs<Reconnect>(Request(kReconnectCode, Field("laptop-7"))).name, "laptop-7");
+  EXPECT_EQ(DecodeAs<ChecksumVerdict>(Request(kValidCode, Field("a.txt"))).name, "a.txt");
+  EXPECT_EQ(DecodeAs<SendFile>(FileHead(259 + 16, 16)).name, "a.txt");
+}
+
+TEST(FamilyC, TakesAFieldWithoutNulAsTheWholeName) {
+  const std::string name(255, 'x');
+  EXPECT_EQ(DecodeAs<Register>(Request(kRegisterCode, name)).name, name);
+}
+
+TEST(FamilyC, LeavesItToTheServiceToRefuseAnEmptyName) {
+  EXPECT_EQ(DecodeAs<Register>(Request(kRegisterCode, Field(""))).name, "");
+}
+
+TEST(FamilyC, TakesNamesAsBytesOfAnyValue) {
+  EXPECT_EQ(DecodeAs<Register>(Request(kRegisterCode, Field("\xFF\n../\x01"))).name,
+            "\xFF\n../\x01");
+}
+
+TEST(FamilyC, RefusesNamesThatAreNot255Bytes) {
+  for (const uint16_t code : {kRegisterCode, kReconnectCode, kValidCode, kRetryCode, kAbortCode}) {
+    for (const uint32_t size : {0u, 1u, 254u, 256u, 271u, 0xFFFFFFFFu}) {
+      ExpectRefused(Request(code, size, Field("laptop-7")), "one name of 255 bytes");
+    }
+  }
+}
+
+TEST(FamilyC, RefusesAWrongSizeFromTheHeaderAlone) {
+  ExpectRefused(Request(kRegisterCode, 300, ""), "one name of 255 bytes");
+}
+
+TEST(FamilyC, DecodesTheVerdicts) {
+  using Kind = ChecksumVerdict::Kind;
+  EXPECT_EQ(DecodeAs<ChecksumVerdict>(Request(kValidCode, Field("a"))).kind, Kind::kValid);
+  EXPECT_EQ(DecodeAs<ChecksumVerdict>(Request(kRetryCode, Field("a"))).kind, Kind::kRetry);
+  EXPECT_EQ(DecodeAs<ChecksumVerdict>(Request(kAbortCode, Field("a"))).kind, Kind::kAbort);
+}
+
+TEST(FamilyC, TakesThePublicKeyAfterTheNameField) {
+  const std::string key = testing::PseudoRandomBytes(160);
+  const auto request = DecodeAs<SendPublicKey>(Request(kPublicKeyCode, Field("laptop-7") + key));
+  EXPECT_EQ(request.name, "laptop-7");
+  EXPECT_EQ(request.public_key, key);
+}
+
+TEST(FamilyC, TakesTheLast160BytesOfAShortPayloadAsTheKey) {
+  const std::string key = testing::PseudoRandomBytes(160);
+  for (const std::string& name :
+       {std::string("x"), std::string("laptop-7"), std::string(254, 'n')}) {
+    const auto request = DecodeAs<SendPublicKey>(Request(kPublicKeyCode, name + key));
+    EXPECT_EQ(request.name, name);
+    EXPECT_EQ(request.public_key, key);
+  }
+  const std::string with_nul = std::string("laptop-7\0garbage", 16);
+  EXPECT_EQ(DecodeAs<SendPublicKey>(Request(kPublicKeyCode, with_nul + key)).name, "laptop-7");
+}
+
+TEST(FamilyC, RefusesAPayloadWithoutRoomForNameAndKey) {
+  for (const uint32_t size : {0u, 159u, 160u}) {
+    ExpectRefused(Request(kPublicKeyCode, size, ""), "end with a key of 160 bytes");
+  }
+}
+
+TEST(FamilyC, RefusesAPublicKeyPayloadThatIsTooLong) {
+  for (const uint32_t size : {416u, 417u, 4096u, 0xFFFFFFFFu}) {
+    ExpectRefused(Request(kPublicKeyCode, size, ""), "a name and a key, 415 bytes");
+  }
+}
+
+TEST(FamilyC, TakesTheChecksumOfTheCiphertextForVersion1AndOfThePlaintextForAllOthers) {
+  for (int version = 0; version <= 255; ++version) {
+    const auto file = DecodeAs<SendFile>(FileHead(259 + 16, 16, static_cast<uint8_t>(version)));
+    EXPECT_EQ(file.checksum,
+              version == 1 ? Checksum::kCrc32OfCiphertext : Checksum::kCksumOfPlaintext)
+        << version;
+  }
+}
+
+TEST(FamilyC, KeepsWhatItEchoesOfAFileByteForByte) {
+  const auto file = DecodeAs<SendFile>(FileHead(259 + 3008, 3000));
+  EXPECT_EQ(file.name_field, Field("a.txt"));
+  EXPECT_EQ(file.content_size, 3000u);
+}
+
+TEST(FamilyC, TrustsThePayloadSizeWhenItCountsTheContent) {
+  for (const uint32_t content_size : {16u, 3008u, 1u << 20, 0xFFFFFFFFu - 259}) {
+    const absl::StatusOr<DecodedHead> head = Decode(FileHead(259 + content_size, content_size));
+    ASSERT_OK(head);
+    EXPECT_EQ(head->head_size, 23 + 259u);
+    EXPECT_EQ(head->body_size, content_size);
+  }
+}
+
+TEST(FamilyC, AcceptsThePlaintextsSizeAsContentSize) {
+  for (uint32_t plaintext_size = 3008 - 16; plaintext_size < 3008; ++plaintext_size) {
+    const absl::StatusOr<DecodedHead> head = Decode(FileHead(259 + 3008, plaintext_size));
+    ASSERT_OK(head);
+    EXPECT_EQ(head->body_size, 3008u) << plaintext_size;
+  }
+  ASSERT_OK(Decode(FileHead(259 + 16, 0)));  // An empty file is one block of padding.
+}
+
+TEST(FamilyC, RefusesAContentSizeThatContradictsThePayloadSize) {
+  for (const uint32_t content_size : {0u, 16u, 2991u, 3009u, 3024u, 0xFFFFFFFFu}) {
+    ExpectRefused(FileHead(259 + 3008, content_size),
+                  absl::StrCat("has 3008 bytes of content, but says ", content_size));
+  }
+}
+
+TEST(FamilyC, TakesTheContentSizeWhenThePayloadSizeDoesNotCountTheContent) {
+  const absl::StatusOr<DecodedHead> head = Decode(FileHead(259, 3008));
+  ASSERT_OK(head);
+  EXPECT_EQ(head->head_size, 23 + 259u);
+  EXPECT_EQ(head->body_size, 3008u);
+}
+
+TEST(FamilyC, TakesTheContentSizeWhenThePayloadSizeIsCutShort) {
+  for (const uint32_t payload_size : {0u, 1u, 3u, 195u, 258u}) {
+    const absl::StatusOr<DecodedHead> head = Decode(FileHead(payload_size, 3008));
+    ASSERT_OK(head);
+    EXPECT_EQ(head->head_size, 23 + 259u);
+    EXPECT_EQ(head->body_size, 3008u);
+  }
+}
+
+TEST(FamilyC, RefusesAFileWithoutContent) {
+  ExpectRefused(FileHead(259, 0), "no content");
+  ExpectRefused(FileHead(0, 0), "no content");
+}
+
+TEST(FamilyC, EncodesEveryAnswerWithItsCode) {
+  const std::string id(kIdBytes);
+  const std::string key = testing::PseudoRandomBytes(kEncryptedKeySize);
+  const auto answer = [](uint16_t code, const std::string& payload) {
+    return ByteWriter()
+        .U8(3)
+        .U16(code)
+        .U32(static_cast<uint32_t>(payload.size()))
+        .Bytes(payload)
+        .Take();
+  };
+  EXPECT_EQ(kDialect.EncodeReply(Registered{Id()}), answer(2100, id));
+  EXPECT_EQ(kDialect.EncodeReply(RegistrationFailed{}), answer(2101, ""));
+  EXPECT_EQ(kDialect.EncodeReply(KeyAccepted{Id(), key}), answer(2102, id + key));
+  EXPECT_EQ(kDialect.EncodeReply(Acknowledged{Id()}), answer(2104, id));
+  EXPECT_EQ(kDialect.EncodeReply(Reconnected{Id(), key}), answer(2105, id + key));
+  EXPECT_EQ(kDialect.EncodeReply(ReconnectDenied{Id()}), answer(2106, id));
+  EXPECT_EQ(kDialect.EncodeReply(GeneralError{}), answer(2107, ""));
+  const std::string received =
+      ByteWriter().Bytes(id).U32(3008).Bytes(Field("a.txt")).U32(0x70AB32EE).Take();
+  EXPECT_EQ(received.size(), 279u);
+  EXPECT_EQ(kDialect.EncodeReply(FileReceived{Id(), 3008, Field("a.txt"), 0x70AB32EE}),
+            answer(2103, received));
+}
+
+TEST(FamilyCDeathTest, DiesRatherThanSendAFileAnswerOfAnotherSize) {
+  EXPECT_DEATH(kDialect.EncodeReply(FileReceived{Id(), 16, "a.txt", 1}), "name_field");
+}
+
+}  // namespace
+}  // namespace backup::wire

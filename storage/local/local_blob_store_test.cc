@@ -1,0 +1,118 @@
+#include "storage/local/local_blob_store.h"
+
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+
+#include <filesystem>
+#include <fstream>
+
+#include "storage/testing/blob_store_contract.h"
+#include "storage/testing/temp_folder.h"
+
+namespace backup::storage {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::HasReason;
+
+// A store in a folder of its own.
+class StoreInTempFolder final : public BlobStore {
+ public:
+  absl::StatusOr<StoredBlob> Put(ByteSource& source,
+                                 std::optional<int64_t> expected_size) override {
+    return store_->Put(source, expected_size);
+  }
+  absl::StatusOr<std::unique_ptr<RandomAccess>> Open(const BlobId& id) const override {
+    return store_->Open(id);
+  }
+  absl::Status Delete(const BlobId& id) override { return store_->Delete(id); }
+  absl::Status ForEach(const std::function<absl::Status(const BlobInfo&)>& visit) const override {
+    return store_->ForEach(visit);
+  }
+
+ private:
+  const TempFolder folder_;
+  const std::unique_ptr<LocalBlobStore> store_ = LocalBlobStore::Open(folder_.path()).value();
+};
+
+INSTANTIATE_TEST_SUITE_P(Local, BlobStoreContract,
+                         ::testing::Values([] { return std::make_unique<StoreInTempFolder>(); }));
+
+class LocalBlobStoreTest : public ::testing::Test {
+ protected:
+  std::string PathOf(const BlobId& id) const {
+    return folder_.path() + "/blobs/" + ToHex(id).substr(0, 2) + "/" + ToHex(id);
+  }
+
+  static absl::StatusOr<StoredBlob> Put(BlobStore& store, const std::string& bytes,
+                                        std::optional<int64_t> expected_size = std::nullopt) {
+    StringSource source(bytes);
+    return store.Put(source, expected_size);
+  }
+
+  bool HasParts() const { return !fs::is_empty(folder_.path() + "/tmp"); }
+
+  const TempFolder folder_;
+};
+
+TEST_F(LocalBlobStoreTest, KeepsABlobInTheFolderOfItsFirstByteForTheNextProcess) {
+  const BlobId id = Put(*LocalBlobStore::Open(folder_.path()).value(), "bytes").value().id;
+  EXPECT_EQ(fs::file_size(PathOf(id)), 5u);
+  EXPECT_FALSE(HasParts());
+  EXPECT_EQ(LocalBlobStore::Open(folder_.path()).value()->Open(id).value()->size_bytes(), 5);
+}
+
+TEST_F(LocalBlobStoreTest, RemovesThePartsThatAnEarlierProcessLeft) {
+  const BlobId id = Put(*LocalBlobStore::Open(folder_.path()).value(), "bytes").value().id;
+  std::ofstream(folder_.path() + "/tmp/00112233445566778899aabbccddeeff") << "half a blo";
+  ASSERT_TRUE(HasParts());
+  const auto store = LocalBlobStore::Open(folder_.path());
+  ASSERT_OK(store);
+  EXPECT_FALSE(HasParts());
+  EXPECT_OK((*store)->Open(id));
+}
+
+TEST_F(LocalBlobStoreTest, GivesBackSpaceThatWasAllocatedInVain) {
+  const auto store = LocalBlobStore::Open(folder_.path()).value();
+  const BlobId id = Put(*store, "bytes", int64_t{64} << 20).value().id;
+  struct stat info = {};
+  ASSERT_EQ(::stat(PathOf(id).c_str(), &info), 0);
+  EXPECT_LT(info.st_blocks * 512, 1 << 20);
+}
+
+TEST_F(LocalBlobStoreTest, SaysThatTheDiskIsFullAndLeavesNoPart) {
+  const auto store = LocalBlobStore::Open(folder_.path()).value();
+  // More than any disk the tests run on has free.
+  EXPECT_THAT(Put(*store, "bytes", int64_t{8} << 40), HasReason(Reason::kStorageFull));
+  EXPECT_FALSE(HasParts());
+}
+
+TEST_F(LocalBlobStoreTest, LeavesNothingWhenAWriteFails) {
+  const auto store = LocalBlobStore::Open(folder_.path()).value();
+  rlimit before = {};
+  ASSERT_EQ(::getrlimit(RLIMIT_FSIZE, &before), 0);
+  const auto handler = ::signal(SIGXFSZ, SIG_IGN);
+  const rlimit small = {kPieceSize, before.rlim_max};
+  ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &small), 0);
+  const auto stored = Put(*store, std::string(3 * kPieceSize, 'x'));
+  ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &before), 0);
+  ::signal(SIGXFSZ, handler);
+  EXPECT_THAT(stored, HasReason(Reason::kStorageIo));
+  EXPECT_FALSE(HasParts());
+  EXPECT_OK(store->ForEach([](const BlobInfo&) { return absl::InternalError("there is a blob"); }));
+}
+
+TEST_F(LocalBlobStoreTest, SkipsFilesThatAreNoBlobs) {
+  const auto store = LocalBlobStore::Open(folder_.path()).value();
+  std::ofstream(folder_.path() + "/blobs/00/notes.txt") << "by hand";
+  EXPECT_OK(store->ForEach([](const BlobInfo&) { return absl::InternalError("there is a blob"); }));
+}
+
+TEST_F(LocalBlobStoreTest, DoesNotOpenWhereItCannotMakeItsFolders) {
+  std::ofstream(folder_.path() + "/file") << "in the way";
+  EXPECT_THAT(LocalBlobStore::Open(folder_.path() + "/file"), HasReason(Reason::kStorageIo));
+}
+
+}  // namespace
+}  // namespace backup::storage

@@ -1,0 +1,57 @@
+"""A service that ran out of file descriptors answers again afterwards (the listener of gRPC 1.51 would not)."""
+
+import pathlib
+import resource
+import socket
+import sys
+import tempfile
+import time
+import unittest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
+
+import cluster as c  # noqa: E402
+import model_client as m  # noqa: E402
+
+LIMIT = 64
+FLOOD = 150
+
+
+def flood(port):
+    """Opens and closes many connections, more at once than the process can have."""
+    sockets = []
+    for _ in range(FLOOD):
+        try:
+            sockets.append(socket.create_connection(("127.0.0.1", port), timeout=5))
+        except OSError:
+            pass
+    for one in sockets:
+        one.close()
+
+
+class DescriptorsTest(unittest.TestCase):
+    def test_three_floods_and_then_an_answer(self):
+        with tempfile.TemporaryDirectory() as directory:
+            before = resource.getrlimit(resource.RLIMIT_NOFILE)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (LIMIT, before[1]))  # Inherited by the two processes.
+            try:
+                cluster = c.Cluster(directory)
+            finally:
+                resource.setrlimit(resource.RLIMIT_NOFILE, before)
+            with cluster:
+                for _ in range(3):
+                    flood(cluster.service_port)
+                    flood(cluster.port)
+                client = m.ModelClient(cluster.port, b"after the flood")
+                deadline = time.monotonic() + 30
+                while True:  # The ends of the flood's connections are seen a moment later.
+                    try:
+                        client.sign_up()
+                        break
+                    except (OSError, AssertionError):
+                        self.assertLess(time.monotonic(), deadline)
+                client.back_up(b"f", b"content")
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,78 @@
+"""The two real processes, on free loopback ports, in a folder of their own."""
+
+import os
+import pathlib
+import signal
+import subprocess
+import time
+
+BIN_DIR = pathlib.Path(os.environ.get("BACKUP_BIN_DIR", "build/release/bin"))
+START_DEADLINE_S = 20
+
+
+class Process:
+    """One daemon; its log is kept beside its port file."""
+
+    def __init__(self, name, flags, directory):
+        self.name = name
+        self.log_path = pathlib.Path(directory) / f"{name}.log"
+        port_file = pathlib.Path(directory) / f"{name}.port"
+        port_file.unlink(missing_ok=True)
+        with open(self.log_path, "ab") as log:
+            self.process = subprocess.Popen(
+                [BIN_DIR / name, f"--bound_port_file={port_file}", "--idle_shutdown=0s", *flags],
+                stdout=log, stderr=log, cwd=directory)
+        deadline = time.monotonic() + START_DEADLINE_S
+        while not port_file.exists():
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                raise AssertionError(f"{name} does not start:\n{self.log()}")
+            time.sleep(0.005)
+        self.port = int(port_file.read_text())
+
+    def log(self):
+        return self.log_path.read_text(errors="replace")
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self):
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(timeout=60)
+            except subprocess.TimeoutExpired:
+                self.kill()
+                raise
+        return self.process.returncode
+
+
+class Cluster:
+    """Service and bridge; the service can be stopped, killed and started again on the same port."""
+
+    def __init__(self, directory, service_flags=(), bridge_flags=()):
+        self.directory = pathlib.Path(directory)
+        self.data_dir = self.directory / "data"
+        self.service_flags = list(service_flags)
+        self.service = None
+        self.service_port = 0
+        self.start_service()
+        self.bridge = Process(
+            "backup-bridge",
+            ["--bind=127.0.0.1", "--port=0", f"--service=127.0.0.1:{self.service_port}", *bridge_flags],
+            directory)
+        self.port = self.bridge.port
+
+    def start_service(self):
+        self.service = Process(
+            "backup-service",
+            [f"--data_dir={self.data_dir}", f"--listen=127.0.0.1:{self.service_port}", *self.service_flags],
+            self.directory)
+        self.service_port = self.service.port
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.bridge.stop()
+        self.service.stop()
