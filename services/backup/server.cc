@@ -2,6 +2,7 @@
 
 #include <chrono>
 
+#include "grpc/health/v1/health.pb.h"
 #include "grpcpp/ext/proto_server_reflection_plugin.h"
 #include "grpcpp/health_check_service_interface.h"
 #include "grpcpp/security/server_credentials.h"
@@ -42,6 +43,8 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(std::unique_ptr<Acceptor> 
                                                       ServiceInfo info,
                                                       const ServerOptions& options) {
   grpc::EnableDefaultHealthCheckService(true);
+  // Links the descriptor in, so that reflection can show the health service.
+  static_cast<void>(grpc::health::v1::HealthCheckRequest::descriptor());
   if (options.reflection) grpc::reflection::InitProtoReflectionServerBuilderPlugin();
   std::unique_ptr<Server> server(new Server(std::move(acceptor), context, std::move(info)));
   grpc::ServerBuilder builder;
