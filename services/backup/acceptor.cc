@@ -1,5 +1,6 @@
 #include "services/backup/acceptor.h"
 
+#include <arpa/inet.h>
 #include <fcntl.h>
 #include <netdb.h>
 #include <netinet/in.h>
@@ -7,6 +8,7 @@
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 
 #include <cerrno>
@@ -24,7 +26,7 @@ namespace {
 
 constexpr char kUnixPrefix[] = "unix:";
 constexpr int kBacklog = 1024;
-// How long to leave waiting connections alone when not even the spare descriptor could be had back.
+// How long to leave waiting connections alone when the system has no room for one more.
 constexpr int kBackOffMs = 100;
 
 UniqueFd OpenSpare() { return UniqueFd(::open("/dev/null", O_RDONLY | O_CLOEXEC)); }
@@ -40,6 +42,25 @@ absl::StatusOr<UniqueFd> ListenOn(const sockaddr* address, socklen_t size,
   return fd;
 }
 
+// Removes the socket that a killed process left at `address`; nothing else, and no socket that
+// somebody answers on.
+absl::Status RemoveStaleSocket(const sockaddr_un& address) {
+  struct stat found = {};
+  if (::lstat(address.sun_path, &found) != 0) return absl::OkStatus();
+  if (!S_ISSOCK(found.st_mode)) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        address.sun_path, " is there and is no socket: remove it, or give another unix:PATH"));
+  }
+  const UniqueFd probe(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  if (::connect(probe.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) == 0) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("another process listens on ", address.sun_path));
+  }
+  if (::unlink(address.sun_path) == 0) return absl::OkStatus();
+  return absl::ErrnoToStatus(errno,
+                             absl::StrCat("cannot remove the old socket ", address.sun_path));
+}
+
 absl::StatusOr<UniqueFd> ListenOnUnix(const std::string& path) {
   sockaddr_un address = {};
   address.sun_family = AF_UNIX;
@@ -47,8 +68,7 @@ absl::StatusOr<UniqueFd> ListenOnUnix(const std::string& path) {
     return absl::InvalidArgumentError(absl::StrCat("not a path for a unix socket: ", path));
   }
   std::memcpy(address.sun_path, path.data(), path.size());
-  ::unlink(path.c_str());  // A socket that a killed process left; the data directory's lock keeps
-                           // living ones apart.
+  RETURN_IF_ERROR(RemoveStaleSocket(address));
   return ListenOn(reinterpret_cast<const sockaddr*>(&address), sizeof(address),
                   absl::StrCat(kUnixPrefix, path));
 }
@@ -99,8 +119,13 @@ int BoundPort(int fd) {
 }  // namespace
 
 bool IsLocalAddress(absl::string_view address) {
-  return absl::StartsWith(address, kUnixPrefix) || absl::StartsWith(address, "127.") ||
-         absl::StartsWith(address, "localhost:") || absl::StartsWith(address, "[::1]:");
+  if (absl::StartsWith(address, kUnixPrefix)) return true;
+  const absl::StatusOr<HostAndPort> parts = Split(address);
+  if (!parts.ok()) return false;
+  if (parts->host == "localhost" || parts->host == "::1") return true;
+  in_addr ip = {};  // Only a numeric address: a name like 127.example.com may lead anywhere.
+  return ::inet_pton(AF_INET, parts->host.c_str(), &ip) == 1 &&
+         (ntohl(ip.s_addr) >> 24) == IN_LOOPBACKNET;
 }
 
 absl::StatusOr<std::unique_ptr<Acceptor>> Acceptor::Listen(const std::string& address) {
@@ -134,6 +159,12 @@ void Acceptor::Stop() {
   const uint64_t one = 1;
   if (::write(wake_.get(), &one, sizeof(one)) < 0) LOG(ERROR) << "cannot wake the acceptor";
   if (thread_.joinable()) thread_.join();
+  // Callers are refused from now on, and try elsewhere, instead of waiting in the backlog of a
+  // process that ends.
+  if (listener_.valid() && absl::StartsWith(bound_address_, kUnixPrefix)) {
+    ::unlink(bound_address_.c_str() + std::strlen(kUnixPrefix));
+  }
+  listener_.Reset();
 }
 
 void Acceptor::AcceptLoop(std::stop_token token) {
@@ -154,7 +185,12 @@ void Acceptor::Accept() {
     if (!spare_.valid()) ::poll(nullptr, 0, kBackOffMs);
     return;
   }
-  if (!socket.valid()) return;  // The peer was gone before we came.
+  if (!socket.valid()) {
+    // Mostly the peer was gone before we came; if memory ran out, waiting keeps this from being a
+    // busy loop.
+    if (errno != EAGAIN && errno != ECONNABORTED && errno != EINTR) ::poll(nullptr, 0, kBackOffMs);
+    return;
+  }
   const int on = 1;
   ::setsockopt(socket.get(), IPPROTO_TCP, TCP_NODELAY, &on,
                sizeof(on));  // Fails on a unix socket, and is not needed.

@@ -27,7 +27,7 @@ class Acceptor {
 
   // From now on every connection goes to gRPC.
   void Start(std::unique_ptr<grpc::experimental::ExternalConnectionAcceptor> connections);
-  // No more connections; open ones stay.
+  // No more connections, new ones are refused; open ones stay. Never to be started again.
   void Stop();
 
  private:
@@ -35,7 +35,7 @@ class Acceptor {
   void AcceptLoop(std::stop_token token);
   void Accept();
 
-  const UniqueFd listener_;
+  UniqueFd listener_;  // Not valid once stopped.
   const std::string bound_address_;
   const int bound_port_;
   UniqueFd wake_;   // An eventfd that ends the loop's wait.

@@ -3,6 +3,7 @@
 #include "base/error.h"
 #include "glog/logging.h"
 #include "services/backup/handlers/verify_store.h"
+#include "services/backup/limits.h"
 #include "services/backup/rpc_scope.h"
 
 namespace backup {
@@ -13,7 +14,7 @@ constexpr int kDebugVerbosity = 2;
 
 absl::Status ChangeLogLevel(const v1::SetLogLevelRequest& request) {
   const std::string& pattern = request.module_pattern();
-  if (pattern.empty()) {
+  if (pattern.empty() || pattern.size() > kMaxModulePatternSize) {
     return MakeError(Reason::kInvalidField, "module_pattern must name a source file, or be *",
                      "module_pattern");
   }
@@ -71,6 +72,7 @@ grpc::Status AdminServiceFace::VerifyStore(grpc::ServerContext* call, const v1::
   return scope.Finish(handlers::VerifyStore(
       context_.catalog, context_.blobs, context_.master_key, info_.start_time,
       [&](const v1::VerifyStoreResponse& event) {
+        const StreamWatchdog::Wait wait(context_.watchdog, *call);
         return stream->Write(event) ? absl::OkStatus() : absl::CancelledError("the caller is gone");
       }));
 }

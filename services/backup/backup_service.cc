@@ -31,11 +31,16 @@ grpc::Status Serve(grpc::ServerContext* call, IdleShutdown& idle, const char* rp
 // handler counts.
 class ChunkSource final : public ByteSource {
  public:
-  ChunkSource(grpc::ServerReader<v1::UploadFileRequest>& stream, StreamWatchdog::Watch& watch)
-      : stream_(stream), watch_(watch) {}
+  ChunkSource(grpc::ServerReader<v1::UploadFileRequest>& stream, StreamWatchdog& watchdog,
+              grpc::ServerContext& call)
+      : stream_(stream), watchdog_(watchdog), call_(call) {}
+  // The next message, whatever it is; false at the end of the stream.
+  bool Next(v1::UploadFileRequest& message) {
+    const StreamWatchdog::Wait wait(watchdog_, call_);
+    return stream_.Read(&message);
+  }
   absl::StatusOr<absl::string_view> Read() override {
-    while (stream_.Read(&message_)) {
-      watch_.Progress();
+    while (Next(message_)) {
       if (!message_.has_chunk()) {
         return MakeError(Reason::kInvalidField,
                          "only the first message of an upload carries a header", "part");
@@ -50,7 +55,8 @@ class ChunkSource final : public ByteSource {
 
  private:
   grpc::ServerReader<v1::UploadFileRequest>& stream_;
-  StreamWatchdog::Watch& watch_;
+  StreamWatchdog& watchdog_;
+  grpc::ServerContext& call_;
   v1::UploadFileRequest message_;
 };
 
@@ -84,15 +90,14 @@ grpc::Status IngestServiceFace::UploadFile(grpc::ServerContext* call,
                                            grpc::ServerReader<v1::UploadFileRequest>* stream,
                                            v1::UploadFileResponse* response) {
   RpcScope scope(*call, context_.idle, "UploadFile");
-  StreamWatchdog::Watch watch(context_.watchdog, *call);
+  ChunkSource chunks(*stream, context_.watchdog, *call);
   v1::UploadFileRequest first;
-  if (!stream->Read(&first) || !first.has_header()) {
+  if (!chunks.Next(first) || !first.has_header()) {
     return scope.Finish(MakeError(Reason::kInvalidField,
                                   "the first message of an upload carries the header", "header"));
   }
   scope.set_client(first.header().client_id());
   VLOG(2) << "UploadFile " << TraceText(first.header());
-  ChunkSource chunks(*stream, watch);
   absl::StatusOr<v1::UploadFileResponse> result =
       handlers::UploadFile(context_.catalog, context_.blobs, context_.master_key, context_.clock,
                            context_.uploads, first.header(), chunks);
@@ -108,14 +113,17 @@ grpc::Status CatalogServiceFace::DownloadFile(
     grpc::ServerWriter<v1::DownloadFileResponse>* stream) {
   RpcScope scope(*call, context_.idle, "DownloadFile");
   scope.set_client(request->client_id());
-  StreamWatchdog::Watch watch(context_.watchdog, *call);
+  VLOG(2) << "DownloadFile " << TraceText(*request);
   const absl::StatusOr<handlers::Download> download =
       handlers::DownloadFile(context_.catalog, context_.blobs, context_.master_key, *request);
   if (!download.ok()) return scope.Finish(download.status());
   v1::DownloadFileResponse message;
   *message.mutable_version() = download->version;
-  while (stream->Write(message)) {
-    watch.Progress();
+  const auto write = [&] {
+    const StreamWatchdog::Wait wait(context_.watchdog, *call);
+    return stream->Write(message);
+  };
+  while (write()) {
     const absl::StatusOr<absl::string_view> piece = download->bytes->Read();
     if (!piece.ok()) return scope.Finish(piece.status());
     if (piece->empty()) return scope.Finish(absl::OkStatus());

@@ -13,6 +13,7 @@ inline constexpr size_t kMaxChunkSize = kMaxPieceSize;
 // Room for a chunk and its framing.
 inline constexpr int kMaxMessageSize = static_cast<int>(kMaxChunkSize) + (64 << 10);
 inline constexpr int kMaxMetadataSize = 16 << 10;
+inline constexpr size_t kMaxModulePatternSize = 100;
 inline constexpr int kMaxConcurrentStreams = 1024;
 inline constexpr int kDefaultPageSize = 50;
 inline constexpr int kMaxPageSize = 1000;

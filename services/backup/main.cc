@@ -3,12 +3,14 @@
 #include <algorithm>
 #include <chrono>
 #include <condition_variable>
+#include <cstdlib>
 #include <iostream>
 #include <mutex>
 #include <thread>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "base/clock.h"
 #include "base/idle_shutdown.h"
 #include "base/process.h"
@@ -17,6 +19,15 @@
 #include "services/backup/open_storage.h"
 #include "services/backup/server.h"
 #include "storage/sweep.h"
+
+DECLARE_bool(help);
+DECLARE_bool(helpfull);
+DECLARE_bool(helpshort);
+
+// Exported by gflags, but in no header of it.
+namespace google {
+extern void (*gflags_exitfunc)(int);
+}
 
 DEFINE_string(data_dir, "", "folder that holds all state (required); one process at a time");
 DEFINE_string(listen, "127.0.0.1:50051",
@@ -47,7 +58,7 @@ DEFINE_int64(inline_blob_limit, 64 << 10,
              "files of at most so many stored bytes live in the catalog");
 DEFINE_string(drain_timeout, "30s", "how long calls in flight may go on after SIGTERM");
 DEFINE_string(stream_idle_timeout, "60s",
-              "end an upload or download whose peer moves nothing for so long");
+              "end an upload or download whose peer moves nothing for so long; 0s turns it off");
 DEFINE_string(sweep_interval, "1h", "how often blobs that no version refers to are removed");
 
 namespace backup {
@@ -55,6 +66,7 @@ namespace {
 
 // Exit codes: docs/operations.md.
 constexpr int kFailed = 1;
+constexpr int kUsage = 2;
 constexpr int kBadConfiguration = 10;
 constexpr int kLocked = 11;
 constexpr int kSchemaTooNew = 13;
@@ -62,8 +74,11 @@ constexpr int kSchemaTooNew = 13;
 // Longer than any transfer may last: a younger blob without a version may still get one.
 constexpr absl::Duration kSweepGrace = absl::Hours(24);
 
-bool IsOneOf(const std::string& value, std::initializer_list<const char*> allowed) {
-  return std::find(allowed.begin(), allowed.end(), value) != allowed.end();
+bool ValidateChoice(const char* flag, const std::string& value,
+                    std::initializer_list<const char*> allowed) {
+  if (std::find(allowed.begin(), allowed.end(), value) != allowed.end()) return true;
+  std::cerr << "--" << flag << " must be one of: " << absl::StrJoin(allowed, ", ") << "\n";
+  return false;
 }
 
 bool ValidateDuration(const char* flag, const std::string& value) {
@@ -73,21 +88,19 @@ bool ValidateDuration(const char* flag, const std::string& value) {
   return false;
 }
 bool ValidateTristate(const char* flag, const std::string& value) {
-  if (IsOneOf(value, {"auto", "true", "false"})) return true;
-  std::cerr << "--" << flag << " must be auto, true or false\n";
-  return false;
+  return ValidateChoice(flag, value, {"auto", "true", "false"});
 }
-bool ValidateReflection(const char*, const std::string& value) {
-  return IsOneOf(value, {"auto", "on", "off"});
+bool ValidateReflection(const char* flag, const std::string& value) {
+  return ValidateChoice(flag, value, {"auto", "on", "off"});
 }
-bool ValidateAtRest(const char*, const std::string& value) {
-  return IsOneOf(value, {"auto", "plain", "sealed", "client"});
+bool ValidateAtRest(const char* flag, const std::string& value) {
+  return ValidateChoice(flag, value, {"auto", "plain", "sealed", "client"});
 }
-bool ValidateDuplicateNames(const char*, const std::string& value) {
-  return IsOneOf(value, {"reject", "allow"});
+bool ValidateDuplicateNames(const char* flag, const std::string& value) {
+  return ValidateChoice(flag, value, {"reject", "allow"});
 }
-bool ValidateRekey(const char*, const std::string& value) {
-  return IsOneOf(value, {"pin", "allow"});
+bool ValidateRekey(const char* flag, const std::string& value) {
+  return ValidateChoice(flag, value, {"pin", "allow"});
 }
 bool ValidateInlineLimit(const char* flag, int64_t value) {
   if (value >= 0 && value <= kMaxInlineBlobLimit) return true;
@@ -144,8 +157,13 @@ ServiceInfo InfoFromFlags(absl::Time start_time) {
 int Refuse(const absl::Status& status) {
   LOG(ERROR) << "cannot start: " << status.message();
   if (absl::IsAborted(status)) return kLocked;
-  if (absl::StrContains(status.message(), "schema")) return kSchemaTooNew;
+  if (absl::StartsWith(status.message(), "the catalog has schema ")) return kSchemaTooNew;
   return absl::IsInternal(status) ? kFailed : kBadConfiguration;
+}
+
+int RefuseUsage(absl::string_view why) {
+  std::cerr << why << " (--help tells more)\n";
+  return kUsage;
 }
 
 // Removes blobs without a version: first what an earlier process left, later what is older than any
@@ -176,10 +194,10 @@ class PeriodicSweep {
 int Serve(StopRequest& stop) {
   const SystemClock clock;
   const absl::Time start_time = clock.Now();
-  absl::StatusOr<std::unique_ptr<Acceptor>> acceptor = Acceptor::Listen(FLAGS_listen);
-  if (!acceptor.ok()) return Refuse(acceptor.status());
   absl::StatusOr<Storage> storage = OpenStorage(FLAGS_data_dir, FLAGS_master_key_file);
   if (!storage.ok()) return Refuse(storage.status());
+  absl::StatusOr<std::unique_ptr<Acceptor>> acceptor = Acceptor::Listen(FLAGS_listen);
+  if (!acceptor.ok()) return Refuse(acceptor.status());
   if (FLAGS_encrypt) {
     LOG_CRITICAL << "storing files as " << AtRest() << ", master key "
                  << storage->master_key->Fingerprint();
@@ -187,7 +205,8 @@ int Serve(StopRequest& stop) {
   const PeriodicSweep sweep(*storage, start_time,
                             std::max(DurationFlag(FLAGS_sweep_interval), absl::Seconds(1)));
   IdleShutdown idle(FLAGS_debug ? absl::ZeroDuration() : DurationFlag(FLAGS_idle_shutdown), stop);
-  StreamWatchdog watchdog(DurationFlag(FLAGS_stream_idle_timeout));
+  StreamWatchdog watchdog(FLAGS_debug ? absl::ZeroDuration()
+                                      : DurationFlag(FLAGS_stream_idle_timeout));
   const ServiceContext context{
       *storage->catalog,
       *storage->blobs,
@@ -216,24 +235,29 @@ int Serve(StopRequest& stop) {
         WriteFileAtomically(FLAGS_bound_port_file, absl::StrCat(port, "\n"));
     if (!written.ok()) return Refuse(written);
   }
-  LOG(INFO) << "stopping: " << stop.Wait();
+  const std::string why = stop.Wait();  // First: a log line has the time of its beginning.
+  LOG(INFO) << "stopping: " << why;
   (*server)->Drain(DurationFlag(FLAGS_drain_timeout));
   LOG(INFO) << "stopped";
   return 0;
 }
 
+// gflags ends the process with 1 for a wrong flag as for --help; with 0 for --version.
+void EndForFlags(int code) {
+  const bool asked_for_help = FLAGS_help || FLAGS_helpfull || FLAGS_helpshort;
+  std::exit(code == 0 || asked_for_help ? 0 : kUsage);
+}
+
 int Main(int argc, char** argv) {
+  google::gflags_exitfunc = &EndForFlags;
   StopRequest& stop =
       *new StopRequest;  // Lives as long as the signal thread, that is, the process.
   StartProcess(argc, argv, "backup-service --data_dir=DIR [--listen=HOST:PORT|unix:PATH] ...",
                stop);
   if (FLAGS_debug) SetDebugLogging();
   if (FLAGS_encrypt && !FLAGS_debug) SetQuietLogging();
-  if (FLAGS_data_dir.empty())
-    return Refuse(absl::InvalidArgumentError("--data_dir=DIR must say where to keep the data"));
-  if (argc > 1)
-    return Refuse(
-        absl::InvalidArgumentError(absl::StrCat("what is ", argv[1], "? flags begin with --")));
+  if (FLAGS_data_dir.empty()) return RefuseUsage("--data_dir=DIR must say where to keep the data");
+  if (argc > 1) return RefuseUsage(absl::StrCat("what is ", argv[1], "? flags begin with --"));
   if (!IsLocalAddress(FLAGS_listen) && !FLAGS_insecure_grpc) {
     return Refuse(absl::InvalidArgumentError(absl::StrCat(
         "--listen=", FLAGS_listen,

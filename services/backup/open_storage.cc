@@ -37,7 +37,9 @@ absl::StatusOr<UniqueFd> LockDataDir(const std::string& path) {
 
 absl::StatusOr<Storage> OpenStorage(const std::string& data_dir,
                                     const std::string& master_key_file) {
-  const std::string path = std::filesystem::absolute(data_dir).lexically_normal();
+  std::string path = std::filesystem::absolute(data_dir).lexically_normal();
+  // With a slash at its end the path would be its own parent, made with a mode that is not ours.
+  while (path.size() > 1 && path.back() == '/') path.pop_back();
   RETURN_IF_ERROR(MakeDataDir(path));
   Storage storage;
   ASSIGN_OR_RETURN(storage.lock, LockDataDir(path));

@@ -46,6 +46,11 @@ grpc::Status RpcScope::Finish(const absl::Status& status) {
   return rpc::ToGrpc(status);
 }
 
+void RpcScope::set_client(absl::string_view client_id) {
+  const std::optional<ClientId> id = FromUuid<ClientId>(client_id);
+  if (id) client_id_ = ToUuid(*id);
+}
+
 RpcScope::~RpcScope() {
   const auto took = std::chrono::steady_clock::now() - start_;
   LOG(INFO) << "rid=" << request_id_ << " rpc=" << rpc_

@@ -20,8 +20,9 @@ class RpcScope {
   RpcScope(const RpcScope&) = delete;
   RpcScope& operator=(const RpcScope&) = delete;
 
-  // Whom the call is about, for the log line.
-  void set_client(const std::string& client_id) { client_id_ = client_id; }
+  // Whom the call is about, for the log line; what is no client id is not logged, for it may be
+  // anything.
+  void set_client(absl::string_view client_id);
   void add_bytes(int64_t bytes) { bytes_ += bytes; }
   // What the call is answered with.
   grpc::Status Finish(const absl::Status& status);

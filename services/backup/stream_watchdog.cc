@@ -8,24 +8,21 @@
 
 namespace backup {
 
-StreamWatchdog::StreamWatchdog(absl::Duration limit)
-    : limit_(absl::ToChronoNanoseconds(limit)),
-      canceller_([this](std::stop_token token) { CancelSilent(token); }) {}
-
-StreamWatchdog::Watch::Watch(StreamWatchdog& owner, grpc::ServerContext& call)
-    : owner_(owner), call_(call), last_progress_(std::chrono::steady_clock::now()) {
-  MutexLock lock(owner_.mutex_);
-  owner_.watches_.insert(this);
+StreamWatchdog::StreamWatchdog(absl::Duration limit) : limit_(absl::ToChronoNanoseconds(limit)) {
+  if (limit_ > limit_.zero()) {
+    canceller_ = std::jthread([this](std::stop_token token) { CancelSilent(token); });
+  }
 }
 
-StreamWatchdog::Watch::~Watch() {
+StreamWatchdog::Wait::Wait(StreamWatchdog& owner, grpc::ServerContext& call)
+    : owner_(owner), call_(call) {
   MutexLock lock(owner_.mutex_);
-  owner_.watches_.erase(this);
+  owner_.waits_.insert(this);
 }
 
-void StreamWatchdog::Watch::Progress() {
+StreamWatchdog::Wait::~Wait() {
   MutexLock lock(owner_.mutex_);
-  last_progress_ = std::chrono::steady_clock::now();
+  owner_.waits_.erase(this);
 }
 
 void StreamWatchdog::CancelSilent(std::stop_token token) {
@@ -37,12 +34,12 @@ void StreamWatchdog::CancelSilent(std::stop_token token) {
   while (!stopped.wait_for(waiting, token, tick, [&] { return token.stop_requested(); })) {
     const auto now = std::chrono::steady_clock::now();
     MutexLock lock(mutex_);
-    for (Watch* watch : watches_) {
-      if (now - watch->last_progress_ < limit_) continue;
+    for (Wait* wait : waits_) {
+      if (wait->cancelled_ || now - wait->start_ < limit_) continue;
       LOG(WARNING) << "cancelling a stream that moved nothing for too long, peer="
-                   << watch->call_.peer();
-      watch->call_.TryCancel();
-      watch->last_progress_ = now;
+                   << wait->call_.peer();
+      wait->call_.TryCancel();
+      wait->cancelled_ = true;
     }
   }
 }

@@ -10,27 +10,28 @@
 
 namespace backup {
 
-// Cancels calls whose peer has moved nothing for too long, so that a silent one cannot hold a
-// thread for ever. Thread-safe.
+// Cancels calls whose peer moves nothing for too long, so that a silent one cannot hold a thread
+// for ever. Only waits for the peer count: a slow disk is not the peer's fault. Thread-safe.
 class StreamWatchdog {
  public:
-  // One streaming call under watch, from construction to destruction.
-  class Watch {
+  // One wait for the next message from, or room at, a streaming call's peer: from construction to
+  // destruction.
+  class Wait {
    public:
-    Watch(StreamWatchdog& owner, grpc::ServerContext& call);
-    ~Watch();
-    Watch(const Watch&) = delete;
-    Watch& operator=(const Watch&) = delete;
-    // The peer moved something.
-    void Progress();
+    Wait(StreamWatchdog& owner, grpc::ServerContext& call);
+    ~Wait();
+    Wait(const Wait&) = delete;
+    Wait& operator=(const Wait&) = delete;
 
    private:
     friend class StreamWatchdog;
     StreamWatchdog& owner_;
     grpc::ServerContext& call_;
-    std::chrono::steady_clock::time_point last_progress_;
+    const std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+    bool cancelled_ = false;  // Guarded by the owner's mutex.
   };
 
+  // `limit` zero turns it off.
   explicit StreamWatchdog(absl::Duration limit);
 
  private:
@@ -38,7 +39,7 @@ class StreamWatchdog {
 
   const std::chrono::nanoseconds limit_;
   Mutex mutex_;
-  std::set<Watch*> watches_ ABSL_GUARDED_BY(mutex_);
+  std::set<Wait*> waits_ ABSL_GUARDED_BY(mutex_);
   std::jthread canceller_;  // Last: ends before what it reads.
 };
 

@@ -1,6 +1,7 @@
 """Runs the README's grpcurl recipes exactly as they stand there, in order, in one shell, against a real service.
 
-Needs grpcurl on the PATH; tests/e2e/CMakeLists.txt adds this test only where it is installed."""
+Needs grpcurl on the PATH; tests/CMakeLists.txt adds this test only where it is installed (the same calls are always made
+by reflection_test)."""
 
 import pathlib
 import re

@@ -8,6 +8,7 @@ import time
 
 BIN_DIR = pathlib.Path(os.environ.get("BACKUP_BIN_DIR", "build/release/bin"))
 START_DEADLINE_S = 20
+LOG_DEADLINE_S = 10
 
 
 class Process:
@@ -31,6 +32,14 @@ class Process:
 
     def log(self):
         return self.log_path.read_text(errors="replace")
+
+    def wait_for_log(self, text):
+        """A line is written a moment after the answer that it is about."""
+        deadline = time.monotonic() + LOG_DEADLINE_S
+        while text not in self.log():
+            if time.monotonic() > deadline:
+                raise AssertionError(f"{self.name} does not log {text!r}:\n{self.log()}")
+            time.sleep(0.005)
 
     def kill(self):
         self.process.kill()

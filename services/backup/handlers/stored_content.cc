@@ -1,5 +1,7 @@
 #include "services/backup/handlers/stored_content.h"
 
+#include <algorithm>
+
 #include "base/error.h"
 #include "base/name_text.h"
 #include "base/status_macros.h"
@@ -28,7 +30,14 @@ class DecryptedRange final : public ByteSource {
         left_(size_bytes) {}
   absl::StatusOr<absl::string_view> Read() override {
     while (left_ > 0) {
-      ASSIGN_OR_RETURN(absl::string_view piece, plain_.Read());
+      const absl::StatusOr<absl::string_view> read = plain_.Read();
+      // It was right when it came, so what cannot be decrypted now is damage, not the client's
+      // fault.
+      if (ReasonOf(read.status()) == Reason::kContentRejected) {
+        return MakeError(Reason::kBlobDamaged, "the stored content can no longer be decrypted");
+      }
+      RETURN_IF_ERROR(read.status());
+      absl::string_view piece = *read;
       if (piece.empty())
         return MakeError(Reason::kBlobDamaged, "the stored content is shorter than it should be");
       const int64_t skipped = std::min<int64_t>(skip_, static_cast<int64_t>(piece.size()));

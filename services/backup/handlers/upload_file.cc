@@ -55,7 +55,17 @@ absl::StatusOr<Upload> ParseHeader(const v1::UploadFileHeader& header) {
                      absl::StrCat(kMaxFileSizeBytes));
   }
   upload.encoded_size = header.encoded_size();
-  if (header.has_original_size()) upload.original_size = header.original_size();
+  if (header.has_original_size()) {
+    if (header.original_size() < 0) {
+      return MakeError(Reason::kInvalidField, "original_size must not be negative",
+                       "header.original_size");
+    }
+    upload.original_size = header.original_size();
+  }
+  if (!v1::ChecksumKind_IsValid(header.checksum_kind())) {
+    return MakeError(Reason::kInvalidField, "checksum_kind must be one of the named kinds",
+                     "header.checksum_kind");
+  }
   if (header.checksum_kind() == v1::CRC32_OF_CIPHERTEXT) {
     upload.checksum_kind = storage::ChecksumKind::kCrc32OfCiphertext;
   }

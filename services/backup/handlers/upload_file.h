@@ -13,7 +13,7 @@ namespace backup::handlers {
 struct UploadPolicy {
   // How new content is kept. Under kClientCiphertext what came unencrypted is sealed.
   storage::StorageForm form = storage::StorageForm::kPlain;
-  // Content of at most so many stored bytes (footer included) lives in the catalog.
+  // Content of at most so many stored bytes (footer not counted) lives in the catalog.
   int64_t inline_blob_limit = 64 << 10;
   // Answer wrong checksums on purpose; the version keeps the true one.
   bool corrupt_checksums = false;

@@ -12,6 +12,8 @@ namespace {
 
 // Versions read from the catalog at once; small ones come with their content.
 constexpr int kPage = 64;
+// How often progress is told at least; that is also when a caller that is gone is noticed.
+constexpr int64_t kBytesPerProgress = int64_t{256} << 20;
 
 using Report = std::function<absl::Status(const v1::VerifyStoreResponse&)>;
 
@@ -42,6 +44,15 @@ v1::VerifyStoreResponse Finding(const storage::StoredVersion& stored, const absl
   return event;
 }
 
+absl::Status ReportProgress(const v1::VerifySummary& summary, int64_t total_versions,
+                            const Report& report) {
+  v1::VerifyStoreResponse event;
+  event.mutable_progress()->set_checked_versions(summary.checked_versions());
+  event.mutable_progress()->set_total_versions(total_versions);
+  event.mutable_progress()->set_checked_bytes(summary.checked_bytes());
+  return report(event);
+}
+
 absl::Status ReportOrphans(storage::Catalog& catalog, const storage::BlobStore& blobs,
                            absl::Time before, v1::VerifySummary& summary, const Report& report) {
   return blobs.ForEach([&](const storage::BlobInfo& blob) -> absl::Status {
@@ -65,6 +76,7 @@ absl::Status VerifyStore(storage::Catalog& catalog, const storage::BlobStore& bl
   v1::VerifyStoreResponse last;
   v1::VerifySummary& summary = *last.mutable_summary();
   int64_t after = 0;
+  int64_t told_bytes = 0;
   while (true) {
     ASSIGN_OR_RETURN(const std::vector<storage::StoredVersion> page,
                      catalog.ScanVersions(after, kPage));
@@ -75,6 +87,10 @@ absl::Status VerifyStore(storage::Catalog& catalog, const storage::BlobStore& bl
       if (stored.version.state == storage::VersionState::kAbandoned) continue;
       const absl::Status wrong = ReadBack(blobs, master_key, stored);
       summary.set_checked_bytes(summary.checked_bytes() + stored.version.size_bytes);
+      if (summary.checked_bytes() - told_bytes >= kBytesPerProgress) {
+        told_bytes = summary.checked_bytes();
+        RETURN_IF_ERROR(ReportProgress(summary, counts.versions, report));
+      }
       if (wrong.ok()) continue;
       // Deleted since the page was read: nothing is wrong.
       const auto still_there =
@@ -83,11 +99,7 @@ absl::Status VerifyStore(storage::Catalog& catalog, const storage::BlobStore& bl
       summary.set_damaged_versions(summary.damaged_versions() + 1);
       RETURN_IF_ERROR(report(Finding(stored, wrong)));
     }
-    v1::VerifyStoreResponse event;
-    event.mutable_progress()->set_checked_versions(summary.checked_versions());
-    event.mutable_progress()->set_total_versions(counts.versions);
-    event.mutable_progress()->set_checked_bytes(summary.checked_bytes());
-    RETURN_IF_ERROR(report(event));
+    RETURN_IF_ERROR(ReportProgress(summary, counts.versions, report));
   }
   RETURN_IF_ERROR(ReportOrphans(catalog, blobs, orphans_before, summary, report));
   return report(last);

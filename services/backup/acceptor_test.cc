@@ -1,0 +1,92 @@
+#include "services/backup/acceptor.h"
+
+#include <filesystem>
+#include <fstream>
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "base/testing/status_matchers.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace backup {
+namespace {
+
+using ::testing::StartsWith;
+using testing::StatusIs;
+
+class AcceptorTest : public ::testing::Test {
+ protected:
+  AcceptorTest() {
+    std::string pattern = absl::StrCat(::testing::TempDir(), "acceptor_test.XXXXXX");
+    folder_ = mkdtemp(pattern.data());
+    path_ = absl::StrCat(folder_, "/socket");
+  }
+  ~AcceptorTest() override { std::filesystem::remove_all(folder_); }
+
+  std::string folder_;
+  std::string path_;
+};
+
+TEST_F(AcceptorTest, TellsThePortItWasGiven) {
+  const auto acceptor = Acceptor::Listen("127.0.0.1:0");
+  ASSERT_OK(acceptor);
+  EXPECT_GT((*acceptor)->bound_port(), 0);
+  EXPECT_EQ((*acceptor)->bound_address(), absl::StrCat("127.0.0.1:", (*acceptor)->bound_port()));
+  EXPECT_FALSE(Acceptor::Listen((*acceptor)->bound_address()).ok());
+}
+
+TEST_F(AcceptorTest, RefusesWhatIsNoAddress) {
+  for (const char* address : {"", "127.0.0.1", "127.0.0.1:", "127.0.0.1:65536", "127.0.0.1:-1",
+                              "127.0.0.1:http", "unix:"}) {
+    EXPECT_THAT(Acceptor::Listen(address), StatusIs(absl::StatusCode::kInvalidArgument)) << address;
+  }
+}
+
+TEST_F(AcceptorTest, TakesTheSocketOfAProcessThatIsGone) {
+  const std::string address = absl::StrCat("unix:", path_);
+  {
+    const auto acceptor = Acceptor::Listen(address);
+    ASSERT_OK(acceptor);
+    // A killed process leaves its socket: a second name of it outlives the first.
+    std::filesystem::create_hard_link(path_, path_ + ".left");
+  }
+  std::filesystem::rename(path_ + ".left", path_);
+  EXPECT_OK(Acceptor::Listen(address));
+}
+
+TEST_F(AcceptorTest, LeavesTheSocketOfALivingProcessAlone) {
+  const std::string address = absl::StrCat("unix:", path_);
+  const auto acceptor = Acceptor::Listen(address);
+  ASSERT_OK(acceptor);
+  EXPECT_THAT(Acceptor::Listen(address), StatusIs(absl::StatusCode::kFailedPrecondition));
+  EXPECT_TRUE(std::filesystem::is_socket(path_));
+}
+
+TEST_F(AcceptorTest, NeverDeletesAFileThatIsNoSocket) {
+  std::ofstream(path_) << "precious";
+  EXPECT_THAT(Acceptor::Listen(absl::StrCat("unix:", path_)),
+              StatusIs(absl::StatusCode::kFailedPrecondition));
+  EXPECT_TRUE(std::filesystem::is_regular_file(path_));
+}
+
+TEST_F(AcceptorTest, RemovesItsOwnSocketWhenItStops) {
+  const auto acceptor = Acceptor::Listen(absl::StrCat("unix:", path_));
+  ASSERT_OK(acceptor);
+  (*acceptor)->Stop();
+  EXPECT_FALSE(std::filesystem::exists(path_));
+}
+
+TEST(IsLocalAddress, BelievesOnlyWhatCannotLeadElsewhere) {
+  for (const char* local : {"127.0.0.1:0", "127.8.9.10:50051", "localhost:50051", "[::1]:50051",
+                            "unix:/run/backup.sock"}) {
+    EXPECT_TRUE(IsLocalAddress(local)) << local;
+  }
+  for (const char* remote : {"0.0.0.0:50051", ":50051", "[::]:50051", "127.example.com:50051",
+                             "localhost.example.com:50051", "10.0.0.1:50051", "1.2.7.0:1", ""}) {
+    EXPECT_FALSE(IsLocalAddress(remote)) << remote;
+  }
+}
+
+}  // namespace
+}  // namespace backup

@@ -1,0 +1,152 @@
+#include "services/backup/handlers/download_file.h"
+
+#include <string>
+#include <variant>
+
+#include "base/error.h"
+#include "base/testing/random_cut_source.h"
+#include "base/testing/status_matchers.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "services/backup/crypto/sealed_file.h"
+#include "services/backup/testing/legacy_peer.h"
+#include "services/backup/testing/memory_service.h"
+
+namespace backup::handlers {
+namespace {
+
+using storage::StorageForm;
+using testing::DownloadOf;
+using testing::EncryptAsClient;
+using testing::HasReason;
+using testing::HeaderOf;
+using testing::IsOkAndHolds;
+using testing::KnownClient;
+using testing::MemoryService;
+using testing::PseudoRandomBytes;
+using Header = v1::UploadFileHeader;
+using Request = v1::DownloadFileRequest;
+
+constexpr StorageForm kForms[] = {StorageForm::kPlain, StorageForm::kSealed,
+                                  StorageForm::kClientCiphertext};
+
+class DownloadFileTest : public ::testing::Test {
+ protected:
+  // Uploads `plain` encrypted, to be kept in `form`; returns the version's id.
+  int64_t Store(StorageForm form, const std::string& plain) {
+    service_.uploads.form = form;
+    const std::string encoded = EncryptAsClient(client_.session_key, plain);
+    return service_.Upload(HeaderOf(client_.id, "file", Header::AES_CBC_ZERO_IV, encoded), encoded)
+        ->version()
+        .version_id();
+  }
+
+  MemoryService service_;
+  const KnownClient client_ = service_.MakeClient("laptop");
+};
+
+TEST_F(DownloadFileTest, GivesAnyRangeOfEveryForm) {
+  const auto segment = static_cast<size_t>(crypto::kSegmentSize);
+  const std::string plain = PseudoRandomBytes(3 * segment + 7);
+  const std::pair<size_t, size_t> ranges[] = {{0, 1},
+                                              {1, 15},
+                                              {15, 17},
+                                              {segment - 1, 2},
+                                              {segment, segment},
+                                              {segment + 5, 0},
+                                              {100, 0},
+                                              {plain.size() - 1, 5},
+                                              {plain.size(), 0},
+                                              {0, plain.size()}};
+  for (const StorageForm form : kForms) {
+    const int64_t version = Store(form, plain);
+    for (const auto& [offset, limit] : ranges) {
+      Request request = DownloadOf(client_.id, "file", version);
+      request.set_offset_bytes(static_cast<int64_t>(offset));
+      request.set_limit_bytes(static_cast<int64_t>(limit));
+      EXPECT_THAT(service_.Download(request),
+                  IsOkAndHolds(plain.substr(offset, limit == 0 ? std::string::npos : limit)))
+          << static_cast<int>(form) << " from " << offset << " for " << limit;
+    }
+  }
+}
+
+TEST_F(DownloadFileTest, GivesTheNewestVerifiedVersionUnlessOneIsNamed) {
+  const int64_t old = service_.Store(client_.id, "file", "old");
+  service_.Store(client_.id, "file", "confirmed");
+  Store(StorageForm::kPlain, "unconfirmed");
+  EXPECT_THAT(service_.Download(DownloadOf(client_.id, "file", 0)), IsOkAndHolds("confirmed"));
+  EXPECT_THAT(service_.Download(DownloadOf(client_.id, "file", old)), IsOkAndHolds("old"));
+}
+
+TEST_F(DownloadFileTest, RefusesRangesOutsideTheFile) {
+  const int64_t version = Store(StorageForm::kPlain, "content");
+  Request request = DownloadOf(client_.id, "file", version);
+  request.set_offset_bytes(8);
+  EXPECT_THAT(service_.Download(request), HasReason(Reason::kInvalidField));
+  request.set_offset_bytes(-1);
+  EXPECT_THAT(service_.Download(request), HasReason(Reason::kInvalidField));
+  request.set_offset_bytes(0);
+  request.set_limit_bytes(-1);
+  EXPECT_THAT(service_.Download(request), HasReason(Reason::kInvalidField));
+}
+
+TEST_F(DownloadFileTest, TellsWhatIsNotThere) {
+  const int64_t version = Store(StorageForm::kPlain, "content");
+  EXPECT_THAT(service_.Download(DownloadOf("11111111-2222-4333-8444-555555555555", "file", 0)),
+              HasReason(Reason::kClientNotFound));
+  EXPECT_THAT(service_.Download(DownloadOf(client_.id, "other", 0)),
+              HasReason(Reason::kFileNotFound));
+  EXPECT_THAT(service_.Download(DownloadOf(client_.id, "file", version + 1)),
+              HasReason(Reason::kVersionNotFound));
+  ASSERT_OK(service_.Report(client_.id, "file", v1::ReportTransferRequest::ABANDONED));
+  EXPECT_THAT(service_.Download(DownloadOf(client_.id, "file", version)),
+              HasReason(Reason::kVersionNotFound));
+}
+
+TEST_F(DownloadFileTest, NoticesEveryChangedByteOfEveryForm) {
+  for (const StorageForm form : kForms) {
+    const int64_t version = Store(form, "some content that is longer than a block");
+    const storage::StoredVersion stored = service_.Stored(client_.id, "file", version);
+    const std::string whole = std::get<std::string>(stored.content);
+    for (size_t at = 0; at < whole.size(); ++at) {
+      std::string changed = whole;
+      changed[at] = static_cast<char>(changed[at] ^ 1);
+      service_.Replace(stored, changed);
+      EXPECT_THAT(service_.Download(DownloadOf(client_.id, "file", version)),
+                  HasReason(Reason::kBlobDamaged))
+          << "byte " << at << " of form " << static_cast<int>(form);
+    }
+    service_.Replace(stored, whole.substr(1));
+    EXPECT_THAT(service_.Download(DownloadOf(client_.id, "file", version)),
+                HasReason(Reason::kBlobDamaged));
+  }
+}
+
+TEST_F(DownloadFileTest, NoticesContentThatBelongsToAnotherVersion) {
+  const int64_t one = Store(StorageForm::kPlain, "content");
+  const int64_t other = Store(StorageForm::kPlain, "content");
+  service_.Replace(service_.Stored(client_.id, "file", one),
+                   service_.Stored(client_.id, "file", other).content);
+  EXPECT_THAT(service_.Download(DownloadOf(client_.id, "file", one)),
+              HasReason(Reason::kBlobDamaged));
+}
+
+TEST_F(DownloadFileTest, NoticesABlobThatIsGone) {
+  service_.uploads.inline_blob_limit = 0;
+  const int64_t version = Store(StorageForm::kPlain, "content");
+  const storage::StoredVersion stored = service_.Stored(client_.id, "file", version);
+  ASSERT_OK(service_.blobs.Delete(std::get<BlobId>(stored.content)));
+  EXPECT_THAT(service_.Download(DownloadOf(client_.id, "file", version)),
+              HasReason(Reason::kBlobDamaged));
+}
+
+TEST_F(DownloadFileTest, OpensSealedContentOnlyWithItsMasterKey) {
+  const int64_t version = Store(StorageForm::kSealed, "content");
+  const crypto::MasterKey other(std::string(32, 'o'));
+  EXPECT_THAT(OpenContent(service_.blobs, other, service_.Stored(client_.id, "file", version)),
+              HasReason(Reason::kBlobDamaged));
+}
+
+}  // namespace
+}  // namespace backup::handlers

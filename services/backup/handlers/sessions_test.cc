@@ -1,0 +1,193 @@
+#include "services/backup/handlers/sessions.h"
+
+#include <string>
+
+#include "base/error.h"
+#include "base/testing/status_matchers.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "services/backup/handlers/converters.h"
+#include "services/backup/testing/legacy_peer.h"
+#include "services/backup/testing/memory_service.h"
+
+namespace backup::handlers {
+namespace {
+
+using testing::DownloadOf;
+using testing::HasReason;
+using ::testing::HasSubstr;
+using testing::HeaderOf;
+using testing::IsOkAndHolds;
+using testing::KnownClient;
+using testing::LegacyPeer;
+using testing::MemoryService;
+using ::testing::Not;
+using Report = v1::ReportTransferRequest;
+
+constexpr char kNobody[] = "11111111-2222-4333-8444-555555555555";
+
+class SessionsTest : public ::testing::Test {
+ protected:
+  absl::StatusOr<v1::RegisterClientResponse> Register(const std::string& name) {
+    v1::RegisterClientRequest request;
+    request.set_name(name);
+    return RegisterClient(service_.catalog, service_.clock, service_.duplicate_names, request);
+  }
+  // The session key that the client can decrypt.
+  absl::StatusOr<std::string> Exchange(const std::string& id, const LegacyPeer& peer,
+                                       int bits = 0) {
+    v1::ExchangeKeyRequest request;
+    request.set_client_id(id);
+    request.set_public_key(peer.PublicKey());
+    request.set_session_key_bits(bits);
+    const auto response =
+        ExchangeKey(service_.catalog, service_.master_key, service_.clock, service_.keys, request);
+    if (!response.ok()) return response.status();
+    return peer.DecryptSessionKey(response->encrypted_session_key());
+  }
+  absl::StatusOr<std::string> Resume(const std::string& id, const LegacyPeer& peer) {
+    v1::ResumeClientRequest request;
+    request.set_client_id(id);
+    const auto response =
+        ResumeClient(service_.catalog, service_.master_key, service_.clock, service_.keys, request);
+    if (!response.ok()) return response.status();
+    return peer.DecryptSessionKey(response->encrypted_session_key());
+  }
+
+  MemoryService service_;
+  const LegacyPeer peer_;
+};
+
+TEST_F(SessionsTest, RegisteringAgainBeforeAnyKeyGivesTheSameClient) {
+  const auto first = Register("laptop");
+  const auto again = Register("laptop");
+  ASSERT_OK(first);
+  ASSERT_OK(again);
+  EXPECT_EQ(first->client().client_id(), again->client().client_id());
+  EXPECT_FALSE(first->client().has_public_key());
+}
+
+TEST_F(SessionsTest, ANameIsTakenOnceItsClientHasAKeyUnlessDuplicatesAreAllowed) {
+  const KnownClient owner = service_.MakeClient("laptop");
+  EXPECT_THAT(Register("laptop"), HasReason(Reason::kNameTaken));
+  service_.duplicate_names = storage::DuplicateNames::kAllow;
+  const auto second = Register("laptop");
+  ASSERT_OK(second);
+  EXPECT_NE(second->client().client_id(), owner.id);
+}
+
+TEST_F(SessionsTest, RegisteringWantsAName) {
+  EXPECT_THAT(Register(""), HasReason(Reason::kInvalidField));
+  EXPECT_THAT(Register(std::string(256, 'n')), HasReason(Reason::kInvalidField));
+}
+
+TEST_F(SessionsTest, GivesASessionKeyOfTheSizeAskedFor) {
+  EXPECT_EQ(Exchange(service_.Register("default"), peer_)->size(), 16u);
+  EXPECT_EQ(Exchange(service_.Register("short"), peer_, 128)->size(), 16u);
+  EXPECT_EQ(Exchange(service_.Register("long"), peer_, 256)->size(), 32u);
+  EXPECT_THAT(Exchange(service_.Register("odd"), peer_, 192), HasReason(Reason::kInvalidField));
+}
+
+TEST_F(SessionsTest, TheSameKeyAgainGivesTheSameSessionKey) {
+  const std::string id = service_.Register("laptop");
+  const auto first = Exchange(id, peer_);
+  ASSERT_OK(first);
+  EXPECT_THAT(Exchange(id, peer_), IsOkAndHolds(*first));
+}
+
+TEST_F(SessionsTest, RefusesAnotherPublicKeyWhilePinned) {
+  const std::string id = service_.Register("laptop");
+  const auto first = Exchange(id, peer_);
+  ASSERT_OK(first);
+  const LegacyPeer other;
+  EXPECT_THAT(Exchange(id, other), HasReason(Reason::kRekeyRefused));
+  EXPECT_THAT(Resume(id, peer_), IsOkAndHolds(*first));
+}
+
+TEST_F(SessionsTest, ReplacesThePublicKeyAndTheSessionKeyWhereAllowed) {
+  service_.keys.rekey = storage::Rekey::kAllow;
+  const std::string id = service_.Register("laptop");
+  const auto first = Exchange(id, peer_);
+  const LegacyPeer other;
+  const auto second = Exchange(id, other);
+  ASSERT_OK(first);
+  ASSERT_OK(second);
+  EXPECT_NE(*first, *second);
+  EXPECT_THAT(Resume(id, other), IsOkAndHolds(*second));
+}
+
+TEST_F(SessionsTest, RefusesWhatIsNoKeyAndWhoIsNotKnown) {
+  v1::ExchangeKeyRequest request;
+  request.set_client_id(service_.Register("laptop"));
+  request.set_public_key("not a key");
+  const absl::Status status =
+      ExchangeKey(service_.catalog, service_.master_key, service_.clock, service_.keys, request)
+          .status();
+  EXPECT_THAT(status, HasReason(Reason::kInvalidField));
+  EXPECT_EQ(SubjectOf(status), "public_key");
+  EXPECT_THAT(Exchange(kNobody, peer_), HasReason(Reason::kClientNotFound));
+  EXPECT_THAT(Exchange("nobody", peer_), HasReason(Reason::kInvalidField));
+}
+
+TEST_F(SessionsTest, KeepsSessionKeysSealedAndBoundToTheirClient) {
+  const std::string id = service_.Register("laptop");
+  const auto session_key = Exchange(id, peer_);
+  ASSERT_OK(session_key);
+  storage::Client client = *service_.catalog.FindClient(*ParseClientId(id));
+  EXPECT_THAT(client.sealed_session_key, Not(HasSubstr(*session_key)));
+  EXPECT_THAT(OpenSessionKey(service_.master_key, client), IsOkAndHolds(*session_key));
+  client.id = *ParseClientId(kNobody);
+  EXPECT_THAT(OpenSessionKey(service_.master_key, client), HasReason(Reason::kBlobDamaged));
+}
+
+TEST_F(SessionsTest, ResumingGivesTheStoredSessionKeyAndNotesTheTime) {
+  const std::string id = service_.Register("laptop");
+  const auto session_key = Exchange(id, peer_);
+  ASSERT_OK(session_key);
+  service_.clock.Advance(absl::Hours(1));
+  EXPECT_THAT(Resume(id, peer_), IsOkAndHolds(*session_key));
+  EXPECT_EQ(service_.catalog.FindClient(*ParseClientId(id))->last_seen_time, service_.clock.Now());
+}
+
+TEST_F(SessionsTest, ResumingMakesANewSessionKeyWhereAskedTo) {
+  service_.keys.rotate_session_keys = true;
+  const std::string id = service_.Register("laptop");
+  const auto first = Exchange(id, peer_, 256);
+  const auto second = Resume(id, peer_);
+  ASSERT_OK(first);
+  ASSERT_OK(second);
+  EXPECT_NE(*first, *second);
+  EXPECT_EQ(second->size(), 32u);
+}
+
+TEST_F(SessionsTest, ResumingWantsAKnownClientWithAKey) {
+  EXPECT_THAT(Resume(kNobody, peer_), HasReason(Reason::kClientNotFound));
+  EXPECT_THAT(Resume(service_.Register("keyless"), peer_), HasReason(Reason::kKeyNotSet));
+}
+
+TEST_F(SessionsTest, DiscardsRetriedAndAbandonedContentAtOnce) {
+  service_.uploads.inline_blob_limit = 0;
+  const KnownClient client = service_.MakeClient("laptop");
+  service_.Store(client.id, "file", "kept");
+  for (const Report::Outcome outcome : {Report::RETRYING, Report::ABANDONED}) {
+    const auto header = HeaderOf(client.id, "file", v1::UploadFileHeader::IDENTITY, "wrong");
+    ASSERT_OK(service_.Upload(header, "wrong"));
+    EXPECT_EQ(service_.BlobCount(), 2);
+    ASSERT_OK(service_.Report(client.id, "file", outcome));
+    EXPECT_EQ(service_.BlobCount(), 1);
+  }
+  EXPECT_THAT(service_.Download(DownloadOf(client.id, "file", 0)), IsOkAndHolds("kept"));
+}
+
+TEST_F(SessionsTest, ReportingWantsAnOutcomeAndAFile) {
+  const std::string id = service_.Register("laptop");
+  EXPECT_THAT(service_.Report(id, "file", Report::OUTCOME_UNSPECIFIED),
+              HasReason(Reason::kInvalidField));
+  EXPECT_THAT(service_.Report(id, "", Report::VERIFIED), HasReason(Reason::kInvalidField));
+  EXPECT_THAT(service_.Report(id, "file", Report::VERIFIED), HasReason(Reason::kFileNotFound));
+  EXPECT_THAT(service_.Report(kNobody, "file", Report::VERIFIED),
+              HasReason(Reason::kClientNotFound));
+}
+
+}  // namespace
+}  // namespace backup::handlers

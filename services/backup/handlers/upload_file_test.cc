@@ -1,0 +1,311 @@
+#include "services/backup/handlers/upload_file.h"
+
+#include <string>
+#include <tuple>
+
+#include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
+#include "base/checksum.h"
+#include "base/error.h"
+#include "base/testing/random_cut_source.h"
+#include "base/testing/status_matchers.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "services/backup/limits.h"
+#include "services/backup/testing/legacy_peer.h"
+#include "services/backup/testing/log_capture.h"
+#include "services/backup/testing/memory_service.h"
+
+namespace backup::handlers {
+namespace {
+
+using storage::StorageForm;
+using testing::DownloadOf;
+using testing::EncryptAsClient;
+using testing::HasReason;
+using ::testing::HasSubstr;
+using testing::HeaderOf;
+using testing::IsOkAndHolds;
+using testing::KnownClient;
+using testing::LogCapture;
+using testing::MemoryService;
+using ::testing::Not;
+using testing::PseudoRandomBytes;
+using testing::StatusIs;
+using Header = v1::UploadFileHeader;
+
+constexpr size_t kSizes[] = {
+    0, 1, 15, 16, 17, 65535, 65536, 65537, 1 << 20, (1 << 20) + 1, (3 << 20) + 5};
+constexpr char kUploadId[] = "11111111-2222-4333-8444-555555555555";
+
+uint32_t CksumOf(const std::string& bytes) {
+  Cksum cksum;
+  cksum.Update(bytes);
+  return cksum.Value();
+}
+
+uint32_t Crc32Of(const std::string& bytes) {
+  Crc32 crc;
+  crc.Update(bytes);
+  return crc.Value();
+}
+
+// How content is kept, and how it comes: session key bits, or 0 for unencrypted.
+class UploadFormTest : public ::testing::TestWithParam<std::tuple<StorageForm, int>> {};
+
+TEST_P(UploadFormTest, GivesBackWhatWasUploadedAtEverySize) {
+  const auto [form, bits] = GetParam();
+  MemoryService service;
+  service.uploads.form = form;
+  const KnownClient client = service.MakeClient("laptop", bits == 0 ? 128 : bits);
+  for (const size_t size : kSizes) {
+    const std::string plain = PseudoRandomBytes(size);
+    const std::string encoded = bits == 0 ? plain : EncryptAsClient(client.session_key, plain);
+    Header header = HeaderOf(client.id, "file",
+                             bits == 0 ? Header::IDENTITY : Header::AES_CBC_ZERO_IV, encoded);
+    header.set_original_size(static_cast<int64_t>(size));
+    const auto response = service.Upload(header, encoded);
+    ASSERT_OK(response) << size;
+    EXPECT_EQ(response->checksum(), CksumOf(plain)) << size;
+    EXPECT_EQ(response->encoded_size(), static_cast<int64_t>(encoded.size()));
+    EXPECT_EQ(response->version().size_bytes(), static_cast<int64_t>(size));
+    EXPECT_EQ(response->version().state(), v1::FileVersion::RECEIVED);
+    const bool sealed =
+        form == StorageForm::kSealed || (form == StorageForm::kClientCiphertext && bits == 0);
+    EXPECT_EQ(response->version().storage(), sealed ? v1::FileVersion::SEALED
+                                             : form == StorageForm::kPlain
+                                                 ? v1::FileVersion::PLAIN
+                                                 : v1::FileVersion::CLIENT_CIPHERTEXT);
+    EXPECT_THAT(service.Download(DownloadOf(client.id, "file", response->version().version_id())),
+                IsOkAndHolds(plain))
+        << size;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(EveryFormAndEncoding, UploadFormTest,
+                         ::testing::Combine(::testing::Values(StorageForm::kPlain,
+                                                              StorageForm::kSealed,
+                                                              StorageForm::kClientCiphertext),
+                                            ::testing::Values(0, 128, 256)));
+
+class UploadFileTest : public ::testing::Test {
+ protected:
+  // Nothing was stored, neither as a row nor as a blob.
+  void ExpectNothingStored() {
+    EXPECT_EQ(service_.catalog.Count()->versions, 0);
+    EXPECT_EQ(service_.BlobCount(), 0);
+  }
+  Header Encrypted(const std::string& encoded) const {
+    return HeaderOf(client_.id, "file", Header::AES_CBC_ZERO_IV, encoded);
+  }
+  Header Identity(const std::string& plain) const {
+    return HeaderOf(client_.id, "file", Header::IDENTITY, plain);
+  }
+
+  MemoryService service_;
+  const KnownClient client_ = service_.MakeClient("laptop");
+};
+
+TEST_F(UploadFileTest, KeepsSmallContentInTheCatalogAndLargeContentInABlob) {
+  service_.uploads.inline_blob_limit = 1000;
+  ASSERT_OK(service_.Upload(Identity(std::string(1000, 'a')), std::string(1000, 'a')));
+  EXPECT_EQ(service_.BlobCount(), 0);
+  ASSERT_OK(service_.Upload(Identity(std::string(1001, 'a')), std::string(1001, 'a')));
+  EXPECT_EQ(service_.BlobCount(), 1);
+}
+
+TEST_F(UploadFileTest, StoresNoPlaintextUnlessAskedTo) {
+  const std::string plain = "a secret that must not be found in what is kept";
+  for (const StorageForm form : {StorageForm::kSealed, StorageForm::kClientCiphertext}) {
+    service_.uploads.form = form;
+    const auto response = service_.Upload(Identity(plain), plain);
+    ASSERT_OK(response);
+    const storage::StoredVersion stored =
+        service_.Stored(client_.id, "file", response->version().version_id());
+    EXPECT_THAT(std::get<std::string>(stored.content), Not(HasSubstr("a secret")));
+  }
+}
+
+TEST_F(UploadFileTest, KeepsTheClientsCiphertextExactlyAsItCame) {
+  service_.uploads.form = StorageForm::kClientCiphertext;
+  const std::string encoded = EncryptAsClient(client_.session_key, "content");
+  const auto response = service_.Upload(Encrypted(encoded), encoded);
+  ASSERT_OK(response);
+  const storage::StoredVersion stored =
+      service_.Stored(client_.id, "file", response->version().version_id());
+  EXPECT_EQ(std::get<std::string>(stored.content).substr(0, encoded.size()), encoded);
+}
+
+TEST_F(UploadFileTest, AnswersTheCrc32OfWhatWasSentIfAskedTo) {
+  const std::string encoded = EncryptAsClient(client_.session_key, "content");
+  Header header = Encrypted(encoded);
+  header.set_checksum_kind(v1::CRC32_OF_CIPHERTEXT);
+  const auto response = service_.Upload(header, encoded);
+  ASSERT_OK(response);
+  EXPECT_EQ(response->checksum(), Crc32Of(encoded));
+  EXPECT_EQ(response->version().checksum_kind(), v1::CRC32_OF_CIPHERTEXT);
+}
+
+TEST_F(UploadFileTest, FalsifiesOnlyTheAnswerNotTheVersionWhenAskedTo) {
+  service_.uploads.corrupt_checksums = true;
+  const auto response = service_.Upload(Identity("content"), "content");
+  ASSERT_OK(response);
+  EXPECT_EQ(response->checksum(), CksumOf("content") + 1);
+  EXPECT_EQ(response->version().checksum(), CksumOf("content"));
+}
+
+TEST_F(UploadFileTest, MakesNoSecondVersionForTheSameUploadId) {
+  service_.uploads.inline_blob_limit = 0;
+  Header header = Identity("content");
+  header.set_upload_id(kUploadId);
+  const auto first = service_.Upload(header, "content");
+  const auto second = service_.Upload(header, "content");
+  ASSERT_OK(first);
+  ASSERT_OK(second);
+  EXPECT_EQ(first->SerializeAsString(), second->SerializeAsString());
+  EXPECT_EQ(service_.catalog.Count()->versions, 1);
+  EXPECT_EQ(service_.BlobCount(), 1);
+}
+
+// A catalog's race: the upload is not known when asked for, but its row is there when it is added.
+class LateRowSource final : public ByteSource {
+ public:
+  LateRowSource(MemoryService& service, Header header, std::string content)
+      : service_(service), header_(std::move(header)), content_(std::move(content)) {}
+  absl::StatusOr<absl::string_view> Read() override {
+    if (read_) return absl::string_view();
+    read_ = true;
+    rival_ = service_.Upload(header_, content_);
+    return content_;
+  }
+  const absl::StatusOr<v1::UploadFileResponse>& rival() const { return rival_; }
+
+ private:
+  MemoryService& service_;
+  const Header header_;
+  const std::string content_;
+  absl::StatusOr<v1::UploadFileResponse> rival_ = absl::UnknownError("not uploaded");
+  bool read_ = false;
+};
+
+TEST_F(UploadFileTest, DeletesItsBlobWhenTheSameUploadWasFasterElsewhere) {
+  service_.uploads.inline_blob_limit = 0;
+  Header header = Identity("content");
+  header.set_upload_id(kUploadId);
+  LateRowSource chunks(service_, header, "content");
+  const auto response = UploadFile(service_.catalog, service_.blobs, service_.master_key,
+                                   service_.clock, service_.uploads, header, chunks);
+  ASSERT_OK(chunks.rival());
+  ASSERT_OK(response);
+  EXPECT_EQ(response->version().version_id(), chunks.rival()->version().version_id());
+  EXPECT_EQ(service_.BlobCount(), 1);
+  EXPECT_THAT(service_.Download(DownloadOf(client_.id, "file", response->version().version_id())),
+              IsOkAndHolds("content"));
+}
+
+TEST_F(UploadFileTest, RejectsContentThatCannotBeDecryptedAlwaysWithTheSameWords) {
+  service_.uploads.inline_blob_limit = 0;
+  const std::string good = EncryptAsClient(client_.session_key, std::string(100, 'a'));
+  const std::string bad[] = {"", good.substr(0, good.size() - 1), good.substr(0, 16),
+                             EncryptAsClient(std::string(16, 'x'), "under another key")};
+  std::string words;
+  for (const StorageForm form :
+       {StorageForm::kPlain, StorageForm::kSealed, StorageForm::kClientCiphertext}) {
+    service_.uploads.form = form;
+    for (const std::string& encoded : bad) {
+      const auto response = service_.Upload(Encrypted(encoded), encoded);
+      ASSERT_THAT(response, HasReason(Reason::kContentRejected));
+      if (words.empty()) words = std::string(response.status().message());
+      EXPECT_EQ(response.status().message(), words);
+    }
+  }
+  ExpectNothingStored();
+}
+
+TEST_F(UploadFileTest, StoresNothingOfAStreamThatIsShorterOrLongerThanAnnounced) {
+  for (const int64_t inline_limit : {0, 65536}) {
+    service_.uploads.inline_blob_limit = inline_limit;
+    Header header = Identity("content");
+    header.set_encoded_size(8);
+    EXPECT_THAT(service_.Upload(header, "content"), HasReason(Reason::kInvalidField));
+    header.set_encoded_size(6);
+    EXPECT_THAT(service_.Upload(header, "content"), HasReason(Reason::kInvalidField));
+  }
+  ExpectNothingStored();
+}
+
+TEST_F(UploadFileTest, RejectsContentOfAnotherSizeThanTheOriginal) {
+  Header header = Identity("content");
+  header.set_original_size(6);
+  EXPECT_THAT(service_.Upload(header, "content"), HasReason(Reason::kContentRejected));
+  ExpectNothingStored();
+}
+
+TEST_F(UploadFileTest, NamesTheFieldThatIsWrong) {
+  struct Case {
+    const char* field;
+    void (*spoil)(Header&);
+  };
+  const Case cases[] = {
+      {"client_id", [](Header& header) { header.set_client_id("nobody"); }},
+      {"header.file_name", [](Header& header) { header.set_file_name(""); }},
+      {"header.file_name", [](Header& header) { header.set_file_name(std::string(256, 'n')); }},
+      {"header.encoding", [](Header& header) { header.clear_encoding(); }},
+      {"header.encoded_size", [](Header& header) { header.set_encoded_size(-1); }},
+      {"header.original_size", [](Header& header) { header.set_original_size(-1); }},
+      {"header.checksum_kind",
+       [](Header& header) { header.set_checksum_kind(static_cast<v1::ChecksumKind>(7)); }},
+      {"header.upload_id", [](Header& header) { header.set_upload_id("again"); }},
+  };
+  for (const Case& wrong : cases) {
+    Header header = Identity("content");
+    wrong.spoil(header);
+    const absl::Status status = service_.Upload(header, "content").status();
+    EXPECT_THAT(status, HasReason(Reason::kInvalidField)) << wrong.field;
+    EXPECT_EQ(SubjectOf(status), wrong.field);
+  }
+  ExpectNothingStored();
+}
+
+TEST_F(UploadFileTest, RefusesMoreThanTheLargestFileBeforeReadingIt) {
+  Header header = Identity("");
+  header.set_encoded_size(kMaxFileSizeBytes + 1);
+  EXPECT_THAT(service_.Upload(header, ""), HasReason(Reason::kSizeLimit));
+}
+
+TEST_F(UploadFileTest, WantsAKnownClientAndForCiphertextItsKey) {
+  Header header = Identity("content");
+  header.set_client_id(kUploadId);
+  EXPECT_THAT(service_.Upload(header, "content"), HasReason(Reason::kClientNotFound));
+  const std::string keyless = service_.Register("keyless");
+  EXPECT_THAT(
+      service_.Upload(HeaderOf(keyless, "file", Header::AES_CBC_ZERO_IV, "0123456789abcdef"),
+                      "0123456789abcdef"),
+      HasReason(Reason::kKeyNotSet));
+  EXPECT_OK(service_.Upload(HeaderOf(keyless, "file", Header::IDENTITY, "content"), "content"));
+}
+
+TEST_F(UploadFileTest, LogsTheSessionKeyOnceInClientModeAndNeverOtherwise) {
+  const std::string hex = absl::BytesToHexString(client_.session_key);
+  const std::string encoded = EncryptAsClient(client_.session_key, "content");
+  {
+    const LogCapture log;
+    service_.uploads.form = StorageForm::kClientCiphertext;
+    const auto response = service_.Upload(Encrypted(encoded), encoded);
+    ASSERT_OK(response);
+    EXPECT_THAT(log.text(), HasSubstr("CRITICAL"));
+    EXPECT_THAT(log.text(),
+                HasSubstr(absl::StrCat("client=", client_.id, " file=file version=",
+                                       response->version().version_id(), " key=", hex, "\n")));
+    EXPECT_EQ(log.text().find(hex), log.text().rfind(hex));
+  }
+  for (const StorageForm form : {StorageForm::kPlain, StorageForm::kSealed}) {
+    const LogCapture log;
+    service_.uploads.form = form;
+    ASSERT_OK(service_.Upload(Encrypted(encoded), encoded));
+    EXPECT_THAT(log.text(), Not(HasSubstr(hex)));
+  }
+}
+
+}  // namespace
+}  // namespace backup::handlers

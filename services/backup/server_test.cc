@@ -1,0 +1,371 @@
+// The real server, over a real socket, on the memory fakes: every RPC once, and what only the RPC
+// faces do.
+
+#include "services/backup/server.h"
+
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "backup/v1/admin.grpc.pb.h"
+#include "backup/v1/backup.grpc.pb.h"
+#include "base/checksum.h"
+#include "base/error.h"
+#include "base/rpc/status.h"
+#include "base/testing/random_cut_source.h"
+#include "base/testing/status_matchers.h"
+#include "gmock/gmock.h"
+#include "grpcpp/create_channel.h"
+#include "gtest/gtest.h"
+#include "services/backup/limits.h"
+#include "services/backup/testing/legacy_peer.h"
+#include "services/backup/testing/log_capture.h"
+#include "services/backup/testing/memory_service.h"
+
+namespace backup {
+namespace {
+
+using testing::DownloadOf;
+using testing::EncryptAsClient;
+using testing::HasReason;
+using ::testing::HasSubstr;
+using testing::HeaderOf;
+using testing::IsOk;
+using testing::LegacyPeer;
+using testing::LogCapture;
+using testing::MemoryService;
+using ::testing::Not;
+using testing::PseudoRandomBytes;
+using testing::StatusIs;
+using Header = v1::UploadFileHeader;
+
+constexpr std::chrono::seconds kDeadline(30);
+
+// A call's context with a deadline, so that a test fails instead of hanging.
+struct Call : grpc::ClientContext {
+  Call() { set_deadline(std::chrono::system_clock::now() + kDeadline); }
+};
+
+class ServerTest : public ::testing::Test {
+ protected:
+  explicit ServerTest(absl::Duration stream_limit = absl::ZeroDuration())
+      : watchdog_(stream_limit),
+        context_{service_.catalog,         service_.blobs, service_.master_key,
+                 service_.clock,           idle_,          watchdog_,
+                 service_.duplicate_names, service_.keys,  service_.uploads},
+        server_(*Server::Start(*Acceptor::Listen("127.0.0.1:0"), context_,
+                               {absl::FromUnixSeconds(42), {"debug"}, "plain"}, {})),
+        channel_(grpc::CreateChannel(server_->bound_address(), grpc::InsecureChannelCredentials())),
+        ingest_(v1::IngestService::NewStub(channel_)),
+        catalog_(v1::CatalogService::NewStub(channel_)),
+        admin_(v1::AdminService::NewStub(channel_)) {}
+
+  std::string Register(const std::string& name) {
+    Call call;
+    v1::RegisterClientRequest request;
+    request.set_name(name);
+    v1::RegisterClientResponse response;
+    EXPECT_THAT(rpc::FromGrpc(ingest_->RegisterClient(&call, request, &response)), IsOk());
+    return response.client().client_id();
+  }
+
+  std::pair<absl::Status, v1::UploadFileResponse> Upload(const Header& header,
+                                                         const std::string& encoded) {
+    Call call;
+    v1::UploadFileResponse response;
+    const auto stream = ingest_->UploadFile(&call, &response);
+    v1::UploadFileRequest message;
+    *message.mutable_header() = header;
+    bool open = stream->Write(message);
+    for (size_t at = 0; open && at < encoded.size(); at += kPieceSize) {
+      message.set_chunk(encoded.substr(at, kPieceSize));
+      open = stream->Write(message);
+    }
+    stream->WritesDone();
+    return {rpc::FromGrpc(stream->Finish()), response};
+  }
+
+  absl::Status Report(const std::string& id, const std::string& file_name) {
+    Call call;
+    v1::ReportTransferRequest request;
+    request.set_client_id(id);
+    request.set_file_name(file_name);
+    request.set_outcome(v1::ReportTransferRequest::VERIFIED);
+    v1::ReportTransferResponse response;
+    return rpc::FromGrpc(ingest_->ReportTransfer(&call, request, &response));
+  }
+
+  std::pair<absl::Status, std::string> Download(const v1::DownloadFileRequest& request) {
+    Call call;
+    const auto stream = catalog_->DownloadFile(&call, request);
+    v1::DownloadFileResponse message;
+    std::string bytes;
+    bool first = true;
+    while (stream->Read(&message)) {
+      EXPECT_EQ(message.has_version(), first);
+      first = false;
+      bytes += message.chunk();
+    }
+    return {rpc::FromGrpc(stream->Finish()), bytes};
+  }
+
+  absl::Status SetLogLevel(const std::string& pattern, v1::LogLevel level) {
+    Call call;
+    v1::SetLogLevelRequest request;
+    request.set_module_pattern(pattern);
+    request.set_level(level);
+    v1::SetLogLevelResponse response;
+    return rpc::FromGrpc(admin_->SetLogLevel(&call, request, &response));
+  }
+
+  MemoryService service_;
+  StopRequest stop_;
+  IdleShutdown idle_{absl::ZeroDuration(), stop_};
+  StreamWatchdog watchdog_;
+  const ServiceContext context_;
+  const std::unique_ptr<Server> server_;
+  const std::shared_ptr<grpc::Channel> channel_;
+  const std::unique_ptr<v1::IngestService::Stub> ingest_;
+  const std::unique_ptr<v1::CatalogService::Stub> catalog_;
+  const std::unique_ptr<v1::AdminService::Stub> admin_;
+};
+
+TEST_F(ServerTest, BacksUpAndRestoresAFileAsALegacyClientDoes) {
+  const LegacyPeer peer;
+  const std::string id = Register("laptop");
+  Call exchange;
+  v1::ExchangeKeyRequest key;
+  key.set_client_id(id);
+  key.set_public_key(peer.PublicKey());
+  v1::ExchangeKeyResponse sealed;
+  ASSERT_OK(rpc::FromGrpc(ingest_->ExchangeKey(&exchange, key, &sealed)));
+  Call resume;
+  v1::ResumeClientRequest again;
+  again.set_client_id(id);
+  v1::ResumeClientResponse resumed;
+  ASSERT_OK(rpc::FromGrpc(ingest_->ResumeClient(&resume, again, &resumed)));
+  const std::string session_key = peer.DecryptSessionKey(resumed.encrypted_session_key());
+  ASSERT_EQ(session_key, peer.DecryptSessionKey(sealed.encrypted_session_key()));
+
+  const std::string plain = PseudoRandomBytes((5 << 20) + 3);
+  const std::string encoded = EncryptAsClient(session_key, plain);
+  const auto [uploaded, response] =
+      Upload(HeaderOf(id, "file", Header::AES_CBC_ZERO_IV, encoded), encoded);
+  ASSERT_OK(uploaded);
+  Cksum cksum;
+  cksum.Update(plain);
+  EXPECT_EQ(response.checksum(), cksum.Value());
+  ASSERT_OK(Report(id, "file"));
+  const auto [downloaded, bytes] = Download(DownloadOf(id, "file", 0));
+  EXPECT_OK(downloaded);
+  EXPECT_TRUE(bytes == plain);
+}
+
+TEST_F(ServerTest, AnswersEveryQueryAndDeletion) {
+  const std::string id = Register("laptop");
+  const auto [uploaded, version] = Upload(HeaderOf(id, "file", Header::IDENTITY, "x"), "x");
+  ASSERT_OK(uploaded);
+  ASSERT_OK(Report(id, "file"));
+
+  Call calls[6];
+  v1::ListClientsResponse clients;
+  EXPECT_TRUE(catalog_->ListClients(&calls[0], {}, &clients).ok());
+  EXPECT_EQ(clients.clients_size(), 1);
+  v1::GetClientRequest by_name;
+  by_name.set_name("laptop");
+  v1::GetClientResponse client;
+  EXPECT_TRUE(catalog_->GetClient(&calls[1], by_name, &client).ok());
+  EXPECT_EQ(client.client().client_id(), id);
+  v1::ListFilesRequest of_client;
+  of_client.set_client_id(id);
+  v1::ListFilesResponse files;
+  EXPECT_TRUE(catalog_->ListFiles(&calls[2], of_client, &files).ok());
+  ASSERT_EQ(files.files_size(), 1);
+  EXPECT_EQ(files.files(0).newest_verified().version_id(), version.version().version_id());
+  v1::ListVersionsRequest of_file;
+  of_file.set_client_id(id);
+  of_file.set_file_name("file");
+  v1::ListVersionsResponse versions;
+  EXPECT_TRUE(catalog_->ListVersions(&calls[3], of_file, &versions).ok());
+  EXPECT_EQ(versions.versions_size(), 1);
+  v1::DeleteVersionRequest one;
+  one.set_client_id(id);
+  one.set_file_name("file");
+  one.set_version_id(version.version().version_id());
+  v1::DeleteVersionResponse deleted_version;
+  EXPECT_TRUE(catalog_->DeleteVersion(&calls[4], one, &deleted_version).ok());
+  v1::DeleteClientRequest whole;
+  whole.set_client_id(id);
+  v1::DeleteClientResponse deleted_client;
+  EXPECT_TRUE(catalog_->DeleteClient(&calls[5], whole, &deleted_client).ok());
+  EXPECT_EQ(service_.catalog.Count()->clients, 0);
+}
+
+TEST_F(ServerTest, TellsItsStatus) {
+  service_.Store(Register("laptop"), "file", "content");
+  Call call;
+  v1::GetStatusResponse status;
+  ASSERT_TRUE(admin_->GetStatus(&call, {}, &status).ok());
+  EXPECT_EQ(status.client_count(), 1);
+  EXPECT_EQ(status.file_count(), 1);
+  EXPECT_EQ(status.verified_version_count(), 1);
+  EXPECT_EQ(status.stored_bytes(), 7);
+  EXPECT_EQ(status.at_rest(), "plain");
+  EXPECT_EQ(status.start_time().seconds(), 42);
+  EXPECT_THAT(status.modes(), ::testing::ElementsAre("debug"));
+  EXPECT_FALSE(status.version().empty());
+}
+
+TEST_F(ServerTest, VerifiesTheStoreAndSaysSoLast) {
+  service_.Store(Register("laptop"), "file", "content");
+  Call call;
+  const auto stream = admin_->VerifyStore(&call, {});
+  v1::VerifyStoreResponse event;
+  v1::VerifyStoreResponse last;
+  while (stream->Read(&event)) last = event;
+  EXPECT_TRUE(stream->Finish().ok());
+  EXPECT_EQ(last.summary().checked_versions(), 1);
+}
+
+TEST_F(ServerTest, ChangesWhatIsLogged) {
+  const int before = FLAGS_minloglevel;
+  ASSERT_OK(SetLogLevel("*", v1::LOG_LEVEL_WARNING));
+  EXPECT_EQ(FLAGS_minloglevel, google::GLOG_WARNING);
+  ASSERT_OK(SetLogLevel("*", v1::LOG_LEVEL_DEBUG));
+  EXPECT_EQ(FLAGS_v, 2);
+  ASSERT_OK(SetLogLevel("*", v1::LOG_LEVEL_INFO));
+  EXPECT_EQ(FLAGS_v, 0);
+  EXPECT_EQ(FLAGS_minloglevel, google::GLOG_INFO);
+  FLAGS_minloglevel = before;
+  EXPECT_THAT(SetLogLevel("server", v1::LOG_LEVEL_ERROR), HasReason(Reason::kInvalidField));
+  EXPECT_THAT(SetLogLevel("", v1::LOG_LEVEL_INFO), HasReason(Reason::kInvalidField));
+  EXPECT_THAT(SetLogLevel("*", v1::LOG_LEVEL_UNSPECIFIED), HasReason(Reason::kInvalidField));
+  EXPECT_THAT(SetLogLevel(std::string(kMaxModulePatternSize + 1, 'm'), v1::LOG_LEVEL_INFO),
+              HasReason(Reason::kInvalidField));
+}
+
+TEST_F(ServerTest, CarriesTheReasonOfAnError) {
+  const auto [status, response] =
+      Upload(HeaderOf("11111111-2222-4333-8444-555555555555", "file", Header::IDENTITY, ""), "");
+  EXPECT_THAT(status, HasReason(Reason::kClientNotFound));
+  EXPECT_EQ(SubjectOf(status), "11111111-2222-4333-8444-555555555555");
+}
+
+TEST_F(ServerTest, StoresNothingOfAStreamThatEndsEarly) {
+  const std::string id = Register("laptop");
+  Header header = HeaderOf(id, "file", Header::IDENTITY, "content");
+  header.set_encoded_size(8);
+  EXPECT_THAT(Upload(header, "content").first, HasReason(Reason::kInvalidField));
+  EXPECT_EQ(service_.catalog.Count()->versions, 0);
+}
+
+TEST_F(ServerTest, WantsTheHeaderFirstAndOnlyOnce) {
+  const std::string id = Register("laptop");
+  for (const bool header_first : {true, false}) {
+    Call call;
+    v1::UploadFileResponse response;
+    const auto stream = ingest_->UploadFile(&call, &response);
+    v1::UploadFileRequest header;
+    *header.mutable_header() = HeaderOf(id, "file", Header::IDENTITY, "x");
+    v1::UploadFileRequest chunk;
+    chunk.set_chunk("x");
+    stream->Write(header_first ? header : chunk);
+    stream->Write(header);
+    stream->WritesDone();
+    EXPECT_THAT(rpc::FromGrpc(stream->Finish()), HasReason(Reason::kInvalidField));
+  }
+  EXPECT_EQ(service_.catalog.Count()->versions, 0);
+}
+
+TEST_F(ServerTest, RefusesAChunkThatIsTooLarge) {
+  const std::string id = Register("laptop");
+  Call call;
+  v1::UploadFileResponse response;
+  const auto stream = ingest_->UploadFile(&call, &response);
+  const std::string large(kMaxChunkSize + 1, 'x');
+  v1::UploadFileRequest message;
+  *message.mutable_header() = HeaderOf(id, "file", Header::IDENTITY, large);
+  stream->Write(message);
+  message.set_chunk(large);
+  stream->Write(message);
+  stream->WritesDone();
+  EXPECT_THAT(rpc::FromGrpc(stream->Finish()), HasReason(Reason::kInvalidField));
+}
+
+TEST_F(ServerTest, ReturnsTheCallersRequestIdAndMakesOneIfThereIsNone) {
+  const auto returned_id = [&](const std::string& sent) {
+    Call call;
+    if (!sent.empty()) call.AddMetadata("x-request-id", sent);
+    v1::GetStatusResponse status;
+    EXPECT_TRUE(admin_->GetStatus(&call, {}, &status).ok());
+    const auto found = call.GetServerInitialMetadata().find("x-request-id");
+    if (found == call.GetServerInitialMetadata().end()) return std::string();
+    return std::string(found->second.data(), found->second.size());
+  };
+  EXPECT_EQ(returned_id("abc-123"), "abc-123");
+  const std::string made = returned_id("");
+  EXPECT_FALSE(made.empty());
+  EXPECT_NE(made, returned_id(""));
+  EXPECT_NE(returned_id(std::string(129, 'a')), std::string(129, 'a'));
+  EXPECT_NE(returned_id("two words"), "two words");
+}
+
+TEST_F(ServerTest, WritesOneLineACallAndNothingAForgerCouldUse) {
+  const LogCapture log;
+  Call call;
+  call.AddMetadata("x-request-id", "abc-123");
+  v1::GetClientRequest request;
+  request.set_client_id("x\nrid=forged");
+  v1::GetClientResponse response;
+  EXPECT_FALSE(catalog_->GetClient(&call, request, &response).ok());
+  server_->Drain(absl::Seconds(10));  // The line is written by then.
+  EXPECT_THAT(log.text(),
+              HasSubstr("rid=abc-123 rpc=GetClient client=- outcome=INVALID_FIELD bytes=0 ms="));
+  EXPECT_THAT(log.text(), Not(HasSubstr("forged")));
+}
+
+TEST_F(ServerTest, IsNotReachableOnceDrained) {
+  server_->Drain(absl::Seconds(10));
+  Call call;
+  v1::GetStatusResponse status;
+  EXPECT_THAT(rpc::FromGrpc(admin_->GetStatus(&call, {}, &status)),
+              StatusIs(absl::StatusCode::kUnavailable));
+}
+
+class SilentPeerTest : public ServerTest {
+ protected:
+  SilentPeerTest() : ServerTest(absl::Milliseconds(100)) {}
+};
+
+TEST_F(SilentPeerTest, AnUploadThatGoesSilentIsCancelled) {
+  const std::string id = Register("laptop");
+  Call call;
+  v1::UploadFileResponse response;
+  const auto stream = ingest_->UploadFile(&call, &response);
+  v1::UploadFileRequest message;
+  *message.mutable_header() = HeaderOf(id, "file", Header::IDENTITY, "content");
+  ASSERT_TRUE(stream->Write(message));
+  EXPECT_THAT(rpc::FromGrpc(stream->Finish()), StatusIs(absl::StatusCode::kCancelled));
+  EXPECT_EQ(service_.catalog.Count()->versions, 0);
+}
+
+TEST_F(SilentPeerTest, ADownloadThatNobodyReadsIsCancelled) {
+  const std::string id = Register("laptop");
+  service_.uploads.inline_blob_limit = 0;
+  service_.Store(id, "file", std::string(64 << 20, 'x'));  // More than flow control lets through.
+  const LogCapture log;
+  Call call;
+  const auto stream = catalog_->DownloadFile(&call, DownloadOf(id, "file", 0));
+  stream->WaitForInitialMetadata();
+  // Waits for the handler, whose thread is stuck until the call is cancelled; the caller sees that
+  // only behind the data that it has not read.
+  server_->Drain(2 * absl::FromChrono(kDeadline));
+  EXPECT_THAT(log.text(), HasSubstr("moved nothing for too long"));
+  v1::DownloadFileResponse message;
+  while (stream->Read(&message)) continue;
+  EXPECT_FALSE(stream->Finish().ok());
+}
+
+}  // namespace
+}  // namespace backup

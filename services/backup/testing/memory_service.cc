@@ -1,0 +1,117 @@
+#include "services/backup/testing/memory_service.h"
+
+#include "base/status_macros.h"
+#include "base/testing/random_cut_source.h"
+#include "glog/logging.h"
+#include "services/backup/handlers/converters.h"
+#include "services/backup/handlers/download_file.h"
+#include "services/backup/testing/legacy_peer.h"
+
+namespace backup::testing {
+namespace {
+
+// So that uploads arrive in many pieces of odd sizes.
+constexpr size_t kMaxTestPiece = 100'000;
+
+template <typename T>
+T ValueOf(absl::StatusOr<T> result) {
+  CHECK(result.ok()) << result.status();
+  return *std::move(result);
+}
+
+}  // namespace
+
+std::string MemoryService::Register(const std::string& name) {
+  v1::RegisterClientRequest request;
+  request.set_name(name);
+  return ValueOf(handlers::RegisterClient(catalog, clock, duplicate_names, request))
+      .client()
+      .client_id();
+}
+
+KnownClient MemoryService::MakeClient(const std::string& name, int session_key_bits) {
+  const LegacyPeer peer;
+  v1::ExchangeKeyRequest request;
+  request.set_client_id(Register(name));
+  request.set_public_key(peer.PublicKey());
+  request.set_session_key_bits(session_key_bits);
+  const v1::ExchangeKeyResponse response =
+      ValueOf(handlers::ExchangeKey(catalog, master_key, clock, keys, request));
+  return {request.client_id(), peer.DecryptSessionKey(response.encrypted_session_key())};
+}
+
+absl::StatusOr<v1::UploadFileResponse> MemoryService::Upload(const v1::UploadFileHeader& header,
+                                                             const std::string& encoded) {
+  RandomCutSource chunks(encoded, kMaxTestPiece);
+  return handlers::UploadFile(catalog, blobs, master_key, clock, uploads, header, chunks);
+}
+
+int64_t MemoryService::Store(const std::string& client_id, const std::string& file_name,
+                             const std::string& plain) {
+  const v1::UploadFileHeader header =
+      HeaderOf(client_id, file_name, v1::UploadFileHeader::IDENTITY, plain);
+  const int64_t version_id = ValueOf(Upload(header, plain)).version().version_id();
+  const absl::Status confirmed = Report(client_id, file_name, v1::ReportTransferRequest::VERIFIED);
+  CHECK(confirmed.ok()) << confirmed;
+  return version_id;
+}
+
+absl::Status MemoryService::Report(const std::string& client_id, const std::string& file_name,
+                                   v1::ReportTransferRequest::Outcome outcome) {
+  v1::ReportTransferRequest request;
+  request.set_client_id(client_id);
+  request.set_file_name(file_name);
+  request.set_outcome(outcome);
+  return handlers::ReportTransfer(catalog, blobs, clock, request).status();
+}
+
+absl::StatusOr<std::string> MemoryService::Download(const v1::DownloadFileRequest& request) {
+  ASSIGN_OR_RETURN(const handlers::Download download,
+                   handlers::DownloadFile(catalog, blobs, master_key, request));
+  StringSink bytes;
+  RETURN_IF_ERROR(CopyAll(*download.bytes, bytes).status());
+  return bytes.bytes();
+}
+
+storage::StoredVersion MemoryService::Stored(const std::string& client_id,
+                                             const std::string& file_name, int64_t version_id) {
+  return ValueOf(catalog.FindVersion(ValueOf(handlers::ParseClientId(client_id)), file_name,
+                                     version_id, /*with_content=*/true));
+}
+
+void MemoryService::Replace(const storage::StoredVersion& stored, const storage::Content& content) {
+  const storage::Version& version = stored.version;
+  ValueOf(catalog.DeleteVersion(version.client_id, version.file_name, version.version_id));
+  ValueOf(catalog.AddVersion(version, content));
+}
+
+int MemoryService::BlobCount() const {
+  int count = 0;
+  const absl::Status visited = blobs.ForEach([&](const storage::BlobInfo&) {
+    ++count;
+    return absl::OkStatus();
+  });
+  CHECK(visited.ok()) << visited;
+  return count;
+}
+
+v1::UploadFileHeader HeaderOf(const std::string& client_id, const std::string& file_name,
+                              v1::UploadFileHeader::Encoding encoding, const std::string& encoded) {
+  v1::UploadFileHeader header;
+  header.set_client_id(client_id);
+  header.set_file_name(file_name);
+  header.set_encoding(encoding);
+  header.set_encoded_size(static_cast<int64_t>(encoded.size()));
+  return header;
+}
+
+v1::DownloadFileRequest DownloadOf(const std::string& client_id, const std::string& file_name,
+                                   int64_t version_id) {
+  v1::DownloadFileRequest request;
+  request.set_client_id(client_id);
+  request.set_file_name(file_name);
+  request.set_version_id(version_id);
+  return request;
+}
+
+}  // namespace backup::testing
