@@ -1,0 +1,134 @@
+#include "bridge/client/cipher.h"
+
+#include <openssl/evp.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+#include <memory>
+
+#include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
+#include "base/byte_stream.h"
+#include "base/testing/random_cut_source.h"
+#include "base/testing/status_matchers.h"
+#include "bridge/client/encrypted_file.h"
+#include "gtest/gtest.h"
+
+namespace backup::legacy_client {
+namespace {
+
+using ::backup::testing::PseudoRandomBytes;
+using ::backup::testing::StatusIs;
+
+constexpr char kKey[] = "0123456789abcdef";
+
+// In one call, straight through OpenSSL.
+std::string Decrypt(absl::string_view ciphertext) {
+  const std::unique_ptr<EVP_CIPHER_CTX, decltype(&EVP_CIPHER_CTX_free)> context(
+      EVP_CIPHER_CTX_new(), &EVP_CIPHER_CTX_free);
+  const unsigned char zero[16] = {};
+  std::string plaintext(ciphertext.size() + 16, '\0');
+  auto* out = reinterpret_cast<unsigned char*>(plaintext.data());
+  int size = 0;
+  int last = 0;
+  EVP_DecryptInit_ex(context.get(), EVP_aes_128_cbc(), nullptr,
+                     reinterpret_cast<const unsigned char*>(kKey), zero);
+  EXPECT_EQ(EVP_DecryptUpdate(context.get(), out, &size,
+                              reinterpret_cast<const unsigned char*>(ciphertext.data()),
+                              static_cast<int>(ciphertext.size())),
+            1);
+  EXPECT_EQ(EVP_DecryptFinal_ex(context.get(), out + size, &last), 1);
+  plaintext.resize(static_cast<size_t>(size + last));
+  return plaintext;
+}
+
+class EncryptedFileTest : public ::testing::Test {
+ protected:
+  EncryptedFileTest() {
+    std::string pattern = absl::StrCat(::testing::TempDir(), "/cipher_test.XXXXXX");
+    dir_ = mkdtemp(pattern.data());
+    path_ = absl::StrCat(dir_, "/file");
+  }
+  ~EncryptedFileTest() override { std::filesystem::remove_all(dir_); }
+
+  void Write(absl::string_view bytes) const {
+    std::ofstream(path_, std::ios::binary | std::ios::trunc) << bytes;
+  }
+
+  std::string dir_;
+  std::string path_;
+};
+
+TEST(CbcEncryptor, GivesTheKnownBytes) {
+  // echo -n hello | openssl enc -aes-128-cbc -K 30313233343536373839616263646566 -iv 0
+  CbcEncryptor encryptor(kKey);
+  std::string out(32, '\0');
+  size_t size = encryptor.Update("hello", out);
+  size += encryptor.Finish(std::span<char>(out).subspan(size));
+  EXPECT_EQ(absl::BytesToHexString(out.substr(0, size)), "674c7ef38e78cabd9cec9c125823a639");
+}
+
+TEST(CbcEncryptor, SizeIsKnownBeforehand) {
+  EXPECT_EQ(EncryptedSize(0), 16);
+  EXPECT_EQ(EncryptedSize(15), 16);
+  EXPECT_EQ(EncryptedSize(16), 32);
+  EXPECT_EQ(EncryptedSize(int64_t{1} << 33), (int64_t{1} << 33) + 16);
+}
+
+TEST_F(EncryptedFileTest, DecryptsToTheFileAtEverySizeThatMatters) {
+  for (const size_t size : {size_t{0}, size_t{1}, size_t{15}, size_t{16}, size_t{17},
+                            kPieceSize - 1, kPieceSize, kPieceSize + 1, 5 * kPieceSize + 7}) {
+    const std::string plaintext = PseudoRandomBytes(size);
+    Write(plaintext);
+    const auto file = EncryptedFile::Open(path_, kKey);
+    ASSERT_OK(file);
+    StringSink sink;
+    const auto copied = CopyAll(**file, sink);
+    ASSERT_OK(copied);
+    EXPECT_EQ(*copied, (*file)->ciphertext_size());
+    EXPECT_EQ((*file)->plaintext_size(), static_cast<int64_t>(size));
+    EXPECT_TRUE(Decrypt(sink.bytes()) == plaintext) << size;
+    Crc32 crc32;
+    crc32.Update(sink.bytes());
+    EXPECT_EQ((*file)->Checksum(ChecksumKind::kCrc32OfCiphertext), crc32.Value());
+    Cksum cksum;
+    cksum.Update(plaintext);
+    EXPECT_EQ((*file)->Checksum(ChecksumKind::kCksumOfPlaintext), cksum.Value());
+  }
+}
+
+TEST_F(EncryptedFileTest, StaysAtItsEnd) {
+  Write("short");
+  const auto file = EncryptedFile::Open(path_, kKey);
+  ASSERT_OK(file);
+  EXPECT_EQ((*file)->Read()->size(), 16u);
+  EXPECT_EQ((*file)->Read()->size(), 0u);
+  EXPECT_EQ((*file)->Read()->size(), 0u);
+}
+
+TEST_F(EncryptedFileTest, MayBeLeftUnread) {
+  Write(PseudoRandomBytes(6 * kPieceSize));
+  const auto file = EncryptedFile::Open(path_, kKey);
+  ASSERT_OK(file);
+  EXPECT_OK((*file)->Read());
+}
+
+TEST_F(EncryptedFileTest, SaysSoWhenTheFileBecomesShorter) {
+  Write(PseudoRandomBytes(8 * kPieceSize));
+  const auto file = EncryptedFile::Open(path_, kKey);
+  ASSERT_OK(file);
+  ASSERT_OK((*file)->Read());
+  ASSERT_EQ(truncate(path_.c_str(), 10), 0);  // At most three pieces have been read by now.
+  StringSink sink;
+  EXPECT_THAT(CopyAll(**file, sink), StatusIs(absl::StatusCode::kDataLoss));
+}
+
+TEST_F(EncryptedFileTest, CannotBeWhatIsNoFile) {
+  EXPECT_THAT(EncryptedFile::Open(path_, kKey), StatusIs(absl::StatusCode::kNotFound));
+  EXPECT_THAT(EncryptedFile::Open(dir_, kKey), StatusIs(absl::StatusCode::kInvalidArgument));
+}
+
+}  // namespace
+}  // namespace backup::legacy_client

@@ -1,0 +1,38 @@
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+
+struct evp_pkey_st;  // OpenSSL's EVP_PKEY.
+
+namespace backup::legacy_client {
+
+// The client's RSA-1024 key with the public exponent 17, as the old clients make it. Thread-safe.
+class KeyPair {
+ public:
+  static KeyPair Generate();
+  // The key in DER, PKCS#8 or PKCS#1. InvalidArgument if it is none, or has another size.
+  static absl::StatusOr<KeyPair> FromPrivateDer(absl::string_view der);
+
+  // PKCS#8.
+  std::string PrivateDer() const;
+  // SubjectPublicKeyInfo. For a key that Generate() made these are 160 bytes.
+  std::string PublicDer() const;
+  // Undoes RSAES-OAEP with SHA-1. DataLoss if it is not for this key.
+  absl::StatusOr<std::string> Decrypt(absl::string_view ciphertext) const;
+
+ private:
+  struct Free {
+    void operator()(evp_pkey_st* key) const;
+  };
+  using Key = std::unique_ptr<evp_pkey_st, Free>;
+
+  explicit KeyPair(Key key) : key_(std::move(key)) {}
+
+  Key key_;
+};
+
+}  // namespace backup::legacy_client
