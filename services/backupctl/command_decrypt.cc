@@ -1,0 +1,159 @@
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "CLI/CLI.hpp"
+#include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
+#include "base/ids.h"
+#include "base/name_text.h"
+#include "base/status_macros.h"
+#include "nlohmann/json.hpp"
+#include "services/backupctl/commands.h"
+#include "services/backupctl/decrypt.h"
+#include "services/backupctl/interrupt.h"
+#include "services/backupctl/local_file.h"
+#include "services/backupctl/progress_bar.h"
+#include "services/backupctl/safe_path.h"
+
+namespace backup::ctl {
+namespace {
+
+struct DecryptOptions {
+  std::string blob_file;
+  KeyChoice key;
+  std::string data_dir;
+  std::string client;
+  std::string file;
+  int64_t version_id = 0;
+  std::string out;
+  bool force = false;
+};
+
+// Writes on, shows how far it is, and stops when interrupted. Used by one thread at a time.
+class WatchedSink final : public ByteSink {
+ public:
+  WatchedSink(ByteSink& sink, ProgressBar& progress, const Interrupt& interrupt)
+      : sink_(sink), progress_(progress), interrupt_(interrupt) {}
+  absl::Status Write(absl::string_view piece) override {
+    RETURN_IF_ERROR(interrupt_.Check());
+    progress_.Advance(static_cast<int64_t>(piece.size()));
+    return sink_.Write(piece);
+  }
+
+ private:
+  ByteSink& sink_;
+  ProgressBar& progress_;
+  const Interrupt& interrupt_;
+};
+
+absl::StatusOr<FilePlace> WriteOut(const handlers::StoredContent& content,
+                                   const DecryptOptions& options, const Interrupt& interrupt,
+                                   const Output& output) {
+  const storage::BlobFooter& footer = content.footer();
+  ASSIGN_OR_RETURN(FilePlace place,
+                   FindPlace(options.out, SafeBaseName(footer.file_name), options.force));
+  ASSIGN_OR_RETURN(const std::unique_ptr<OutputFile> file, OutputFile::Create(place.folder.get()));
+  ProgressBar progress(output.progress(), place.name, footer.size_bytes);
+  WatchedSink sink(*file, progress, interrupt);
+  const std::unique_ptr<ByteSource> plaintext = content.Read(0, footer.size_bytes);
+  RETURN_IF_ERROR(CopyAll(*plaintext, sink).status());
+  RETURN_IF_ERROR(file->Sync());
+  RETURN_IF_ERROR(file->Commit(place.folder.get(), place.name, options.force));
+  return place;
+}
+
+absl::Status CheckOptions(const DecryptOptions& options) {
+  const bool from_data_dir = !options.data_dir.empty();
+  const bool named = !options.client.empty() && !options.file.empty();
+  if (from_data_dir == !options.blob_file.empty()) {
+    return absl::InvalidArgumentError(
+        "give either a BLOB_FILE, or --data_dir with --client and --file");
+  }
+  if (from_data_dir && !named)
+    return absl::InvalidArgumentError("--data_dir needs --client and --file");
+  if (from_data_dir && !options.key.key_hex.empty()) {
+    return absl::InvalidArgumentError(
+        "--key is for a BLOB_FILE: with --data_dir give --master_key_file");
+  }
+  if (!options.key.key_hex.empty() && !options.key.master_key_file.empty()) {
+    return absl::InvalidArgumentError("give either --master_key_file or --key");
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<ExitCode> Decrypt(Connection& connection, Output& output,
+                                 const DecryptOptions& options) {
+  RETURN_IF_ERROR(CheckOptions(options));
+  std::optional<Storage> storage;  // Outlives the content.
+  std::unique_ptr<handlers::StoredContent> content;
+  if (options.data_dir.empty()) {
+    ASSIGN_OR_RETURN(content, OpenBlobFile(options.blob_file, options.key));
+  } else {
+    ASSIGN_OR_RETURN(storage, OpenDataDir(options.data_dir, options.key.master_key_file));
+    ASSIGN_OR_RETURN(content,
+                     OpenStoredFile(*storage, options.client, options.file, options.version_id));
+  }
+  ASSIGN_OR_RETURN(const FilePlace place,
+                   WriteOut(*content, options, connection.interrupt(), output));
+  const storage::BlobFooter& footer = content->footer();
+  if (output.json()) {
+    output.Json(nlohmann::json{{"path", place.path},
+                               {"client_id", ToUuid(footer.client_id)},
+                               {"file_name", NameToText(footer.file_name)},
+                               {"version_id", footer.version_id},
+                               {"size_bytes", footer.size_bytes},
+                               {"sha256", absl::BytesToHexString(footer.sha256)}});
+  } else {
+    output.Note(absl::StrCat("wrote ", place.path, ": ", NameToText(footer.file_name),
+                             " of client ", ToUuid(footer.client_id), ", version ",
+                             footer.version_id, ", ", HumanSize(footer.size_bytes),
+                             ", SHA-256 matches"));
+  }
+  return ExitCode::kOk;
+}
+
+}  // namespace
+
+void AddDecryptCommand(CLI::App& app, Command& chosen) {
+  CLI::App& decrypt = *app.add_subcommand(
+      "decrypt", "Read a stored file without a service, in whatever form it is kept");
+  decrypt.footer(
+      "\nEither from a blob's file, or by its name from the data directory of a service that does "
+      "not run:\n"
+      "  backupctl decrypt data/store/BLOB --master_key_file data/master.key -o FILE\n"
+      "  backupctl decrypt --data_dir data --client laptop-7 --file /etc/hostname -o FILE\n"
+      "--key is a client's session key from the service's log, or the master key. Others on this "
+      "machine\n"
+      "may see it while this runs, so prefer --master_key_file.");
+  const auto options = std::make_shared<DecryptOptions>();
+  decrypt.add_option("BLOB_FILE", options->blob_file, "A file of the blob store")->type_name("");
+  decrypt
+      .add_option("--master_key_file", options->key.master_key_file,
+                  "The master key; default: the one in --data_dir")
+      ->type_name("FILE");
+  decrypt.add_option("--key", options->key.key_hex, "The key of a BLOB_FILE, in hex")
+      ->type_name("HEX");
+  decrypt.add_option("--data_dir", options->data_dir, "The service's data directory")
+      ->type_name("DIR");
+  decrypt.add_option("--client", options->client, "With --data_dir: the client's name or id")
+      ->type_name("CLIENT");
+  decrypt.add_option("--file", options->file, "With --data_dir: the file's name")
+      ->type_name("FILE");
+  decrypt
+      .add_option("--version", options->version_id,
+                  "With --data_dir: the version;\ndefault: the newest verified one")
+      ->type_name("N")
+      ->check(CLI::Validator(CLI::PositiveNumber).description(""));
+  decrypt.add_option("-o,--out", options->out, "Where to; default: the end of the file's name")
+      ->type_name("PATH");
+  decrypt.add_flag("--force", options->force, "Replace a file that is there");
+  decrypt.callback([&chosen, options] {
+    chosen = [options](Connection& connection, Output& output) {
+      return Decrypt(connection, output, *options);
+    };
+  });
+}
+
+}  // namespace backup::ctl

@@ -1,0 +1,215 @@
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "CLI/CLI.hpp"
+#include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "base/name_text.h"
+#include "base/status_macros.h"
+#include "nlohmann/json.hpp"
+#include "services/backupctl/commands.h"
+#include "services/backupctl/local_file.h"
+#include "services/backupctl/progress_bar.h"
+#include "services/backupctl/safe_path.h"
+#include "services/backupctl/transfer.h"
+
+namespace backup::ctl {
+namespace {
+
+constexpr int kPageSize = 1000;
+
+// What the options of all file commands are parsed into.
+struct FileOptions {
+  std::string client;
+  std::string file;  // A name in the API's text form; for `put`, a path here.
+  int64_t version_id = 0;
+  std::string out;
+  std::string name;
+  bool force = false;
+};
+
+absl::StatusOr<ExitCode> ListFiles(Connection& connection, Output& output,
+                                   const FileOptions& options) {
+  ASSIGN_OR_RETURN(const v1::Client client, connection.FindClient(options.client));
+  Table table({{"FILE"},
+               {"SIZE", Table::Align::kRight},
+               {"VERIFIED"},
+               {"NEWEST", Table::Align::kRight},
+               {"VERSIONS", Table::Align::kRight}});
+  v1::ListFilesRequest request;
+  request.set_client_id(client.client_id());
+  request.set_page_size(kPageSize);
+  do {
+    ASSIGN_OR_RETURN(const v1::ListFilesResponse page,
+                     connection.CallUnary(connection.catalog(),
+                                          &v1::CatalogService::StubInterface::ListFiles, request));
+    for (const v1::File& file : page.files()) {
+      const bool verified = file.has_newest_verified();
+      const v1::FileVersion& newest = file.newest_verified();
+      if (output.json()) output.Json(file);
+      table.AddRow({file.file_name(), verified ? HumanSize(newest.size_bytes()) : "-",
+                    verified ? TimeText(newest.verify_time()) : "never",
+                    verified ? absl::StrCat(newest.version_id()) : "-",
+                    absl::StrCat(file.version_count())});
+    }
+    request.set_page_token(page.next_page_token());
+  } while (!request.page_token().empty());
+  if (!output.json()) output.Text(table.Render());
+  return ExitCode::kOk;
+}
+
+absl::StatusOr<ExitCode> ListVersions(Connection& connection, Output& output,
+                                      const FileOptions& options) {
+  ASSIGN_OR_RETURN(const v1::Client client, connection.FindClient(options.client));
+  Table table({{"VERSION", Table::Align::kRight},
+               {"STATE"},
+               {"SIZE", Table::Align::kRight},
+               {"RECEIVED"},
+               {"VERIFIED"},
+               {"STORAGE"},
+               {"CHECKSUM", Table::Align::kRight},
+               {"SHA256"}});
+  v1::ListVersionsRequest request;
+  request.set_client_id(client.client_id());
+  request.set_file_name(options.file);
+  request.set_page_size(kPageSize);
+  do {
+    ASSIGN_OR_RETURN(
+        const v1::ListVersionsResponse page,
+        connection.CallUnary(connection.catalog(), &v1::CatalogService::StubInterface::ListVersions,
+                             request));
+    for (const v1::FileVersion& version : page.versions()) {
+      if (output.json()) output.Json(version);
+      table.AddRow(
+          {absl::StrCat(version.version_id()), v1::FileVersion::State_Name(version.state()),
+           HumanSize(version.size_bytes()), TimeText(version.receive_time()),
+           TimeOrNever(version, &v1::FileVersion::has_verify_time, &v1::FileVersion::verify_time),
+           v1::FileVersion::Storage_Name(version.storage()), absl::StrCat(version.checksum()),
+           absl::BytesToHexString(version.sha256())});
+    }
+    request.set_page_token(page.next_page_token());
+  } while (!request.page_token().empty());
+  if (!output.json()) output.Text(table.Render());
+  return ExitCode::kOk;
+}
+
+absl::StatusOr<ExitCode> GetFile(Connection& connection, Output& output,
+                                 const FileOptions& options) {
+  ASSIGN_OR_RETURN(const std::string name, TextToName(options.file));
+  ASSIGN_OR_RETURN(FilePlace place, FindPlace(options.out, SafeBaseName(name), options.force));
+  ASSIGN_OR_RETURN(const v1::Client client, connection.FindClient(options.client));
+  v1::GetVersionRequest request;
+  request.set_client_id(client.client_id());
+  request.set_file_name(options.file);
+  request.set_version_id(options.version_id);
+  ASSIGN_OR_RETURN(const v1::GetVersionResponse found,
+                   connection.CallUnary(connection.catalog(),
+                                        &v1::CatalogService::StubInterface::GetVersion, request));
+  const v1::FileVersion& version = found.version();
+  ASSIGN_OR_RETURN(const std::unique_ptr<OutputFile> file, OutputFile::Create(place.folder.get()));
+  {
+    ProgressBar progress(output.progress(), options.file, version.size_bytes());
+    RETURN_IF_ERROR(Download(connection, version, *file, progress));
+    RETURN_IF_ERROR(file->Sync());
+  }
+  RETURN_IF_ERROR(file->Commit(place.folder.get(), place.name, options.force));
+  if (output.json()) {
+    output.Json(nlohmann::json{{"path", place.path},
+                               {"file_name", version.file_name()},
+                               {"version_id", version.version_id()},
+                               {"size_bytes", version.size_bytes()},
+                               {"sha256", absl::BytesToHexString(version.sha256())}});
+  } else {
+    output.Note(absl::StrCat("wrote ", place.path, ": version ", version.version_id(), ", ",
+                             HumanSize(version.size_bytes()), ", SHA-256 matches"));
+  }
+  return ExitCode::kOk;
+}
+
+// The name that `path` is backed up as.
+absl::StatusOr<std::string> NameOf(const FileOptions& options) {
+  const std::string text = options.name.empty() ? NameToText(options.file) : options.name;
+  const absl::StatusOr<std::string> name = TextToName(text);
+  if (name.ok()) return text;
+  return absl::InvalidArgumentError(absl::StrCat("the file cannot be called ", text, ": ",
+                                                 name.status().message(),
+                                                 "; give it another name with --name"));
+}
+
+absl::StatusOr<ExitCode> PutFile(Connection& connection, Output& output,
+                                 const FileOptions& options) {
+  ASSIGN_OR_RETURN(const std::string name, NameOf(options));
+  ASSIGN_OR_RETURN(const std::unique_ptr<LocalFile> file, LocalFile::Open(options.file));
+  ASSIGN_OR_RETURN(const v1::Client client, connection.FindClient(options.client));
+  v1::FileVersion version;
+  {
+    ProgressBar progress(output.progress(), name, file->size_bytes());
+    ASSIGN_OR_RETURN(version, BackUp(connection, client.client_id(), name, *file, progress));
+  }
+  if (output.json()) {
+    output.Json(version);
+  } else {
+    output.Note(absl::StrCat("stored ", name, " for ", client.name(), ": version ",
+                             version.version_id(), ", ", HumanSize(version.size_bytes()),
+                             ", verified"));
+  }
+  return ExitCode::kOk;
+}
+
+using FileCommand = absl::StatusOr<ExitCode> (*)(Connection&, Output&, const FileOptions&);
+
+// Adds a command on a client's files; its options are parsed into what is returned.
+std::shared_ptr<FileOptions> AddFileCommand(CLI::App& command, Command& chosen, FileCommand run) {
+  auto options = std::make_shared<FileOptions>();
+  command.add_option("CLIENT", options->client, "The client's name or id")
+      ->required()
+      ->type_name("");
+  command.callback([&chosen, options, run] {
+    chosen = [options, run](Connection& connection, Output& output) {
+      return run(connection, output, *options);
+    };
+  });
+  return options;
+}
+
+void AddFileName(CLI::App& command, FileOptions& options) {
+  command
+      .add_option("FILE", options.file,
+                  "The file's name as `file list` shows it;\nafter -- if it begins with a dash")
+      ->required()
+      ->type_name("");
+}
+
+}  // namespace
+
+void AddFileCommands(CLI::App& app, Command& chosen) {
+  CLI::App& group = *app.add_subcommand("file", "A client's files and their versions");
+  group.require_subcommand(1);
+
+  AddFileCommand(*group.add_subcommand("list", "List a client's files"), chosen, ListFiles);
+
+  CLI::App& versions = *group.add_subcommand("versions", "List a file's versions, newest first");
+  AddFileName(versions, *AddFileCommand(versions, chosen, ListVersions));
+
+  CLI::App& get = *group.add_subcommand("get", "Fetch a file; its size and SHA-256 are checked");
+  const auto got = AddFileCommand(get, chosen, GetFile);
+  AddFileName(get, *got);
+  get.add_option("--version", got->version_id, "The version; default: the newest verified one")
+      ->check(CLI::Validator(CLI::PositiveNumber).description(""))
+      ->type_name("N");
+  get.add_option("-o,--out", got->out, "Where to; default: the end of the file's name")
+      ->type_name("PATH");
+  get.add_flag("--force", got->force, "Replace a file that is there");
+
+  CLI::App& put =
+      *group.add_subcommand("put", "Back a file up; the service's checksum is compared");
+  const auto stored = AddFileCommand(put, chosen, PutFile);
+  put.add_option("PATH", stored->file, "The file to back up")->required()->type_name("");
+  put.add_option("--name", stored->name, "What it is called there; default: PATH as given")
+      ->type_name("NAME");
+}
+
+}  // namespace backup::ctl

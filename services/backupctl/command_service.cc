@@ -1,0 +1,162 @@
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "CLI/CLI.hpp"
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "base/status_macros.h"
+#include "nlohmann/json.hpp"
+#include "services/backupctl/commands.h"
+#include "services/backupctl/progress_bar.h"
+
+namespace backup::ctl {
+namespace {
+
+// A store of any size is read within it; a service that dies is noticed by keepalive long before.
+constexpr absl::Duration kVerifyTimeout = absl::Hours(7 * 24);
+
+absl::StatusOr<ExitCode> ShowStatus(Connection& connection, Output& output) {
+  ASSIGN_OR_RETURN(
+      const v1::GetStatusResponse status,
+      connection.CallUnary(connection.admin(), &v1::AdminService::StubInterface::GetStatus,
+                           v1::GetStatusRequest()));
+  if (output.json()) {
+    output.Json(status);
+    return ExitCode::kOk;
+  }
+  output.Text(RenderFields(
+      {{"Version", status.version()},
+       {"Running since", TimeText(status.start_time())},
+       {"Modes", status.modes().empty() ? "default" : absl::StrJoin(status.modes(), ", ")},
+       {"New files kept as", status.at_rest()},
+       {"Clients", absl::StrCat(status.client_count())},
+       {"Files", absl::StrCat(status.file_count())},
+       {"Versions",
+        absl::StrCat(status.version_count(), " (", status.verified_version_count(), " verified)")},
+       {"Stored", HumanSize(status.stored_bytes())},
+       {"Last verified", TimeOrNever(status, &v1::GetStatusResponse::has_last_verified_time,
+                                     &v1::GetStatusResponse::last_verified_time)}}));
+  return ExitCode::kOk;
+}
+
+std::string FindingLine(const v1::VerifyFinding& finding) {
+  std::string line = v1::VerifyFinding::Kind_Name(finding.kind());
+  if (!finding.file_name().empty()) {
+    absl::StrAppend(&line, "  ", finding.file_name(), " version ", finding.version_id(),
+                    " of client ", finding.client_id());
+  }
+  return absl::StrCat(line, ": ", finding.detail());
+}
+
+void ShowEvent(const v1::VerifyStoreResponse& event, Output& output, ProgressBar& progress) {
+  if (event.has_progress()) progress.SetDone(event.progress().checked_bytes());
+  if (output.json()) {
+    output.Json(event);
+  } else if (event.has_finding()) {
+    progress.Hide();
+    output.Text(absl::StrCat(Printable(FindingLine(event.finding())), "\n"));
+  }
+}
+
+absl::StatusOr<ExitCode> VerifyStore(Connection& connection, Output& output) {
+  Call call(connection.interrupt(), kVerifyTimeout);
+  const auto stream = connection.admin().VerifyStore(&call.context(), v1::VerifyStoreRequest());
+  v1::VerifyStoreResponse event;
+  std::optional<v1::VerifySummary> summary;
+  {
+    ProgressBar progress(output.progress(), "verifying", /*total_bytes=*/0);
+    while (stream->Read(&event)) {
+      ShowEvent(event, output, progress);
+      if (event.has_summary()) summary = event.summary();
+    }
+  }
+  RETURN_IF_ERROR(connection.Explain(stream->Finish()));
+  if (!summary) return absl::InternalError("the verification ended without a summary: try again");
+  if (!output.json()) {
+    output.Note(absl::StrCat("checked ", summary->checked_versions(), " versions, ",
+                             HumanSize(summary->checked_bytes()), ": ", summary->damaged_versions(),
+                             " damaged, ", summary->orphan_blobs(), " orphans"));
+  }
+  return summary->damaged_versions() == 0 ? ExitCode::kOk : ExitCode::kDamaged;
+}
+
+absl::StatusOr<ExitCode> CheckHealth(Connection& connection, Output& output) {
+  ASSIGN_OR_RETURN(const bool serving, connection.IsServing());
+  const std::string status = serving ? "SERVING" : "NOT_SERVING";
+  if (output.json()) {
+    output.Json(nlohmann::json{{"status", status}});
+  } else {
+    output.Note(status);
+  }
+  return serving ? ExitCode::kOk : ExitCode::kFailed;
+}
+
+absl::StatusOr<ExitCode> SetLogLevel(Connection& connection,
+                                     const v1::SetLogLevelRequest& request) {
+  RETURN_IF_ERROR(
+      connection
+          .CallUnary(connection.admin(), &v1::AdminService::StubInterface::SetLogLevel, request)
+          .status());
+  return ExitCode::kOk;
+}
+
+absl::StatusOr<ExitCode> ShowVersion(Connection&, Output& output) {
+  if (output.json()) {
+    output.Json(nlohmann::json{{"program", "backupctl"}, {"version", BACKUP_VERSION}});
+  } else {
+    output.Text("backupctl " BACKUP_VERSION "\n");
+  }
+  return ExitCode::kOk;
+}
+
+v1::LogLevel LevelOf(const std::string& name) {
+  v1::LogLevel level = v1::LOG_LEVEL_UNSPECIFIED;
+  v1::LogLevel_Parse(absl::StrCat("LOG_LEVEL_", absl::AsciiStrToUpper(name)), &level);
+  return level;
+}
+
+void AddLogLevel(CLI::App& app, Command& chosen) {
+  CLI::App& command =
+      *app.add_subcommand("log-level", "Change what the service logs, until its next start");
+  const auto pattern = std::make_shared<std::string>();
+  const auto level = std::make_shared<std::string>();
+  command
+      .add_option(
+          "PATTERN", *pattern,
+          "A source file's name without its ending;\n* and ? are wildcards, '*' is everything")
+      ->required()
+      ->type_name("");
+  command.add_option("LEVEL", *level, "debug, info, warning or error; the last two only for '*'")
+      ->required()
+      ->type_name("")
+      ->check(
+          CLI::IsMember({"debug", "info", "warning", "error"}, CLI::ignore_case).description(""));
+  command.callback([&chosen, pattern, level] {
+    chosen = [pattern, level](Connection& connection, Output&) {
+      v1::SetLogLevelRequest request;
+      request.set_module_pattern(*pattern);
+      request.set_level(LevelOf(*level));
+      return SetLogLevel(connection, request);
+    };
+  });
+}
+
+}  // namespace
+
+void AddServiceCommands(CLI::App& app, Command& chosen) {
+  app.add_subcommand("verify", "Read everything back and compare checksums (exit code 14: damage)")
+      ->callback([&chosen] { chosen = VerifyStore; });
+  app.add_subcommand("status", "What is running, in which modes, and how much it keeps")
+      ->callback([&chosen] { chosen = ShowStatus; });
+  app.add_subcommand("health",
+                     "Whether the service serves (exit code 1: it does not, 15: unreachable)")
+      ->callback([&chosen] { chosen = CheckHealth; });
+  AddLogLevel(app, chosen);
+  app.add_subcommand("version", "This program's version")->callback([&chosen] {
+    chosen = ShowVersion;
+  });
+}
+
+}  // namespace backup::ctl

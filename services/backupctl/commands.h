@@ -1,0 +1,26 @@
+#pragma once
+
+#include <functional>
+
+#include "absl/status/statusor.h"
+#include "services/backupctl/connection.h"
+#include "services/backupctl/exit_code.h"
+#include "services/backupctl/output.h"
+
+namespace CLI {
+class App;
+}
+
+namespace backup::ctl {
+
+// What the command line asks for: runs it, and says how the process ends.
+using Command = std::function<absl::StatusOr<ExitCode>(Connection&, Output&)>;
+
+// Each adds its commands to `app`; parsing one of them sets `chosen`, which must outlive `app`.
+void AddClientCommands(CLI::App& app, Command& chosen);
+void AddFileCommands(CLI::App& app, Command& chosen);
+void AddRestoreCommand(CLI::App& app, Command& chosen);
+void AddDecryptCommand(CLI::App& app, Command& chosen);
+void AddServiceCommands(CLI::App& app, Command& chosen);
+
+}  // namespace backup::ctl

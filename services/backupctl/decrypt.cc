@@ -1,0 +1,122 @@
+#include "services/backupctl/decrypt.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <utility>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
+#include "base/error.h"
+#include "base/ids.h"
+#include "base/name_text.h"
+#include "base/status_macros.h"
+#include "services/backup/crypto/master_key.h"
+#include "services/backupctl/local_file.h"
+#include "storage/blob_footer.h"
+
+namespace backup::ctl {
+namespace {
+
+using storage::BlobFooter;
+using storage::StorageForm;
+
+constexpr size_t kMasterKeySize = 32;
+
+absl::StatusOr<std::string> ParseKey(absl::string_view hex) {
+  const bool digits =
+      std::all_of(hex.begin(), hex.end(), [](unsigned char c) { return absl::ascii_isxdigit(c); });
+  if (!digits || (hex.size() != 32 && hex.size() != 64)) {
+    return absl::InvalidArgumentError("--key must have 32 or 64 hex digits");
+  }
+  return absl::HexStringToBytes(hex);
+}
+
+absl::StatusOr<std::string> Unwrap(const crypto::MasterKey& master_key, const BlobFooter& footer) {
+  absl::StatusOr<std::string> key =
+      master_key.Open(footer.wrapped_key, storage::EncodeFooterFields(footer));
+  if (!key.ok()) {
+    return MakeError(Reason::kBlobDamaged,
+                     "the key does not open this blob: it is another key, or the blob was changed",
+                     NameToText(footer.file_name));
+  }
+  return key;
+}
+
+// The key that the blob's payload is encrypted with.
+absl::StatusOr<std::string> PayloadKey(const BlobFooter& footer, const KeyChoice& choice) {
+  if (footer.form == StorageForm::kPlain) return std::string();
+  if (!choice.master_key_file.empty()) {
+    ASSIGN_OR_RETURN(const auto master_key, crypto::MasterKey::Load(choice.master_key_file));
+    return Unwrap(*master_key, footer);
+  }
+  if (choice.key_hex.empty()) {
+    return absl::InvalidArgumentError("the blob is encrypted: give --master_key_file or --key");
+  }
+  ASSIGN_OR_RETURN(std::string key, ParseKey(choice.key_hex));
+  if (footer.form == StorageForm::kClientCiphertext) return key;
+  if (key.size() != kMasterKeySize) {
+    return absl::InvalidArgumentError(
+        "the blob is sealed: --key must be the master key, 64 hex digits");
+  }
+  return Unwrap(crypto::MasterKey(std::move(key)), footer);
+}
+
+absl::Status CheckExists(const std::string& path, absl::string_view what) {
+  std::error_code error;
+  if (std::filesystem::exists(path, error)) return absl::OkStatus();
+  return absl::NotFoundError(absl::StrCat("there is no ", what, " ", path));
+}
+
+absl::StatusOr<storage::Client> FindClient(storage::Catalog& catalog, const std::string& text) {
+  if (const std::optional<ClientId> id = FromUuid<ClientId>(text)) {
+    absl::StatusOr<storage::Client> client = catalog.FindClient(*id);
+    if (!absl::IsNotFound(client.status())) return client;
+  }
+  ASSIGN_OR_RETURN(const std::string name, TextToName(text));
+  return catalog.FindClientByName(name);
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<handlers::StoredContent>> OpenBlobFile(const std::string& path,
+                                                                      const KeyChoice& choice) {
+  ASSIGN_OR_RETURN(std::unique_ptr<LocalFile> blob, LocalFile::Open(path));
+  ASSIGN_OR_RETURN(BlobFooter footer, storage::ReadFooter(*blob));
+  ASSIGN_OR_RETURN(std::string key, PayloadKey(footer, choice));
+  return std::make_unique<handlers::StoredContent>(std::move(blob), std::move(footer),
+                                                   std::move(key));
+}
+
+absl::StatusOr<Storage> OpenDataDir(const std::string& data_dir,
+                                    const std::string& master_key_file) {
+  // OpenStorage() makes what is missing, as a new service needs; here it would hide a mistyped
+  // path.
+  RETURN_IF_ERROR(CheckExists(absl::StrCat(data_dir, "/catalog.db"), "catalog"));
+  const std::string key_file =
+      master_key_file.empty() ? absl::StrCat(data_dir, "/master.key") : master_key_file;
+  RETURN_IF_ERROR(CheckExists(key_file, "master key"));
+  absl::StatusOr<Storage> storage = OpenStorage(data_dir, key_file);
+  if (absl::IsAborted(storage.status())) {
+    return absl::AbortedError(absl::StrCat("a running service holds ", data_dir,
+                                           ": use `backupctl file get`, or stop the service"));
+  }
+  return storage;
+}
+
+absl::StatusOr<std::unique_ptr<handlers::StoredContent>> OpenStoredFile(const Storage& storage,
+                                                                        const std::string& client,
+                                                                        const std::string& file,
+                                                                        int64_t version_id) {
+  ASSIGN_OR_RETURN(const storage::Client owner, FindClient(*storage.catalog, client));
+  ASSIGN_OR_RETURN(const std::string name, TextToName(file));
+  ASSIGN_OR_RETURN(const storage::StoredVersion stored,
+                   storage.catalog->FindVersion(owner.id, name, version_id, /*with_content=*/true));
+  if (stored.version.state == storage::VersionState::kAbandoned) {
+    return MakeError(Reason::kVersionNotFound,
+                     "the client gave this version up; its content was discarded", file);
+  }
+  return handlers::OpenContent(*storage.blobs, *storage.master_key, stored);
+}
+
+}  // namespace backup::ctl

@@ -1,0 +1,205 @@
+#include "services/backupctl/decrypt.h"
+
+#include <sys/stat.h>
+
+#include <filesystem>
+#include <memory>
+#include <string>
+
+#include "absl/strings/escaping.h"
+#include "base/error.h"
+#include "base/testing/random_cut_source.h"
+#include "base/testing/status_matchers.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "services/backup/crypto/sealed_file.h"
+#include "services/backupctl/testing/fake_service.h"
+#include "services/backupctl/testing/temp_folder.h"
+
+namespace backup::ctl {
+namespace {
+
+using ::backup::testing::HasReason;
+using ::backup::testing::IsOkAndHolds;
+using ::backup::testing::PseudoRandomBytes;
+using ::backup::testing::StatusIs;
+using storage::BlobFooter;
+using storage::StorageForm;
+using testing::TempFolder;
+
+constexpr size_t kMaxSize = 10 << 20;
+const std::string kMasterKey(32, 'm');
+const std::string kFileKey(crypto::kFileKeySize, 'f');
+const std::string kPlaintext = PseudoRandomBytes(200'000);
+
+BlobFooter FooterOf(const std::string& plaintext, StorageForm form, size_t payload_size) {
+  BlobFooter footer;
+  footer.client_id = *FromUuid<ClientId>(testing::kClientId);
+  footer.file_name = "name";
+  footer.version_id = 7;
+  footer.size_bytes = static_cast<int64_t>(plaintext.size());
+  footer.payload_size = static_cast<int64_t>(payload_size);
+  footer.sha256 = testing::Sha256Of(plaintext);
+  footer.form = form;
+  return footer;
+}
+
+std::string SealedBlob() {
+  StringSource plaintext(kPlaintext);
+  crypto::SealSource sealed(plaintext, kFileKey);
+  const std::string payload = *ReadAll(sealed, kMaxSize);
+  BlobFooter footer = FooterOf(kPlaintext, StorageForm::kSealed, payload.size());
+  footer.wrapped_key =
+      crypto::MasterKey(kMasterKey).Seal(kFileKey, storage::EncodeFooterFields(footer));
+  return payload + storage::EncodeFooter(footer);
+}
+
+// AES-128-CBC under the key 00 01 .. 0f with a zero IV, made with
+// `printf 'hello, backup' | openssl enc -aes-128-cbc -K 000102030405060708090a0b0c0d0e0f -iv 00 |
+// xxd -p`.
+constexpr char kSessionKeyHex[] = "000102030405060708090a0b0c0d0e0f";
+constexpr char kCiphertextHex[] = "1d36d589168efe675cc11b7d7bfc00b9";
+
+std::string ClientBlob() {
+  const std::string payload = absl::HexStringToBytes(kCiphertextHex);
+  BlobFooter footer = FooterOf("hello, backup", StorageForm::kClientCiphertext, payload.size());
+  footer.wrapped_key =
+      crypto::MasterKey(kMasterKey)
+          .Seal(absl::HexStringToBytes(kSessionKeyHex), storage::EncodeFooterFields(footer));
+  return payload + storage::EncodeFooter(footer);
+}
+
+class DecryptTest : public ::testing::Test {
+ protected:
+  DecryptTest() {
+    folder_.Write("key", absl::BytesToHexString(kMasterKey) + "\n");
+    EXPECT_EQ(::chmod(folder_.Path("key").c_str(), 0600), 0);
+  }
+
+  absl::StatusOr<std::string> Decrypt(const std::string& blob, const KeyChoice& choice) {
+    folder_.Write("blob", blob);
+    const auto content = OpenBlobFile(folder_.Path("blob"), choice);
+    if (!content.ok()) return content.status();
+    const auto plaintext = (*content)->Read(0, (*content)->footer().size_bytes);
+    return ReadAll(*plaintext, kMaxSize);
+  }
+  KeyChoice KeyFile() const { return {folder_.Path("key"), ""}; }
+  KeyChoice KeyHex(const std::string& hex) const { return {"", hex}; }
+
+  TempFolder folder_;
+};
+
+TEST_F(DecryptTest, ReadsAPlainBlobWithoutAKey) {
+  const std::string blob = kPlaintext + storage::EncodeFooter(FooterOf(
+                                            kPlaintext, StorageForm::kPlain, kPlaintext.size()));
+  EXPECT_THAT(Decrypt(blob, KeyChoice()), IsOkAndHolds(kPlaintext));
+}
+
+TEST_F(DecryptTest, ReadsASealedBlobWithTheMasterKey) {
+  EXPECT_THAT(Decrypt(SealedBlob(), KeyFile()), IsOkAndHolds(kPlaintext));
+  EXPECT_THAT(Decrypt(SealedBlob(), KeyHex(absl::BytesToHexString(kMasterKey))),
+              IsOkAndHolds(kPlaintext));
+}
+
+TEST_F(DecryptTest, ReadsAClientsCiphertextWithItsSessionKeyOrTheMasterKey) {
+  EXPECT_THAT(Decrypt(ClientBlob(), KeyHex(kSessionKeyHex)), IsOkAndHolds("hello, backup"));
+  EXPECT_THAT(Decrypt(ClientBlob(), KeyFile()), IsOkAndHolds("hello, backup"));
+}
+
+TEST_F(DecryptTest, RefusesAMissingOrMalformedOrWrongKey) {
+  EXPECT_THAT(Decrypt(SealedBlob(), KeyChoice()), StatusIs(absl::StatusCode::kInvalidArgument));
+  EXPECT_THAT(Decrypt(SealedBlob(), KeyHex("xyz")), StatusIs(absl::StatusCode::kInvalidArgument));
+  EXPECT_THAT(Decrypt(SealedBlob(), KeyHex(kSessionKeyHex)),
+              StatusIs(absl::StatusCode::kInvalidArgument));
+  EXPECT_THAT(Decrypt(SealedBlob(), KeyHex(std::string(64, '0'))), HasReason(Reason::kBlobDamaged));
+  EXPECT_FALSE(Decrypt(ClientBlob(), KeyHex(std::string(32, '0'))).ok());
+}
+
+TEST_F(DecryptTest, FindsDamageAnywhereInASealedBlob) {
+  const std::string intact = SealedBlob();
+  for (const size_t at : {size_t{0}, intact.size() / 2, intact.size() - 100, intact.size() - 1}) {
+    std::string blob = intact;
+    blob[at] ^= 1;
+    EXPECT_THAT(Decrypt(blob, KeyFile()), HasReason(Reason::kBlobDamaged)) << at;
+  }
+  EXPECT_THAT(Decrypt(intact.substr(0, 1000), KeyFile()), HasReason(Reason::kBlobDamaged));
+}
+
+TEST_F(DecryptTest, MakesNothingWhereThereIsNoDataDirectory) {
+  EXPECT_THAT(OpenDataDir(folder_.Path("mistyped"), "").status(),
+              StatusIs(absl::StatusCode::kNotFound));
+  EXPECT_FALSE(std::filesystem::exists(folder_.Path("mistyped")));
+}
+
+class DataDirTest : public ::testing::Test {
+ protected:
+  // A version kept in the catalog, sealed under the directory's own master key, as a service leaves
+  // it.
+  void SetUp() override {
+    auto storage = OpenStorage(folder_.Path("data"), "");
+    ASSERT_OK(storage);
+    const auto client =
+        storage->catalog->RegisterClient("laptop", *FromUuid<ClientId>(testing::kClientId),
+                                         storage::DuplicateNames::kReject, absl::Now());
+    ASSERT_OK(client);
+    const auto version_id = storage->catalog->AllocateVersionId();
+    ASSERT_OK(version_id);
+    StringSource plaintext("secret");
+    crypto::SealSource sealed(plaintext, kFileKey);
+    const std::string payload = *ReadAll(sealed, kMaxSize);
+    BlobFooter footer = FooterOf("secret", StorageForm::kSealed, payload.size());
+    footer.version_id = *version_id;
+    footer.wrapped_key = storage->master_key->Seal(kFileKey, storage::EncodeFooterFields(footer));
+    storage::Version version;
+    version.client_id = footer.client_id;
+    version.file_name = footer.file_name;
+    version.version_id = footer.version_id;
+    version.size_bytes = footer.size_bytes;
+    version.sha256 = footer.sha256;
+    version.receive_time = absl::Now();
+    version.form = footer.form;
+    ASSERT_OK(storage->catalog->AddVersion(version, payload + storage::EncodeFooter(footer)));
+    ASSERT_OK(storage->catalog->SettleVersion(footer.client_id, footer.file_name,
+                                              storage::Outcome::kVerified, absl::Now()));
+  }
+
+  TempFolder folder_;
+};
+
+TEST_F(DataDirTest, AFileIsReadByItsClientsNameOrId) {
+  const auto storage = OpenDataDir(folder_.Path("data"), "");
+  ASSERT_OK(storage);
+  for (const char* client : {"laptop", testing::kClientId}) {
+    const auto content = OpenStoredFile(*storage, client, "name", 0);
+    ASSERT_OK(content);
+    const auto plaintext = (*content)->Read(0, (*content)->footer().size_bytes);
+    EXPECT_THAT(ReadAll(*plaintext, kMaxSize), IsOkAndHolds("secret"));
+  }
+}
+
+TEST_F(DataDirTest, WhatIsNotThereIsSaidByName) {
+  const auto storage = OpenDataDir(folder_.Path("data"), "");
+  ASSERT_OK(storage);
+  EXPECT_THAT(OpenStoredFile(*storage, "nobody", "name", 0).status(),
+              HasReason(Reason::kClientNotFound));
+  EXPECT_THAT(OpenStoredFile(*storage, "laptop", "other", 0).status(),
+              HasReason(Reason::kFileNotFound));
+  EXPECT_THAT(OpenStoredFile(*storage, "laptop", "name", 999).status(),
+              HasReason(Reason::kVersionNotFound));
+}
+
+TEST_F(DataDirTest, ADirectoryThatAServiceHoldsIsLeftAlone) {
+  const auto service = OpenStorage(folder_.Path("data"), "");
+  ASSERT_OK(service);
+  EXPECT_THAT(OpenDataDir(folder_.Path("data"), "").status(), StatusIs(absl::StatusCode::kAborted));
+}
+
+TEST_F(DataDirTest, AMissingKeyIsNotMadeUp) {
+  std::filesystem::remove(folder_.Path("data/master.key"));
+  EXPECT_THAT(OpenDataDir(folder_.Path("data"), "").status(),
+              StatusIs(absl::StatusCode::kNotFound));
+  EXPECT_FALSE(std::filesystem::exists(folder_.Path("data/master.key")));
+}
+
+}  // namespace
+}  // namespace backup::ctl

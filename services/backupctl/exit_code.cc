@@ -1,0 +1,80 @@
+#include "services/backupctl/exit_code.h"
+
+#include <optional>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "base/error.h"
+#include "services/backupctl/output.h"
+
+namespace backup::ctl {
+namespace {
+
+absl::string_view HintFor(Reason reason) {
+  switch (reason) {
+    case Reason::kClientNotFound:
+      return "`backupctl client list` shows those there are";
+    case Reason::kFileNotFound:
+      return "`backupctl file list CLIENT` shows those there are";
+    case Reason::kVersionNotFound:
+      return "`backupctl file versions CLIENT FILE` shows those there are";
+    case Reason::kBlobDamaged:
+      return "`backupctl file versions CLIENT FILE` shows older versions, `backupctl verify` all "
+             "damage";
+    case Reason::kStorageFull:
+      return "free space where the service keeps its data";
+    case Reason::kStorageIo:
+      return "look at the service's disk and log";
+    case Reason::kOverloaded:
+    case Reason::kDraining:
+    case Reason::kBackendDown:
+      return "try again later";
+    default:
+      return "";
+  }
+}
+
+}  // namespace
+
+ExitCode ExitCodeOf(const absl::Status& status) {
+  switch (status.code()) {
+    case absl::StatusCode::kOk:
+      return ExitCode::kOk;
+    case absl::StatusCode::kInvalidArgument:
+      return ExitCode::kUsage;
+    case absl::StatusCode::kNotFound:
+      return ExitCode::kNoSuchObject;
+    case absl::StatusCode::kAborted:
+      return ExitCode::kLocked;
+    case absl::StatusCode::kDataLoss:
+      return ExitCode::kDamaged;
+    case absl::StatusCode::kUnavailable:
+    case absl::StatusCode::kDeadlineExceeded:
+      return ExitCode::kUnreachable;
+    case absl::StatusCode::kCancelled:
+      return ExitCode::kInterrupted;
+    case absl::StatusCode::kFailedPrecondition:
+      // The service's errors carry a reason. Without one it is about a data directory opened here:
+      // its schema, which only the message tells, or its key file.
+      if (ReasonOf(status)) return ExitCode::kFailed;
+      return absl::StrContains(status.message(), "schema") ? ExitCode::kSchemaTooNew
+                                                           : ExitCode::kNoSuchObject;
+    default:
+      return ExitCode::kFailed;
+  }
+}
+
+std::string ErrorLine(const absl::Status& status) {
+  std::string line(status.message());
+  if (line.empty()) line = absl::StatusCodeToString(status.code());
+  const std::string subject = SubjectOf(status);
+  if (!subject.empty() && !absl::StrContains(line, subject))
+    absl::StrAppend(&line, " (", subject, ")");
+  if (const std::optional<Reason> reason = ReasonOf(status)) {
+    const absl::string_view hint = HintFor(*reason);
+    if (!hint.empty()) absl::StrAppend(&line, "; ", hint);
+  }
+  return Printable(line);
+}
+
+}  // namespace backup::ctl

@@ -1,0 +1,72 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "base/byte_stream.h"
+#include "base/unique_fd.h"
+
+namespace backup::ctl {
+
+// A regular file to be read at any place. Thread-safe.
+class LocalFile final : public RandomAccess {
+ public:
+  // NotFound if there is no such file; InvalidArgument if it is not a regular file; else the error
+  // met.
+  static absl::StatusOr<std::unique_ptr<LocalFile>> Open(const std::string& path);
+
+  // The size it had when it was opened.
+  int64_t size_bytes() const override { return size_bytes_; }
+  absl::Status ReadAt(int64_t offset, std::span<char> out) const override;
+
+ private:
+  LocalFile(UniqueFd fd, std::string path, int64_t size_bytes)
+      : fd_(std::move(fd)), path_(std::move(path)), size_bytes_(size_bytes) {}
+
+  const UniqueFd fd_;
+  const std::string path_;
+  const int64_t size_bytes_;
+};
+
+// A new file that appears under its name only when it is whole: it is written beside and renamed,
+// or else removed. Readable for its owner only. Used by one thread at a time.
+class OutputFile final : public ByteSink {
+ public:
+  // In the folder that `folder_fd` is open on.
+  static absl::StatusOr<std::unique_ptr<OutputFile>> Create(int folder_fd);
+  ~OutputFile() override;
+
+  absl::Status Write(absl::string_view piece) override;
+  // Makes the bytes durable.
+  absl::Status Sync();
+  // Puts it in place as `name`, one component, in the folder that `folder_fd` is open on, which
+  // must be on the same file system. Follows no symbolic link. `replace` allows it to take the
+  // place of a file or link. AlreadyExists if the name is taken by something else; then it can be
+  // tried again.
+  absl::Status Commit(int folder_fd, const std::string& name, bool replace);
+
+ private:
+  OutputFile(UniqueFd folder, UniqueFd fd, std::string part_name)
+      : folder_(std::move(folder)), fd_(std::move(fd)), part_name_(std::move(part_name)) {}
+
+  const UniqueFd folder_;
+  const UniqueFd fd_;
+  std::string part_name_;  // Empty once it is in place.
+};
+
+// An open folder and the name of a file in it.
+struct FilePlace {
+  UniqueFd folder;
+  std::string name;
+  std::string path;  // As the user knows it.
+};
+
+// The place that `path` means; if it is a folder, the place of `default_name` in it. NotFound if
+// its folder does not exist; AlreadyExists if something is there, unless `replace`.
+absl::StatusOr<FilePlace> FindPlace(const std::string& path, const std::string& default_name,
+                                    bool replace);
+
+}  // namespace backup::ctl

@@ -1,0 +1,127 @@
+// backupctl: the operator's command line.
+
+#include <csignal>
+#include <iostream>
+#include <string>
+#include <vector>
+
+#include "CLI/CLI.hpp"
+#include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
+#include "glog/logging.h"
+#include "services/backupctl/commands.h"
+#include "services/backupctl/connection.h"
+#include "services/backupctl/exit_code.h"
+#include "services/backupctl/interrupt.h"
+#include "services/backupctl/output.h"
+#include "services/backupctl/progress_bar.h"
+
+namespace backup::ctl {
+namespace {
+
+constexpr char kFooter[] = R"(
+CLIENT is a client's name or id. Names are shown and given as text: control characters and bytes that are
+not UTF-8 are %XX, and % itself is %25.
+
+Exit codes: 0 done, 1 failed, 2 usage, 3 some files failed, 10 no such object or a bad configuration,
+11 another process holds the data directory, 13 the data directory is of a newer schema, 14 damaged data
+found, 15 the service cannot be reached, 130 interrupted.)";
+
+struct GlobalOptions {
+  std::string service = "127.0.0.1:50051";
+  std::string timeout = "5s";
+  bool json = false;
+  bool quiet = false;
+};
+
+std::string CheckDuration(const std::string& text) {
+  absl::Duration duration;
+  if (absl::ParseDuration(text, &duration) && duration > absl::ZeroDuration()) return "";
+  return "must be a duration such as 5s, 500ms or 1m";
+}
+
+void AddGlobalOptions(CLI::App& app, GlobalOptions& options) {
+  app.add_option("--service", options.service,
+                 "The service: HOST:PORT, unix:PATH or any gRPC target")
+      ->envname("BACKUP_SERVICE")
+      ->type_name("TARGET")
+      ->capture_default_str();
+  app.add_option("--timeout", options.timeout, "How long to wait for an answer; transfers get more")
+      ->type_name("DURATION")
+      ->check(CLI::Validator(CheckDuration, ""))
+      ->capture_default_str();
+  app.add_flag("--json", options.json, "One JSON object a line on standard output");
+  app.add_flag("--quiet,-q", options.quiet, "No notes and no progress, only results and errors");
+}
+
+Output::Options OutputOptions(const GlobalOptions& options) {
+  Output::Options output;
+  output.json = options.json;
+  output.quiet = options.quiet;
+  output.progress = DetectProgressStyle();
+  output.progress.visible &= !options.quiet;
+  return output;
+}
+
+ExitCode Run(const Command& command, const GlobalOptions& options, Interrupt& interrupt) {
+  absl::Duration timeout;
+  absl::ParseDuration(options.timeout, &timeout);  // Checked when it was parsed.
+  Connection connection(MakeChannel(options.service), options.service, timeout, interrupt);
+  Output output(std::cout, std::cerr, OutputOptions(options));
+  const absl::StatusOr<ExitCode> done = command(connection, output);
+  if (!done.ok()) {
+    output.Problem(ErrorLine(done.status()));
+    return ExitCodeOf(done.status());
+  }
+  if (!std::cout.flush()) {
+    output.Problem("cannot write the output");
+    return ExitCode::kFailed;
+  }
+  return *done;
+}
+
+// Prints the help that was asked for, or in one line why the command line is refused.
+ExitCode Refuse(const CLI::App& app, const CLI::ParseError& error) {
+  if (error.get_exit_code() == 0) {
+    app.exit(error);
+    return ExitCode::kOk;
+  }
+  std::string why = error.what();
+  const std::vector<std::string> unknown = app.remaining();
+  if (!unknown.empty()) why = absl::StrCat("there is no command or option ", unknown.front());
+  std::cerr << "backupctl: " << Printable(why) << "; see --help" << std::endl;
+  return ExitCode::kUsage;
+}
+
+int Main(int argc, char** argv) {
+  Interrupt interrupt;  // First: before any other thread starts.
+  std::signal(SIGPIPE, SIG_IGN);
+  FLAGS_logtostderr = true;
+  FLAGS_minloglevel = google::GLOG_ERROR;  // What libraries have to say is for the service's log.
+
+  CLI::App app("Looks after a backup service: lists, fetches, restores and checks what it keeps.",
+               "backupctl");
+  app.get_formatter()->column_width(34);
+  app.require_subcommand(1);
+  app.fallthrough();  // Global options may stand behind the command too.
+  GlobalOptions options;
+  AddGlobalOptions(app, options);
+  Command command;
+  AddClientCommands(app, command);
+  AddFileCommands(app, command);
+  AddRestoreCommand(app, command);
+  AddServiceCommands(app, command);
+  AddDecryptCommand(app, command);
+  app.footer(kFooter);  // Last, as commands would take it over.
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return static_cast<int>(Refuse(app, error));
+  }
+  return static_cast<int>(Run(command, options, interrupt));
+}
+
+}  // namespace
+}  // namespace backup::ctl
+
+int main(int argc, char** argv) { return backup::ctl::Main(argc, argv); }
