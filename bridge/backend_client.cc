@@ -2,9 +2,9 @@
 
 #include <algorithm>
 #include <chrono>
-#include <thread>
+#include <condition_variable>
+#include <mutex>
 
-#include "base/error.h"
 #include "base/rpc/status.h"
 #include "base/status_macros.h"
 #include "glog/logging.h"
@@ -18,7 +18,7 @@ using std::chrono::steady_clock;
 
 constexpr absl::Duration kUnaryDeadline = absl::Seconds(5);
 // An upload may take this long, and more with its size at the least rate.
-constexpr absl::Duration kStreamDeadline = absl::Seconds(60);
+constexpr absl::Duration kStreamDeadline = absl::Seconds(30);
 constexpr int64_t kLeastBytesPerSecond = 1024;
 constexpr std::chrono::milliseconds kFirstBackOff(50);
 constexpr std::chrono::milliseconds kLongestBackOff(200);
@@ -30,48 +30,76 @@ void Prepare(grpc::ClientContext& context, const CallOrigin& origin, absl::Durat
   context.AddMetadata("x-legacy-connection", origin.connection);
 }
 
-// Calls `attempt`, which returns an absl::StatusOr, until it does not say UNAVAILABLE, or `limit`
-// has passed, or `may_repeat` says no.
+// False if `token` was stopped before `duration` had passed.
+bool SleepFor(std::chrono::milliseconds duration, const std::stop_token& token) {
+  std::mutex mutex;
+  std::condition_variable_any never;
+  std::unique_lock<std::mutex> lock(mutex);
+  never.wait_for(lock, token, duration, [] { return false; });
+  return !token.stop_requested();
+}
+
+// Calls `attempt`, which returns an absl::StatusOr, until it does not say UNAVAILABLE, the
+// ride-through has passed, or `may_repeat` says no.
 template <typename Attempt, typename MayRepeat>
-auto RideThrough(absl::Duration limit, const Attempt& attempt, const MayRepeat& may_repeat) {
-  const auto end = steady_clock::now() + absl::ToChronoMilliseconds(limit);
+auto RideThrough(const BackendOptions& options, const Attempt& attempt,
+                 const MayRepeat& may_repeat) {
+  const auto end = steady_clock::now() + absl::ToChronoMilliseconds(options.ride_through);
   auto back_off = kFirstBackOff;
   while (true) {
     auto result = attempt();
-    if (!absl::IsUnavailable(result.status()) || steady_clock::now() + back_off > end ||
-        !may_repeat())
-      return result;
-    VLOG(1) << "the service is away, trying again: " << result.status().message();
-    std::this_thread::sleep_for(back_off);
+    if (!absl::IsUnavailable(result.status()) || !may_repeat()) return result;
+    if (steady_clock::now() + back_off > end || !SleepFor(back_off, options.give_up)) return result;
+    VLOG(1) << "the service is away, trying again: " << result.status();
     back_off = std::min(2 * back_off, kLongestBackOff);
   }
 }
 
 template <typename Response, typename Call>
-absl::StatusOr<Response> CallUnary(const CallOrigin& origin, absl::Duration ride_through,
+absl::StatusOr<Response> CallUnary(const CallOrigin& origin, const BackendOptions& options,
                                    const Call& call) {
-  return RideThrough(
-      ride_through,
-      [&]() -> absl::StatusOr<Response> {
-        grpc::ClientContext context;
-        Prepare(context, origin, kUnaryDeadline);
-        Response response;
-        RETURN_IF_ERROR(rpc::FromGrpc(call(context, response)));
-        return response;
-      },
-      [] { return true; });
+  const auto attempt = [&]() -> absl::StatusOr<Response> {
+    grpc::ClientContext context;
+    Prepare(context, origin, kUnaryDeadline);
+    const std::stop_callback cancel(options.give_up, [&] { context.TryCancel(); });
+    Response response;
+    RETURN_IF_ERROR(rpc::FromGrpc(call(context, response)));
+    return response;
+  };
+  return RideThrough(options, attempt, [] { return true; });
 }
+
+// Room for spooled bytes, out of `used`, which all uploads share. Given back at the end of its
+// life.
+class SpoolRoom {
+ public:
+  SpoolRoom(std::atomic<size_t>& used, size_t total) : used_(used), total_(total) {}
+  ~SpoolRoom() { GiveBack(); }
+  SpoolRoom(const SpoolRoom&) = delete;
+  SpoolRoom& operator=(const SpoolRoom&) = delete;
+
+  bool Take(size_t size) {
+    taken_ += size;
+    return used_.fetch_add(size) + size <= total_;
+  }
+  void GiveBack() { used_.fetch_sub(std::exchange(taken_, 0)); }
+
+ private:
+  std::atomic<size_t>& used_;
+  const size_t total_;
+  size_t taken_ = 0;
+};
 
 // A body whose beginning can be read again: what was read is kept as long as it fits.
 class SpooledBody {
  public:
-  SpooledBody(ByteSource& source, size_t limit) : source_(source), limit_(limit) {}
+  // Keeps at most `limit` bytes, and only while `room` has place.
+  SpooledBody(ByteSource& source, size_t limit, SpoolRoom& room)
+      : source_(source), limit_(limit), room_(room) {}
 
   // From the beginning again. Only while can_restart().
   void Restart() { replay_at_ = 0; }
   bool can_restart() const { return fits_ && status_.ok(); }
-  // An error of the body itself, as against one of the call.
-  const absl::Status& status() const { return status_; }
 
   absl::StatusOr<absl::string_view> Read() {
     if (replay_at_ < spool_.size()) {
@@ -81,21 +109,25 @@ class SpooledBody {
     }
     const absl::StatusOr<absl::string_view> piece = source_.Read();
     status_ = piece.status();
-    if (!piece.ok()) return piece;
-    if (fits_ && spool_.size() + piece->size() <= limit_) {
-      spool_.append(piece->data(), piece->size());
-      replay_at_ = spool_.size();
-    } else if (!piece->empty()) {
-      fits_ = false;
-      spool_ = std::string();
-      replay_at_ = 0;
-    }
+    if (piece.ok() && fits_) Keep(*piece);
     return piece;
   }
 
  private:
+  void Keep(absl::string_view piece) {
+    fits_ = spool_.size() + piece.size() <= limit_ && room_.Take(piece.size());
+    if (fits_) {
+      spool_.append(piece.data(), piece.size());
+    } else {
+      spool_ = std::string();
+      room_.GiveBack();
+    }
+    replay_at_ = spool_.size();
+  }
+
   ByteSource& source_;
   const size_t limit_;
+  SpoolRoom& room_;
   std::string spool_;
   size_t replay_at_ = 0;
   bool fits_ = true;
@@ -105,16 +137,18 @@ class SpooledBody {
 absl::StatusOr<v1::UploadFileResponse> UploadOnce(v1::IngestService::StubInterface& stub,
                                                   const CallOrigin& origin,
                                                   const v1::UploadFileHeader& header,
+                                                  const std::stop_token& give_up,
                                                   SpooledBody& body) {
   grpc::ClientContext context;
   Prepare(context, origin,
           kStreamDeadline + absl::Seconds(header.encoded_size() / kLeastBytesPerSecond));
+  const std::stop_callback cancel(give_up, [&] { context.TryCancel(); });
   v1::UploadFileResponse response;
   const auto stream = stub.UploadFile(&context, &response);
   v1::UploadFileRequest message;
   *message.mutable_header() = header;
   bool writing = stream->Write(message);
-  while (writing) {
+  while (writing) {  // A failed write means that the call is over: Finish() tells why.
     const absl::StatusOr<absl::string_view> piece = body.Read();
     if (!piece.ok()) {
       context.TryCancel();
@@ -137,7 +171,7 @@ absl::StatusOr<v1::UploadFileResponse> UploadOnce(v1::IngestService::StubInterfa
 absl::StatusOr<v1::RegisterClientResponse> BackendClient::RegisterClient(
     const CallOrigin& origin, const v1::RegisterClientRequest& request) {
   return CallUnary<v1::RegisterClientResponse>(
-      origin, options_.ride_through, [&](grpc::ClientContext& context, auto& response) {
+      origin, options_, [&](grpc::ClientContext& context, auto& response) {
         return stub_.RegisterClient(&context, request, &response);
       });
 }
@@ -145,7 +179,7 @@ absl::StatusOr<v1::RegisterClientResponse> BackendClient::RegisterClient(
 absl::StatusOr<v1::ExchangeKeyResponse> BackendClient::ExchangeKey(
     const CallOrigin& origin, const v1::ExchangeKeyRequest& request) {
   return CallUnary<v1::ExchangeKeyResponse>(
-      origin, options_.ride_through, [&](grpc::ClientContext& context, auto& response) {
+      origin, options_, [&](grpc::ClientContext& context, auto& response) {
         return stub_.ExchangeKey(&context, request, &response);
       });
 }
@@ -153,7 +187,7 @@ absl::StatusOr<v1::ExchangeKeyResponse> BackendClient::ExchangeKey(
 absl::StatusOr<v1::ResumeClientResponse> BackendClient::ResumeClient(
     const CallOrigin& origin, const v1::ResumeClientRequest& request) {
   return CallUnary<v1::ResumeClientResponse>(
-      origin, options_.ride_through, [&](grpc::ClientContext& context, auto& response) {
+      origin, options_, [&](grpc::ClientContext& context, auto& response) {
         return stub_.ResumeClient(&context, request, &response);
       });
 }
@@ -161,7 +195,7 @@ absl::StatusOr<v1::ResumeClientResponse> BackendClient::ResumeClient(
 absl::StatusOr<v1::ReportTransferResponse> BackendClient::ReportTransfer(
     const CallOrigin& origin, const v1::ReportTransferRequest& request) {
   return CallUnary<v1::ReportTransferResponse>(
-      origin, options_.ride_through, [&](grpc::ClientContext& context, auto& response) {
+      origin, options_, [&](grpc::ClientContext& context, auto& response) {
         return stub_.ReportTransfer(&context, request, &response);
       });
 }
@@ -169,26 +203,32 @@ absl::StatusOr<v1::ReportTransferResponse> BackendClient::ReportTransfer(
 absl::StatusOr<v1::UploadFileResponse> BackendClient::UploadFile(const CallOrigin& origin,
                                                                  const v1::UploadFileHeader& header,
                                                                  ByteSource& body) {
-  SpooledBody spooled(body, options_.spool_bytes);
-  return RideThrough(
-      options_.ride_through,
-      [&] {
-        spooled.Restart();
-        return UploadOnce(stub_, origin, header, spooled);
-      },
-      [&] { return spooled.can_restart(); });
+  SpoolRoom room(spooled_bytes_, options_.total_spool_bytes);
+  SpooledBody spooled(body, options_.spool_bytes, room);
+  const auto attempt = [&] {
+    spooled.Restart();
+    return UploadOnce(stub_, origin, header, options_.give_up, spooled);
+  };
+  return RideThrough(options_, attempt, [&] { return spooled.can_restart(); });
 }
+
+// A backend that drains is left alone at once; the others behind a dns:/// target are used in turn.
+constexpr char kServiceConfig[] = R"({
+  "loadBalancingConfig": [{"round_robin": {}}],
+  "healthCheckConfig": {"serviceName": "backup.v1.IngestService"}
+})";
 
 std::shared_ptr<grpc::Channel> MakeBackendChannel(const std::string& target) {
   grpc::ChannelArguments args;
-  args.SetInt(GRPC_ARG_HTTP2_BDP_PROBE, 0);
+  args.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+  args.SetInt(GRPC_ARG_HTTP2_BDP_PROBE, 0);  // It costs memory and gains nothing with large pieces.
   args.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, 30'000);
   args.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 10'000);
   args.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
   args.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 100);
   args.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 1'000);
   args.SetInt(GRPC_ARG_ENABLE_RETRIES, 0);  // RideThrough() does it, uploads included.
-  args.SetLoadBalancingPolicyName("round_robin");
+  args.SetServiceConfigJSON(kServiceConfig);
   return grpc::CreateCustomChannel(target, grpc::InsecureChannelCredentials(), args);
 }
 

@@ -1,7 +1,8 @@
 #pragma once
 
-#include <functional>
+#include <atomic>
 #include <memory>
+#include <stop_token>
 #include <string>
 
 #include "absl/status/statusor.h"
@@ -23,15 +24,20 @@ struct BackendOptions {
   // How long a call that meets a restarting service is tried again.
   absl::Duration ride_through = absl::Seconds(30);
   // How much of a file is kept so that its upload can be tried again; a longer one cannot.
-  size_t spool_bytes = 4 << 20;
+  size_t spool_bytes = size_t{4} << 20;
+  // How much all uploads keep together; while that is used up, further ones cannot be tried again.
+  size_t total_spool_bytes = size_t{64} << 20;
+  // Once requested, calls in flight are cancelled and nothing is tried again.
+  std::stop_token give_up = {};
 };
 
 // The service as the bridge sees it: typed calls with deadlines, tried again while the service is
 // away (they are idempotent, and uploads carry an id). Thread-safe.
 class BackendClient {
  public:
+  // `stub` must outlive this.
   BackendClient(v1::IngestService::StubInterface& stub, BackendOptions options)
-      : stub_(stub), options_(options) {}
+      : stub_(stub), options_(std::move(options)) {}
 
   absl::StatusOr<v1::RegisterClientResponse> RegisterClient(
       const CallOrigin& origin, const v1::RegisterClientRequest& request);
@@ -41,8 +47,8 @@ class BackendClient {
                                                         const v1::ResumeClientRequest& request);
   absl::StatusOr<v1::ReportTransferResponse> ReportTransfer(
       const CallOrigin& origin, const v1::ReportTransferRequest& request);
-  // Streams `body`, which must yield exactly header.encoded_size() bytes; its error is returned as
-  // it is.
+  // Streams `body`, which must yield exactly header.encoded_size() bytes. If the body fails, the
+  // call is cancelled and the body's error returned as it is.
   absl::StatusOr<v1::UploadFileResponse> UploadFile(const CallOrigin& origin,
                                                     const v1::UploadFileHeader& header,
                                                     ByteSource& body);
@@ -50,10 +56,11 @@ class BackendClient {
  private:
   v1::IngestService::StubInterface& stub_;
   const BackendOptions options_;
+  std::atomic<size_t> spooled_bytes_ = 0;  // By all uploads in flight.
 };
 
-// A channel to `target` (any gRPC target; dns:/// ones are balanced round robin) that reconnects
-// quickly.
+// A channel to `target`, any gRPC target, that reconnects quickly; the addresses behind a dns:///
+// one are used in turn.
 std::shared_ptr<grpc::Channel> MakeBackendChannel(const std::string& target);
 
 }  // namespace backup::bridge

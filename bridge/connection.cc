@@ -4,6 +4,7 @@
 #include <sys/socket.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 
 #include "absl/strings/str_cat.h"
@@ -12,115 +13,144 @@
 namespace backup::bridge {
 namespace {
 
-using std::chrono::milliseconds;
-using std::chrono::steady_clock;
-
-constexpr size_t kReadAheadSize = 4096;
-
 bool WouldBlock() { return errno == EAGAIN || errno == EWOULDBLOCK; }
+
+ssize_t Receive(int fd, char* out, size_t size) {
+  ssize_t received;
+  do {
+    received = ::recv(fd, out, size, MSG_DONTWAIT);
+  } while (received < 0 && errno == EINTR);
+  return received;
+}
+
+ssize_t Send(int fd, absl::string_view bytes) {
+  ssize_t sent;
+  do {
+    sent = ::send(fd, bytes.data(), bytes.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+  } while (sent < 0 && errno == EINTR);
+  return sent;
+}
+
+MonotonicTime After(absl::Duration timeout) {
+  return MonotonicClock::now() + absl::ToChronoNanoseconds(timeout);
+}
 
 }  // namespace
 
-Connection::Arrived Connection::ReadAhead(size_t max_size) {
-  bool any = false;
-  while (buffer_.size() < max_size) {
-    char bytes[kReadAheadSize];
-    const ssize_t got =
-        ::recv(socket_.get(), bytes, std::min(sizeof(bytes), max_size - buffer_.size()), 0);
-    if (got > 0) {
-      buffer_.append(bytes, static_cast<size_t>(got));
-      any = true;
-    } else if (got < 0 && errno == EINTR) {
-      continue;
-    } else if (got < 0 && WouldBlock()) {
-      return any ? Arrived::kBytes : Arrived::kNothing;
-    } else {
-      return any ? Arrived::kBytes : Arrived::kEnd;
+Connection::ReadAheadResult Connection::ReadAhead(size_t max_size) {
+  const size_t size_before = buffered_.size();
+  std::array<char, 4096> piece;
+  while (buffered_.size() < max_size) {
+    const size_t wanted = std::min(piece.size(), max_size - buffered_.size());
+    const ssize_t received = Receive(fd(), piece.data(), wanted);
+    if (received < 0 && WouldBlock()) break;
+    if (received <= 0) {
+      return buffered_.size() > size_before ? ReadAheadResult::kBytes : ReadAheadResult::kEnd;
     }
+    buffered_.append(piece.data(), static_cast<size_t>(received));
+    if (static_cast<size_t>(received) < wanted) break;  // There was no more just now.
   }
-  return Arrived::kBytes;
+  return buffered_.size() > size_before ? ReadAheadResult::kBytes : ReadAheadResult::kNothing;
 }
 
-absl::Status Connection::WaitFor(short events, steady_clock::time_point end,
-                                 absl::string_view what) {
+absl::StatusOr<size_t> Connection::Read(std::span<char> out, absl::Duration timeout) {
+  if (!buffered_.empty()) {
+    const size_t size = buffered_.copy(out.data(), out.size());
+    Consume(size);
+    return size;
+  }
+  const MonotonicTime deadline = After(timeout);
   while (true) {
-    const auto left = std::chrono::ceil<milliseconds>(end - steady_clock::now()).count();
-    if (left <= 0) return absl::DeadlineExceededError(what);
-    pollfd wait = {socket_.get(), events, 0};
-    if (::poll(&wait, 1, static_cast<int>(left)) > 0) return absl::OkStatus();
+    const ssize_t received = Receive(fd(), out.data(), out.size());
+    if (received >= 0) return static_cast<size_t>(received);
+    if (!WouldBlock()) return absl::ErrnoToStatus(errno, "reading from the client");
+    RETURN_IF_ERROR(WaitFor(POLLIN, deadline));
   }
 }
 
-absl::Status Connection::WriteAll(absl::string_view bytes) {
-  const auto end = steady_clock::now() + limits_.write_timeout;
+absl::Status Connection::WriteAll(absl::string_view bytes, absl::Duration timeout) {
+  const MonotonicTime deadline = After(timeout);
   while (!bytes.empty()) {
-    const ssize_t sent = ::send(socket_.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL);
+    const ssize_t sent = Send(fd(), bytes);
     if (sent >= 0) {
       bytes.remove_prefix(static_cast<size_t>(sent));
     } else if (WouldBlock()) {
-      RETURN_IF_ERROR(WaitFor(POLLOUT, end, "the client does not read its answer"));
-    } else if (errno != EINTR) {
-      return absl::UnavailableError("the client was gone before its answer");
+      RETURN_IF_ERROR(WaitFor(POLLOUT, deadline));
+    } else {
+      return absl::ErrnoToStatus(errno, "writing to the client");
     }
   }
   return absl::OkStatus();
 }
 
-void Connection::WriteNow(absl::string_view bytes) {
-  static_cast<void>(::send(socket_.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL | MSG_DONTWAIT));
+bool Connection::WriteNow(absl::string_view bytes) {
+  return Send(fd(), bytes) == static_cast<ssize_t>(bytes.size());
 }
 
-void Connection::ShutdownWrites() { ::shutdown(socket_.get(), SHUT_WR); }
+void Connection::ShutdownWrite() { ::shutdown(fd(), SHUT_WR); }
 
-void Connection::StartRateWindow() {
-  window_start_ = steady_clock::now();
-  window_bytes_ = 0;
-}
+void Connection::Abort() { ::shutdown(fd(), SHUT_RDWR); }
 
-absl::StatusOr<absl::string_view> Connection::ReadSome(size_t max_size) {
-  if (!buffer_.empty()) {
-    piece_ = buffer_.substr(0, max_size);
-    buffer_.erase(0, piece_.size());
-    return piece_;
+absl::Status Connection::WaitFor(short events, MonotonicTime deadline) const {
+  pollfd wait = {fd(), events, 0};
+  while (true) {
+    const auto left =
+        std::chrono::ceil<std::chrono::milliseconds>(deadline - MonotonicClock::now());
+    const int ready = left.count() > 0 ? ::poll(&wait, 1, static_cast<int>(left.count())) : 0;
+    if (ready > 0) return absl::OkStatus();
+    if (ready == 0) return absl::DeadlineExceededError("waited too long for the client");
+    if (errno != EINTR) return absl::ErrnoToStatus(errno, "waiting for the client");
   }
-  piece_.resize(max_size);
-  size_t filled = 0;
-  while (filled < max_size) {
-    const ssize_t got = ::recv(socket_.get(), piece_.data() + filled, max_size - filled, 0);
-    if (got > 0) {
-      filled += static_cast<size_t>(got);
-      continue;
-    }
-    if (got < 0 && errno == EINTR) continue;
-    if (got == 0 || !WouldBlock())
-      return absl::DataLossError("the client ended in the middle of a file");
-    const absl::Status arrived = WaitFor(POLLIN, window_start_ + limits_.rate_window,
-                                         "the client stalled in the middle of a file");
-    const bool enough =
-        window_bytes_ + static_cast<int64_t>(filled) >= limits_.least_bytes_per_window;
-    if (!arrived.ok() && !enough) return arrived;
-    if (steady_clock::now() >= window_start_ + limits_.rate_window) {
-      if (!enough) return absl::DeadlineExceededError("the client sends too slowly");
-      window_bytes_ = -static_cast<int64_t>(filled);
-      window_start_ = steady_clock::now();
-    }
-  }
-  window_bytes_ += static_cast<int64_t>(filled);
-  return absl::string_view(piece_).substr(0, filled);
-}
-
-BodySource::BodySource(Connection& connection, uint64_t size_bytes)
-    : connection_(connection), left_(size_bytes) {
-  connection_.StartRateWindow();
 }
 
 absl::StatusOr<absl::string_view> BodySource::Read() {
-  if (left_ == 0) return absl::string_view();
-  const absl::StatusOr<absl::string_view> piece =
-      connection_.ReadSome(static_cast<size_t>(std::min<uint64_t>(left_, kPieceSize)));
-  status_ = piece.status();
-  if (piece.ok()) left_ -= piece->size();
-  return piece;
+  if (!status_.ok()) return status_;
+  const size_t wanted = std::min<uint64_t>(left_, kPieceSize);
+  // Not initialised, so that memory is only taken for what really comes.
+  if (!buffer_ && wanted > 0) buffer_ = std::make_unique_for_overwrite<char[]>(wanted);
+  size_t filled = 0;
+  std::optional<MonotonicTime> gather_end;
+  while (filled < wanted) {
+    const absl::Duration timeout = gather_end
+                                       ? absl::FromChrono(*gather_end - MonotonicClock::now())
+                                       : limits_.window - waited_;
+    if (gather_end && timeout <= absl::ZeroDuration()) break;
+    const absl::StatusOr<size_t> size = Fill(filled, wanted, timeout);
+    status_ = size.status();
+    if (status_.ok()) status_ = CheckRate();
+    if (!status_.ok()) return status_;
+    filled += *size;
+    if (filled > 0 && !gather_end) gather_end = After(limits_.gather);
+  }
+  left_ -= filled;
+  return absl::string_view(buffer_.get(), filled);
+}
+
+absl::StatusOr<size_t> BodySource::Fill(size_t filled, size_t wanted, absl::Duration timeout) {
+  const MonotonicTime begin = MonotonicClock::now();
+  const absl::StatusOr<size_t> size =
+      connection_.Read(std::span<char>(buffer_.get() + filled, wanted - filled), timeout);
+  waited_ += absl::FromChrono(MonotonicClock::now() - begin);
+  if (absl::IsDeadlineExceeded(size.status())) return size_t{0};
+  if (!size.ok()) return size;
+  if (*size == 0) {
+    return absl::DataLossError(
+        absl::StrCat("the client stopped ", left_ - filled, " bytes too early"));
+  }
+  received_bytes_ += static_cast<int64_t>(*size);
+  return size;
+}
+
+absl::Status BodySource::CheckRate() {
+  if (waited_ < limits_.window) return absl::OkStatus();
+  const double least = absl::ToDoubleSeconds(limits_.window) * limits_.least_bytes_per_second;
+  if (received_bytes_ < least) {
+    return absl::DeadlineExceededError(absl::StrCat("the client sent ", received_bytes_,
+                                                    " bytes in ", absl::FormatDuration(waited_)));
+  }
+  waited_ = absl::ZeroDuration();
+  received_bytes_ = 0;
+  return absl::OkStatus();
 }
 
 }  // namespace backup::bridge

@@ -2,84 +2,114 @@
 
 #include <chrono>
 #include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
 #include <string>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
 #include "base/byte_stream.h"
 #include "base/unique_fd.h"
 
 namespace backup::bridge {
 
-struct ConnectionLimits {
-  // A peer that does not take an answer for so long is given up.
-  std::chrono::milliseconds write_timeout{30'000};
-  // The least that a body must bring in each window.
-  std::chrono::milliseconds rate_window{30'000};
-  int64_t least_bytes_per_window = 30 * 1024;
-};
+using MonotonicClock = std::chrono::steady_clock;
+using MonotonicTime = MonotonicClock::time_point;
 
-// One client's socket: what has arrived and is not yet used, and reads and writes with deadlines.
-// Used by one thread at a time: the event loop's while it waits, a worker's while it serves.
+// One socket of a legacy client, with bytes read ahead. Used by one thread at a time, except for
+// Abort().
 class Connection {
  public:
-  // `socket` does not block.
-  Connection(UniqueFd socket, std::string peer, uint64_t number, const ConnectionLimits& limits)
-      : socket_(std::move(socket)), peer_(std::move(peer)), number_(number), limits_(limits) {}
+  enum class ReadAheadResult {
+    kBytes,    // There are more bytes than before.
+    kNothing,  // None have come.
+    kEnd,      // None will come any more: the peer is done, or gone.
+  };
+
+  // `socket` is a connected, non-blocking stream socket. `peer` and `number` are for the log.
+  Connection(UniqueFd socket, std::string peer, uint64_t number)
+      : socket_(std::move(socket)), peer_(std::move(peer)), number_(number) {}
+  Connection(const Connection&) = delete;
+  Connection& operator=(const Connection&) = delete;
 
   int fd() const { return socket_.get(); }
   const std::string& peer() const { return peer_; }
   uint64_t number() const { return number_; }
 
-  enum class Arrived { kBytes, kNothing, kEnd };
-  // Takes what has arrived, without waiting, until `max_size` bytes are buffered.
-  Arrived ReadAhead(size_t max_size);
-  absl::string_view buffered() const { return buffer_; }
-  void Consume(size_t size) { buffer_.erase(0, size); }
+  // The bytes read ahead; valid until the next call that reads or consumes.
+  absl::string_view buffered() const { return buffered_; }
+  // Drops the first `size` of them.
+  void Consume(size_t size) { buffered_.erase(0, size); }
 
-  // Writes everything, waiting for the peer if need be. DeadlineExceeded, or Unavailable if the
-  // peer is gone.
-  absl::Status WriteAll(absl::string_view bytes);
-  // Writes what can be written at once.
-  void WriteNow(absl::string_view bytes);
-  // Tells the peer that nothing more comes.
-  void ShutdownWrites();
+  // Takes what has come, without waiting, until `max_size` bytes are buffered.
+  ReadAheadResult ReadAhead(size_t max_size);
 
-  // Up to `max_size` bytes, at least one: buffered ones first, then as many as come without a long
-  // wait. Valid until the next call. DeadlineExceeded below the least rate; DataLoss if the peer
-  // ended.
-  absl::StatusOr<absl::string_view> ReadSome(size_t max_size);
+  // Waits for at least one byte, takes as many as there are and fit into `out`, those read ahead
+  // first; 0 at the end of the stream. DeadlineExceeded when `timeout` has passed.
+  absl::StatusOr<size_t> Read(std::span<char> out, absl::Duration timeout);
+
+  // Writes everything. DeadlineExceeded if the peer does not take it within `timeout`.
+  absl::Status WriteAll(absl::string_view bytes, absl::Duration timeout);
+
+  // Writes what goes without waiting; whether that was everything.
+  bool WriteNow(absl::string_view bytes);
+
+  // Tells the peer that no more bytes will come; it may still send.
+  void ShutdownWrite();
+
+  // Ends every wait on this connection, now and later. Any thread may call it.
+  void Abort();
 
  private:
-  absl::Status WaitFor(short events, std::chrono::steady_clock::time_point end,
-                       absl::string_view what);
+  // Waits until the socket is ready for `events`.
+  absl::Status WaitFor(short events, MonotonicTime deadline) const;
 
   const UniqueFd socket_;
   const std::string peer_;
   const uint64_t number_;
-  const ConnectionLimits limits_;
-  std::string buffer_;
-  std::string piece_;
-  std::chrono::steady_clock::time_point window_start_ = std::chrono::steady_clock::now();
-  int64_t window_bytes_ = 0;
-
-  friend class BodySource;
-  void StartRateWindow();
+  std::string buffered_;
 };
 
-// The next `size_bytes` bytes of a connection.
+// How slow a peer may be while it sends a body.
+struct BodyLimits {
+  // In each of these spans of waiting for the peer ...
+  absl::Duration window = absl::Seconds(30);
+  // ... it must send at least at this rate.
+  int64_t least_bytes_per_second = 1024;
+  // How long bytes that have come wait for more, to make a larger piece.
+  absl::Duration gather = absl::Milliseconds(20);
+};
+
+// The next `size` bytes of a connection. DataLoss if the peer stops before; DeadlineExceeded if it
+// is too slow. Only the time spent waiting for the peer counts, not the time between reads. Used by
+// one thread at a time.
 class BodySource final : public ByteSource {
  public:
-  BodySource(Connection& connection, uint64_t size_bytes);
+  BodySource(Connection& connection, uint64_t size, const BodyLimits& limits)
+      : connection_(connection), left_(size), limits_(limits) {}
+  BodySource(const BodySource&) = delete;
+  BodySource& operator=(const BodySource&) = delete;
+
   absl::StatusOr<absl::string_view> Read() override;
+
+  // How many bytes were not read yet, and the error that Read() returned, if any.
   uint64_t left() const { return left_; }
-  // The error that ended the body early, if one did.
   const absl::Status& status() const { return status_; }
 
  private:
+  // Fills the buffer from `filled` on; the number of bytes that came within `timeout`, perhaps
+  // none.
+  absl::StatusOr<size_t> Fill(size_t filled, size_t wanted, absl::Duration timeout);
+  absl::Status CheckRate();
+
   Connection& connection_;
   uint64_t left_;
+  const BodyLimits limits_;
+  std::unique_ptr<char[]> buffer_;
+  absl::Duration waited_;       // In the current window.
+  int64_t received_bytes_ = 0;  // In the current window.
   absl::Status status_;
 };
 

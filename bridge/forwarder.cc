@@ -1,40 +1,34 @@
 #include "bridge/forwarder.h"
 
-#include <sys/random.h>
-
 #include "base/error.h"
 #include "base/name_text.h"
-#include "base/status_macros.h"
-#include "glog/logging.h"
+#include "bridge/random_ids.h"
 
 namespace backup::bridge {
 namespace {
 
 constexpr int kSessionKeyBits = 128;
 
-std::string RandomUuidBytes() {
-  std::string bytes(16, '\0');
-  CHECK_EQ(::getrandom(bytes.data(), bytes.size(), 0), static_cast<ssize_t>(bytes.size()));
-  for (char& byte : bytes)
-    byte = static_cast<char>(byte | 0x10);  // Some clients treat ids as C strings.
-  bytes[6] = static_cast<char>((bytes[6] & 0x0F) | 0x40);
-  bytes[8] = static_cast<char>((bytes[8] & 0x3F) | 0x80);
-  return bytes;
-}
+// What an error of the service means in the legacy protocol.
+enum class Meaning {
+  kRegistrationRefused,  // The name will not do: final, so it may be told as "registration failed".
+  kClientUnknown,        // The client has to register anew: on a reconnect, "reconnect denied".
+  kFailure,  // Anything else, passing or not: the general error, after which clients keep their
+             // identity.
+};
 
-// What a reason means for a registration: these are final, everything else may pass and must not be
-// told as final.
-bool RegistrationIsRefused(Reason reason) {
+Meaning MeaningOf(Reason reason) {
   switch (reason) {
     case Reason::kNameTaken:
     case Reason::kInvalidField:
-      return true;
-    case Reason::kSizeLimit:
+      return Meaning::kRegistrationRefused;
     case Reason::kClientNotFound:
+    case Reason::kKeyNotSet:
+      return Meaning::kClientUnknown;
+    case Reason::kSizeLimit:
     case Reason::kFileNotFound:
     case Reason::kVersionNotFound:
     case Reason::kRekeyRefused:
-    case Reason::kKeyNotSet:
     case Reason::kStateCorrupt:
     case Reason::kContentRejected:
     case Reason::kStorageFull:
@@ -43,15 +37,14 @@ bool RegistrationIsRefused(Reason reason) {
     case Reason::kBackendDown:
     case Reason::kStorageIo:
     case Reason::kBlobDamaged:
-      return false;
+      return Meaning::kFailure;
   }
-  return false;
+  return Meaning::kFailure;
 }
 
-// What a reason means for a reconnect: the client is to register anew only if it is really not
-// known.
-bool ReconnectIsDenied(Reason reason) {
-  return reason == Reason::kClientNotFound || reason == Reason::kKeyNotSet;
+Meaning MeaningOf(const absl::Status& status) {
+  const std::optional<Reason> reason = ReasonOf(status);
+  return reason ? MeaningOf(*reason) : Meaning::kFailure;
 }
 
 v1::ReportTransferRequest::Outcome ToProto(wire::ChecksumVerdict::Kind kind) {
@@ -79,12 +72,11 @@ struct Call {
     v1::RegisterClientRequest request;
     request.set_name(NameToText(operation.name));
     const auto response = backend.RegisterClient(origin, request);
-    if (response.ok())
-      return {wire::Registered{IdOf(response->client().client_id())}, absl::OkStatus()};
-    const std::optional<Reason> reason = ReasonOf(response.status());
-    if (reason && RegistrationIsRefused(*reason))
-      return {wire::RegistrationFailed{}, response.status()};
-    return Failed(response.status());
+    const absl::StatusOr<ClientId> id = IdOf(response);
+    if (id.ok()) return {wire::Registered{*id}, absl::OkStatus()};
+    if (MeaningOf(id.status()) == Meaning::kRegistrationRefused)
+      return {wire::RegistrationFailed{}, id.status()};
+    return Failed(id.status());
   }
 
   Forwarded operator()(const wire::SendPublicKey& operation) const {
@@ -105,10 +97,10 @@ struct Call {
     const auto response = backend.ResumeClient(origin, request);
     if (response.ok())
       return {wire::Reconnected{client_id, response->encrypted_session_key()}, absl::OkStatus()};
-    const std::optional<Reason> reason = ReasonOf(response.status());
-    if (reason && ReconnectIsDenied(*reason))
-      return {wire::ReconnectDenied{FreshId(operation.name)}, response.status()};
-    return Failed(response.status());
+    if (MeaningOf(response.status()) != Meaning::kClientUnknown) return Failed(response.status());
+    const absl::StatusOr<ClientId> fresh_id = FreshId(operation.name);
+    if (!fresh_id.ok()) return Failed(fresh_id.status());
+    return {wire::ReconnectDenied{*fresh_id}, response.status()};
   }
 
   Forwarded operator()(const wire::SendFile& operation) const {
@@ -141,18 +133,23 @@ struct Call {
 
   static Forwarded Failed(const absl::Status& status) { return {wire::GeneralError{}, status}; }
 
-  static ClientId IdOf(const std::string& text) {
-    return FromUuid<ClientId>(text).value_or(ClientId());
+  static absl::StatusOr<ClientId> IdOf(const absl::StatusOr<v1::RegisterClientResponse>& response) {
+    if (!response.ok()) return response.status();
+    const std::optional<ClientId> id = FromUuid<ClientId>(response->client().client_id());
+    if (!id) return absl::InternalError("the service gave out an id that is no UUID");
+    return *id;
   }
 
   // An id on which a client whose reconnect was denied may send its key at once: registers the
-  // name. If that is taken, an id that nobody has, and the client's own registration will tell it.
-  ClientId FreshId(const std::string& name) const {
+  // name. If that is refused, an id that nobody has, and the client's own registration will tell it
+  // why.
+  absl::StatusOr<ClientId> FreshId(const std::string& name) const {
     v1::RegisterClientRequest request;
     request.set_name(NameToText(name));
-    const auto response = backend.RegisterClient(origin, request);
-    return response.ok() ? IdOf(response->client().client_id())
-                         : *ClientId::FromBytes(RandomUuidBytes());
+    const absl::StatusOr<ClientId> id = IdOf(backend.RegisterClient(origin, request));
+    if (MeaningOf(id.status()) == Meaning::kRegistrationRefused)
+      return *ClientId::FromBytes(RandomUuidBytes());
+    return id;
   }
 };
 

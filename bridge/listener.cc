@@ -4,12 +4,17 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 
+#include <array>
 #include <cerrno>
+#include <chrono>
+#include <limits>
 
+#include "absl/memory/memory.h"
 #include "absl/strings/str_cat.h"
 #include "bridge/wire/dialects.h"
 #include "glog/logging.h"
@@ -17,269 +22,334 @@
 namespace backup::bridge {
 namespace {
 
-using std::chrono::milliseconds;
-using std::chrono::steady_clock;
-
-constexpr int kBacklog = 1024;
-constexpr int kMaxEvents = 256;
-// How often deadlines are looked at: no answer or closing is later than this.
-constexpr milliseconds kTick(50);
-// A refused client gets so long to take its answer and end.
-constexpr milliseconds kLingerTime(1000);
-// More refused clients than this beyond the limit are closed without an answer.
-constexpr size_t kMaxLingering = 256;
+// What an event is about, if it is not about a connection: connections are numbered from 1.
+constexpr uint64_t kListenKey = std::numeric_limits<uint64_t>::max();
+constexpr uint64_t kWakeKey = kListenKey - 1;
+constexpr size_t kMaxEvents = 256;
+// So many connections are accepted before the others get their turn.
+constexpr int kAcceptBatch = 64;
+// So many connections may linger; further ones are closed at once.
+constexpr size_t kMaxLingering = 1024;
+// So many bytes of a lingering connection are thrown away before the others get their turn.
+constexpr size_t kDiscardSize = 64 << 10;
+constexpr absl::Duration kWorkerIdleTime = absl::Seconds(10);
+// How long to leave waiting connections alone when not even the spare descriptor could be had back.
+constexpr int kBackOffMs = 100;
+constexpr int kRefusalLogSeconds = 5;
 
 UniqueFd OpenSpare() { return UniqueFd(::open("/dev/null", O_RDONLY | O_CLOEXEC)); }
 
-std::string PeerText(const sockaddr_in& address) {
-  char text[INET_ADDRSTRLEN] = {};
-  ::inet_ntop(AF_INET, &address.sin_addr, text, sizeof(text));
-  return absl::StrCat(text, ":", ntohs(address.sin_port));
+std::string PeerText(const sockaddr_storage& address) {
+  std::array<char, INET6_ADDRSTRLEN> host = {};
+  if (address.ss_family == AF_INET6) {
+    const auto& in6 = reinterpret_cast<const sockaddr_in6&>(address);
+    ::inet_ntop(AF_INET6, &in6.sin6_addr, host.data(), host.size());
+    return absl::StrCat("[", host.data(), "]:", ntohs(in6.sin6_port));
+  }
+  const auto& in = reinterpret_cast<const sockaddr_in&>(address);
+  ::inet_ntop(AF_INET, &in.sin_addr, host.data(), host.size());
+  return absl::StrCat(host.data(), ":", ntohs(in.sin_port));
 }
 
-steady_clock::time_point After(milliseconds limit) {
-  return limit == milliseconds::zero() ? steady_clock::time_point::max()
-                                       : steady_clock::now() + limit;
+bool Watch(const UniqueFd& epoll, int fd, uint64_t key) {
+  epoll_event event = {};
+  event.events = EPOLLIN;
+  event.data.u64 = key;
+  return ::epoll_ctl(epoll.get(), EPOLL_CTL_ADD, fd, &event) == 0;
 }
 
 }  // namespace
 
-absl::StatusOr<UniqueFd> ListenOnPort(const std::string& address, int port) {
-  sockaddr_in bound = {};
-  bound.sin_family = AF_INET;
-  bound.sin_port = htons(static_cast<uint16_t>(port));
-  if (::inet_pton(AF_INET, address.c_str(), &bound.sin_addr) != 1) {
-    return absl::InvalidArgumentError(absl::StrCat("not an IPv4 address: ", address));
+Listener::Held::Held(UniqueFd socket, std::string peer, uint64_t number, Listener& owner)
+    : connection(std::move(socket), std::move(peer), number),
+      session(connection, owner.forwarder_, owner.options_.session),
+      activity(owner.idle_) {}
+
+absl::StatusOr<std::unique_ptr<Listener>> Listener::Start(UniqueFd socket, Forwarder& forwarder,
+                                                          IdleShutdown& idle,
+                                                          const ListenerOptions& options) {
+  UniqueFd epoll(::epoll_create1(EPOLL_CLOEXEC));
+  UniqueFd wake(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  if (!epoll.valid() || !wake.valid() || !Watch(epoll, wake.get(), kWakeKey) ||
+      !Watch(epoll, socket.get(), kListenKey)) {
+    return absl::ErrnoToStatus(errno, "cannot start the event loop");
   }
-  UniqueFd socket(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-  const int on = 1;
-  if (!socket.valid() ||
-      ::setsockopt(socket.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) != 0 ||
-      ::bind(socket.get(), reinterpret_cast<const sockaddr*>(&bound), sizeof(bound)) != 0 ||
-      ::listen(socket.get(), kBacklog) != 0) {
-    return absl::ErrnoToStatus(errno, absl::StrCat("cannot listen on ", address, ":", port));
-  }
-  return socket;
+  return absl::WrapUnique(
+      new Listener(std::move(socket), std::move(epoll), std::move(wake), forwarder, idle, options));
 }
 
-int PortOf(const UniqueFd& listening_socket) {
-  sockaddr_in bound = {};
-  socklen_t size = sizeof(bound);
-  CHECK_EQ(::getsockname(listening_socket.get(), reinterpret_cast<sockaddr*>(&bound), &size), 0);
-  return ntohs(bound.sin_port);
-}
-
-Listener::Listener(UniqueFd socket, Session& session, IdleShutdown& idle, ListenerOptions options)
-    : socket_(std::move(socket)),
-      session_(session),
+Listener::Listener(UniqueFd socket, UniqueFd epoll, UniqueFd wake, Forwarder& forwarder,
+                   IdleShutdown& idle, const ListenerOptions& options)
+    : forwarder_(forwarder),
       idle_(idle),
       options_(options),
-      epoll_(::epoll_create1(EPOLL_CLOEXEC)),
-      wake_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
+      epoll_(std::move(epoll)),
+      wake_(std::move(wake)),
+      socket_(std::move(socket)),
       spare_(OpenSpare()),
-      workers_(std::make_unique<WorkerPool>(options.max_active_requests)) {
-  for (const int fd : {socket_.get(), wake_.get()}) {
-    epoll_event event = {.events = EPOLLIN, .data = {.fd = fd}};
-    CHECK_EQ(::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &event), 0);
-  }
-  loop_ = std::jthread([this](std::stop_token token) { Loop(token); });
-}
+      workers_(options.max_active_requests, kWorkerIdleTime),
+      thread_([this] { Loop(); }) {}
 
-Listener::~Listener() { Drain(absl::ZeroDuration()); }
-
-void Listener::Drain(absl::Duration timeout) {
-  if (!loop_.joinable()) return;
-  loop_.request_stop();
+Listener::~Listener() {
+  draining_ = true;
+  aborting_ = true;
   Wake();
-  loop_.join();
-  const auto end = steady_clock::now() + absl::ToChronoMilliseconds(timeout);
-  {
-    MutexLock lock(mutex_);
-    while (serving_.size() > 0 && steady_clock::now() < end) {
-      quiet_.WaitFor(mutex_, absl::FromChrono(end - steady_clock::now()));
-    }
-    for (const auto& [client, fd] : serving_) ::shutdown(fd, SHUT_RDWR);
+  thread_.join();
+}
+
+bool Listener::Drain(absl::Duration timeout) {
+  draining_ = true;
+  Wake();
+  const MonotonicTime end = MonotonicClock::now() + absl::ToChronoNanoseconds(timeout);
+  MutexLock lock(mutex_);
+  while (!finished_) {
+    const auto left = end - MonotonicClock::now();
+    if (left <= left.zero()) return false;
+    changed_.WaitFor(mutex_, absl::FromChrono(left));
   }
-  workers_.reset();
-  clients_.clear();
+  return true;
 }
 
-void Listener::Wake() {
-  const uint64_t one = 1;
-  if (::write(wake_.get(), &one, sizeof(one)) < 0) VLOG(1) << "the loop is being woken already";
-}
-
-void Listener::Loop(std::stop_token token) {
-  epoll_event events[kMaxEvents];
-  while (!token.stop_requested()) {
+void Listener::Loop() {
+  std::array<epoll_event, kMaxEvents> events;
+  while (!draining_ || !held_.empty()) {
     const int count =
-        ::epoll_wait(epoll_.get(), events, kMaxEvents, static_cast<int>(kTick.count()));
-    for (int i = 0; i < count; ++i) {
-      const int fd = events[i].data.fd;
-      if (fd == socket_.get()) {
-        AcceptAll();
-      } else if (fd == wake_.get()) {
-        uint64_t wakes = 0;
-        if (::read(wake_.get(), &wakes, sizeof(wakes)) > 0) TakeBack();
-      } else if (const auto found = clients_.find(fd);
-                 found != clients_.end() && !found->second->busy) {
-        OnReadable(*found->second);
-      }
-    }
-    CheckDeadlines();
+        ::epoll_wait(epoll_.get(), events.data(), kMaxEvents, deadlines_.WaitMilliseconds());
+    for (int i = 0; i < count; ++i) HandleEvent(events[i].data.u64);
+    TakeBack();
+    while (const std::optional<uint64_t> number = deadlines_.TakePassed()) Expire(*Find(*number));
+    if (draining_ && socket_.valid()) StopAccepting();
+    if (aborting_) AbortAll();
   }
-  std::erase_if(clients_, [](const auto& entry) { return !entry.second->busy; });
+  StopAccepting();
+  MutexLock lock(mutex_);
+  finished_ = true;
+  changed_.NotifyAll();
 }
 
-void Listener::AcceptAll() {
-  while (true) {
-    sockaddr_in address = {};
-    socklen_t size = sizeof(address);
-    UniqueFd socket(::accept4(socket_.get(), reinterpret_cast<sockaddr*>(&address), &size,
-                              SOCK_NONBLOCK | SOCK_CLOEXEC));
-    if (socket.valid()) {
-      Admit(std::move(socket), PeerText(address));
-    } else if (errno == EMFILE || errno == ENFILE) {
-      LOG_EVERY_N(WARNING, 100) << "out of file descriptors; a connection is refused";
-      spare_.Reset();
-      UniqueFd refused(::accept4(socket_.get(), nullptr, nullptr, SOCK_CLOEXEC));
-      refused.Reset();
-      spare_ = OpenSpare();
-      return;
-    } else if (errno != EINTR && errno != ECONNABORTED) {
-      return;
-    }
+void Listener::HandleEvent(uint64_t key) {
+  if (key == kListenKey) return Accept();
+  if (key == kWakeKey) {
+    uint64_t count;
+    PCHECK(::read(wake_.get(), &count, sizeof(count)) > 0 || errno == EAGAIN);
+    return;
+  }
+  Held* held = Find(key);
+  if (held == nullptr) return;  // Closed by an earlier event of the same batch.
+  if (held->state == State::kWaiting)
+    ReadHead(*held);
+  else if (held->state == State::kLingering)
+    Discard(*held);
+}
+
+void Listener::Accept() {
+  for (int i = 0; i < kAcceptBatch && socket_.valid() && AcceptOne(); ++i) {
   }
 }
 
-void Listener::Admit(UniqueFd socket, std::string peer) {
+bool Listener::AcceptOne() {
+  sockaddr_storage address = {};
+  socklen_t size = sizeof(address);
+  UniqueFd socket(::accept4(socket_.get(), reinterpret_cast<sockaddr*>(&address), &size,
+                            SOCK_NONBLOCK | SOCK_CLOEXEC));
+  if (!socket.valid()) {
+    if (errno == EMFILE || errno == ENFILE) RefuseWithoutDescriptor();
+    return errno == ECONNABORTED || errno == EINTR;
+  }
   const int on = 1;
-  ::setsockopt(socket.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-  const int fd = socket.get();
-  const bool refused = clients_.size() >= options_.max_connections;
-  if (clients_.size() >= options_.max_connections + kMaxLingering) return;
-  auto client = std::make_unique<Client>(std::move(socket), std::move(peer), next_number_++,
-                                         options_.connection, idle_);
-  if (refused) {
-    LOG(WARNING) << "conn=" << client->connection.number() << " peer=" << client->connection.peer()
-                 << " refused: there are " << options_.max_connections
-                 << " connections (--max_connections)";
-    client->connection.WriteNow(wire::DefaultDialect().EncodeReply(wire::GeneralError{}));
-    client->connection.ShutdownWrites();
-    client->lingering = true;
+  ::setsockopt(socket.get(), IPPROTO_TCP, TCP_NODELAY, &on,
+               sizeof(on));  // Without it an answer is only slower.
+  const uint64_t number = ++last_number_;
+  const bool too_many = held_.size() - lingering_ >= static_cast<size_t>(options_.max_connections);
+  auto owned = std::make_unique<Held>(std::move(socket), PeerText(address), number, *this);
+  Held& held = *owned;
+  if (!Watch(epoll_, held.connection.fd(), number)) {
+    PLOG(ERROR) << "conn=" << number << " cannot be watched and is closed";
+    return true;
   }
-  client->deadline = refused ? After(kLingerTime) : After(options_.idle_timeout);
-  epoll_event event = {.events = EPOLLIN | EPOLLRDHUP | EPOLLONESHOT, .data = {.fd = fd}};
-  CHECK_EQ(::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &event), 0);
-  clients_[fd] = std::move(client);
+  held_.emplace(number, std::move(owned));
+  VLOG(1) << "conn=" << number << " peer=" << held.connection.peer() << " connected";
+  if (too_many)
+    Refuse(held);
+  else
+    Wait(held);
+  return true;
 }
 
-void Listener::OnReadable(Client& client) {
-  const bool had_bytes = !client.connection.buffered().empty();
-  const Connection::Arrived arrived = client.connection.ReadAhead(wire::kMaxHeadSize);
-  if (client.lingering) {
-    if (arrived == Connection::Arrived::kEnd) return Close(client);
-    client.connection.Consume(client.connection.buffered().size());
-    return AwaitRequest(client, {});
-  }
-  if (arrived == Connection::Arrived::kEnd) {
-    if (had_bytes) {
-      LOG(WARNING) << "conn=" << client.connection.number() << " peer=" << client.connection.peer()
-                   << " ended in the middle of a request's head";
-    }
-    return Close(client);
-  }
-  if (arrived == Connection::Arrived::kBytes) client.deferred_answer.clear();
-  if (Session::IsReady(client.connection.buffered())) return Dispatch(client);
-  if (!had_bytes && arrived == Connection::Arrived::kBytes)
-    client.deadline = After(options_.header_timeout);
-  epoll_event event = {.events = EPOLLIN | EPOLLRDHUP | EPOLLONESHOT,
-                       .data = {.fd = client.connection.fd()}};
-  CHECK_EQ(::epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, client.connection.fd(), &event), 0);
+void Listener::RefuseWithoutDescriptor() {
+  LOG_EVERY_T(WARNING, kRefusalLogSeconds) << "out of file descriptors; a connection is refused";
+  spare_.Reset();
+  UniqueFd refused(::accept4(socket_.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
+  refused.Reset();
+  spare_ = OpenSpare();
+  if (!spare_.valid()) ::poll(nullptr, 0, kBackOffMs);
+  errno = EMFILE;
 }
 
-void Listener::Dispatch(Client& client) {
-  client.busy = true;
+void Listener::Refuse(Held& held) {
+  LOG_EVERY_T(WARNING, kRefusalLogSeconds)
+      << "peer=" << held.connection.peer() << " is refused: there are " << options_.max_connections
+      << " connections (--max_connections)";
+  held.connection.WriteNow(EncodeGeneralError(""));
+  Linger(held);
+}
+
+void Listener::ReadHead(Held& held) {
+  const bool first_bytes = held.connection.buffered().empty();
+  switch (held.connection.ReadAhead(wire::kMaxHeadSize)) {
+    case Connection::ReadAheadResult::kEnd:
+      return HandleEnd(held);
+    case Connection::ReadAheadResult::kNothing:
+      return Arm(held);
+    case Connection::ReadAheadResult::kBytes:
+      break;
+  }
+  held.lazy_answer.clear();
+  if (HeadIsDecided(held.connection.buffered())) return Serve(held);
+  if (first_bytes) deadlines_.Set(held.connection.number(), options_.header_timeout);
+  Arm(held);
+}
+
+void Listener::HandleEnd(Held& held) {
+  const absl::string_view bytes = held.connection.buffered();
+  if (!bytes.empty() && !WarnOfForeignProtocol(held.connection, bytes)) {
+    LOG(WARNING) << "conn=" << held.connection.number() << " peer=" << held.connection.peer()
+                 << " ended after " << bytes.size() << " bytes of a request's head";
+  }
+  Close(held);
+}
+
+void Listener::Wait(Held& held) {
+  held.state = State::kWaiting;
+  const bool in_head = !held.connection.buffered().empty();
+  deadlines_.Set(held.connection.number(), in_head                     ? options_.header_timeout
+                                           : !held.lazy_answer.empty() ? options_.retry_answer_delay
+                                                                       : options_.idle_timeout);
+  Arm(held);
+}
+
+void Listener::Serve(Held& held) {
+  held.state = State::kServed;
+  deadlines_.Clear(held.connection.number());
+  workers_.Submit([this, &held] { GiveBack(held.connection.number(), held.session.Serve()); });
+}
+
+void Listener::GiveBack(uint64_t number, Served served) {
   {
     MutexLock lock(mutex_);
-    serving_[&client] = client.connection.fd();
+    returned_.emplace_back(number, std::move(served));
   }
-  workers_->Run([this, &client] {
-    NextStep next = session_.Serve(client.connection);
-    MutexLock lock(mutex_);
-    returned_.push_back({&client, std::move(next)});
-    serving_.erase(&client);
-    quiet_.NotifyAll();
-    Wake();
-  });
+  Wake();
 }
 
 void Listener::TakeBack() {
-  std::vector<Returned> returned;
+  std::vector<std::pair<uint64_t, Served>> returned;
   {
     MutexLock lock(mutex_);
     returned.swap(returned_);
   }
-  for (Returned& entry : returned) {
-    entry.client->busy = false;
-    if (entry.next.kind == NextStep::Kind::kClose) {
-      // The answer must arrive before the end: a close with bytes unread would reset the
-      // connection.
-      entry.client->connection.ShutdownWrites();
-      entry.client->lingering = true;
-      entry.client->deadline = After(kLingerTime);
-    }
-    AwaitRequest(*entry.client, std::move(entry.next));
+  for (auto& [number, served] : returned) Resume(*Find(number), std::move(served));
+}
+
+void Listener::Resume(Held& held, Served served) {
+  switch (served.next) {
+    case Served::Next::kClose:
+      return Close(held);
+    case Served::Next::kLinger:
+      return Linger(held);
+    case Served::Next::kKeep:
+      break;
+  }
+  if (draining_ && held.connection.buffered().empty()) {
+    held.connection.WriteNow(served.lazy_answer);
+    return Close(held);
+  }
+  held.lazy_answer = std::move(served.lazy_answer);
+  Wait(held);
+}
+
+void Listener::Linger(Held& held) {
+  if (lingering_ >= kMaxLingering) return Close(held);
+  ++lingering_;
+  held.state = State::kLingering;
+  held.connection.ShutdownWrite();
+  deadlines_.Set(held.connection.number(), options_.linger_timeout);
+  Arm(held);
+}
+
+void Listener::Discard(Held& held) {
+  held.connection.Consume(held.connection.buffered().size());
+  if (held.connection.ReadAhead(kDiscardSize) == Connection::ReadAheadResult::kEnd)
+    return Close(held);
+  Arm(held);
+}
+
+void Listener::Expire(Held& held) {
+  if (held.state == State::kLingering) return Close(held);
+  if (!held.lazy_answer.empty()) {
+    if (!held.connection.WriteNow(std::exchange(held.lazy_answer, ""))) return Close(held);
+    return Wait(held);
+  }
+  const absl::string_view bytes = held.connection.buffered();
+  if (bytes.empty()) {
+    VLOG(1) << "conn=" << held.connection.number() << " peer=" << held.connection.peer()
+            << " was idle, closing";
+    return Close(held);
+  }
+  if (WarnOfForeignProtocol(held.connection, bytes)) return Close(held);
+  LOG(WARNING) << "conn=" << held.connection.number() << " peer=" << held.connection.peer()
+               << " sent only " << bytes.size() << " bytes of a request's head within "
+               << absl::FormatDuration(options_.header_timeout) << ", closing";
+  held.connection.WriteNow(EncodeGeneralError(bytes));
+  Linger(held);
+}
+
+void Listener::Arm(Held& held) {
+  epoll_event event = {};
+  event.events = EPOLLIN | EPOLLONESHOT;  // Once: a connection being served belongs to its worker.
+  event.data.u64 = held.connection.number();
+  PCHECK(::epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, held.connection.fd(), &event) == 0);
+}
+
+void Listener::Close(Held& held) {
+  VLOG(1) << "conn=" << held.connection.number() << " peer=" << held.connection.peer() << " closed";
+  if (held.state == State::kLingering) --lingering_;
+  deadlines_.Clear(held.connection.number());
+  held_.erase(held.connection.number());
+}
+
+void Listener::StopAccepting() {
+  socket_.Reset();  // Leaves the epoll set by itself.
+  std::vector<Held*> idle;
+  for (const auto& [number, held] : held_) {
+    if (held->state == State::kWaiting && held->connection.buffered().empty())
+      idle.push_back(held.get());
+  }
+  for (Held* held : idle) {
+    held->connection.WriteNow(held->lazy_answer);
+    Close(*held);
   }
 }
 
-void Listener::AwaitRequest(Client& client, NextStep next) {
-  if (!client.lingering) {
-    client.deferred_answer = std::move(next.answer);
-    client.deadline = !client.deferred_answer.empty()        ? After(options_.retry_answer_delay)
-                      : client.connection.buffered().empty() ? After(options_.idle_timeout)
-                                                             : After(options_.header_timeout);
+void Listener::AbortAll() {
+  std::vector<Held*> unserved;
+  for (const auto& [number, held] : held_) {
+    if (held->state == State::kServed)
+      held->connection.Abort();
+    else
+      unserved.push_back(held.get());
   }
-  epoll_event event = {.events = EPOLLIN | EPOLLRDHUP | EPOLLONESHOT,
-                       .data = {.fd = client.connection.fd()}};
-  CHECK_EQ(::epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, client.connection.fd(), &event), 0);
+  for (Held* held : unserved) Close(*held);
 }
 
-void Listener::CheckDeadlines() {
-  const auto now = steady_clock::now();
-  std::vector<Client*> due;
-  for (const auto& [fd, client] : clients_) {
-    if (!client->busy && client->deadline <= now) due.push_back(client.get());
-  }
-  for (Client* client : due) OnDeadline(*client);
+void Listener::Wake() {
+  const uint64_t one = 1;
+  PCHECK(::write(wake_.get(), &one, sizeof(one)) == sizeof(one));
 }
 
-void Listener::OnDeadline(Client& client) {
-  if (client.lingering) return Close(client);
-  if (!client.deferred_answer.empty()) {
-    client.connection.WriteNow(client.deferred_answer);
-    client.deferred_answer.clear();
-    client.deadline = After(options_.idle_timeout);
-    return;
-  }
-  if (client.connection.buffered().empty()) {
-    VLOG(1) << "conn=" << client.connection.number() << " closed after being idle";
-    return Close(client);
-  }
-  const absl::string_view foreign = wire::DetectForeignProtocol(client.connection.buffered());
-  LOG(WARNING) << "conn=" << client.connection.number() << " peer=" << client.connection.peer()
-               << (foreign.empty()
-                       ? std::string(" stalled in the middle of a request's head")
-                       : absl::StrCat(
-                             " speaks ", foreign,
-                             ", not the backup protocol; is it pointed at the wrong port?"));
-  if (foreign.empty())
-    client.connection.WriteNow(Session::GeneralErrorFor(client.connection.buffered()));
-  client.connection.ShutdownWrites();
-  client.lingering = true;
-  client.deadline = After(kLingerTime);
+Listener::Held* Listener::Find(uint64_t number) {
+  const auto found = held_.find(number);
+  return found == held_.end() ? nullptr : found->second.get();
 }
-
-void Listener::Close(Client& client) { clients_.erase(client.connection.fd()); }
 
 }  // namespace backup::bridge

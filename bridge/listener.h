@@ -1,10 +1,11 @@
 #pragma once
 
-#include <chrono>
+#include <atomic>
 #include <map>
 #include <memory>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -12,90 +13,108 @@
 #include "base/idle_shutdown.h"
 #include "base/mutex.h"
 #include "base/unique_fd.h"
+#include "bridge/deadlines.h"
 #include "bridge/session.h"
 #include "bridge/worker_pool.h"
 
 namespace backup::bridge {
 
 struct ListenerOptions {
-  size_t max_connections = 10'000;
-  size_t max_active_requests = 1024;
-  // From the first byte of a head to its last; zero: no limit.
-  std::chrono::milliseconds header_timeout{10'000};
-  // Between requests; zero: no limit.
-  std::chrono::milliseconds idle_timeout{60'000};
-  // How long the answer to a retry notice waits for the client's next bytes.
-  std::chrono::milliseconds retry_answer_delay{300};
-  ConnectionLimits connection;
+  // From the first byte of a head to its last; then a general error. Infinite turns it off.
+  absl::Duration header_timeout = absl::Seconds(10);
+  // Without a byte between two requests; then the connection is closed. Infinite turns it off.
+  absl::Duration idle_timeout = absl::Seconds(60);
+  // How long the answer to a retry notice waits for the client to go on by itself.
+  absl::Duration retry_answer_delay = absl::Milliseconds(300);
+  // How long a connection that is to be closed may still send.
+  absl::Duration linger_timeout = absl::Seconds(2);
+  int max_connections = 10'000;
+  int max_active_requests = 1024;
+  SessionOptions session;
 };
 
-// A listening TCP socket. InvalidArgument, or AlreadyExists if the port is in use.
-absl::StatusOr<UniqueFd> ListenOnPort(const std::string& address, int port);
-int PortOf(const UniqueFd& listening_socket);
-
-// Accepts clients and keeps those that wait: an event loop on one thread collects the heads of
-// requests, so that a waiting client costs no thread; a whole head goes to a worker, which serves
-// it and gives the connection back. Thread-safe.
+// Accepts connections and holds each until it has sent the whole head of a request, without a
+// thread; then a worker serves it and gives it back. One event loop keeps all deadlines but those
+// of a request being served. Thread-safe.
 class Listener {
  public:
-  // Serves at once. `session` and `idle` outlive it.
-  Listener(UniqueFd socket, Session& session, IdleShutdown& idle, ListenerOptions options);
-  // Drains without waiting, if that was not done.
+  // Serves on `socket`, which listens and does not block, at once. `forwarder` and `idle` must
+  // outlive the listener.
+  static absl::StatusOr<std::unique_ptr<Listener>> Start(UniqueFd socket, Forwarder& forwarder,
+                                                         IdleShutdown& idle,
+                                                         const ListenerOptions& options);
+  // Hangs up on whoever is still connected, and waits for the workers.
   ~Listener();
 
-  // No new connections; waiting ones are closed; requests in flight may finish within `timeout`,
-  // then they are cut off.
-  void Drain(absl::Duration timeout);
+  // Accepts no more and closes what is idle; requests in flight may finish within `timeout`.
+  // Whether all did.
+  bool Drain(absl::Duration timeout);
 
  private:
-  // A connection and what the loop knows of it. Owned by the loop; a worker has it while `busy`.
-  struct Client {
-    Client(UniqueFd socket, std::string peer, uint64_t number, const ConnectionLimits& limits,
-           IdleShutdown& idle)
-        : connection(std::move(socket), std::move(peer), number, limits), activity(idle) {}
+  enum class State { kWaiting, kServed, kLingering };
+  // A connection and what the loop knows of it.
+  struct Held {
+    Held(UniqueFd socket, std::string peer, uint64_t number, Listener& owner);
     Connection connection;
-    IdleShutdown::Activity activity;
-    bool busy = false;
-    bool lingering = false;       // Refused; waits only for the client to end.
-    std::string deferred_answer;  // Sent at `deadline` unless bytes come first.
-    std::chrono::steady_clock::time_point deadline = std::chrono::steady_clock::time_point::max();
-  };
-  struct Returned {
-    Client* client;
-    NextStep next;
+    Session session;  // Used by a worker in state kServed, else by nobody.
+    const IdleShutdown::Activity activity;
+    State state = State::kWaiting;
+    std::string lazy_answer;
   };
 
-  void Loop(std::stop_token token);
-  void AcceptAll();
-  void Admit(UniqueFd socket, std::string peer);
-  void OnReadable(Client& client);
-  void OnDeadline(Client& client);
-  void CheckDeadlines();
-  void Dispatch(Client& client);
+  Listener(UniqueFd socket, UniqueFd epoll, UniqueFd wake, Forwarder& forwarder, IdleShutdown& idle,
+           const ListenerOptions& options);
+
+  // Everything below but Wake() and GiveBack() runs on the loop's thread.
+  void Loop();
+  void HandleEvent(uint64_t key);
+  void Accept();
+  // One connection; false if there was none to accept.
+  bool AcceptOne();
+  void RefuseWithoutDescriptor();
+  void Refuse(Held& held);
+  void ReadHead(Held& held);
+  void HandleEnd(Held& held);
+  // Waits for the rest of a head, or for the next one.
+  void Wait(Held& held);
+  void Serve(Held& held);
   void TakeBack();
-  void AwaitRequest(Client& client, NextStep next);
-  void Close(Client& client);
-  void Wake();
+  void Resume(Held& held, Served served);
+  void Linger(Held& held);
+  void Discard(Held& held);
+  void Expire(Held& held);
+  void Arm(Held& held);
+  void Close(Held& held);
+  void StopAccepting();
+  void AbortAll();
+  Held* Find(uint64_t number);
 
-  const UniqueFd socket_;
-  Session& session_;
+  void Wake();
+  void GiveBack(uint64_t number, Served served);
+
+  Forwarder& forwarder_;
   IdleShutdown& idle_;
   const ListenerOptions options_;
   const UniqueFd epoll_;
-  const UniqueFd wake_;
-  UniqueFd spare_;  // Closed to get room for refusing a connection when descriptors have run out.
+  const UniqueFd wake_;  // An eventfd that ends the loop's wait.
+  std::atomic<bool> draining_ = false;
+  std::atomic<bool> aborting_ = false;
 
-  // The loop's thread only.
-  std::map<int, std::unique_ptr<Client>> clients_;
-  uint64_t next_number_ = 1;
+  // Used by the loop's thread only.
+  UniqueFd socket_;
+  UniqueFd spare_;  // Closed to get room for refusing a connection when descriptors have run out.
+  std::map<uint64_t, std::unique_ptr<Held>> held_;
+  Deadlines deadlines_;
+  size_t lingering_ = 0;
+  uint64_t last_number_ = 0;
 
   Mutex mutex_;
-  CondVar quiet_;
-  std::vector<Returned> returned_ ABSL_GUARDED_BY(mutex_);
-  std::map<Client*, int> serving_ ABSL_GUARDED_BY(mutex_);  // Busy clients and their sockets.
+  CondVar changed_;
+  std::vector<std::pair<uint64_t, Served>> returned_ ABSL_GUARDED_BY(mutex_);
+  bool finished_ ABSL_GUARDED_BY(mutex_) = false;
 
-  std::unique_ptr<WorkerPool> workers_;
-  std::jthread loop_;
+  WorkerPool workers_;  // Ends before what its work uses.
+  std::thread thread_;  // Joined first.
 };
 
 }  // namespace backup::bridge

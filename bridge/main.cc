@@ -1,17 +1,23 @@
 // backup-bridge: flags to options, wiring, run until told to stop.
 
-#include <fstream>
+#include <sys/resource.h>
+
+#include <filesystem>
 #include <iostream>
+#include <optional>
 #include <vector>
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "base/process.h"
+#include "bridge/backend_watch.h"
 #include "bridge/listener.h"
+#include "bridge/listening_socket.h"
+#include "bridge/self_backup.h"
 #include "gflags/gflags.h"
 
-DEFINE_string(bind, "127.0.0.1", "IPv4 address to listen on for old clients");
+DEFINE_string(bind, "127.0.0.1", "address to listen on for old clients");
 DEFINE_int32(port, -1,
              "port to listen on, 0 for any free one; -1: the number in --port_file, else 1357");
 DEFINE_string(port_file, "port.info", "file that holds the port if --port is not given");
@@ -21,12 +27,15 @@ DEFINE_string(bound_port_file, "", "file to write the bound port to");
 DEFINE_string(service, "127.0.0.1:50051", "the backup-service, as a gRPC target");
 DEFINE_bool(debug, false,
             "log everything, answer wrong checksums, never close or end what is idle");
-DEFINE_bool(encrypt, false, "log only ERROR and CRITICAL lines");
+DEFINE_bool(encrypt, false,
+            "log only ERROR and CRITICAL lines; back up --self_backup_dir as a self-test");
 DEFINE_string(corrupt_checksums, "auto",
               "answer wrong checksums on purpose: true, false, or auto (with --debug)");
 DEFINE_string(idle_shutdown, "240s", "end after so long without a connection; 0s turns it off");
-DEFINE_string(header_timeout, "10s", "a request's head must be whole within this time");
-DEFINE_string(idle_timeout, "60s", "a connection without a request for so long is closed");
+DEFINE_string(header_timeout, "10s",
+              "a request's head must be whole within this time; 0s turns it off");
+DEFINE_string(idle_timeout, "60s",
+              "a connection without a request for so long is closed; 0s turns it off");
 DEFINE_string(body_timeout, "30s", "a file must bring at least 1 KiB/s over this time");
 DEFINE_string(write_timeout, "30s", "an answer must be taken within this time");
 DEFINE_int32(max_connections, 10'000, "more connections are answered with a general error");
@@ -35,14 +44,24 @@ DEFINE_string(ride_through, "30s", "how long requests are tried again while the 
 DEFINE_string(retry_answer_delay, "300ms",
               "how long the answer to a retry notice waits for the client's next bytes");
 DEFINE_string(drain_timeout, "30s", "how long requests in flight may go on after SIGTERM");
+DEFINE_uint64(spool_bytes, 4 << 20,
+              "an upload of at most so many bytes so far is repeated when the service restarts");
+DEFINE_string(self_backup_dir, "auto",
+              "folder that is backed up as a self-test with --encrypt; auto: the legacy client's "
+              "sources; empty: none");
+DEFINE_string(legacy_client, "",
+              "program for the self-test; empty: legacy-client beside this program");
 
 namespace backup::bridge {
 namespace {
 
 // Exit codes: docs/operations.md.
+constexpr int kFailed = 1;
 constexpr int kBadConfiguration = 10;
-constexpr int kDefaultPort = 1357;
+
 constexpr int kMaxPort = 65535;
+// Descriptors for other things than clients.
+constexpr rlim_t kSpareDescriptors = 64;
 
 bool ValidateDuration(const char* flag, const std::string& value) {
   absl::Duration duration;
@@ -56,6 +75,22 @@ bool ValidateTristate(const char*, const std::string& value) {
 bool ValidatePort(const char*, int32_t value) { return value >= -1 && value <= kMaxPort; }
 bool ValidatePositive(const char*, int32_t value) { return value > 0; }
 
+// The ports of a comma-separated list; nothing if one of them is none.
+std::optional<std::vector<int>> ParsePorts(absl::string_view list) {
+  std::vector<int> ports;
+  for (const absl::string_view text : absl::StrSplit(list, ',', absl::SkipWhitespace())) {
+    int port = 0;
+    if (!absl::SimpleAtoi(text, &port) || port < 0 || port > kMaxPort) return std::nullopt;
+    ports.push_back(port);
+  }
+  return ports;
+}
+bool ValidatePorts(const char* flag, const std::string& value) {
+  if (ParsePorts(value)) return true;
+  std::cerr << "--" << flag << " must be port numbers with commas between them\n";
+  return false;
+}
+
 DEFINE_validator(idle_shutdown, &ValidateDuration);
 DEFINE_validator(header_timeout, &ValidateDuration);
 DEFINE_validator(idle_timeout, &ValidateDuration);
@@ -66,6 +101,7 @@ DEFINE_validator(retry_answer_delay, &ValidateDuration);
 DEFINE_validator(drain_timeout, &ValidateDuration);
 DEFINE_validator(corrupt_checksums, &ValidateTristate);
 DEFINE_validator(port, &ValidatePort);
+DEFINE_validator(fallback_ports, &ValidatePorts);
 DEFINE_validator(max_connections, &ValidatePositive);
 DEFINE_validator(max_active_requests, &ValidatePositive);
 
@@ -74,98 +110,113 @@ absl::Duration DurationFlag(const std::string& value) {
   CHECK(absl::ParseDuration(value, &duration));  // The validators saw to it.
   return duration;
 }
-std::chrono::milliseconds MillisFlag(const std::string& value) {
-  return absl::ToChronoMilliseconds(DurationFlag(value));
+// For what closes idle connections: not under --debug.
+absl::Duration TimeoutFlag(const std::string& value) {
+  const absl::Duration timeout = DurationFlag(value);
+  return FLAGS_debug || timeout == absl::ZeroDuration() ? absl::InfiniteDuration() : timeout;
 }
 
 bool CorruptChecksums() {
   return FLAGS_corrupt_checksums == "auto" ? FLAGS_debug : FLAGS_corrupt_checksums == "true";
 }
 
-// The port that is asked for: --port, else the number in --port_file, else 1357. A bad or missing
-// file is no reason to fail.
-int WantedPort() {
-  if (FLAGS_port >= 0) return FLAGS_port;
-  std::ifstream file(FLAGS_port_file);
-  std::string line;
-  int port = 0;
-  if (std::getline(file, line) && absl::SimpleAtoi(line, &port) && port > 0 && port <= kMaxPort)
-    return port;
-  LOG(WARNING) << "no port in " << FLAGS_port_file << ", using " << kDefaultPort;
-  return kDefaultPort;
+PortRules PortRulesFromFlags() {
+  return {FLAGS_port, FLAGS_port_file, *ParsePorts(FLAGS_fallback_ports)};
 }
 
-// The ports to try, in order.
-absl::StatusOr<std::vector<int>> PortsToTry() {
-  std::vector<int> ports = {WantedPort()};
-  for (const absl::string_view text :
-       absl::StrSplit(FLAGS_fallback_ports, ',', absl::SkipWhitespace())) {
-    int port = 0;
-    if (!absl::SimpleAtoi(text, &port) || port < 0 || port > kMaxPort) {
-      return absl::InvalidArgumentError(absl::StrCat("--fallback_ports: not a port: ", text));
-    }
-    ports.push_back(port);
-  }
-  return ports;
-}
-
-absl::StatusOr<UniqueFd> ListenOnFirstFree() {
-  const absl::StatusOr<std::vector<int>> ports = PortsToTry();
-  if (!ports.ok()) return ports.status();
-  absl::Status last;
-  for (const int port : *ports) {
-    absl::StatusOr<UniqueFd> socket = ListenOnPort(FLAGS_bind, port);
-    if (socket.ok()) return socket;
-    last = socket.status();
-    LOG(WARNING) << last.message();
-  }
-  return last;
-}
-
-ListenerOptions OptionsFromFlags() {
+ListenerOptions ListenerOptionsFromFlags() {
   ListenerOptions options;
-  options.max_connections = static_cast<size_t>(FLAGS_max_connections);
-  options.max_active_requests = static_cast<size_t>(FLAGS_max_active_requests);
-  options.header_timeout =
-      FLAGS_debug ? std::chrono::milliseconds::zero() : MillisFlag(FLAGS_header_timeout);
-  options.idle_timeout =
-      FLAGS_debug ? std::chrono::milliseconds::zero() : MillisFlag(FLAGS_idle_timeout);
-  options.retry_answer_delay = MillisFlag(FLAGS_retry_answer_delay);
-  options.connection.rate_window = MillisFlag(FLAGS_body_timeout);
-  options.connection.least_bytes_per_window = 1024 * options.connection.rate_window.count() / 1000;
-  options.connection.write_timeout = MillisFlag(FLAGS_write_timeout);
+  options.max_connections = FLAGS_max_connections;
+  options.max_active_requests = FLAGS_max_active_requests;
+  options.header_timeout = TimeoutFlag(FLAGS_header_timeout);
+  options.idle_timeout = TimeoutFlag(FLAGS_idle_timeout);
+  options.retry_answer_delay = DurationFlag(FLAGS_retry_answer_delay);
+  options.session.body.window = DurationFlag(FLAGS_body_timeout);
+  options.session.write_timeout = DurationFlag(FLAGS_write_timeout);
   return options;
+}
+
+// As many descriptors as the system allows: each client is one.
+void RaiseDescriptorLimit() {
+  rlimit limit = {};
+  PCHECK(::getrlimit(RLIMIT_NOFILE, &limit) == 0);
+  limit.rlim_cur = limit.rlim_max;
+  if (::setrlimit(RLIMIT_NOFILE, &limit) != 0)
+    PLOG(WARNING) << "cannot raise the limit of open files";
+  if (limit.rlim_cur < static_cast<rlim_t>(FLAGS_max_connections) + kSpareDescriptors) {
+    LOG(WARNING) << "only " << limit.rlim_cur
+                 << " files may be open: fewer clients than --max_connections="
+                 << FLAGS_max_connections << " can be served (ulimit -n)";
+  }
+}
+
+// What the self-test is to back up: as installed, else as built. Empty for nothing.
+std::string SelfBackupDirectory(const std::filesystem::path& bin_directory) {
+  if (FLAGS_self_backup_dir != "auto") return FLAGS_self_backup_dir;
+  const auto installed = bin_directory.parent_path() / "share/backup/legacy-client-src";
+  std::error_code ignored;
+  return std::filesystem::is_directory(installed, ignored) ? installed.string()
+                                                           : BACKUP_LEGACY_CLIENT_SOURCES;
+}
+
+// Where a client on this machine reaches us.
+std::string OwnAddress(int port) {
+  const bool any = FLAGS_bind == "0.0.0.0" || FLAGS_bind == "::";
+  return absl::StrCat(any ? "127.0.0.1" : FLAGS_bind, ":", port);
+}
+
+std::unique_ptr<SelfBackup> StartSelfBackup(int port) {
+  std::error_code error;
+  const auto bin_directory = std::filesystem::read_symlink("/proc/self/exe", error).parent_path();
+  const std::string directory = SelfBackupDirectory(bin_directory);
+  if (!FLAGS_encrypt || directory.empty()) return nullptr;
+  const std::string program = FLAGS_legacy_client.empty()
+                                  ? (bin_directory / "legacy-client").string()
+                                  : FLAGS_legacy_client;
+  return std::make_unique<SelfBackup>(SelfBackupOptions{directory, program, OwnAddress(port)});
 }
 
 // One line that says what stopped the start, and its exit code.
 int Refuse(const absl::Status& status) {
   LOG(ERROR) << "cannot start: " << status.message();
-  return kBadConfiguration;
+  return absl::IsInvalidArgument(status) ? kBadConfiguration : kFailed;
 }
 
 int Serve(StopRequest& stop) {
-  absl::StatusOr<UniqueFd> socket = ListenOnFirstFree();
+  absl::StatusOr<ListeningSocket> socket =
+      ListenOnFirstFree(FLAGS_bind, PortsToTry(PortRulesFromFlags()));
   if (!socket.ok()) return Refuse(socket.status());
-  const int port = PortOf(*socket);
+  std::stop_source give_up;
   const auto channel = MakeBackendChannel(FLAGS_service);
+  const BackendWatch watch(channel, FLAGS_service);
   const auto stub = v1::IngestService::NewStub(channel);
   BackendOptions backend_options;
   backend_options.ride_through = DurationFlag(FLAGS_ride_through);
+  backend_options.spool_bytes = FLAGS_spool_bytes;
+  backend_options.give_up = give_up.get_token();
   BackendClient backend(*stub, backend_options);
   Forwarder forwarder(backend, CorruptChecksums());
-  Session session(forwarder);
   IdleShutdown idle(FLAGS_debug ? absl::ZeroDuration() : DurationFlag(FLAGS_idle_shutdown), stop);
-  Listener listener(*std::move(socket), session, idle, OptionsFromFlags());
-  LOG(INFO) << "listening on " << FLAGS_bind << ":" << port << ", forwarding to " << FLAGS_service;
+  const absl::StatusOr<std::unique_ptr<Listener>> listener =
+      Listener::Start(std::move(socket->fd), forwarder, idle, ListenerOptionsFromFlags());
+  if (!listener.ok()) return Refuse(listener.status());
+  LOG(INFO) << "listening on " << FLAGS_bind << ":" << socket->port << ", forwarding to "
+            << FLAGS_service;
   if (CorruptChecksums())
     LOG(WARNING) << "checksums are falsified on purpose: no client will verify a file";
   if (!FLAGS_bound_port_file.empty()) {
     const absl::Status written =
-        WriteFileAtomically(FLAGS_bound_port_file, absl::StrCat(port, "\n"));
+        WriteFileAtomically(FLAGS_bound_port_file, absl::StrCat(socket->port, "\n"));
     if (!written.ok()) return Refuse(written);
   }
-  LOG(INFO) << "stopping: " << stop.Wait();
-  listener.Drain(DurationFlag(FLAGS_drain_timeout));
+  std::unique_ptr<SelfBackup> self_backup = StartSelfBackup(socket->port);
+  const std::string why = stop.Wait();  // First: a log line has the time of its beginning.
+  LOG(INFO) << "stopping: " << why;
+  self_backup.reset();
+  if (!(*listener)->Drain(DurationFlag(FLAGS_drain_timeout))) {
+    LOG(WARNING) << "requests are still in flight after " << FLAGS_drain_timeout << ", hanging up";
+    give_up.request_stop();
+  }
   LOG(INFO) << "stopped";
   return 0;
 }
@@ -177,9 +228,11 @@ int Main(int argc, char** argv) {
                stop);
   if (FLAGS_debug) SetDebugLogging();
   if (FLAGS_encrypt && !FLAGS_debug) SetQuietLogging();
-  if (argc > 1)
+  if (argc > 1) {
     return Refuse(
         absl::InvalidArgumentError(absl::StrCat("what is ", argv[1], "? flags begin with --")));
+  }
+  RaiseDescriptorLimit();
   return Serve(stop);
 }
 

@@ -1,48 +1,72 @@
 #include "bridge/session.h"
 
-#include <sys/random.h>
-
-#include <chrono>
-
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "base/error.h"
-#include "base/ids.h"
+#include "base/name_text.h"
+#include "bridge/random_ids.h"
 #include "bridge/wire/dialects.h"
 #include "glog/logging.h"
 
 namespace backup::bridge {
 namespace {
 
-using std::chrono::steady_clock;
+// How many bytes of a head are dumped in the log. A public key is never among them.
+constexpr size_t kDumpSize = 64;
 
-// After a refusal, so much of a body is still read, so that the answer is not lost in a reset and
-// the connection stays in step; a longer body ends the connection.
-constexpr uint64_t kMaxDrainedBytes = 64 << 20;
-constexpr size_t kDumpedBytes = 64;
-
-struct OperationName {
-  const char* operator()(const wire::Register&) const { return "register"; }
-  const char* operator()(const wire::SendPublicKey&) const { return "public_key"; }
-  const char* operator()(const wire::Reconnect&) const { return "reconnect"; }
-  const char* operator()(const wire::SendFile&) const { return "file"; }
-  const char* operator()(const wire::ChecksumVerdict& verdict) const {
+struct RequestName {
+  absl::string_view operator()(const wire::Register&) const { return "register"; }
+  absl::string_view operator()(const wire::SendPublicKey&) const { return "public_key"; }
+  absl::string_view operator()(const wire::Reconnect&) const { return "reconnect"; }
+  absl::string_view operator()(const wire::SendFile&) const { return "file"; }
+  absl::string_view operator()(const wire::ChecksumVerdict& verdict) const {
     switch (verdict.kind) {
       case wire::ChecksumVerdict::Kind::kValid:
-        return "checksum_valid";
+        return "valid";
       case wire::ChecksumVerdict::Kind::kRetry:
-        return "checksum_retry";
+        return "retry";
       case wire::ChecksumVerdict::Kind::kAbort:
-        return "checksum_abort";
+        return "abort";
     }
-    return "checksum";
+    return "verdict";
   }
 };
 
-std::string NewRequestId() {
-  char bytes[16];
-  CHECK_EQ(::getrandom(bytes, sizeof(bytes), 0), static_cast<ssize_t>(sizeof(bytes)));
-  return ToUuidText(absl::string_view(bytes, sizeof(bytes)));
+// The arguments of a request, for the trace.
+struct Arguments {
+  std::string operator()(const wire::Register& operation) const {
+    return absl::StrCat("name=", NameToText(operation.name));
+  }
+  std::string operator()(const wire::SendPublicKey& operation) const {
+    return absl::StrCat("name=", NameToText(operation.name),
+                        " key_bytes=", operation.public_key.size());
+  }
+  std::string operator()(const wire::Reconnect& operation) const {
+    return absl::StrCat("name=", NameToText(operation.name));
+  }
+  std::string operator()(const wire::SendFile& operation) const {
+    return absl::StrCat("name=", NameToText(operation.name),
+                        " content_size=", operation.content_size);
+  }
+  std::string operator()(const wire::ChecksumVerdict& operation) const {
+    return absl::StrCat("name=", NameToText(operation.name));
+  }
+};
+
+std::string OutcomeText(const absl::Status& outcome) {
+  if (outcome.ok()) return "ok";
+  const std::optional<Reason> reason = ReasonOf(outcome);
+  return reason ? std::string(InfoOf(*reason).name) : absl::StatusCodeToString(outcome.code());
+}
+
+// What the outcome has to say beside its code.
+std::string ErrorText(const absl::Status& outcome) {
+  if (outcome.ok()) return "";
+  return absl::StrCat(" error=\"", absl::CEscape(std::string(outcome.message())), "\"");
+}
+
+std::string Origin(const Connection& connection) {
+  return absl::StrCat("conn=", connection.number(), " peer=", connection.peer());
 }
 
 bool IsRetryNotice(const wire::Request& request) {
@@ -50,113 +74,116 @@ bool IsRetryNotice(const wire::Request& request) {
   return verdict != nullptr && verdict->kind == wire::ChecksumVerdict::Kind::kRetry;
 }
 
-// Reads and drops what is left of a body; false if that is too much, or it does not come.
-bool Drain(BodySource& body) {
-  if (body.left() > kMaxDrainedBytes) return false;
-  while (body.left() > 0) {
-    if (!body.Read().ok()) return false;
-  }
-  return true;
-}
-
-const wire::Dialect& DialectOf(absl::string_view buffered) {
-  const std::optional<wire::RequestHeader> header = wire::DecodeHeader(buffered);
-  const wire::Dialect* dialect = header ? wire::FindDialect(*header) : nullptr;
-  return dialect != nullptr ? *dialect : wire::DefaultDialect();
-}
-
-void LogRequest(const Connection& connection, const wire::Request& request,
-                const wire::Dialect& dialect, const CallOrigin& origin, const absl::Status& outcome,
-                uint64_t bytes, steady_clock::time_point start) {
-  const std::optional<Reason> reason = ReasonOf(outcome);
-  LOG(INFO) << "rid=" << origin.request_id << " conn=" << connection.number()
-            << " peer=" << connection.peer()
-            << " request=" << std::visit(OperationName(), request.operation)
-            << " dialect=" << dialect.name() << " client=" << ToUuid(request.client_id)
-            << " outcome="
-            << (outcome.ok() ? "OK"
-                : reason     ? InfoOf(*reason).name
-                             : absl::string_view("ERROR"))
-            << " bytes=" << bytes
-            << " ms=" << (steady_clock::now() - start) / std::chrono::milliseconds(1)
-            << (outcome.ok() ? "" : " error=") << outcome.message();
+// A header as it came, and of other requests than public keys the beginning of the payload.
+std::string Dump(absl::string_view head, const wire::Request& request) {
+  const bool has_key = std::holds_alternative<wire::SendPublicKey>(request.operation);
+  return absl::BytesToHexString(head.substr(0, has_key ? wire::kRequestHeaderSize : kDumpSize));
 }
 
 }  // namespace
 
-bool Session::IsReady(absl::string_view buffered) {
-  const std::optional<wire::RequestHeader> header = wire::DecodeHeader(buffered);
+bool HeadIsDecided(absl::string_view bytes) {
+  const std::optional<wire::RequestHeader> header = wire::DecodeHeader(bytes);
   if (!header) return false;
-  const wire::Dialect* const dialect = wire::FindDialect(*header);
+  const wire::Dialect* dialect = wire::FindDialect(*header);
   if (dialect == nullptr) return true;
-  const auto head = dialect->DecodeHead(buffered);
+  const auto head = dialect->DecodeHead(bytes);
   return !head.ok() || head->has_value();
 }
 
-std::string Session::GeneralErrorFor(absl::string_view buffered) {
-  return DialectOf(buffered).EncodeReply(wire::GeneralError{});
+std::string EncodeGeneralError(absl::string_view bytes) {
+  const std::optional<wire::RequestHeader> header = wire::DecodeHeader(bytes);
+  const wire::Dialect* dialect = header ? wire::FindDialect(*header) : nullptr;
+  return (dialect != nullptr ? *dialect : wire::DefaultDialect()).EncodeReply(wire::GeneralError());
 }
 
-NextStep Session::Serve(Connection& connection) {
-  NextStep next;
-  do {
-    next = ServeOne(connection);
-  } while (next.kind == NextStep::Kind::kWaitForRequest && IsReady(connection.buffered()));
-  return next;
+bool WarnOfForeignProtocol(const Connection& connection, absl::string_view bytes) {
+  const absl::string_view protocol = wire::DetectForeignProtocol(bytes);
+  if (protocol.empty()) return false;
+  LOG(WARNING) << Origin(connection) << " speaks " << protocol
+               << ", not the backup protocol; is it pointed at the wrong port?";
+  return true;
 }
 
-NextStep Session::Refuse(Connection& connection, const absl::Status& why) {
-  const absl::string_view foreign = wire::DetectForeignProtocol(connection.buffered());
-  if (!foreign.empty()) {
-    LOG(WARNING) << "conn=" << connection.number() << " peer=" << connection.peer() << " speaks "
-                 << foreign << ", not the backup protocol; is it pointed at the wrong port?";
-    return {NextStep::Kind::kClose, ""};
+Served Session::Serve() {
+  while (true) {
+    const std::optional<wire::RequestHeader> header = wire::DecodeHeader(connection_.buffered());
+    if (!header) return {};
+    const wire::Dialect* dialect = wire::FindDialect(*header);
+    if (dialect == nullptr) return RefuseUnknown(*header);
+    const auto head = dialect->DecodeHead(connection_.buffered());
+    if (!head.ok()) return RefuseMalformed(*dialect, head.status());
+    if (!head->has_value()) return {};
+    VLOG(2) << Origin(connection_) << " head " << Dump(connection_.buffered(), (*head)->request);
+    connection_.Consume((*head)->head_size);
+    Served served = ServeRequest(*dialect, **head);
+    const bool client_goes_on = !connection_.buffered().empty();
+    if (served.next != Served::Next::kKeep || !client_goes_on) return served;
   }
-  LOG(WARNING) << "conn=" << connection.number() << " peer=" << connection.peer()
-               << " refused: " << why.message();
-  const std::string answer = GeneralErrorFor(connection.buffered());
-  static_cast<void>(connection.WriteAll(answer));
-  return {NextStep::Kind::kClose, ""};
 }
 
-NextStep Session::ServeOne(Connection& connection) {
-  const auto start = steady_clock::now();
-  const std::optional<wire::RequestHeader> header = wire::DecodeHeader(connection.buffered());
-  CHECK(header.has_value());  // IsReady() saw it.
-  const wire::Dialect* const dialect = wire::FindDialect(*header);
-  if (dialect == nullptr) {
-    return Refuse(connection,
-                  absl::InvalidArgumentError(absl::StrCat("unknown request code ", header->code)));
-  }
-  const auto decoded = dialect->DecodeHead(connection.buffered());
-  if (!decoded.ok()) return Refuse(connection, decoded.status());
-  const wire::DecodedHead& head = **decoded;
-  const CallOrigin origin{NewRequestId(), connection.peer(), absl::StrCat(connection.number())};
-  VLOG(2) << "rid=" << origin.request_id << " head of " << head.head_size << " bytes: "
-          << absl::BytesToHexString(
-                 connection.buffered().substr(0, std::min(kDumpedBytes, head.head_size)));
-  connection.Consume(head.head_size);
+Served Session::ServeRequest(const wire::Dialect& dialect, const wire::DecodedHead& head) {
+  const MonotonicTime begin = MonotonicClock::now();
+  const CallOrigin origin{NewRequestId(), connection_.peer(), absl::StrCat(connection_.number())};
+  const absl::string_view name = std::visit(RequestName(), head.request.operation);
+  VLOG(1) << Origin(connection_) << " rid=" << origin.request_id << " " << name << " "
+          << std::visit(Arguments(), head.request.operation);
+  BodySource body(connection_, head.body_size, options_.body);
+  const Forwarded forwarded = Forward(origin, head, body);
+  const uint64_t body_bytes = head.body_size - body.left();
+  const Served::Next next = Settle(body);
+  Served served = Answer(dialect, head.request, forwarded.reply, next);
+  LOG(INFO) << Origin(connection_) << " client=" << ToUuid(head.request.client_id)
+            << " request=" << name << " dialect=" << dialect.name()
+            << " outcome=" << OutcomeText(forwarded.outcome) << " bytes=" << body_bytes
+            << " ms=" << absl::ToInt64Milliseconds(absl::FromChrono(MonotonicClock::now() - begin))
+            << " rid=" << origin.request_id << ErrorText(forwarded.outcome);
+  return served;
+}
 
-  BodySource body(connection, head.body_size);
-  const Forwarded forwarded = forwarder_.Forward(origin, head.request, body, head.body_size);
-  LogRequest(connection, head.request, *dialect, origin, forwarded.outcome,
-             head.body_size - body.left(), start);
-  const std::string answer = dialect->EncodeReply(forwarded.reply);
-  VLOG(2) << "rid=" << origin.request_id << " answer of " << answer.size() << " bytes: "
-          << absl::BytesToHexString(absl::string_view(answer).substr(0, wire::kReplyHeaderSize));
-
-  const bool in_step = Drain(body);
-  // Some clients wait for an answer to a retry notice, others send the file at once and would take
-  // an answer for the file's: so it is only sent if nothing comes.
-  if (in_step && forwarded.outcome.ok() && IsRetryNotice(head.request)) {
-    return connection.buffered().empty() ? NextStep{NextStep::Kind::kAnswerLater, answer}
-                                         : NextStep{};
+Forwarded Session::Forward(const CallOrigin& origin, const wire::DecodedHead& head,
+                           ByteSource& body) {
+  if (std::holds_alternative<wire::Register>(head.request.operation) &&
+      ++registrations_ > options_.max_registrations) {
+    return {wire::GeneralError{},
+            absl::ResourceExhaustedError("too many registrations on one connection")};
   }
-  const absl::Status written = connection.WriteAll(answer);
-  if (!written.ok())
-    LOG(WARNING) << "conn=" << connection.number() << " peer=" << connection.peer() << " "
-                 << written.message();
-  return {in_step && written.ok() ? NextStep::Kind::kWaitForRequest : NextStep::Kind::kClose, ""};
+  return forwarder_.Forward(origin, head.request, body, head.body_size);
+}
+
+Served::Next Session::Settle(BodySource& body) const {
+  if (body.left() > options_.drain_limit_bytes) return Served::Next::kLinger;
+  const MonotonicTime end =
+      MonotonicClock::now() + absl::ToChronoNanoseconds(options_.drain_timeout);
+  while (body.status().ok() && body.left() > 0 && MonotonicClock::now() < end) {
+    body.Read().IgnoreError();  // body.status() remembers it.
+  }
+  return body.status().ok() && body.left() == 0 ? Served::Next::kKeep : Served::Next::kLinger;
+}
+
+Served Session::Answer(const wire::Dialect& dialect, const wire::Request& request,
+                       const wire::Reply& reply, Served::Next next) {
+  if (registrations_ > options_.max_registrations) next = Served::Next::kLinger;
+  const std::string answer = dialect.EncodeReply(reply);
+  if (IsRetryNotice(request) && next == Served::Next::kKeep) return {next, answer};
+  const absl::Status written = connection_.WriteAll(answer, options_.write_timeout);
+  VLOG(1) << Origin(connection_) << " answer of " << answer.size() << " bytes: " << written;
+  return {written.ok() ? next : Served::Next::kClose, ""};
+}
+
+Served Session::RefuseUnknown(const wire::RequestHeader& header) {
+  if (WarnOfForeignProtocol(connection_, connection_.buffered())) return {Served::Next::kClose, ""};
+  LOG(WARNING) << Origin(connection_) << " sent the unknown request code " << header.code
+               << ", closing";
+  connection_.WriteNow(EncodeGeneralError(connection_.buffered()));
+  return {Served::Next::kLinger, ""};
+}
+
+Served Session::RefuseMalformed(const wire::Dialect& dialect, const absl::Status& rule) {
+  LOG(WARNING) << Origin(connection_) << " dialect=" << dialect.name()
+               << " sent a malformed head, closing: " << rule.message();
+  connection_.WriteNow(dialect.EncodeReply(wire::GeneralError()));
+  return {Served::Next::kLinger, ""};
 }
 
 }  // namespace backup::bridge

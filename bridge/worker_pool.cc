@@ -1,43 +1,75 @@
 #include "bridge/worker_pool.h"
 
+#include <chrono>
+#include <system_error>
 #include <utility>
+
+#include "glog/logging.h"
 
 namespace backup::bridge {
 
 WorkerPool::~WorkerPool() {
-  std::vector<std::thread> threads;
   {
     MutexLock lock(mutex_);
-    ending_ = true;
-    arrived_.NotifyAll();
-    threads.swap(threads_);
+    stopping_ = true;
+    changed_.NotifyAll();
+    while (!threads_.empty()) changed_.Wait(mutex_);
   }
-  for (std::thread& thread : threads) thread.join();
+  Reap();
 }
 
-void WorkerPool::Run(std::function<void()> task) {
+void WorkerPool::Submit(std::function<void()> task) {
+  Reap();
   MutexLock lock(mutex_);
-  tasks_.push_back(std::move(task));
-  if (tasks_.size() > idle_ && threads_.size() < max_threads_) {
-    threads_.emplace_back([this] { Work(); });
+  queue_.push_back(std::move(task));
+  if (idle_ >= queue_.size() || threads_.size() >= static_cast<size_t>(max_threads_)) {
+    changed_.NotifyOne();
+    return;
   }
-  arrived_.NotifyOne();
+  const auto self = threads_.emplace(threads_.end());
+  try {
+    *self = std::thread([this, self] { Work(self); });
+  } catch (const std::system_error& error) {  // The task waits for the threads there are.
+    LOG(ERROR) << "cannot make another thread: " << error.what();
+    threads_.erase(self);
+  }
 }
 
-void WorkerPool::Work() {
-  while (true) {
-    std::function<void()> task;
-    {
-      MutexLock lock(mutex_);
-      ++idle_;
-      while (tasks_.empty() && !ending_) arrived_.Wait(mutex_);
-      --idle_;
-      if (tasks_.empty()) return;
-      task = std::move(tasks_.front());
-      tasks_.pop_front();
-    }
+void WorkerPool::Work(Threads::iterator self) {
+  mutex_.Lock();
+  while (std::function<void()> task = Next()) {
+    mutex_.Unlock();
     task();
+    task = nullptr;  // Whatever it holds ends outside the lock.
+    mutex_.Lock();
   }
+  ended_.splice(ended_.end(), threads_, self);
+  changed_.NotifyAll();
+  mutex_.Unlock();
+}
+
+std::function<void()> WorkerPool::Next() {
+  const auto end = std::chrono::steady_clock::now() + absl::ToChronoNanoseconds(idle_time_);
+  ++idle_;
+  while (queue_.empty() && !stopping_) {
+    const auto left = end - std::chrono::steady_clock::now();
+    if (left <= left.zero()) break;
+    changed_.WaitFor(mutex_, absl::FromChrono(left));
+  }
+  --idle_;
+  if (queue_.empty()) return nullptr;
+  std::function<void()> task = std::move(queue_.front());
+  queue_.pop_front();
+  return task;
+}
+
+void WorkerPool::Reap() {
+  Threads ended;
+  {
+    MutexLock lock(mutex_);
+    ended.swap(ended_);
+  }
+  for (std::thread& thread : ended) thread.join();
 }
 
 }  // namespace backup::bridge

@@ -2,33 +2,49 @@
 
 #include <deque>
 #include <functional>
+#include <list>
 #include <thread>
-#include <vector>
 
+#include "absl/time/time.h"
 #include "base/mutex.h"
 
 namespace backup::bridge {
 
-// Runs tasks that block, each on a thread: made when needed, at most `max_threads`, kept until the
-// end. Tasks beyond that wait in order; the number of connections bounds how many there can be.
+// Threads for what blocks: made when there is work, ended when there was none for a while.
 // Thread-safe.
 class WorkerPool {
  public:
-  explicit WorkerPool(size_t max_threads) : max_threads_(max_threads) {}
-  // Finishes every task.
+  // At most `max_threads` at once; each ends after `idle_time` without work.
+  WorkerPool(int max_threads, absl::Duration idle_time)
+      : max_threads_(max_threads), idle_time_(idle_time) {}
+  // Waits for all work to be done, that in the queue included.
   ~WorkerPool();
-  void Run(std::function<void()> task);
+  WorkerPool(const WorkerPool&) = delete;
+  WorkerPool& operator=(const WorkerPool&) = delete;
+
+  // Runs `task` as soon as a thread is free. The queue has no limit of its own: whoever submits
+  // keeps one.
+  void Submit(std::function<void()> task);
 
  private:
-  void Work();
+  using Threads = std::list<std::thread>;
 
-  const size_t max_threads_;
+  void Work(Threads::iterator self);
+  // The next task; an empty one if the calling thread is to end.
+  std::function<void()> Next() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Joins the threads that have ended.
+  void Reap();
+
+  const int max_threads_;
+  const absl::Duration idle_time_;
+
   Mutex mutex_;
-  CondVar arrived_;
-  std::deque<std::function<void()>> tasks_ ABSL_GUARDED_BY(mutex_);
+  CondVar changed_;
+  std::deque<std::function<void()>> queue_ ABSL_GUARDED_BY(mutex_);
+  Threads threads_ ABSL_GUARDED_BY(mutex_);
+  Threads ended_ ABSL_GUARDED_BY(mutex_);
   size_t idle_ ABSL_GUARDED_BY(mutex_) = 0;
-  bool ending_ ABSL_GUARDED_BY(mutex_) = false;
-  std::vector<std::thread> threads_ ABSL_GUARDED_BY(mutex_);
+  bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
 };
 
 }  // namespace backup::bridge

@@ -1,0 +1,214 @@
+#include "bridge/session.h"
+
+#include "bridge/testing/raw_client.h"
+#include "bridge/testing/test_bridge.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace backup::bridge {
+namespace {
+
+using namespace ::backup::bridge::testing;  // NOLINT: requests and codes of the test client.
+using ::testing::ElementsAre;
+using ::testing::Optional;
+
+const absl::Duration kNever = absl::Hours(1);
+
+// The codes of the next `count` answers.
+std::vector<uint16_t> Codes(RawClient& client, int count) {
+  std::vector<uint16_t> codes;
+  for (int i = 0; i < count; ++i) codes.push_back(client.Receive().value_or(RawReply()).code);
+  return codes;
+}
+
+TEST(Session, ServesAWholeConversationOnOneConnection) {
+  TestBridge bridge;
+  RawClient client(bridge.port());
+  const ClientId id = client.Introduce("laptop");
+  EXPECT_EQ(client.Ask(ReconnectRequest(id, "laptop")).code, kReconnected);
+  const RawReply received = client.Ask(FileRequest(id, "notes.txt", "content"));
+  EXPECT_EQ(received.code, kFileReceived);
+  EXPECT_EQ(received.payload.size(), 279u);
+  EXPECT_EQ(received.id(), id);
+  const RawReply acknowledged = client.Ask(ValidRequest(id, "notes.txt"));
+  EXPECT_EQ(acknowledged.code, kAcknowledged);
+  EXPECT_EQ(acknowledged.payload, id.bytes());
+  EXPECT_EQ(client.Ask(AbortRequest(id, "notes.txt")).code, kAcknowledged);
+  EXPECT_THAT(bridge.service().content("notes.txt"), Optional(std::string("content")));
+}
+
+TEST(Session, ServesOneRequestAConnectionJustAsWell) {
+  TestBridge bridge;
+  const ClientId id = RawClient(bridge.port()).Ask(RegisterRequest("laptop")).id();
+  EXPECT_EQ(RawClient(bridge.port()).Ask(PublicKeyRequest(id, "laptop")).code, kKeyAccepted);
+  EXPECT_EQ(RawClient(bridge.port()).Ask(FileRequest(id, "a", "content")).code, kFileReceived);
+}
+
+TEST(Session, AnswersPipelinedRequestsInOrder) {
+  TestBridge bridge;
+  RawClient client(bridge.port());
+  const ClientId id = client.Introduce("laptop");
+  client.Send(FileRequest(id, "a", "content") + ValidRequest(id, "a") +
+              ReconnectRequest(id, "laptop") + RegisterRequest("laptop"));
+  EXPECT_THAT(Codes(client, 4),
+              ElementsAre(kFileReceived, kAcknowledged, kReconnected, kRegistrationFailed));
+}
+
+TEST(Session, ServesAClientThatHasShutDownItsSendingSide) {
+  TestBridge bridge;
+  RawClient client(bridge.port());
+  client.Send(RegisterRequest("laptop"));
+  client.ShutdownWrite();
+  EXPECT_THAT(Codes(client, 1), ElementsAre(kRegistered));
+  EXPECT_TRUE(client.AtEnd());
+}
+
+TEST(Session, CarriesALargeFile) {
+  TestBridge bridge;
+  RawClient client(bridge.port());
+  const ClientId id = client.Introduce("laptop");
+  std::string content(5 * kPieceSize + 3, '\0');
+  for (size_t i = 0; i < content.size(); ++i) content[i] = static_cast<char>(i * 31);
+  EXPECT_EQ(client.Ask(FileRequest(id, "large", content)).code, kFileReceived);
+  EXPECT_EQ(bridge.service().content("large"), content);
+}
+
+TEST(Session, RefusedFileLeavesTheConnectionInStep) {
+  TestBridge bridge;
+  RawClient client(bridge.port());
+  const ClientId unknown = *ClientId::FromBytes(std::string(16, 'x'));
+  EXPECT_EQ(client.Ask(FileRequest(unknown, "a", std::string(3 << 20, 'x'))).code, kGeneralError);
+  EXPECT_EQ(client.Ask(RegisterRequest("laptop")).code, kRegistered);
+}
+
+TEST(Session, RefusedFileBeyondTheLimitIsAnsweredAndTheConnectionClosed) {
+  TestBridgeOptions options;
+  options.listener.session.drain_limit_bytes = 1000;
+  TestBridge bridge(options);
+  RawClient client(bridge.port());
+  const ClientId unknown = *ClientId::FromBytes(std::string(16, 'x'));
+  const std::string request = FileRequest(unknown, "a", std::string(4 << 20, 'x'));
+  client.Send(absl::string_view(request).substr(0, 1000));
+  EXPECT_THAT(Codes(client, 1), ElementsAre(kGeneralError));
+  EXPECT_TRUE(client.AtEnd());
+}
+
+TEST(Session, StalledFileIsAnsweredWithAGeneralErrorAndTheConnectionClosed) {
+  TestBridgeOptions options;
+  options.listener.session.body.window = absl::Milliseconds(100);
+  TestBridge bridge(options);
+  RawClient client(bridge.port());
+  const ClientId id = client.Introduce("laptop");
+  const std::string request = FileRequest(id, "a", std::string(1000, 'x'));
+  client.Send(absl::string_view(request).substr(0, request.size() - 1));
+  EXPECT_THAT(Codes(client, 1), ElementsAre(kGeneralError));
+  EXPECT_TRUE(client.AtEnd());
+  EXPECT_EQ(bridge.service().content("a"), std::nullopt);
+}
+
+TEST(Session, FileThatEndsEarlyIsNeverStored) {
+  TestBridge bridge;
+  RawClient client(bridge.port());
+  const ClientId id = client.Introduce("laptop");
+  const std::string request = FileRequest(id, "a", std::string(1000, 'x'));
+  client.Send(absl::string_view(request).substr(0, request.size() - 1));
+  client.ShutdownWrite();
+  EXPECT_THAT(Codes(client, 1), ElementsAre(kGeneralError));
+  EXPECT_TRUE(client.AtEnd());
+  EXPECT_EQ(bridge.service().content("a"), std::nullopt);
+}
+
+TEST(Session, UnknownCodeIsAnsweredWithAGeneralErrorAndTheConnectionClosed) {
+  TestBridge bridge;
+  RawClient client(bridge.port());
+  EXPECT_EQ(client.Ask(AnyRequest(ClientId(), 4711, std::string(5000, 'x'))).code, kGeneralError);
+  EXPECT_TRUE(client.AtEnd());
+}
+
+TEST(Session, MalformedHeadIsAnsweredWithAGeneralErrorAndTheConnectionClosed) {
+  TestBridge bridge;
+  RawClient client(bridge.port());
+  EXPECT_EQ(client.Ask(AnyRequest(ClientId(), 1025, "far too short")).code, kGeneralError);
+  EXPECT_TRUE(client.AtEnd());
+  EXPECT_TRUE(bridge.service().calls().empty());
+}
+
+TEST(Session, OtherProtocolsAreHungUpOnWithoutAnAnswer) {
+  TestBridge bridge;
+  for (const absl::string_view hello :
+       {"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "GET / HTTP/1.1\r\nHost: backup\r\n\r\n"}) {
+    RawClient client(bridge.port());
+    client.Send(hello);
+    EXPECT_TRUE(client.AtEnd()) << hello;
+  }
+}
+
+TEST(Session, RetryNoticeIsNotAnsweredIfTheFileComesWithIt) {
+  TestBridgeOptions options;
+  options.listener.retry_answer_delay = absl::ZeroDuration();
+  TestBridge bridge(options);
+  RawClient client(bridge.port());
+  const ClientId id = client.Introduce("laptop");
+  client.Ask(FileRequest(id, "a", "first"));
+  client.Send(RetryRequest(id, "a") + FileRequest(id, "a", "second") + ValidRequest(id, "a"));
+  EXPECT_THAT(Codes(client, 2), ElementsAre(kFileReceived, kAcknowledged));
+  EXPECT_THAT(bridge.service().content("a"), Optional(std::string("second")));
+}
+
+TEST(Session, RetryNoticeIsNotAnsweredIfTheFileComesSoonAfter) {
+  TestBridgeOptions options;
+  options.listener.retry_answer_delay = kNever;
+  TestBridge bridge(options);
+  RawClient client(bridge.port());
+  const ClientId id = client.Introduce("laptop");
+  client.Ask(FileRequest(id, "a", "first"));
+  client.Send(RetryRequest(id, "a"));
+  bridge.service().WaitForCalls(4);
+  EXPECT_EQ(client.Ask(FileRequest(id, "a", "second")).code, kFileReceived);
+  EXPECT_EQ(client.Ask(ValidRequest(id, "a")).code, kAcknowledged);
+}
+
+TEST(Session, RetryNoticeIsAnsweredIfNothingComes) {
+  TestBridgeOptions options;
+  options.listener.retry_answer_delay = absl::Milliseconds(20);
+  TestBridge bridge(options);
+  RawClient client(bridge.port());
+  const ClientId id = client.Introduce("laptop");
+  client.Ask(FileRequest(id, "a", "first"));
+  const RawReply answer = client.Ask(RetryRequest(id, "a"));
+  EXPECT_EQ(answer.code, kAcknowledged);
+  EXPECT_EQ(answer.payload, id.bytes());
+  EXPECT_EQ(client.Ask(FileRequest(id, "a", "second")).code, kFileReceived);
+  EXPECT_EQ(bridge.service().calls()[3], "ReportTransfer RETRYING");
+}
+
+TEST(Session, EndlessRegistrationsOnOneConnectionAreEnded) {
+  TestBridgeOptions options;
+  options.listener.session.max_registrations = 2;
+  TestBridge bridge(options);
+  RawClient client(bridge.port());
+  EXPECT_EQ(client.Ask(RegisterRequest("a")).code, kRegistered);
+  EXPECT_EQ(client.Ask(RegisterRequest("a")).code, kRegistrationFailed);
+  EXPECT_EQ(client.Ask(RegisterRequest("a")).code, kGeneralError);
+  EXPECT_TRUE(client.AtEnd());
+}
+
+TEST(Session, DeniedReconnectLetsTheClientRegisterOnTheSameConnection) {
+  TestBridge bridge;
+  RawClient client(bridge.port());
+  const ClientId unknown = *ClientId::FromBytes(std::string(16, 'x'));
+  const RawReply denied = client.Ask(ReconnectRequest(unknown, "laptop"));
+  EXPECT_EQ(denied.code, kReconnectDenied);
+  EXPECT_EQ(client.Ask(PublicKeyRequest(denied.id(), "laptop")).code, kKeyAccepted);
+}
+
+TEST(HeadIsDecided, IsFalseForEveryPrefixOfAHead) {
+  const std::string head = RegisterRequest("laptop");
+  for (size_t size = 0; size < head.size(); ++size) {
+    EXPECT_FALSE(HeadIsDecided(absl::string_view(head).substr(0, size))) << size;
+  }
+  EXPECT_TRUE(HeadIsDecided(head));
+}
+
+}  // namespace
+}  // namespace backup::bridge

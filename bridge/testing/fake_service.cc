@@ -1,0 +1,186 @@
+#include "bridge/testing/fake_service.h"
+
+#include <chrono>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "base/checksum.h"
+#include "base/error.h"
+#include "base/ids.h"
+#include "base/rpc/status.h"
+#include "base/status_macros.h"
+#include "bridge/random_ids.h"
+#include "glog/logging.h"
+#include "grpcpp/security/server_credentials.h"
+#include "grpcpp/server_builder.h"
+
+namespace backup::bridge::testing {
+namespace {
+
+const std::string& EncryptedKey() {
+  static const std::string& key = *new std::string(128, 'k');
+  return key;
+}
+
+// Everything that comes after the header.
+std::string ReadChunks(grpc::ServerReader<v1::UploadFileRequest>& reader) {
+  std::string content;
+  v1::UploadFileRequest message;
+  while (reader.Read(&message)) content += message.chunk();
+  return content;
+}
+
+}  // namespace
+
+void FakeService::FailNextCall(absl::Status error) {
+  MutexLock lock(mutex_);
+  next_error_ = std::move(error);
+}
+
+void FakeService::CorruptChecksums() {
+  MutexLock lock(mutex_);
+  corrupt_checksums_ = true;
+}
+
+std::vector<std::string> FakeService::calls() const {
+  MutexLock lock(mutex_);
+  return calls_;
+}
+
+void FakeService::WaitForCalls(size_t count) const {
+  MutexLock lock(mutex_);
+  while (calls_.size() < count) changed_.Wait(mutex_);
+}
+
+std::optional<std::string> FakeService::content(const std::string& file_name) const {
+  MutexLock lock(mutex_);
+  const auto found = contents_.find(file_name);
+  if (found == contents_.end()) return std::nullopt;
+  return found->second;
+}
+
+v1::UploadFileHeader FakeService::last_upload() const {
+  MutexLock lock(mutex_);
+  return last_upload_;
+}
+
+std::string FakeService::last_metadata(const std::string& key) const {
+  MutexLock lock(mutex_);
+  const auto found = last_metadata_.find(key);
+  return found == last_metadata_.end() ? "" : found->second;
+}
+
+absl::Status FakeService::Begin(const grpc::ServerContext& context, const std::string& call) {
+  MutexLock lock(mutex_);
+  calls_.push_back(call);
+  last_metadata_.clear();
+  for (const auto& [key, value] : context.client_metadata()) {
+    last_metadata_[std::string(key.data(), key.size())] = std::string(value.data(), value.size());
+  }
+  changed_.NotifyAll();
+  return std::exchange(next_error_, absl::OkStatus());
+}
+
+absl::Status FakeService::CheckClient(const std::string& client_id) const {
+  MutexLock lock(mutex_);
+  if (has_key_by_id_.count(client_id) > 0) return absl::OkStatus();
+  return MakeError(Reason::kClientNotFound, "no such client", client_id);
+}
+
+grpc::Status FakeService::RegisterClient(grpc::ServerContext* context,
+                                         const v1::RegisterClientRequest* request,
+                                         v1::RegisterClientResponse* response) {
+  if (const absl::Status error = Begin(*context, "RegisterClient"); !error.ok())
+    return rpc::ToGrpc(error);
+  if (request->name().empty())
+    return rpc::ToGrpc(MakeError(Reason::kInvalidField, "no name", "name"));
+  MutexLock lock(mutex_);
+  const auto [entry, is_new] = id_by_name_.emplace(request->name(), ToUuidText(RandomUuidBytes()));
+  if (!is_new)
+    return rpc::ToGrpc(MakeError(Reason::kNameTaken, "the name is taken", request->name()));
+  has_key_by_id_[entry->second] = false;
+  response->mutable_client()->set_client_id(entry->second);
+  return grpc::Status::OK;
+}
+
+grpc::Status FakeService::ExchangeKey(grpc::ServerContext* context,
+                                      const v1::ExchangeKeyRequest* request,
+                                      v1::ExchangeKeyResponse* response) {
+  if (const absl::Status error = Begin(*context, "ExchangeKey"); !error.ok())
+    return rpc::ToGrpc(error);
+  if (const absl::Status error = CheckClient(request->client_id()); !error.ok())
+    return rpc::ToGrpc(error);
+  MutexLock lock(mutex_);
+  has_key_by_id_[request->client_id()] = true;
+  response->set_encrypted_session_key(EncryptedKey());
+  return grpc::Status::OK;
+}
+
+grpc::Status FakeService::ResumeClient(grpc::ServerContext* context,
+                                       const v1::ResumeClientRequest* request,
+                                       v1::ResumeClientResponse* response) {
+  if (const absl::Status error = Begin(*context, "ResumeClient"); !error.ok())
+    return rpc::ToGrpc(error);
+  if (const absl::Status error = CheckClient(request->client_id()); !error.ok())
+    return rpc::ToGrpc(error);
+  MutexLock lock(mutex_);
+  if (!has_key_by_id_[request->client_id()]) {
+    return rpc::ToGrpc(MakeError(Reason::kKeyNotSet, "no key yet", request->client_id()));
+  }
+  response->set_encrypted_session_key(EncryptedKey());
+  return grpc::Status::OK;
+}
+
+grpc::Status FakeService::UploadFile(grpc::ServerContext* context,
+                                     grpc::ServerReader<v1::UploadFileRequest>* reader,
+                                     v1::UploadFileResponse* response) {
+  if (const absl::Status error = Begin(*context, "UploadFile"); !error.ok())
+    return rpc::ToGrpc(error);
+  v1::UploadFileRequest first;
+  if (!reader->Read(&first))
+    return rpc::ToGrpc(MakeError(Reason::kInvalidField, "no header", "header"));
+  const v1::UploadFileHeader& header = first.header();
+  if (const absl::Status error = CheckClient(header.client_id()); !error.ok())
+    return rpc::ToGrpc(error);
+  const std::string content = ReadChunks(*reader);
+  if (static_cast<int64_t>(content.size()) != header.encoded_size()) {
+    return rpc::ToGrpc(MakeError(Reason::kInvalidField, "wrong size", "encoded_size"));
+  }
+  Crc32 checksum;
+  checksum.Update(content);
+  MutexLock lock(mutex_);
+  contents_[header.file_name()] = content;
+  last_upload_ = header;
+  response->mutable_version()->set_checksum(checksum.Value());
+  response->set_checksum(checksum.Value() + (corrupt_checksums_ ? 1 : 0));
+  return grpc::Status::OK;
+}
+
+grpc::Status FakeService::ReportTransfer(grpc::ServerContext* context,
+                                         const v1::ReportTransferRequest* request,
+                                         v1::ReportTransferResponse*) {
+  const std::string outcome = v1::ReportTransferRequest::Outcome_Name(request->outcome());
+  if (const absl::Status error = Begin(*context, absl::StrCat("ReportTransfer ", outcome));
+      !error.ok()) {
+    return rpc::ToGrpc(error);
+  }
+  return rpc::ToGrpc(CheckClient(request->client_id()));
+}
+
+void FakeServer::Start() {
+  grpc::ServerBuilder builder;
+  builder.AddListeningPort(absl::StrCat("127.0.0.1:", port_), grpc::InsecureServerCredentials(),
+                           &port_);
+  builder.RegisterService(&service_);
+  server_ = builder.BuildAndStart();
+  CHECK(server_ != nullptr) << "no port for the fake service";
+}
+
+void FakeServer::Stop() {
+  server_->Shutdown(std::chrono::system_clock::now());
+  server_.reset();
+}
+
+std::string FakeServer::target() const { return absl::StrCat("127.0.0.1:", port_); }
+
+}  // namespace backup::bridge::testing

@@ -1,0 +1,83 @@
+#pragma once
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "backup/v1/backup.grpc.pb.h"
+#include "base/mutex.h"
+#include "grpcpp/server.h"
+
+namespace backup::bridge::testing {
+
+// What the real service answers, as far as the bridge can tell, in memory. Thread-safe.
+class FakeService final : public v1::IngestService::Service {
+ public:
+  // Answers the next call, whichever it is, with `error`.
+  void FailNextCall(absl::Status error);
+  // From now on UploadFile answers wrong checksums, as the service does under --corrupt_checksums.
+  void CorruptChecksums();
+
+  // The names of the calls so far, with their outcome for ReportTransfer: "RegisterClient",
+  // "ReportTransfer RETRYING".
+  std::vector<std::string> calls() const;
+  // Waits until there were `count` calls.
+  void WaitForCalls(size_t count) const;
+  // What was uploaded last under `file_name`; nothing if never.
+  std::optional<std::string> content(const std::string& file_name) const;
+  v1::UploadFileHeader last_upload() const;
+  // A metadata value of the last call.
+  std::string last_metadata(const std::string& key) const;
+
+  grpc::Status RegisterClient(grpc::ServerContext* context,
+                              const v1::RegisterClientRequest* request,
+                              v1::RegisterClientResponse* response) override;
+  grpc::Status ExchangeKey(grpc::ServerContext* context, const v1::ExchangeKeyRequest* request,
+                           v1::ExchangeKeyResponse* response) override;
+  grpc::Status ResumeClient(grpc::ServerContext* context, const v1::ResumeClientRequest* request,
+                            v1::ResumeClientResponse* response) override;
+  grpc::Status UploadFile(grpc::ServerContext* context,
+                          grpc::ServerReader<v1::UploadFileRequest>* reader,
+                          v1::UploadFileResponse* response) override;
+  grpc::Status ReportTransfer(grpc::ServerContext* context,
+                              const v1::ReportTransferRequest* request,
+                              v1::ReportTransferResponse* response) override;
+
+ private:
+  // Notes a call; the error it is to end with, if any.
+  absl::Status Begin(const grpc::ServerContext& context, const std::string& call);
+  absl::Status CheckClient(const std::string& client_id) const;
+
+  mutable Mutex mutex_;
+  mutable CondVar changed_;
+  std::vector<std::string> calls_ ABSL_GUARDED_BY(mutex_);
+  absl::Status next_error_ ABSL_GUARDED_BY(mutex_);
+  std::map<std::string, std::string> id_by_name_ ABSL_GUARDED_BY(mutex_);
+  std::map<std::string, bool> has_key_by_id_ ABSL_GUARDED_BY(mutex_);
+  std::map<std::string, std::string> contents_ ABSL_GUARDED_BY(mutex_);
+  v1::UploadFileHeader last_upload_ ABSL_GUARDED_BY(mutex_);
+  std::map<std::string, std::string> last_metadata_ ABSL_GUARDED_BY(mutex_);
+  bool corrupt_checksums_ ABSL_GUARDED_BY(mutex_) = false;
+};
+
+// A gRPC server around a FakeService, on a port of loopback. Used by one thread at a time.
+class FakeServer {
+ public:
+  // Serves at once.
+  explicit FakeServer(FakeService& service) : service_(service) { Start(); }
+  // Serves again on the same port.
+  void Start();
+  // Ends calls in flight, as a killed process does.
+  void Stop();
+  std::string target() const;
+
+ private:
+  FakeService& service_;
+  int port_ = 0;
+  std::unique_ptr<grpc::Server> server_;
+};
+
+}  // namespace backup::bridge::testing

@@ -1,0 +1,45 @@
+#pragma once
+
+#include <memory>
+
+#include "base/idle_shutdown.h"
+#include "base/process.h"
+#include "bridge/backend_client.h"
+#include "bridge/forwarder.h"
+#include "bridge/listener.h"
+#include "bridge/testing/fake_service.h"
+
+namespace backup::bridge::testing {
+
+struct TestBridgeOptions {
+  ListenerOptions listener;
+  BackendOptions backend;
+  bool corrupt_checksums = false;
+};
+
+// A whole bridge but for main(), on a free port, before a fake service. Used by one thread at a
+// time.
+class TestBridge {
+ public:
+  explicit TestBridge(TestBridgeOptions options = {});
+
+  int port() const { return port_; }
+  FakeService& service() { return service_; }
+  FakeServer& server() { return server_; }
+  Listener& listener() { return *listener_; }
+  // As at the end of the process.
+  void DestroyListener() { listener_.reset(); }
+
+ private:
+  FakeService service_;
+  FakeServer server_;
+  StopRequest stop_;
+  IdleShutdown idle_;
+  std::unique_ptr<v1::IngestService::Stub> stub_;
+  BackendClient backend_;
+  Forwarder forwarder_;
+  int port_ = 0;
+  std::unique_ptr<Listener> listener_;
+};
+
+}  // namespace backup::bridge::testing
