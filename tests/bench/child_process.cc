@@ -1,0 +1,96 @@
+#include "tests/bench/child_process.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <spawn.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <fstream>
+#include <sstream>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+
+namespace backup::bench {
+namespace {
+
+constexpr pid_t kNone = -1;
+constexpr double kKibibytesPerMebibyte = 1024;
+
+double Seconds(const timeval& time) {
+  return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_usec) / 1e6;
+}
+
+}  // namespace
+
+absl::StatusOr<ChildProcess> ChildProcess::Start(std::vector<std::string> args,
+                                                 const std::string& stdout_path,
+                                                 const std::string& stderr_path) {
+  std::vector<char*> argv;
+  for (std::string& arg : args) argv.push_back(arg.data());
+  argv.push_back(nullptr);
+  posix_spawn_file_actions_t actions;
+  posix_spawn_file_actions_init(&actions);
+  constexpr int kFlags = O_WRONLY | O_CREAT | O_TRUNC;
+  posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, stdout_path.c_str(), kFlags, 0600);
+  posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, stderr_path.c_str(), kFlags, 0600);
+  pid_t pid = kNone;
+  const int error = posix_spawn(&pid, argv[0], &actions, nullptr, argv.data(), environ);
+  posix_spawn_file_actions_destroy(&actions);
+  if (error != 0) {
+    return absl::NotFoundError(absl::StrCat("cannot start ", args[0], ": ", strerror(error)));
+  }
+  return ChildProcess(pid);
+}
+
+ChildProcess::ChildProcess(ChildProcess&& other) noexcept
+    : pid_(std::exchange(other.pid_, kNone)) {}
+
+ChildProcess::~ChildProcess() {
+  if (pid_ == kNone) return;
+  kill(pid_, SIGTERM);
+  waitpid(pid_, nullptr, 0);
+}
+
+double ChildProcess::CpuSeconds() const {
+  std::ifstream file(absl::StrCat("/proc/", pid_, "/stat"));
+  std::string line;
+  std::getline(file, line);
+  // The program's name, in parentheses, may hold spaces; user and system time are the 12th and 13th
+  // field behind it.
+  std::istringstream fields(line.substr(line.rfind(')') + 1));
+  std::string skipped;
+  for (int i = 0; i < 11; ++i) fields >> skipped;
+  double user_ticks = 0;
+  double system_ticks = 0;
+  fields >> user_ticks >> system_ticks;
+  return (user_ticks + system_ticks) / static_cast<double>(sysconf(_SC_CLK_TCK));
+}
+
+double ChildProcess::PeakResidentMebibytes() const {
+  std::ifstream file(absl::StrCat("/proc/", pid_, "/status"));
+  std::string word;
+  while (file >> word) {
+    double kibibytes = 0;
+    if (word == "VmHWM:" && file >> kibibytes) return kibibytes / kKibibytesPerMebibyte;
+  }
+  return 0;
+}
+
+bool ChildProcess::HasEnded() {
+  if (pid_ != kNone && waitpid(pid_, nullptr, WNOHANG) == pid_) pid_ = kNone;
+  return pid_ == kNone;
+}
+
+int ChildProcess::WaitForEnd(double* cpu_seconds) {
+  int status = 0;
+  rusage usage = {};
+  wait4(std::exchange(pid_, kNone), &status, 0, &usage);
+  *cpu_seconds = Seconds(usage.ru_utime) + Seconds(usage.ru_stime);
+  return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+}  // namespace backup::bench

@@ -1,0 +1,42 @@
+#pragma once
+
+#include <sys/types.h>
+
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+
+namespace backup::bench {
+
+// A program that runs beside this one. Used by one thread at a time.
+class ChildProcess {
+ public:
+  // Starts the program `args[0]`; what it prints on standard output and standard error goes to the
+  // files of those names.
+  static absl::StatusOr<ChildProcess> Start(std::vector<std::string> args,
+                                            const std::string& stdout_path,
+                                            const std::string& stderr_path);
+  ChildProcess(ChildProcess&& other) noexcept;
+  ChildProcess& operator=(ChildProcess&&) = delete;
+  // Ends it by SIGTERM if it still runs.
+  ~ChildProcess();
+
+  // Time on all cores so far, user and system.
+  double CpuSeconds() const;
+  // The most memory that was resident at any time so far.
+  double PeakResidentMebibytes() const;
+  // True if it has ended by itself.
+  bool HasEnded();
+
+  // Waits until it ends; its exit code, or -1 if a signal ended it. `*cpu_seconds` becomes its time
+  // on all cores.
+  int WaitForEnd(double* cpu_seconds);
+
+ private:
+  explicit ChildProcess(pid_t pid) : pid_(pid) {}
+
+  pid_t pid_;
+};
+
+}  // namespace backup::bench

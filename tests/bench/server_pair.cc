@@ -1,0 +1,62 @@
+#include "tests/bench/server_pair.h"
+
+#include <fstream>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
+#include "base/status_macros.h"
+
+namespace backup::bench {
+namespace {
+
+constexpr absl::Duration kStartTimeout = absl::Seconds(20);
+constexpr absl::Duration kPollInterval = absl::Milliseconds(5);
+
+// The port that `process` writes to `path` once it listens.
+absl::StatusOr<std::string> WaitForPort(ChildProcess& process, const std::string& path) {
+  for (absl::Duration waited; waited < kStartTimeout; waited += kPollInterval) {
+    std::ifstream file(path);
+    std::string port;
+    if (std::getline(file, port) && !port.empty()) return port;
+    if (process.HasEnded()) break;
+    absl::SleepFor(kPollInterval);
+  }
+  return absl::UnavailableError(absl::StrCat("no port in ", path, ": see the log beside it"));
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<ServerPair>> ServerPair::Start(const Programs& programs,
+                                                              const std::string& dir) {
+  const std::string service_port_path = absl::StrCat(dir, "/service.port");
+  const std::string bridge_port_path = absl::StrCat(dir, "/bridge.port");
+  ASSIGN_OR_RETURN(
+      ChildProcess service,
+      ChildProcess::Start(
+          {programs.service, absl::StrCat("--data_dir=", dir, "/data"), "--listen=127.0.0.1:0",
+           absl::StrCat("--bound_port_file=", service_port_path), "--idle_shutdown=0s"},
+          absl::StrCat(dir, "/service.out"), absl::StrCat(dir, "/service.log")));
+  ASSIGN_OR_RETURN(const std::string service_port, WaitForPort(service, service_port_path));
+  ASSIGN_OR_RETURN(ChildProcess bridge,
+                   ChildProcess::Start(
+                       {programs.bridge, "--bind=127.0.0.1", "--port=0",
+                        absl::StrCat("--service=127.0.0.1:", service_port),
+                        absl::StrCat("--bound_port_file=", bridge_port_path), "--idle_shutdown=0s"},
+                       absl::StrCat(dir, "/bridge.out"), absl::StrCat(dir, "/bridge.log")));
+  ASSIGN_OR_RETURN(const std::string bridge_port, WaitForPort(bridge, bridge_port_path));
+  return std::unique_ptr<ServerPair>(
+      new ServerPair{std::move(service), std::move(bridge), {"127.0.0.1", bridge_port}});
+}
+
+ServerCpu CpuOf(const ServerPair& servers) {
+  return {servers.service.CpuSeconds(), servers.bridge.CpuSeconds()};
+}
+
+ServerCpu operator-(const ServerCpu& end, const ServerCpu& start) {
+  return {end.service_seconds - start.service_seconds, end.bridge_seconds - start.bridge_seconds};
+}
+
+}  // namespace backup::bench

@@ -1,0 +1,38 @@
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "bridge/client/transfer_info.h"
+#include "tests/bench/child_process.h"
+
+namespace backup::bench {
+
+struct Programs {
+  std::string service;
+  std::string bridge;
+  std::string client;
+};
+
+// A service and a bridge in front of it, on free loopback ports. Their logs are in the folder they
+// were started in. Used by one thread at a time.
+struct ServerPair {
+  ChildProcess service;
+  ChildProcess bridge;  // Ends first.
+  legacy_client::Endpoint bridge_address;
+
+  // Starts both, with their state in the empty folder `dir`, and returns when both listen.
+  static absl::StatusOr<std::unique_ptr<ServerPair>> Start(const Programs& programs,
+                                                           const std::string& dir);
+};
+
+// What both processes have used up to a moment.
+struct ServerCpu {
+  double service_seconds = 0;
+  double bridge_seconds = 0;
+};
+ServerCpu CpuOf(const ServerPair& servers);
+ServerCpu operator-(const ServerCpu& end, const ServerCpu& start);
+
+}  // namespace backup::bench
