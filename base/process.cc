@@ -20,8 +20,9 @@ namespace {
 // Exit code of an interrupted program, as shells use it for SIGINT.
 constexpr int kInterruptedExitCode = 130;
 // glibc returns blocks above its mmap threshold to the kernel at each free, which halves the speed
-// of the byte path (docs/performance.md); blocks of pieces and messages stay below this one.
-constexpr int kAllocatorThreshold = 64 << 20;
+// of the byte path; blocks of pieces and messages stay below this one. It is the largest that glibc
+// takes (half of its HEAP_MAX_SIZE).
+constexpr int kAllocatorThreshold = 32 << 20;
 // What --debug shows: call traces (1) and hex dumps (2).
 constexpr int kDebugVerbosity = 2;
 
@@ -79,8 +80,8 @@ void StartProcess(int& argc, char**& argv, absl::string_view usage, StopRequest&
   FLAGS_colorlogtostderr = isatty(STDERR_FILENO) != 0;
   gflags::ParseCommandLineFlags(&argc, &argv, true);
   google::InitGoogleLogging(argv[0]);
-  mallopt(M_MMAP_THRESHOLD, kAllocatorThreshold);
-  mallopt(M_TRIM_THRESHOLD, kAllocatorThreshold);
+  CHECK_EQ(mallopt(M_MMAP_THRESHOLD, kAllocatorThreshold), 1);
+  CHECK_EQ(mallopt(M_TRIM_THRESHOLD, kAllocatorThreshold), 1);
   signal(SIGPIPE, SIG_IGN);
   HandleSignals(stop);
 }
