@@ -29,4 +29,16 @@ class Crc32 {
   uint32_t state_ = 0;
 };
 
+// Both of the same bytes: which of them a client compares may not be known when they pass. Used by
+// one thread at a time.
+struct Checksums {
+  Cksum cksum;
+  Crc32 crc32;
+
+  void Update(absl::string_view piece) {
+    cksum.Update(piece);
+    crc32.Update(piece);
+  }
+};
+
 }  // namespace backup

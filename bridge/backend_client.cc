@@ -20,6 +20,9 @@ constexpr absl::Duration kUnaryDeadline = absl::Seconds(5);
 // An upload may take this long, and more with its size at the least rate.
 constexpr absl::Duration kStreamDeadline = absl::Seconds(30);
 constexpr int64_t kLeastBytesPerSecond = 1024;
+// What an upload in segments, whose size only its end tells, may have: 32 bits count it in the
+// legacy protocol.
+constexpr int64_t kMaxSegmentedSize = int64_t{1} << 32;
 constexpr std::chrono::milliseconds kFirstBackOff(50);
 constexpr std::chrono::milliseconds kLongestBackOff(200);
 
@@ -140,8 +143,8 @@ absl::StatusOr<v1::UploadFileResponse> UploadOnce(v1::IngestService::StubInterfa
                                                   const std::stop_token& give_up,
                                                   SpooledBody& body) {
   grpc::ClientContext context;
-  Prepare(context, origin,
-          kStreamDeadline + absl::Seconds(header.encoded_size() / kLeastBytesPerSecond));
+  const int64_t size = header.segment_count() > 0 ? kMaxSegmentedSize : header.encoded_size();
+  Prepare(context, origin, kStreamDeadline + absl::Seconds(size / kLeastBytesPerSecond));
   const std::stop_callback cancel(give_up, [&] { context.TryCancel(); });
   v1::UploadFileResponse response;
   const auto stream = stub.UploadFile(&context, &response);
@@ -197,6 +200,14 @@ absl::StatusOr<v1::ReportTransferResponse> BackendClient::ReportTransfer(
   return CallUnary<v1::ReportTransferResponse>(
       origin, options_, [&](grpc::ClientContext& context, auto& response) {
         return stub_.ReportTransfer(&context, request, &response);
+      });
+}
+
+absl::StatusOr<v1::ObserveClientResponse> BackendClient::ObserveClient(
+    const CallOrigin& origin, const v1::ObserveClientRequest& request) {
+  return CallUnary<v1::ObserveClientResponse>(
+      origin, options_, [&](grpc::ClientContext& context, auto& response) {
+        return stub_.ObserveClient(&context, request, &response);
       });
 }
 

@@ -47,7 +47,9 @@ class BackendClient {
                                                         const v1::ResumeClientRequest& request);
   absl::StatusOr<v1::ReportTransferResponse> ReportTransfer(
       const CallOrigin& origin, const v1::ReportTransferRequest& request);
-  // Streams `body`, which must yield exactly header.encoded_size() bytes. If the body fails, the
+  absl::StatusOr<v1::ObserveClientResponse> ObserveClient(const CallOrigin& origin,
+                                                          const v1::ObserveClientRequest& request);
+  // Streams `body`, which must yield what the header announces. If the body fails, the
   // call is cancelled and the body's error returned as it is.
   absl::StatusOr<v1::UploadFileResponse> UploadFile(const CallOrigin& origin,
                                                     const v1::UploadFileHeader& header,

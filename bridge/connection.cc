@@ -53,6 +53,22 @@ Connection::ReadAheadResult Connection::ReadAhead(size_t max_size) {
   return buffered_.size() > size_before ? ReadAheadResult::kBytes : ReadAheadResult::kNothing;
 }
 
+absl::Status Connection::WaitForBuffered(size_t size, absl::Duration timeout) {
+  const MonotonicTime deadline = After(timeout);
+  while (buffered_.size() < size) {
+    switch (ReadAhead(size)) {
+      case ReadAheadResult::kBytes:
+        break;
+      case ReadAheadResult::kNothing:
+        RETURN_IF_ERROR(WaitFor(POLLIN, deadline));
+        break;
+      case ReadAheadResult::kEnd:
+        return absl::DataLossError("the client stopped");
+    }
+  }
+  return absl::OkStatus();
+}
+
 absl::StatusOr<size_t> Connection::Read(std::span<char> out, absl::Duration timeout) {
   if (!buffered_.empty()) {
     const size_t size = buffered_.copy(out.data(), out.size());

@@ -46,6 +46,10 @@ class Connection {
   // Takes what has come, without waiting, until `max_size` bytes are buffered.
   ReadAheadResult ReadAhead(size_t max_size);
 
+  // Waits until at least `size` bytes are buffered, which may be more than are read ahead
+  // otherwise. DeadlineExceeded when `timeout` has passed; DataLoss if the peer stops before.
+  absl::Status WaitForBuffered(size_t size, absl::Duration timeout);
+
   // Waits for at least one byte, takes as many as there are and fit into `out`, those read ahead
   // first; 0 at the end of the stream. DeadlineExceeded when `timeout` has passed.
   absl::StatusOr<size_t> Read(std::span<char> out, absl::Duration timeout);
@@ -82,10 +86,19 @@ struct BodyLimits {
   absl::Duration gather = absl::Milliseconds(20);
 };
 
+// The content of a request, which comes on a connection. Used by one thread at a time.
+class Body : public ByteSource {
+ public:
+  // At least so many bytes were not read yet; 0 only once the end was reached.
+  virtual uint64_t left() const = 0;
+  // The error that Read() returned, if any.
+  virtual const absl::Status& status() const = 0;
+};
+
 // The next `size` bytes of a connection. DataLoss if the peer stops before; DeadlineExceeded if it
 // is too slow. Only the time spent waiting for the peer counts, not the time between reads. Used by
 // one thread at a time.
-class BodySource final : public ByteSource {
+class BodySource final : public Body {
  public:
   BodySource(Connection& connection, uint64_t size, const BodyLimits& limits)
       : connection_(connection), left_(size), limits_(limits) {}
@@ -94,9 +107,8 @@ class BodySource final : public ByteSource {
 
   absl::StatusOr<absl::string_view> Read() override;
 
-  // How many bytes were not read yet, and the error that Read() returned, if any.
-  uint64_t left() const { return left_; }
-  const absl::Status& status() const { return status_; }
+  uint64_t left() const override { return left_; }
+  const absl::Status& status() const override { return status_; }
 
  private:
   // Fills the buffer from `filled` on; the number of bytes that came within `timeout`, perhaps

@@ -1,13 +1,17 @@
 #include "bridge/forwarder.h"
 
+#include <optional>
+
 #include "base/error.h"
 #include "base/name_text.h"
 #include "bridge/random_ids.h"
+#include "glog/logging.h"
 
 namespace backup::bridge {
 namespace {
 
-constexpr int kSessionKeyBits = 128;
+// Longer texts are refused by the service.
+constexpr size_t kMaxRuleSize = 255;
 
 // What an error of the service means in the legacy protocol.
 enum class Meaning {
@@ -59,13 +63,28 @@ v1::ReportTransferRequest::Outcome ToProto(wire::ChecksumVerdict::Kind kind) {
   return v1::ReportTransferRequest::OUTCOME_UNSPECIFIED;
 }
 
+v1::ChecksumKind ToProto(wire::Checksum checksum) {
+  switch (checksum) {
+    case wire::Checksum::kCksumOfPlaintext:
+      return v1::CKSUM_OF_PLAINTEXT;
+    case wire::Checksum::kCksumOfCiphertext:
+      return v1::CKSUM_OF_CIPHERTEXT;
+    case wire::Checksum::kCrc32OfPlaintext:
+      return v1::CRC32_OF_PLAINTEXT;
+    case wire::Checksum::kCrc32OfCiphertext:
+      return v1::CRC32_OF_CIPHERTEXT;
+  }
+  return v1::CHECKSUM_KIND_UNSPECIFIED;
+}
+
 // One overload for each operation; each makes one call.
 struct Call {
   BackendClient& backend;
   const CallOrigin& origin;
   const ClientId& client_id;
-  ByteSource& body;
-  const uint64_t body_size;
+  LegacyProfiles& profiles;
+  const LegacyProfile& observed;
+  const FileContent& content;
   const bool corrupt_checksums;
 
   Forwarded operator()(const wire::Register& operation) const {
@@ -73,7 +92,10 @@ struct Call {
     request.set_name(NameToText(operation.name));
     const auto response = backend.RegisterClient(origin, request);
     const absl::StatusOr<ClientId> id = IdOf(response);
-    if (id.ok()) return {wire::Registered{*id}, absl::OkStatus()};
+    if (id.ok()) {
+      profiles.Observe(*id, observed);  // The service hears of it with the first file.
+      return {wire::Registered{*id}, absl::OkStatus()};
+    }
     if (MeaningOf(id.status()) == Meaning::kRegistrationRefused)
       return {wire::RegistrationFailed{}, id.status()};
     return Failed(id.status());
@@ -84,7 +106,7 @@ struct Call {
     request.set_client_id(ToUuid(client_id));
     request.set_name(NameToText(operation.name));
     request.set_public_key(operation.public_key);
-    request.set_session_key_bits(kSessionKeyBits);
+    request.set_session_key_bits(operation.session_key_bits);
     const auto response = backend.ExchangeKey(origin, request);
     if (!response.ok()) return Failed(response.status());
     return {wire::KeyAccepted{client_id, response->encrypted_session_key()}, absl::OkStatus()};
@@ -107,14 +129,20 @@ struct Call {
     v1::UploadFileHeader header;
     header.set_client_id(ToUuid(client_id));
     header.set_file_name(NameToText(operation.name));
-    header.set_encoding(v1::UploadFileHeader::AES_CBC_ZERO_IV);
-    header.set_encoded_size(static_cast<int64_t>(body_size));
-    header.set_checksum_kind(operation.checksum == wire::Checksum::kCrc32OfCiphertext
-                                 ? v1::CRC32_OF_CIPHERTEXT
-                                 : v1::CKSUM_OF_PLAINTEXT);
+    if (content.segment_count > 0) {
+      header.set_encoding(v1::UploadFileHeader::AES_CBC_ZERO_IV_SEGMENTS);
+      header.set_segment_count(content.segment_count);
+    } else {
+      header.set_encoding(v1::UploadFileHeader::AES_CBC_ZERO_IV);
+      header.set_encoded_size(static_cast<int64_t>(content.size));
+    }
+    header.set_checksum_candidate(ToProto(operation.first_checksum));
+    const std::optional<LegacyProfile> news = profiles.Observe(client_id, observed);
+    if (news) *header.mutable_legacy_profile() = bridge::ToProto(*news);
     header.set_upload_id(ToUuidText(RandomUuidBytes()));
-    const auto response = backend.UploadFile(origin, header, body);
+    const auto response = backend.UploadFile(origin, header, content.bytes);
     if (!response.ok()) return Failed(response.status());
+    if (news) profiles.MarkReported(client_id);
     const uint32_t checksum =
         corrupt_checksums ? response->version().checksum() + 1 : response->checksum();
     return {wire::FileReceived{client_id, operation.content_size, operation.name_field, checksum},
@@ -126,9 +154,14 @@ struct Call {
     request.set_client_id(ToUuid(client_id));
     request.set_file_name(NameToText(operation.name));
     request.set_outcome(ToProto(operation.kind));
+    request.set_learn_checksum(!corrupt_checksums);
     const auto response = backend.ReportTransfer(origin, request);
     if (!response.ok()) return Failed(response.status());
-    return {wire::Acknowledged{client_id}, absl::OkStatus()};
+    // Of the clients that put the id in front, those that wait for this answer want it empty.
+    const bool wants_no_id =
+        operation.id_in_front && operation.kind == wire::ChecksumVerdict::Kind::kRetry;
+    return {wire::Acknowledged{wants_no_id ? std::nullopt : std::optional(client_id)},
+            absl::OkStatus()};
   }
 
   static Forwarded Failed(const absl::Status& status) { return {wire::GeneralError{}, status}; }
@@ -156,9 +189,19 @@ struct Call {
 }  // namespace
 
 Forwarded Forwarder::Forward(const CallOrigin& origin, const wire::Request& request,
-                             ByteSource& body, uint64_t body_size) {
-  return std::visit(Call{backend_, origin, request.client_id, body, body_size, corrupt_checksums_},
-                    request.operation);
+                             const LegacyProfile& observed, const FileContent& content) {
+  return std::visit(
+      Call{backend_, origin, request.client_id, profiles_, observed, content, corrupt_checksums_},
+      request.operation);
+}
+
+void Forwarder::ReportProtocolError(const CallOrigin& origin, const ClientId& id,
+                                    absl::string_view rule) {
+  v1::ObserveClientRequest request;
+  request.set_client_id(ToUuid(id));
+  request.mutable_observed()->set_last_protocol_error(std::string(rule.substr(0, kMaxRuleSize)));
+  const auto response = backend_.ObserveClient(origin, request);
+  if (!response.ok()) VLOG(1) << "the rule is not on the client's record: " << response.status();
 }
 
 }  // namespace backup::bridge

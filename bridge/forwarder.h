@@ -3,6 +3,7 @@
 #include "absl/status/status.h"
 #include "base/byte_stream.h"
 #include "bridge/backend_client.h"
+#include "bridge/legacy_profiles.h"
 #include "bridge/wire/message.h"
 
 namespace backup::bridge {
@@ -12,6 +13,14 @@ struct Forwarded {
   absl::Status outcome;  // What the service, or the body, said.
 };
 
+// The content of a file request: one ciphertext of `size` bytes, or `segment_count` segments
+// (UploadFileHeader).
+struct FileContent {
+  ByteSource& bytes;
+  uint64_t size = 0;
+  int segment_count = 0;  // 0: no segments.
+};
+
 // A request of the wire as one call to the service, and its answer as one of the wire: the only
 // place that knows both. The service decides; errors become what the protocol has for them.
 // Thread-safe.
@@ -19,14 +28,23 @@ class Forwarder {
  public:
   // `corrupt_checksums`: answer wrong checksums on purpose.
   Forwarder(BackendClient& backend, bool corrupt_checksums)
-      : backend_(backend), corrupt_checksums_(corrupt_checksums) {}
+      : backend_(backend), profiles_(backend), corrupt_checksums_(corrupt_checksums) {}
 
-  // `body` yields the content of a file request, `body_size` bytes; other requests do not touch it.
-  Forwarded Forward(const CallOrigin& origin, const wire::Request& request, ByteSource& body,
-                    uint64_t body_size);
+  // `observed` is what the request shows of its sender. Requests other than files do not touch
+  // `content`.
+  Forwarded Forward(const CallOrigin& origin, const wire::Request& request,
+                    const LegacyProfile& observed, const FileContent& content);
+
+  // What is known of how the client speaks: LegacyProfiles::Find().
+  absl::StatusOr<LegacyProfile> FindProfile(const CallOrigin& origin, const ClientId& id) {
+    return profiles_.Find(origin, id);
+  }
+  // Notes on the client's record which rule of the protocol it broke, if the service can be asked.
+  void ReportProtocolError(const CallOrigin& origin, const ClientId& id, absl::string_view rule);
 
  private:
   BackendClient& backend_;
+  LegacyProfiles profiles_;
   const bool corrupt_checksums_;
 };
 

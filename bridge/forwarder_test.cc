@@ -33,8 +33,8 @@ class ForwarderTest : public ::testing::Test {
   Forwarded Forward(const ClientId& id, wire::Operation operation, std::string content = "") {
     const uint64_t size = content.size();
     StringSource body(std::move(content), 3);
-    return forwarder_.Forward({"rid-1", "1.2.3.4:5", "7"}, {id, 3, 0, std::move(operation)}, body,
-                              size);
+    return forwarder_.Forward({"rid-1", "1.2.3.4:5", "7"}, {id, 3, 0, std::move(operation), "C"},
+                              observed_, {body, size});
   }
   ClientId Register(const std::string& name) {
     return std::get<wire::Registered>(Forward({}, wire::Register{name}).reply).id;
@@ -45,6 +45,7 @@ class ForwarderTest : public ::testing::Test {
     return id;
   }
 
+  LegacyProfile observed_;
   testing::FakeService service_;
   testing::FakeServer server_;
   std::unique_ptr<v1::IngestService::Stub> stub_;
@@ -59,7 +60,12 @@ bool Is(const Forwarded& forwarded) {
 
 wire::SendFile File(const std::string& name,
                     wire::Checksum checksum = wire::Checksum::kCrc32OfCiphertext) {
-  return {7, name + std::string(255 - name.size(), '\0'), name, checksum};
+  wire::SendFile file;
+  file.content_size = 7;
+  file.name_field = name + std::string(255 - name.size(), '\0');
+  file.name = name;
+  file.first_checksum = checksum;
+  return file;
 }
 
 uint32_t Crc32Of(absl::string_view bytes) {
@@ -95,13 +101,13 @@ TEST_F(ForwarderTest, FileArrivesWholeAndItsFieldsAreEchoed) {
   EXPECT_EQ(reply.checksum, Crc32Of("0123456789"));
   EXPECT_EQ(service_.content("notes.txt"), "0123456789");
   EXPECT_EQ(service_.last_upload().encoding(), v1::UploadFileHeader::AES_CBC_ZERO_IV);
-  EXPECT_EQ(service_.last_upload().checksum_kind(), v1::CRC32_OF_CIPHERTEXT);
+  EXPECT_EQ(service_.last_upload().checksum_candidate(), v1::CRC32_OF_CIPHERTEXT);
   EXPECT_TRUE(FromUuid<UploadId>(service_.last_upload().upload_id()));
 }
 
 TEST_F(ForwarderTest, ChecksumKindFollowsTheDialect) {
   Forward(Introduce("laptop"), File("a", wire::Checksum::kCksumOfPlaintext), "x");
-  EXPECT_EQ(service_.last_upload().checksum_kind(), v1::CKSUM_OF_PLAINTEXT);
+  EXPECT_EQ(service_.last_upload().checksum_candidate(), v1::CKSUM_OF_PLAINTEXT);
 }
 
 TEST_F(ForwarderTest, NamesThatAreNoTextAreEscaped) {
@@ -112,7 +118,8 @@ TEST_F(ForwarderTest, NamesThatAreNoTextAreEscaped) {
 TEST_F(ForwarderTest, ErrorOfTheBodyCancelsTheCallAndIsReturnedAsItIs) {
   const ClientId id = Introduce("laptop");
   FailingSource body;
-  const Forwarded forwarded = forwarder_.Forward({}, {id, 3, 0, File("a")}, body, 10);
+  const Forwarded forwarded =
+      forwarder_.Forward({}, {id, 3, 0, File("a"), "C"}, observed_, {body, 10});
   EXPECT_TRUE(Is<wire::GeneralError>(forwarded));
   EXPECT_THAT(forwarded.outcome, StatusIs(absl::StatusCode::kDataLoss));
   EXPECT_EQ(service_.content("a"), std::nullopt);

@@ -252,7 +252,17 @@ void Listener::TakeBack() {
 }
 
 void Listener::Resume(Held& held, Served served) {
-  switch (served.next) {
+  if (!served.lazy_answer.empty() && !draining_) {
+    held.lazy_answer = std::move(served.lazy_answer);
+    held.after_lazy_answer = served.next;
+    return Wait(held);
+  }
+  held.connection.WriteNow(served.lazy_answer);
+  Continue(held, served.next);
+}
+
+void Listener::Continue(Held& held, Served::Next next) {
+  switch (next) {
     case Served::Next::kClose:
       return Close(held);
     case Served::Next::kLinger:
@@ -260,11 +270,7 @@ void Listener::Resume(Held& held, Served served) {
     case Served::Next::kKeep:
       break;
   }
-  if (draining_ && held.connection.buffered().empty()) {
-    held.connection.WriteNow(served.lazy_answer);
-    return Close(held);
-  }
-  held.lazy_answer = std::move(served.lazy_answer);
+  if (draining_ && held.connection.buffered().empty()) return Close(held);
   Wait(held);
 }
 
@@ -288,7 +294,7 @@ void Listener::Expire(Held& held) {
   if (held.state == State::kLingering) return Close(held);
   if (!held.lazy_answer.empty()) {
     if (!held.connection.WriteNow(std::exchange(held.lazy_answer, ""))) return Close(held);
-    return Wait(held);
+    return Continue(held, held.after_lazy_answer);
   }
   const absl::string_view bytes = held.connection.buffered();
   if (bytes.empty()) {

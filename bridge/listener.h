@@ -60,6 +60,7 @@ class Listener {
     const IdleShutdown::Activity activity;
     State state = State::kWaiting;
     std::string lazy_answer;
+    Served::Next after_lazy_answer = Served::Next::kKeep;
   };
 
   Listener(UniqueFd socket, UniqueFd epoll, UniqueFd wake, Forwarder& forwarder, IdleShutdown& idle,
@@ -80,6 +81,8 @@ class Listener {
   void Serve(Held& held);
   void TakeBack();
   void Resume(Held& held, Served served);
+  // Goes on as the last request, answered by now, wants it.
+  void Continue(Held& held, Served::Next next);
   void Linger(Held& held);
   void Discard(Held& held);
   void Expire(Held& held);

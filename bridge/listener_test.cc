@@ -105,7 +105,7 @@ TEST(Listener, MoreRequestsThanWorkersWait) {
   TestBridge bridge(options);
   RawClient slow(bridge.port());
   const ClientId id = slow.Introduce("slow");
-  const std::string upload = FileRequest(id, "a", "content");
+  const std::string upload = FileRequest(id, "a", "content, sixteen");
   slow.Send(absl::string_view(upload).substr(0, upload.size() - 1));
   bridge.service().WaitForCalls(3);
   RawClient waiting(bridge.port());
@@ -121,7 +121,7 @@ TEST(Listener, StalledBodiesDoNotHinderOthers) {
   for (int i = 0; i < 20; ++i) {
     stalled.push_back(std::make_unique<RawClient>(bridge.port()));
     const ClientId id = stalled.back()->Introduce("client" + std::to_string(i));
-    stalled.back()->Send(FileRequest(id, "a", "content").substr(0, 285));
+    stalled.back()->Send(FileRequest(id, "a", "content, sixteen").substr(0, 295));
   }
   EXPECT_EQ(RawClient(bridge.port()).Ask(RegisterRequest("laptop")).code, kRegistered);
 }
@@ -154,7 +154,7 @@ TEST(Listener, RestartOfTheServiceIsNotVisibleToAClient) {
   RawClient client(bridge.port());
   const ClientId id = client.Introduce("laptop");
   bridge.server().Stop();
-  client.Send(FileRequest(id, "a", "content"));
+  client.Send(FileRequest(id, "a", "content, sixteen"));
   bridge.server().Start();
   EXPECT_EQ(client.Receive()->code, kFileReceived);
   EXPECT_EQ(client.Ask(ValidRequest(id, "a")).code, kAcknowledged);
@@ -173,7 +173,7 @@ TEST(Listener, DrainLetsARequestInFlightFinish) {
   TestBridge bridge;
   RawClient client(bridge.port());
   const ClientId id = client.Introduce("laptop");
-  const std::string upload = FileRequest(id, "a", "content");
+  const std::string upload = FileRequest(id, "a", "content, sixteen");
   client.Send(absl::string_view(upload).substr(0, upload.size() - 1));
   bridge.service().WaitForCalls(3);
   EXPECT_FALSE(bridge.listener().Drain(absl::ZeroDuration()));
@@ -187,7 +187,7 @@ TEST(Listener, EndOfTheListenerHangsUpOnRequestsInFlight) {
   TestBridge bridge;
   RawClient client(bridge.port());
   const ClientId id = client.Introduce("laptop");
-  client.Send(FileRequest(id, "a", "content").substr(0, 285));
+  client.Send(FileRequest(id, "a", "content, sixteen").substr(0, 295));
   bridge.service().WaitForCalls(3);
   bridge.DestroyListener();
   EXPECT_EQ(client.Receive(), std::nullopt);

@@ -46,6 +46,10 @@ DEFINE_string(retry_answer_delay, "300ms",
 DEFINE_string(drain_timeout, "30s", "how long requests in flight may go on after SIGTERM");
 DEFINE_uint64(spool_bytes, 4 << 20,
               "an upload of at most so many bytes so far is repeated when the service restarts");
+DEFINE_string(
+    family_of_1025, "auto",
+    "family of clients with request codes 1025 to 1031 of which nothing else is known: C, "
+    "D, or auto (D on port 1256, else C)");
 DEFINE_string(self_backup_dir, "auto",
               "folder that is backed up as a self-test with --encrypt; auto: the legacy client's "
               "sources; empty: none");
@@ -60,6 +64,8 @@ constexpr int kFailed = 1;
 constexpr int kBadConfiguration = 10;
 
 constexpr int kMaxPort = 65535;
+// Where clients of family D look for their server.
+constexpr int kPortOfFamilyD = 1256;
 // Descriptors for other things than clients.
 constexpr rlim_t kSpareDescriptors = 64;
 
@@ -71,6 +77,11 @@ bool ValidateDuration(const char* flag, const std::string& value) {
 }
 bool ValidateTristate(const char*, const std::string& value) {
   return value == "auto" || value == "true" || value == "false";
+}
+bool ValidateFamily(const char* flag, const std::string& value) {
+  if (value == "auto" || value == "C" || value == "D") return true;
+  std::cerr << "--" << flag << " must be C, D or auto\n";
+  return false;
 }
 bool ValidatePort(const char*, int32_t value) { return value >= -1 && value <= kMaxPort; }
 bool ValidatePositive(const char*, int32_t value) { return value > 0; }
@@ -100,6 +111,7 @@ DEFINE_validator(ride_through, &ValidateDuration);
 DEFINE_validator(retry_answer_delay, &ValidateDuration);
 DEFINE_validator(drain_timeout, &ValidateDuration);
 DEFINE_validator(corrupt_checksums, &ValidateTristate);
+DEFINE_validator(family_of_1025, &ValidateFamily);
 DEFINE_validator(port, &ValidatePort);
 DEFINE_validator(fallback_ports, &ValidatePorts);
 DEFINE_validator(max_connections, &ValidatePositive);
@@ -124,7 +136,7 @@ PortRules PortRulesFromFlags() {
   return {FLAGS_port, FLAGS_port_file, *ParsePorts(FLAGS_fallback_ports)};
 }
 
-ListenerOptions ListenerOptionsFromFlags() {
+ListenerOptions ListenerOptionsFromFlags(int port) {
   ListenerOptions options;
   options.max_connections = FLAGS_max_connections;
   options.max_active_requests = FLAGS_max_active_requests;
@@ -133,6 +145,9 @@ ListenerOptions ListenerOptionsFromFlags() {
   options.retry_answer_delay = DurationFlag(FLAGS_retry_answer_delay);
   options.session.body.window = DurationFlag(FLAGS_body_timeout);
   options.session.write_timeout = DurationFlag(FLAGS_write_timeout);
+  options.session.family_of_shared_codes = FLAGS_family_of_1025 != "auto" ? FLAGS_family_of_1025
+                                           : port == kPortOfFamilyD       ? "D"
+                                                                          : "C";
   return options;
 }
 
@@ -197,8 +212,8 @@ int Serve(StopRequest& stop) {
   BackendClient backend(*stub, backend_options);
   Forwarder forwarder(backend, CorruptChecksums());
   IdleShutdown idle(FLAGS_debug ? absl::ZeroDuration() : DurationFlag(FLAGS_idle_shutdown), stop);
-  const absl::StatusOr<std::unique_ptr<Listener>> listener =
-      Listener::Start(std::move(socket->fd), forwarder, idle, ListenerOptionsFromFlags());
+  const absl::StatusOr<std::unique_ptr<Listener>> listener = Listener::Start(
+      std::move(socket->fd), forwarder, idle, ListenerOptionsFromFlags(socket->port));
   if (!listener.ok()) return Refuse(listener.status());
   LOG(INFO) << "listening on " << FLAGS_bind << ":" << socket->port << ", forwarding to "
             << FLAGS_service;

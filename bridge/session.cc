@@ -1,9 +1,12 @@
 #include "bridge/session.h"
 
+#include <algorithm>
+
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "base/error.h"
 #include "base/name_text.h"
+#include "base/status_macros.h"
 #include "bridge/random_ids.h"
 #include "bridge/wire/dialects.h"
 #include "glog/logging.h"
@@ -85,16 +88,23 @@ std::string Dump(absl::string_view head, const wire::Request& request) {
 bool HeadIsDecided(absl::string_view bytes) {
   const std::optional<wire::RequestHeader> header = wire::DecodeHeader(bytes);
   if (!header) return false;
-  const wire::Dialect* dialect = wire::FindDialect(*header);
-  if (dialect == nullptr) return true;
-  const auto head = dialect->DecodeHead(bytes);
-  return !head.ok() || head->has_value();
+  if (bytes.size() >= wire::kRequestHeaderSize + header->payload_size) return true;
+  // Where dialects share a code, the shorter head is followed by content that makes up for the
+  // rest.
+  for (const wire::Dialect* dialect : wire::FindDialects(*header)) {
+    const auto head = dialect->DecodeHead(bytes);
+    if (head.ok() && !head->has_value()) return false;
+  }
+  return true;
 }
 
 std::string EncodeGeneralError(absl::string_view bytes) {
   const std::optional<wire::RequestHeader> header = wire::DecodeHeader(bytes);
-  const wire::Dialect* dialect = header ? wire::FindDialect(*header) : nullptr;
-  return (dialect != nullptr ? *dialect : wire::DefaultDialect()).EncodeReply(wire::GeneralError());
+  if (header) {
+    for (const wire::Dialect* dialect : wire::FindDialects(*header))
+      return dialect->EncodeReply(wire::GeneralError());
+  }
+  return wire::DefaultDialect().EncodeReply(wire::GeneralError());
 }
 
 bool WarnOfForeignProtocol(const Connection& connection, absl::string_view bytes) {
@@ -105,70 +115,208 @@ bool WarnOfForeignProtocol(const Connection& connection, absl::string_view bytes
   return true;
 }
 
+CallOrigin Session::NewOrigin() const {
+  return {NewRequestId(), connection_.peer(), absl::StrCat(connection_.number())};
+}
+
 Served Session::Serve() {
   while (true) {
     const std::optional<wire::RequestHeader> header = wire::DecodeHeader(connection_.buffered());
     if (!header) return {};
-    const wire::Dialect* dialect = wire::FindDialect(*header);
-    if (dialect == nullptr) return RefuseUnknown(*header);
-    const auto head = dialect->DecodeHead(connection_.buffered());
-    if (!head.ok()) return RefuseMalformed(*dialect, head.status());
+    const std::vector<const wire::Dialect*> candidates = wire::FindDialects(*header);
+    if (candidates.empty()) return RefuseUnknown(*header);
+    const CallOrigin origin = NewOrigin();
+    const auto dialect = ChooseDialect(origin, *header, candidates);
+    if (absl::IsInvalidArgument(dialect.status()))
+      return RefuseMalformed(*dialect_, *header, origin, dialect.status());
+    if (!dialect.ok()) return RefuseFor(*candidates.front(), dialect.status());
+    const auto head = (*dialect)->DecodeHead(connection_.buffered());
+    if (!head.ok()) return RefuseMalformed(**dialect, *header, origin, head.status());
     if (!head->has_value()) return {};
     VLOG(2) << Origin(connection_) << " head " << Dump(connection_.buffered(), (*head)->request);
     connection_.Consume((*head)->head_size);
-    Served served = ServeRequest(*dialect, **head);
+    dialect_ = *dialect;
+    ++requests_;
+    Served served =
+        IsSurplus(**head) ? DropSurplus(**head) : ServeRequest({**dialect, **head, origin});
     const bool client_goes_on = !connection_.buffered().empty();
-    if (served.next != Served::Next::kKeep || !client_goes_on) return served;
+    // A lazy answer is not needed if it does, whatever was to come after it.
+    const bool is_over = served.next != Served::Next::kKeep && served.lazy_answer.empty();
+    if (is_over || !client_goes_on) return served;
   }
 }
 
-Served Session::ServeRequest(const wire::Dialect& dialect, const wire::DecodedHead& head) {
+absl::StatusOr<const wire::Dialect*> Session::ChooseDialect(
+    const CallOrigin& origin, const wire::RequestHeader& header,
+    const std::vector<const wire::Dialect*>& candidates) {
+  if (dialect_ != nullptr) {
+    if (std::find(candidates.begin(), candidates.end(), dialect_) != candidates.end())
+      return dialect_;
+    return absl::InvalidArgumentError(absl::StrCat("request ", header.code, " is not of family ",
+                                                   dialect_->name(), " like those before it"));
+  }
+  const wire::Dialect* const first = candidates.front();
+  const bool is_known = !first->IsRegistration(header);
+  LegacyProfile profile;
+  if (is_known && (candidates.size() > 1 || first->MaySendBlocks())) {
+    ASSIGN_OR_RETURN(profile, forwarder_.FindProfile(origin, header.client_id));
+  }
+  if (profile.framing == kBlockFraming) framing_ = Framing::kBlocks;
+  if (profile.framing == kStreamFraming) framing_ = Framing::kStream;
+  for (const std::string& family : {profile.family, options_.family_of_shared_codes}) {
+    for (const wire::Dialect* dialect : candidates) {
+      if (dialect->name() == family) return dialect;
+    }
+  }
+  return first;
+}
+
+Served Session::ServeRequest(const Exchange& exchange) {
   const MonotonicTime begin = MonotonicClock::now();
-  const CallOrigin origin{NewRequestId(), connection_.peer(), absl::StrCat(connection_.number())};
-  const absl::string_view name = std::visit(RequestName(), head.request.operation);
-  VLOG(1) << Origin(connection_) << " rid=" << origin.request_id << " " << name << " "
-          << std::visit(Arguments(), head.request.operation);
-  BodySource body(connection_, head.body_size, options_.body);
-  const Forwarded forwarded = Forward(origin, head, body);
-  const uint64_t body_bytes = head.body_size - body.left();
-  const Served::Next next = Settle(body);
-  Served served = Answer(dialect, head.request, forwarded.reply, next);
-  LOG(INFO) << Origin(connection_) << " client=" << ToUuid(head.request.client_id)
-            << " request=" << name << " dialect=" << dialect.name()
+  const wire::Request& request = exchange.head.request;
+  const absl::string_view name = std::visit(RequestName(), request.operation);
+  VLOG(1) << Origin(connection_) << " rid=" << exchange.origin.request_id << " " << name << " "
+          << std::visit(Arguments(), request.operation);
+  const auto* file = std::get_if<wire::SendFile>(&request.operation);
+  const bool in_packets = file != nullptr && file->packet;
+  const auto [forwarded, next, body_bytes] =
+      in_packets ? ForwardPackets(exchange) : ForwardWhole(exchange);
+  if (next == Served::Next::kKeep) SettleFraming(exchange);
+  Served served = Answer(exchange, forwarded.reply, next);
+  LOG(INFO) << Origin(connection_) << " client=" << ToUuid(request.client_id) << " request=" << name
+            << " dialect=" << exchange.dialect.name()
             << " outcome=" << OutcomeText(forwarded.outcome) << " bytes=" << body_bytes
             << " ms=" << absl::ToInt64Milliseconds(absl::FromChrono(MonotonicClock::now() - begin))
-            << " rid=" << origin.request_id << ErrorText(forwarded.outcome);
+            << " rid=" << exchange.origin.request_id << ErrorText(forwarded.outcome);
   return served;
 }
 
-Forwarded Session::Forward(const CallOrigin& origin, const wire::DecodedHead& head,
-                           ByteSource& body) {
-  if (std::holds_alternative<wire::Register>(head.request.operation) &&
-      ++registrations_ > options_.max_registrations) {
-    return {wire::GeneralError{},
-            absl::ResourceExhaustedError("too many registrations on one connection")};
+Forwarded Session::Forward(const Exchange& exchange, Body& body, const FileContent& content) {
+  if (const absl::Status counted = CountRequest(exchange); !counted.ok())
+    return {wire::GeneralError{}, counted};
+  std::string file_style;
+  if (const auto* file = std::get_if<wire::SendFile>(&exchange.head.request.operation)) {
+    file_style = std::string(file->size_style);
+    if (file->packet)
+      file_style +=
+          content.segment_count > 0 ? ", packets, each encrypted" : ", packets of a stream";
+    if (file->id_in_front) file_style += ", id in front";
   }
-  return forwarder_.Forward(origin, head.request, body, head.body_size);
+  const Forwarded forwarded = forwarder_.Forward(exchange.origin, exchange.head.request,
+                                                 Observed(exchange, file_style), content);
+  if (absl::IsInvalidArgument(body.status()))
+    forwarder_.ReportProtocolError(exchange.origin, exchange.head.request.client_id,
+                                   body.status().message());
+  return forwarded;
 }
 
-Served::Next Session::Settle(BodySource& body) const {
+Session::Outcome Session::ForwardWhole(const Exchange& exchange) {
+  BodySource body(connection_, exchange.head.body_size, options_.body);
+  Forwarded forwarded = Forward(exchange, body, {body, exchange.head.body_size});
+  const uint64_t body_bytes = exchange.head.body_size - body.left();
+  return {std::move(forwarded), Settle(body), body_bytes};
+}
+
+Session::Outcome Session::ForwardPackets(const Exchange& exchange) {
+  const auto& file = std::get<wire::SendFile>(exchange.head.request.operation);
+  const absl::StatusOr<PacketOrder> order = PacketOrder::OfFirst(*file.packet);
+  if (!order.ok()) {
+    forwarder_.ReportProtocolError(exchange.origin, exchange.head.request.client_id,
+                                   order.status().message());
+    return {{wire::GeneralError{}, order.status()}, Served::Next::kLinger};
+  }
+  PacketSource body(connection_, exchange.dialect, exchange.head, *order, options_.body);
+  Forwarded forwarded = Forward(exchange, body, {body, body.stream_size(), body.segment_count()});
+  const uint64_t body_bytes = body.received_bytes();
+  last_packets_ = PacketFile{file.name, *order};
+  return {std::move(forwarded), Settle(body), body_bytes};
+}
+
+bool Session::IsSurplus(const wire::DecodedHead& head) const {
+  const auto* file = std::get_if<wire::SendFile>(&head.request.operation);
+  return file != nullptr && file->packet && last_packets_ && file->name == last_packets_->name &&
+         last_packets_->order.IsSurplus(*file->packet);
+}
+
+Served Session::DropSurplus(const wire::DecodedHead& head) {
+  VLOG(1) << Origin(connection_) << " sent a packet after the last of a file";
+  BodySource body(connection_, head.body_size, options_.body);
+  return {Settle(body), ""};
+}
+
+absl::Status Session::CountRequest(const Exchange& exchange) {
+  const wire::Operation& operation = exchange.head.request.operation;
+  if (std::holds_alternative<wire::Register>(operation) &&
+      ++registrations_ > options_.max_registrations) {
+    return absl::ResourceExhaustedError("too many registrations on one connection");
+  }
+  if (const auto* verdict = std::get_if<wire::ChecksumVerdict>(&operation)) {
+    retries_ = verdict->kind == wire::ChecksumVerdict::Kind::kRetry ? retries_ + 1 : 0;
+    if (retries_ > options_.max_retries)
+      return absl::ResourceExhaustedError("too many retries in a row on one connection");
+  }
+  return absl::OkStatus();
+}
+
+LegacyProfile Session::Observed(const Exchange& exchange, absl::string_view file_style) const {
+  LegacyProfile observed;
+  observed.family = std::string(exchange.head.request.family);
+  observed.header_version = exchange.head.request.version;
+  if (!exchange.dialect.MaySendBlocks() || framing_ == Framing::kStream)
+    observed.framing = kStreamFraming;
+  else if (framing_ == Framing::kBlocks)
+    observed.framing = kBlockFraming;
+  observed.file_style = std::string(file_style);
+  observed.connection_style = requests_ > 1 ? kManyRequests : kOneRequest;
+  return observed;
+}
+
+void Session::SettleFraming(const Exchange& exchange) {
+  if (!exchange.dialect.MaySendBlocks() || framing_ == Framing::kStream) return;
+  const uint64_t size = exchange.head.head_size + exchange.head.body_size;
+  const size_t padding = (wire::kBlockSize - size % wire::kBlockSize) % wire::kBlockSize;
+  if (padding == 0) return;  // Shows nothing.
+  const absl::Status waited = connection_.WaitForBuffered(
+      padding,
+      framing_ == Framing::kBlocks ? options_.padding_timeout : options_.first_padding_timeout);
+  const std::optional<wire::RequestHeader> next = wire::DecodeHeader(connection_.buffered());
+  const bool is_request =
+      next && next->client_id == exchange.head.request.client_id && exchange.dialect.Claims(*next);
+  const bool padded = waited.ok() && !is_request;
+  if (framing_ == Framing::kUnknown) framing_ = padded ? Framing::kBlocks : Framing::kStream;
+  if (padded) connection_.Consume(padding);
+}
+
+Served::Next Session::Settle(Body& body) const {
   if (body.left() > options_.drain_limit_bytes) return Served::Next::kLinger;
   const MonotonicTime end =
       MonotonicClock::now() + absl::ToChronoNanoseconds(options_.drain_timeout);
-  while (body.status().ok() && body.left() > 0 && MonotonicClock::now() < end) {
-    body.Read().IgnoreError();  // body.status() remembers it.
+  uint64_t drained = 0;
+  while (body.status().ok() && body.left() > 0 && drained <= options_.drain_limit_bytes &&
+         MonotonicClock::now() < end) {
+    if (const auto piece = body.Read(); piece.ok()) drained += piece->size();
   }
   return body.status().ok() && body.left() == 0 ? Served::Next::kKeep : Served::Next::kLinger;
 }
 
-Served Session::Answer(const wire::Dialect& dialect, const wire::Request& request,
-                       const wire::Reply& reply, Served::Next next) {
-  if (registrations_ > options_.max_registrations) next = Served::Next::kLinger;
-  const std::string answer = dialect.EncodeReply(reply);
-  if (IsRetryNotice(request) && next == Served::Next::kKeep) return {next, answer};
+Served Session::Answer(const Exchange& exchange, const wire::Reply& reply, Served::Next next) {
+  if (registrations_ > options_.max_registrations || retries_ > options_.max_retries)
+    next = Served::Next::kLinger;
+  const std::string answer = Framed(exchange.dialect.EncodeReply(reply));
+  const bool is_lazy = IsRetryNotice(exchange.head.request) && next == Served::Next::kKeep;
+  // Of the clients that send blocks, those of this version wait for the end of the connection.
+  if (framing_ == Framing::kBlocks && exchange.head.request.version == wire::kReplyVersion)
+    next = Served::Next::kLinger;
+  if (is_lazy) return {next, answer};
   const absl::Status written = connection_.WriteAll(answer, options_.write_timeout);
   VLOG(1) << Origin(connection_) << " answer of " << answer.size() << " bytes: " << written;
   return {written.ok() ? next : Served::Next::kClose, ""};
+}
+
+std::string Session::Framed(std::string answer) const {
+  if (framing_ != Framing::kBlocks) return answer;
+  answer.resize((answer.size() + wire::kBlockSize - 1) / wire::kBlockSize * wire::kBlockSize);
+  return answer;
 }
 
 Served Session::RefuseUnknown(const wire::RequestHeader& header) {
@@ -179,9 +327,18 @@ Served Session::RefuseUnknown(const wire::RequestHeader& header) {
   return {Served::Next::kLinger, ""};
 }
 
-Served Session::RefuseMalformed(const wire::Dialect& dialect, const absl::Status& rule) {
+Served Session::RefuseMalformed(const wire::Dialect& dialect, const wire::RequestHeader& header,
+                                const CallOrigin& origin, const absl::Status& rule) {
   LOG(WARNING) << Origin(connection_) << " dialect=" << dialect.name()
                << " sent a malformed head, closing: " << rule.message();
+  connection_.WriteNow(Framed(dialect.EncodeReply(wire::GeneralError())));
+  if (!dialect.IsRegistration(header))
+    forwarder_.ReportProtocolError(origin, header.client_id, rule.message());
+  return {Served::Next::kLinger, ""};
+}
+
+Served Session::RefuseFor(const wire::Dialect& dialect, const absl::Status& error) {
+  LOG(WARNING) << Origin(connection_) << " the client's record cannot be read: " << error.message();
   connection_.WriteNow(dialect.EncodeReply(wire::GeneralError()));
   return {Served::Next::kLinger, ""};
 }

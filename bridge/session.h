@@ -1,10 +1,13 @@
 #pragma once
 
+#include <optional>
 #include <string>
+#include <vector>
 
 #include "absl/time/time.h"
 #include "bridge/connection.h"
 #include "bridge/forwarder.h"
+#include "bridge/packet_source.h"
 #include "bridge/wire/dialect.h"
 
 namespace backup::bridge {
@@ -19,6 +22,13 @@ struct SessionOptions {
   absl::Duration drain_timeout = absl::Seconds(30);
   // Some clients register again and again if they dislike an answer.
   int max_registrations = 64;
+  // Retry notices in a row on one connection.
+  int max_retries = 64;
+  // How long the padding of a first message may take that comes in blocks; of later ones.
+  absl::Duration first_padding_timeout = absl::Milliseconds(30);
+  absl::Duration padding_timeout = absl::Seconds(2);
+  // Of the dialects that share request codes, the one of a client of which nothing is known.
+  std::string family_of_shared_codes = "C";
 };
 
 // What is to become of a connection once its requests were served.
@@ -31,12 +41,12 @@ struct Served {
   };
   Next next = Next::kKeep;
   // An answer to be sent only if the client does not go on by itself (docs/wire-protocol.md, "Retry
-  // notice").
+  // notice"); `next` is for once it was sent.
   std::string lazy_answer;
 };
 
 // The conversation on one connection: one request after the other, each answered before the next is
-// read. It remembers nothing of a request but that there was one. Used by one thread at a time.
+// read. Between requests it remembers only how the client speaks. Used by one thread at a time.
 class Session {
  public:
   // `forwarder` must outlive this. `connection` is used by nobody else while Serve() runs.
@@ -47,19 +57,61 @@ class Session {
   Served Serve();
 
  private:
-  Served ServeRequest(const wire::Dialect& dialect, const wire::DecodedHead& head);
-  Forwarded Forward(const CallOrigin& origin, const wire::DecodedHead& head, ByteSource& body);
+  enum class Framing { kUnknown, kStream, kBlocks };
+  // The last file that came in packets.
+  struct PacketFile {
+    std::string name;
+    PacketOrder order;
+  };
+  // One request and what is known of it.
+  struct Exchange {
+    const wire::Dialect& dialect;
+    const wire::DecodedHead& head;
+    const CallOrigin& origin;
+  };
+
+  CallOrigin NewOrigin() const;
+  // The dialect of a request with this header. InvalidArgument if the client has changed it;
+  // another error if the client's record is needed and cannot be read.
+  absl::StatusOr<const wire::Dialect*> ChooseDialect(
+      const CallOrigin& origin, const wire::RequestHeader& header,
+      const std::vector<const wire::Dialect*>& candidates);
+  Served ServeRequest(const Exchange& exchange);
+  // What came of a request: `next` is kKeep unless its body is not done with.
+  struct Outcome {
+    Forwarded forwarded;
+    Served::Next next = Served::Next::kKeep;
+    uint64_t body_bytes = 0;
+  };
+  Outcome ForwardWhole(const Exchange& exchange);
+  Outcome ForwardPackets(const Exchange& exchange);
+  Forwarded Forward(const Exchange& exchange, Body& body, const FileContent& content);
+  // A packet after the last of a file: it is read and not answered.
+  bool IsSurplus(const wire::DecodedHead& head) const;
+  Served DropSurplus(const wire::DecodedHead& head);
+  absl::Status CountRequest(const Exchange& exchange);
+  LegacyProfile Observed(const Exchange& exchange, absl::string_view file_style) const;
+  // Finds out whether messages are padded to whole blocks, and takes the padding of this one.
+  void SettleFraming(const Exchange& exchange);
   // Reads what is left of a body that was not wanted, if it is not too much.
-  Served::Next Settle(BodySource& body) const;
-  Served Answer(const wire::Dialect& dialect, const wire::Request& request,
-                const wire::Reply& reply, Served::Next next);
+  Served::Next Settle(Body& body) const;
+  Served Answer(const Exchange& exchange, const wire::Reply& reply, Served::Next next);
+  // An answer in the client's framing.
+  std::string Framed(std::string answer) const;
   Served RefuseUnknown(const wire::RequestHeader& header);
-  Served RefuseMalformed(const wire::Dialect& dialect, const absl::Status& rule);
+  Served RefuseMalformed(const wire::Dialect& dialect, const wire::RequestHeader& header,
+                         const CallOrigin& origin, const absl::Status& rule);
+  Served RefuseFor(const wire::Dialect& dialect, const absl::Status& error);
 
   Connection& connection_;
   Forwarder& forwarder_;
   const SessionOptions options_;
+  const wire::Dialect* dialect_ = nullptr;  // Of the requests so far.
+  Framing framing_ = Framing::kUnknown;
+  std::optional<PacketFile> last_packets_;
+  int requests_ = 0;
   int registrations_ = 0;
+  int retries_ = 0;  // In a row.
 };
 
 // Whether `bytes`, the first of a request, decide what it asks: a whole head, or one that no more

@@ -78,8 +78,8 @@ std::optional<BlobFooter> DecodeFooter(absl::string_view bytes) {
   footer.wrapped_key = std::string(reader.Bytes(reader.Uint(2)));
   const bool valid =
       reader.ok() && reader.AtEnd() && footer.size_bytes >= 0 && footer.encoded_size >= 0 &&
-      InRange(footer.checksum_kind, ChecksumKind::kCrc32OfCiphertext) &&
-      InRange(footer.form, StorageForm::kClientCiphertext) && !footer.file_name.empty() &&
+      InRange(footer.checksum_kind, ChecksumKind::kCrc32OfPlaintext) &&
+      InRange(footer.form, StorageForm::kClientSegments) && !footer.file_name.empty() &&
       footer.file_name.size() <= kMaxNameSize && footer.wrapped_key.size() <= kMaxWrappedKeySize;
   if (!valid) return std::nullopt;
   return footer;

@@ -31,7 +31,7 @@ struct BlobFooter {
   std::string sha256;  // Of the plaintext, 32 bytes.
   StorageForm form = StorageForm::kPlain;
   absl::Time receive_time;  // Kept in microseconds.
-  std::string wrapped_key;  // kSealed: the file's key; kClientCiphertext: the session key; both
+  std::string wrapped_key;  // kSealed: the file's key; the client's forms: the session key; both
                             // under the master key.
 };
 

@@ -10,6 +10,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "base/ids.h"
+#include "storage/legacy_profile.h"
 #include "storage/version.h"
 
 namespace backup::storage {
@@ -23,6 +24,7 @@ struct Client {
   std::string sealed_session_key;  // Under the master key; empty before the key exchange.
   int session_key_bits = 0;
   std::optional<absl::Time> last_verified_time;
+  LegacyProfile legacy;
 };
 
 struct File {
@@ -42,7 +44,9 @@ struct StoredVersion {
 
 enum class DuplicateNames { kReject, kAllow };
 enum class Rekey { kPin, kAllow };
-enum class Outcome { kVerified, kRetrying, kAbandoned };
+// Whether an outcome says something about the checksum that the client compares: not if a wrong one
+// was answered on purpose, or if the client named its kind.
+enum class Learning { kOff, kOn };
 
 struct KeyGrant {
   std::string public_key;
@@ -89,6 +93,10 @@ class Catalog {
   // different public key under kPin).
   virtual absl::StatusOr<Client> SetClientKey(const ClientId& id, const KeyGrant& grant,
                                               Rekey policy, absl::Time now) = 0;
+  // Takes over what was observed of the client's protocol (LegacyProfile::Merge); returns the
+  // client as it is now. Reason CLIENT_NOT_FOUND.
+  virtual absl::StatusOr<Client> UpdateLegacyProfile(const ClientId& id,
+                                                     const LegacyProfile& observed) = 0;
   // Notes that the client was seen. May be written later and lost in a crash. Reason
   // CLIENT_NOT_FOUND.
   virtual absl::Status TouchClient(const ClientId& id, absl::Time now) = 0;
@@ -106,10 +114,12 @@ class Catalog {
   // kRetrying deletes it; kAbandoned keeps its row without content. Returns the blobs that nothing
   // refers to any more. With nothing left to settle: OK if the file has any version, or for
   // kRetrying and kAbandoned if the client is known (they may be told twice, or of an upload that
-  // failed); otherwise reason FILE_NOT_FOUND. Reason CLIENT_NOT_FOUND.
+  // failed); otherwise reason FILE_NOT_FOUND. Reason CLIENT_NOT_FOUND. With `learning` on, a
+  // version that is settled also tells the client's LegacyProfile what it compares.
   virtual absl::StatusOr<std::vector<BlobId>> SettleVersion(const ClientId& client,
                                                             const std::string& file_name,
-                                                            Outcome outcome, absl::Time now) = 0;
+                                                            Outcome outcome, Learning learning,
+                                                            absl::Time now) = 0;
 
   // One version; version_id 0 means the newest verified one. `with_content` false leaves content
   // empty. Reasons CLIENT_NOT_FOUND, FILE_NOT_FOUND, VERSION_NOT_FOUND.

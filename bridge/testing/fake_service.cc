@@ -64,6 +64,17 @@ v1::UploadFileHeader FakeService::last_upload() const {
   return last_upload_;
 }
 
+v1::LegacyProfile FakeService::profile(const std::string& client_id) const {
+  MutexLock lock(mutex_);
+  const auto found = profiles_.find(client_id);
+  return found == profiles_.end() ? v1::LegacyProfile() : found->second;
+}
+
+void FakeService::SetProfile(const std::string& client_id, const v1::LegacyProfile& profile) {
+  MutexLock lock(mutex_);
+  profiles_[client_id] = profile;
+}
+
 std::string FakeService::last_metadata(const std::string& key) const {
   MutexLock lock(mutex_);
   const auto found = last_metadata_.find(key);
@@ -143,7 +154,8 @@ grpc::Status FakeService::UploadFile(grpc::ServerContext* context,
   if (const absl::Status error = CheckClient(header.client_id()); !error.ok())
     return rpc::ToGrpc(error);
   const std::string content = ReadChunks(*reader);
-  if (static_cast<int64_t>(content.size()) != header.encoded_size()) {
+  const bool segmented = header.segment_count() > 0;
+  if (!segmented && static_cast<int64_t>(content.size()) != header.encoded_size()) {
     return rpc::ToGrpc(MakeError(Reason::kInvalidField, "wrong size", "encoded_size"));
   }
   Crc32 checksum;
@@ -151,6 +163,7 @@ grpc::Status FakeService::UploadFile(grpc::ServerContext* context,
   MutexLock lock(mutex_);
   contents_[header.file_name()] = content;
   last_upload_ = header;
+  profiles_[header.client_id()].MergeFrom(header.legacy_profile());
   response->mutable_version()->set_checksum(checksum.Value());
   response->set_checksum(checksum.Value() + (corrupt_checksums_ ? 1 : 0));
   return grpc::Status::OK;
@@ -165,6 +178,19 @@ grpc::Status FakeService::ReportTransfer(grpc::ServerContext* context,
     return rpc::ToGrpc(error);
   }
   return rpc::ToGrpc(CheckClient(request->client_id()));
+}
+
+grpc::Status FakeService::ObserveClient(grpc::ServerContext* context,
+                                        const v1::ObserveClientRequest* request,
+                                        v1::ObserveClientResponse* response) {
+  if (const absl::Status error = Begin(*context, "ObserveClient"); !error.ok())
+    return rpc::ToGrpc(error);
+  if (const absl::Status error = CheckClient(request->client_id()); !error.ok())
+    return rpc::ToGrpc(error);
+  MutexLock lock(mutex_);
+  profiles_[request->client_id()].MergeFrom(request->observed());
+  *response->mutable_profile() = profiles_[request->client_id()];
+  return grpc::Status::OK;
 }
 
 void FakeServer::Start() {

@@ -29,6 +29,9 @@ class FakeService final : public v1::IngestService::Service {
   // What was uploaded last under `file_name`; nothing if never.
   std::optional<std::string> content(const std::string& file_name) const;
   v1::UploadFileHeader last_upload() const;
+  // What is on the client's record; all empty if nothing.
+  v1::LegacyProfile profile(const std::string& client_id) const;
+  void SetProfile(const std::string& client_id, const v1::LegacyProfile& profile);
   // A metadata value of the last call.
   std::string last_metadata(const std::string& key) const;
 
@@ -45,6 +48,8 @@ class FakeService final : public v1::IngestService::Service {
   grpc::Status ReportTransfer(grpc::ServerContext* context,
                               const v1::ReportTransferRequest* request,
                               v1::ReportTransferResponse* response) override;
+  grpc::Status ObserveClient(grpc::ServerContext* context, const v1::ObserveClientRequest* request,
+                             v1::ObserveClientResponse* response) override;
 
  private:
   // Notes a call; the error it is to end with, if any.
@@ -60,6 +65,7 @@ class FakeService final : public v1::IngestService::Service {
   std::map<std::string, std::string> contents_ ABSL_GUARDED_BY(mutex_);
   v1::UploadFileHeader last_upload_ ABSL_GUARDED_BY(mutex_);
   std::map<std::string, std::string> last_metadata_ ABSL_GUARDED_BY(mutex_);
+  std::map<std::string, v1::LegacyProfile> profiles_ ABSL_GUARDED_BY(mutex_);
   bool corrupt_checksums_ ABSL_GUARDED_BY(mutex_) = false;
 };
 

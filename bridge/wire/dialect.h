@@ -18,6 +18,8 @@ inline constexpr size_t kEncryptedKeySize = 128;
 // No head of any dialect is larger; a public key with padding is the largest. Whoever reads heads
 // needs no more room.
 inline constexpr size_t kMaxHeadSize = 4096;
+// What some clients pad every message to a multiple of.
+inline constexpr size_t kBlockSize = 1024;
 // The version byte of every answer: some clients insist on it.
 inline constexpr uint8_t kReplyVersion = 3;
 
@@ -41,8 +43,15 @@ class Dialect {
   // For logs and metrics, for example "C".
   virtual absl::string_view name() const = 0;
 
-  // Whether a request with this header is of this dialect.
+  // Whether a request with this header is, or can be, of this dialect.
   virtual bool Claims(const RequestHeader& header) const = 0;
+
+  // Whether a request with this header is a registration, so that its client id means nothing.
+  virtual bool IsRegistration(const RequestHeader& header) const = 0;
+
+  // Whether some clients of this dialect send every message in blocks of kBlockSize bytes, the last
+  // one padded, and want answers like that.
+  virtual bool MaySendBlocks() const = 0;
 
   // Decodes the head of the request at the front of `bytes`, whose header it claims: a head;
   // nothing, if more bytes are needed; or InvalidArgument, naming the rule that was broken, if no

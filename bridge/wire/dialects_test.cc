@@ -28,18 +28,34 @@ TEST(DecodeHeader, NeedsAll23Bytes) {
   }
 }
 
-TEST(FindDialect, FindsFamilyCByItsCodes) {
+std::vector<absl::string_view> NamesFor(uint16_t code, uint8_t version) {
+  std::vector<absl::string_view> names;
+  for (const Dialect* dialect : FindDialects({ClientId(), version, code, 255})) {
+    names.push_back(dialect->name());
+  }
+  return names;
+}
+
+TEST(FindDialects, FindsEachFamilyByItsCodes) {
+  using Names = std::vector<absl::string_view>;
+  for (uint16_t code = 1100; code <= 1106; ++code) EXPECT_EQ(NamesFor(code, 3), Names{"A/B"});
+  for (const uint16_t code : {825, 826, 827, 828, 900, 901, 902})
+    EXPECT_EQ(NamesFor(code, 3), Names{"E"});
   for (uint16_t code = 1025; code <= 1031; ++code) {
-    const Dialect* const dialect = FindDialect(HeaderWithCode(code));
-    ASSERT_NE(dialect, nullptr) << code;
-    EXPECT_EQ(dialect->name(), "C");
+    EXPECT_EQ(NamesFor(code, 3), (Names{"C", "D"}));
+    EXPECT_EQ(NamesFor(code, 1), Names{"C"});
   }
 }
 
-TEST(FindDialect, FindsNoneForACodeThatNobodySpeaks) {
-  for (const uint16_t code : {0, 825, 1024, 1032, 1100, 1103, 2100, 0xFFFF}) {
-    EXPECT_EQ(FindDialect(HeaderWithCode(code)), nullptr) << code;
+TEST(FindDialects, FindsNoneForACodeThatNobodySpeaks) {
+  for (const uint16_t code : {0, 824, 829, 899, 903, 1024, 1032, 1099, 1107, 2100, 0xFFFF}) {
+    EXPECT_TRUE(FindDialects(HeaderWithCode(code)).empty()) << code;
   }
+}
+
+TEST(FindDialectByName, FindsEachThatThereIs) {
+  for (const char* name : {"A/B", "C", "D", "E"}) EXPECT_EQ(FindDialectByName(name)->name(), name);
+  EXPECT_EQ(FindDialectByName("F"), nullptr);
 }
 
 TEST(DefaultDialect, IsFamilyC) { EXPECT_EQ(DefaultDialect().name(), "C"); }

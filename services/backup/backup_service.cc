@@ -75,7 +75,9 @@ UNARY(IngestServiceFace, ExchangeKey, context_.catalog, context_.master_key, con
       context_.keys)
 UNARY(IngestServiceFace, ResumeClient, context_.catalog, context_.master_key, context_.clock,
       context_.keys)
-UNARY(IngestServiceFace, ReportTransfer, context_.catalog, context_.blobs, context_.clock)
+UNARY(IngestServiceFace, ReportTransfer, context_.catalog, context_.blobs, context_.clock,
+      context_.uploads.corrupt_checksums)
+UNARY(IngestServiceFace, ObserveClient, context_.catalog, context_.clock)
 UNARY(CatalogServiceFace, ListClients, context_.catalog)
 UNARY(CatalogServiceFace, GetClient, context_.catalog)
 UNARY(CatalogServiceFace, DeleteClient, context_.catalog, context_.blobs)

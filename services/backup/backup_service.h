@@ -40,6 +40,8 @@ class IngestServiceFace final : public v1::IngestService::Service {
                           v1::UploadFileResponse* response) override;
   grpc::Status ReportTransfer(grpc::ServerContext* call, const v1::ReportTransferRequest* request,
                               v1::ReportTransferResponse* response) override;
+  grpc::Status ObserveClient(grpc::ServerContext* call, const v1::ObserveClientRequest* request,
+                             v1::ObserveClientResponse* response) override;
 
  private:
   const ServiceContext& context_;

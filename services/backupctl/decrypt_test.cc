@@ -160,7 +160,8 @@ class DataDirTest : public ::testing::Test {
     version.form = footer.form;
     ASSERT_OK(storage->catalog->AddVersion(version, payload + storage::EncodeFooter(footer)));
     ASSERT_OK(storage->catalog->SettleVersion(footer.client_id, footer.file_name,
-                                              storage::Outcome::kVerified, absl::Now()));
+                                              storage::Outcome::kVerified, storage::Learning::kOff,
+                                              absl::Now()));
   }
 
   TempFolder folder_;

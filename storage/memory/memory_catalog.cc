@@ -139,6 +139,14 @@ absl::StatusOr<Client> MemoryCatalog::SetClientKey(const ClientId& id, const Key
   return *client;
 }
 
+absl::StatusOr<Client> MemoryCatalog::UpdateLegacyProfile(const ClientId& id,
+                                                          const LegacyProfile& observed) {
+  MutexLock lock(mutex_);
+  ASSIGN_OR_RETURN(Client* const client, Require(id));
+  client->legacy.Merge(observed);
+  return *client;
+}
+
 absl::Status MemoryCatalog::TouchClient(const ClientId& id, absl::Time now) {
   MutexLock lock(mutex_);
   ASSIGN_OR_RETURN(Client* const client, Require(id));
@@ -177,7 +185,8 @@ absl::StatusOr<std::optional<Version>> MemoryCatalog::FindUpload(const ClientId&
 
 absl::StatusOr<std::vector<BlobId>> MemoryCatalog::SettleVersion(const ClientId& client,
                                                                  const std::string& file_name,
-                                                                 Outcome outcome, absl::Time now) {
+                                                                 Outcome outcome, Learning learning,
+                                                                 absl::Time now) {
   MutexLock lock(mutex_);
   ASSIGN_OR_RETURN(Client* const owner, Require(client));
   const absl::StatusOr<const std::set<int64_t>*> file = RequireFile(client, file_name);
@@ -185,6 +194,7 @@ absl::StatusOr<std::vector<BlobId>> MemoryCatalog::SettleVersion(const ClientId&
   NoteSeen(*owner, now);
   StoredVersion* const stored = file.ok() ? NewestIn(**file, VersionState::kReceived) : nullptr;
   if (stored == nullptr) return std::vector<BlobId>();
+  if (learning == Learning::kOn) owner->legacy.Learn(outcome, stored->version.checksum_kind);
   switch (outcome) {
     case Outcome::kVerified:
       stored->version.state = VersionState::kVerified;

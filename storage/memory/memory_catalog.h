@@ -22,6 +22,8 @@ class MemoryCatalog final : public Catalog {
   absl::StatusOr<std::vector<BlobId>> DeleteClient(const ClientId& id) override;
   absl::StatusOr<Client> SetClientKey(const ClientId& id, const KeyGrant& grant, Rekey policy,
                                       absl::Time now) override;
+  absl::StatusOr<Client> UpdateLegacyProfile(const ClientId& id,
+                                             const LegacyProfile& observed) override;
   absl::Status TouchClient(const ClientId& id, absl::Time now) override;
   absl::StatusOr<int64_t> AllocateVersionId() override;
   absl::StatusOr<Version> AddVersion(const Version& version, const Content& content) override;
@@ -29,7 +31,7 @@ class MemoryCatalog final : public Catalog {
                                                     const UploadId& upload) override;
   absl::StatusOr<std::vector<BlobId>> SettleVersion(const ClientId& client,
                                                     const std::string& file_name, Outcome outcome,
-                                                    absl::Time now) override;
+                                                    Learning learning, absl::Time now) override;
   absl::StatusOr<StoredVersion> FindVersion(const ClientId& client, const std::string& file_name,
                                             int64_t version_id, bool with_content) override;
   absl::StatusOr<std::vector<File>> ListFiles(const ClientId& client, const std::string& after,

@@ -21,6 +21,20 @@ constexpr int kVersionIdColumn = 2;
 constexpr int kStateColumn = 8;
 constexpr int kBlobIdColumn = 13;
 
+LegacyProfile ReadLegacyProfile(const Query& row) {
+  LegacyProfile legacy;
+  legacy.family = row.Blob(8);
+  legacy.header_version = static_cast<int>(row.Int(9));
+  legacy.framing = row.Blob(10);
+  legacy.file_style = row.Blob(11);
+  legacy.connection_style = row.Blob(12);
+  legacy.last_protocol_error = row.Blob(13);
+  legacy.last_protocol_error_time = OptionalTimeColumn(row, 14);
+  if (row.Int(15) != 0) legacy.checksum_kind = static_cast<ChecksumKind>(row.Int(15));
+  legacy.checksum_refusals = static_cast<int>(row.Int(16));
+  return legacy;
+}
+
 }  // namespace
 
 Client ReadClient(const Query& row) {
@@ -33,6 +47,7 @@ Client ReadClient(const Query& row) {
   client.sealed_session_key = row.Blob(5);
   client.session_key_bits = static_cast<int>(row.Int(6));
   client.last_verified_time = OptionalTimeColumn(row, 7);
+  client.legacy = ReadLegacyProfile(row);
   return client;
 }
 

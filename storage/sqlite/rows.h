@@ -10,10 +10,11 @@ namespace backup::storage {
 
 // Column lists and the readers of rows that select them, in this order. "v" is versions, "f" is
 // files.
-#define CLIENT_COLUMNS                                                             \
-  "client_id, name, create_time, last_seen_time, public_key, sealed_session_key, " \
-  "session_key_bits, "                                                             \
-  "last_verified_time"
+#define CLIENT_COLUMNS                                                                  \
+  "client_id, name, create_time, last_seen_time, public_key, sealed_session_key, "      \
+  "session_key_bits, "                                                                  \
+  "last_verified_time, family, header_version, framing, file_style, connection_style, " \
+  "last_protocol_error, last_protocol_error_time, checksum_kind, checksum_refusals"
 #define VERSION_COLUMNS                                                                            \
   "f.client_id, f.name, v.version_id, v.size_bytes, v.encoded_size, v.checksum_kind, v.checksum, " \
   "v.sha256, "                                                                                     \

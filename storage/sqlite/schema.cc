@@ -95,6 +95,18 @@ CREATE TRIGGER version_removed AFTER DELETE ON versions BEGIN
   DELETE FROM files WHERE file_id = OLD.file_id AND version_count = 0;
 END;
 )",
+    R"(
+-- What was learned of how an old client speaks: storage/legacy_profile.h.
+ALTER TABLE clients ADD COLUMN family BLOB NOT NULL DEFAULT x'';
+ALTER TABLE clients ADD COLUMN header_version INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE clients ADD COLUMN framing BLOB NOT NULL DEFAULT x'';
+ALTER TABLE clients ADD COLUMN file_style BLOB NOT NULL DEFAULT x'';
+ALTER TABLE clients ADD COLUMN connection_style BLOB NOT NULL DEFAULT x'';
+ALTER TABLE clients ADD COLUMN last_protocol_error BLOB NOT NULL DEFAULT x'';
+ALTER TABLE clients ADD COLUMN last_protocol_error_time INTEGER;
+ALTER TABLE clients ADD COLUMN checksum_kind INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE clients ADD COLUMN checksum_refusals INTEGER NOT NULL DEFAULT 0;
+)",
 };
 
 absl::StatusOr<int64_t> SchemaVersion(Database& database) {

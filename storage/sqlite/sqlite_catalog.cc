@@ -201,6 +201,16 @@ absl::StatusOr<Client> SqliteCatalog::SetClientKey(const ClientId& id, const Key
   });
 }
 
+absl::StatusOr<Client> SqliteCatalog::UpdateLegacyProfile(const ClientId& id,
+                                                          const LegacyProfile& observed) {
+  return Write([&](Database& database) -> absl::StatusOr<Client> {
+    ASSIGN_OR_RETURN(Client client, SelectClient(database, id));
+    if (client.legacy.Merge(observed))
+      RETURN_IF_ERROR(StoreLegacyProfile(database, id, client.legacy));
+    return client;
+  });
+}
+
 absl::Status SqliteCatalog::TouchClient(const ClientId& id, absl::Time now) {
   RETURN_IF_ERROR(FindClient(id).status());
   RememberSeen(id, now);
@@ -246,9 +256,10 @@ absl::StatusOr<std::optional<Version>> SqliteCatalog::FindUpload(const ClientId&
 
 absl::StatusOr<std::vector<BlobId>> SqliteCatalog::SettleVersion(const ClientId& client,
                                                                  const std::string& file_name,
-                                                                 Outcome outcome, absl::Time now) {
+                                                                 Outcome outcome, Learning learning,
+                                                                 absl::Time now) {
   return Write([&](Database& database) -> absl::StatusOr<std::vector<BlobId>> {
-    RETURN_IF_ERROR(SelectClient(database, client).status());
+    ASSIGN_OR_RETURN(const Client owner, SelectClient(database, client));
     RETURN_IF_ERROR(NoteSeen(database, client, now));
     const absl::StatusOr<int64_t> file_id = SelectFileId(database, client, file_name);
     std::vector<BlobId> released;
@@ -258,12 +269,19 @@ absl::StatusOr<std::vector<BlobId>> SqliteCatalog::SettleVersion(const ClientId&
       return file_id.status();
     }
     Query query = database.Prepare(
-        "SELECT version_id, blob_id FROM versions WHERE file_id = ? AND state = 1 ORDER BY "
+        "SELECT version_id, blob_id, checksum_kind FROM versions WHERE file_id = ? AND state = 1 "
+        "ORDER BY "
         "version_id DESC LIMIT 1");
     ASSIGN_OR_RETURN(const bool found, query.Bind(*file_id).Step());
     if (!found) return released;
     const std::optional<BlobId> blob = BlobId::FromBytes(query.Blob(1));
+    const auto checksum_kind = static_cast<ChecksumKind>(query.Int(2));
     RETURN_IF_ERROR(ApplyOutcome(database, query.Int(0), outcome, now));
+    if (learning == Learning::kOn) {
+      LegacyProfile legacy = owner.legacy;
+      legacy.Learn(outcome, checksum_kind);
+      if (legacy != owner.legacy) RETURN_IF_ERROR(StoreLegacyProfile(database, client, legacy));
+    }
     if (outcome == Outcome::kVerified) {
       RETURN_IF_ERROR(
           database.Prepare("UPDATE clients SET last_verified_time = ? WHERE client_id = ?")

@@ -48,7 +48,8 @@ TEST_F(SqliteCatalogTest, FindsEverythingAgainAfterReopening) {
     ASSERT_OK(catalog->RegisterClient("name", IdOf<ClientId>(1), DuplicateNames::kReject, At(0)));
     ASSERT_OK(catalog->SetClientKey(IdOf<ClientId>(1), {"key", "sealed", 256}, Rekey::kPin, At(0)));
     ASSERT_OK(catalog->AddVersion(SomeVersion(1), std::string("bytes")));
-    ASSERT_OK(catalog->SettleVersion(IdOf<ClientId>(1), "file", Outcome::kVerified, At(2)));
+    ASSERT_OK(catalog->SettleVersion(IdOf<ClientId>(1), "file", Outcome::kVerified, Learning::kOff,
+                                     At(2)));
     ASSERT_OK(catalog->TouchClient(IdOf<ClientId>(1), At(9)));
   }
   EXPECT_FALSE(std::filesystem::exists(path_ + "-wal")) << "the log was not emptied at the end";
@@ -96,7 +97,7 @@ TEST_F(SqliteCatalogTest, RefusesACatalogOfANewerSchemaAndLeavesItAsItIs) {
   EXPECT_TRUE(absl::StrContains(opened.status().message(), "999")) << opened.status();
   ASSERT_OK(Database::Open(path_, Database::Mode::kReadWrite)
                 .value()
-                ->Execute("PRAGMA user_version = 1"));
+                ->Execute("PRAGMA user_version = 2"));
   EXPECT_OK(Open());
 }
 

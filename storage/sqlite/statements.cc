@@ -24,13 +24,39 @@ absl::StatusOr<std::optional<Client>> SelectClientByName(Database& database,
 
 absl::StatusOr<Client> InsertClient(Database& database, const std::string& name, const ClientId& id,
                                     absl::Time now) {
-  RETURN_IF_ERROR(database.Prepare("INSERT INTO clients VALUES (?, ?, ?, ?, x'', x'', 0, NULL)")
+  RETURN_IF_ERROR(database
+                      .Prepare("INSERT INTO clients (client_id, name, create_time, "
+                               "last_seen_time, public_key, sealed_session_key, session_key_bits) "
+                               "VALUES (?, ?, ?, ?, x'', x'', 0)")
                       .BindBlob(id.bytes())
                       .BindBlob(name)
                       .Bind(absl::ToUnixMicros(now))
                       .Bind(absl::ToUnixMicros(now))
                       .Run());
   return SelectClient(database, id);
+}
+
+absl::Status StoreLegacyProfile(Database& database, const ClientId& id,
+                                const LegacyProfile& legacy) {
+  Query update = database.Prepare(
+      "UPDATE clients SET family = ?, header_version = ?, framing = ?, file_style = ?, "
+      "connection_style = ?, last_protocol_error = ?, last_protocol_error_time = ?, "
+      "checksum_kind = ?, checksum_refusals = ? WHERE client_id = ?");
+  update.BindBlob(legacy.family)
+      .Bind(legacy.header_version)
+      .BindBlob(legacy.framing)
+      .BindBlob(legacy.file_style)
+      .BindBlob(legacy.connection_style)
+      .BindBlob(legacy.last_protocol_error);
+  if (legacy.last_protocol_error_time) {
+    update.Bind(absl::ToUnixMicros(*legacy.last_protocol_error_time));
+  } else {
+    update.BindNull();
+  }
+  return update.Bind(legacy.checksum_kind ? static_cast<int>(*legacy.checksum_kind) : 0)
+      .Bind(legacy.checksum_refusals)
+      .BindBlob(id.bytes())
+      .Run();
 }
 
 absl::StatusOr<std::vector<BlobId>> ReadBlobIds(Query& query) {

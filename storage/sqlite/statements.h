@@ -24,6 +24,9 @@ absl::StatusOr<std::optional<Client>> SelectClientByName(Database& database,
 absl::StatusOr<Client> InsertClient(Database& database, const std::string& name, const ClientId& id,
                                     absl::Time create_time);
 
+absl::Status StoreLegacyProfile(Database& database, const ClientId& id,
+                                const LegacyProfile& legacy);
+
 // The file's id; adds the file if it is new. Reason CLIENT_NOT_FOUND.
 absl::StatusOr<int64_t> SelectOrInsertFile(Database& database, const ClientId& client,
                                            const std::string& name);

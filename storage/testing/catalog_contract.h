@@ -65,7 +65,7 @@ class CatalogContract : public ::testing::TestWithParam<std::function<std::uniqu
 
   std::vector<BlobId> Settle(const ClientId& client, const std::string& file_name,
                              Outcome outcome) {
-    return catalog_->SettleVersion(client, file_name, outcome, At(3)).value();
+    return catalog_->SettleVersion(client, file_name, outcome, Learning::kOff, At(3)).value();
   }
 
   VersionState StateOf(const Version& version) {
@@ -109,7 +109,7 @@ TEST_P(CatalogContract, SaysThatAClientIsNotThere) {
   EXPECT_THAT(catalog_->FindVersion(nobody_, "file", 0, true), HasReason(Reason::kClientNotFound));
   EXPECT_THAT(catalog_->DeleteVersion(nobody_, "file", 1), HasReason(Reason::kClientNotFound));
   for (const Outcome outcome : {Outcome::kVerified, Outcome::kRetrying, Outcome::kAbandoned}) {
-    EXPECT_THAT(catalog_->SettleVersion(nobody_, "file", outcome, At(1)),
+    EXPECT_THAT(catalog_->SettleVersion(nobody_, "file", outcome, Learning::kOff, At(1)),
                 HasReason(Reason::kClientNotFound));
   }
   EXPECT_EQ(catalog_->Count().value().files, 0);
@@ -394,9 +394,43 @@ TEST_P(CatalogContract, KeepsTheRowOfAnAbandonedVersionWithoutItsContent) {
   EXPECT_EQ(catalog_->Count().value().versions, 2);
 }
 
+TEST_P(CatalogContract, TakesOverWhatWasObservedOfAClientsProtocol) {
+  const ClientId id = Register("name", 1).id;
+  LegacyProfile observed;
+  observed.family = "A/B";
+  observed.header_version = 3;
+  observed.framing = "stream";
+  EXPECT_EQ(catalog_->UpdateLegacyProfile(id, observed).value().legacy, observed);
+  LegacyProfile error;
+  error.last_protocol_error = "no name";
+  error.last_protocol_error_time = At(7);
+  ASSERT_OK(catalog_->UpdateLegacyProfile(id, error));
+  observed.last_protocol_error = "no name";
+  observed.last_protocol_error_time = At(7);
+  EXPECT_EQ(catalog_->FindClient(id).value().legacy, observed);
+  EXPECT_THAT(catalog_->UpdateLegacyProfile(nobody_, observed), HasReason(Reason::kClientNotFound));
+}
+
+TEST_P(CatalogContract, LearnsWhatAClientComparesOnlyWhereAsked) {
+  const ClientId id = Register("name", 1).id;
+  const auto settle = [&](Outcome outcome, Learning learning) {
+    Add(id, "file");
+    EXPECT_OK(catalog_->SettleVersion(id, "file", outcome, learning, At(3)));
+    return catalog_->FindClient(id).value().legacy;
+  };
+  EXPECT_EQ(settle(Outcome::kRetrying, Learning::kOff), LegacyProfile());
+  EXPECT_EQ(settle(Outcome::kVerified, Learning::kOff), LegacyProfile());
+  EXPECT_EQ(settle(Outcome::kRetrying, Learning::kOn).checksum_refusals, 1);
+  EXPECT_EQ(settle(Outcome::kVerified, Learning::kOn).checksum_kind,
+            ChecksumKind::kCrc32OfCiphertext);
+  // Nothing is left to settle, so there is nothing to learn either.
+  ASSERT_OK(catalog_->SettleVersion(id, "file", Outcome::kAbandoned, Learning::kOn, At(3)));
+  EXPECT_TRUE(catalog_->FindClient(id).value().legacy.checksum_kind.has_value());
+}
+
 TEST_P(CatalogContract, IsContentWithNothingLeftToSettle) {
   const ClientId id = Register("name", 1).id;
-  EXPECT_THAT(catalog_->SettleVersion(id, "none", Outcome::kVerified, At(3)),
+  EXPECT_THAT(catalog_->SettleVersion(id, "none", Outcome::kVerified, Learning::kOff, At(3)),
               HasReason(Reason::kFileNotFound));
   EXPECT_TRUE(Settle(id, "none", Outcome::kRetrying).empty());
   EXPECT_TRUE(Settle(id, "none", Outcome::kAbandoned).empty());

@@ -16,20 +16,10 @@
 #include "bridge/wire/byte_reader.h"
 #include "bridge/wire/byte_writer.h"
 #include "bridge/wire/dialect.h"
+#include "bridge/wire/testing/request_bytes.h"
 #include "gtest/gtest.h"
 
 namespace backup::wire {
-
-// A whole request, header first, in the bytes of a dialect.
-inline std::string RequestBytes(const RequestHeader& header, absl::string_view payload) {
-  return ByteWriter()
-      .Bytes(header.client_id.bytes())
-      .U8(header.version)
-      .U16(header.code)
-      .U32(header.payload_size)
-      .Bytes(payload)
-      .Take();
-}
 
 // An operation and all its fields as text: what tests compare, and what they show when it differs.
 struct OperationText {
@@ -46,7 +36,8 @@ struct OperationText {
   std::string operator()(const SendFile& operation) const {
     return absl::StrCat("file ", absl::CEscape(operation.name), " field ",
                         absl::BytesToHexString(operation.name_field), " content size ",
-                        operation.content_size, " checksum ", static_cast<int>(operation.checksum));
+                        operation.content_size, " checksum ",
+                        static_cast<int>(operation.first_checksum));
   }
   std::string operator()(const ChecksumVerdict& operation) const {
     return absl::StrCat("verdict ", static_cast<int>(operation.kind), " ",

@@ -6,7 +6,6 @@
 #include <algorithm>
 
 #include "base/error.h"
-#include "base/status_macros.h"
 #include "glog/logging.h"
 
 namespace backup::crypto {
@@ -53,19 +52,6 @@ absl::StatusOr<absl::string_view> CbcDecryptor::Finish() {
   int size = 0;
   if (EVP_DecryptFinal_ex(context_, Bytes(buffer_), &size) != 1) return ContentRejected();
   return absl::string_view(buffer_.data(), static_cast<size_t>(size));
-}
-
-absl::StatusOr<absl::string_view> CbcDecryptSource::Read() {
-  while (!ended_) {
-    ASSIGN_OR_RETURN(const absl::string_view piece, ciphertext_.Read());
-    if (piece.empty()) {
-      ended_ = true;
-      return decryptor_.Finish();
-    }
-    ASSIGN_OR_RETURN(const absl::string_view plain, decryptor_.Update(piece));
-    if (!plain.empty()) return plain;
-  }
-  return absl::string_view();
 }
 
 }  // namespace backup::crypto

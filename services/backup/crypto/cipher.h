@@ -7,6 +7,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "base/byte_stream.h"
+#include "base/status_macros.h"
 
 struct evp_cipher_ctx_st;
 
@@ -33,17 +34,33 @@ class CbcDecryptor {
   std::string buffer_;
 };
 
-// The plaintext of a ciphertext as above.
-class CbcDecryptSource final : public ByteSource {
+// The plaintext of what `ciphertext` yields. `Decryptor` is CbcDecryptor or SegmentDecryptor.
+template <typename Decryptor>
+class DecryptSource final : public ByteSource {
  public:
-  CbcDecryptSource(ByteSource& ciphertext, absl::string_view key)
-      : ciphertext_(ciphertext), decryptor_(key) {}
-  absl::StatusOr<absl::string_view> Read() override;
+  // The arguments after the first are the decryptor's.
+  template <typename... Args>
+  explicit DecryptSource(ByteSource& ciphertext, const Args&... args)
+      : ciphertext_(ciphertext), decryptor_(args...) {}
+
+  absl::StatusOr<absl::string_view> Read() override {
+    while (!ended_) {
+      ASSIGN_OR_RETURN(const absl::string_view piece, ciphertext_.Read());
+      ended_ = piece.empty();
+      ASSIGN_OR_RETURN(const absl::string_view plain,
+                       ended_ ? decryptor_.Finish() : decryptor_.Update(piece));
+      if (!plain.empty()) return plain;
+    }
+    return absl::string_view();
+  }
+
+  const Decryptor& decryptor() const { return decryptor_; }
 
  private:
   ByteSource& ciphertext_;
-  CbcDecryptor decryptor_;
+  Decryptor decryptor_;
   bool ended_ = false;
 };
+using CbcDecryptSource = DecryptSource<CbcDecryptor>;
 
 }  // namespace backup::crypto

@@ -73,6 +73,41 @@ absl::StatusOr<std::string> ParsePageToken(absl::string_view scope, absl::string
   return bytes.substr(kScopeTagSize);
 }
 
+v1::LegacyProfile ToProto(const storage::LegacyProfile& legacy) {
+  v1::LegacyProfile out;
+  out.set_family(legacy.family);
+  out.set_header_version(legacy.header_version);
+  out.set_framing(legacy.framing);
+  out.set_file_style(legacy.file_style);
+  out.set_connection_style(legacy.connection_style);
+  if (legacy.checksum_kind)
+    out.set_checksum_kind(static_cast<v1::ChecksumKind>(*legacy.checksum_kind));
+  out.set_last_protocol_error(legacy.last_protocol_error);
+  if (legacy.last_protocol_error_time)
+    SetTime(*legacy.last_protocol_error_time, *out.mutable_last_protocol_error_time());
+  return out;
+}
+
+absl::StatusOr<storage::LegacyProfile> ParseLegacyProfile(const v1::LegacyProfile& observed,
+                                                          absl::Time now) {
+  for (const std::string* text : {&observed.family(), &observed.framing(), &observed.file_style(),
+                                  &observed.connection_style(), &observed.last_protocol_error()}) {
+    if (text->size() > kMaxNameSize) {
+      return MakeError(Reason::kInvalidField, "a text of a legacy_profile has at most 255 bytes",
+                       "legacy_profile");
+    }
+  }
+  storage::LegacyProfile legacy;
+  legacy.family = observed.family();
+  legacy.header_version = observed.header_version();
+  legacy.framing = observed.framing();
+  legacy.file_style = observed.file_style();
+  legacy.connection_style = observed.connection_style();
+  legacy.last_protocol_error = observed.last_protocol_error();
+  if (!legacy.last_protocol_error.empty()) legacy.last_protocol_error_time = now;
+  return legacy;
+}
+
 v1::Client ToProto(const storage::Client& client) {
   v1::Client out;
   out.set_client_id(ToUuid(client.id));
@@ -82,6 +117,8 @@ v1::Client ToProto(const storage::Client& client) {
   out.set_has_public_key(!client.public_key.empty());
   if (client.last_verified_time)
     SetTime(*client.last_verified_time, *out.mutable_last_verified_time());
+  if (client.legacy != storage::LegacyProfile())
+    *out.mutable_legacy_profile() = ToProto(client.legacy);
   return out;
 }
 
@@ -99,7 +136,9 @@ v1::FileVersion ToProto(const storage::Version& version) {
   out.set_state(static_cast<v1::FileVersion::State>(version.state));
   SetTime(version.receive_time, *out.mutable_receive_time());
   if (version.verify_time) SetTime(*version.verify_time, *out.mutable_verify_time());
-  out.set_storage(static_cast<v1::FileVersion::Storage>(version.form));
+  out.set_storage(version.form == storage::StorageForm::kClientSegments
+                      ? v1::FileVersion::CLIENT_CIPHERTEXT
+                      : static_cast<v1::FileVersion::Storage>(version.form));
   return out;
 }
 

@@ -25,6 +25,10 @@ std::string MakePageToken(absl::string_view scope, absl::string_view position);
 absl::StatusOr<std::string> ParsePageToken(absl::string_view scope, absl::string_view token);
 
 v1::Client ToProto(const storage::Client& client);
+v1::LegacyProfile ToProto(const storage::LegacyProfile& legacy);
+// Observed at `now`. Reason INVALID_FIELD if a text is too long.
+absl::StatusOr<storage::LegacyProfile> ParseLegacyProfile(const v1::LegacyProfile& observed,
+                                                          absl::Time now);
 v1::FileVersion ToProto(const storage::Version& version);
 v1::File ToProto(const ClientId& client, const storage::File& file);
 

@@ -56,6 +56,12 @@ absl::StatusOr<std::string> OpenSessionKey(const crypto::MasterKey& master_key,
   return master_key.Open(client.sealed_session_key, SealingContext(client.id));
 }
 
+absl::Status NoteLegacyProfile(storage::Catalog& catalog, const storage::Client& client,
+                               const storage::LegacyProfile& observed) {
+  if (!storage::LegacyProfile(client.legacy).Merge(observed)) return absl::OkStatus();
+  return catalog.UpdateLegacyProfile(client.id, observed).status();
+}
+
 void DeleteReleased(storage::BlobStore& blobs, const std::vector<BlobId>& released) {
   for (const BlobId& blob : released) {
     if (const absl::Status deleted = blobs.Delete(blob); !deleted.ok()) {
@@ -120,15 +126,33 @@ absl::StatusOr<v1::ResumeClientResponse> ResumeClient(storage::Catalog& catalog,
 
 absl::StatusOr<v1::ReportTransferResponse> ReportTransfer(
     storage::Catalog& catalog, storage::BlobStore& blobs, const Clock& clock,
-    const v1::ReportTransferRequest& request) {
+    bool corrupt_checksums, const v1::ReportTransferRequest& request) {
   ASSIGN_OR_RETURN(const ClientId id, ParseClientId(request.client_id()));
   ASSIGN_OR_RETURN(const std::string file_name, ParseName("file_name", request.file_name()));
   ASSIGN_OR_RETURN(const storage::Outcome outcome, ParseOutcome(request.outcome()));
   ASSIGN_OR_RETURN(const std::vector<BlobId> released,
-                   catalog.SettleVersion(id, file_name, outcome, clock.Now()));
+                   catalog.SettleVersion(id, file_name, outcome,
+                                         request.learn_checksum() && !corrupt_checksums
+                                             ? storage::Learning::kOn
+                                             : storage::Learning::kOff,
+                                         clock.Now()));
   DeleteReleased(blobs, released);
   v1::ReportTransferResponse response;
   response.set_client_id(ToUuid(id));
+  return response;
+}
+
+absl::StatusOr<v1::ObserveClientResponse> ObserveClient(storage::Catalog& catalog,
+                                                        const Clock& clock,
+                                                        const v1::ObserveClientRequest& request) {
+  ASSIGN_OR_RETURN(const ClientId id, ParseClientId(request.client_id()));
+  ASSIGN_OR_RETURN(const storage::LegacyProfile observed,
+                   ParseLegacyProfile(request.observed(), clock.Now()));
+  ASSIGN_OR_RETURN(storage::Client client, catalog.FindClient(id));
+  RETURN_IF_ERROR(NoteLegacyProfile(catalog, client, observed));
+  client.legacy.Merge(observed);
+  v1::ObserveClientResponse response;
+  *response.mutable_profile() = ToProto(client.legacy);
   return response;
 }
 

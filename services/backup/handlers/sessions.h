@@ -31,10 +31,21 @@ absl::StatusOr<v1::ResumeClientResponse> ResumeClient(storage::Catalog& catalog,
                                                       const Clock& clock, const KeyPolicy& policy,
                                                       const v1::ResumeClientRequest& request);
 
+// `corrupt_checksums`: wrong checksums are answered on purpose, so nothing is learned from
+// outcomes.
 absl::StatusOr<v1::ReportTransferResponse> ReportTransfer(storage::Catalog& catalog,
                                                           storage::BlobStore& blobs,
                                                           const Clock& clock,
+                                                          bool corrupt_checksums,
                                                           const v1::ReportTransferRequest& request);
+
+absl::StatusOr<v1::ObserveClientResponse> ObserveClient(storage::Catalog& catalog,
+                                                        const Clock& clock,
+                                                        const v1::ObserveClientRequest& request);
+
+// Stores what was observed of the client's protocol if it is news.
+absl::Status NoteLegacyProfile(storage::Catalog& catalog, const storage::Client& client,
+                               const storage::LegacyProfile& observed);
 
 // The session key of a client that has one; reason KEY_NOT_SET if not.
 absl::StatusOr<std::string> OpenSessionKey(const crypto::MasterKey& master_key,

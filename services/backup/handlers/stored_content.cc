@@ -7,6 +7,7 @@
 #include "base/status_macros.h"
 #include "services/backup/crypto/cipher.h"
 #include "services/backup/crypto/sealed_file.h"
+#include "services/backup/crypto/segments.h"
 #include "services/backup/crypto/sha256.h"
 
 namespace backup::handlers {
@@ -24,16 +25,21 @@ class DecryptedRange final : public ByteSource {
  public:
   DecryptedRange(const RandomAccess& access, const storage::BlobFooter& footer,
                  absl::string_view key, int64_t offset, int64_t size_bytes)
-      : ciphertext_(access, 0, footer.payload_size),
-        plain_(ciphertext_, key),
-        skip_(offset),
-        left_(size_bytes) {}
+      : ciphertext_(access, 0, footer.payload_size), skip_(offset), left_(size_bytes) {
+    if (footer.form == StorageForm::kClientSegments) {
+      plain_ = std::make_unique<crypto::DecryptSource<crypto::SegmentDecryptor>>(
+          ciphertext_, key, /*segment_count=*/0);
+    } else {
+      plain_ = std::make_unique<crypto::CbcDecryptSource>(ciphertext_, key);
+    }
+  }
   absl::StatusOr<absl::string_view> Read() override {
     while (left_ > 0) {
-      const absl::StatusOr<absl::string_view> read = plain_.Read();
+      const absl::StatusOr<absl::string_view> read = plain_->Read();
       // It was right when it came, so what cannot be decrypted now is damage, not the client's
       // fault.
-      if (ReasonOf(read.status()) == Reason::kContentRejected) {
+      const std::optional<Reason> reason = ReasonOf(read.status());
+      if (reason == Reason::kContentRejected || reason == Reason::kInvalidField) {
         return MakeError(Reason::kBlobDamaged, "the stored content can no longer be decrypted");
       }
       RETURN_IF_ERROR(read.status());
@@ -52,7 +58,7 @@ class DecryptedRange final : public ByteSource {
 
  private:
   RangeSource ciphertext_;
-  crypto::CbcDecryptSource plain_;
+  std::unique_ptr<ByteSource> plain_;
   int64_t skip_;
   int64_t left_;
 };
@@ -93,6 +99,7 @@ std::unique_ptr<ByteSource> StoredContent::Read(int64_t offset, int64_t size_byt
                                                      size_bytes);
       break;
     case StorageForm::kClientCiphertext:
+    case StorageForm::kClientSegments:
       range = std::make_unique<DecryptedRange>(*access_, footer_, key_, offset, size_bytes);
       break;
   }

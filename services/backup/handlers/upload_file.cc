@@ -2,6 +2,7 @@
 
 #include <memory>
 #include <optional>
+#include <utility>
 
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
@@ -13,6 +14,7 @@
 #include "services/backup/crypto/cipher.h"
 #include "services/backup/crypto/random.h"
 #include "services/backup/crypto/sealed_file.h"
+#include "services/backup/crypto/segments.h"
 #include "services/backup/crypto/sha256.h"
 #include "services/backup/handlers/converters.h"
 #include "services/backup/handlers/sessions.h"
@@ -31,22 +33,35 @@ struct Upload {
   std::string file_name;
   bool encrypted = false;
   int64_t encoded_size = 0;
+  int segment_count = 0;  // 0: no segments.
   std::optional<int64_t> original_size;
   storage::ChecksumKind checksum_kind = storage::ChecksumKind::kCksumOfPlaintext;
+  bool checksum_is_candidate = false;
+  storage::LegacyProfile observed;
   std::optional<UploadId> upload_id;
 };
 
-absl::StatusOr<Upload> ParseHeader(const v1::UploadFileHeader& header) {
-  Upload upload;
-  ASSIGN_OR_RETURN(upload.client_id, ParseClientId(header.client_id()));
-  ASSIGN_OR_RETURN(upload.file_name, ParseName("header.file_name", header.file_name()));
-  if (header.encoding() != Encoding::IDENTITY && header.encoding() != Encoding::AES_CBC_ZERO_IV) {
-    return MakeError(Reason::kInvalidField, "encoding must be IDENTITY or AES_CBC_ZERO_IV",
+// What encoding and sizes say, each checked.
+absl::Status ParseEncoding(const v1::UploadFileHeader& header, Upload& upload) {
+  const bool segmented = header.encoding() == Encoding::AES_CBC_ZERO_IV_SEGMENTS;
+  if (header.encoding() != Encoding::IDENTITY && header.encoding() != Encoding::AES_CBC_ZERO_IV &&
+      !segmented) {
+    return MakeError(Reason::kInvalidField,
+                     "encoding must be IDENTITY, AES_CBC_ZERO_IV or AES_CBC_ZERO_IV_SEGMENTS",
                      "header.encoding");
   }
-  upload.encrypted = header.encoding() == Encoding::AES_CBC_ZERO_IV;
-  if (header.encoded_size() < 0) {
-    return MakeError(Reason::kInvalidField, "encoded_size must not be negative",
+  upload.encrypted = header.encoding() != Encoding::IDENTITY;
+  const int segments = header.segment_count();
+  if (segmented ? segments < 1 || segments > kMaxSegments : segments != 0) {
+    return MakeError(
+        Reason::kInvalidField,
+        absl::StrCat("segment_count must be 1 to ", kMaxSegments, " with segments, and 0 without"),
+        "header.segment_count");
+  }
+  upload.segment_count = segments;
+  if (header.encoded_size() < 0 || (segmented && header.encoded_size() != 0)) {
+    return MakeError(Reason::kInvalidField,
+                     "encoded_size must not be negative, and must be 0 with segments",
                      "header.encoded_size");
   }
   if (header.encoded_size() > kMaxFileSizeBytes) {
@@ -55,6 +70,33 @@ absl::StatusOr<Upload> ParseHeader(const v1::UploadFileHeader& header) {
                      absl::StrCat(kMaxFileSizeBytes));
   }
   upload.encoded_size = header.encoded_size();
+  return absl::OkStatus();
+}
+
+absl::Status ParseChecksum(const v1::UploadFileHeader& header, Upload& upload) {
+  if (!v1::ChecksumKind_IsValid(header.checksum_kind()) ||
+      !v1::ChecksumKind_IsValid(header.checksum_candidate())) {
+    return MakeError(Reason::kInvalidField, "checksum_kind must be one of the named kinds",
+                     "header.checksum_kind");
+  }
+  upload.checksum_is_candidate = header.checksum_candidate() != v1::CHECKSUM_KIND_UNSPECIFIED;
+  if (upload.checksum_is_candidate && header.checksum_kind() != v1::CHECKSUM_KIND_UNSPECIFIED) {
+    return MakeError(Reason::kInvalidField, "give either checksum_kind or checksum_candidate",
+                     "header.checksum_candidate");
+  }
+  const v1::ChecksumKind kind =
+      upload.checksum_is_candidate ? header.checksum_candidate() : header.checksum_kind();
+  // The numbers are the same on both sides: storage/version.h.
+  if (kind != v1::CHECKSUM_KIND_UNSPECIFIED)
+    upload.checksum_kind = static_cast<storage::ChecksumKind>(kind);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<Upload> ParseHeader(const v1::UploadFileHeader& header, absl::Time now) {
+  Upload upload;
+  ASSIGN_OR_RETURN(upload.client_id, ParseClientId(header.client_id()));
+  ASSIGN_OR_RETURN(upload.file_name, ParseName("header.file_name", header.file_name()));
+  RETURN_IF_ERROR(ParseEncoding(header, upload));
   if (header.has_original_size()) {
     if (header.original_size() < 0) {
       return MakeError(Reason::kInvalidField, "original_size must not be negative",
@@ -62,42 +104,37 @@ absl::StatusOr<Upload> ParseHeader(const v1::UploadFileHeader& header) {
     }
     upload.original_size = header.original_size();
   }
-  if (!v1::ChecksumKind_IsValid(header.checksum_kind())) {
-    return MakeError(Reason::kInvalidField, "checksum_kind must be one of the named kinds",
-                     "header.checksum_kind");
-  }
-  if (header.checksum_kind() == v1::CRC32_OF_CIPHERTEXT) {
-    upload.checksum_kind = storage::ChecksumKind::kCrc32OfCiphertext;
-  }
+  RETURN_IF_ERROR(ParseChecksum(header, upload));
+  ASSIGN_OR_RETURN(upload.observed, ParseLegacyProfile(header.legacy_profile(), now));
   ASSIGN_OR_RETURN(upload.upload_id, ParseUploadId(header.upload_id()));
   return upload;
 }
 
-// The CRC-32 of what passes.
-class Crc32Source final : public ByteSource {
+// The encoded bytes: exactly `size_bytes` of them, summed as they pass.
+class WholeEncoded final : public ByteSource {
  public:
-  explicit Crc32Source(ByteSource& source) : source_(source) {}
+  WholeEncoded(ByteSource& chunks, int64_t size_bytes) : exact_(chunks, size_bytes) {}
   absl::StatusOr<absl::string_view> Read() override {
-    ASSIGN_OR_RETURN(const absl::string_view piece, source_.Read());
-    crc_.Update(piece);
+    ASSIGN_OR_RETURN(const absl::string_view piece, exact_.Read());
+    sums_.Update(piece);
     return piece;
   }
-  uint32_t Value() const { return crc_.Value(); }
+  const Checksums& sums() const { return sums_; }
 
  private:
-  ByteSource& source_;
-  Crc32 crc_;
+  ExactSource exact_;
+  Checksums sums_;
 };
 
 // What is to be known of the plaintext, gathered as it passes.
 struct PlaintextMeasures {
   int64_t size_bytes = 0;
-  Cksum cksum;
+  Checksums sums;
   crypto::Sha256 sha256;
 
   void Update(absl::string_view piece) {
     size_bytes += static_cast<int64_t>(piece.size());
-    cksum.Update(piece);
+    sums.Update(piece);
     sha256.Update(piece);
   }
 };
@@ -117,12 +154,14 @@ class MeasuredSource final : public ByteSource {
   PlaintextMeasures& measures_;
 };
 
-// Passes the ciphertext on as it is, and measures the plaintext that is in it.
+// Passes the ciphertext on as it is, and measures the plaintext that is in it. `Decryptor` is
+// CbcDecryptor or SegmentDecryptor.
+template <typename Decryptor>
 class MeasuredCiphertextSource final : public ByteSource {
  public:
-  MeasuredCiphertextSource(ByteSource& ciphertext, absl::string_view key,
-                           PlaintextMeasures& measures)
-      : ciphertext_(ciphertext), decryptor_(key), measures_(measures) {}
+  template <typename... Args>
+  MeasuredCiphertextSource(ByteSource& ciphertext, PlaintextMeasures& measures, const Args&... args)
+      : ciphertext_(ciphertext), measures_(measures), decryptor_(args...) {}
   absl::StatusOr<absl::string_view> Read() override {
     if (ended_) return absl::string_view();
     ASSIGN_OR_RETURN(const absl::string_view piece, ciphertext_.Read());
@@ -132,12 +171,31 @@ class MeasuredCiphertextSource final : public ByteSource {
     measures_.Update(plain);
     return piece;
   }
+  const Decryptor& decryptor() const { return decryptor_; }
 
  private:
   ByteSource& ciphertext_;
-  crypto::CbcDecryptor decryptor_;
   PlaintextMeasures& measures_;
+  Decryptor decryptor_;
   bool ended_ = false;
+};
+
+// No more than the largest file, however many segments it comes in.
+class BoundedSource final : public ByteSource {
+ public:
+  explicit BoundedSource(ByteSource& source) : source_(source) {}
+  absl::StatusOr<absl::string_view> Read() override {
+    ASSIGN_OR_RETURN(const absl::string_view piece, source_.Read());
+    left_ -= static_cast<int64_t>(piece.size());
+    if (left_ >= 0) return piece;
+    return MakeError(Reason::kSizeLimit,
+                     absl::StrCat("a file has at most ", kMaxFileSizeBytes, " bytes"),
+                     absl::StrCat(kMaxFileSizeBytes));
+  }
+
+ private:
+  ByteSource& source_;
+  int64_t left_ = kMaxFileSizeBytes;
 };
 
 // One upload on its way: the sources stacked on its chunks, and the footer that they end with. As a
@@ -151,21 +209,22 @@ class StoredForm final : public ByteSource {
         session_key_(std::move(session_key)),
         catalog_(catalog),
         master_key_(master_key),
-        clock_(clock),
-        exact_(chunks, upload.encoded_size),
-        encoded_(exact_) {
+        clock_(clock) {
     footer_.form = form;
-    if (form == StorageForm::kClientCiphertext) {
-      file_key_ = session_key_;
-      payload_ = std::make_unique<MeasuredCiphertextSource>(encoded_, session_key_, measures_);
-      return;
+    if (upload.segment_count != 0) {
+      encoded_ = std::make_unique<BoundedSource>(chunks);
+      const crypto::SegmentDecryptor& segments =
+          StackDecryptor<crypto::SegmentDecryptor>(session_key_, upload.segment_count);
+      encoded_sums_ = &segments.ciphertext_sums();
+      segments_ = &segments;
+    } else {
+      auto whole = std::make_unique<WholeEncoded>(chunks, upload.encoded_size);
+      encoded_sums_ = &whole->sums();
+      encoded_ = std::move(whole);
+      if (upload.encrypted) StackDecryptor<crypto::CbcDecryptor>(session_key_);
     }
-    ByteSource* plain = &encoded_;
-    if (upload.encrypted) {
-      decrypted_ = std::make_unique<crypto::CbcDecryptSource>(encoded_, session_key_);
-      plain = decrypted_.get();
-    }
-    measured_ = std::make_unique<MeasuredSource>(*plain, measures_);
+    if (payload_ != nullptr) return;  // The client's own form.
+    measured_ = std::make_unique<MeasuredSource>(decrypted_ ? *decrypted_ : *encoded_, measures_);
     if (form != StorageForm::kSealed) return;
     file_key_ = crypto::RandomBytes(crypto::kFileKeySize);
     payload_ = std::make_unique<crypto::SealSource>(*measured_, file_key_);
@@ -199,6 +258,39 @@ class StoredForm final : public ByteSource {
   }
 
  private:
+  // Puts the decryptor on top of the encoded bytes: beside them if they are kept as they are, else
+  // instead of them.
+  template <typename Decryptor, typename... Args>
+  const Decryptor& StackDecryptor(const Args&... args) {
+    if (footer_.form == StorageForm::kClientCiphertext ||
+        footer_.form == StorageForm::kClientSegments) {
+      auto payload =
+          std::make_unique<MeasuredCiphertextSource<Decryptor>>(*encoded_, measures_, args...);
+      const Decryptor& decryptor = payload->decryptor();
+      payload_ = std::move(payload);
+      file_key_ = session_key_;
+      return decryptor;
+    }
+    auto decrypted = std::make_unique<crypto::DecryptSource<Decryptor>>(*encoded_, args...);
+    const Decryptor& decryptor = decrypted->decryptor();
+    decrypted_ = std::move(decrypted);
+    return decryptor;
+  }
+
+  uint32_t Checksum() const {
+    switch (upload_.checksum_kind) {
+      case storage::ChecksumKind::kCksumOfPlaintext:
+        return measures_.sums.cksum.Value();
+      case storage::ChecksumKind::kCksumOfCiphertext:
+        return encoded_sums_->cksum.Value();
+      case storage::ChecksumKind::kCrc32OfPlaintext:
+        return measures_.sums.crc32.Value();
+      case storage::ChecksumKind::kCrc32OfCiphertext:
+        return encoded_sums_->crc32.Value();
+    }
+    return 0;
+  }
+
   absl::Status MakeFooter() {
     if (upload_.original_size && *upload_.original_size != measures_.size_bytes) {
       return MakeError(Reason::kContentRejected,
@@ -208,12 +300,11 @@ class StoredForm final : public ByteSource {
     footer_.client_id = upload_.client_id;
     footer_.file_name = upload_.file_name;
     footer_.size_bytes = measures_.size_bytes;
-    footer_.encoded_size = upload_.encoded_size;
+    footer_.encoded_size =
+        segments_ != nullptr ? segments_->ciphertext_size() : upload_.encoded_size;
     footer_.payload_size = payload_size_;
     footer_.checksum_kind = upload_.checksum_kind;
-    footer_.checksum = upload_.checksum_kind == storage::ChecksumKind::kCrc32OfCiphertext
-                           ? encoded_.Value()
-                           : measures_.cksum.Value();
+    footer_.checksum = Checksum();
     footer_.sha256 = measures_.sha256.Finish();
     footer_.receive_time = clock_.Now();
     if (!file_key_.empty())
@@ -227,10 +318,11 @@ class StoredForm final : public ByteSource {
   storage::Catalog& catalog_;
   const crypto::MasterKey& master_key_;
   const Clock& clock_;
-  ExactSource exact_;
-  Crc32Source encoded_;
   PlaintextMeasures measures_;
-  std::unique_ptr<crypto::CbcDecryptSource> decrypted_;
+  std::unique_ptr<ByteSource> encoded_;
+  const Checksums* encoded_sums_ = nullptr;
+  const crypto::SegmentDecryptor* segments_ = nullptr;  // If it comes in segments.
+  std::unique_ptr<ByteSource> decrypted_;               // If it comes encrypted and is not kept so.
   std::unique_ptr<MeasuredSource> measured_;
   std::unique_ptr<ByteSource> payload_;  // Null: measured_ is the payload.
   std::string file_key_;
@@ -240,26 +332,48 @@ class StoredForm final : public ByteSource {
 };
 
 StorageForm FormOf(const Upload& upload, StorageForm policy) {
-  return policy == StorageForm::kClientCiphertext && !upload.encrypted ? StorageForm::kSealed
-                                                                       : policy;
+  if (policy != StorageForm::kClientCiphertext) return policy;
+  if (!upload.encrypted) return StorageForm::kSealed;
+  return upload.segment_count != 0 ? StorageForm::kClientSegments : StorageForm::kClientCiphertext;
 }
 
-// Bytes that the stored form can have at most.
-int64_t LargestStoredSize(const Upload& upload, StorageForm form) {
+// Bytes that the stored form can have at most; nothing if only the end of the content will tell.
+std::optional<int64_t> LargestStoredSize(const Upload& upload, StorageForm form) {
+  if (upload.segment_count != 0) return std::nullopt;
   const int64_t payload =
       form == StorageForm::kSealed ? crypto::SealedSize(upload.encoded_size) : upload.encoded_size;
   return payload + static_cast<int64_t>(storage::kMaxFooterSize);
 }
 
+// What was read of `rest` before, and then the rest.
+class PrefixedSource final : public ByteSource {
+ public:
+  PrefixedSource(absl::string_view prefix, ByteSource& rest) : prefix_(prefix), rest_(rest) {}
+  absl::StatusOr<absl::string_view> Read() override {
+    if (prefix_.empty()) return rest_.Read();
+    return std::exchange(prefix_, absl::string_view());
+  }
+
+ private:
+  absl::string_view prefix_;
+  ByteSource& rest_;
+};
+
 // Stores content and row: small content in the row's transaction, large content before it.
 absl::StatusOr<storage::Version> Store(storage::Catalog& catalog, storage::BlobStore& blobs,
-                                       StoredForm& content, int64_t largest_size,
+                                       StoredForm& content, std::optional<int64_t> largest_size,
                                        int64_t inline_limit) {
-  if (largest_size <= inline_limit + static_cast<int64_t>(storage::kMaxFooterSize)) {
-    ASSIGN_OR_RETURN(const std::string bytes, ReadAll(content, static_cast<size_t>(largest_size)));
-    return catalog.AddVersion(content.ToVersion(), bytes);
+  const int64_t limit = inline_limit + static_cast<int64_t>(storage::kMaxFooterSize);
+  std::string begin;
+  bool is_whole = false;
+  while (!is_whole && (largest_size ? *largest_size <= limit : std::ssize(begin) <= limit)) {
+    ASSIGN_OR_RETURN(const absl::string_view piece, content.Read());
+    begin.append(piece.data(), piece.size());
+    is_whole = piece.empty();
   }
-  ASSIGN_OR_RETURN(const storage::StoredBlob blob, blobs.Put(content, largest_size));
+  if (is_whole && std::ssize(begin) <= limit) return catalog.AddVersion(content.ToVersion(), begin);
+  PrefixedSource whole(begin, content);
+  ASSIGN_OR_RETURN(const storage::StoredBlob blob, blobs.Put(whole, largest_size));
   // If this fails the row may exist all the same: the blob is left to the sweep, which can tell.
   ASSIGN_OR_RETURN(const storage::Version stored, catalog.AddVersion(content.ToVersion(), blob.id));
   if (stored.version_id != content.ToVersion().version_id) DeleteReleased(blobs, {blob.id});
@@ -282,13 +396,16 @@ absl::StatusOr<v1::UploadFileResponse> UploadFile(storage::Catalog& catalog,
                                                   const Clock& clock, const UploadPolicy& policy,
                                                   const v1::UploadFileHeader& header,
                                                   ByteSource& chunks) {
-  ASSIGN_OR_RETURN(const Upload upload, ParseHeader(header));
+  ASSIGN_OR_RETURN(Upload upload, ParseHeader(header, clock.Now()));
   ASSIGN_OR_RETURN(const storage::Client client, catalog.FindClient(upload.client_id));
   if (upload.upload_id) {
     ASSIGN_OR_RETURN(const std::optional<storage::Version> known,
                      catalog.FindUpload(upload.client_id, *upload.upload_id));
     if (known) return ToResponse(*known, policy.corrupt_checksums);
   }
+  RETURN_IF_ERROR(NoteLegacyProfile(catalog, client, upload.observed));
+  if (upload.checksum_is_candidate)
+    upload.checksum_kind = client.legacy.NextChecksum(upload.checksum_kind);
   std::string session_key;
   if (upload.encrypted) {
     ASSIGN_OR_RETURN(session_key, OpenSessionKey(master_key, client));
@@ -298,7 +415,7 @@ absl::StatusOr<v1::UploadFileResponse> UploadFile(storage::Catalog& catalog,
   ASSIGN_OR_RETURN(
       const storage::Version stored,
       Store(catalog, blobs, content, LargestStoredSize(upload, form), policy.inline_blob_limit));
-  if (form == StorageForm::kClientCiphertext) {
+  if (form == StorageForm::kClientCiphertext || form == StorageForm::kClientSegments) {
     // The purpose of this mode: whoever has the log can decrypt the file (docs/operations.md).
     LOG_CRITICAL << "stored as the client's ciphertext: client=" << ToUuid(client.id)
                  << " file=" << NameToText(upload.file_name) << " version=" << stored.version_id

@@ -62,7 +62,8 @@ absl::Status MemoryService::Report(const std::string& client_id, const std::stri
   request.set_client_id(client_id);
   request.set_file_name(file_name);
   request.set_outcome(outcome);
-  return handlers::ReportTransfer(catalog, blobs, clock, request).status();
+  return handlers::ReportTransfer(catalog, blobs, clock, uploads.corrupt_checksums, request)
+      .status();
 }
 
 absl::StatusOr<std::string> MemoryService::Download(const v1::DownloadFileRequest& request) {

@@ -1,5 +1,6 @@
-#include "bridge/wire/family_c.h"
+#include "bridge/wire/family.h"
 
+#include "bridge/wire/dialects.h"
 #include "bridge/wire/testing/dialect_contract.h"
 
 namespace backup::wire {
@@ -17,16 +18,9 @@ constexpr uint16_t kRetryCode = 1030;
 constexpr uint16_t kAbortCode = 1031;
 
 constexpr absl::string_view kIdBytes = "0123456789abcdef";
-const FamilyC kDialect;
+const Dialect& kDialect = *FindDialectByName("C");
 
 ClientId Id() { return *ClientId::FromBytes(kIdBytes); }
-
-// A name as a field of 255 bytes: the name, a NUL, and whatever the client's memory held.
-std::string Field(const std::string& name) {
-  std::string field = name + std::string(1, '\0');
-  field.resize(kNameFieldSize, '#');
-  return field;
-}
 
 std::string Request(uint16_t code, uint32_t payload_size, absl::string_view payload,
                     uint8_t version = 3) {
@@ -39,7 +33,7 @@ std::string Request(uint16_t code, absl::string_view payload) {
 
 // A file request's head, whatever its sizes.
 std::string FileHead(uint32_t payload_size, uint32_t content_size, uint8_t version = 3) {
-  const std::string fields = ByteWriter().U32(content_size).Bytes(Field("a.txt")).Take();
+  const std::string fields = ByteWriter().U32(content_size).Bytes(NameField("a.txt")).Take();
   return Request(kFileCode, payload_size, fields, version);
 }
 
@@ -65,21 +59,112 @@ void ExpectRefused(absl::string_view bytes, const std::string& rule) {
 
 std::vector<std::string> WholeHeads() {
   const std::string key = testing::PseudoRandomBytes(160);
-  return {Request(kRegisterCode, Field("laptop-7")),
-          Request(kPublicKeyCode, Field("laptop-7") + key),
+  return {Request(kRegisterCode, NameField("laptop-7")),
+          Request(kPublicKeyCode, NameField("laptop-7") + key),
           Request(kPublicKeyCode, "laptop-7" + key),
-          Request(kReconnectCode, Field("laptop-7")),
+          Request(kReconnectCode, NameField("laptop-7")),
           FileHead(259 + 3008, 3008),
           FileHead(259 + 3008, 3000),
           FileHead(259, 16),
           FileHead(3, 160, /*version=*/1),
-          Request(kValidCode, Field("a.txt")),
-          Request(kRetryCode, Field("a.txt")),
-          Request(kAbortCode, Field("a.txt"))};
+          Request(kValidCode, NameField("a.txt")),
+          Request(kRetryCode, NameField("a.txt")),
+          Request(kAbortCode, NameField("a.txt"))};
 }
 
 INSTANTIATE_TEST_SUITE_P(FamilyC, DialectContract,
                          ::testing::Values(DialectUnderTest{&kDialect, WholeHeads()}));
+
+// The same request kinds in the codes of another family, and with the id in front where one may be.
+std::vector<std::string> HeadsOfAB() {
+  const std::string id(kIdBytes);
+  const std::string fields = ByteWriter().U32(3008).Bytes(NameField("a.txt")).Take();
+  return {Request(1100, NameField("laptop-7")),
+          Request(1101, NameField("laptop-7") + testing::PseudoRandomBytes(160)),
+          Request(1102, NameField("laptop-7")),
+          Request(1103, 259 + 3008, fields),
+          Request(1103, 275 + 3008, id + fields),
+          Request(1103, 275, id + fields),
+          Request(1104, NameField("a.txt")),
+          Request(1104, id + NameField("a.txt")),
+          Request(1105, id + NameField("a.txt")),
+          Request(1106, id + NameField("a.txt"))};
+}
+
+INSTANTIATE_TEST_SUITE_P(FamiliesAB, DialectContract,
+                         ::testing::Values(DialectUnderTest{FindDialectByName("A/B"),
+                                                            HeadsOfAB()}));
+
+std::string PacketHead(uint16_t code, uint32_t payload_size, uint16_t number, uint16_t total) {
+  const std::string fields =
+      ByteWriter().U32(10'016).U32(10'001).U16(number).U16(total).Bytes(NameField("a.bin")).Take();
+  return Request(code, payload_size, fields);
+}
+
+std::vector<std::string> PacketHeads(uint16_t first_code, uint16_t valid_code) {
+  const auto code = [&](int offset) { return static_cast<uint16_t>(first_code + offset); };
+  return {Request(code(0), NameField("laptop-7")),
+          Request(code(1), NameField("laptop-7") + testing::PseudoRandomBytes(160)),
+          Request(code(2), NameField("laptop-7")),
+          PacketHead(code(3), 267 + 4096, 1, 3),
+          PacketHead(code(3), 267 + 4096, 3, 1),
+          PacketHead(code(3), 267, 2, 3),
+          PacketHead(code(3), 11, 2, 3),
+          Request(valid_code, NameField("a.bin")),
+          Request(static_cast<uint16_t>(valid_code + 1), NameField("a.bin")),
+          Request(static_cast<uint16_t>(valid_code + 2), NameField("a.bin"))};
+}
+
+INSTANTIATE_TEST_SUITE_P(FamilyD, DialectContract,
+                         ::testing::Values(DialectUnderTest{FindDialectByName("D"),
+                                                            PacketHeads(1025, 1029)}));
+INSTANTIATE_TEST_SUITE_P(FamilyE, DialectContract,
+                         ::testing::Values(DialectUnderTest{FindDialectByName("E"),
+                                                            PacketHeads(825, 900)}));
+
+DecodedHead DecodeAB(const std::string& bytes) {
+  const auto decoded = FindDialectByName("A/B")->DecodeHead(bytes);
+  EXPECT_OK(decoded);
+  return decoded.value().value();
+}
+
+TEST(FamiliesAB, AreToldApartByTheIdInFront) {
+  const std::string id(kIdBytes);
+  const std::string fields = ByteWriter().U32(16).Bytes(NameField("a.txt")).Take();
+  EXPECT_EQ(DecodeAB(Request(1103, 259 + 16, fields)).request.family, "B");
+  EXPECT_EQ(DecodeAB(Request(1103, 275 + 16, id + fields)).request.family, "A");
+  EXPECT_EQ(DecodeAB(Request(1104, NameField("a"))).request.family, "B");
+  EXPECT_EQ(DecodeAB(Request(1104, id + NameField("a"))).request.family, "A");
+  EXPECT_EQ(DecodeAB(Request(1102, NameField("a"))).request.family, "B");
+  EXPECT_EQ(DecodeAB(Request(1100, NameField("a"))).request.family, "A/B");
+}
+
+TEST(FamiliesAB, TakeTheIdInFrontOffFilesAndVerdicts) {
+  const std::string id(kIdBytes);
+  const std::string fields = ByteWriter().U32(3000).Bytes(NameField("a.txt")).Take();
+  const DecodedHead head = DecodeAB(Request(1103, 275 + 3008, id + fields));
+  EXPECT_EQ(head.head_size, 23 + 275u);
+  EXPECT_EQ(head.body_size, 3008u);
+  const auto& file = std::get<SendFile>(head.request.operation);
+  EXPECT_EQ(file.name_field, NameField("a.txt"));
+  EXPECT_EQ(file.first_checksum, Checksum::kCrc32OfPlaintext);  // It said the plaintext's size.
+  const auto verdict =
+      std::get<ChecksumVerdict>(DecodeAB(Request(1105, id + NameField("a.txt"))).request.operation);
+  EXPECT_EQ(verdict.name, "a.txt");
+  EXPECT_TRUE(verdict.id_in_front);
+}
+
+TEST(FamiliesAB, RefuseAnotherIdInFrontOfAVerdict) {
+  const auto decoded =
+      FindDialectByName("A/B")->DecodeHead(Request(1104, std::string(16, 'x') + NameField("a")));
+  EXPECT_THAT(decoded, StatusIs(absl::StatusCode::kInvalidArgument));
+}
+
+TEST(FamilyC, AcceptsAContentSizeThatWasCutAtItsFirstZeroByte) {
+  const absl::StatusOr<DecodedHead> head = Decode(FileHead(259 + 0x010010, 0x10));
+  ASSERT_OK(head);
+  EXPECT_EQ(head->body_size, 0x010010u);
+}
 
 TEST(FamilyC, ClaimsItsSevenCodesAndNoOther) {
   for (uint32_t code = 0; code <= 0xFFFF; ++code) {
@@ -89,12 +174,12 @@ TEST(FamilyC, ClaimsItsSevenCodesAndNoOther) {
 }
 
 TEST(FamilyC, RefusesACodeThatItDoesNotClaim) {
-  ExpectRefused(Request(1032, Field("laptop-7")), "unknown request code 1032");
+  ExpectRefused(Request(1032, NameField("laptop-7")), "unknown request code 1032");
 }
 
 TEST(FamilyC, KeepsTheHeaderOfARequest) {
   const absl::StatusOr<DecodedHead> head =
-      Decode(Request(kRegisterCode, 255, Field("laptop-7"), /*version=*/2));
+      Decode(Request(kRegisterCode, 255, NameField("laptop-7"), /*version=*/2));
   ASSERT_OK(head);
   EXPECT_EQ(head->request.client_id, Id());
   EXPECT_EQ(head->request.version, 2);
@@ -104,9 +189,9 @@ TEST(FamilyC, KeepsTheHeaderOfARequest) {
 }
 
 TEST(FamilyC, CutsNamesAtTheirFirstNul) {
-  EXPECT_EQ(DecodeAs<Register>(Request(kRegisterCode, Field("laptop-7"))).name, "laptop-7");
-  EXPECT_EQ(DecodeAs<Reconnect>(Request(kReconnectCode, Field("laptop-7"))).name, "laptop-7");
-  EXPECT_EQ(DecodeAs<ChecksumVerdict>(Request(kValidCode, Field("a.txt"))).name, "a.txt");
+  EXPECT_EQ(DecodeAs<Register>(Request(kRegisterCode, NameField("laptop-7"))).name, "laptop-7");
+  EXPECT_EQ(DecodeAs<Reconnect>(Request(kReconnectCode, NameField("laptop-7"))).name, "laptop-7");
+  EXPECT_EQ(DecodeAs<ChecksumVerdict>(Request(kValidCode, NameField("a.txt"))).name, "a.txt");
   EXPECT_EQ(DecodeAs<SendFile>(FileHead(259 + 16, 16)).name, "a.txt");
 }
 
@@ -116,18 +201,18 @@ TEST(FamilyC, TakesAFieldWithoutNulAsTheWholeName) {
 }
 
 TEST(FamilyC, LeavesItToTheServiceToRefuseAnEmptyName) {
-  EXPECT_EQ(DecodeAs<Register>(Request(kRegisterCode, Field(""))).name, "");
+  EXPECT_EQ(DecodeAs<Register>(Request(kRegisterCode, NameField(""))).name, "");
 }
 
 TEST(FamilyC, TakesNamesAsBytesOfAnyValue) {
-  EXPECT_EQ(DecodeAs<Register>(Request(kRegisterCode, Field("\xFF\n../\x01"))).name,
+  EXPECT_EQ(DecodeAs<Register>(Request(kRegisterCode, NameField("\xFF\n../\x01"))).name,
             "\xFF\n../\x01");
 }
 
 TEST(FamilyC, RefusesNamesThatAreNot255Bytes) {
   for (const uint16_t code : {kRegisterCode, kReconnectCode, kValidCode, kRetryCode, kAbortCode}) {
-    for (const uint32_t size : {0u, 1u, 254u, 256u, 271u, 0xFFFFFFFFu}) {
-      ExpectRefused(Request(code, size, Field("laptop-7")), "one name of 255 bytes");
+    for (const uint32_t size : {0u, 1u, 254u, 256u, 272u, 0xFFFFFFFFu}) {
+      ExpectRefused(Request(code, size, NameField("laptop-7")), "one name of 255 bytes");
     }
   }
 }
@@ -138,14 +223,15 @@ TEST(FamilyC, RefusesAWrongSizeFromTheHeaderAlone) {
 
 TEST(FamilyC, DecodesTheVerdicts) {
   using Kind = ChecksumVerdict::Kind;
-  EXPECT_EQ(DecodeAs<ChecksumVerdict>(Request(kValidCode, Field("a"))).kind, Kind::kValid);
-  EXPECT_EQ(DecodeAs<ChecksumVerdict>(Request(kRetryCode, Field("a"))).kind, Kind::kRetry);
-  EXPECT_EQ(DecodeAs<ChecksumVerdict>(Request(kAbortCode, Field("a"))).kind, Kind::kAbort);
+  EXPECT_EQ(DecodeAs<ChecksumVerdict>(Request(kValidCode, NameField("a"))).kind, Kind::kValid);
+  EXPECT_EQ(DecodeAs<ChecksumVerdict>(Request(kRetryCode, NameField("a"))).kind, Kind::kRetry);
+  EXPECT_EQ(DecodeAs<ChecksumVerdict>(Request(kAbortCode, NameField("a"))).kind, Kind::kAbort);
 }
 
 TEST(FamilyC, TakesThePublicKeyAfterTheNameField) {
   const std::string key = testing::PseudoRandomBytes(160);
-  const auto request = DecodeAs<SendPublicKey>(Request(kPublicKeyCode, Field("laptop-7") + key));
+  const auto request =
+      DecodeAs<SendPublicKey>(Request(kPublicKeyCode, NameField("laptop-7") + key));
   EXPECT_EQ(request.name, "laptop-7");
   EXPECT_EQ(request.public_key, key);
 }
@@ -153,7 +239,7 @@ TEST(FamilyC, TakesThePublicKeyAfterTheNameField) {
 TEST(FamilyC, TakesTheLast160BytesOfAShortPayloadAsTheKey) {
   const std::string key = testing::PseudoRandomBytes(160);
   for (const std::string& name :
-       {std::string("x"), std::string("laptop-7"), std::string(254, 'n')}) {
+       {std::string(), std::string("x"), std::string("laptop-7"), std::string(254, 'n')}) {
     const auto request = DecodeAs<SendPublicKey>(Request(kPublicKeyCode, name + key));
     EXPECT_EQ(request.name, name);
     EXPECT_EQ(request.public_key, key);
@@ -162,8 +248,8 @@ TEST(FamilyC, TakesTheLast160BytesOfAShortPayloadAsTheKey) {
   EXPECT_EQ(DecodeAs<SendPublicKey>(Request(kPublicKeyCode, with_nul + key)).name, "laptop-7");
 }
 
-TEST(FamilyC, RefusesAPayloadWithoutRoomForNameAndKey) {
-  for (const uint32_t size : {0u, 159u, 160u}) {
+TEST(FamilyC, RefusesAPayloadWithoutRoomForAKey) {
+  for (const uint32_t size : {0u, 1u, 159u}) {
     ExpectRefused(Request(kPublicKeyCode, size, ""), "end with a key of 160 bytes");
   }
 }
@@ -177,7 +263,7 @@ TEST(FamilyC, RefusesAPublicKeyPayloadThatIsTooLong) {
 TEST(FamilyC, TakesTheChecksumOfTheCiphertextForVersion1AndOfThePlaintextForAllOthers) {
   for (int version = 0; version <= 255; ++version) {
     const auto file = DecodeAs<SendFile>(FileHead(259 + 16, 16, static_cast<uint8_t>(version)));
-    EXPECT_EQ(file.checksum,
+    EXPECT_EQ(file.first_checksum,
               version == 1 ? Checksum::kCrc32OfCiphertext : Checksum::kCksumOfPlaintext)
         << version;
   }
@@ -185,7 +271,7 @@ TEST(FamilyC, TakesTheChecksumOfTheCiphertextForVersion1AndOfThePlaintextForAllO
 
 TEST(FamilyC, KeepsWhatItEchoesOfAFileByteForByte) {
   const auto file = DecodeAs<SendFile>(FileHead(259 + 3008, 3000));
-  EXPECT_EQ(file.name_field, Field("a.txt"));
+  EXPECT_EQ(file.name_field, NameField("a.txt"));
   EXPECT_EQ(file.content_size, 3000u);
 }
 
@@ -254,9 +340,9 @@ TEST(FamilyC, EncodesEveryAnswerWithItsCode) {
   EXPECT_EQ(kDialect.EncodeReply(ReconnectDenied{Id()}), answer(2106, id));
   EXPECT_EQ(kDialect.EncodeReply(GeneralError{}), answer(2107, ""));
   const std::string received =
-      ByteWriter().Bytes(id).U32(3008).Bytes(Field("a.txt")).U32(0x70AB32EE).Take();
+      ByteWriter().Bytes(id).U32(3008).Bytes(NameField("a.txt")).U32(0x70AB32EE).Take();
   EXPECT_EQ(received.size(), 279u);
-  EXPECT_EQ(kDialect.EncodeReply(FileReceived{Id(), 3008, Field("a.txt"), 0x70AB32EE}),
+  EXPECT_EQ(kDialect.EncodeReply(FileReceived{Id(), 3008, NameField("a.txt"), 0x70AB32EE}),
             answer(2103, received));
 }
 

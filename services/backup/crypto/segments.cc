@@ -1,0 +1,70 @@
+#include "services/backup/crypto/segments.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "base/status_macros.h"
+
+namespace backup::crypto {
+namespace {
+
+constexpr size_t kSizeFieldSize = 4;
+
+uint32_t DecodeSize(absl::string_view field) {
+  uint32_t size = 0;
+  for (size_t i = 0; i < field.size(); ++i)
+    size |= uint32_t{static_cast<uint8_t>(field[i])} << (8 * i);
+  return size;
+}
+
+}  // namespace
+
+absl::StatusOr<absl::string_view> SegmentDecryptor::Update(absl::string_view piece) {
+  plaintext_.clear();
+  while (!piece.empty()) {
+    RETURN_IF_ERROR(decryptor_ ? TakeContent(piece) : TakeSize(piece));
+  }
+  return plaintext_;
+}
+
+absl::Status SegmentDecryptor::TakeSize(absl::string_view& piece) {
+  if (segment_count_ != 0 && segments_ == segment_count_) {
+    return MakeError(Reason::kInvalidField, "there are more segments than segment_count",
+                     "header.segment_count");
+  }
+  const size_t taken = std::min(piece.size(), kSizeFieldSize - size_field_.size());
+  size_field_.append(piece.data(), taken);
+  piece.remove_prefix(taken);
+  if (size_field_.size() < kSizeFieldSize) return absl::OkStatus();
+  left_ = DecodeSize(size_field_);
+  size_field_.clear();
+  ++segments_;
+  decryptor_.emplace(key_);
+  return TakeContent(piece);  // An empty segment ends here, and is refused like other bad padding.
+}
+
+absl::Status SegmentDecryptor::TakeContent(absl::string_view& piece) {
+  const absl::string_view content = piece.substr(0, left_);
+  piece.remove_prefix(content.size());
+  left_ -= static_cast<uint32_t>(content.size());
+  ciphertext_size_ += static_cast<int64_t>(content.size());
+  ciphertext_sums_.Update(content);
+  ASSIGN_OR_RETURN(const absl::string_view plain, decryptor_->Update(content));
+  plaintext_.append(plain.data(), plain.size());
+  if (left_ > 0) return absl::OkStatus();
+  ASSIGN_OR_RETURN(const absl::string_view last, decryptor_->Finish());
+  plaintext_.append(last.data(), last.size());
+  decryptor_.reset();
+  return absl::OkStatus();
+}
+
+absl::StatusOr<absl::string_view> SegmentDecryptor::Finish() {
+  const bool whole = !decryptor_ && size_field_.empty();
+  if (!whole || (segment_count_ != 0 && segments_ != segment_count_)) {
+    return MakeError(Reason::kInvalidField, "the stream ended before the last segment did",
+                     "header.segment_count");
+  }
+  return absl::string_view();
+}
+
+}  // namespace backup::crypto
