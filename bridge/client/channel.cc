@@ -12,39 +12,64 @@ namespace {
 // The longest answer of the protocol has 279 bytes.
 constexpr uint32_t kMaxAnswerPayload = 4096;
 
+// Of the messages of clients that speak in blocks.
+constexpr size_t kBlockSize = 1024;
+size_t PaddingAfter(size_t message_size) {
+  return (kBlockSize - message_size % kBlockSize) % kBlockSize;
+}
+
 }  // namespace
 
 absl::StatusOr<Answer> Channel::Ask(absl::string_view request) {
   RETURN_IF_ERROR(EnsureConnected());
-  return Conclude(socket_->Write(request));
+  return Conclude(SendWhole(request));
 }
 
-absl::StatusOr<Answer> Channel::AskWithContent(absl::string_view head, ByteSource& content,
-                                               absl::FunctionRef<void(size_t)> on_piece) {
+absl::StatusOr<Answer> Channel::AskWithContent(ByteSource& request,
+                                               absl::FunctionRef<void()> on_piece) {
   RETURN_IF_ERROR(EnsureConnected());
-  absl::Status sent = socket_->Write(head, /*more_follows=*/true);
-  while (sent.ok()) {
-    const absl::StatusOr<absl::string_view> piece = content.Read();
-    if (!piece.ok()) {
-      Disconnect();  // The promised size cannot be unsaid.
-      return piece.status();
-    }
-    if (piece->empty()) break;
-    sent = socket_->Write(*piece);
-    on_piece(piece->size());
+  absl::Status of_request;
+  const absl::Status sent = SendAll(request, on_piece, of_request);
+  if (!of_request.ok()) {
+    Disconnect();  // The promised size cannot be unsaid.
+    return of_request;
   }
   return Conclude(sent);
 }
 
 absl::Status Channel::NotifyOfRetry(absl::string_view request) {
   RETURN_IF_ERROR(EnsureConnected());
-  const absl::Status sent = socket_->Write(request);
-  if (sent.ok() && options_.connection_use == ConnectionUse::kSingle) {
+  const absl::Status sent = SendWhole(request);
+  if (sent.ok() && options_.retry_notice == RetryNotice::kAtOnce) {
     notice_is_open_ = true;
     return absl::OkStatus();
   }
   const absl::StatusOr<Answer> answer = Conclude(sent);
   return answer.ok() || absl::IsUnavailable(answer.status()) ? absl::OkStatus() : answer.status();
+}
+
+// With its padding in one write.
+absl::Status Channel::SendWhole(absl::string_view request) {
+  if (!options_.blocks_1024) return socket_->Write(request);
+  return socket_->Write(absl::StrCat(request, std::string(PaddingAfter(request.size()), '\0')));
+}
+
+// What goes wrong with `request` itself is left in `of_request`, not returned.
+absl::Status Channel::SendAll(ByteSource& request, absl::FunctionRef<void()> on_piece,
+                              absl::Status& of_request) {
+  size_t size = 0;
+  while (true) {
+    const absl::StatusOr<absl::string_view> piece = request.Read();
+    of_request = piece.status();
+    if (!piece.ok()) return absl::OkStatus();
+    if (piece->empty()) break;
+    // Something always follows the first piece, a head.
+    RETURN_IF_ERROR(socket_->Write(*piece, /*more_follows=*/size == 0));
+    size += piece->size();
+    on_piece();
+  }
+  if (!options_.blocks_1024) return absl::OkStatus();
+  return socket_->Write(std::string(PaddingAfter(size), '\0'));
 }
 
 absl::Status Channel::EnsureConnected() {
@@ -58,7 +83,7 @@ absl::Status Channel::EnsureConnected() {
 absl::StatusOr<Answer> Channel::Conclude(const absl::Status& sent) {
   absl::StatusOr<Answer> answer =
       absl::IsDeadlineExceeded(sent) ? absl::StatusOr<Answer>(sent) : ReadAnswer();
-  const bool refused = answer.ok() && answer->code == AnswerCode::kGeneralError;
+  const bool refused = answer.ok() && answer->kind == AnswerKind::kGeneralError;
   if (options_.connection_use == ConnectionUse::kPerRequest || !answer.ok() || refused ||
       !sent.ok()) {
     Disconnect();
@@ -69,7 +94,7 @@ absl::StatusOr<Answer> Channel::Conclude(const absl::Status& sent) {
 
 absl::StatusOr<Answer> Channel::ReadAnswer() {
   ASSIGN_OR_RETURN(Answer answer, ReadOneAnswer());
-  if (std::exchange(notice_is_open_, false) && answer.code == AnswerCode::kAcknowledged) {
+  if (std::exchange(notice_is_open_, false) && answer.kind == AnswerKind::kAcknowledged) {
     return ReadOneAnswer();
   }
   return answer;
@@ -78,14 +103,20 @@ absl::StatusOr<Answer> Channel::ReadAnswer() {
 absl::StatusOr<Answer> Channel::ReadOneAnswer() {
   std::array<char, kAnswerHeaderSize> bytes;
   RETURN_IF_ERROR(socket_->Read(bytes));
-  ASSIGN_OR_RETURN(const AnswerHeader header,
-                   DecodeAnswerHeader(absl::string_view(bytes.data(), bytes.size())));
+  ASSIGN_OR_RETURN(
+      const AnswerHeader header,
+      DecodeAnswerHeader(absl::string_view(bytes.data(), bytes.size()), options_.family));
   if (header.payload_size > kMaxAnswerPayload) {
     return absl::DataLossError(
         absl::StrCat("the server's answer claims ", header.payload_size, " bytes"));
   }
-  Answer answer{header.code, std::string(header.payload_size, '\0')};
+  Answer answer{header.kind, std::string(header.payload_size, '\0')};
   RETURN_IF_ERROR(socket_->Read(answer.payload));
+  if (options_.blocks_1024) {
+    std::string padding(PaddingAfter(bytes.size() + answer.payload.size()), '\0');
+    RETURN_IF_ERROR(socket_->Read(padding));
+  }
+  if (options_.server_hangs_up) RETURN_IF_ERROR(socket_->ReadEnd());
   return answer;
 }
 

@@ -8,6 +8,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "base/byte_stream.h"
+#include "bridge/client/families.h"
 #include "bridge/client/frames.h"
 #include "bridge/client/legacy_socket.h"
 #include "bridge/client/transfer_info.h"
@@ -16,10 +17,17 @@ namespace backup::legacy_client {
 
 enum class ConnectionUse { kPerRequest, kSingle };
 
+// Whether a retry notice is waited upon before the file is sent again.
+enum class RetryNotice { kWait, kAtOnce };
+
 struct ChannelOptions {
   Endpoint server;
   ConnectionUse connection_use = ConnectionUse::kPerRequest;
   absl::Duration timeout = absl::Seconds(30);  // For the server to move a byte.
+  Family family = Family::kC;                  // Whose answers are read.
+  RetryNotice retry_notice = RetryNotice::kWait;
+  bool blocks_1024 = false;      // Requests and answers are padded to a multiple of 1024 bytes.
+  bool server_hangs_up = false;  // After each answer the server must close the connection.
 };
 
 // Requests to the server and their answers, over as many connections as it takes. Statuses are
@@ -31,21 +39,23 @@ class Channel {
   // Sends a whole request and reads its answer.
   absl::StatusOr<Answer> Ask(absl::string_view request);
 
-  // Sends the head of a file request and all that `content` yields, and reads the answer. An error
-  // of `content` is returned as it is. `on_piece` hears the size of each piece sent.
-  absl::StatusOr<Answer> AskWithContent(absl::string_view head, ByteSource& content,
-                                        absl::FunctionRef<void(size_t)> on_piece);
+  // Sends the file request or requests that `request` yields, and reads their one answer. An error
+  // of `request` is returned as it is. `on_piece` is called after each piece sent.
+  absl::StatusOr<Answer> AskWithContent(ByteSource& request, absl::FunctionRef<void()> on_piece);
 
-  // Sends a retry notice; a file request must follow. On a single connection the notice is not
-  // waited upon: the server leaves its answer out when the file follows at once. With a connection
-  // per request its answer, or the server's hanging up, is waited for: else the file on its own
-  // connection could overtake the notice and be discarded by it.
+  // Sends a retry notice; a file request must follow. With kAtOnce the notice is not waited upon:
+  // the server leaves its answer out when the file follows at once, and a late one is not taken for
+  // the file's. With kWait its answer, or the server's hanging up, is waited for: with a connection
+  // per request the file on its own connection could overtake the notice and be discarded by it.
   absl::Status NotifyOfRetry(absl::string_view request);
 
  private:
   absl::Status EnsureConnected();
   absl::StatusOr<Answer> ReadAnswer();
   absl::StatusOr<Answer> ReadOneAnswer();
+  absl::Status SendWhole(absl::string_view request);
+  absl::Status SendAll(ByteSource& request, absl::FunctionRef<void()> on_piece,
+                       absl::Status& of_request);
   absl::StatusOr<Answer> Conclude(const absl::Status& sent);
   void Disconnect();
 

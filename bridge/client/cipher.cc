@@ -21,9 +21,10 @@ void CbcEncryptor::Free::operator()(evp_cipher_ctx_st* context) const {
 }
 
 CbcEncryptor::CbcEncryptor(absl::string_view key) : context_(EVP_CIPHER_CTX_new()) {
-  CHECK_EQ(key.size(), kSessionKeySize);
-  CHECK_EQ(EVP_EncryptInit_ex(context_.get(), EVP_aes_128_cbc(), nullptr, Bytes(key), kZeroVector),
-           1);
+  CHECK(key.size() == kAes128KeySize || key.size() == kAes256KeySize) << key.size();
+  const EVP_CIPHER* const cipher =
+      key.size() == kAes128KeySize ? EVP_aes_128_cbc() : EVP_aes_256_cbc();
+  CHECK_EQ(EVP_EncryptInit_ex(context_.get(), cipher, nullptr, Bytes(key), kZeroVector), 1);
 }
 
 size_t CbcEncryptor::Update(absl::string_view plaintext, std::span<char> out) {
@@ -39,6 +40,7 @@ size_t CbcEncryptor::Finish(std::span<char> out) {
   CHECK_GE(out.size(), kCipherBlockSize);
   int size = 0;
   CHECK_EQ(EVP_EncryptFinal_ex(context_.get(), Bytes(out), &size), 1);
+  CHECK_EQ(EVP_EncryptInit_ex(context_.get(), nullptr, nullptr, nullptr, kZeroVector), 1);
   return static_cast<size_t>(size);
 }
 

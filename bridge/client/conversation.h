@@ -9,18 +9,26 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "absl/time/time.h"
 #include "bridge/client/channel.h"
+#include "bridge/client/client_style.h"
 #include "bridge/client/encrypted_file.h"
+#include "bridge/client/file_plan.h"
 #include "bridge/client/frames.h"
 #include "bridge/client/key_pair.h"
+#include "bridge/client/transfer_info.h"
 
 namespace backup::legacy_client {
+
+inline constexpr int kDefaultTriesOfFile = 3;
 
 struct ConversationOptions {
   std::string client_name;
   std::string dir;  // Where me.info and priv.key are kept.
-  ChecksumKind checksum_kind = ChecksumKind::kCrc32OfCiphertext;
-  ChannelOptions channel;
+  Endpoint server;
+  absl::Duration timeout = absl::Seconds(30);  // For the server to move a byte.
+  ClientStyle style;                           // Complete() must be OK for it.
+  int tries_of_file = kDefaultTriesOfFile;     // On a wrong checksum; at least 1.
   // Hears how much of a file's ciphertext has been sent; may be empty.
   std::function<void(int64_t sent_bytes, int64_t total_bytes)> on_progress;
 };
@@ -38,14 +46,15 @@ class Conversation {
  public:
   explicit Conversation(ConversationOptions options);
 
-  // Reconnects with the identity in `dir`, or registers and leaves one there. AlreadyExists if the
+  // Reconnects with the identity in `dir` (family A: sends its public key again), or registers and
+  // leaves one there. AlreadyExists if the
   // server has given the name to somebody else; FailedPrecondition if the identity is of another
   // name.
   absl::Status Start();
 
-  // Sends the file at `path` under `name`, at most three times; only after Start(). DataLoss if the
-  // server's checksum was wrong each time; InvalidArgument if the protocol has no room for the name
-  // or the file.
+  // Sends the file at `path` under `name`, as often as the options allow; only after Start().
+  // DataLoss if the server's checksum was wrong each time; InvalidArgument if the protocol has no
+  // room for the name or the file.
   absl::StatusOr<SentFile> SendFile(absl::string_view name, const std::string& path);
 
  private:
@@ -60,13 +69,14 @@ class Conversation {
   absl::Status SendPublicKey();
   absl::Status TakeSessionKey(const Answer& answer);
   absl::StatusOr<Transfer> Send(absl::string_view name, const std::string& path);
-  absl::StatusOr<Answer> SendContent(absl::string_view name, EncryptedFile& file);
-  absl::Status CheckFileAnswer(const Answer& answer, absl::string_view name,
-                               const EncryptedFile& file, Transfer& transfer) const;
-  absl::Status Report(RequestCode code, absl::string_view name);
+  absl::StatusOr<Answer> SendContent(const FilePlan& plan, EncryptedFile& file);
+  absl::StatusOr<uint32_t> ChecksumIn(const Answer& answer, absl::string_view name,
+                                      const FilePlan& plan) const;
+  absl::Status Report(RequestKind kind, absl::string_view name);
   absl::StatusOr<Answer> Ask(absl::string_view request);
 
   const ConversationOptions options_;
+  const ClientStyle style_;  // Complete.
   Channel channel_;
   Sender sender_;
   std::optional<KeyPair> key_pair_;

@@ -5,6 +5,9 @@
 
 #include <filesystem>
 #include <fstream>
+#include <functional>
+#include <memory>
+#include <optional>
 
 #include "absl/strings/str_cat.h"
 #include "base/checksum.h"
@@ -85,8 +88,8 @@ class ConversationTest : public ::testing::Test {
     ConversationOptions options;
     options.client_name = "laptop 7";
     options.dir = dir_;
-    options.channel.server = {"127.0.0.1", absl::StrCat(server.port())};
-    options.channel.connection_use = use;
+    options.server = {"127.0.0.1", absl::StrCat(server.port())};
+    options.style.connection_use = use;
     return options;
   }
 
@@ -180,7 +183,7 @@ TEST_F(ConversationTest, CksumOfThePlaintextGoesWithVersion3) {
        [this](const Received& request) { return FileAnswer(request, CksumOf(content_)); },
        Acknowledged});
   ConversationOptions options = Options(server, ConnectionUse::kSingle);
-  options.checksum_kind = ChecksumKind::kCksumOfPlaintext;
+  options.style.checksum_kind = ChecksumKind::kCksumOfPlaintext;
   const auto sent = Run(options);
   ASSERT_OK(sent);
   EXPECT_EQ(sent->checksum, CksumOf(content_));
@@ -272,14 +275,14 @@ TEST_F(ConversationTest, ServerThatIsNotThereIsUnavailable) {
   FakeServer server({});
   server.Finish();
   ConversationOptions options = Options(server);
-  options.channel.server = {"127.0.0.1", std::string("1")};
+  options.server = {"127.0.0.1", std::string("1")};
   EXPECT_THAT(Run(options), StatusIs(absl::StatusCode::kUnavailable));
 }
 
 TEST_F(ConversationTest, SilentServerIsNotWaitedForBeyondTheTimeout) {
   FakeServer server({Silent, Silent});
   ConversationOptions options = Options(server);
-  options.channel.timeout = absl::Milliseconds(50);
+  options.timeout = absl::Milliseconds(50);
   EXPECT_THAT(Run(options), StatusIs(absl::StatusCode::kDeadlineExceeded));
 }
 
@@ -307,6 +310,204 @@ TEST_F(ConversationTest, FileOfManyPiecesArrivesWholeAndItsProgressIsTold) {
   EXPECT_EQ(sent->size_bytes, static_cast<int64_t>(content_.size()));
   EXPECT_EQ(last_sent, EncryptedSize(sent->size_bytes));
   EXPECT_EQ(last_total, last_sent);
+}
+
+// A family, or a style of one, and what the fake server makes of it.
+struct Played {
+  std::string name;
+  ClientStyle style;
+  testing::FakeFamily family;
+  std::vector<int> codes;    // Register, key, reconnect or key again, file, ok, retry.
+  size_t file_requests = 1;  // For the file of 3000 bytes.
+};
+
+testing::FakeFamily FakeOf(Family family) {
+  switch (family) {
+    case Family::kA:
+      return {1101, 1103, 16, 4, 2100};
+    case Family::kB:
+      return {1101, 1103, 0, 4, 2100};
+    case Family::kC:
+      return {1026, 1028, 0, 4, 2100};
+    case Family::kD:
+      return {1026, 1028, 0, 12, 1600};
+    case Family::kE:
+      return {826, 828, 0, 12, 1600};
+  }
+  return {};
+}
+
+std::vector<int> CodesOf(Family family) {
+  switch (family) {
+    case Family::kA:
+      return {1100, 1101, 1101, 1103, 1104, 1105};
+    case Family::kB:
+      return {1100, 1101, 1102, 1103, 1104, 1105};
+    case Family::kC:
+    case Family::kD:
+      return {1025, 1026, 1027, 1028, 1029, 1030};
+    case Family::kE:
+      return {825, 826, 827, 828, 900, 901};
+  }
+  return {};
+}
+
+Played Play(std::string name, ClientStyle style, size_t file_requests = 1) {
+  testing::FakeFamily family = FakeOf(style.family);
+  family.blocks_1024 = style.blocks_1024;
+  return {std::move(name), style, family, CodesOf(style.family), file_requests};
+}
+
+class EveryFamily : public ConversationTest, public ::testing::WithParamInterface<Played> {
+ protected:
+  // Steps for this family, which answer at its codes, in its blocks.
+  FakeServer::Step Answering(int offset,
+                             std::function<std::string(const Received&)> payload) const {
+    return [this, offset, payload](const Received& request) {
+      std::string bytes = AnswerBytes(family_.answer_base + offset, payload(request));
+      if (family_.blocks_1024) bytes.resize((bytes.size() + 1023) / 1024 * 1024);
+      return Reply{bytes, false, family_.blocks_1024};
+    };
+  }
+
+  FakeServer::Step WithKey(int offset) {
+    return Answering(offset, [this](const Received& request) {
+      if (request.code == family_.public_key_code) public_key_ = request.Content();
+      return absl::StrCat(request.id, testing::EncryptForClient(public_key_, session_key_));
+    });
+  }
+
+  // The packets of one file, or the file; the last is answered with a checksum off by `error`.
+  void AppendFile(std::vector<FakeServer::Step>& script, uint32_t error) {
+    const auto content_size = std::make_shared<std::string>();  // The first packet's.
+    const auto note = [this, content_size](const Received& request) {
+      if (content_size->empty()) *content_size = request.payload.substr(family_.id_size, 4);
+      return Reply{};
+    };
+    script.insert(script.end(), GetParam().file_requests - 1, note);
+    script.push_back(Answering(3, [this, error, note, content_size](const Received& request) {
+      note(request);
+      std::string payload =
+          absl::StrCat(request.id, *content_size, request.payload.substr(request.name_at, 255));
+      const uint32_t checksum = CksumOf(content_) + error;
+      for (int shift = 0; shift < 32; shift += 8) {
+        payload.push_back(static_cast<char>(checksum >> shift));
+      }
+      return payload;
+    }));
+  }
+
+  const testing::FakeFamily family_ = GetParam().family;
+  const std::string session_key_ =
+      std::string(TraitsOf(GetParam().style.family).session_key_size, 'k');
+  std::string public_key_;
+};
+
+TEST_P(EveryFamily, RegistersSendsAFileTwiceAndComesBack) {
+  const FakeServer::Step acknowledged = Answering(4, [](const Received& r) { return r.id; });
+  std::vector<FakeServer::Step> script = {
+      Answering(0, [](const Received&) { return ClientIdBytes(); }), WithKey(2)};
+  AppendFile(script, /*error=*/1);
+  script.push_back(acknowledged);  // To a retry notice, which is waited for.
+  AppendFile(script, /*error=*/0);
+  script.push_back(acknowledged);
+  const bool reconnects = GetParam().codes[2] != GetParam().codes[1];
+  script.push_back(WithKey(reconnects ? 5 : 2));
+  AppendFile(script, /*error=*/0);
+  script.push_back(acknowledged);
+
+  FakeServer server(script, family_);
+  ConversationOptions options = Options(server);
+  options.style = GetParam().style;
+  options.style.retry_notice = RetryNotice::kWait;
+  options.style.checksum_kind = ChecksumKind::kCksumOfPlaintext;
+  const auto first = Run(options);
+  ASSERT_OK(first);
+  EXPECT_EQ(first->tries, 2);
+  ASSERT_OK(Run(options));
+
+  const std::vector<int>& codes = GetParam().codes;
+  std::vector<int> expected = {codes[0], codes[1]};
+  const auto expect_file = [&](int verdict) {
+    expected.insert(expected.end(), GetParam().file_requests, codes[3]);
+    expected.push_back(verdict);
+  };
+  expect_file(codes[5]);
+  expect_file(codes[4]);
+  expected.push_back(codes[2]);
+  expect_file(codes[4]);
+  EXPECT_EQ(Codes(server), expected);
+  for (const Received& request : server.Finish()) {
+    if (request.code >= family_.file_code) {
+      EXPECT_EQ(request.Name(), "hello.txt");
+      EXPECT_EQ(request.payload.substr(0, family_.id_size), request.id.substr(0, family_.id_size));
+    }
+  }
+}
+
+ClientStyle With(Family family, std::optional<FileStyle> file_style = std::nullopt) {
+  ClientStyle style;
+  style.family = family;
+  style.file_style = file_style;
+  return style;
+}
+ClientStyle InPackets(Family family, FileStyle file_style, int64_t packet_size) {
+  ClientStyle style = With(family, file_style);
+  style.packet_size = packet_size;
+  return style;
+}
+ClientStyle InBlocks(Family family) {
+  ClientStyle style = With(family);
+  style.blocks_1024 = true;
+  return style;
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Styles, EveryFamily,
+    ::testing::Values(Play("A", With(Family::kA)),
+                      Play("ATruncated", With(Family::kA, FileStyle::kTruncated)),
+                      Play("ABlocks", InBlocks(Family::kA)), Play("B", With(Family::kB)),
+                      Play("BUncounted", With(Family::kB, FileStyle::kUncounted)),
+                      Play("BBlocks", InBlocks(Family::kB)), Play("C", With(Family::kC)),
+                      Play("CUncounted", With(Family::kC, FileStyle::kUncounted)),
+                      Play("D", With(Family::kD)),
+                      Play("DChunks", InPackets(Family::kD, FileStyle::kChunks, 1000), 3),
+                      Play("DStream", InPackets(Family::kD, FileStyle::kStream, 1000), 4),
+                      Play("EChunks", InPackets(Family::kE, FileStyle::kChunks, 2999), 2),
+                      Play("EStream", InPackets(Family::kE, FileStyle::kStream, 16), 188)),
+    [](const auto& played) { return played.param.name; });
+
+TEST_F(ConversationTest, RetryNoticeMayBeWaitedForOnASingleConnection) {
+  FakeServer server(
+      {Registered, KeyAccepted, FileMangled, Acknowledged, FileReceived, Acknowledged});
+  ConversationOptions options = Options(server, ConnectionUse::kSingle);
+  options.style.retry_notice = RetryNotice::kWait;
+  ASSERT_OK(Run(options));
+  EXPECT_THAT(Codes(server), ElementsAre(1025, 1026, 1028, 1030, 1028, 1029));
+}
+
+TEST_F(ConversationTest, TriesAreAsManyAsTheOptionsSay) {
+  FakeServer server({Registered, KeyAccepted, FileMangled, Acknowledged});
+  ConversationOptions options = Options(server, ConnectionUse::kSingle);
+  options.tries_of_file = 1;
+  EXPECT_THAT(Run(options), StatusIs(absl::StatusCode::kDataLoss));
+  EXPECT_THAT(Codes(server), ElementsAre(1025, 1026, 1028, 1031));
+}
+
+TEST_F(ConversationTest, ServerMustHangUpAfterBlocksOfVersion3) {
+  const auto registered = [](const Received&) {
+    std::string bytes = AnswerBytes(2100, ClientIdBytes());
+    bytes.resize(1024);
+    return Reply{bytes};
+  };
+  testing::FakeFamily family = FakeOf(Family::kB);
+  family.blocks_1024 = true;
+  FakeServer server({registered, Silent}, family);
+  ConversationOptions options = Options(server);
+  options.style.family = Family::kB;
+  options.style.blocks_1024 = true;
+  options.timeout = absl::Milliseconds(50);
+  EXPECT_THAT(Run(options), StatusIs(absl::StatusCode::kDeadlineExceeded));
 }
 
 TEST_F(ConversationTest, FileThatIsNotThereLeavesTheConversationUsable) {

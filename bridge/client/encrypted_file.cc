@@ -12,8 +12,36 @@
 
 namespace backup::legacy_client {
 
-absl::StatusOr<std::unique_ptr<EncryptedFile>> EncryptedFile::Open(const std::string& path,
-                                                                   absl::string_view key) {
+namespace {
+
+// Plaintext that is read at a time: whole chunks if they are small, so that what becomes of it
+// stays near kPieceSize however much padding they get.
+size_t PlaintextPieceSize(int64_t file_size, int64_t chunk_size) {
+  int64_t size = int64_t{kPieceSize};
+  if (chunk_size != 0 && chunk_size < size) {
+    size = std::max<int64_t>(size / EncryptedSize(chunk_size), 1) * chunk_size;
+  }
+  return static_cast<size_t>(std::min(file_size, size));
+}
+
+bool IsOfPlaintext(ChecksumKind kind) {
+  return kind == ChecksumKind::kCksumOfPlaintext || kind == ChecksumKind::kCrc32OfPlaintext;
+}
+bool IsCksum(ChecksumKind kind) {
+  return kind == ChecksumKind::kCksumOfPlaintext || kind == ChecksumKind::kCksumOfCiphertext;
+}
+
+}  // namespace
+
+int64_t EncryptedSize(int64_t plaintext_size, int64_t chunk_size) {
+  if (chunk_size == 0 || plaintext_size <= chunk_size) return EncryptedSize(plaintext_size);
+  const int64_t rest = plaintext_size % chunk_size;
+  return plaintext_size / chunk_size * EncryptedSize(chunk_size) +
+         (rest == 0 ? 0 : EncryptedSize(rest));
+}
+
+absl::StatusOr<std::unique_ptr<EncryptedFile>> EncryptedFile::Open(
+    const std::string& path, absl::string_view key, const EncryptionOptions& options) {
   UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   struct stat info;
   if (!fd.valid() || ::fstat(fd.get(), &info) != 0) {
@@ -21,15 +49,24 @@ absl::StatusOr<std::unique_ptr<EncryptedFile>> EncryptedFile::Open(const std::st
   }
   if (!S_ISREG(info.st_mode)) return absl::InvalidArgumentError("not a regular file");
   ::posix_fadvise(fd.get(), 0, 0, POSIX_FADV_SEQUENTIAL);
-  return std::unique_ptr<EncryptedFile>(new EncryptedFile(std::move(fd), info.st_size, key));
+  return std::unique_ptr<EncryptedFile>(
+      new EncryptedFile(std::move(fd), info.st_size, key, options));
 }
 
-EncryptedFile::EncryptedFile(UniqueFd fd, int64_t size, absl::string_view key)
-    : fd_(std::move(fd)), plaintext_size_(size), plaintext_left_(size), encryptor_(key) {
-  const size_t piece_size = static_cast<size_t>(std::min(size, static_cast<int64_t>(kPieceSize)));
-  plaintext_.resize(piece_size);
-  // Room for the last block beside a full piece.
-  for (Piece& piece : pieces_) piece.bytes.resize(piece_size + 2 * kCipherBlockSize);
+EncryptedFile::EncryptedFile(UniqueFd fd, int64_t size, absl::string_view key,
+                             const EncryptionOptions& options)
+    : fd_(std::move(fd)),
+      options_(options),
+      plaintext_size_(size),
+      plaintext_left_(size),
+      chunk_left_(options.chunk_size),
+      encryptor_(key) {
+  plaintext_.resize(PlaintextPieceSize(size, options.chunk_size));
+  const int64_t piece_size = static_cast<int64_t>(plaintext_.size());
+  // Room for a block that was held back from the piece before, and for one that OpenSSL may use.
+  const auto room =
+      static_cast<size_t>(EncryptedSize(piece_size, options.chunk_size)) + 3 * kCipherBlockSize;
+  for (Piece& piece : pieces_) piece.bytes.resize(room);
   producer_ = std::jthread([this] { Produce(); });
 }
 
@@ -52,9 +89,8 @@ absl::StatusOr<absl::string_view> EncryptedFile::Read() {
   return absl::string_view();
 }
 
-uint32_t EncryptedFile::Checksum(ChecksumKind kind) const {
-  return kind == ChecksumKind::kCrc32OfCiphertext ? crc32_of_ciphertext_.Value()
-                                                  : cksum_of_plaintext_.Value();
+uint32_t EncryptedFile::Checksum() const {
+  return IsCksum(options_.checksum_kind) ? cksum_.Value() : crc32_.Value();
 }
 
 void EncryptedFile::Produce() {
@@ -87,13 +123,37 @@ absl::Status EncryptedFile::FillPiece(Piece& piece) {
   RETURN_IF_ERROR(ReadPlaintext(size));
   plaintext_left_ -= static_cast<int64_t>(size);
   const absl::string_view plaintext(plaintext_.data(), size);
-  cksum_of_plaintext_.Update(plaintext);
-  piece.size = encryptor_.Update(plaintext, piece.bytes);
-  if (plaintext_left_ == 0) {
-    piece.size += encryptor_.Finish(std::span<char>(piece.bytes).subspan(piece.size));
-  }
-  crc32_of_ciphertext_.Update(absl::string_view(piece.bytes.data(), piece.size));
+  Encrypt(plaintext, piece);
+  UpdateChecksum(plaintext, absl::string_view(piece.bytes.data(), piece.size));
   return absl::OkStatus();
+}
+
+// All of `plaintext`, chunk by chunk, into `piece`; `plaintext_left_` is what comes after it.
+void EncryptedFile::Encrypt(absl::string_view plaintext, Piece& piece) {
+  const bool in_chunks = options_.chunk_size != 0;
+  const std::span<char> out(piece.bytes);
+  piece.size = 0;
+  do {
+    const absl::string_view part =
+        in_chunks ? plaintext.substr(0, static_cast<size_t>(chunk_left_)) : plaintext;
+    piece.size += encryptor_.Update(part, out.subspan(piece.size));
+    plaintext.remove_prefix(part.size());
+    chunk_left_ -= static_cast<int64_t>(part.size());
+    const bool ends_file = plaintext_left_ == 0 && plaintext.empty();
+    if (ends_file || (in_chunks && chunk_left_ == 0)) {
+      piece.size += encryptor_.Finish(out.subspan(piece.size));
+      chunk_left_ = options_.chunk_size;
+    }
+  } while (!plaintext.empty());
+}
+
+void EncryptedFile::UpdateChecksum(absl::string_view plaintext, absl::string_view ciphertext) {
+  const absl::string_view bytes = IsOfPlaintext(options_.checksum_kind) ? plaintext : ciphertext;
+  if (IsCksum(options_.checksum_kind)) {
+    cksum_.Update(bytes);
+  } else {
+    crc32_.Update(bytes);
+  }
 }
 
 absl::Status EncryptedFile::ReadPlaintext(size_t size) {

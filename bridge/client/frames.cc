@@ -9,11 +9,19 @@ namespace backup::legacy_client {
 namespace {
 
 constexpr uint8_t kAnswerVersion = 3;
+constexpr int64_t kContentSizeFieldSize = 4;
+// Content size, original size, number and total.
+constexpr int64_t kPacketSizesAndNumbersSize = 4 + 4 + 2 + 2;
 constexpr size_t kFilePayloadSize = ClientId::kSize + 4 + kNameFieldSize + 4;
 
 template <typename Integer>
 void AppendInteger(Integer value, std::string& out) {
   for (size_t i = 0; i < sizeof(value); ++i) out.push_back(static_cast<char>(value >> (8 * i)));
+}
+
+void AppendSize(int64_t size, std::string& out) {
+  CHECK(size >= 0 && size <= kMaxFieldValue) << size;
+  AppendInteger(static_cast<uint32_t>(size), out);
 }
 
 template <typename Integer>
@@ -26,11 +34,13 @@ Integer IntegerAt(absl::string_view bytes, size_t offset) {
   return value;
 }
 
-void AppendHeader(const Sender& sender, RequestCode code, int64_t payload_size, std::string& out) {
+void AppendHeader(const Sender& sender, RequestKind kind, int64_t payload_size, std::string& out) {
+  const uint16_t code = TraitsOf(sender.family).request_codes[static_cast<size_t>(kind)];
+  CHECK_NE(code, 0);
   absl::StrAppend(&out, sender.id.bytes());
   AppendInteger<uint8_t>(sender.version, out);
-  AppendInteger(static_cast<uint16_t>(code), out);
-  AppendInteger(static_cast<uint32_t>(payload_size), out);
+  AppendInteger(code, out);
+  AppendSize(payload_size, out);
 }
 
 void AppendName(absl::string_view name, std::string& out) {
@@ -39,15 +49,24 @@ void AppendName(absl::string_view name, std::string& out) {
   out.append(kNameFieldSize - name.size(), '\0');
 }
 
+// Of family A's requests about a file; else nothing.
+absl::string_view IdInPayload(const Sender& sender) {
+  return TraitsOf(sender.family).has_id_in_payload ? sender.id.bytes() : absl::string_view();
+}
+
 absl::Status WrongSize(absl::string_view what, size_t size) {
   return absl::DataLossError(absl::StrCat("the server's ", what, " answer has ", size, " bytes"));
 }
 
 }  // namespace
 
-std::string EncodeNameRequest(const Sender& sender, RequestCode code, absl::string_view name) {
+std::string EncodeNameRequest(const Sender& sender, RequestKind kind, absl::string_view name) {
+  const bool is_about_a_file = kind == RequestKind::kChecksumOk || kind == RequestKind::kRetry ||
+                               kind == RequestKind::kAbort;
+  const absl::string_view id = is_about_a_file ? IdInPayload(sender) : absl::string_view();
   std::string request;
-  AppendHeader(sender, code, kNameFieldSize, request);
+  AppendHeader(sender, kind, static_cast<int64_t>(id.size() + kNameFieldSize), request);
+  absl::StrAppend(&request, id);
   AppendName(name, request);
   return request;
 }
@@ -56,34 +75,55 @@ std::string EncodePublicKeyRequest(const Sender& sender, absl::string_view name,
                                    absl::string_view public_key) {
   CHECK_EQ(public_key.size(), kPublicKeySize);
   std::string request;
-  AppendHeader(sender, RequestCode::kPublicKey, kNameFieldSize + kPublicKeySize, request);
+  AppendHeader(sender, RequestKind::kPublicKey, kNameFieldSize + kPublicKeySize, request);
   AppendName(name, request);
   absl::StrAppend(&request, public_key);
   return request;
 }
 
-std::string EncodeFileHead(const Sender& sender, int64_t content_size,
-                           absl::string_view file_name) {
-  CHECK(content_size >= 0 && content_size <= kMaxContentSize) << content_size;
-  std::string head;
-  AppendHeader(sender, RequestCode::kFile, int64_t{4 + kNameFieldSize} + content_size, head);
-  AppendInteger(static_cast<uint32_t>(content_size), head);
-  AppendName(file_name, head);
-  return head;
+int64_t FileFieldsSize(Family family) {
+  const FamilyTraits& traits = TraitsOf(family);
+  return (traits.has_id_in_payload ? int64_t{ClientId::kSize} : 0) +
+         (traits.sends_packets ? kPacketSizesAndNumbersSize : kContentSizeFieldSize) +
+         int64_t{kNameFieldSize};
 }
 
-absl::StatusOr<AnswerHeader> DecodeAnswerHeader(absl::string_view header) {
+std::string EncodeFileHead(const Sender& sender, const FileHead& head,
+                           absl::string_view file_name) {
+  CHECK(!TraitsOf(sender.family).sends_packets);
+  std::string bytes;
+  AppendHeader(sender, RequestKind::kFile, head.payload_size, bytes);
+  absl::StrAppend(&bytes, IdInPayload(sender));
+  AppendSize(head.content_size, bytes);
+  AppendName(file_name, bytes);
+  return bytes;
+}
+
+std::string EncodePacketHead(const Sender& sender, const PacketHead& head,
+                             absl::string_view file_name) {
+  CHECK(TraitsOf(sender.family).sends_packets);
+  std::string bytes;
+  AppendHeader(sender, RequestKind::kFile, head.payload_size, bytes);
+  AppendSize(head.content_size, bytes);
+  AppendSize(head.original_size, bytes);
+  AppendInteger(head.first, bytes);
+  AppendInteger(head.second, bytes);
+  AppendName(file_name, bytes);
+  return bytes;
+}
+
+absl::StatusOr<AnswerHeader> DecodeAnswerHeader(absl::string_view header, Family family) {
   CHECK_EQ(header.size(), kAnswerHeaderSize);
   const auto version = IntegerAt<uint8_t>(header, 0);
   const auto code = IntegerAt<uint16_t>(header, 1);
   if (version != kAnswerVersion) {
     return absl::DataLossError(absl::StrCat("the server answers with version ", version));
   }
-  if (code < static_cast<uint16_t>(AnswerCode::kRegistered) ||
-      code > static_cast<uint16_t>(AnswerCode::kGeneralError)) {
+  const uint16_t base = TraitsOf(family).answer_base;
+  if (code < base || code - base > static_cast<uint16_t>(AnswerKind::kGeneralError)) {
     return absl::DataLossError(absl::StrCat("the server answers with the unknown code ", code));
   }
-  return AnswerHeader{static_cast<AnswerCode>(code), IntegerAt<uint32_t>(header, 3)};
+  return AnswerHeader{static_cast<AnswerKind>(code - base), IntegerAt<uint32_t>(header, 3)};
 }
 
 absl::StatusOr<ClientId> DecodeIdPayload(absl::string_view payload) {

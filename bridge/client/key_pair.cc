@@ -6,6 +6,8 @@
 #include <openssl/rsa.h>
 #include <openssl/x509.h>
 
+#include <type_traits>
+
 #include "absl/status/status.h"
 #include "bridge/client/frames.h"
 #include "glog/logging.h"
@@ -23,6 +25,45 @@ const unsigned char* Bytes(absl::string_view text) {
 }
 unsigned char* Bytes(std::string& text) { return reinterpret_cast<unsigned char*>(text.data()); }
 
+// What one of OpenSSL's i2d functions makes of `object`.
+template <typename Object>
+std::string Der(int (*encode)(Object*, unsigned char**), std::type_identity_t<Object>* object) {
+  const int size = encode(object, nullptr);
+  CHECK_GT(size, 0);
+  std::string der(static_cast<size_t>(size), '\0');
+  unsigned char* out = Bytes(der);
+  CHECK_EQ(encode(object, &out), size);
+  return der;
+}
+
+std::string SubjectPublicKeyInfo(const EVP_PKEY& key) { return Der(&i2d_PUBKEY, &key); }
+std::string RsaPublicKey(const EVP_PKEY& key) { return Der(&i2d_PublicKey, &key); }
+
+// Shorter than the field, as the encoders write it that leave out the NULL.
+std::string SubjectPublicKeyInfoWithoutParameters(const EVP_PKEY& key) {
+  const std::unique_ptr<X509_PUBKEY, decltype(&X509_PUBKEY_free)> info(X509_PUBKEY_new(),
+                                                                       &X509_PUBKEY_free);
+  const std::string bits = RsaPublicKey(key);
+  auto* const copy = static_cast<unsigned char*>(OPENSSL_memdup(bits.data(), bits.size()));
+  CHECK(info != nullptr && copy != nullptr);
+  CHECK_EQ(X509_PUBKEY_set0_param(info.get(), OBJ_nid2obj(NID_rsaEncryption), V_ASN1_UNDEF, nullptr,
+                                  copy, static_cast<int>(bits.size())),
+           1);
+  return Der(&i2d_X509_PUBKEY, info.get());
+}
+
+std::string EncodePublicKey(const EVP_PKEY& key, PublicKeyForm form) {
+  switch (form) {
+    case PublicKeyForm::kSpki:
+      return SubjectPublicKeyInfo(key);
+    case PublicKeyForm::kSpkiPadded:
+      return SubjectPublicKeyInfoWithoutParameters(key);
+    case PublicKeyForm::kPkcs1:
+      return RsaPublicKey(key);
+  }
+  LOG(FATAL) << "no such form of a public key";
+}
+
 }  // namespace
 
 void KeyPair::Free::operator()(evp_pkey_st* key) const { EVP_PKEY_free(key); }
@@ -38,9 +79,7 @@ KeyPair KeyPair::Generate() {
   CHECK(context != nullptr && EVP_PKEY_keygen_init(context.get()) == 1 &&
         EVP_PKEY_CTX_set_params(context.get(), params) == 1 &&
         EVP_PKEY_generate(context.get(), &key) == 1);
-  KeyPair pair{Key(key)};
-  CHECK_EQ(pair.PublicDer().size(), kPublicKeySize);
-  return pair;
+  return KeyPair(Key(key));
 }
 
 absl::StatusOr<KeyPair> KeyPair::FromPrivateDer(absl::string_view der) {
@@ -51,32 +90,24 @@ absl::StatusOr<KeyPair> KeyPair::FromPrivateDer(absl::string_view der) {
       EVP_PKEY_get_bits(key.get()) != static_cast<int>(kKeyBits)) {
     return absl::InvalidArgumentError("the private key is not an RSA key of 1024 bits");
   }
-  KeyPair pair(std::move(key));
-  if (pair.PublicDer().size() != kPublicKeySize) {
+  if (SubjectPublicKeyInfo(*key).size() != kPublicKeySize) {
     return absl::InvalidArgumentError("the public exponent does not fit into a key request");
   }
-  return pair;
+  return KeyPair(std::move(key));
 }
 
 std::string KeyPair::PrivateDer() const {
   const std::unique_ptr<PKCS8_PRIV_KEY_INFO, decltype(&PKCS8_PRIV_KEY_INFO_free)> info(
       EVP_PKEY2PKCS8(key_.get()), &PKCS8_PRIV_KEY_INFO_free);
   CHECK(info != nullptr);
-  const int size = i2d_PKCS8_PRIV_KEY_INFO(info.get(), nullptr);
-  CHECK_GT(size, 0);
-  std::string der(static_cast<size_t>(size), '\0');
-  unsigned char* out = Bytes(der);
-  CHECK_EQ(i2d_PKCS8_PRIV_KEY_INFO(info.get(), &out), size);
-  return der;
+  return Der(&i2d_PKCS8_PRIV_KEY_INFO, info.get());
 }
 
-std::string KeyPair::PublicDer() const {
-  const int size = i2d_PUBKEY(key_.get(), nullptr);
-  CHECK_GT(size, 0);
-  std::string der(static_cast<size_t>(size), '\0');
-  unsigned char* out = Bytes(der);
-  CHECK_EQ(i2d_PUBKEY(key_.get(), &out), size);
-  return der;
+std::string KeyPair::PublicKeyField(PublicKeyForm form) const {
+  std::string field = EncodePublicKey(*key_, form);
+  CHECK_LE(field.size(), kPublicKeySize);
+  field.resize(kPublicKeySize);
+  return field;
 }
 
 absl::StatusOr<std::string> KeyPair::Decrypt(absl::string_view ciphertext) const {

@@ -10,6 +10,13 @@ struct evp_pkey_st;  // OpenSSL's EVP_PKEY.
 
 namespace backup::legacy_client {
 
+// How a public key is written into the field of a key request.
+enum class PublicKeyForm {
+  kSpki,        // SubjectPublicKeyInfo, which fills the field.
+  kSpkiPadded,  // The same without the algorithm's parameters, then zero bytes.
+  kPkcs1,       // RSAPublicKey, then zero bytes.
+};
+
 // The client's RSA-1024 key with the public exponent 17, as the old clients make it. Thread-safe.
 class KeyPair {
  public:
@@ -19,8 +26,8 @@ class KeyPair {
 
   // PKCS#8.
   std::string PrivateDer() const;
-  // SubjectPublicKeyInfo. For a key that Generate() made these are 160 bytes.
-  std::string PublicDer() const;
+  // The field of a key request, kPublicKeySize bytes.
+  std::string PublicKeyField(PublicKeyForm form) const;
   // Undoes RSAES-OAEP with SHA-1. DataLoss if it is not for this key.
   absl::StatusOr<std::string> Decrypt(absl::string_view ciphertext) const;
 

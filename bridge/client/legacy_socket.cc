@@ -112,4 +112,11 @@ absl::Status LegacySocket::Read(std::span<char> out) {
   return absl::OkStatus();
 }
 
+absl::Status LegacySocket::ReadEnd() {
+  char byte = 0;
+  const absl::Status read = Read(std::span<char>(&byte, 1));
+  if (read.ok()) return absl::DataLossError("the server sends more than its answer");
+  return absl::IsUnavailable(read) ? absl::OkStatus() : read;
+}
+
 }  // namespace backup::legacy_client

@@ -22,6 +22,8 @@ class LegacySocket {
   absl::Status Write(absl::string_view bytes, bool more_follows = false);
   // Fills `out`.
   absl::Status Read(std::span<char> out);
+  // Waits until the server hangs up. DataLoss if it sends more instead.
+  absl::Status ReadEnd();
 
  private:
   LegacySocket(UniqueFd fd, absl::Duration timeout) : fd_(std::move(fd)), timeout_(timeout) {}

@@ -23,9 +23,9 @@ namespace backup::bench {
 namespace {
 
 using legacy_client::Answer;
-using legacy_client::AnswerCode;
+using legacy_client::AnswerKind;
 using legacy_client::Channel;
-using legacy_client::RequestCode;
+using legacy_client::RequestKind;
 using MonotonicClock = std::chrono::steady_clock;
 
 constexpr size_t kFileSize = 1024;
@@ -60,7 +60,7 @@ class Worker {
       : number_(number),
         channel_({server, legacy_client::ConnectionUse::kPerRequest}),
         key_pair_(key_pair),
-        public_key_(key_pair.PublicDer()) {}
+        public_key_(key_pair.PublicKeyField(legacy_client::PublicKeyForm::kSpki)) {}
 
   void RunUntil(MonotonicClock::time_point end) {
     while (status_.ok() && MonotonicClock::now() < end) {
@@ -76,30 +76,33 @@ class Worker {
  private:
   absl::Status RunSession(const std::string& name) {
     legacy_client::Sender sender;
-    ASSIGN_OR_RETURN(const Answer registered, Ask(AnswerCode::kRegistered, [&] {
-                       return channel_.Ask(EncodeNameRequest(sender, RequestCode::kRegister, name));
+    ASSIGN_OR_RETURN(const Answer registered, Ask(AnswerKind::kRegistered, [&] {
+                       return channel_.Ask(EncodeNameRequest(sender, RequestKind::kRegister, name));
                      }));
     ASSIGN_OR_RETURN(sender.id, legacy_client::DecodeIdPayload(registered.payload));
-    ASSIGN_OR_RETURN(const Answer accepted, Ask(AnswerCode::kKeyAccepted, [&] {
+    ASSIGN_OR_RETURN(const Answer accepted, Ask(AnswerKind::kKeyAccepted, [&] {
                        return channel_.Ask(EncodePublicKeyRequest(sender, name, public_key_));
                      }));
     ASSIGN_OR_RETURN(const legacy_client::KeyAnswer key,
                      legacy_client::DecodeKeyPayload(accepted.payload));
     ASSIGN_OR_RETURN(const std::string session_key, key_pair_.Decrypt(key.encrypted_key));
     RETURN_IF_ERROR(SendFile(sender, Encrypt(plaintext_, session_key)));
-    return Ask(AnswerCode::kAcknowledged,
+    return Ask(AnswerKind::kAcknowledged,
                [&] {
                  return channel_.Ask(
-                     EncodeNameRequest(sender, RequestCode::kChecksumOk, kFileName));
+                     EncodeNameRequest(sender, RequestKind::kChecksumOk, kFileName));
                })
         .status();
   }
 
   absl::Status SendFile(const legacy_client::Sender& sender, const std::string& content) {
+    const auto size = static_cast<int64_t>(content.size());
     const std::string request = absl::StrCat(
-        EncodeFileHead(sender, static_cast<int64_t>(content.size()), kFileName), content);
+        EncodeFileHead(sender, {legacy_client::FileFieldsSize(sender.family) + size, size},
+                       kFileName),
+        content);
     ASSIGN_OR_RETURN(const Answer answer,
-                     Ask(AnswerCode::kFileReceived, [&] { return channel_.Ask(request); }));
+                     Ask(AnswerKind::kFileReceived, [&] { return channel_.Ask(request); }));
     ASSIGN_OR_RETURN(const legacy_client::FileAnswer received,
                      legacy_client::DecodeFilePayload(answer.payload));
     Crc32 checksum;
@@ -108,13 +111,13 @@ class Worker {
     return absl::DataLossError("the server answers a wrong checksum");
   }
 
-  absl::StatusOr<Answer> Ask(AnswerCode expected, absl::FunctionRef<absl::StatusOr<Answer>()> ask) {
+  absl::StatusOr<Answer> Ask(AnswerKind expected, absl::FunctionRef<absl::StatusOr<Answer>()> ask) {
     const auto start = MonotonicClock::now();
     ASSIGN_OR_RETURN(Answer answer, ask());
     request_milliseconds_.push_back(1e3 * SecondsSince(start));
-    if (answer.code == expected) return answer;
+    if (answer.kind == expected) return answer;
     return absl::InternalError(
-        absl::StrCat("the server answers with ", static_cast<int>(answer.code)));
+        absl::StrCat("the server answers with ", static_cast<int>(answer.kind)));
   }
 
   const int number_;

@@ -8,6 +8,7 @@
 #include <openssl/x509.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <memory>
 #include <optional>
 
@@ -19,8 +20,7 @@ namespace {
 
 constexpr size_t kHeaderSize = 23;
 constexpr size_t kNameSize = 255;
-constexpr int kPublicKeyCode = 1026;
-constexpr int kFileCode = 1028;
+constexpr size_t kBlockSize = 1024;
 
 uint32_t LittleEndian(absl::string_view bytes) {
   uint32_t value = 0;
@@ -38,15 +38,44 @@ std::optional<std::string> ReadExactly(int fd, size_t size) {
   return bytes;
 }
 
-std::optional<Received> ReadRequest(int fd) {
+// Where the name begins in the payload of a request.
+size_t NameAt(const FakeFamily& family, int code) {
+  if (code == family.file_code) return family.id_size + family.file_sizes_size;
+  return code > family.file_code ? family.id_size : 0;
+}
+
+// The rest of a file whose payload size does not count it all: content size tells.
+std::optional<std::string> ReadUncounted(int fd, std::string payload, size_t name_at) {
+  const std::optional<std::string> fields =
+      ReadExactly(fd, name_at + kNameSize - std::min(payload.size(), name_at + kNameSize));
+  if (!fields) return std::nullopt;
+  absl::StrAppend(&payload, *fields);
+  const auto content =
+      ReadExactly(fd, LittleEndian(absl::string_view(payload).substr(name_at - 4, 4)));
+  if (!content) return std::nullopt;
+  return absl::StrCat(payload, *content);
+}
+
+std::optional<Received> ReadRequest(int fd, const FakeFamily& family) {
   const std::optional<std::string> header = ReadExactly(fd, kHeaderSize);
   if (!header) return std::nullopt;
   const absl::string_view view = *header;
+  Received request{std::string(view.substr(0, 16)),
+                   static_cast<int>(LittleEndian(view.substr(16, 1))),
+                   static_cast<int>(LittleEndian(view.substr(17, 2)))};
+  request.name_at = NameAt(family, request.code);
   std::optional<std::string> payload = ReadExactly(fd, LittleEndian(view.substr(19, 4)));
+  if (payload && request.code == family.file_code &&
+      payload->size() <= request.name_at + kNameSize) {
+    payload = ReadUncounted(fd, *std::move(payload), request.name_at);
+  }
   if (!payload) return std::nullopt;
-  return Received{std::string(view.substr(0, 16)),
-                  static_cast<int>(LittleEndian(view.substr(16, 1))),
-                  static_cast<int>(LittleEndian(view.substr(17, 2))), *std::move(payload)};
+  request.payload = *std::move(payload);
+  const size_t size = kHeaderSize + request.payload.size();
+  if (family.blocks_1024 && !ReadExactly(fd, (kBlockSize - size % kBlockSize) % kBlockSize)) {
+    return std::nullopt;
+  }
+  return request;
 }
 
 void Send(int fd, const Reply& reply) {
@@ -59,15 +88,11 @@ void Send(int fd, const Reply& reply) {
 }  // namespace
 
 std::string Received::Name() const {
-  const absl::string_view field =
-      absl::string_view(payload).substr(code == kFileCode ? 4 : 0, kNameSize);
+  const absl::string_view field = absl::string_view(payload).substr(name_at, kNameSize);
   return std::string(field.substr(0, field.find('\0')));
 }
 
-std::string Received::Content() const {
-  CHECK(code == kFileCode || code == kPublicKeyCode) << code;
-  return payload.substr((code == kFileCode ? 4 : 0) + kNameSize);
-}
+std::string Received::Content() const { return payload.substr(name_at + kNameSize); }
 
 std::string AnswerBytes(int code, absl::string_view payload) {
   std::string bytes = {3, static_cast<char>(code), static_cast<char>(code >> 8)};
@@ -96,8 +121,10 @@ std::string EncryptForClient(absl::string_view spki, absl::string_view session_k
   return out;
 }
 
-FakeServer::FakeServer(std::vector<Step> script)
-    : script_(std::move(script)), listener_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+FakeServer::FakeServer(std::vector<Step> script, FakeFamily family)
+    : script_(std::move(script)),
+      family_(family),
+      listener_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
   sockaddr_in address = {};
   address.sin_family = AF_INET;
   address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
@@ -123,14 +150,14 @@ void FakeServer::Play() {
   int connections = 0;
   for (const Step& step : script_) {
     std::optional<Received> request;
-    if (connection.valid()) request = ReadRequest(connection.get());
+    if (connection.valid()) request = ReadRequest(connection.get(), family_);
     if (!request) {
       connection = UniqueFd(::accept(listener_.get(), nullptr, nullptr));
       if (!connection.valid()) return;
       ++connections;
       const int on = 1;
       ::setsockopt(connection.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-      request = ReadRequest(connection.get());
+      request = ReadRequest(connection.get(), family_);
       if (!request) return;
     }
     request->connection = connections;

@@ -11,17 +11,27 @@
 
 namespace backup::legacy_client::testing {
 
+// What the fake server must know of the family that it serves.
+struct FakeFamily {
+  int public_key_code = 1026;
+  int file_code = 1028;
+  size_t id_size = 0;          // In front of payloads about a file.
+  size_t file_sizes_size = 4;  // Of a file request, before the name.
+  int answer_base = 2100;
+  bool blocks_1024 = false;
+};
+
 // A request as the fake server read it, by its own reading of docs/wire-protocol.md.
 struct Received {
   std::string id;
   int version = 0;
   int code = 0;
-  std::string payload;
+  std::string payload = "";
+  size_t name_at = 0;  // In the payload.
   int connection = 0;  // Counts from 1.
 
-  // The name field of a request that begins with it, or of a file request.
   std::string Name() const;
-  // Of a file request, or of a public key request: the key.
+  // What follows the name: of a file request, or of a public key request: the key.
   std::string Content() const;
 };
 
@@ -43,7 +53,7 @@ class FakeServer {
  public:
   using Step = std::function<Reply(const Received&)>;
 
-  explicit FakeServer(std::vector<Step> script);
+  explicit FakeServer(std::vector<Step> script, FakeFamily family = {});
   FakeServer(const FakeServer&) = delete;
   FakeServer& operator=(const FakeServer&) = delete;
   ~FakeServer();
@@ -56,6 +66,7 @@ class FakeServer {
   void Play();
 
   const std::vector<Step> script_;
+  const FakeFamily family_;
   UniqueFd listener_;
   int port_ = 0;
   std::vector<Received> received_;

@@ -1,0 +1,17 @@
+#include "bridge/client/file_plan.h"
+
+#include "bridge/client/packets.h"
+#include "bridge/client/whole_file.h"
+
+namespace backup::legacy_client {
+
+int64_t ChunkSize(const ClientStyle& style) {
+  return style.file_style == FileStyle::kChunks ? *style.packet_size : 0;
+}
+
+absl::StatusOr<std::unique_ptr<FilePlan>> MakeFilePlan(const ClientStyle& style, PlannedFile file) {
+  return TraitsOf(style.family).sends_packets ? Packets::Plan(style, std::move(file))
+                                              : WholeFile::Plan(style, std::move(file));
+}
+
+}  // namespace backup::legacy_client

@@ -1,0 +1,149 @@
+"""legacy-client as clients of every family and in every style, against both real processes."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+import unittest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
+
+from cluster import BIN_DIR, Cluster  # noqa: E402
+from stored_files import newest_verified  # noqa: E402
+
+WAIT_S = 60
+OK, USAGE = 0, 2
+# The payload size of "cut", cut at its first zero byte, is less than a file request has without any content.
+FILES = {"empty": b"", "one": b"1", "block": bytes(16), "notes.txt": b"notes" * 600, "cut": os.urandom(65279),
+         "large.bin": os.urandom(3 << 20)}
+CHECKSUMS = ("cksum-plaintext", "cksum-ciphertext", "crc32-plaintext", "crc32-ciphertext")
+MAX_TRIES = 5
+
+WHOLE_FILE_STYLES = (
+    ["--file_style=counted"],
+    ["--file_style=counted", "--content_size=plaintext"],
+    ["--file_style=uncounted"],
+    ["--file_style=truncated"],
+    ["--connection=per-request"],
+    ["--public_key=spki-padded"],
+    ["--public_key=pkcs1"],
+)
+PACKET_STYLES = (
+    ["--file_style=chunks"],
+    ["--file_style=chunks", "--packet_size=1000"],
+    ["--file_style=chunks", "--packet_size=1000", "--original_size=packet"],
+    ["--file_style=chunks", "--packet_size=1000", "--content_size=plaintext"],
+    ["--file_style=chunks", "--packet_size=1024", "--swap_packet_fields"],
+    ["--file_style=chunks", "--packet_size=1024", "--pad_packets", "--extra_packet"],
+    ["--file_style=stream"],
+    ["--file_style=stream", "--packet_size=1000"],
+    ["--file_style=stream", "--packet_size=4096", "--swap_packet_fields"],
+    ["--file_style=stream", "--packet_size=4096", "--pad_packets", "--extra_packet"],
+    ["--file_style=stream", "--packet_size=4096", "--connection=per-request"],
+    ["--public_key=pkcs1"],
+)
+BLOCK_STYLES = (
+    ["--blocks_1024"],
+    ["--blocks_1024", "--header_version=2"],
+)
+STYLES = {"A": WHOLE_FILE_STYLES + BLOCK_STYLES, "B": WHOLE_FILE_STYLES + BLOCK_STYLES, "C": WHOLE_FILE_STYLES,
+          "D": PACKET_STYLES, "E": PACKET_STYLES}
+
+
+class LegacyClientFamiliesTest(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = pathlib.Path(folder.name)
+
+    def start(self, family):
+        # C and D cannot be told apart at registration: the port decides.
+        flags = ["--family_of_1025=D"] if family == "D" else []
+        self.cluster = Cluster(self.folder, bridge_flags=flags)
+        self.addCleanup(self.cluster.__exit__)
+
+    def client_folder(self, name):
+        folder = self.folder / name
+        folder.mkdir()
+        for file, content in FILES.items():
+            (folder / file).write_bytes(content)
+        (folder / "transfer.info").write_text("\n".join([f"127.0.0.1:{self.cluster.port}", name, *FILES, ""]))
+        return folder
+
+    def run_client(self, folder, *flags, code=OK):
+        done = subprocess.run([BIN_DIR / "legacy-client", f"--dir={folder}", "--json", *flags],
+                              capture_output=True, text=True, timeout=WAIT_S)
+        self.assertEqual(done.returncode, code, done.stdout + done.stderr)
+        return [json.loads(line) for line in done.stdout.splitlines()]
+
+    def check_twice(self, folder, *flags):
+        """A first run, then one that comes back with its identity and needs no second try."""
+        self.run_client(folder, f"--tries={MAX_TRIES}", *flags)
+        identity = (folder / "me.info").read_text()
+        again = self.run_client(folder, f"--tries={MAX_TRIES}", *flags)
+        self.assertEqual([line["tries"] for line in again], [1] * len(FILES))
+        self.assertEqual((folder / "me.info").read_text(), identity)
+        return bytes.fromhex(identity.splitlines()[1])
+
+    def check_styles(self, family):
+        self.start(family)
+        styles, ids = STYLES[family], {}
+        for number, style in enumerate(styles):
+            with self.subTest(family=family, style=style):
+                folder = self.client_folder(f"{family} {number}")
+                ids[number] = self.check_twice(folder, f"--family={family}", *style)
+        self.cluster.service.stop()
+        for number, client_id in ids.items():
+            for file, content in FILES.items():
+                with self.subTest(family=family, style=styles[number], file=file):
+                    self.assertEqual(newest_verified(self.cluster.data_dir, client_id, file.encode()), content)
+
+    def test_family_a(self):
+        self.check_styles("A")
+
+    def test_family_b(self):
+        self.check_styles("B")
+
+    def test_family_c(self):
+        self.check_styles("C")
+
+    def test_family_d(self):
+        self.check_styles("D")
+
+    def test_family_e(self):
+        self.check_styles("E")
+
+    def check_checksums(self, family):
+        self.start(family)
+        for checksum in CHECKSUMS:
+            for notice in ("at-once", "wait"):
+                with self.subTest(family=family, checksum=checksum, notice=notice):
+                    folder = self.client_folder(f"{family} {checksum} {notice}")
+                    self.check_twice(folder, f"--family={family}", f"--checksum={checksum}",
+                                     f"--retry_notice={notice}")
+
+    def test_every_checksum_is_found_by_retries_and_remembered(self):
+        self.check_checksums("B")
+
+    def test_every_checksum_is_found_by_retries_and_remembered_with_packets(self):
+        self.check_checksums("E")
+
+
+class UsageTest(unittest.TestCase):
+    def test_flags_that_contradict_each_other(self):
+        for flags in (["--family=F"], ["--family=D", "--file_style=counted"], ["--family=A", "--file_style=stream"],
+                      ["--packet_size=1000"], ["--family=C", "--blocks_1024"], ["--family=D", "--header_version=1"],
+                      ["--file_style=uncounted", "--content_size=plaintext"], ["--tries=0"], ["--tries=6"],
+                      ["--family=A", "--blocks_1024", "--connection=single"], ["--header_version=4"],
+                      ["--connection=per-request", "--retry_notice=at-once"], ["--public_key=pem"],
+                      ["--family=E", "--packet_size=-1"]):
+            with self.subTest(flags):
+                done = subprocess.run([BIN_DIR / "legacy-client", *flags], capture_output=True, text=True, timeout=WAIT_S)
+                self.assertEqual(done.returncode, USAGE, done.stdout + done.stderr)
+                self.assertIn("--", done.stderr.splitlines()[0])
+
+
+if __name__ == "__main__":
+    unittest.main()
