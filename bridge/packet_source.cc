@@ -10,8 +10,23 @@
 namespace backup::bridge {
 namespace {
 
+constexpr uint64_t kCipherBlockSize = 16;
+
+// What PKCS#7 padding makes of a plaintext's size.
+uint64_t PaddedSize(uint64_t plaintext_size) {
+  return (plaintext_size / kCipherBlockSize + 1) * kCipherBlockSize;
+}
+
 void AppendSize(uint32_t size, std::string& out) {
   for (int shift = 0; shift < 32; shift += 8) out.push_back(static_cast<char>(size >> shift));
+}
+
+// Whether the content sizes of a client are those of the plaintext, by its first packet: a
+// ciphertext is whole blocks and larger than the original, and fills a packet that is not padded.
+bool SaysPlaintextSize(const wire::SendFile& file, uint64_t body_size) {
+  return file.content_size % kCipherBlockSize != 0 ||
+         file.content_size == file.packet->original_size ||
+         PaddedSize(file.content_size) == body_size;
 }
 
 }  // namespace
@@ -32,8 +47,9 @@ PacketSource::PacketSource(Connection& connection, const wire::Dialect& dialect,
       first_file_(std::get<wire::SendFile>(first.request.operation)),
       order_(order),
       limits_(limits),
+      says_plaintext_size_(SaysPlaintextSize(first_file_, first.body_size)),
       is_stream_(order.total() == 1 || first_file_.content_size > first.body_size) {
-  if (is_stream_) content_left_ = first_file_.content_size;
+  if (is_stream_) content_left_ = CiphertextSize(first_file_);
   status_ = Begin(first_file_, first.body_size);
 }
 
@@ -138,15 +154,20 @@ absl::Status PacketSource::CheckFollows(const wire::DecodedHead& head) const {
       absl::StrCat("packet ", number, " tells another size of the file than the first"));
 }
 
+uint64_t PacketSource::CiphertextSize(const wire::SendFile& file) const {
+  return says_plaintext_size_ ? PaddedSize(file.content_size) : uint64_t{file.content_size};
+}
+
 absl::Status PacketSource::Begin(const wire::SendFile& file, uint64_t body_size) {
   ++number_;
   packet_ = std::make_unique<BodySource>(connection_, body_size, limits_);
   if (is_stream_) return absl::OkStatus();
-  if (file.content_size > body_size || file.content_size == 0) {
+  const uint64_t size = CiphertextSize(file);
+  if (size > body_size || size == 0) {
     return absl::InvalidArgumentError(absl::StrCat(
         "packet ", number_, " has ", body_size, " bytes of content, but says ", file.content_size));
   }
-  content_left_ = file.content_size;
+  content_left_ = size;
   segment_begins_ = true;
   return absl::OkStatus();
 }

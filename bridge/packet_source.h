@@ -47,7 +47,7 @@ class PacketSource final : public Body {
   // How many segments it yields; 0 if it yields one stream.
   int segment_count() const { return is_stream_ ? 0 : order_.total(); }
   // The size of the stream; 0 if it yields segments.
-  uint64_t stream_size() const { return is_stream_ ? first_file_.content_size : 0; }
+  uint64_t stream_size() const { return is_stream_ ? CiphertextSize(first_file_) : 0; }
 
   // Of all packets so far, with their padding.
   uint64_t received_bytes() const { return received_bytes_; }
@@ -68,6 +68,8 @@ class PacketSource final : public Body {
   // Whether the packet belongs to this file and is the next one.
   absl::Status CheckFollows(const wire::DecodedHead& head) const;
   absl::Status Begin(const wire::SendFile& file, uint64_t body_size);
+  // Of what the packet says to be the size of its content.
+  uint64_t CiphertextSize(const wire::SendFile& file) const;
   bool ended() const { return !packet_ && number_ == order_.total(); }
 
   Connection& connection_;
@@ -76,6 +78,7 @@ class PacketSource final : public Body {
   const wire::SendFile first_file_;
   const PacketOrder order_;
   const BodyLimits limits_;
+  const bool says_plaintext_size_;
   const bool is_stream_;
   int number_ = 0;                      // Of the present packet.
   std::unique_ptr<BodySource> packet_;  // What is left of it.
