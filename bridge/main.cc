@@ -55,10 +55,6 @@ DEFINE_string(legacy_client, "",
 namespace backup::bridge {
 namespace {
 
-// Exit codes: docs/operations.md.
-constexpr int kFailed = 1;
-constexpr int kBadConfiguration = 10;
-
 constexpr int kMaxPort = 65535;
 // Descriptors for other things than clients.
 constexpr rlim_t kSpareDescriptors = 64;
@@ -179,7 +175,7 @@ std::unique_ptr<SelfBackup> StartSelfBackup(int port) {
 // One line that says what stopped the start, and its exit code.
 int Refuse(const absl::Status& status) {
   LOG(ERROR) << "cannot start: " << status.message();
-  return absl::IsInvalidArgument(status) ? kBadConfiguration : kFailed;
+  return absl::IsInvalidArgument(status) ? kExitBadConfiguration : kExitFailed;
 }
 
 int Serve(StopRequest& stop) {
@@ -224,14 +220,15 @@ int Serve(StopRequest& stop) {
 int Main(int argc, char** argv) {
   StopRequest& stop =
       *new StopRequest;  // Lives as long as the signal thread, that is, the process.
-  StartProcess(argc, argv, "backup-bridge [--bind=ADDRESS] [--port=PORT] [--service=HOST:PORT] ...",
-               stop);
+  StartProcess({"backup-bridge [--bind=ADDRESS] [--port=PORT] [--service=TARGET] ...", __FILE__},
+               argc, argv, stop);
   if (FLAGS_debug) SetDebugLogging();
   if (FLAGS_encrypt && !FLAGS_debug) SetQuietLogging();
   if (argc > 1) {
-    return Refuse(
-        absl::InvalidArgumentError(absl::StrCat("what is ", argv[1], "? flags begin with --")));
+    std::cerr << "what is " << argv[1] << "? flags begin with -- (--help tells more)\n";
+    return CheckConfigurationOnly() ? kExitBadConfiguration : kExitUsage;
   }
+  if (CheckConfigurationOnly()) return 0;
   RaiseDescriptorLimit();
   return Serve(stop);
 }

@@ -20,15 +20,6 @@
 #include "services/backup/server.h"
 #include "storage/sweep.h"
 
-DECLARE_bool(help);
-DECLARE_bool(helpfull);
-DECLARE_bool(helpshort);
-
-// Exported by gflags, but in no header of it.
-namespace google {
-extern void (*gflags_exitfunc)(int);
-}
-
 DEFINE_string(data_dir, "", "folder that holds all state (required); one process at a time");
 DEFINE_string(listen, "127.0.0.1:50051",
               "HOST:PORT or unix:PATH to serve gRPC on; port 0 means any free one");
@@ -65,11 +56,11 @@ namespace backup {
 namespace {
 
 // Exit codes: docs/operations.md.
-constexpr int kFailed = 1;
-constexpr int kUsage = 2;
-constexpr int kBadConfiguration = 10;
 constexpr int kLocked = 11;
 constexpr int kSchemaTooNew = 13;
+
+// backupctl's: where it finds the service.
+constexpr char kForeignVariable[] = "BACKUP_SERVICE";
 
 // Longer than any transfer may last: a younger blob without a version may still get one.
 constexpr absl::Duration kSweepGrace = absl::Hours(24);
@@ -158,12 +149,12 @@ int Refuse(const absl::Status& status) {
   LOG(ERROR) << "cannot start: " << status.message();
   if (absl::IsAborted(status)) return kLocked;
   if (absl::StartsWith(status.message(), "the catalog has schema ")) return kSchemaTooNew;
-  return absl::IsInternal(status) ? kFailed : kBadConfiguration;
+  return absl::IsInternal(status) ? kExitFailed : kExitBadConfiguration;
 }
 
 int RefuseUsage(absl::string_view why) {
   std::cerr << why << " (--help tells more)\n";
-  return kUsage;
+  return CheckConfigurationOnly() ? kExitBadConfiguration : kExitUsage;
 }
 
 // Removes blobs without a version: first what an earlier process left, later what is older than any
@@ -242,29 +233,34 @@ int Serve(StopRequest& stop) {
   return 0;
 }
 
-// gflags ends the process with 1 for a wrong flag as for --help; with 0 for --version.
-void EndForFlags(int code) {
-  const bool asked_for_help = FLAGS_help || FLAGS_helpfull || FLAGS_helpshort;
-  std::exit(code == 0 || asked_for_help ? 0 : kUsage);
+// What flags alone can tell.
+absl::Status CheckConfiguration() {
+  if (!IsAddress(FLAGS_listen)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--listen=", FLAGS_listen, " is neither HOST:PORT nor unix:PATH"));
+  }
+  if (!IsLocalAddress(FLAGS_listen) && !FLAGS_insecure_grpc) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "--listen=", FLAGS_listen,
+        " is reachable from outside without TLS: listen on 127.0.0.1 or unix:PATH, or allow "
+        "it with --insecure_grpc"));
+  }
+  return absl::OkStatus();
 }
 
 int Main(int argc, char** argv) {
-  google::gflags_exitfunc = &EndForFlags;
   StopRequest& stop =
       *new StopRequest;  // Lives as long as the signal thread, that is, the process.
-  StartProcess(argc, argv, "backup-service --data_dir=DIR [--listen=HOST:PORT|unix:PATH] ...",
-               stop);
+  StartProcess({"backup-service --data_dir=DIR [--listen=HOST:PORT|unix:PATH] ...",
+                __FILE__,
+                {kForeignVariable}},
+               argc, argv, stop);
   if (FLAGS_debug) SetDebugLogging();
   if (FLAGS_encrypt && !FLAGS_debug) SetQuietLogging();
   if (FLAGS_data_dir.empty()) return RefuseUsage("--data_dir=DIR must say where to keep the data");
   if (argc > 1) return RefuseUsage(absl::StrCat("what is ", argv[1], "? flags begin with --"));
-  if (!IsLocalAddress(FLAGS_listen) && !FLAGS_insecure_grpc) {
-    return Refuse(absl::InvalidArgumentError(absl::StrCat(
-        "--listen=", FLAGS_listen,
-        " is reachable from outside without TLS: listen on 127.0.0.1 or unix:PATH, or allow "
-        "it with --insecure_grpc")));
-  }
-  return Serve(stop);
+  if (const absl::Status checked = CheckConfiguration(); !checked.ok()) return Refuse(checked);
+  return CheckConfigurationOnly() ? 0 : Serve(stop);
 }
 
 }  // namespace
