@@ -10,6 +10,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "base/operations_endpoint.h"
 #include "base/process.h"
 #include "bridge/backend_watch.h"
 #include "bridge/listener.h"
@@ -24,6 +25,10 @@ DEFINE_string(port_file, "port.info", "file that holds the port if --port is not
 DEFINE_string(fallback_ports, "",
               "comma-separated ports that are tried in turn when the port is in use");
 DEFINE_string(bound_port_file, "", "file to write the bound port to");
+DEFINE_string(operations_listen, "",
+              "ADDRESS:PORT of /livez, /readyz and /metrics, for example 127.0.0.1:9102; empty: "
+              "none");
+DEFINE_string(operations_bound_port_file, "", "file to write the bound port of those to");
 DEFINE_string(service, "127.0.0.1:50051", "the backup-service, as a gRPC target");
 DEFINE_bool(debug, false,
             "log everything, answer wrong checksums, never close or end what is idle");
@@ -120,8 +125,9 @@ PortRules PortRulesFromFlags() {
   return {FLAGS_port, FLAGS_port_file, *ParsePorts(FLAGS_fallback_ports)};
 }
 
-ListenerOptions ListenerOptionsFromFlags() {
+ListenerOptions ListenerOptionsFromFlags(Metrics& metrics) {
   ListenerOptions options;
+  if (!FLAGS_operations_listen.empty()) options.session.metrics = &metrics;
   options.max_connections = FLAGS_max_connections;
   options.max_active_requests = FLAGS_max_active_requests;
   options.header_timeout = TimeoutFlag(FLAGS_header_timeout);
@@ -172,6 +178,13 @@ std::unique_ptr<SelfBackup> StartSelfBackup(int port) {
   return std::make_unique<SelfBackup>(SelfBackupOptions{directory, program, OwnAddress(port)});
 }
 
+// BackendWatch keeps the channel connected, and health checks of the channel say when it is not.
+absl::Status ProbeService(grpc::Channel& channel) {
+  return channel.GetState(/*try_to_connect=*/true) == GRPC_CHANNEL_READY
+             ? absl::OkStatus()
+             : absl::UnavailableError(absl::StrCat("no connection to ", FLAGS_service));
+}
+
 // One line that says what stopped the start, and its exit code.
 int Refuse(const absl::Status& status) {
   LOG(ERROR) << "cannot start: " << status.message();
@@ -182,6 +195,8 @@ int Serve(StopRequest& stop) {
   absl::StatusOr<ListeningSocket> socket =
       ListenOnFirstFree(FLAGS_bind, PortsToTry(PortRulesFromFlags()));
   if (!socket.ok()) return Refuse(socket.status());
+  Metrics metrics;
+  AddProcessMetrics(metrics);
   std::stop_source give_up;
   const auto channel = MakeBackendChannel(FLAGS_service);
   const BackendWatch watch(channel, FLAGS_service);
@@ -194,7 +209,7 @@ int Serve(StopRequest& stop) {
   Forwarder forwarder(backend, CorruptChecksums());
   IdleShutdown idle(FLAGS_debug ? absl::ZeroDuration() : DurationFlag(FLAGS_idle_shutdown), stop);
   const absl::StatusOr<std::unique_ptr<Listener>> listener =
-      Listener::Start(std::move(socket->fd), forwarder, idle, ListenerOptionsFromFlags());
+      Listener::Start(std::move(socket->fd), forwarder, idle, ListenerOptionsFromFlags(metrics));
   if (!listener.ok()) return Refuse(listener.status());
   LOG(INFO) << "listening on " << FLAGS_bind << ":" << socket->port << ", forwarding to "
             << FLAGS_service;
@@ -205,9 +220,14 @@ int Serve(StopRequest& stop) {
         WriteFileAtomically(FLAGS_bound_port_file, absl::StrCat(socket->port, "\n"));
     if (!written.ok()) return Refuse(written);
   }
+  const absl::StatusOr<Operations> operations =
+      StartOperations(FLAGS_operations_listen, FLAGS_operations_bound_port_file,
+                      {{"upstream", [&] { return ProbeService(*channel); }}}, metrics);
+  if (!operations.ok()) return Refuse(operations.status());
   std::unique_ptr<SelfBackup> self_backup = StartSelfBackup(socket->port);
   const std::string why = stop.Wait();  // First: a log line has the time of its beginning.
   LOG(INFO) << "stopping: " << why;
+  if (operations->readiness != nullptr) operations->readiness->SetDraining();
   self_backup.reset();
   if (!(*listener)->Drain(DurationFlag(FLAGS_drain_timeout))) {
     LOG(WARNING) << "requests are still in flight after " << FLAGS_drain_timeout << ", hanging up";

@@ -4,6 +4,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/error.h"
 #include "base/name_text.h"
+#include "bridge/bridge_metrics.h"
 #include "bridge/random_ids.h"
 #include "bridge/wire/dialects.h"
 #include "glog/logging.h"
@@ -133,11 +134,14 @@ Served Session::ServeRequest(const wire::Dialect& dialect, const wire::DecodedHe
   const uint64_t body_bytes = head.body_size - body.left();
   const Served::Next next = Settle(body);
   Served served = Answer(dialect, head.request, forwarded.reply, next);
+  const absl::Duration took = absl::FromChrono(MonotonicClock::now() - begin);
+  CountRequest(options_.metrics,
+               {name, dialect.name(), OutcomeText(forwarded.outcome), body_bytes, took});
   LOG(INFO) << Origin(connection_) << " client=" << ToUuid(head.request.client_id)
             << " request=" << name << " dialect=" << dialect.name()
             << " outcome=" << OutcomeText(forwarded.outcome) << " bytes=" << body_bytes
-            << " ms=" << absl::ToInt64Milliseconds(absl::FromChrono(MonotonicClock::now() - begin))
-            << " rid=" << origin.request_id << ErrorText(forwarded.outcome);
+            << " ms=" << absl::ToInt64Milliseconds(took) << " rid=" << origin.request_id
+            << ErrorText(forwarded.outcome);
   return served;
 }
 
@@ -172,7 +176,12 @@ Served Session::Answer(const wire::Dialect& dialect, const wire::Request& reques
 }
 
 Served Session::RefuseUnknown(const wire::RequestHeader& header) {
-  if (WarnOfForeignProtocol(connection_, connection_.buffered())) return {Served::Next::kClose, ""};
+  const absl::string_view protocol = wire::DetectForeignProtocol(connection_.buffered());
+  if (WarnOfForeignProtocol(connection_, connection_.buffered())) {
+    CountOne(options_.metrics, kWrongProtocol, {{"detected", std::string(protocol)}});
+    return {Served::Next::kClose, ""};
+  }
+  CountOne(options_.metrics, kProtocolErrors, {{"kind", "unknown_request"}});
   LOG(WARNING) << Origin(connection_) << " sent the unknown request code " << header.code
                << ", closing";
   connection_.WriteNow(EncodeGeneralError(connection_.buffered()));
@@ -180,6 +189,7 @@ Served Session::RefuseUnknown(const wire::RequestHeader& header) {
 }
 
 Served Session::RefuseMalformed(const wire::Dialect& dialect, const absl::Status& rule) {
+  CountOne(options_.metrics, kProtocolErrors, {{"kind", "malformed_head"}});
   LOG(WARNING) << Origin(connection_) << " dialect=" << dialect.name()
                << " sent a malformed head, closing: " << rule.message();
   connection_.WriteNow(dialect.EncodeReply(wire::GeneralError()));

@@ -3,6 +3,7 @@
 #include <string>
 
 #include "absl/time/time.h"
+#include "base/metrics.h"
 #include "bridge/connection.h"
 #include "bridge/forwarder.h"
 #include "bridge/wire/dialect.h"
@@ -19,6 +20,7 @@ struct SessionOptions {
   absl::Duration drain_timeout = absl::Seconds(30);
   // Some clients register again and again if they dislike an answer.
   int max_registrations = 64;
+  Metrics* metrics = nullptr;  // Null if nobody asks for them.
 };
 
 // What is to become of a connection once its requests were served.

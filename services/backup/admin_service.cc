@@ -2,6 +2,7 @@
 
 #include "base/error.h"
 #include "glog/logging.h"
+#include "services/backup/handlers/catalog_queries.h"
 #include "services/backup/handlers/verify_store.h"
 #include "services/backup/limits.h"
 #include "services/backup/rpc_scope.h"
@@ -47,7 +48,7 @@ absl::Status ChangeLogLevel(const v1::SetLogLevelRequest& request) {
 
 grpc::Status AdminServiceFace::GetStatus(grpc::ServerContext* call, const v1::GetStatusRequest*,
                                          v1::GetStatusResponse* response) {
-  RpcScope scope(*call, context_.idle, "GetStatus");
+  RpcScope scope(*call, context_, "GetStatus");
   const absl::StatusOr<storage::Counts> counts = context_.catalog.Count();
   if (!counts.ok()) return scope.Finish(counts.status());
   response->set_version(BACKUP_VERSION);
@@ -68,7 +69,7 @@ grpc::Status AdminServiceFace::GetStatus(grpc::ServerContext* call, const v1::Ge
 
 grpc::Status AdminServiceFace::VerifyStore(grpc::ServerContext* call, const v1::VerifyStoreRequest*,
                                            grpc::ServerWriter<v1::VerifyStoreResponse>* stream) {
-  RpcScope scope(*call, context_.idle, "VerifyStore");
+  RpcScope scope(*call, context_, "VerifyStore");
   return scope.Finish(handlers::VerifyStore(
       context_.catalog, context_.blobs, context_.master_key, info_.start_time,
       [&](const v1::VerifyStoreResponse& event) {
@@ -80,8 +81,19 @@ grpc::Status AdminServiceFace::VerifyStore(grpc::ServerContext* call, const v1::
 grpc::Status AdminServiceFace::SetLogLevel(grpc::ServerContext* call,
                                            const v1::SetLogLevelRequest* request,
                                            v1::SetLogLevelResponse*) {
-  RpcScope scope(*call, context_.idle, "SetLogLevel");
+  RpcScope scope(*call, context_, "SetLogLevel");
   return scope.Finish(ChangeLogLevel(*request));
+}
+
+grpc::Status AdminServiceFace::ListStaleClients(grpc::ServerContext* call,
+                                                const v1::ListStaleClientsRequest* request,
+                                                v1::ListStaleClientsResponse* response) {
+  RpcScope scope(*call, context_, "ListStaleClients");
+  absl::StatusOr<v1::ListStaleClientsResponse> result =
+      handlers::ListStaleClients(context_.catalog, context_.clock, *request);
+  if (!result.ok()) return scope.Finish(result.status());
+  *response = *std::move(result);
+  return scope.Finish(absl::OkStatus());
 }
 
 }  // namespace backup

@@ -27,6 +27,10 @@ class AdminServiceFace final : public v1::AdminService::Service {
   grpc::Status SetLogLevel(grpc::ServerContext* call, const v1::SetLogLevelRequest* request,
                            v1::SetLogLevelResponse* response) override;
 
+  grpc::Status ListStaleClients(grpc::ServerContext* call,
+                                const v1::ListStaleClientsRequest* request,
+                                v1::ListStaleClientsResponse* response) override;
+
  private:
   const ServiceContext& context_;
   const ServiceInfo info_;

@@ -13,11 +13,15 @@
 #include "absl/strings/str_join.h"
 #include "base/clock.h"
 #include "base/idle_shutdown.h"
+#include "base/operations_endpoint.h"
 #include "base/process.h"
 #include "gflags/gflags.h"
+#include "grpcpp/create_channel.h"
+#include "grpcpp/security/credentials.h"
 #include "services/backup/limits.h"
 #include "services/backup/open_storage.h"
 #include "services/backup/server.h"
+#include "services/backup/service_metrics.h"
 #include "storage/sweep.h"
 
 DEFINE_string(data_dir, "", "folder that holds all state (required); one process at a time");
@@ -25,6 +29,11 @@ DEFINE_string(listen, "127.0.0.1:50051",
               "HOST:PORT or unix:PATH to serve gRPC on; port 0 means any free one");
 DEFINE_string(bound_port_file, "",
               "file to write the bound port to (for a unix socket, its address)");
+DEFINE_string(operations_listen, "",
+              "ADDRESS:PORT of /livez, /readyz and /metrics, for example 127.0.0.1:9101; empty: "
+              "none");
+DEFINE_string(operations_bound_port_file, "", "file to write the bound port of those to");
+DEFINE_int64(metrics_max_clients, 10'000, "clients that have metrics of their own");
 DEFINE_bool(insecure_grpc, false, "allow --listen beyond loopback without TLS");
 DEFINE_string(grpc_reflection, "auto",
               "server reflection: on, off, or auto (on while --listen is local)");
@@ -60,6 +69,7 @@ constexpr int kLocked = 11;
 constexpr int kSchemaTooNew = 13;
 
 // backupctl's: where it finds the service.
+constexpr MetricName kMode{"backup_mode", "1 if the mode is on"};
 constexpr char kForeignVariable[] = "BACKUP_SERVICE";
 
 // Longer than any transfer may last: a younger blob without a version may still get one.
@@ -93,6 +103,7 @@ bool ValidateDuplicateNames(const char* flag, const std::string& value) {
 bool ValidateRekey(const char* flag, const std::string& value) {
   return ValidateChoice(flag, value, {"pin", "allow"});
 }
+bool ValidateNotNegative(const char*, int64_t value) { return value >= 0; }
 bool ValidateInlineLimit(const char* flag, int64_t value) {
   if (value >= 0 && value <= kMaxInlineBlobLimit) return true;
   std::cerr << "--" << flag << " must be 0 to " << kMaxInlineBlobLimit << "\n";
@@ -108,6 +119,7 @@ DEFINE_validator(grpc_reflection, &ValidateReflection);
 DEFINE_validator(at_rest, &ValidateAtRest);
 DEFINE_validator(duplicate_names, &ValidateDuplicateNames);
 DEFINE_validator(rekey, &ValidateRekey);
+DEFINE_validator(metrics_max_clients, &ValidateNotNegative);
 DEFINE_validator(inline_blob_limit, &ValidateInlineLimit);
 
 absl::Duration DurationFlag(const std::string& value) {
@@ -182,6 +194,18 @@ class PeriodicSweep {
   std::jthread thread_;
 };
 
+void AddMetrics(Metrics& metrics, storage::Catalog& catalog) {
+  AddProcessMetrics(metrics);
+  for (const auto& [mode, on] : std::initializer_list<std::pair<const char*, bool>>{
+           {"debug", FLAGS_debug},
+           {"encrypt", FLAGS_encrypt},
+           {"corrupt_checksums", CorruptChecksums()}}) {
+    metrics.SetGauge(kMode, {{"mode", mode}}, on ? 1 : 0);
+  }
+  metrics.AddCollector(
+      [&catalog] { return SampleState(catalog, FLAGS_data_dir, FLAGS_metrics_max_clients); });
+}
+
 int Serve(StopRequest& stop) {
   const SystemClock clock;
   const absl::Time start_time = clock.Now();
@@ -198,18 +222,20 @@ int Serve(StopRequest& stop) {
   IdleShutdown idle(FLAGS_debug ? absl::ZeroDuration() : DurationFlag(FLAGS_idle_shutdown), stop);
   StreamWatchdog watchdog(FLAGS_debug ? absl::ZeroDuration()
                                       : DurationFlag(FLAGS_stream_idle_timeout));
-  const ServiceContext context{
-      *storage->catalog,
-      *storage->blobs,
-      *storage->master_key,
-      clock,
-      idle,
-      watchdog,
-      FLAGS_duplicate_names == "allow" ? storage::DuplicateNames::kAllow
-                                       : storage::DuplicateNames::kReject,
-      {FLAGS_rekey == "allow" ? storage::Rekey::kAllow : storage::Rekey::kPin,
-       FLAGS_rotate_session_keys},
-      UploadPolicyFromFlags()};
+  Metrics metrics;
+  ServiceContext context{*storage->catalog,
+                         *storage->blobs,
+                         *storage->master_key,
+                         clock,
+                         idle,
+                         watchdog,
+                         FLAGS_duplicate_names == "allow" ? storage::DuplicateNames::kAllow
+                                                          : storage::DuplicateNames::kReject,
+                         {FLAGS_rekey == "allow" ? storage::Rekey::kAllow : storage::Rekey::kPin,
+                          FLAGS_rotate_session_keys},
+                         UploadPolicyFromFlags()};
+  if (!FLAGS_operations_listen.empty()) context.metrics = &metrics;
+  AddMetrics(metrics, *storage->catalog);
   const bool reflection = FLAGS_grpc_reflection == "auto" ? IsLocalAddress(FLAGS_listen)
                                                           : FLAGS_grpc_reflection == "on";
   const absl::StatusOr<std::unique_ptr<Server>> server =
@@ -226,8 +252,16 @@ int Serve(StopRequest& stop) {
         WriteFileAtomically(FLAGS_bound_port_file, absl::StrCat(port, "\n"));
     if (!written.ok()) return Refuse(written);
   }
+  const absl::StatusOr<Operations> operations = StartOperations(
+      FLAGS_operations_listen, FLAGS_operations_bound_port_file,
+      ServiceProbes(
+          *storage->catalog, FLAGS_data_dir,
+          grpc::CreateChannel((*server)->bound_address(), grpc::InsecureChannelCredentials())),
+      metrics);
+  if (!operations.ok()) return Refuse(operations.status());
   const std::string why = stop.Wait();  // First: a log line has the time of its beginning.
   LOG(INFO) << "stopping: " << why;
+  if (operations->readiness != nullptr) operations->readiness->SetDraining();
   (*server)->Drain(DurationFlag(FLAGS_drain_timeout));
   LOG(INFO) << "stopped";
   return 0;

@@ -8,6 +8,7 @@
 #include "base/rpc/status.h"
 #include "glog/logging.h"
 #include "services/backup/crypto/random.h"
+#include "services/backup/service_metrics.h"
 
 namespace backup {
 namespace {
@@ -35,10 +36,14 @@ absl::string_view OutcomeName(const absl::Status& status) {
 
 }  // namespace
 
-RpcScope::RpcScope(grpc::ServerContext& context, IdleShutdown& idle, absl::string_view rpc)
-    : activity_(idle), rpc_(rpc), request_id_(RequestId(context)) {
-  context.AddInitialMetadata(kRequestIdKey, request_id_);
-  VLOG(1) << "call rid=" << request_id_ << " rpc=" << rpc_ << " peer=" << context.peer();
+RpcScope::RpcScope(grpc::ServerContext& call, const ServiceContext& context, absl::string_view rpc)
+    : activity_(context.idle),
+      metrics_(context.metrics),
+      in_flight_(metrics_, kCallsInFlight),
+      rpc_(rpc),
+      request_id_(RequestId(call)) {
+  call.AddInitialMetadata(kRequestIdKey, request_id_);
+  VLOG(1) << "call rid=" << request_id_ << " rpc=" << rpc_ << " peer=" << call.peer();
 }
 
 grpc::Status RpcScope::Finish(const absl::Status& status) {
@@ -58,6 +63,9 @@ RpcScope::~RpcScope() {
             << " outcome=" << OutcomeName(outcome_) << " bytes=" << bytes_
             << " ms=" << took / std::chrono::milliseconds(1) << (outcome_.ok() ? "" : " error=")
             << outcome_.message();
+  if (metrics_ != nullptr) {
+    CountCall(*metrics_, {rpc_, OutcomeName(outcome_), verdict_, bytes_, absl::FromChrono(took)});
+  }
 }
 
 }  // namespace backup
