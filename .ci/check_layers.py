@@ -11,7 +11,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 # Folder: the prefixes of our own includes it may use, and of those of outside libraries that are kept to few places.
 LAYERS = {
     "base": (("base/",), ("isa-l/", "event2/", "prometheus/")),
-    "base/rpc": (("base/", "google/rpc/"), ("grpcpp/",)),
+    "base/rpc": (("base/", "google/rpc/"), ("grpcpp/", "openssl/")),
     "bridge/wire": (("base/", "bridge/wire/"), ()),
     "bridge/client": (("base/", "bridge/client/"), ("openssl/",)),
     "bridge": (("base/", "bridge/", "backup/v1/"), ("grpcpp/",)),

@@ -12,6 +12,8 @@
 #include "absl/strings/str_split.h"
 #include "base/operations_endpoint.h"
 #include "base/process.h"
+#include "base/rpc/tls.h"
+#include "base/status_macros.h"
 #include "bridge/backend_watch.h"
 #include "bridge/listener.h"
 #include "bridge/listening_socket.h"
@@ -30,6 +32,12 @@ DEFINE_string(operations_listen, "",
               "none");
 DEFINE_string(operations_bound_port_file, "", "file to write the bound port of those to");
 DEFINE_string(service, "127.0.0.1:50051", "the backup-service, as a gRPC target");
+DEFINE_string(service_tls_ca_file, "", "CA of the service's certificate; with it gRPC is over TLS");
+DEFINE_string(service_tls_cert_file, "", "certificate of the bridge, if the service asks for one");
+DEFINE_string(service_tls_key_file, "", "private key of that, readable by its owner only");
+DEFINE_string(service_tls_server_name, "",
+              "name in the service's certificate, if it is not the one in --service");
+DEFINE_bool(insecure_grpc, false, "allow --service beyond this machine without TLS");
 DEFINE_bool(debug, false,
             "log everything, answer wrong checksums, never close or end what is idle");
 DEFINE_bool(encrypt, false,
@@ -188,7 +196,26 @@ absl::Status ProbeService(grpc::Channel& channel) {
 // One line that says what stopped the start, and its exit code.
 int Refuse(const absl::Status& status) {
   LOG(ERROR) << "cannot start: " << status.message();
-  return absl::IsInvalidArgument(status) ? kExitBadConfiguration : kExitFailed;
+  return absl::IsInvalidArgument(status) || absl::IsFailedPrecondition(status)
+             ? kExitBadConfiguration
+             : kExitFailed;
+}
+
+rpc::TlsFiles TlsFromFlags() {
+  return {FLAGS_service_tls_cert_file, FLAGS_service_tls_key_file, FLAGS_service_tls_ca_file};
+}
+
+// What can be told without starting.
+absl::Status CheckConfiguration() {
+  RETURN_IF_ERROR(rpc::CheckTlsFiles(TlsFromFlags()));
+  if (!FLAGS_service_tls_ca_file.empty() || FLAGS_insecure_grpc ||
+      rpc::IsLocalTarget(FLAGS_service)) {
+    return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError(
+      absl::StrCat("--service=", FLAGS_service,
+                   " is another machine: give --service_tls_ca_file, or allow plaintext with "
+                   "--insecure_grpc"));
 }
 
 int Serve(StopRequest& stop) {
@@ -198,7 +225,8 @@ int Serve(StopRequest& stop) {
   Metrics metrics;
   AddProcessMetrics(metrics);
   std::stop_source give_up;
-  const auto channel = MakeBackendChannel(FLAGS_service);
+  const auto channel = MakeBackendChannel(
+      FLAGS_service, rpc::MakeChannelCredentials(TlsFromFlags()), FLAGS_service_tls_server_name);
   const BackendWatch watch(channel, FLAGS_service);
   const auto stub = v1::IngestService::NewStub(channel);
   BackendOptions backend_options;
@@ -248,6 +276,7 @@ int Main(int argc, char** argv) {
     std::cerr << "what is " << argv[1] << "? flags begin with -- (--help tells more)\n";
     return CheckConfigurationOnly() ? kExitBadConfiguration : kExitUsage;
   }
+  if (const absl::Status checked = CheckConfiguration(); !checked.ok()) return Refuse(checked);
   if (CheckConfigurationOnly()) return 0;
   RaiseDescriptorLimit();
   return Serve(stop);

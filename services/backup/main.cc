@@ -15,9 +15,11 @@
 #include "base/idle_shutdown.h"
 #include "base/operations_endpoint.h"
 #include "base/process.h"
+#include "base/rpc/tls.h"
+#include "base/status_macros.h"
 #include "gflags/gflags.h"
 #include "grpcpp/create_channel.h"
-#include "grpcpp/security/credentials.h"
+#include "services/backup/authorization.h"
 #include "services/backup/limits.h"
 #include "services/backup/open_storage.h"
 #include "services/backup/server.h"
@@ -35,6 +37,12 @@ DEFINE_string(operations_listen, "",
 DEFINE_string(operations_bound_port_file, "", "file to write the bound port of those to");
 DEFINE_int64(metrics_max_clients, 10'000, "clients that have metrics of their own");
 DEFINE_bool(insecure_grpc, false, "allow --listen beyond loopback without TLS");
+DEFINE_string(tls_cert_file, "", "certificate of the service, PEM; with it gRPC is over TLS");
+DEFINE_string(tls_key_file, "", "private key of that, readable by its owner only");
+DEFINE_string(tls_client_ca_file, "",
+              "CA of the callers' certificates; with it every caller needs one");
+DEFINE_string(authz_policy_file, "",
+              "which certificate's name may call what, JSON; needed with --tls_client_ca_file");
 DEFINE_string(grpc_reflection, "auto",
               "server reflection: on, off, or auto (on while --listen is local)");
 DEFINE_bool(debug, false,
@@ -69,6 +77,8 @@ constexpr int kLocked = 11;
 constexpr int kSchemaTooNew = 13;
 
 // backupctl's: where it finds the service.
+constexpr MetricName kCertExpiry{"backup_tls_cert_expiry_timestamp_seconds",
+                                 "When the certificate ends"};
 constexpr MetricName kMode{"backup_mode", "1 if the mode is on"};
 constexpr char kForeignVariable[] = "BACKUP_SERVICE";
 
@@ -202,8 +212,28 @@ void AddMetrics(Metrics& metrics, storage::Catalog& catalog) {
            {"corrupt_checksums", CorruptChecksums()}}) {
     metrics.SetGauge(kMode, {{"mode", mode}}, on ? 1 : 0);
   }
+  metrics.AddCollector([] {
+    const absl::StatusOr<absl::Time> end = rpc::CertificateExpiry(FLAGS_tls_cert_file);
+    if (!end.ok()) return std::vector<GaugeSample>();
+    return std::vector<GaugeSample>{
+        {kCertExpiry, {{"listener", "grpc"}}, absl::ToDoubleSeconds(*end - absl::UnixEpoch())}};
+  });
   metrics.AddCollector(
       [&catalog] { return SampleState(catalog, FLAGS_data_dir, FLAGS_metrics_max_clients); });
+}
+
+rpc::TlsFiles TlsFromFlags() {
+  return {FLAGS_tls_cert_file, FLAGS_tls_key_file, FLAGS_tls_client_ca_file};
+}
+
+absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> CredentialsFromFlags() {
+  if (FLAGS_tls_cert_file.empty()) return grpc::InsecureServerCredentials();
+  std::shared_ptr<grpc::ServerCredentials> credentials = rpc::MakeServerCredentials(TlsFromFlags());
+  if (!FLAGS_authz_policy_file.empty()) {
+    ASSIGN_OR_RETURN(const auto authorization, Authorization::Open(FLAGS_authz_policy_file));
+    credentials->SetAuthMetadataProcessor(authorization);
+  }
+  return credentials;
 }
 
 int Serve(StopRequest& stop) {
@@ -238,8 +268,10 @@ int Serve(StopRequest& stop) {
   AddMetrics(metrics, *storage->catalog);
   const bool reflection = FLAGS_grpc_reflection == "auto" ? IsLocalAddress(FLAGS_listen)
                                                           : FLAGS_grpc_reflection == "on";
-  const absl::StatusOr<std::unique_ptr<Server>> server =
-      Server::Start(*std::move(acceptor), context, InfoFromFlags(start_time), {reflection});
+  const auto credentials = CredentialsFromFlags();
+  if (!credentials.ok()) return Refuse(credentials.status());
+  const absl::StatusOr<std::unique_ptr<Server>> server = Server::Start(
+      *std::move(acceptor), context, InfoFromFlags(start_time), {reflection, *credentials});
   if (!server.ok()) return Refuse(server.status());
   LOG(INFO) << "serving on " << (*server)->bound_address() << ", data in " << FLAGS_data_dir
             << ", at rest " << AtRest();
@@ -252,12 +284,12 @@ int Serve(StopRequest& stop) {
         WriteFileAtomically(FLAGS_bound_port_file, absl::StrCat(port, "\n"));
     if (!written.ok()) return Refuse(written);
   }
-  const absl::StatusOr<Operations> operations = StartOperations(
-      FLAGS_operations_listen, FLAGS_operations_bound_port_file,
-      ServiceProbes(
-          *storage->catalog, FLAGS_data_dir,
-          grpc::CreateChannel((*server)->bound_address(), grpc::InsecureChannelCredentials())),
-      metrics);
+  const absl::StatusOr<Operations> operations =
+      StartOperations(FLAGS_operations_listen, FLAGS_operations_bound_port_file,
+                      ServiceProbes(*storage->catalog, FLAGS_data_dir,
+                                    grpc::CreateChannel((*server)->bound_address(),
+                                                        rpc::MakeSelfCredentials(TlsFromFlags()))),
+                      metrics);
   if (!operations.ok()) return Refuse(operations.status());
   const std::string why = stop.Wait();  // First: a log line has the time of its beginning.
   LOG(INFO) << "stopping: " << why;
@@ -267,17 +299,27 @@ int Serve(StopRequest& stop) {
   return 0;
 }
 
-// What flags alone can tell.
+// What can be told without starting.
 absl::Status CheckConfiguration() {
   if (!IsAddress(FLAGS_listen)) {
     return absl::InvalidArgumentError(
         absl::StrCat("--listen=", FLAGS_listen, " is neither HOST:PORT nor unix:PATH"));
   }
-  if (!IsLocalAddress(FLAGS_listen) && !FLAGS_insecure_grpc) {
+  RETURN_IF_ERROR(rpc::CheckTlsFiles(TlsFromFlags()));
+  if (!FLAGS_tls_client_ca_file.empty() && FLAGS_tls_cert_file.empty())
+    return absl::InvalidArgumentError("--tls_client_ca_file needs --tls_cert_file");
+  if (FLAGS_tls_client_ca_file.empty() != FLAGS_authz_policy_file.empty()) {
+    return absl::InvalidArgumentError(
+        "--tls_client_ca_file says who may connect and --authz_policy_file what each may do: give "
+        "both");
+  }
+  if (!FLAGS_authz_policy_file.empty())
+    RETURN_IF_ERROR(Authorization::Open(FLAGS_authz_policy_file).status());
+  if (!IsLocalAddress(FLAGS_listen) && !FLAGS_insecure_grpc && FLAGS_tls_cert_file.empty()) {
     return absl::InvalidArgumentError(absl::StrCat(
         "--listen=", FLAGS_listen,
-        " is reachable from outside without TLS: listen on 127.0.0.1 or unix:PATH, or allow "
-        "it with --insecure_grpc"));
+        " is reachable from outside without TLS: give "
+        "--tls_cert_file, listen on 127.0.0.1 or unix:PATH, or allow it with --insecure_grpc"));
   }
   return absl::OkStatus();
 }
