@@ -10,8 +10,8 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 # Folder: the prefixes of our own includes it may use, and of those of outside libraries that are kept to few places.
 LAYERS = {
-    "base": (("base/",), ("isa-l/",)),
-    "base/rpc": (("base/", "google/rpc/"), ("grpcpp/",)),
+    "base": (("base/",), ("isa-l/", "event2/", "prometheus/")),
+    "base/rpc": (("base/", "google/rpc/"), ("grpcpp/", "openssl/")),
     "bridge/wire": (("base/", "bridge/wire/"), ()),
     "bridge/client": (("base/", "bridge/client/"), ("openssl/",)),
     "bridge": (("base/", "bridge/", "backup/v1/"), ("grpcpp/",)),
@@ -30,7 +30,9 @@ IMPLEMENTATIONS = ("storage/sqlite/", "storage/local/", "storage/memory/")
 NAMES_IMPLEMENTATIONS = ("services/backup/open_storage.cc",)
 
 OURS = ("base/", "bridge/", "storage/", "services/", "backup/v1/", "google/rpc/")
-CONFINED = ("grpcpp/", "openssl/", "sqlite3.h", "isa-l/", "CLI/")
+CONFINED = ("grpcpp/", "openssl/", "sqlite3.h", "isa-l/", "CLI/", "event2/", "prometheus/")
+# Web servers and clients of the metrics library that must never be linked: the server has an open heap overflow.
+FORBIDDEN = ("prometheus/exposer.h", "prometheus/gateway.h")
 INCLUDE = re.compile(r'^\s*#\s*include\s+["<]([^">]+)[">]', re.MULTILINE)
 
 
@@ -48,6 +50,8 @@ def violations(path):
             yield f"{path}: {layer} must not use {include}"
         if include.startswith(CONFINED) and not include.startswith(outside):
             yield f"{path}: {include} does not belong in {layer}"
+        if include in FORBIDDEN:
+            yield f"{path}: {include} must not be used"
         if (include.startswith(IMPLEMENTATIONS) and not path.startswith(IMPLEMENTATIONS)
                 and path not in NAMES_IMPLEMENTATIONS):
             yield f"{path}: only {NAMES_IMPLEMENTATIONS[0]} names implementations, not {include}"

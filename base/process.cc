@@ -8,11 +8,12 @@
 
 #include <cerrno>
 #include <chrono>
+#include <cstdlib>
 #include <fstream>
+#include <iostream>
 #include <thread>
 
 #include "absl/strings/str_cat.h"
-#include "gflags/gflags.h"
 
 namespace backup {
 namespace {
@@ -39,6 +40,12 @@ void HandleSignals(StopRequest& stop) {
     sigwait(&signals, &signal);
     _exit(kInterruptedExitCode);
   }).detach();  // Waits for signals as long as the process lives.
+}
+
+std::vector<std::string> Environment() {
+  std::vector<std::string> variables;
+  for (char** variable = environ; *variable != nullptr; ++variable) variables.push_back(*variable);
+  return variables;
 }
 
 }  // namespace
@@ -73,17 +80,26 @@ std::string StopRequest::Wait() const {
   return reason_;
 }
 
-void StartProcess(int& argc, char**& argv, absl::string_view usage, StopRequest& stop) {
-  gflags::SetUsageMessage(std::string(usage));
-  gflags::SetVersionString(BACKUP_VERSION);
+std::vector<Setting> StartProcess(const ProgramText& program, int& argc, char**& argv,
+                                  StopRequest& stop) {
   FLAGS_logtostderr = true;
   FLAGS_colorlogtostderr = isatty(STDERR_FILENO) != 0;
-  gflags::ParseCommandLineFlags(&argc, &argv, true);
   google::InitGoogleLogging(argv[0]);
+  absl::StatusOr<std::vector<Setting>> settings =
+      LoadConfiguration(program, argc, argv, Environment());
+  if (!settings.ok()) {
+    LOG(ERROR) << "cannot start: " << settings.status().message();
+    std::exit(kExitBadConfiguration);
+  }
+  if (PrintConfigurationOnly()) {
+    std::cout << ConfigurationText(*settings) << std::flush;
+    std::exit(0);
+  }
   CHECK_EQ(mallopt(M_MMAP_THRESHOLD, kAllocatorThreshold), 1);
   CHECK_EQ(mallopt(M_TRIM_THRESHOLD, kAllocatorThreshold), 1);
   signal(SIGPIPE, SIG_IGN);
   HandleSignals(stop);
+  return *std::move(settings);
 }
 
 void SetDebugLogging() {

@@ -1,10 +1,12 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
+#include "base/config.h"
 #include "base/mutex.h"
 #include "glog/logging.h"
 
@@ -32,12 +34,13 @@ class StopRequest {
   std::string reason_ ABSL_GUARDED_BY(mutex_);
 };
 
-// What main() does first in each daemon, before any thread starts: parses flags (--version
-// included), sends logs to standard error with file and line (colours on a terminal), ignores
-// SIGPIPE, keeps big allocations in the process, and turns SIGTERM and SIGINT into
-// `stop.Request()`; a second signal ends the process at once with code 130. `stop` must live as
-// long as the process.
-void StartProcess(int& argc, char**& argv, absl::string_view usage, StopRequest& stop);
+// What main() does first in each daemon, before any thread starts: loads the configuration, sends
+// logs to standard error with file and line (colours on a terminal), ignores SIGPIPE, keeps big
+// allocations in the process, and turns SIGTERM and SIGINT into `stop.Request()`; a second signal
+// ends the process at once with code 130. `stop` must live as long as the process. A configuration
+// that cannot be loaded, and flags that only ask for information, end the process here.
+std::vector<Setting> StartProcess(const ProgramText& program, int& argc, char**& argv,
+                                  StopRequest& stop);
 
 // Raises or lowers the log for a mode: debug shows everything, quiet only ERROR and CRITICAL lines.
 void SetDebugLogging();

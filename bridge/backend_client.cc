@@ -31,6 +31,7 @@ void Prepare(grpc::ClientContext& context, const CallOrigin& origin, absl::Durat
   context.AddMetadata("x-request-id", origin.request_id);
   context.AddMetadata("x-legacy-peer", origin.peer);
   context.AddMetadata("x-legacy-connection", origin.connection);
+  context.AddMetadata("x-legacy-request-bin", origin.request);
 }
 
 // False if `token` was stopped before `duration` had passed.
@@ -229,7 +230,9 @@ constexpr char kServiceConfig[] = R"({
   "healthCheckConfig": {"serviceName": "backup.v1.IngestService"}
 })";
 
-std::shared_ptr<grpc::Channel> MakeBackendChannel(const std::string& target) {
+std::shared_ptr<grpc::Channel> MakeBackendChannel(
+    const std::string& target, const std::shared_ptr<grpc::ChannelCredentials>& credentials,
+    const std::string& server_name) {
   grpc::ChannelArguments args;
   args.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
   args.SetInt(GRPC_ARG_HTTP2_BDP_PROBE, 0);  // It costs memory and gains nothing with large pieces.
@@ -240,7 +243,8 @@ std::shared_ptr<grpc::Channel> MakeBackendChannel(const std::string& target) {
   args.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 1'000);
   args.SetInt(GRPC_ARG_ENABLE_RETRIES, 0);  // RideThrough() does it, uploads included.
   args.SetServiceConfigJSON(kServiceConfig);
-  return grpc::CreateCustomChannel(target, grpc::InsecureChannelCredentials(), args);
+  if (!server_name.empty()) args.SetSslTargetNameOverride(server_name);
+  return grpc::CreateCustomChannel(target, credentials, args);
 }
 
 }  // namespace backup::bridge

@@ -10,6 +10,7 @@
 #include "backup/v1/backup.grpc.pb.h"
 #include "base/byte_stream.h"
 #include "grpcpp/channel.h"
+#include "grpcpp/security/credentials.h"
 
 namespace backup::bridge {
 
@@ -18,6 +19,7 @@ struct CallOrigin {
   std::string request_id;
   std::string peer;
   std::string connection;
+  std::string request;  // As it was decoded; for whoever traces the client.
 };
 
 struct BackendOptions {
@@ -63,6 +65,11 @@ class BackendClient {
 
 // A channel to `target`, any gRPC target, that reconnects quickly; the addresses behind a dns:///
 // one are used in turn.
-std::shared_ptr<grpc::Channel> MakeBackendChannel(const std::string& target);
+// `server_name` is the name in the service's certificate; empty: the target's.
+std::shared_ptr<grpc::Channel> MakeBackendChannel(
+    const std::string& target,
+    const std::shared_ptr<grpc::ChannelCredentials>& credentials =
+        grpc::InsecureChannelCredentials(),
+    const std::string& server_name = "");
 
 }  // namespace backup::bridge

@@ -33,8 +33,8 @@ class ForwarderTest : public ::testing::Test {
   Forwarded Forward(const ClientId& id, wire::Operation operation, std::string content = "") {
     const uint64_t size = content.size();
     StringSource body(std::move(content), 3);
-    return forwarder_.Forward({"rid-1", "1.2.3.4:5", "7"}, {id, 3, 0, std::move(operation), "C"},
-                              observed_, {body, size});
+    return forwarder_.Forward({"rid-1", "1.2.3.4:5", "7", ""},
+                              {id, 3, 0, std::move(operation), "C"}, observed_, {body, size});
   }
   ClientId Register(const std::string& name) {
     return std::get<wire::Registered>(Forward({}, wire::Register{name}).reply).id;

@@ -16,6 +16,7 @@
 
 #include "absl/memory/memory.h"
 #include "absl/strings/str_cat.h"
+#include "bridge/bridge_metrics.h"
 #include "bridge/wire/dialects.h"
 #include "glog/logging.h"
 
@@ -63,7 +64,10 @@ bool Watch(const UniqueFd& epoll, int fd, uint64_t key) {
 Listener::Held::Held(UniqueFd socket, std::string peer, uint64_t number, Listener& owner)
     : connection(std::move(socket), std::move(peer), number),
       session(connection, owner.forwarder_, owner.options_.session),
-      activity(owner.idle_) {}
+      activity(owner.idle_),
+      open(owner.options_.session.metrics, kConnections) {
+  CountOne(owner.options_.session.metrics, kConnectionsTotal, {});
+}
 
 absl::StatusOr<std::unique_ptr<Listener>> Listener::Start(UniqueFd socket, Forwarder& forwarder,
                                                           IdleShutdown& idle,

@@ -11,6 +11,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "base/idle_shutdown.h"
+#include "base/metrics.h"
 #include "base/mutex.h"
 #include "base/unique_fd.h"
 #include "bridge/deadlines.h"
@@ -58,6 +59,7 @@ class Listener {
     Connection connection;
     Session session;  // Used by a worker in state kServed, else by nobody.
     const IdleShutdown::Activity activity;
+    const GaugeScope open;
     State state = State::kWaiting;
     std::string lazy_answer;
     Served::Next after_lazy_answer = Served::Next::kKeep;

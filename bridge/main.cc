@@ -10,7 +10,10 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "base/operations_endpoint.h"
 #include "base/process.h"
+#include "base/rpc/tls.h"
+#include "base/status_macros.h"
 #include "bridge/backend_watch.h"
 #include "bridge/listener.h"
 #include "bridge/listening_socket.h"
@@ -24,7 +27,17 @@ DEFINE_string(port_file, "port.info", "file that holds the port if --port is not
 DEFINE_string(fallback_ports, "",
               "comma-separated ports that are tried in turn when the port is in use");
 DEFINE_string(bound_port_file, "", "file to write the bound port to");
+DEFINE_string(operations_listen, "",
+              "ADDRESS:PORT of /livez, /readyz and /metrics, for example 127.0.0.1:9102; empty: "
+              "none");
+DEFINE_string(operations_bound_port_file, "", "file to write the bound port of those to");
 DEFINE_string(service, "127.0.0.1:50051", "the backup-service, as a gRPC target");
+DEFINE_string(service_tls_ca_file, "", "CA of the service's certificate; with it gRPC is over TLS");
+DEFINE_string(service_tls_cert_file, "", "certificate of the bridge, if the service asks for one");
+DEFINE_string(service_tls_key_file, "", "private key of that, readable by its owner only");
+DEFINE_string(service_tls_server_name, "",
+              "name in the service's certificate, if it is not the one in --service");
+DEFINE_bool(insecure_grpc, false, "allow --service beyond this machine without TLS");
 DEFINE_bool(debug, false,
             "log everything, answer wrong checksums, never close or end what is idle");
 DEFINE_bool(encrypt, false,
@@ -58,10 +71,6 @@ DEFINE_string(legacy_client, "",
 
 namespace backup::bridge {
 namespace {
-
-// Exit codes: docs/operations.md.
-constexpr int kFailed = 1;
-constexpr int kBadConfiguration = 10;
 
 constexpr int kMaxPort = 65535;
 // Where clients of family D look for their server.
@@ -136,8 +145,9 @@ PortRules PortRulesFromFlags() {
   return {FLAGS_port, FLAGS_port_file, *ParsePorts(FLAGS_fallback_ports)};
 }
 
-ListenerOptions ListenerOptionsFromFlags(int port) {
+ListenerOptions ListenerOptionsFromFlags(int port, Metrics& metrics) {
   ListenerOptions options;
+  if (!FLAGS_operations_listen.empty()) options.session.metrics = &metrics;
   options.max_connections = FLAGS_max_connections;
   options.max_active_requests = FLAGS_max_active_requests;
   options.header_timeout = TimeoutFlag(FLAGS_header_timeout);
@@ -191,18 +201,47 @@ std::unique_ptr<SelfBackup> StartSelfBackup(int port) {
   return std::make_unique<SelfBackup>(SelfBackupOptions{directory, program, OwnAddress(port)});
 }
 
+// BackendWatch keeps the channel connected, and health checks of the channel say when it is not.
+absl::Status ProbeService(grpc::Channel& channel) {
+  return channel.GetState(/*try_to_connect=*/true) == GRPC_CHANNEL_READY
+             ? absl::OkStatus()
+             : absl::UnavailableError(absl::StrCat("no connection to ", FLAGS_service));
+}
+
 // One line that says what stopped the start, and its exit code.
 int Refuse(const absl::Status& status) {
   LOG(ERROR) << "cannot start: " << status.message();
-  return absl::IsInvalidArgument(status) ? kBadConfiguration : kFailed;
+  return absl::IsInvalidArgument(status) || absl::IsFailedPrecondition(status)
+             ? kExitBadConfiguration
+             : kExitFailed;
+}
+
+rpc::TlsFiles TlsFromFlags() {
+  return {FLAGS_service_tls_cert_file, FLAGS_service_tls_key_file, FLAGS_service_tls_ca_file};
+}
+
+// What can be told without starting.
+absl::Status CheckConfiguration() {
+  RETURN_IF_ERROR(rpc::CheckTlsFiles(TlsFromFlags()));
+  if (!FLAGS_service_tls_ca_file.empty() || FLAGS_insecure_grpc ||
+      rpc::IsLocalTarget(FLAGS_service)) {
+    return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError(
+      absl::StrCat("--service=", FLAGS_service,
+                   " is another machine: give --service_tls_ca_file, or allow plaintext with "
+                   "--insecure_grpc"));
 }
 
 int Serve(StopRequest& stop) {
   absl::StatusOr<ListeningSocket> socket =
       ListenOnFirstFree(FLAGS_bind, PortsToTry(PortRulesFromFlags()));
   if (!socket.ok()) return Refuse(socket.status());
+  Metrics metrics;
+  AddProcessMetrics(metrics);
   std::stop_source give_up;
-  const auto channel = MakeBackendChannel(FLAGS_service);
+  const auto channel = MakeBackendChannel(
+      FLAGS_service, rpc::MakeChannelCredentials(TlsFromFlags()), FLAGS_service_tls_server_name);
   const BackendWatch watch(channel, FLAGS_service);
   const auto stub = v1::IngestService::NewStub(channel);
   BackendOptions backend_options;
@@ -213,7 +252,7 @@ int Serve(StopRequest& stop) {
   Forwarder forwarder(backend, CorruptChecksums());
   IdleShutdown idle(FLAGS_debug ? absl::ZeroDuration() : DurationFlag(FLAGS_idle_shutdown), stop);
   const absl::StatusOr<std::unique_ptr<Listener>> listener = Listener::Start(
-      std::move(socket->fd), forwarder, idle, ListenerOptionsFromFlags(socket->port));
+      std::move(socket->fd), forwarder, idle, ListenerOptionsFromFlags(socket->port, metrics));
   if (!listener.ok()) return Refuse(listener.status());
   LOG(INFO) << "listening on " << FLAGS_bind << ":" << socket->port << ", forwarding to "
             << FLAGS_service;
@@ -224,9 +263,14 @@ int Serve(StopRequest& stop) {
         WriteFileAtomically(FLAGS_bound_port_file, absl::StrCat(socket->port, "\n"));
     if (!written.ok()) return Refuse(written);
   }
+  const absl::StatusOr<Operations> operations =
+      StartOperations(FLAGS_operations_listen, FLAGS_operations_bound_port_file,
+                      {{"upstream", [&] { return ProbeService(*channel); }}}, metrics);
+  if (!operations.ok()) return Refuse(operations.status());
   std::unique_ptr<SelfBackup> self_backup = StartSelfBackup(socket->port);
   const std::string why = stop.Wait();  // First: a log line has the time of its beginning.
   LOG(INFO) << "stopping: " << why;
+  if (operations->readiness != nullptr) operations->readiness->SetDraining();
   self_backup.reset();
   if (!(*listener)->Drain(DurationFlag(FLAGS_drain_timeout))) {
     LOG(WARNING) << "requests are still in flight after " << FLAGS_drain_timeout << ", hanging up";
@@ -239,14 +283,16 @@ int Serve(StopRequest& stop) {
 int Main(int argc, char** argv) {
   StopRequest& stop =
       *new StopRequest;  // Lives as long as the signal thread, that is, the process.
-  StartProcess(argc, argv, "backup-bridge [--bind=ADDRESS] [--port=PORT] [--service=HOST:PORT] ...",
-               stop);
+  StartProcess({"backup-bridge [--bind=ADDRESS] [--port=PORT] [--service=TARGET] ...", __FILE__},
+               argc, argv, stop);
   if (FLAGS_debug) SetDebugLogging();
   if (FLAGS_encrypt && !FLAGS_debug) SetQuietLogging();
   if (argc > 1) {
-    return Refuse(
-        absl::InvalidArgumentError(absl::StrCat("what is ", argv[1], "? flags begin with --")));
+    std::cerr << "what is " << argv[1] << "? flags begin with -- (--help tells more)\n";
+    return CheckConfigurationOnly() ? kExitBadConfiguration : kExitUsage;
   }
+  if (const absl::Status checked = CheckConfiguration(); !checked.ok()) return Refuse(checked);
+  if (CheckConfigurationOnly()) return 0;
   RaiseDescriptorLimit();
   return Serve(stop);
 }

@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/name_text.h"
 #include "base/status_macros.h"
+#include "bridge/bridge_metrics.h"
 #include "bridge/random_ids.h"
 #include "bridge/wire/dialects.h"
 #include "glog/logging.h"
@@ -14,7 +15,7 @@
 namespace backup::bridge {
 namespace {
 
-// How many bytes of a head are dumped in the log. A public key is never among them.
+// How many bytes of a head are shown. A public key is never among them.
 constexpr size_t kDumpSize = 64;
 
 struct RequestName {
@@ -48,8 +49,14 @@ struct Arguments {
     return absl::StrCat("name=", NameToText(operation.name));
   }
   std::string operator()(const wire::SendFile& operation) const {
-    return absl::StrCat("name=", NameToText(operation.name),
-                        " content_size=", operation.content_size);
+    std::string text =
+        absl::StrCat("name=", NameToText(operation.name), " content_size=", operation.content_size,
+                     " (", operation.size_style, ")");
+    if (operation.packet) {
+      absl::StrAppend(&text, " packet=", operation.packet->number, "/", operation.packet->total,
+                      " original_size=", operation.packet->original_size);
+    }
+    return text;
   }
   std::string operator()(const wire::ChecksumVerdict& operation) const {
     return absl::StrCat("name=", NameToText(operation.name));
@@ -77,10 +84,16 @@ bool IsRetryNotice(const wire::Request& request) {
   return verdict != nullptr && verdict->kind == wire::ChecksumVerdict::Kind::kRetry;
 }
 
-// A header as it came, and of other requests than public keys the beginning of the payload.
-std::string Dump(absl::string_view head, const wire::Request& request) {
+// A request for the log and for whoever traces the client: never a key or content. Of the head as
+// it came, the header and, unless it is a key, the beginning of the payload.
+std::string Describe(absl::string_view head, const wire::Dialect& dialect,
+                     const wire::Request& request) {
   const bool has_key = std::holds_alternative<wire::SendPublicKey>(request.operation);
-  return absl::BytesToHexString(head.substr(0, has_key ? wire::kRequestHeaderSize : kDumpSize));
+  const absl::string_view shown = head.substr(0, has_key ? wire::kRequestHeaderSize : kDumpSize);
+  return absl::StrCat(std::visit(RequestName(), request.operation), " dialect=", dialect.name(),
+                      " version=", static_cast<int>(request.version), " code=", request.code, " ",
+                      std::visit(Arguments(), request.operation),
+                      " head=", absl::BytesToHexString(shown));
 }
 
 }  // namespace
@@ -116,7 +129,7 @@ bool WarnOfForeignProtocol(const Connection& connection, absl::string_view bytes
 }
 
 CallOrigin Session::NewOrigin() const {
-  return {NewRequestId(), connection_.peer(), absl::StrCat(connection_.number())};
+  return {NewRequestId(), connection_.peer(), absl::StrCat(connection_.number()), ""};
 }
 
 Served Session::Serve() {
@@ -125,7 +138,7 @@ Served Session::Serve() {
     if (!header) return {};
     const std::vector<const wire::Dialect*> candidates = wire::FindDialects(*header);
     if (candidates.empty()) return RefuseUnknown(*header);
-    const CallOrigin origin = NewOrigin();
+    CallOrigin origin = NewOrigin();
     const auto dialect = ChooseDialect(origin, *header, candidates);
     if (absl::IsInvalidArgument(dialect.status()))
       return RefuseMalformed(*dialect_, *header, origin, dialect.status());
@@ -133,7 +146,8 @@ Served Session::Serve() {
     const auto head = (*dialect)->DecodeHead(connection_.buffered());
     if (!head.ok()) return RefuseMalformed(**dialect, *header, origin, head.status());
     if (!head->has_value()) return {};
-    VLOG(2) << Origin(connection_) << " head " << Dump(connection_.buffered(), (*head)->request);
+    origin.request = Describe(connection_.buffered(), **dialect, (*head)->request);
+    VLOG(1) << Origin(connection_) << " rid=" << origin.request_id << " " << origin.request;
     connection_.Consume((*head)->head_size);
     dialect_ = *dialect;
     ++requests_;
@@ -175,25 +189,26 @@ Served Session::ServeRequest(const Exchange& exchange) {
   const MonotonicTime begin = MonotonicClock::now();
   const wire::Request& request = exchange.head.request;
   const absl::string_view name = std::visit(RequestName(), request.operation);
-  VLOG(1) << Origin(connection_) << " rid=" << exchange.origin.request_id << " " << name << " "
-          << std::visit(Arguments(), request.operation);
   const auto* file = std::get_if<wire::SendFile>(&request.operation);
   const bool in_packets = file != nullptr && file->packet;
   const auto [forwarded, next, body_bytes] =
       in_packets ? ForwardPackets(exchange) : ForwardWhole(exchange);
   if (next == Served::Next::kKeep) SettleFraming(exchange);
   Served served = Answer(exchange, forwarded.reply, next);
+  const absl::Duration took = absl::FromChrono(MonotonicClock::now() - begin);
+  CountRequest(options_.metrics,
+               {name, request.family, OutcomeText(forwarded.outcome), body_bytes, took});
   LOG(INFO) << Origin(connection_) << " client=" << ToUuid(request.client_id) << " request=" << name
             << " dialect=" << exchange.dialect.name()
             << " outcome=" << OutcomeText(forwarded.outcome) << " bytes=" << body_bytes
-            << " ms=" << absl::ToInt64Milliseconds(absl::FromChrono(MonotonicClock::now() - begin))
-            << " rid=" << exchange.origin.request_id << ErrorText(forwarded.outcome);
+            << " ms=" << absl::ToInt64Milliseconds(took) << " rid=" << exchange.origin.request_id
+            << ErrorText(forwarded.outcome);
   return served;
 }
 
 Forwarded Session::Forward(const Exchange& exchange, Body& body, const FileContent& content) {
-  if (const absl::Status counted = CountRequest(exchange); !counted.ok())
-    return {wire::GeneralError{}, counted};
+  if (const absl::Status within = CheckLimits(exchange); !within.ok())
+    return {wire::GeneralError{}, within};
   std::string file_style;
   if (const auto* file = std::get_if<wire::SendFile>(&exchange.head.request.operation)) {
     file_style = std::string(file->size_style);
@@ -244,7 +259,7 @@ Served Session::DropSurplus(const wire::DecodedHead& head) {
   return {Settle(body), ""};
 }
 
-absl::Status Session::CountRequest(const Exchange& exchange) {
+absl::Status Session::CheckLimits(const Exchange& exchange) {
   const wire::Operation& operation = exchange.head.request.operation;
   if (std::holds_alternative<wire::Register>(operation) &&
       ++registrations_ > options_.max_registrations) {
@@ -320,7 +335,12 @@ std::string Session::Framed(std::string answer) const {
 }
 
 Served Session::RefuseUnknown(const wire::RequestHeader& header) {
-  if (WarnOfForeignProtocol(connection_, connection_.buffered())) return {Served::Next::kClose, ""};
+  const absl::string_view protocol = wire::DetectForeignProtocol(connection_.buffered());
+  if (WarnOfForeignProtocol(connection_, connection_.buffered())) {
+    CountOne(options_.metrics, kWrongProtocol, {{"detected", std::string(protocol)}});
+    return {Served::Next::kClose, ""};
+  }
+  CountOne(options_.metrics, kProtocolErrors, {{"kind", "unknown_request"}});
   LOG(WARNING) << Origin(connection_) << " sent the unknown request code " << header.code
                << ", closing";
   connection_.WriteNow(EncodeGeneralError(connection_.buffered()));
@@ -329,11 +349,15 @@ Served Session::RefuseUnknown(const wire::RequestHeader& header) {
 
 Served Session::RefuseMalformed(const wire::Dialect& dialect, const wire::RequestHeader& header,
                                 const CallOrigin& origin, const absl::Status& rule) {
+  CountOne(options_.metrics, kProtocolErrors, {{"kind", "malformed_head"}});
   LOG(WARNING) << Origin(connection_) << " dialect=" << dialect.name()
                << " sent a malformed head, closing: " << rule.message();
   connection_.WriteNow(Framed(dialect.EncodeReply(wire::GeneralError())));
-  if (!dialect.IsRegistration(header))
-    forwarder_.ReportProtocolError(origin, header.client_id, rule.message());
+  if (!dialect.IsRegistration(header)) {
+    CallOrigin reported = origin;
+    reported.request = absl::StrCat("broke a rule: ", rule.message());
+    forwarder_.ReportProtocolError(reported, header.client_id, rule.message());
+  }
   return {Served::Next::kLinger, ""};
 }
 

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "absl/time/time.h"
+#include "base/metrics.h"
 #include "bridge/connection.h"
 #include "bridge/forwarder.h"
 #include "bridge/packet_source.h"
@@ -29,6 +30,7 @@ struct SessionOptions {
   absl::Duration padding_timeout = absl::Seconds(2);
   // Of the dialects that share request codes, the one of a client of which nothing is known.
   std::string family_of_shared_codes = "C";
+  Metrics* metrics = nullptr;  // Null if nobody asks for them.
 };
 
 // What is to become of a connection once its requests were served.
@@ -89,7 +91,8 @@ class Session {
   // A packet after the last of a file: it is read and not answered.
   bool IsSurplus(const wire::DecodedHead& head) const;
   Served DropSurplus(const wire::DecodedHead& head);
-  absl::Status CountRequest(const Exchange& exchange);
+  // Counts what a client may do only so often on a connection.
+  absl::Status CheckLimits(const Exchange& exchange);
   LegacyProfile Observed(const Exchange& exchange, absl::string_view file_style) const;
   // Finds out whether messages are padded to whole blocks, and takes the padding of this one.
   void SettleFraming(const Exchange& exchange);

@@ -145,6 +145,14 @@ class Catalog {
   // Whether any version refers to the blob.
   virtual absl::StatusOr<bool> HasBlob(const BlobId& id) = 0;
   virtual absl::StatusOr<Counts> Count() = 0;
+
+  // Up to `limit` clients with ids above `after`, in order, that neither verified a file nor
+  // registered at or after `since`.
+  virtual absl::StatusOr<std::vector<Client>> ListStaleClients(absl::Time since,
+                                                               const ClientId& after,
+                                                               int limit) = 0;
+  // Makes a change that changes nothing durable: OK means that writing works.
+  virtual absl::Status ProbeWrite() = 0;
 };
 
 }  // namespace backup::storage

@@ -118,6 +118,10 @@ int BoundPort(int fd) {
 
 }  // namespace
 
+bool IsAddress(absl::string_view address) {
+  return absl::ConsumePrefix(&address, kUnixPrefix) ? !address.empty() : Split(address).ok();
+}
+
 bool IsLocalAddress(absl::string_view address) {
   if (absl::StartsWith(address, kUnixPrefix)) return true;
   const absl::StatusOr<HostAndPort> parts = Split(address);

@@ -44,6 +44,9 @@ class Acceptor {
   std::jthread thread_;
 };
 
+// Whether `address` has the form that Listen() understands.
+bool IsAddress(absl::string_view address);
+
 // Whether an address that Listen() understands can be reached from this machine only.
 bool IsLocalAddress(absl::string_view address);
 

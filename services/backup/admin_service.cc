@@ -1,13 +1,19 @@
 #include "services/backup/admin_service.h"
 
+#include "absl/cleanup/cleanup.h"
 #include "base/error.h"
 #include "glog/logging.h"
+#include "services/backup/handlers/catalog_queries.h"
+#include "services/backup/handlers/converters.h"
 #include "services/backup/handlers/verify_store.h"
 #include "services/backup/limits.h"
 #include "services/backup/rpc_scope.h"
 
 namespace backup {
 namespace {
+
+// How soon a watcher's end is noticed.
+constexpr absl::Duration kTraceCancelCheckInterval = absl::Milliseconds(200);
 
 // As --debug: call traces and hex dumps.
 constexpr int kDebugVerbosity = 2;
@@ -47,7 +53,7 @@ absl::Status ChangeLogLevel(const v1::SetLogLevelRequest& request) {
 
 grpc::Status AdminServiceFace::GetStatus(grpc::ServerContext* call, const v1::GetStatusRequest*,
                                          v1::GetStatusResponse* response) {
-  RpcScope scope(*call, context_.idle, "GetStatus");
+  RpcScope scope(*call, context_, "GetStatus");
   const absl::StatusOr<storage::Counts> counts = context_.catalog.Count();
   if (!counts.ok()) return scope.Finish(counts.status());
   response->set_version(BACKUP_VERSION);
@@ -68,7 +74,7 @@ grpc::Status AdminServiceFace::GetStatus(grpc::ServerContext* call, const v1::Ge
 
 grpc::Status AdminServiceFace::VerifyStore(grpc::ServerContext* call, const v1::VerifyStoreRequest*,
                                            grpc::ServerWriter<v1::VerifyStoreResponse>* stream) {
-  RpcScope scope(*call, context_.idle, "VerifyStore");
+  RpcScope scope(*call, context_, "VerifyStore");
   return scope.Finish(handlers::VerifyStore(
       context_.catalog, context_.blobs, context_.master_key, info_.start_time,
       [&](const v1::VerifyStoreResponse& event) {
@@ -80,8 +86,40 @@ grpc::Status AdminServiceFace::VerifyStore(grpc::ServerContext* call, const v1::
 grpc::Status AdminServiceFace::SetLogLevel(grpc::ServerContext* call,
                                            const v1::SetLogLevelRequest* request,
                                            v1::SetLogLevelResponse*) {
-  RpcScope scope(*call, context_.idle, "SetLogLevel");
+  RpcScope scope(*call, context_, "SetLogLevel");
   return scope.Finish(ChangeLogLevel(*request));
+}
+
+grpc::Status AdminServiceFace::ListStaleClients(grpc::ServerContext* call,
+                                                const v1::ListStaleClientsRequest* request,
+                                                v1::ListStaleClientsResponse* response) {
+  RpcScope scope(*call, context_, "ListStaleClients");
+  absl::StatusOr<v1::ListStaleClientsResponse> result =
+      handlers::ListStaleClients(context_.catalog, context_.clock, *request);
+  if (!result.ok()) return scope.Finish(result.status());
+  *response = *std::move(result);
+  return scope.Finish(absl::OkStatus());
+}
+
+grpc::Status AdminServiceFace::TraceClient(grpc::ServerContext* call,
+                                           const v1::TraceClientRequest* request,
+                                           grpc::ServerWriter<v1::TraceClientResponse>* stream) {
+  RpcScope scope(*call, context_, "TraceClient");
+  if (!request->client_id().empty()) {
+    if (const auto id = handlers::ParseClientId(request->client_id()); !id.ok())
+      return scope.Finish(id.status());
+  }
+  const absl::Cleanup leave = [this] { --watchers_; };
+  if (++watchers_ > kMaxTraceWatchers || context_.trace == nullptr)
+    return scope.Finish(MakeError(Reason::kOverloaded, "too many watch already", "watchers"));
+  ClientTrace::Watch watch(*context_.trace, request->client_id(), request->peer());
+  stream->SendInitialMetadata();  // Tells the caller that from now on it misses nothing.
+  while (!call->IsCancelled()) {
+    const std::optional<v1::TraceClientResponse> event = watch.Next(kTraceCancelCheckInterval);
+    const StreamWatchdog::Wait wait(context_.watchdog, *call);
+    if (event && !stream->Write(*event)) break;
+  }
+  return scope.Finish(absl::OkStatus());
 }
 
 }  // namespace backup

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <string>
 #include <vector>
 
@@ -27,8 +28,15 @@ class AdminServiceFace final : public v1::AdminService::Service {
   grpc::Status SetLogLevel(grpc::ServerContext* call, const v1::SetLogLevelRequest* request,
                            v1::SetLogLevelResponse* response) override;
 
+  grpc::Status TraceClient(grpc::ServerContext* call, const v1::TraceClientRequest* request,
+                           grpc::ServerWriter<v1::TraceClientResponse>* stream) override;
+  grpc::Status ListStaleClients(grpc::ServerContext* call,
+                                const v1::ListStaleClientsRequest* request,
+                                v1::ListStaleClientsResponse* response) override;
+
  private:
   const ServiceContext& context_;
+  std::atomic<int> watchers_ = 0;
   const ServiceInfo info_;
 };
 

@@ -15,10 +15,12 @@ namespace {
 // A unary call: log line, trace, handler, answer. `handler` takes the request and returns an
 // absl::StatusOr.
 template <typename Request, typename Response, typename Handler>
-grpc::Status Serve(grpc::ServerContext* call, IdleShutdown& idle, const char* rpc,
+grpc::Status Serve(grpc::ServerContext* call, const ServiceContext& context, const char* rpc,
                    const Request& request, Response* response, const Handler& handler) {
-  RpcScope scope(*call, idle, rpc);
+  RpcScope scope(*call, context, rpc);
   if constexpr (requires { request.client_id(); }) scope.set_client(request.client_id());
+  if constexpr (requires { Request::Outcome_Name(request.outcome()); })
+    scope.set_verdict(Request::Outcome_Name(request.outcome()));
   VLOG(2) << rpc << " " << TraceText(request);
   absl::StatusOr<Response> result = handler(request);
   if (!result.ok()) return scope.Finish(result.status());
@@ -62,12 +64,12 @@ class ChunkSource final : public ByteSource {
 
 }  // namespace
 
-#define UNARY(Face, Rpc, ...)                                                                  \
-  grpc::Status Face::Rpc(grpc::ServerContext* call, const v1::Rpc##Request* request,           \
-                         v1::Rpc##Response* response) {                                        \
-    return Serve(                                                                              \
-        call, context_.idle, #Rpc, *request, response,                                         \
-        [&](const v1::Rpc##Request& message) { return handlers::Rpc(__VA_ARGS__, message); }); \
+#define UNARY(Face, Rpc, ...)                                                                     \
+  grpc::Status Face::Rpc(grpc::ServerContext* call, const v1::Rpc##Request* request,              \
+                         v1::Rpc##Response* response) {                                           \
+    return Serve(call, context_, #Rpc, *request, response, [&](const v1::Rpc##Request& message) { \
+      return handlers::Rpc(__VA_ARGS__, message);                                                 \
+    });                                                                                           \
   }
 
 UNARY(IngestServiceFace, RegisterClient, context_.catalog, context_.clock, context_.duplicate_names)
@@ -91,7 +93,7 @@ UNARY(CatalogServiceFace, DeleteVersion, context_.catalog, context_.blobs)
 grpc::Status IngestServiceFace::UploadFile(grpc::ServerContext* call,
                                            grpc::ServerReader<v1::UploadFileRequest>* stream,
                                            v1::UploadFileResponse* response) {
-  RpcScope scope(*call, context_.idle, "UploadFile");
+  RpcScope scope(*call, context_, "UploadFile");
   ChunkSource chunks(*stream, context_.watchdog, *call);
   v1::UploadFileRequest first;
   if (!chunks.Next(first) || !first.has_header()) {
@@ -113,7 +115,7 @@ grpc::Status IngestServiceFace::UploadFile(grpc::ServerContext* call,
 grpc::Status CatalogServiceFace::DownloadFile(
     grpc::ServerContext* call, const v1::DownloadFileRequest* request,
     grpc::ServerWriter<v1::DownloadFileResponse>* stream) {
-  RpcScope scope(*call, context_.idle, "DownloadFile");
+  RpcScope scope(*call, context_, "DownloadFile");
   scope.set_client(request->client_id());
   VLOG(2) << "DownloadFile " << TraceText(*request);
   const absl::StatusOr<handlers::Download> download =

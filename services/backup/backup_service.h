@@ -3,6 +3,8 @@
 #include "backup/v1/backup.grpc.pb.h"
 #include "base/clock.h"
 #include "base/idle_shutdown.h"
+#include "base/metrics.h"
+#include "services/backup/client_trace.h"
 #include "services/backup/crypto/master_key.h"
 #include "services/backup/handlers/sessions.h"
 #include "services/backup/handlers/upload_file.h"
@@ -23,6 +25,8 @@ struct ServiceContext {
   storage::DuplicateNames duplicate_names = storage::DuplicateNames::kReject;
   handlers::KeyPolicy keys;
   handlers::UploadPolicy uploads;
+  Metrics* metrics = nullptr;    // Null if nobody asks for them.
+  ClientTrace* trace = nullptr;  // Null if nobody can watch.
 };
 
 // The RPC faces of backup.proto: unpack, call the handler, pack; they decide nothing. Thread-safe.

@@ -16,6 +16,8 @@ inline constexpr int kMaxSegments = 65535;
 inline constexpr int kMaxMessageSize = static_cast<int>(kMaxChunkSize) + (64 << 10);
 inline constexpr int kMaxMetadataSize = 16 << 10;
 inline constexpr size_t kMaxModulePatternSize = 100;
+// Each holds a thread.
+inline constexpr int kMaxTraceWatchers = 16;
 inline constexpr int kMaxConcurrentStreams = 1024;
 inline constexpr int kDefaultPageSize = 50;
 inline constexpr int kMaxPageSize = 1000;

@@ -13,28 +13,36 @@
 #include "absl/strings/str_join.h"
 #include "base/clock.h"
 #include "base/idle_shutdown.h"
+#include "base/operations_endpoint.h"
 #include "base/process.h"
+#include "base/rpc/tls.h"
+#include "base/status_macros.h"
 #include "gflags/gflags.h"
+#include "grpcpp/create_channel.h"
+#include "services/backup/authorization.h"
 #include "services/backup/limits.h"
 #include "services/backup/open_storage.h"
 #include "services/backup/server.h"
+#include "services/backup/service_metrics.h"
 #include "storage/sweep.h"
-
-DECLARE_bool(help);
-DECLARE_bool(helpfull);
-DECLARE_bool(helpshort);
-
-// Exported by gflags, but in no header of it.
-namespace google {
-extern void (*gflags_exitfunc)(int);
-}
 
 DEFINE_string(data_dir, "", "folder that holds all state (required); one process at a time");
 DEFINE_string(listen, "127.0.0.1:50051",
               "HOST:PORT or unix:PATH to serve gRPC on; port 0 means any free one");
 DEFINE_string(bound_port_file, "",
               "file to write the bound port to (for a unix socket, its address)");
+DEFINE_string(operations_listen, "",
+              "ADDRESS:PORT of /livez, /readyz and /metrics, for example 127.0.0.1:9101; empty: "
+              "none");
+DEFINE_string(operations_bound_port_file, "", "file to write the bound port of those to");
+DEFINE_int64(metrics_max_clients, 10'000, "clients that have metrics of their own");
 DEFINE_bool(insecure_grpc, false, "allow --listen beyond loopback without TLS");
+DEFINE_string(tls_cert_file, "", "certificate of the service, PEM; with it gRPC is over TLS");
+DEFINE_string(tls_key_file, "", "private key of that, readable by its owner only");
+DEFINE_string(tls_client_ca_file, "",
+              "CA of the callers' certificates; with it every caller needs one");
+DEFINE_string(authz_policy_file, "",
+              "which certificate's name may call what, JSON; needed with --tls_client_ca_file");
 DEFINE_string(grpc_reflection, "auto",
               "server reflection: on, off, or auto (on while --listen is local)");
 DEFINE_bool(debug, false,
@@ -65,11 +73,14 @@ namespace backup {
 namespace {
 
 // Exit codes: docs/operations.md.
-constexpr int kFailed = 1;
-constexpr int kUsage = 2;
-constexpr int kBadConfiguration = 10;
 constexpr int kLocked = 11;
 constexpr int kSchemaTooNew = 13;
+
+// backupctl's: where it finds the service.
+constexpr MetricName kCertExpiry{"backup_tls_cert_expiry_timestamp_seconds",
+                                 "When the certificate ends"};
+constexpr MetricName kMode{"backup_mode", "1 if the mode is on"};
+constexpr char kForeignVariable[] = "BACKUP_SERVICE";
 
 // Longer than any transfer may last: a younger blob without a version may still get one.
 constexpr absl::Duration kSweepGrace = absl::Hours(24);
@@ -102,6 +113,7 @@ bool ValidateDuplicateNames(const char* flag, const std::string& value) {
 bool ValidateRekey(const char* flag, const std::string& value) {
   return ValidateChoice(flag, value, {"pin", "allow"});
 }
+bool ValidateNotNegative(const char*, int64_t value) { return value >= 0; }
 bool ValidateInlineLimit(const char* flag, int64_t value) {
   if (value >= 0 && value <= kMaxInlineBlobLimit) return true;
   std::cerr << "--" << flag << " must be 0 to " << kMaxInlineBlobLimit << "\n";
@@ -117,6 +129,7 @@ DEFINE_validator(grpc_reflection, &ValidateReflection);
 DEFINE_validator(at_rest, &ValidateAtRest);
 DEFINE_validator(duplicate_names, &ValidateDuplicateNames);
 DEFINE_validator(rekey, &ValidateRekey);
+DEFINE_validator(metrics_max_clients, &ValidateNotNegative);
 DEFINE_validator(inline_blob_limit, &ValidateInlineLimit);
 
 absl::Duration DurationFlag(const std::string& value) {
@@ -158,12 +171,12 @@ int Refuse(const absl::Status& status) {
   LOG(ERROR) << "cannot start: " << status.message();
   if (absl::IsAborted(status)) return kLocked;
   if (absl::StartsWith(status.message(), "the catalog has schema ")) return kSchemaTooNew;
-  return absl::IsInternal(status) ? kFailed : kBadConfiguration;
+  return absl::IsInternal(status) ? kExitFailed : kExitBadConfiguration;
 }
 
 int RefuseUsage(absl::string_view why) {
   std::cerr << why << " (--help tells more)\n";
-  return kUsage;
+  return CheckConfigurationOnly() ? kExitBadConfiguration : kExitUsage;
 }
 
 // Removes blobs without a version: first what an earlier process left, later what is older than any
@@ -191,6 +204,38 @@ class PeriodicSweep {
   std::jthread thread_;
 };
 
+void AddMetrics(Metrics& metrics, storage::Catalog& catalog) {
+  AddProcessMetrics(metrics);
+  for (const auto& [mode, on] : std::initializer_list<std::pair<const char*, bool>>{
+           {"debug", FLAGS_debug},
+           {"encrypt", FLAGS_encrypt},
+           {"corrupt_checksums", CorruptChecksums()}}) {
+    metrics.SetGauge(kMode, {{"mode", mode}}, on ? 1 : 0);
+  }
+  metrics.AddCollector([] {
+    const absl::StatusOr<absl::Time> end = rpc::CertificateExpiry(FLAGS_tls_cert_file);
+    if (!end.ok()) return std::vector<GaugeSample>();
+    return std::vector<GaugeSample>{
+        {kCertExpiry, {{"listener", "grpc"}}, absl::ToDoubleSeconds(*end - absl::UnixEpoch())}};
+  });
+  metrics.AddCollector(
+      [&catalog] { return SampleState(catalog, FLAGS_data_dir, FLAGS_metrics_max_clients); });
+}
+
+rpc::TlsFiles TlsFromFlags() {
+  return {FLAGS_tls_cert_file, FLAGS_tls_key_file, FLAGS_tls_client_ca_file};
+}
+
+absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> CredentialsFromFlags() {
+  if (FLAGS_tls_cert_file.empty()) return grpc::InsecureServerCredentials();
+  std::shared_ptr<grpc::ServerCredentials> credentials = rpc::MakeServerCredentials(TlsFromFlags());
+  if (!FLAGS_authz_policy_file.empty()) {
+    ASSIGN_OR_RETURN(const auto authorization, Authorization::Open(FLAGS_authz_policy_file));
+    credentials->SetAuthMetadataProcessor(authorization);
+  }
+  return credentials;
+}
+
 int Serve(StopRequest& stop) {
   const SystemClock clock;
   const absl::Time start_time = clock.Now();
@@ -207,22 +252,28 @@ int Serve(StopRequest& stop) {
   IdleShutdown idle(FLAGS_debug ? absl::ZeroDuration() : DurationFlag(FLAGS_idle_shutdown), stop);
   StreamWatchdog watchdog(FLAGS_debug ? absl::ZeroDuration()
                                       : DurationFlag(FLAGS_stream_idle_timeout));
-  const ServiceContext context{
-      *storage->catalog,
-      *storage->blobs,
-      *storage->master_key,
-      clock,
-      idle,
-      watchdog,
-      FLAGS_duplicate_names == "allow" ? storage::DuplicateNames::kAllow
-                                       : storage::DuplicateNames::kReject,
-      {FLAGS_rekey == "allow" ? storage::Rekey::kAllow : storage::Rekey::kPin,
-       FLAGS_rotate_session_keys},
-      UploadPolicyFromFlags()};
+  Metrics metrics;
+  ServiceContext context{*storage->catalog,
+                         *storage->blobs,
+                         *storage->master_key,
+                         clock,
+                         idle,
+                         watchdog,
+                         FLAGS_duplicate_names == "allow" ? storage::DuplicateNames::kAllow
+                                                          : storage::DuplicateNames::kReject,
+                         {FLAGS_rekey == "allow" ? storage::Rekey::kAllow : storage::Rekey::kPin,
+                          FLAGS_rotate_session_keys},
+                         UploadPolicyFromFlags()};
+  if (!FLAGS_operations_listen.empty()) context.metrics = &metrics;
+  ClientTrace trace;
+  context.trace = &trace;
+  AddMetrics(metrics, *storage->catalog);
   const bool reflection = FLAGS_grpc_reflection == "auto" ? IsLocalAddress(FLAGS_listen)
                                                           : FLAGS_grpc_reflection == "on";
-  const absl::StatusOr<std::unique_ptr<Server>> server =
-      Server::Start(*std::move(acceptor), context, InfoFromFlags(start_time), {reflection});
+  const auto credentials = CredentialsFromFlags();
+  if (!credentials.ok()) return Refuse(credentials.status());
+  const absl::StatusOr<std::unique_ptr<Server>> server = Server::Start(
+      *std::move(acceptor), context, InfoFromFlags(start_time), {reflection, *credentials});
   if (!server.ok()) return Refuse(server.status());
   LOG(INFO) << "serving on " << (*server)->bound_address() << ", data in " << FLAGS_data_dir
             << ", at rest " << AtRest();
@@ -235,36 +286,59 @@ int Serve(StopRequest& stop) {
         WriteFileAtomically(FLAGS_bound_port_file, absl::StrCat(port, "\n"));
     if (!written.ok()) return Refuse(written);
   }
+  const absl::StatusOr<Operations> operations =
+      StartOperations(FLAGS_operations_listen, FLAGS_operations_bound_port_file,
+                      ServiceProbes(*storage->catalog, FLAGS_data_dir,
+                                    grpc::CreateChannel((*server)->bound_address(),
+                                                        rpc::MakeSelfCredentials(TlsFromFlags()))),
+                      metrics);
+  if (!operations.ok()) return Refuse(operations.status());
   const std::string why = stop.Wait();  // First: a log line has the time of its beginning.
   LOG(INFO) << "stopping: " << why;
+  if (operations->readiness != nullptr) operations->readiness->SetDraining();
   (*server)->Drain(DurationFlag(FLAGS_drain_timeout));
   LOG(INFO) << "stopped";
   return 0;
 }
 
-// gflags ends the process with 1 for a wrong flag as for --help; with 0 for --version.
-void EndForFlags(int code) {
-  const bool asked_for_help = FLAGS_help || FLAGS_helpfull || FLAGS_helpshort;
-  std::exit(code == 0 || asked_for_help ? 0 : kUsage);
+// What can be told without starting.
+absl::Status CheckConfiguration() {
+  if (!IsAddress(FLAGS_listen)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--listen=", FLAGS_listen, " is neither HOST:PORT nor unix:PATH"));
+  }
+  RETURN_IF_ERROR(rpc::CheckTlsFiles(TlsFromFlags()));
+  if (!FLAGS_tls_client_ca_file.empty() && FLAGS_tls_cert_file.empty())
+    return absl::InvalidArgumentError("--tls_client_ca_file needs --tls_cert_file");
+  if (FLAGS_tls_client_ca_file.empty() != FLAGS_authz_policy_file.empty()) {
+    return absl::InvalidArgumentError(
+        "--tls_client_ca_file says who may connect and --authz_policy_file what each may do: give "
+        "both");
+  }
+  if (!FLAGS_authz_policy_file.empty())
+    RETURN_IF_ERROR(Authorization::Open(FLAGS_authz_policy_file).status());
+  if (!IsLocalAddress(FLAGS_listen) && !FLAGS_insecure_grpc && FLAGS_tls_cert_file.empty()) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "--listen=", FLAGS_listen,
+        " is reachable from outside without TLS: give "
+        "--tls_cert_file, listen on 127.0.0.1 or unix:PATH, or allow it with --insecure_grpc"));
+  }
+  return absl::OkStatus();
 }
 
 int Main(int argc, char** argv) {
-  google::gflags_exitfunc = &EndForFlags;
   StopRequest& stop =
       *new StopRequest;  // Lives as long as the signal thread, that is, the process.
-  StartProcess(argc, argv, "backup-service --data_dir=DIR [--listen=HOST:PORT|unix:PATH] ...",
-               stop);
+  StartProcess({"backup-service --data_dir=DIR [--listen=HOST:PORT|unix:PATH] ...",
+                __FILE__,
+                {kForeignVariable}},
+               argc, argv, stop);
   if (FLAGS_debug) SetDebugLogging();
   if (FLAGS_encrypt && !FLAGS_debug) SetQuietLogging();
   if (FLAGS_data_dir.empty()) return RefuseUsage("--data_dir=DIR must say where to keep the data");
   if (argc > 1) return RefuseUsage(absl::StrCat("what is ", argv[1], "? flags begin with --"));
-  if (!IsLocalAddress(FLAGS_listen) && !FLAGS_insecure_grpc) {
-    return Refuse(absl::InvalidArgumentError(absl::StrCat(
-        "--listen=", FLAGS_listen,
-        " is reachable from outside without TLS: listen on 127.0.0.1 or unix:PATH, or allow "
-        "it with --insecure_grpc")));
-  }
-  return Serve(stop);
+  if (const absl::Status checked = CheckConfiguration(); !checked.ok()) return Refuse(checked);
+  return CheckConfigurationOnly() ? 0 : Serve(stop);
 }
 
 }  // namespace

@@ -33,7 +33,7 @@ using testing::ServiceProcess;
 
 // Runs the program until it ends; its exit code.
 int ExitCodeOf(std::vector<std::string> args) {
-  args.insert(args.begin(), absl::StrCat(getenv("BACKUP_BIN_DIR"), "/backup-service"));
+  args.insert(args.begin(), absl::StrCat(getenv("TEST_BIN_DIR"), "/backup-service"));
   std::vector<char*> argv;
   for (std::string& arg : args) argv.push_back(arg.data());
   argv.push_back(nullptr);

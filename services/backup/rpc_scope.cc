@@ -3,17 +3,30 @@
 #include <algorithm>
 
 #include "absl/strings/ascii.h"
+#include "absl/time/clock.h"
 #include "base/error.h"
 #include "base/ids.h"
 #include "base/rpc/status.h"
 #include "glog/logging.h"
 #include "services/backup/crypto/random.h"
+#include "services/backup/service_metrics.h"
 
 namespace backup {
 namespace {
 
 constexpr char kRequestIdKey[] = "x-request-id";
 constexpr size_t kMaxRequestIdSize = 128;
+
+// What the bridge says of the request that the call stands for.
+constexpr char kLegacyPeerKey[] = "x-legacy-peer";
+constexpr char kLegacyConnectionKey[] = "x-legacy-connection";
+constexpr char kLegacyRequestKey[] = "x-legacy-request-bin";
+
+std::string Metadata(const grpc::ServerContext& context, const char* key) {
+  const auto found = context.client_metadata().find(key);
+  if (found == context.client_metadata().end()) return "";
+  return std::string(found->second.data(), found->second.size());
+}
 
 // The caller's request id if it is short and printable, else a new one.
 std::string RequestId(const grpc::ServerContext& context) {
@@ -35,10 +48,16 @@ absl::string_view OutcomeName(const absl::Status& status) {
 
 }  // namespace
 
-RpcScope::RpcScope(grpc::ServerContext& context, IdleShutdown& idle, absl::string_view rpc)
-    : activity_(idle), rpc_(rpc), request_id_(RequestId(context)) {
-  context.AddInitialMetadata(kRequestIdKey, request_id_);
-  VLOG(1) << "call rid=" << request_id_ << " rpc=" << rpc_ << " peer=" << context.peer();
+RpcScope::RpcScope(grpc::ServerContext& call, const ServiceContext& context, absl::string_view rpc)
+    : activity_(context.idle),
+      call_(call),
+      metrics_(context.metrics),
+      trace_(context.trace),
+      in_flight_(metrics_, kCallsInFlight),
+      rpc_(rpc),
+      request_id_(RequestId(call)) {
+  call.AddInitialMetadata(kRequestIdKey, request_id_);
+  VLOG(1) << "call rid=" << request_id_ << " rpc=" << rpc_ << " peer=" << call.peer();
 }
 
 grpc::Status RpcScope::Finish(const absl::Status& status) {
@@ -58,6 +77,28 @@ RpcScope::~RpcScope() {
             << " outcome=" << OutcomeName(outcome_) << " bytes=" << bytes_
             << " ms=" << took / std::chrono::milliseconds(1) << (outcome_.ok() ? "" : " error=")
             << outcome_.message();
+  if (trace_ != nullptr && trace_->active()) Trace(absl::FromChrono(took));
+  if (metrics_ != nullptr) {
+    CountCall(*metrics_, {rpc_, OutcomeName(outcome_), verdict_, bytes_, absl::FromChrono(took)});
+  }
+}
+
+void RpcScope::Trace(absl::Duration took) const {
+  v1::TraceClientResponse event;
+  event.set_peer(Metadata(call_, kLegacyPeerKey));
+  if (event.peer().empty()) return;
+  const absl::Time now = absl::Now();
+  event.mutable_time()->set_seconds(absl::ToUnixSeconds(now));
+  event.mutable_time()->set_nanos(static_cast<int32_t>(absl::ToUnixNanos(now) % 1'000'000'000));
+  event.set_request_id(request_id_);
+  event.set_client_id(client_id_);
+  event.set_connection(Metadata(call_, kLegacyConnectionKey));
+  event.set_request(Metadata(call_, kLegacyRequestKey));
+  event.set_outcome(std::string(OutcomeName(outcome_)));
+  event.set_error(std::string(outcome_.message()));
+  event.set_content_bytes(bytes_);
+  event.set_duration_micros(absl::ToInt64Microseconds(took));
+  trace_->Publish(event);
 }
 
 }  // namespace backup

@@ -6,16 +6,19 @@
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
 #include "base/idle_shutdown.h"
+#include "base/metrics.h"
 #include "grpcpp/server_context.h"
 #include "grpcpp/support/status.h"
+#include "services/backup/backup_service.h"
 
 namespace backup {
 
 // One per call: counts as activity, takes or makes the request id and returns it to the caller, and
-// writes the call's one log line when it ends. Used by one thread at a time.
+// writes the call's one log line and counts it when it ends. Used by one thread at a time.
 class RpcScope {
  public:
-  RpcScope(grpc::ServerContext& context, IdleShutdown& idle, absl::string_view rpc);
+  // `context` must outlive this.
+  RpcScope(grpc::ServerContext& call, const ServiceContext& context, absl::string_view rpc);
   ~RpcScope();
   RpcScope(const RpcScope&) = delete;
   RpcScope& operator=(const RpcScope&) = delete;
@@ -23,16 +26,26 @@ class RpcScope {
   // Whom the call is about, for the log line; what is no client id is not logged, for it may be
   // anything.
   void set_client(absl::string_view client_id);
+  // What a client made of a file, by its name in the API.
+  void set_verdict(absl::string_view verdict) { verdict_ = std::string(verdict); }
   void add_bytes(int64_t bytes) { bytes_ += bytes; }
   // What the call is answered with.
   grpc::Status Finish(const absl::Status& status);
 
  private:
   const IdleShutdown::Activity activity_;
+  // Hands the call, if it is an old client's, to whoever watches that client.
+  void Trace(absl::Duration took) const;
+
+  const grpc::ServerContext& call_;
+  Metrics* const metrics_;
+  ClientTrace* const trace_;
+  const GaugeScope in_flight_;
   const std::string rpc_;
   const std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
   std::string request_id_;
   std::string client_id_;
+  std::string verdict_;
   int64_t bytes_ = 0;
   absl::Status outcome_ = absl::UnknownError("no answer");
 };

@@ -58,8 +58,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(std::unique_ptr<Acceptor> 
       .RegisterService(&server->catalog_)
       .RegisterService(&server->admin_);
   auto connections = builder.experimental().AddExternalConnectionAcceptor(
-      grpc::ServerBuilder::experimental_type::ExternalConnectionType::FROM_FD,
-      grpc::InsecureServerCredentials());
+      grpc::ServerBuilder::experimental_type::ExternalConnectionType::FROM_FD, options.credentials);
   server->server_ = builder.BuildAndStart();
   if (server->server_ == nullptr) return absl::InternalError("gRPC cannot start its server");
   grpc::HealthCheckServiceInterface& health = *server->server_->GetHealthCheckService();

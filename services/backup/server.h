@@ -5,6 +5,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "grpcpp/security/server_credentials.h"
 #include "grpcpp/server.h"
 #include "services/backup/acceptor.h"
 #include "services/backup/admin_service.h"
@@ -14,6 +15,7 @@ namespace backup {
 
 struct ServerOptions {
   bool reflection = true;
+  std::shared_ptr<grpc::ServerCredentials> credentials = grpc::InsecureServerCredentials();
 };
 
 // The gRPC server around the faces: acceptor, health, reflection, limits. Thread-safe.

@@ -2,6 +2,7 @@
 #include <string>
 
 #include "CLI/CLI.hpp"
+#include "absl/time/time.h"
 #include "base/status_macros.h"
 #include "services/backupctl/commands.h"
 
@@ -14,15 +15,16 @@ std::string LastVerified(const v1::Client& client) {
   return TimeOrNever(client, &v1::Client::has_last_verified_time, &v1::Client::last_verified_time);
 }
 
-absl::StatusOr<ExitCode> ListClients(Connection& connection, Output& output) {
+// Every page of what `method` of `stub` lists, from `request` on.
+template <typename Stub, typename Request, typename Response>
+absl::StatusOr<ExitCode> ListPages(Connection& connection, Output& output, Stub& stub,
+                                   grpc::Status (Stub::*method)(grpc::ClientContext*,
+                                                                const Request&, Response*),
+                                   Request request) {
   Table table({{"NAME"}, {"CLIENT ID"}, {"REGISTERED"}, {"LAST SEEN"}, {"LAST VERIFIED"}, {"KEY"}});
-  v1::ListClientsRequest request;
   request.set_page_size(kPageSize);
   do {
-    ASSIGN_OR_RETURN(
-        const v1::ListClientsResponse page,
-        connection.CallUnary(connection.catalog(), &v1::CatalogService::StubInterface::ListClients,
-                             request));
+    ASSIGN_OR_RETURN(const Response page, connection.CallUnary(stub, method, request));
     for (const v1::Client& client : page.clients()) {
       if (output.json()) output.Json(client);
       table.AddRow({client.name(), client.client_id(), TimeText(client.create_time()),
@@ -33,6 +35,46 @@ absl::StatusOr<ExitCode> ListClients(Connection& connection, Output& output) {
   } while (!request.page_token().empty());
   if (!output.json()) output.Text(table.Render());
   return ExitCode::kOk;
+}
+
+absl::StatusOr<ExitCode> ListClients(Connection& connection, Output& output) {
+  return ListPages(connection, output, connection.catalog(),
+                   &v1::CatalogService::StubInterface::ListClients, v1::ListClientsRequest());
+}
+
+absl::StatusOr<ExitCode> ListStaleClients(Connection& connection, Output& output,
+                                          const std::string& older_than) {
+  absl::Duration duration;
+  if (!absl::ParseDuration(older_than, &duration) || duration < absl::Seconds(1)) {
+    return absl::InvalidArgumentError(
+        "--older-than must be a duration of at least 1s, such as 36h");
+  }
+  v1::ListStaleClientsRequest request;
+  request.mutable_older_than()->set_seconds(absl::ToInt64Seconds(duration));
+  return ListPages(connection, output, connection.admin(),
+                   &v1::AdminService::StubInterface::ListStaleClients, request);
+}
+
+// How an old client speaks, as far as that is known.
+std::vector<std::pair<std::string, std::string>> LegacyFields(const v1::Client& client) {
+  const v1::LegacyProfile& legacy = client.legacy_profile();
+  const auto known = [](const std::string& text) { return text.empty() ? "not known" : text; };
+  std::vector<std::pair<std::string, std::string>> fields = {
+      {"Family", known(legacy.family())},
+      {"Header version",
+       known(legacy.header_version() == 0 ? "" : absl::StrCat(legacy.header_version()))},
+      {"Framing", known(legacy.framing())},
+      {"Files", known(legacy.file_style())},
+      {"Connections", known(legacy.connection_style())},
+      {"Checksum", legacy.checksum_kind() == v1::CHECKSUM_KIND_UNSPECIFIED
+                       ? "not known"
+                       : v1::ChecksumKind_Name(legacy.checksum_kind())}};
+  if (legacy.has_last_protocol_error_time()) {
+    fields.emplace_back("Last protocol error",
+                        absl::StrCat(TimeText(legacy.last_protocol_error_time()), "  ",
+                                     legacy.last_protocol_error()));
+  }
+  return fields;
 }
 
 absl::StatusOr<ExitCode> ShowClient(Connection& connection, Output& output,
@@ -47,6 +89,7 @@ absl::StatusOr<ExitCode> ShowClient(Connection& connection, Output& output,
                               {"Last seen", TimeText(client.last_seen_time())},
                               {"Last verified", LastVerified(client)},
                               {"Public key", client.has_public_key() ? "yes" : "no"}}));
+    if (client.has_legacy_profile()) output.Text(RenderFields(LegacyFields(client)));
   }
   return ExitCode::kOk;
 }
@@ -57,6 +100,17 @@ void AddClientCommands(CLI::App& app, Command& chosen) {
   CLI::App& group = *app.add_subcommand("client", "Clients, and when each last backed up");
   group.require_subcommand(1);
   group.add_subcommand("list", "List all clients")->callback([&chosen] { chosen = ListClients; });
+
+  CLI::App& stale = *group.add_subcommand("stale", "List clients without a recent backup");
+  const auto older_than = std::make_shared<std::string>("36h");
+  stale.add_option("--older-than", *older_than, "How long without a verified file")
+      ->type_name("DURATION")
+      ->capture_default_str();
+  stale.callback([&chosen, older_than] {
+    chosen = [older_than](Connection& connection, Output& output) {
+      return ListStaleClients(connection, output, *older_than);
+    };
+  });
 
   CLI::App& show = *group.add_subcommand("show", "Show one client");
   const auto text = std::make_shared<std::string>();

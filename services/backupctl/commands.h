@@ -22,5 +22,6 @@ void AddFileCommands(CLI::App& app, Command& chosen);
 void AddRestoreCommand(CLI::App& app, Command& chosen);
 void AddDecryptCommand(CLI::App& app, Command& chosen);
 void AddServiceCommands(CLI::App& app, Command& chosen);
+void AddTraceCommand(CLI::App& app, Command& chosen);
 
 }  // namespace backup::ctl

@@ -12,6 +12,7 @@
 #include "backup/v1/backup.grpc.pb.h"
 #include "grpcpp/channel.h"
 #include "grpcpp/client_context.h"
+#include "grpcpp/security/credentials.h"
 #include "services/backupctl/interrupt.h"
 
 namespace backup::ctl {
@@ -85,6 +86,10 @@ class Connection {
 
 // A channel to `target`, which is anything gRPC understands. Calls that are safe twice are tried
 // again while the service is away for a moment.
-std::shared_ptr<grpc::Channel> MakeChannel(const std::string& target);
+// `server_name` is the name in the service's certificate; empty: the target's.
+std::shared_ptr<grpc::Channel> MakeChannel(const std::string& target,
+                                           const std::shared_ptr<grpc::ChannelCredentials>&
+                                               credentials = grpc::InsecureChannelCredentials(),
+                                           const std::string& server_name = "");
 
 }  // namespace backup::ctl

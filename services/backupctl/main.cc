@@ -8,6 +8,8 @@
 #include "CLI/CLI.hpp"
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
+#include "base/rpc/tls.h"
+#include "base/status_macros.h"
 #include "glog/logging.h"
 #include "services/backupctl/commands.h"
 #include "services/backupctl/connection.h"
@@ -30,6 +32,9 @@ found, 15 the service cannot be reached, 130 interrupted.)";
 struct GlobalOptions {
   std::string service = "127.0.0.1:50051";
   std::string timeout = "5s";
+  rpc::TlsFiles tls;
+  std::string tls_server_name;
+  bool insecure_grpc = false;
   bool json = false;
   bool quiet = false;
 };
@@ -50,6 +55,16 @@ void AddGlobalOptions(CLI::App& app, GlobalOptions& options) {
       ->type_name("DURATION")
       ->check(CLI::Validator(CheckDuration, ""))
       ->capture_default_str();
+  app.add_option("--tls-ca", options.tls.ca_file, "CA of the service's certificate: turns TLS on")
+      ->type_name("FILE");
+  app.add_option("--tls-cert", options.tls.cert_file, "Certificate of the caller")
+      ->type_name("FILE");
+  app.add_option("--tls-key", options.tls.key_file, "Private key of that")->type_name("FILE");
+  app.add_option("--tls-server-name", options.tls_server_name,
+                 "Name in the service's certificate;\ndefault: the one in --service")
+      ->type_name("NAME");
+  app.add_flag("--insecure-grpc", options.insecure_grpc,
+               "Allow a service on another machine without TLS");
   app.add_flag("--json", options.json, "One JSON object a line on standard output");
   app.add_flag("--quiet,-q", options.quiet, "No notes and no progress, only results and errors");
 }
@@ -63,11 +78,25 @@ Output::Options OutputOptions(const GlobalOptions& options) {
   return output;
 }
 
+absl::Status CheckTransport(const GlobalOptions& options) {
+  RETURN_IF_ERROR(rpc::CheckTlsFiles(options.tls));
+  if (!options.tls.ca_file.empty() || options.insecure_grpc || rpc::IsLocalTarget(options.service))
+    return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat(options.service, " is another machine: give --tls-ca, or --insecure-grpc"));
+}
+
 ExitCode Run(const Command& command, const GlobalOptions& options, Interrupt& interrupt) {
   absl::Duration timeout;
   absl::ParseDuration(options.timeout, &timeout);  // Checked when it was parsed.
-  Connection connection(MakeChannel(options.service), options.service, timeout, interrupt);
   Output output(std::cout, std::cerr, OutputOptions(options));
+  if (const absl::Status checked = CheckTransport(options); !checked.ok()) {
+    output.Problem(ErrorLine(checked));
+    return ExitCodeOf(checked);
+  }
+  Connection connection(MakeChannel(options.service, rpc::MakeChannelCredentials(options.tls),
+                                    options.tls_server_name),
+                        options.service, timeout, interrupt);
   const absl::StatusOr<ExitCode> done = command(connection, output);
   if (!done.ok()) {
     output.Problem(ErrorLine(done.status()));
@@ -111,6 +140,7 @@ int Main(int argc, char** argv) {
   AddFileCommands(app, command);
   AddRestoreCommand(app, command);
   AddServiceCommands(app, command);
+  AddTraceCommand(app, command);
   AddDecryptCommand(app, command);
   app.footer(kFooter);  // Last, as commands would take it over.
   try {

@@ -296,4 +296,17 @@ absl::StatusOr<Counts> MemoryCatalog::Count() {
   return counts;
 }
 
+absl::StatusOr<std::vector<Client>> MemoryCatalog::ListStaleClients(absl::Time since,
+                                                                    const ClientId& after,
+                                                                    int limit) {
+  MutexLock lock(mutex_);
+  std::vector<Client> clients;
+  for (auto it = clients_.upper_bound(after); it != clients_.end() && std::ssize(clients) < limit;
+       ++it) {
+    const Client& client = it->second;
+    if (client.last_verified_time.value_or(client.create_time) < since) clients.push_back(client);
+  }
+  return clients;
+}
+
 }  // namespace backup::storage

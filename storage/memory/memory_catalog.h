@@ -45,6 +45,9 @@ class MemoryCatalog final : public Catalog {
   absl::StatusOr<std::vector<StoredVersion>> ScanVersions(int64_t after, int limit) override;
   absl::StatusOr<bool> HasBlob(const BlobId& id) override;
   absl::StatusOr<Counts> Count() override;
+  absl::StatusOr<std::vector<Client>> ListStaleClients(absl::Time since, const ClientId& after,
+                                                       int limit) override;
+  absl::Status ProbeWrite() override { return absl::OkStatus(); }
 
  private:
   // Bytewise, as unsigned numbers, which is the order that the contract means.

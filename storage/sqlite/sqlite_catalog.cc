@@ -416,4 +416,31 @@ absl::StatusOr<Counts> SqliteCatalog::Count() {
   });
 }
 
+absl::StatusOr<std::vector<Client>> SqliteCatalog::ListStaleClients(absl::Time since,
+                                                                    const ClientId& after,
+                                                                    int limit) {
+  return Read([&](Database& database) -> absl::StatusOr<std::vector<Client>> {
+    Query query = database.Prepare(
+        "SELECT " CLIENT_COLUMNS
+        " FROM clients WHERE client_id > ? AND coalesce(last_verified_time, create_time) < ? "
+        "ORDER BY client_id LIMIT ?");
+    query.BindBlob(after.bytes()).Bind(absl::ToUnixMicros(since)).Bind(limit);
+    std::vector<Client> clients;
+    while (true) {
+      ASSIGN_OR_RETURN(const bool more, query.Step());
+      if (!more) return clients;
+      clients.push_back(ReadClient(query));
+    }
+  });
+}
+
+absl::Status SqliteCatalog::ProbeWrite() {
+  return Write([](Database& database) -> absl::StatusOr<bool> {
+           RETURN_IF_ERROR(
+               database.Prepare("UPDATE totals SET clients = clients WHERE id = 1").Run());
+           return true;
+         })
+      .status();
+}
+
 }  // namespace backup::storage

@@ -53,6 +53,9 @@ class SqliteCatalog final : public Catalog {
   absl::StatusOr<std::vector<StoredVersion>> ScanVersions(int64_t after, int limit) override;
   absl::StatusOr<bool> HasBlob(const BlobId& id) override;
   absl::StatusOr<Counts> Count() override;
+  absl::StatusOr<std::vector<Client>> ListStaleClients(absl::Time since, const ClientId& after,
+                                                       int limit) override;
+  absl::Status ProbeWrite() override;
 
  private:
   SqliteCatalog(std::string path, std::unique_ptr<Database> writer)

@@ -168,6 +168,27 @@ TEST_P(CatalogContract, ListsClientsPageByPageInOrder) {
   EXPECT_TRUE(catalog_->ListClients(ClientId(), 0).value().empty());
 }
 
+TEST_P(CatalogContract, ListsStaleClientsByTheirLastVerifiedFileElseByTheirRegistration) {
+  for (const uint8_t id : {1, 2, 3}) Register(absl::StrCat("client ", id), id);
+  Add(IdOf<ClientId>(2), "a", IdOf<BlobId>(1));
+  Settle(IdOf<ClientId>(2), "a", Outcome::kVerified);
+  const Client verified = catalog_->FindClient(IdOf<ClientId>(2)).value();
+  const absl::Time registered = catalog_->FindClient(IdOf<ClientId>(1)).value().create_time;
+  const auto stale = [&](absl::Time since, const ClientId& after, int limit) {
+    std::vector<ClientId> ids;
+    const std::vector<Client> clients = catalog_->ListStaleClients(since, after, limit).value();
+    for (const Client& client : clients) ids.push_back(client.id);
+    return ids;
+  };
+  EXPECT_THAT(stale(registered, ClientId(), 10), ::testing::IsEmpty());
+  const absl::Time later = *verified.last_verified_time + absl::Microseconds(1);
+  EXPECT_THAT(stale(later, ClientId(), 2),
+              ::testing::ElementsAre(IdOf<ClientId>(1), IdOf<ClientId>(2)));
+  EXPECT_THAT(stale(later, IdOf<ClientId>(2), 2), ::testing::ElementsAre(IdOf<ClientId>(3)));
+  ASSERT_OK(catalog_->ProbeWrite());
+  EXPECT_EQ(catalog_->Count().value().clients, 3);
+}
+
 TEST_P(CatalogContract, DeletesAClientWithAllItHas) {
   const ClientId id = Register("name", 1).id;
   const ClientId other = Register("other", 2).id;

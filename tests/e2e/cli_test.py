@@ -4,9 +4,11 @@ import json
 import os
 import pathlib
 import pty
+import signal
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
@@ -179,6 +181,43 @@ class BackupctlTest(CliTest):
         shown = self.backupctl("client", "list").stdout + self.backupctl("file", "list", client_text(client)).stdout
         self.assertIn("a%0Ab%1B[2J%FF", shown)
         self.assertNotIn("\x1b", shown)
+
+
+class LegacyRecordTest(CliTest):
+    def test_the_record_tells_how_a_client_speaks_and_what_it_did_wrong(self):
+        self.start()
+        client = m.ModelClient(self.cluster.port, b"old").sign_up()
+        client.back_up(b"f", b"content")
+        profile = self.json_lines("client", "show", "old")[0]["legacy_profile"]
+        self.assertEqual((profile["family"], profile["header_version"], profile["file_style"],
+                          profile["connection_style"], profile["checksum_kind"]),
+                         ("C", 3, "counted", "one request a connection", "CKSUM_OF_PLAINTEXT"))
+        self.assertEqual(client.request(m.VALID, b"no name field")[0], m.ERROR)
+        self.cluster.bridge.wait_for_log("sent a malformed head")
+        deadline = time.monotonic() + WAIT_S
+        while "one name of 255 bytes" not in self.backupctl("client", "show", "old").stdout:
+            self.assertLess(time.monotonic(), deadline)
+
+    def test_trace_shows_the_conversation_without_keys_and_content(self):
+        self.start()
+        client = m.ModelClient(self.cluster.port, b"watched").sign_up()
+        trace = subprocess.Popen(
+            [BIN_DIR / "backupctl", f"--service=127.0.0.1:{self.cluster.service_port}", "trace", "--client", "watched"],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.addCleanup(trace.communicate)
+        self.addCleanup(trace.kill)
+        self.assertIn("watching", trace.stderr.readline())
+        m.ModelClient(self.cluster.port, b"other").sign_up()
+        secret = b"precious content of this file"
+        client.back_up(b"notes.txt", secret)
+        lines = [trace.stdout.readline() for _ in range(2)]
+        self.assertIn("file dialect=C version=3 code=1028 name=notes.txt content_size=32 (counted)", lines[0])
+        self.assertIn("-> OK content_bytes=32", lines[0])
+        self.assertIn("valid dialect=C", lines[1])
+        for hidden in (secret, client.aes, client.encrypt(secret)):
+            self.assertNotIn(hidden.hex(), "".join(lines))
+        trace.send_signal(signal.SIGINT)
+        self.assertEqual(trace.wait(timeout=WAIT_S), 130)
 
 
 def client_text(client):

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import time
 
-BIN_DIR = pathlib.Path(os.environ.get("BACKUP_BIN_DIR", "build/release/bin"))
+BIN_DIR = pathlib.Path(os.environ.get("TEST_BIN_DIR", "build/release/bin"))
 START_DEADLINE_S = 20
 LOG_DEADLINE_S = 10
 

@@ -28,8 +28,8 @@ std::string FirstLine(const std::string& path) {
 }  // namespace
 
 ServiceProcess::ServiceProcess(std::vector<std::string> more_flags) {
-  const char* bin_dir = getenv("BACKUP_BIN_DIR");
-  CHECK(bin_dir != nullptr) << "BACKUP_BIN_DIR must name the folder of the programs";
+  const char* bin_dir = getenv("TEST_BIN_DIR");
+  CHECK(bin_dir != nullptr) << "TEST_BIN_DIR must name the folder of the programs";
   char pattern[] = "/tmp/service_process.XXXXXX";
   directory_ = CHECK_NOTNULL(mkdtemp(pattern));
   const std::string port_file = absl::StrCat(directory_, "/port");

@@ -11,7 +11,7 @@ namespace backup::testing {
 // on destruction. Used by one thread at a time.
 class ServiceProcess {
  public:
-  // Starts $BACKUP_BIN_DIR/backup-service and returns once it answers on its port; dies if it does
+  // Starts $TEST_BIN_DIR/backup-service and returns once it answers on its port; dies if it does
   // not within 20 s.
   explicit ServiceProcess(std::vector<std::string> more_flags = {});
   ~ServiceProcess();

@@ -8,6 +8,11 @@
 #include "services/backup/handlers/sessions.h"
 
 namespace backup::handlers {
+namespace {
+
+constexpr int64_t kMaxStaleSeconds = int64_t{100} * 366 * 24 * 60 * 60;
+
+}  // namespace
 
 absl::StatusOr<v1::ListClientsResponse> ListClients(storage::Catalog& catalog,
                                                     const v1::ListClientsRequest& request) {
@@ -18,6 +23,27 @@ absl::StatusOr<v1::ListClientsResponse> ListClients(storage::Catalog& catalog,
   // One more than asked for tells whether there is a next page.
   ASSIGN_OR_RETURN(std::vector<storage::Client> clients, catalog.ListClients(after, page_size + 1));
   v1::ListClientsResponse response;
+  const bool more = clients.size() > static_cast<size_t>(page_size);
+  if (more) clients.pop_back();
+  for (const storage::Client& client : clients) *response.add_clients() = ToProto(client);
+  if (more) response.set_next_page_token(MakePageToken(kScope, clients.back().id.bytes()));
+  return response;
+}
+
+absl::StatusOr<v1::ListStaleClientsResponse> ListStaleClients(
+    storage::Catalog& catalog, const Clock& clock, const v1::ListStaleClientsRequest& request) {
+  constexpr char kScope[] = "stale_clients";
+  if (request.older_than().seconds() <= 0 || request.older_than().seconds() > kMaxStaleSeconds) {
+    return MakeError(Reason::kInvalidField, "older_than must be 1 s to 100 years", "older_than");
+  }
+  ASSIGN_OR_RETURN(const int page_size, ParsePageSize(request.page_size()));
+  ASSIGN_OR_RETURN(const std::string position, ParsePageToken(kScope, request.page_token()));
+  const ClientId after = ClientId::FromBytes(position).value_or(ClientId());
+  const absl::Time since = clock.Now() - absl::Seconds(request.older_than().seconds());
+  // One more than asked for tells whether there is a next page.
+  ASSIGN_OR_RETURN(std::vector<storage::Client> clients,
+                   catalog.ListStaleClients(since, after, page_size + 1));
+  v1::ListStaleClientsResponse response;
   const bool more = clients.size() > static_cast<size_t>(page_size);
   if (more) clients.pop_back();
   for (const storage::Client& client : clients) *response.add_clients() = ToProto(client);

@@ -1,0 +1,80 @@
+#include "base/readiness.h"
+
+#include <condition_variable>
+#include <mutex>
+
+#include "absl/strings/str_cat.h"
+#include "glog/logging.h"
+
+namespace backup {
+namespace {
+
+constexpr MetricName kSuccess{"backup_probe_success",
+                              "1 if what the process needs worked when it was last tried"};
+constexpr MetricName kDuration{"backup_probe_duration_seconds", "How long the last try took"};
+
+// A round that takes longer than this hangs.
+constexpr std::chrono::seconds kLongestRound(30);
+
+}  // namespace
+
+Readiness::Readiness(std::vector<Probe> probes, absl::Duration interval, Metrics& metrics)
+    : probes_(std::move(probes)),
+      interval_(interval),
+      metrics_(metrics),
+      thread_([this](std::stop_token token) { Run(token); }) {}
+
+void Readiness::Run(std::stop_token token) {
+  std::mutex mutex;
+  std::condition_variable_any never;
+  std::unique_lock<std::mutex> lock(mutex);
+  std::vector<absl::Status> before(probes_.size());
+  do {
+    std::vector<absl::Status> results;
+    for (const Probe& probe : probes_) {
+      const auto begin = std::chrono::steady_clock::now();
+      results.push_back(probe.run());
+      const Labels labels = {{"probe", probe.name}};
+      metrics_.SetGauge(kSuccess, labels, results.back().ok() ? 1 : 0);
+      metrics_.SetGauge(
+          kDuration, labels,
+          absl::ToDoubleSeconds(absl::FromChrono(std::chrono::steady_clock::now() - begin)));
+      absl::Status& last = before[results.size() - 1];
+      if (last.code() != results.back().code()) {
+        LOG_IF(WARNING, !results.back().ok())
+            << "not ready: " << probe.name << ": " << results.back().message();
+        LOG_IF(INFO, results.back().ok()) << "ready again: " << probe.name;
+      }
+      last = results.back();
+    }
+    MutexLock results_lock(mutex_);
+    results_ = std::move(results);
+    checked_ = std::chrono::steady_clock::now();
+  } while (!never.wait_for(lock, token, absl::ToChronoNanoseconds(interval_),
+                           [&] { return token.stop_requested(); }));
+}
+
+Readiness::Report Readiness::Check() const {
+  MutexLock lock(mutex_);
+  Report report{!results_.empty() && !draining_, ""};
+  if (draining_) report.text = "draining\n";
+  if (results_.empty()) report.text += "starting\n";
+  for (size_t i = 0; i < results_.size(); ++i) {
+    report.ready &= results_[i].ok();
+    absl::StrAppend(&report.text, probes_[i].name, ": ",
+                    results_[i].ok() ? "ok" : results_[i].message(), "\n");
+  }
+  const auto age = std::chrono::steady_clock::now() - checked_;
+  if (!results_.empty() && age > absl::ToChronoNanoseconds(interval_) + kLongestRound) {
+    report.ready = false;
+    absl::StrAppend(&report.text, "the probes hang\n");
+  }
+  return report;
+}
+
+void Readiness::SetDraining() {
+  MutexLock lock(mutex_);
+  draining_ = true;
+}
+
+}  // namespace backup

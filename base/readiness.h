@@ -1,0 +1,52 @@
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "base/metrics.h"
+#include "base/mutex.h"
+
+namespace backup {
+
+// One thing that must work for the process to do its job. `run` may block for seconds.
+struct Probe {
+  std::string name;
+  std::function<absl::Status()> run;
+};
+
+// Runs probes again and again on a thread of its own, so that whoever asks never waits for a slow
+// disk. Thread-safe.
+class Readiness {
+ public:
+  // What the probes use must outlive this, and so must `metrics`, which gets
+  // backup_probe_success{probe} and backup_probe_duration_seconds{probe}.
+  Readiness(std::vector<Probe> probes, absl::Duration interval, Metrics& metrics);
+
+  struct Report {
+    bool ready = false;
+    std::string text;  // A line for each probe: name, "ok" or what is wrong.
+  };
+  // Not ready before the first round is done, and if a round hangs.
+  Report Check() const;
+  // From now on never ready: the process is about to end.
+  void SetDraining();
+
+ private:
+  void Run(std::stop_token token);
+
+  const std::vector<Probe> probes_;
+  const absl::Duration interval_;
+  Metrics& metrics_;
+  mutable Mutex mutex_;
+  std::vector<absl::Status> results_ ABSL_GUARDED_BY(mutex_);
+  std::chrono::steady_clock::time_point checked_ ABSL_GUARDED_BY(mutex_);
+  bool draining_ ABSL_GUARDED_BY(mutex_) = false;
+  std::jthread thread_;  // Last: ends before what it uses.
+};
+
+}  // namespace backup

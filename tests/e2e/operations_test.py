@@ -1,0 +1,131 @@
+"""The operations ports of both programs, and who has not backed up for long."""
+
+import json
+import pathlib
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+import urllib.error
+import urllib.request
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
+
+import model_client as m  # noqa: E402
+from cluster import BIN_DIR, Cluster, Process  # noqa: E402
+
+WAIT_S = 30
+
+
+def get(port, path):
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=WAIT_S) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read().decode()
+
+
+def wait_for(port, path, code):
+    deadline = time.monotonic() + WAIT_S
+    while True:
+        answer = get(port, path)
+        if answer[0] == code or time.monotonic() > deadline:
+            return answer
+        time.sleep(0.05)
+
+
+class OperationsTest(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = pathlib.Path(folder.name)
+
+    def flags(self, name):
+        return ["--operations_listen=127.0.0.1:0", f"--operations_bound_port_file={self.folder}/{name}.ops"]
+
+    def port(self, name):
+        path = self.folder / f"{name}.ops"
+        deadline = time.monotonic() + WAIT_S
+        while not path.exists() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        return int(path.read_text())
+
+    def start(self, *service_flags):
+        cluster = Cluster(self.folder, service_flags=[*self.flags("service"), *service_flags],
+                          bridge_flags=self.flags("bridge"))
+        self.addCleanup(cluster.__exit__)
+        return cluster, self.port("service"), self.port("bridge")
+
+    def backupctl(self, cluster, *arguments):
+        return subprocess.run([BIN_DIR / "backupctl", f"--service=127.0.0.1:{cluster.service_port}", *arguments],
+                              capture_output=True, text=True, timeout=WAIT_S, check=True).stdout
+
+    def test_health_and_metrics_of_a_working_pair(self):
+        cluster, service, bridge = self.start()
+        for port, probes in ((service, ("catalog", "files", "space", "self")), (bridge, ("upstream",))):
+            self.assertEqual(get(port, "/livez")[0], 200)
+            code, text = wait_for(port, "/readyz?verbose", 200)
+            self.assertEqual(code, 200, text)
+            for probe in probes:
+                self.assertIn(f"{probe}: ok\n", text)
+        begin = time.time()
+        client = m.ModelClient(cluster.port, b"secret name").sign_up()
+        client.back_up(b"private.txt", b"content")
+        cluster.bridge.wait_for_log("request=valid")
+
+        seen = get(service, "/metrics")[1]
+        identity = json.loads(self.backupctl(cluster, "--json", "client", "list"))["client_id"]
+        success = f'backup_client_last_success_timestamp_seconds{{client="{identity}"}} '
+        value = next(line for line in seen.splitlines() if line.startswith(success)).rpartition(" ")[2]
+        self.assertAlmostEqual(float(value), begin, delta=WAIT_S)
+        for text in ('backup_uploads_total{reason="OK",result="verified"} 1', "backup_db_up 1",
+                     'backup_probe_success{probe="self"} 1', "backup_storage_free_bytes ", "backup_open_fds ",
+                     'grpc_server_call_started_total{grpc_method="UploadFile"} 1', 'backup_mode{mode="debug"} 0'):
+            self.assertIn(text, seen)
+        bridged = get(bridge, "/metrics")[1]
+        self.assertRegex(bridged, r'backup_bridge_requests_total\{dialect="[^"]+",request="file",result="ok"\} 1\n')
+        self.assertRegex(bridged, r'backup_bridge_last_request_timestamp_seconds\{dialect="[^"]+"\} ')
+        for hidden in ("secret name", "private.txt"):
+            self.assertNotIn(hidden, seen + bridged)
+
+    def test_a_bridge_without_its_service_lives_but_is_not_ready(self):
+        lonely = Process("backup-bridge", ["--service=127.0.0.1:1", "--port=0", *self.flags("bridge")], self.folder)
+        self.addCleanup(lonely.stop)
+        port = self.port("bridge")
+        self.assertEqual(get(port, "/livez")[0], 200)
+        code, text = wait_for(port, "/readyz?verbose", 503)
+        self.assertEqual(code, 503)
+        self.assertIn("upstream: no connection", wait_for(port, "/readyz?verbose", 503)[1] or text)
+        self.assertEqual(get(port, "/elsewhere")[0], 404)
+
+    def test_clients_beyond_the_cap_are_counted_not_shown(self):
+        cluster, service, _ = self.start("--metrics_max_clients=1")
+        for name in (b"one", b"two", b"three"):
+            m.ModelClient(cluster.port, name).sign_up()
+        seen = get(service, "/metrics")[1]
+        self.assertEqual(seen.count("backup_client_last_success_timestamp_seconds{"), 1)
+        self.assertIn("backup_metrics_dropped_series 2", seen)
+
+    def test_stale_clients_are_those_without_a_recent_verified_file(self):
+        cluster, _, _ = self.start()
+        m.ModelClient(cluster.port, b"lazy").sign_up()
+        m.ModelClient(cluster.port, b"busy").sign_up().back_up(b"f", b"content")
+        self.assertNotIn("lazy", self.backupctl(cluster, "client", "stale", "--older-than=36h"))
+        time.sleep(1.1)
+        m.ModelClient(cluster.port, b"new").sign_up()
+        stale = [json.loads(line)["name"]
+                 for line in self.backupctl(cluster, "--json", "client", "stale", "--older-than=1s").splitlines()]
+        self.assertIn("lazy", stale)
+        self.assertNotIn("new", stale)
+
+    def test_a_bad_address_stops_the_start(self):
+        done = subprocess.run([BIN_DIR / "backup-bridge", "--port=0", "--operations_listen=nonsense"],
+                              capture_output=True, text=True, timeout=WAIT_S)
+        self.assertEqual(done.returncode, 10)
+        self.assertIn("--operations_listen=nonsense", done.stderr)
+
+
+if __name__ == "__main__":
+    unittest.main()
