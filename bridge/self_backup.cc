@@ -52,7 +52,7 @@ absl::StatusOr<std::string> MakeTemporaryDirectory() {
 
 // Without a shell, with the signals as a program expects them, whatever this process blocks or
 // ignores.
-absl::StatusOr<pid_t> Spawn(const std::string& program, const std::string& argument) {
+absl::StatusOr<pid_t> Spawn(const std::string& program, std::vector<std::string> arguments) {
   posix_spawnattr_t attributes;
   posix_spawnattr_init(&attributes);
   const absl::Cleanup destroy = [&] { posix_spawnattr_destroy(&attributes); };
@@ -64,11 +64,13 @@ absl::StatusOr<pid_t> Spawn(const std::string& program, const std::string& argum
   posix_spawnattr_setsigmask(&attributes, &none);
   posix_spawnattr_setsigdefault(&attributes, &ignored);
   posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-  std::string name = program;
-  std::string first = argument;
-  char* const arguments[] = {name.data(), first.data(), nullptr};
+  arguments.insert(arguments.begin(), program);
+  std::vector<char*> argv;
+  for (std::string& argument : arguments) argv.push_back(argument.data());
+  argv.push_back(nullptr);
   pid_t pid = 0;
-  const int error = ::posix_spawn(&pid, program.c_str(), nullptr, &attributes, arguments, environ);
+  const int error =
+      ::posix_spawn(&pid, program.c_str(), nullptr, &attributes, argv.data(), environ);
   if (error != 0) return absl::ErrnoToStatus(error, absl::StrCat("cannot run ", program));
   return pid;
 }
@@ -107,7 +109,7 @@ absl::Status BackUpDirectory(const SelfBackupOptions& options, const std::stop_t
   for (const std::string& file : files) absl::StrAppend(&transfer, file, "\n");
   RETURN_IF_ERROR(WriteFileAtomically(absl::StrCat(directory, "/transfer.info"), transfer));
   ASSIGN_OR_RETURN(const pid_t pid,
-                   Spawn(options.legacy_client, absl::StrCat("--dir=", directory)));
+                   Spawn(options.legacy_client, {absl::StrCat("--dir=", directory), "--quiet"}));
   return WaitForChild(pid, options.time_limit, token);
 }
 

@@ -39,13 +39,13 @@ absl::StatusOr<ExitCode> Trace(Connection& connection, Output& output,
   Call call(connection.interrupt(), kTraceTimeout);
   const auto stream = connection.admin().TraceClient(&call.context(), request);
   stream->WaitForInitialMetadata();
-  output.Note("watching; Ctrl-C ends it");
+  if (!output.json()) output.Note("watching; Ctrl-C ends it");
   v1::TraceClientResponse event;
   while (stream->Read(&event)) {
-    if (event.missed_count() > 0) output.Note(absl::StrCat(event.missed_count(), " not shown"));
     if (output.json()) {
       output.Json(event);
     } else {
+      if (event.missed_count() > 0) output.Note(absl::StrCat(event.missed_count(), " not shown"));
       output.Text(absl::StrCat(Printable(EventLine(event)), "\n"));
     }
     std::cout.flush();  // Whoever reads along wants each line at once.

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import unittest
 
@@ -203,10 +204,13 @@ class LegacyRecordTest(CliTest):
         client = m.ModelClient(self.cluster.port, b"watched").sign_up()
         trace = subprocess.Popen(
             [BIN_DIR / "backupctl", f"--service=127.0.0.1:{self.cluster.service_port}", "trace", "--client", "watched"],
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+            stdout=subprocess.PIPE, text=True)
         self.addCleanup(trace.communicate)
         self.addCleanup(trace.kill)
-        self.assertIn("watching", trace.stderr.readline())
+        forgotten = threading.Timer(WAIT_S, trace.kill)  # Ends the waiting for lines that do not come.
+        forgotten.start()
+        self.addCleanup(forgotten.cancel)
+        self.assertIn("watching", trace.stdout.readline())
         m.ModelClient(self.cluster.port, b"other").sign_up()
         secret = b"precious content of this file"
         client.back_up(b"notes.txt", secret)

@@ -113,7 +113,7 @@ class DebugTest(ModesTest):
         for hidden in (client.aes, secret, client.encrypt(secret)):
             for form in (hidden.hex(), hidden.hex(" "), hidden.decode("latin-1")):
                 self.assertNotIn(form, log)
-        self.assertRegex(log, r"head [0-9a-f]{46}")
+        self.assertRegex(log, r"head=[0-9a-f]{46}")
 
     def test_the_true_checksum_plus_one_even_if_both_corrupt(self):
         cluster = self.start(service_flags=["--debug"], bridge_flags=["--debug"])

@@ -1,0 +1,87 @@
+"""A Docker engine for the deployment tests: the one that runs, or, with TEST_START_DOCKER=1, one of our own."""
+
+import contextlib
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+BASE_IMAGE = "debian:bookworm-slim"
+# Kept between runs, because its layers spare most of the time of the next build.
+DATA_ROOT = ROOT / "build" / "docker"
+START_DEADLINE_S = 60
+STOP_DEADLINE_S = 60
+# What ctest takes for "skipped".
+SKIPPED = 77
+
+
+def run(*command, code=0, timeout=600, **options):
+    """Standard output of a command that must end with `code`."""
+    done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, **options)
+    if done.returncode != code:
+        raise AssertionError(f"{command} ended with {done.returncode}, not {code}:\n{done.stdout}\n{done.stderr}")
+    return done.stdout
+
+
+def succeeds(*command):
+    return subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode == 0
+
+
+def compose_command():
+    """Docker's own plugin, else Debian's docker-compose; nothing where there is neither."""
+    for command in (["docker", "compose"], ["docker-compose"]):
+        if shutil.which(command[0]) and succeeds(*command, "version"):
+            return command
+    return None
+
+
+def skip(why):
+    print(f"SKIPPED: {why}; ./check --deploy installs and starts what is needed")
+    sys.exit(SKIPPED)
+
+
+def _start(directory):
+    """Our own engine: beside none, because two would share a bridge."""
+    os.environ["DOCKER_HOST"] = f"unix://{directory}/docker.sock"
+    with open(directory / "dockerd.log", "wb") as log:
+        engine = subprocess.Popen(
+            ["dockerd", f"--host={os.environ['DOCKER_HOST']}", f"--data-root={DATA_ROOT}",
+             f"--exec-root={directory}/exec", f"--pidfile={directory}/pid"], stdout=log, stderr=log)
+    deadline = time.monotonic() + START_DEADLINE_S
+    while not succeeds("docker", "info"):
+        if engine.poll() is not None or time.monotonic() > deadline:
+            engine.terminate()
+            raise AssertionError("dockerd does not start:\n" + (directory / "dockerd.log").read_text()[-5000:])
+        time.sleep(0.2)
+    return engine
+
+
+def _make_base_image():
+    """Where no registry can be reached, the same from Debian's mirror, as apt knows it here."""
+    mirrors = run("apt-get", "indextargets", "--format", "$(REPO_URI)", "Created-By: Packages", "Codename: bookworm")
+    with tempfile.TemporaryDirectory() as directory:
+        run("debootstrap", "--variant=minbase", "bookworm", f"{directory}/base", *mirrors.split()[:1])
+        shutil.rmtree(f"{directory}/base/var/cache/apt/archives")
+        run("bash", "-c", f"set -o pipefail; tar -C {directory}/base -c . | docker import - {BASE_IMAGE}")
+
+
+@contextlib.contextmanager
+def engine():
+    """An engine that has the base image; ends the program as skipped where there can be none."""
+    with contextlib.ExitStack() as stack:
+        if shutil.which("docker") is None or not succeeds("docker", "info"):
+            if os.environ.get("TEST_START_DOCKER") != "1":
+                skip("no Docker engine runs")
+            directory = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            own = _start(directory)
+            stack.callback(own.wait, STOP_DEADLINE_S)
+            stack.callback(own.terminate)
+        if not succeeds("docker", "image", "inspect", BASE_IMAGE) and not succeeds("docker", "pull", BASE_IMAGE):
+            if shutil.which("debootstrap") is None:
+                skip(f"{BASE_IMAGE} cannot be pulled, and debootstrap is not installed")
+            _make_base_image()
+        yield
