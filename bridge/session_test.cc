@@ -202,6 +202,95 @@ TEST(Session, DeniedReconnectLetsTheClientRegisterOnTheSameConnection) {
   EXPECT_EQ(client.Ask(PublicKeyRequest(denied.id(), "laptop")).code, kKeyAccepted);
 }
 
+// Payloads that the families share.
+std::string NameField(std::string name) {
+  name.resize(wire::kNameFieldSize);
+  return name;
+}
+
+// A registration in the codes of family A and B, padded to a whole block.
+std::string PaddedRegistration(const std::string& name) {
+  std::string request = AnyRequest(ClientId(), 1100, NameField(name));
+  request.resize(wire::kBlockSize);
+  return request;
+}
+
+TEST(Session, AnswersInBlocksWhoSendsInBlocksAndHangsUp) {
+  TestBridge bridge;
+  RawClient client(bridge.port());
+  const RawReply registered = client.Ask(PaddedRegistration("old"));
+  EXPECT_EQ(registered.code, kRegistered);
+  size_t padding = 0;
+  while (client.ReceiveByte() == '\0') ++padding;
+  EXPECT_EQ(padding, wire::kBlockSize - wire::kReplyHeaderSize - ClientId::kSize);
+  EXPECT_TRUE(client.AtEnd());
+}
+
+TEST(Session, AnswersWithoutPaddingWhoSendsNone) {
+  TestBridge bridge;
+  RawClient client(bridge.port());
+  EXPECT_EQ(client.Ask(AnyRequest(ClientId(), 1100, NameField("old"))).code, kRegistered);
+  EXPECT_EQ(client.Ask(AnyRequest(ClientId(), 1100, NameField("old"))).code, kRegistrationFailed);
+}
+
+TEST(Session, KnowsFamiliesCAndDApartByTheClientsRecord) {
+  TestBridge bridge;
+  // Known to the service, but not to this bridge.
+  const ClientId id = *ClientId::FromBytes("0123456789abcdef");
+  v1::LegacyProfile profile;
+  profile.set_family("D");
+  bridge.service().AddClient(ToUuid(id), profile);
+  RawClient client(bridge.port());
+  EXPECT_EQ(client.Ask(ReconnectRequest(id, "laptop")).code, 1605);
+}
+
+TEST(Session, TakesAClientOfWhichNothingIsKnownForTheFamilyThatIsSet) {
+  TestBridgeOptions options;
+  options.listener.session.family_of_shared_codes = "D";
+  TestBridge bridge(options);
+  RawClient client(bridge.port());
+  EXPECT_EQ(client.Ask(RegisterRequest("laptop")).code, 1600);
+}
+
+TEST(Session, RefusesAFamilySwitchWithinAConnectionAndNotesIt) {
+  TestBridge bridge;
+  RawClient client(bridge.port());
+  const ClientId id = client.Introduce("laptop");
+  EXPECT_EQ(client.Ask(AnyRequest(id, 827, NameField("laptop"))).code, kGeneralError);
+  EXPECT_TRUE(client.AtEnd());
+  bridge.service().WaitForCalls(3);  // Register, key, and the note.
+  EXPECT_EQ(bridge.service().profile(ToUuid(id)).last_protocol_error(),
+            "request 827 is not of family C like those before it");
+}
+
+TEST(Session, EndlessRetriesOnOneConnectionAreEnded) {
+  TestBridgeOptions options;
+  options.listener.session.max_retries = 2;
+  options.listener.retry_answer_delay = absl::ZeroDuration();
+  TestBridge bridge(options);
+  RawClient client(bridge.port());
+  const ClientId id = client.Introduce("laptop");
+  EXPECT_EQ(client.Ask(RetryRequest(id, "a")).code, kAcknowledged);
+  EXPECT_EQ(client.Ask(RetryRequest(id, "a")).code, kAcknowledged);
+  EXPECT_EQ(client.Ask(RetryRequest(id, "a")).code, kGeneralError);
+  EXPECT_TRUE(client.AtEnd());
+}
+
+TEST(Session, TellsTheServiceOnceWhatAFileShowsOfItsSender) {
+  TestBridge bridge;
+  RawClient client(bridge.port());
+  const ClientId id = client.Introduce("laptop");
+  EXPECT_EQ(client.Ask(FileRequest(id, "a", "content, sixteen")).code, kFileReceived);
+  const v1::LegacyProfile profile = bridge.service().last_upload().legacy_profile();
+  EXPECT_EQ(profile.family(), "C");
+  EXPECT_EQ(profile.header_version(), 3);
+  EXPECT_EQ(profile.framing(), "stream");
+  EXPECT_EQ(profile.file_style(), "counted");
+  EXPECT_EQ(profile.connection_style(), "many requests a connection");
+  EXPECT_EQ(client.Ask(FileRequest(id, "a", "content, sixteen")).code, kFileReceived);
+  EXPECT_FALSE(bridge.service().last_upload().has_legacy_profile());
+}
+
 TEST(HeadIsDecided, IsFalseForEveryPrefixOfAHead) {
   const std::string head = RegisterRequest("laptop");
   for (size_t size = 0; size < head.size(); ++size) {

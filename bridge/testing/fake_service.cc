@@ -70,8 +70,9 @@ v1::LegacyProfile FakeService::profile(const std::string& client_id) const {
   return found == profiles_.end() ? v1::LegacyProfile() : found->second;
 }
 
-void FakeService::SetProfile(const std::string& client_id, const v1::LegacyProfile& profile) {
+void FakeService::AddClient(const std::string& client_id, const v1::LegacyProfile& profile) {
   MutexLock lock(mutex_);
+  has_key_by_id_[client_id] = true;
   profiles_[client_id] = profile;
 }
 

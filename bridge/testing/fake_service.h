@@ -31,7 +31,8 @@ class FakeService final : public v1::IngestService::Service {
   v1::UploadFileHeader last_upload() const;
   // What is on the client's record; all empty if nothing.
   v1::LegacyProfile profile(const std::string& client_id) const;
-  void SetProfile(const std::string& client_id, const v1::LegacyProfile& profile);
+  // A client with a key, which registered elsewhere.
+  void AddClient(const std::string& client_id, const v1::LegacyProfile& profile);
   // A metadata value of the last call.
   std::string last_metadata(const std::string& key) const;
 

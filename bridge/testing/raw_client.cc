@@ -117,6 +117,11 @@ std::optional<RawReply> RawClient::Receive() {
   return reply;
 }
 
+std::optional<char> RawClient::ReceiveByte() {
+  const std::optional<std::string> bytes = ReceiveBytes(1);
+  return bytes ? std::optional((*bytes)[0]) : std::nullopt;
+}
+
 bool RawClient::AtEnd() {
   char byte;
   return ::recv(socket_.get(), &byte, 1, 0) == 0;

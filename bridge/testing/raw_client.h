@@ -52,6 +52,8 @@ class RawClient {
   void Send(absl::string_view bytes);
   // Nothing if the stream ends, breaks or stalls before a whole answer.
   std::optional<RawReply> Receive();
+  // Nothing if the stream ends, breaks or stalls.
+  std::optional<char> ReceiveByte();
   // Whether the bridge hung up, with nothing more to read.
   bool AtEnd();
   void ShutdownWrite();
