@@ -24,7 +24,7 @@ import model_client as m  # noqa: E402
 from docker_engine import run  # noqa: E402
 
 DEPLOY = ROOT / "deploy"
-BIN_DIR = pathlib.Path(os.environ.get("BACKUP_BIN_DIR", ROOT / "build/release/bin")).resolve()
+BIN_DIR = pathlib.Path(os.environ.get("TEST_BIN_DIR", ROOT / "build/release/bin")).resolve()
 BUILD_TIMEOUT_S = 2400
 WAIT_S = 90
 SECTION = re.compile(r"^## Deploying\n(.*?)^## ", re.DOTALL | re.MULTILINE)

@@ -17,7 +17,7 @@ import docker_engine  # noqa: E402
 import model_client as m  # noqa: E402
 from docker_engine import run, succeeds  # noqa: E402
 
-BIN_DIR = pathlib.Path(os.environ.get("BACKUP_BIN_DIR", ROOT / "build/release/bin")).resolve()
+BIN_DIR = pathlib.Path(os.environ.get("TEST_BIN_DIR", ROOT / "build/release/bin")).resolve()
 BUILD_DIR = BIN_DIR.parent
 PROGRAMS = ("backup-service", "backup-bridge", "backupctl", "legacy-client")
 UNITS = ("backup-service", "backup-bridge")
