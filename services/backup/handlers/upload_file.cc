@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "base/name_text.h"
 #include "base/process.h"
+#include "base/read_ahead_source.h"
 #include "base/status_macros.h"
 #include "services/backup/crypto/cipher.h"
 #include "services/backup/crypto/random.h"
@@ -25,6 +26,8 @@ namespace backup::handlers {
 namespace {
 
 using storage::StorageForm;
+// Smaller files are not worth a thread.
+constexpr int64_t kReadAheadMinSize = 8 << 20;
 using Encoding = v1::UploadFileHeader;
 
 // A header whose every field was checked.
@@ -224,7 +227,10 @@ class StoredForm final : public ByteSource {
       if (upload.encrypted) StackDecryptor<crypto::CbcDecryptor>(session_key_);
     }
     if (payload_ != nullptr) return;  // The client's own form.
-    measured_ = std::make_unique<MeasuredSource>(decrypted_ ? *decrypted_ : *encoded_, measures_);
+    ByteSource* plain = decrypted_ ? decrypted_.get() : encoded_.get();
+    if (upload.encoded_size >= kReadAheadMinSize) ahead_ = ReadAheadSource::TryStart(*plain);
+    if (ahead_) plain = ahead_.get();
+    measured_ = std::make_unique<MeasuredSource>(*plain, measures_);
     if (form != StorageForm::kSealed) return;
     file_key_ = crypto::RandomBytes(crypto::kFileKeySize);
     payload_ = std::make_unique<crypto::SealSource>(*measured_, file_key_);
@@ -323,6 +329,8 @@ class StoredForm final : public ByteSource {
   const Checksums* encoded_sums_ = nullptr;
   const crypto::SegmentDecryptor* segments_ = nullptr;  // If it comes in segments.
   std::unique_ptr<ByteSource> decrypted_;               // If it comes encrypted and is not kept so.
+  // Receives and decrypts while what was received before is measured and written; not always there.
+  std::unique_ptr<ReadAheadSource> ahead_;
   std::unique_ptr<MeasuredSource> measured_;
   std::unique_ptr<ByteSource> payload_;  // Null: measured_ is the payload.
   std::string file_key_;
