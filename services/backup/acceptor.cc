@@ -7,12 +7,15 @@
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <limits>
 
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
@@ -29,7 +32,19 @@ constexpr int kBacklog = 1024;
 // How long to leave waiting connections alone when the system has no room for one more.
 constexpr int kBackOffMs = 100;
 
-UniqueFd OpenSpare() { return UniqueFd(::open("/dev/null", O_RDONLY | O_CLOEXEC)); }
+// Descriptors that connections may not take: the catalog, the store and gRPC need some to serve the
+// connections there are. At most a quarter of a small limit.
+constexpr rlim_t kReservedDescriptors = 16;
+constexpr int kRefusalLogSeconds = 5;
+
+// The kernel hands out the lowest free descriptor, so a connection that gets this one or a higher
+// one came when only reserved ones were left.
+int FirstReservedDescriptor() {
+  rlimit limit = {};
+  CHECK_EQ(::getrlimit(RLIMIT_NOFILE, &limit), 0);
+  const rlim_t first = limit.rlim_cur - std::min(kReservedDescriptors, limit.rlim_cur / 4);
+  return static_cast<int>(std::min<rlim_t>(first, std::numeric_limits<int>::max()));
+}
 
 absl::StatusOr<UniqueFd> ListenOn(const sockaddr* address, socklen_t size,
                                   const std::string& text) {
@@ -148,8 +163,8 @@ Acceptor::Acceptor(UniqueFd listener, std::string bound_address, int bound_port)
     : listener_(std::move(listener)),
       bound_address_(std::move(bound_address)),
       bound_port_(bound_port),
-      wake_(::eventfd(0, EFD_CLOEXEC)),
-      spare_(OpenSpare()) {}
+      first_reserved_(FirstReservedDescriptor()),
+      wake_(::eventfd(0, EFD_CLOEXEC)) {}
 
 Acceptor::~Acceptor() { Stop(); }
 
@@ -180,19 +195,15 @@ void Acceptor::AcceptLoop(std::stop_token token) {
 
 void Acceptor::Accept() {
   UniqueFd socket(::accept4(listener_.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
-  if (!socket.valid() && (errno == EMFILE || errno == ENFILE)) {
-    LOG_EVERY_N(WARNING, 100) << "out of file descriptors; a connection is refused";
-    spare_.Reset();
-    UniqueFd refused(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC));
-    refused.Reset();
-    spare_ = OpenSpare();
-    if (!spare_.valid()) ::poll(nullptr, 0, kBackOffMs);
+  if (!socket.valid()) {
+    // Mostly the peer was gone before we came; if memory or descriptors ran out, waiting keeps
+    // this from being a busy loop.
+    if (errno != EAGAIN && errno != ECONNABORTED && errno != EINTR) ::poll(nullptr, 0, kBackOffMs);
     return;
   }
-  if (!socket.valid()) {
-    // Mostly the peer was gone before we came; if memory ran out, waiting keeps this from being a
-    // busy loop.
-    if (errno != EAGAIN && errno != ECONNABORTED && errno != EINTR) ::poll(nullptr, 0, kBackOffMs);
+  if (socket.get() >= first_reserved_) {
+    LOG_EVERY_T(WARNING, kRefusalLogSeconds)
+        << "file descriptors run out; a connection is refused (raise `ulimit -n`)";
     return;
   }
   const int on = 1;
