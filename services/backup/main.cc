@@ -250,8 +250,9 @@ int Serve(StopRequest& stop) {
   const PeriodicSweep sweep(*storage, start_time,
                             std::max(DurationFlag(FLAGS_sweep_interval), absl::Seconds(1)));
   IdleShutdown idle(FLAGS_debug ? absl::ZeroDuration() : DurationFlag(FLAGS_idle_shutdown), stop);
-  StreamWatchdog watchdog(FLAGS_debug ? absl::ZeroDuration()
-                                      : DurationFlag(FLAGS_stream_idle_timeout));
+  const absl::Duration stream_idle_limit =
+      FLAGS_debug ? absl::ZeroDuration() : DurationFlag(FLAGS_stream_idle_timeout);
+  StreamWatchdog watchdog(stream_idle_limit);
   Metrics metrics;
   ServiceContext context{*storage->catalog,
                          *storage->blobs,
@@ -259,6 +260,7 @@ int Serve(StopRequest& stop) {
                          clock,
                          idle,
                          watchdog,
+                         stream_idle_limit,
                          FLAGS_duplicate_names == "allow" ? storage::DuplicateNames::kAllow
                                                           : storage::DuplicateNames::kReject,
                          {FLAGS_rekey == "allow" ? storage::Rekey::kAllow : storage::Rekey::kPin,

@@ -18,7 +18,7 @@ namespace backup {
 class RpcScope {
  public:
   // `context` must outlive this.
-  RpcScope(grpc::ServerContext& call, const ServiceContext& context, absl::string_view rpc);
+  RpcScope(grpc::ServerContextBase& call, const ServiceContext& context, absl::string_view rpc);
   ~RpcScope();
   RpcScope(const RpcScope&) = delete;
   RpcScope& operator=(const RpcScope&) = delete;
@@ -37,7 +37,7 @@ class RpcScope {
   // Hands the call, if it is an old client's, to whoever watches that client.
   void Trace(absl::Duration took) const;
 
-  const grpc::ServerContext& call_;
+  const grpc::ServerContextBase& call_;
   Metrics* const metrics_;
   ClientTrace* const trace_;
   const GaugeScope in_flight_;
