@@ -23,6 +23,8 @@ constexpr int64_t kLeastBytesPerSecond = 1024;
 // What an upload in segments, whose size only its end tells, may have: 32 bits count it in the
 // legacy protocol.
 constexpr int64_t kMaxSegmentedSize = int64_t{1} << 32;
+// A file of at most so many bytes goes in one message.
+constexpr int64_t kMaxSingleMessageSize = 64 << 10;
 constexpr std::chrono::milliseconds kFirstBackOff(50);
 constexpr std::chrono::milliseconds kLongestBackOff(200);
 
@@ -138,8 +140,28 @@ class SpooledBody {
   absl::Status status_;
 };
 
-absl::StatusOr<v1::UploadFileResponse> UploadOnce(v1::IngestService::StubInterface& stub,
-                                                  const CallOrigin& origin,
+// Writes header and body; an error only if the body fails. That the call is over shows at its end.
+absl::Status WriteUpload(UploadCall& call, const v1::UploadFileHeader& header, SpooledBody& body) {
+  if (header.segment_count() > 0 || header.encoded_size() > kMaxSingleMessageSize) {
+    if (!call.WriteHeader(header)) return absl::OkStatus();
+    while (true) {
+      ASSIGN_OR_RETURN(const absl::string_view piece, body.Read());
+      if (piece.empty()) call.WritesDone();
+      if (piece.empty() || !call.WriteChunk(piece)) break;
+    }
+  } else {
+    v1::UploadFileHeader whole = header;
+    while (true) {
+      ASSIGN_OR_RETURN(const absl::string_view piece, body.Read());
+      if (piece.empty()) break;
+      whole.mutable_first_chunk()->append(piece.data(), piece.size());
+    }
+    call.WriteWhole(whole);
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<v1::UploadFileResponse> UploadOnce(UploadCall::Stub& stub, const CallOrigin& origin,
                                                   const v1::UploadFileHeader& header,
                                                   const std::stop_token& give_up,
                                                   SpooledBody& body) {
@@ -147,27 +169,10 @@ absl::StatusOr<v1::UploadFileResponse> UploadOnce(v1::IngestService::StubInterfa
   const int64_t size = header.segment_count() > 0 ? kMaxSegmentedSize : header.encoded_size();
   Prepare(context, origin, kStreamDeadline + absl::Seconds(size / kLeastBytesPerSecond));
   const std::stop_callback cancel(give_up, [&] { context.TryCancel(); });
-  v1::UploadFileResponse response;
-  const auto stream = stub.UploadFile(&context, &response);
-  v1::UploadFileRequest message;
-  *message.mutable_header() = header;
-  bool writing = stream->Write(message);
-  while (writing) {  // A failed write means that the call is over: Finish() tells why.
-    const absl::StatusOr<absl::string_view> piece = body.Read();
-    if (!piece.ok()) {
-      context.TryCancel();
-      static_cast<void>(stream->Finish());
-      return piece.status();
-    }
-    if (piece->empty()) {
-      stream->WritesDone();
-      break;
-    }
-    message.set_chunk(piece->data(), piece->size());
-    writing = stream->Write(message);
-  }
-  RETURN_IF_ERROR(rpc::FromGrpc(stream->Finish()));
-  return response;
+  UploadCall call(stub, context);
+  RETURN_IF_ERROR(WriteUpload(call, header, body));
+  RETURN_IF_ERROR(rpc::FromGrpc(call.Finish()));
+  return call.response();
 }
 
 }  // namespace
@@ -219,7 +224,7 @@ absl::StatusOr<v1::UploadFileResponse> BackendClient::UploadFile(const CallOrigi
   SpooledBody spooled(body, options_.spool_bytes, room);
   const auto attempt = [&] {
     spooled.Restart();
-    return UploadOnce(stub_, origin, header, options_.give_up, spooled);
+    return UploadOnce(upload_stub_, origin, header, options_.give_up, spooled);
   };
   return RideThrough(options_, attempt, [&] { return spooled.can_restart(); });
 }

@@ -9,6 +9,7 @@
 #include "absl/time/time.h"
 #include "backup/v1/backup.grpc.pb.h"
 #include "base/byte_stream.h"
+#include "bridge/upload_call.h"
 #include "grpcpp/channel.h"
 #include "grpcpp/security/credentials.h"
 
@@ -37,9 +38,8 @@ struct BackendOptions {
 // away (they are idempotent, and uploads carry an id). Thread-safe.
 class BackendClient {
  public:
-  // `stub` must outlive this.
-  BackendClient(v1::IngestService::StubInterface& stub, BackendOptions options)
-      : stub_(stub), options_(std::move(options)) {}
+  BackendClient(const std::shared_ptr<grpc::ChannelInterface>& channel, BackendOptions options)
+      : stub_(channel), upload_stub_(channel), options_(std::move(options)) {}
 
   absl::StatusOr<v1::RegisterClientResponse> RegisterClient(
       const CallOrigin& origin, const v1::RegisterClientRequest& request);
@@ -58,7 +58,8 @@ class BackendClient {
                                                     ByteSource& body);
 
  private:
-  v1::IngestService::StubInterface& stub_;
+  v1::IngestService::Stub stub_;
+  UploadCall::Stub upload_stub_;
   const BackendOptions options_;
   std::atomic<size_t> spooled_bytes_ = 0;  // By all uploads in flight.
 };

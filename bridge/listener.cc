@@ -16,6 +16,7 @@
 
 #include "absl/memory/memory.h"
 #include "absl/strings/str_cat.h"
+#include "base/descriptor_reserve.h"
 #include "bridge/bridge_metrics.h"
 #include "bridge/wire/dialects.h"
 #include "glog/logging.h"
@@ -34,11 +35,9 @@ constexpr size_t kMaxLingering = 1024;
 // So many bytes of a lingering connection are thrown away before the others get their turn.
 constexpr size_t kDiscardSize = 64 << 10;
 constexpr absl::Duration kWorkerIdleTime = absl::Seconds(10);
-// How long to leave waiting connections alone when not even the spare descriptor could be had back.
+// How long to leave waiting connections alone when the system has no room for one more.
 constexpr int kBackOffMs = 100;
 constexpr int kRefusalLogSeconds = 5;
-
-UniqueFd OpenSpare() { return UniqueFd(::open("/dev/null", O_RDONLY | O_CLOEXEC)); }
 
 std::string PeerText(const sockaddr_storage& address) {
   std::array<char, INET6_ADDRSTRLEN> host = {};
@@ -90,7 +89,6 @@ Listener::Listener(UniqueFd socket, UniqueFd epoll, UniqueFd wake, Forwarder& fo
       epoll_(std::move(epoll)),
       wake_(std::move(wake)),
       socket_(std::move(socket)),
-      spare_(OpenSpare()),
       workers_(options.max_active_requests, kWorkerIdleTime),
       thread_([this] { Loop(); }) {}
 
@@ -157,8 +155,14 @@ bool Listener::AcceptOne() {
   UniqueFd socket(::accept4(socket_.get(), reinterpret_cast<sockaddr*>(&address), &size,
                             SOCK_NONBLOCK | SOCK_CLOEXEC));
   if (!socket.valid()) {
-    if (errno == EMFILE || errno == ENFILE) RefuseWithoutDescriptor();
-    return errno == ECONNABORTED || errno == EINTR;
+    const bool goes_on = errno == ECONNABORTED || errno == EINTR;
+    if (!goes_on && errno != EAGAIN) ::poll(nullptr, 0, kBackOffMs);
+    return goes_on;
+  }
+  if (!LeavesDescriptorReserve(socket.get())) {
+    LOG_EVERY_T(WARNING, kRefusalLogSeconds)
+        << "few file descriptors are left; a connection is refused";
+    return true;
   }
   const int on = 1;
   ::setsockopt(socket.get(), IPPROTO_TCP, TCP_NODELAY, &on,
@@ -178,16 +182,6 @@ bool Listener::AcceptOne() {
   else
     Wait(held);
   return true;
-}
-
-void Listener::RefuseWithoutDescriptor() {
-  LOG_EVERY_T(WARNING, kRefusalLogSeconds) << "out of file descriptors; a connection is refused";
-  spare_.Reset();
-  UniqueFd refused(::accept4(socket_.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
-  refused.Reset();
-  spare_ = OpenSpare();
-  if (!spare_.valid()) ::poll(nullptr, 0, kBackOffMs);
-  errno = EMFILE;
 }
 
 void Listener::Refuse(Held& held) {

@@ -14,9 +14,9 @@
 #include "base/metrics.h"
 #include "base/mutex.h"
 #include "base/unique_fd.h"
+#include "base/worker_pool.h"
 #include "bridge/deadlines.h"
 #include "bridge/session.h"
-#include "base/worker_pool.h"
 
 namespace backup::bridge {
 
@@ -74,7 +74,6 @@ class Listener {
   void Accept();
   // One connection; false if there was none to accept.
   bool AcceptOne();
-  void RefuseWithoutDescriptor();
   void Refuse(Held& held);
   void ReadHead(Held& held);
   void HandleEnd(Held& held);
@@ -107,7 +106,6 @@ class Listener {
 
   // Used by the loop's thread only.
   UniqueFd socket_;
-  UniqueFd spare_;  // Closed to get room for refusing a connection when descriptors have run out.
   std::map<uint64_t, std::unique_ptr<Held>> held_;
   Deadlines deadlines_;
   size_t lingering_ = 0;

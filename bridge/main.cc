@@ -243,12 +243,11 @@ int Serve(StopRequest& stop) {
   const auto channel = MakeBackendChannel(
       FLAGS_service, rpc::MakeChannelCredentials(TlsFromFlags()), FLAGS_service_tls_server_name);
   const BackendWatch watch(channel, FLAGS_service);
-  const auto stub = v1::IngestService::NewStub(channel);
   BackendOptions backend_options;
   backend_options.ride_through = DurationFlag(FLAGS_ride_through);
   backend_options.spool_bytes = FLAGS_spool_bytes;
   backend_options.give_up = give_up.get_token();
-  BackendClient backend(*stub, backend_options);
+  BackendClient backend(channel, backend_options);
   Forwarder forwarder(backend, CorruptChecksums());
   IdleShutdown idle(FLAGS_debug ? absl::ZeroDuration() : DurationFlag(FLAGS_idle_shutdown), stop);
   const absl::StatusOr<std::unique_ptr<Listener>> listener = Listener::Start(

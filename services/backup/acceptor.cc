@@ -18,6 +18,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
+#include "base/descriptor_reserve.h"
 #include "base/status_macros.h"
 #include "glog/logging.h"
 
@@ -28,8 +29,7 @@ constexpr char kUnixPrefix[] = "unix:";
 constexpr int kBacklog = 1024;
 // How long to leave waiting connections alone when the system has no room for one more.
 constexpr int kBackOffMs = 100;
-
-UniqueFd OpenSpare() { return UniqueFd(::open("/dev/null", O_RDONLY | O_CLOEXEC)); }
+constexpr int kRefusalLogSeconds = 5;
 
 absl::StatusOr<UniqueFd> ListenOn(const sockaddr* address, socklen_t size,
                                   const std::string& text) {
@@ -148,8 +148,7 @@ Acceptor::Acceptor(UniqueFd listener, std::string bound_address, int bound_port)
     : listener_(std::move(listener)),
       bound_address_(std::move(bound_address)),
       bound_port_(bound_port),
-      wake_(::eventfd(0, EFD_CLOEXEC)),
-      spare_(OpenSpare()) {}
+      wake_(::eventfd(0, EFD_CLOEXEC)) {}
 
 Acceptor::~Acceptor() { Stop(); }
 
@@ -180,19 +179,15 @@ void Acceptor::AcceptLoop(std::stop_token token) {
 
 void Acceptor::Accept() {
   UniqueFd socket(::accept4(listener_.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
-  if (!socket.valid() && (errno == EMFILE || errno == ENFILE)) {
-    LOG_EVERY_N(WARNING, 100) << "out of file descriptors; a connection is refused";
-    spare_.Reset();
-    UniqueFd refused(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC));
-    refused.Reset();
-    spare_ = OpenSpare();
-    if (!spare_.valid()) ::poll(nullptr, 0, kBackOffMs);
+  if (!socket.valid()) {
+    // Mostly the peer was gone before we came; if descriptors or memory ran out all the same,
+    // waiting keeps this from being a busy loop.
+    if (errno != EAGAIN && errno != ECONNABORTED && errno != EINTR) ::poll(nullptr, 0, kBackOffMs);
     return;
   }
-  if (!socket.valid()) {
-    // Mostly the peer was gone before we came; if memory ran out, waiting keeps this from being a
-    // busy loop.
-    if (errno != EAGAIN && errno != ECONNABORTED && errno != EINTR) ::poll(nullptr, 0, kBackOffMs);
+  if (!LeavesDescriptorReserve(socket.get())) {
+    LOG_EVERY_T(WARNING, kRefusalLogSeconds)
+        << "few file descriptors are left; a connection is refused";
     return;
   }
   const int on = 1;

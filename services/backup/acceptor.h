@@ -38,8 +38,7 @@ class Acceptor {
   UniqueFd listener_;  // Not valid once stopped.
   const std::string bound_address_;
   const int bound_port_;
-  UniqueFd wake_;   // An eventfd that ends the loop's wait.
-  UniqueFd spare_;  // Closed to get room for refusing a connection when descriptors have run out.
+  UniqueFd wake_;  // An eventfd that ends the loop's wait.
   std::unique_ptr<grpc::experimental::ExternalConnectionAcceptor> connections_;
   std::jthread thread_;
 };
