@@ -106,6 +106,7 @@ class SpooledBody {
   // From the beginning again. Only while can_restart().
   void Restart() { replay_at_ = 0; }
   bool can_restart() const { return fits_ && status_.ok(); }
+  size_t max_spooled_size() const { return limit_; }
 
   absl::StatusOr<absl::string_view> Read() {
     if (replay_at_ < spool_.size()) {
@@ -142,7 +143,9 @@ class SpooledBody {
 
 // Writes header and body; an error only if the body fails. That the call is over shows at its end.
 absl::Status WriteUpload(UploadCall& call, const v1::UploadFileHeader& header, SpooledBody& body) {
-  if (header.segment_count() > 0 || header.encoded_size() > kMaxSingleMessageSize) {
+  const int64_t max_whole =
+      std::min(kMaxSingleMessageSize, static_cast<int64_t>(body.max_spooled_size()));
+  if (header.segment_count() > 0 || header.encoded_size() > max_whole) {
     if (!call.WriteHeader(header)) return absl::OkStatus();
     while (true) {
       ASSIGN_OR_RETURN(const absl::string_view piece, body.Read());

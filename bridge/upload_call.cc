@@ -52,7 +52,7 @@ UploadCall::~UploadCall() {
 }
 
 bool UploadCall::WriteHeader(const v1::UploadFileHeader& header) {
-  return Write(Serialize(header), /*is_last=*/false);
+  return Write(Serialize(header), /*is_last=*/false) && WaitUntilWritten();
 }
 
 bool UploadCall::WriteWhole(const v1::UploadFileHeader& header) {
@@ -66,7 +66,7 @@ bool UploadCall::WriteChunk(absl::string_view chunk) {
 }
 
 bool UploadCall::WritesDone() {
-  if (!WaitToWrite()) return false;
+  if (!BeginToWrite()) return false;
   StartWritesDone();
   return true;
 }
@@ -79,7 +79,7 @@ grpc::Status UploadCall::Finish() {
 }
 
 bool UploadCall::Write(grpc::ByteBuffer message, bool is_last) {
-  if (!WaitToWrite()) return false;
+  if (!BeginToWrite()) return false;
   message_.Swap(&message);
   if (is_last)
     StartWriteLast(&message_, {});
@@ -88,10 +88,15 @@ bool UploadCall::Write(grpc::ByteBuffer message, bool is_last) {
   return true;
 }
 
-bool UploadCall::WaitToWrite() {
+bool UploadCall::WaitUntilWritten() {
   MutexLock lock(mutex_);
   while (writing_ && !failed_) changed_.Wait(mutex_);
-  if (failed_) return false;
+  return !failed_;
+}
+
+bool UploadCall::BeginToWrite() {
+  if (!WaitUntilWritten()) return false;
+  MutexLock lock(mutex_);
   writing_ = true;
   return true;
 }

@@ -26,7 +26,8 @@ class UploadCall final : private grpc::ClientBidiReactor<grpc::ByteBuffer, v1::U
   UploadCall& operator=(const UploadCall&) = delete;
 
   // Each waits for the message before to be on its way. False if the call is over: Finish() tells
-  // why.
+  // why. WriteHeader() waits for the header itself too: until the service takes it, nothing of the
+  // body is needed.
   bool WriteHeader(const v1::UploadFileHeader& header);
   // The only message: WritesDone() is included.
   bool WriteWhole(const v1::UploadFileHeader& header);
@@ -44,7 +45,9 @@ class UploadCall final : private grpc::ClientBidiReactor<grpc::ByteBuffer, v1::U
   void OnDone(const grpc::Status& status) override;
 
   // Waits until nothing is being written; whether the call goes on.
-  bool WaitToWrite();
+  bool WaitUntilWritten();
+  // The same, and then something is being written.
+  bool BeginToWrite();
   bool Write(grpc::ByteBuffer message, bool is_last);
 
   grpc::ClientContext& context_;
