@@ -30,7 +30,10 @@ class Id {
   absl::string_view bytes() const { return {bytes_.data(), bytes_.size()}; }
 
   friend bool operator==(const Id&, const Id&) = default;
-  friend auto operator<=>(const Id&, const Id&) = default;
+  // Bytewise as unsigned numbers, the order that SQLite has for blobs.
+  friend std::strong_ordering operator<=>(const Id& a, const Id& b) {
+    return a.bytes().compare(b.bytes()) <=> 0;
+  }
   template <typename H>
   friend H AbslHashValue(H h, const Id& id) {
     return H::combine(std::move(h), id.bytes_);

@@ -28,6 +28,7 @@ TEST(Id, KeepsItsBytesAndOrdersAndHashesByThem) {
   EXPECT_EQ(id.bytes(), kBytes);
   EXPECT_EQ(ClientId().bytes(), std::string(16, '\0'));
   EXPECT_LT(ClientId(), id);
+  EXPECT_LT(id, *ClientId::FromBytes(std::string(16, '\xff')));
   EXPECT_EQ(id, *ClientId::FromBytes(kBytes));
   EXPECT_NE(id, ClientId());
   EXPECT_EQ(absl::HashOf(id), absl::HashOf(*ClientId::FromBytes(kBytes)));

@@ -115,7 +115,7 @@ absl::StatusOr<SentFile> Conversation::SendFile(absl::string_view name, const st
     if (tries == options_.tries_of_file) {
       RETURN_IF_ERROR(Report(RequestKind::kAbort, name));
       return absl::DataLossError(
-          absl::StrFormat("the checksum was wrong %d times, at last %08x instead of %08x", tries,
+          absl::StrFormat("the checksum was wrong %d times, at last %u instead of %u", tries,
                           transfer.answered_checksum, transfer.own_checksum));
     }
     RETURN_IF_ERROR(channel_.NotifyOfRetry(EncodeNameRequest(sender_, RequestKind::kRetry, name)));

@@ -79,7 +79,7 @@ void Report::PrintText(const absl::StatusOr<SentFile>& result, double seconds) c
     absl::FPrintF(stderr, "failed  %s: %s\n", name_, result.status().message());
     return;
   }
-  absl::PrintF("ok      %s  %d bytes  checksum %08x  %.1f MB/s%s\n", name_, result->size_bytes,
+  absl::PrintF("ok      %s  %d bytes  checksum %u  %.1f MB/s%s\n", name_, result->size_bytes,
                result->checksum, MegabytesPerSecond(result->size_bytes, seconds),
                result->tries == 1 ? "" : absl::StrFormat("  after %d tries", result->tries));
 }

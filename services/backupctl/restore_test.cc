@@ -83,9 +83,10 @@ TEST_F(RestoreTest, PutsHostileNamesInsideTheFolderOnly) {
   ASSERT_OK(summary);
   EXPECT_EQ(summary->files, static_cast<int64_t>(names.size()));
   EXPECT_THAT(folder_.List("outer/to"),
-              UnorderedElementsAre("..%2Fescaped", "..%5Cescaped", "%2Ftmp%2Fescaped",
+              UnorderedElementsAre("..%2Fescaped", "..%5Cescaped", "tmp", "tmp/escaped",
                                    "a%2F..%2F..%2Fescaped", "C%3A%5Cescaped", "%2Drf", "new%0Aline",
                                    "%2E%2E"));
+  EXPECT_EQ(folder_.Read("outer/to/tmp/escaped"), "/tmp/escaped");
   for (const std::string& entry : folder_.List())
     EXPECT_THAT(entry, ::testing::StartsWith("outer"));
 }
@@ -100,6 +101,14 @@ TEST_F(RestoreTest, FindsAPlaceForAFileThatIsCalledLikeAFolder) {
   EXPECT_EQ(folder_.Read("to/a%2Fb"), "below");
   EXPECT_EQ(folder_.Read("to/c/d"), "below");
   EXPECT_EQ(folder_.Read("to/c~2"), "file");
+}
+
+TEST_F(RestoreTest, KeepsANameAndItsAbsoluteFormApart) {
+  service_.catalog.Add("/a/b", "absolute");
+  service_.catalog.Add("a/b", "relative");
+  ASSERT_OK(RestoreTo("to"));
+  EXPECT_EQ(folder_.Read("to/a/b"), "absolute");
+  EXPECT_EQ(folder_.Read("to/a%2Fb"), "relative");
 }
 
 TEST_F(RestoreTest, NeverPutsOneFileInAnothersPlace) {

@@ -10,6 +10,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
+#include "absl/strings/strip.h"
 #include "base/name_text.h"
 #include "glog/logging.h"
 #include "services/backup/crypto/sha256.h"
@@ -71,13 +72,14 @@ std::string SafeComponent(absl::string_view name) {
 
 std::vector<std::string> SafePaths(absl::string_view name) {
   const std::string single = SafeComponent(name);
-  const std::vector<absl::string_view> components = absl::StrSplit(name, '/');
+  const absl::string_view relative = absl::StripPrefix(name, "/");
+  const std::vector<absl::string_view> components = absl::StrSplit(relative, '/');
   const bool harmless =
       std::all_of(components.begin(), components.end(), [](absl::string_view component) {
         return !component.empty() && SafeComponent(component) == component;
       });
-  if (!harmless || components.size() == 1) return {single};
-  return {std::string(name), single};
+  if (!harmless || relative == single) return {single};
+  return {std::string(relative), single};
 }
 
 std::string SafeBaseName(absl::string_view name) {

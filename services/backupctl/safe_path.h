@@ -19,8 +19,9 @@ inline constexpr size_t kMaxComponentSize = 255;
 std::string SafeComponent(absl::string_view name);
 
 // Where the file called `name` may be put below a folder, best first: under the sub-folders that
-// the name asks for, if every component is harmless as it is; then as a single component. Relative,
-// and never with a component ".." or a symbol that means anything.
+// the name asks for, if every component is harmless as it is, a "/" at the front left out as tar
+// does; then as a single component, which no other name has. Relative, and never with a component
+// ".." or a symbol that means anything.
 std::vector<std::string> SafePaths(absl::string_view name);
 
 // The last component of a name written on whatever system, made safe: what a single downloaded file

