@@ -1,11 +1,14 @@
 #!/usr/bin/env bash
 # Makes a CA and certificates of it in DIR: service, bridge, operator, reader. The name in a certificate is its role in
-# authz_policy.json. An existing CA is used again, so that running this anew renews the certificates.
-# usage: make_certificates.sh DIR [HOST...]   HOST: names and addresses of the service; default localhost and 127.0.0.1
+# authz_policy.json. An existing CA is used again, so that running this anew renews the certificates: in place, as running
+# programs and bind mounts know the files.
+# usage: [KEY_OWNER=USER] make_certificates.sh DIR [HOST...]
+#   HOST: names and addresses of the service; default localhost and 127.0.0.1
+#   KEY_OWNER: whom the keys of the certificates shall belong to, as only their owner may read them
 set -euo pipefail
 umask 077
 readonly days=365
-dir=${1:?usage: make_certificates.sh DIR [HOST...]}
+dir=${1:?usage: [KEY_OWNER=USER] make_certificates.sh DIR [HOST...]}
 shift
 [[ $# -gt 0 ]] || set -- localhost 127.0.0.1
 names=
@@ -34,4 +37,5 @@ for role in service bridge operator reader; do
   rm "$role.csr" "$role.ext"
 done
 chmod 644 ./*.crt
+[[ -z ${KEY_OWNER:-} ]] || chown "$KEY_OWNER" {service,bridge,operator,reader}.key
 echo "made in $PWD: ca.crt, and .crt and .key of service, bridge, operator, reader; keep ca.key elsewhere"

@@ -6,7 +6,6 @@ import os
 import pathlib
 import re
 import sys
-import tempfile
 import time
 import unittest
 
@@ -69,7 +68,8 @@ class ContentTest(unittest.TestCase):
         listed = run("dpkg-deb", "--contents", package())
         files = {line.split()[5]: line.split()[:2] for line in listed.splitlines()}
         for name in (*(f"./usr/bin/{program}" for program in PROGRAMS), "./etc/backup/service.flags",
-                     "./etc/backup/bridge.flags", "./usr/share/backup/backup.protoset",
+                     "./etc/backup/bridge.flags", "./etc/backup/authz_policy.json", "./usr/share/backup/make_certificates.sh",
+                     "./usr/share/backup/backup.protoset",
                      "./usr/share/backup/legacy-client-src/main.cc", "./usr/share/man/man1/backupctl.1.gz",
                      "./usr/share/man/man8/backup-service.8.gz", "./usr/share/bash-completion/completions/backupctl",
                      *(f"./usr/lib/systemd/system/{unit}.service" for unit in UNITS)):
@@ -78,6 +78,8 @@ class ContentTest(unittest.TestCase):
             self.assertEqual(owner, "root/root", name)
             self.assertRegex(mode, r"^(drwxr-xr-x|-rw-r--r--|-rwxr-xr-x)$", name)
             self.assertNotIn("/local/", name)
+        conffiles = run("dpkg-deb", "--info", package(), "conffiles").split()
+        self.assertEqual(sorted(conffiles), sorted(name[1:] for name in files if re.match(r"\./etc/.*[^/]$", name)))
         depends = run("dpkg-deb", "--field", package(), "Depends")
         for library in ("libgrpc++1.51", "libsqlite3-0", "libssl3"):
             self.assertIn(library, depends)
@@ -130,9 +132,7 @@ class LifeTest(unittest.TestCase):
 class SystemdTest(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        with tempfile.TemporaryDirectory() as directory:
-            (pathlib.Path(directory) / "Dockerfile").write_text(SYSTEMD_DOCKERFILE)
-            run("docker", "build", "--quiet", "--tag", SYSTEMD_IMAGE, directory)
+        docker_engine.build_image(SYSTEMD_IMAGE, SYSTEMD_DOCKERFILE)
         cls.machine = Machine(SYSTEMD_IMAGE, *SYSTEMD_FLAGS, "--publish=127.0.0.1::1357")
         cls.addClassCleanup(cls.machine.remove)
         cls.wait_for("systemctl is-system-running --wait")

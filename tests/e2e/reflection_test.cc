@@ -2,6 +2,7 @@
 // each request from the JSON of the README's recipes, and reads the answers as JSON.
 
 #include <chrono>
+#include <cstdlib>
 #include <map>
 #include <memory>
 #include <optional>
@@ -11,6 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "base/checksum.h"
+#include "base/rpc/tls.h"
 #include "gmock/gmock.h"
 #include "google/protobuf/descriptor.h"
 #include "google/protobuf/descriptor.pb.h"
@@ -44,8 +46,9 @@ struct CallResult {
 // Knows nothing of the API but the server's address.
 class ReflectionClient {
  public:
-  explicit ReflectionClient(const std::string& address)
-      : channel_(grpc::CreateChannel(address, grpc::InsecureChannelCredentials())),
+  ReflectionClient(const std::string& address,
+                   const std::shared_ptr<grpc::ChannelCredentials>& credentials)
+      : channel_(grpc::CreateChannel(address, credentials)),
         reflection_(ServerReflection::NewStub(channel_)),
         generic_(channel_) {}
 
@@ -157,9 +160,21 @@ class ReflectionClient {
   google::protobuf::DynamicMessageFactory messages_{&pool_};
 };
 
+// Of a service of the deployment tests, whose certificates are in $TEST_CERTIFICATES.
+std::shared_ptr<grpc::ChannelCredentials> OperatorCredentials() {
+  const std::string files = getenv("TEST_CERTIFICATES");
+  return rpc::MakeChannelCredentials({.cert_file = files + "/operator.crt",
+                                      .key_file = files + "/operator.key",
+                                      .ca_file = files + "/ca.crt"});
+}
+
+// The service is $TEST_SERVICE where the deployment tests give one.
 TEST(Reflection, TheReadmesRecipesWorkForAClientThatLearnsTheApiFromTheService) {
-  const testing::ServiceProcess service;
-  ReflectionClient client(service.address());
+  const char* const deployed = getenv("TEST_SERVICE");
+  std::optional<testing::ServiceProcess> own;
+  if (deployed == nullptr) own.emplace();
+  ReflectionClient client(own ? own->address() : deployed,
+                          own ? grpc::InsecureChannelCredentials() : OperatorCredentials());
   for (const char* name : {"backup.v1.IngestService", "backup.v1.CatalogService",
                            "backup.v1.AdminService", "grpc.health.v1.Health"}) {
     EXPECT_THAT(client.ListServices(), Contains(name));
@@ -204,7 +219,7 @@ TEST(Reflection, TheReadmesRecipesWorkForAClientThatLearnsTheApiFromTheService) 
 
 TEST(Reflection, AnErrorNamesItsReasonInTheTrailer) {
   const testing::ServiceProcess service;
-  ReflectionClient client(service.address());
+  ReflectionClient client(service.address(), grpc::InsecureChannelCredentials());
   const CallResult unknown =
       client.Call("backup.v1.CatalogService/ListFiles",
                   {R"({"client_id": "12345678-9abc-4def-8123-456789abcdef"})"});
