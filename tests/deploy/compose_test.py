@@ -1,13 +1,15 @@
-"""The whole compose file on a real Docker engine: images built, old clients on the host, restarts, kills, modes.
+"""The whole compose file on a real Docker engine: images built, old clients on the host, restarts, kills, variants.
 
 Runs where a Docker engine does, or with TEST_START_DOCKER=1 (./check --deploy)."""
 
+import concurrent.futures
 import contextlib
 import json
 import os
 import pathlib
 import re
 import socket
+import ssl
 import struct
 import subprocess
 import sys
@@ -15,6 +17,8 @@ import tempfile
 import threading
 import time
 import unittest
+import urllib.parse
+import urllib.request
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests" / "support"))
@@ -24,19 +28,31 @@ import model_client as m  # noqa: E402
 from docker_engine import run  # noqa: E402
 
 DEPLOY = ROOT / "deploy"
+OBSERVED = DEPLOY / "observability"
 BIN_DIR = pathlib.Path(os.environ.get("TEST_BIN_DIR", ROOT / "build/release/bin")).resolve()
 BUILD_TIMEOUT_S = 2400
 WAIT_S = 90
-SECTION = re.compile(r"^## Deploying\n(.*?)^## ", re.DOTALL | re.MULTILINE)
 RECIPE = re.compile(r"^```sh\n(.*?)^```", re.DOTALL | re.MULTILINE)
 # Big enough to be a blob, small enough for the bridge to repeat it.
 CONTENT = bytes(range(256)) * 4000
+# In the place of an image that cannot be pulled: Debian's package of the same version.
+PROMETHEUS_DOCKERFILE = f"""FROM {docker_engine.BASE_IMAGE}
+RUN apt-get update && apt-get install -y --no-install-recommends prometheus \\
+ && install -d -o nobody -g nogroup /prometheus
+USER nobody
+ENTRYPOINT ["prometheus"]
+"""
+# Of metrics, but called like them.
+LABELS = {"grpc_method", "grpc_status"}
+VARIANTS = ("debug", "encrypt", "tls", "observability")
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+def free_ports(count):
+    with contextlib.ExitStack() as stack:
+        probes = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [probe.getsockname()[1] for probe in probes]
 
 
 def wait_until(condition, what):
@@ -47,28 +63,43 @@ def wait_until(condition, what):
         time.sleep(0.2)
 
 
+def answers(url):
+    with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=WAIT_S) as answer:
+        return answer.status == 200
+    return False
+
+
 class Deployment:
-    """deploy/compose.yaml under a name and a port of its own."""
+    """deploy/compose.yaml and its variants under a name and ports of their own."""
 
     def __init__(self):
-        self.port = free_port()
-        self.project = f"backup-test-{os.getpid()}"
+        self.port, self.api_port, self.prometheus_port, self.grafana_port = free_ports(4)
+        folder = tempfile.TemporaryDirectory()
+        self._remove_folder = folder.cleanup
+        self.certificates = pathlib.Path(folder.name) / "certificates"
         # They win over deploy/.env, also in the README's recipes.
-        os.environ.update(COMPOSE_PROJECT_NAME=self.project, BACKUP_LEGACY_ADDRESS="127.0.0.1",
-                          BACKUP_LEGACY_PORT=str(self.port))
+        os.environ.update(COMPOSE_PROJECT_NAME=f"backup-test-{os.getpid()}", BACKUP_LEGACY_ADDRESS="127.0.0.1",
+                          BACKUP_LEGACY_PORT=str(self.port), BACKUP_API_PORT=str(self.api_port),
+                          BACKUP_PROMETHEUS_PORT=str(self.prometheus_port), BACKUP_GRAFANA_PORT=str(self.grafana_port),
+                          BACKUP_CERTIFICATES=str(self.certificates))
         self.command = docker_engine.compose_command()
+        self.variants = ()
 
-    def compose(self, *arguments, overrides=(), **options):
-        files = [f"--file={name}" for name in ("compose.yaml", *overrides)]
+    def compose(self, *arguments, **options):
+        files = [f"--file=compose.{name}" for name in ("yaml", *(f"{variant}.yaml" for variant in self.variants))]
         return run(*self.command, *files, *arguments, cwd=DEPLOY, **options)
 
-    def up(self, *overrides):
-        self.compose("up", "-d", overrides=overrides)
+    def up(self, *variants, names=()):
+        """Both as these variants have them, and what is called in `names`; nothing else."""
+        self.variants = variants
+        self.compose("up", "-d", "--remove-orphans", "service", "bridge", *names)
         for name in ("service", "bridge"):
             wait_until(lambda: self.inspect(name)["State"]["Health"]["Status"] == "healthy", f"{name} is healthy")
 
     def down(self):
+        self.variants = VARIANTS
         self.compose("--profile", "tools", "down", "--volumes", "--timeout", "5")
+        self._remove_folder()
 
     def container(self, name):
         return self.compose("ps", "-a", "-q", name).strip()
@@ -115,18 +146,49 @@ class ComposeTest(unittest.TestCase):
         with tempfile.TemporaryDirectory() as directory:
             self.assertEqual(self.deployment.restored(name, directory), expected)
 
+    def upload_while(self, name, disturb):
+        """One upload, during which `disturb` runs."""
+        client = self.client(name)
+        ciphertext = client.encrypt(CONTENT)
+        payload = struct.pack("<I", len(ciphertext)) + m.name_field(b"file") + ciphertext
+        connection = m.Connection(self.deployment.port, timeout=WAIT_S)
+        with contextlib.closing(connection):
+            half = len(payload) // 2
+            connection.send(client.id, client.version, m.FILE, payload[:half], payload_size=len(payload))
+            disturb()
+            connection.socket.sendall(payload[half:])
+            code, answer = connection.answer()
+            self.assertEqual(code, m.FILE_RECEIVED)
+            self.assertEqual(struct.unpack("<I", answer[275:])[0], m.cksum(CONTENT))
+            self.assertEqual(client.verdict(m.VALID, b"file", connection), m.ACKNOWLEDGED)
+        self.check_restored(name, {"file": CONTENT})
+
 
 class RecipeTest(ComposeTest):
-    def test_the_readme_works_when_pasted(self):
-        recipes = RECIPE.findall(SECTION.search((ROOT / "README.md").read_text()).group(1))
+    def paste(self, document, section, **replaced):
+        """Runs the recipes of a document's section as they stand there, but with this deployment's ports and files."""
+        text = re.search(rf"^#+ {section}\n(.*?)^#", (ROOT / document).read_text(), re.DOTALL | re.MULTILINE).group(1)
         script = "set -euo pipefail\n"
         if self.deployment.command == ["docker-compose"]:
             # Debian's, which the README names beside it.
             script += 'docker() { shift; docker-compose "$@"; }\n'
-        script += recipes[0].replace("127.0.0.1:1357", f"127.0.0.1:{self.deployment.port}")
-        run("bash", "-c", script.replace("/tmp/", f"{self.folder}/"), timeout=BUILD_TIMEOUT_S, cwd=ROOT)
+        script += "".join(RECIPE.findall(text))
+        for old, new in {":1357": f":{self.deployment.port}", "/tmp/": f"{self.folder}/", **replaced}.items():
+            script = script.replace(old, new)
+        return run("bash", "-c", script, timeout=BUILD_TIMEOUT_S, cwd=ROOT)
+
+    def test_the_readme_works_when_pasted(self):
+        self.paste("README.md", "Deploying")
         restored = [path for path in (self.folder / "restored").rglob("*") if path.is_file()]
         self.assertEqual([path.read_bytes() for path in restored], [pathlib.Path("/etc/hostname").read_bytes()])
+
+    def test_the_recipe_of_the_variants_works_when_pasted(self):
+        self.client("listed").back_up(b"file", CONTENT)
+        self.deployment.variants = ("encrypt", "tls")
+        listed = self.paste("docs/operations.md", "Variants", **{
+            ":50051": f":{self.deployment.api_port}",
+            "=certificates/": f"={self.deployment.certificates}/", " certificates ": f" {self.deployment.certificates} "})
+        self.assertIn("listed", listed)
 
 
 class HardeningTest(ComposeTest):
@@ -145,10 +207,11 @@ class HardeningTest(ComposeTest):
                 self.assertRegex(self.deployment.execute(name, "cat", "/proc/mounts"), r"(?m)^\S+ / \S+ ro,")
                 for program in ("cc", "gcc", "c++", "cmake"):
                     self.deployment.execute(name, "sh", "-c", f"command -v {program}", code=127)
-        networks = {name: set(self.deployment.inspect(name)["NetworkSettings"]["Networks"])
-                    for name in ("service", "bridge")}
-        self.assertFalse(networks["service"] & networks["bridge"])
         self.assertEqual(self.deployment.inspect("service")["NetworkSettings"]["Ports"], {})
+        # A neighbour of the bridge, as old clients are.
+        network, = self.deployment.inspect("bridge")["NetworkSettings"]["Networks"]
+        run("docker", "run", "--rm", f"--network={network}", docker_engine.BASE_IMAGE, "bash", "-ec",
+            "exec 3<>/dev/tcp/bridge/1357; ! getent hosts service")
 
     def test_labels_tell_the_version(self):
         version = run(BIN_DIR / "backupctl", "version").split()[1]
@@ -187,23 +250,6 @@ class BackupTest(ComposeTest):
             self.assertIn(name, listed)
         self.deployment.backupctl("verify")
 
-    def upload_while(self, name, disturb):
-        """One upload, during which `disturb` runs."""
-        client = self.client(name)
-        ciphertext = client.encrypt(CONTENT)
-        payload = struct.pack("<I", len(ciphertext)) + m.name_field(b"file") + ciphertext
-        connection = m.Connection(self.deployment.port, timeout=WAIT_S)
-        with contextlib.closing(connection):
-            half = len(payload) // 2
-            connection.send(client.id, client.version, m.FILE, payload[:half], payload_size=len(payload))
-            disturb()
-            connection.socket.sendall(payload[half:])
-            code, answer = connection.answer()
-            self.assertEqual(code, m.FILE_RECEIVED)
-            self.assertEqual(struct.unpack("<I", answer[275:])[0], m.cksum(CONTENT))
-            self.assertEqual(client.verdict(m.VALID, b"file", connection), m.ACKNOWLEDGED)
-        self.check_restored(name, {"file": CONTENT})
-
     def test_a_restart_of_the_service_is_not_noticed_during_an_upload(self):
         container = self.deployment.container("service")
         # Docker's patience is over before the service's own: it does not wait for this upload.
@@ -223,14 +269,21 @@ class BackupTest(ComposeTest):
                        "the service runs again")
         self.upload_while("died", die)
 
+    def test_the_service_is_restarted_under_load_and_no_client_notices(self):
+        def restart():
+            for _ in range(3):
+                self.deployment.compose("restart", "service")
+        acknowledged = self.back_up_while("steady", restart)
+        self.check_restored("steady", acknowledged)
+
     def test_restart_of_everything_keeps_everything(self):
         self.client("kept").back_up(b"file", CONTENT)
         self.deployment.compose("restart")
         self.deployment.up()
         self.check_restored("kept", {"file": CONTENT})
 
-    def back_up_while(self, name, disturb):
-        """Files in a row until `disturb` is over, with new connections where one breaks. What was acknowledged."""
+    def back_up_while(self, name, disturb, tolerated=()):
+        """Files in a row until `disturb` is over, again after a tolerated error. What was acknowledged."""
         client = self.client(name)
         acknowledged = {}
         over = threading.Event()
@@ -239,17 +292,17 @@ class BackupTest(ComposeTest):
             number = 0
             while not over.is_set() or number == 0:
                 content = f"{name} {number}".encode() * 9000
-                with contextlib.suppress(OSError):
+                with contextlib.suppress(*tolerated):
                     client.back_up(b"file%d" % number, content)
                     acknowledged[f"file{number}"] = content
                     number += 1
-        thread = threading.Thread(target=back_up)
-        thread.start()
-        try:
-            disturb()
-        finally:
-            over.set()
-            thread.join(WAIT_S)
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            done = pool.submit(back_up)
+            try:
+                disturb()
+            finally:
+                over.set()
+            done.result(WAIT_S)
         self.assertGreater(len(acknowledged), 1)
         return acknowledged
 
@@ -262,7 +315,7 @@ class BackupTest(ComposeTest):
                         run("docker", "kill", self.deployment.container(victim))
                         self.deployment.up()
                 name = f"{victim}-killed"
-                acknowledged = self.back_up_while(name, kill_twice)
+                acknowledged = self.back_up_while(name, kill_twice, tolerated=(OSError,))
                 with tempfile.TemporaryDirectory() as directory:
                     restored = self.deployment.restored(name, directory)
                 self.assertEqual({key: restored.get(key) for key in acknowledged}, acknowledged)
@@ -271,16 +324,16 @@ class BackupTest(ComposeTest):
 
 class ModesTest(ComposeTest):
     def test_debug_traces_and_answers_wrong_checksums(self):
-        self.deployment.up("compose.debug.yaml")
+        self.deployment.up("debug")
         self.assertFalse(self.client("traced").send_file(b"file", b"content"))
         for name in ("service", "bridge"):
             self.assertIn("checksums are falsified on purpose", self.deployment.log(name))
-        self.assertRegex(self.deployment.log("bridge"), r"head [0-9a-f]{46}")
+        self.assertRegex(self.deployment.log("bridge"), r"head=[0-9a-f]{46}")
         self.assertRegex(self.deployment.log("service"), r"UploadFile")
 
     def test_encrypt_hides_the_content_and_tests_itself(self):
         self.client("before").back_up(b"file", CONTENT)
-        self.deployment.up("compose.encrypt.yaml")
+        self.deployment.up("encrypt")
         wait_until(lambda: "was backed up through" in self.deployment.log("bridge"), "the self-test is done")
         secret = b"precious content of this file " * 5000
         self.client("sealed").back_up(b"file", secret)
@@ -293,6 +346,124 @@ class ModesTest(ComposeTest):
         for name in ("service", "bridge"):
             for line in self.deployment.log(name).splitlines():
                 self.assertRegex(line, r"^E.*CRITICAL")
+
+
+class TlsTest(ComposeTest):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.make_certificates()
+
+    @classmethod
+    def make_certificates(cls):
+        run("./make_certificates.sh", cls.deployment.certificates, "service", "localhost", "127.0.0.1", cwd=DEPLOY,
+            env={**os.environ, "KEY_OWNER": "65532"})
+
+    def setUp(self):
+        super().setUp()
+        self.deployment.up("tls")
+
+    def backupctl(self, role, *arguments, **options):
+        """From the host, through the published port."""
+        files = self.deployment.certificates
+        tls = [f"--tls-ca={files}/ca.crt", f"--tls-cert={files}/{role}.crt", f"--tls-key={files}/{role}.key"]
+        return run(BIN_DIR / "backupctl", f"--service=localhost:{self.deployment.api_port}", "--timeout=5s",
+                   *(tls if role else ()), *arguments, **options)
+
+    def test_bridge_and_operators_use_certificates_and_nobody_does_without(self):
+        self.client("sealed-off").back_up(b"file", CONTENT)
+        self.check_restored("sealed-off", {"file": CONTENT})
+        for role in ("operator", "reader"):
+            self.assertIn("sealed-off", self.backupctl(role, "client", "list"))
+        self.backupctl("reader", "log-level", "*", "info", code=1)
+        self.backupctl("bridge", "client", "list", code=1)
+        self.backupctl(None, "client", "list", code=15)
+        networks = self.deployment.inspect("service")["NetworkSettings"]["Networks"]
+        self.assertFalse([name for name in networks if name.endswith("_legacy")])
+        self.assertNotIn("service.sock", self.deployment.execute("service", "ls", "/run/backup"))
+
+    def test_a_client_that_learns_the_api_by_reflection_calls_it_through_the_published_port(self):
+        environment = {**os.environ, "TEST_SERVICE": f"localhost:{self.deployment.api_port}",
+                       "TEST_CERTIFICATES": str(self.deployment.certificates)}
+        run(BIN_DIR.parent / "tests/reflection_test", "--gtest_filter=*TheReadmesRecipesWork*", env=environment)
+
+    def test_a_restart_of_the_service_is_not_noticed_during_an_upload(self):
+        container = self.deployment.container("service")
+        self.upload_while("restarted-tls", lambda: run("docker", "restart", "--time=1", container))
+
+    def test_renewed_certificates_are_used_without_a_restart(self):
+        started = self.deployment.inspect("service")["State"]["StartedAt"]
+        old = self.served_certificate()
+        self.make_certificates()
+        wait_until(lambda: self.served_certificate() != old, "the renewed certificate is used")
+        self.client("renewed").back_up(b"file", CONTENT)
+        self.check_restored("renewed", {"file": CONTENT})
+        self.assertEqual(self.deployment.inspect("service")["State"]["StartedAt"], started)
+
+    def served_certificate(self):
+        files = self.deployment.certificates
+        context = ssl.create_default_context(cafile=files / "ca.crt")
+        context.load_cert_chain(files / "operator.crt", files / "operator.key")
+        with socket.create_connection(("127.0.0.1", self.deployment.api_port), timeout=WAIT_S) as plain:
+            with context.wrap_socket(plain, server_hostname="localhost") as secure:
+                return secure.getpeercert()["serialNumber"]
+
+
+class ObservabilityTest(ComposeTest):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.prometheus, grafana = re.findall(r"image: (\S+)", (DEPLOY / "compose.observability.yaml").read_text())
+        if not docker_engine.has_image(cls.prometheus):
+            docker_engine.build_image(cls.prometheus, PROMETHEUS_DOCKERFILE)
+        cls.names = ["prometheus"]
+        if docker_engine.has_image(grafana):
+            cls.names.append("grafana")
+        else:
+            print(f"NOTE: {grafana} cannot be pulled: what it is given is tested, but not Grafana itself")
+
+    def setUp(self):
+        super().setUp()
+        self.deployment.up("observability", names=self.names)
+
+    def ask(self, path, **parameters):
+        url = f"http://127.0.0.1:{self.deployment.prometheus_port}/api/v1/{path}?{urllib.parse.urlencode(parameters)}"
+        with urllib.request.urlopen(url, timeout=WAIT_S) as answer:
+            return json.load(answer)["data"]
+
+    def test_prometheus_scrapes_both_and_knows_the_alerts(self):
+        self.client("watched").back_up(b"file", CONTENT)
+        wait_until(lambda: [target["health"] for target in self.ask("targets")["activeTargets"]] == ["up", "up"],
+                   "both are scraped")
+        wait_until(lambda: self.ask("query", query="backup_client_last_success_timestamp_seconds > 0")["result"],
+                   "the backup is seen")
+        rules = [rule["name"] for group in self.ask("rules")["groups"] for rule in group["rules"]]
+        self.assertEqual(rules, re.findall(r"- alert: (\w+)", (OBSERVED / "alerts.yml").read_text()))
+        self.deployment.compose("stop", "bridge")
+        wait_until(lambda: "MetricsAbsent" in [alert["labels"]["alertname"] for alert in self.ask("alerts")["alerts"]],
+                   "an absent bridge raises an alert")
+
+    def test_the_alert_rules_do_what_their_tests_say(self):
+        run("docker", "run", "--rm", f"--volume={OBSERVED}:/observed:ro", "--entrypoint=promtool", self.prometheus, "test",
+            "rules", "/observed/alerts_test.yml")
+
+    def test_each_panel_of_the_dashboard_asks_for_what_there_is(self):
+        self.client("shown").back_up(b"file", CONTENT)
+        dashboard = json.loads((OBSERVED / "dashboard.json").read_text())
+        expressions = [target["expr"] for panel in dashboard["panels"] for target in panel.get("targets", ())]
+        for expression in expressions:
+            self.ask("query", query=expression)
+        wanted = set(re.findall(r"\b(?:backup|grpc|process)_\w+", " ".join(expressions))) - LABELS
+        self.assertTrue(wanted)
+        wait_until(lambda: wanted <= set(self.ask("label/__name__/values")), f"there are {wanted}")
+
+    def test_grafana_reaches_its_source_and_shows_the_dashboard(self):
+        source = re.search(r"url: http://(\w+):(\d+)", (OBSERVED / "grafana_datasource.yml").read_text())
+        # The bridge is on Grafana's network.
+        self.deployment.execute("bridge", "bash", "-c", "exec 3<>/dev/tcp/{}/{}".format(*source.groups()))
+        if "grafana" in self.names:
+            url = f"http://127.0.0.1:{self.deployment.grafana_port}/api/dashboards/uid/backup"
+            wait_until(lambda: answers(url), "Grafana has the dashboard")
 
 
 if __name__ == "__main__":

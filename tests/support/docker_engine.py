@@ -27,8 +27,12 @@ def run(*command, code=0, timeout=600, **options):
     return done.stdout
 
 
-def succeeds(*command):
-    return subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode == 0
+def succeeds(*command, timeout=600):
+    try:
+        done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=timeout)
+    except subprocess.TimeoutExpired:
+        return False
+    return done.returncode == 0
 
 
 def compose_command():
@@ -69,6 +73,16 @@ def _make_base_image():
         run("bash", "-c", f"set -o pipefail; tar -C {directory}/base -c . | docker import - {BASE_IMAGE}")
 
 
+def has_image(name):
+    return succeeds("docker", "image", "inspect", name) or succeeds("docker", "pull", name)
+
+
+def build_image(name, dockerfile):
+    with tempfile.TemporaryDirectory() as directory:
+        (pathlib.Path(directory) / "Dockerfile").write_text(dockerfile)
+        run("docker", "build", "--quiet", "--tag", name, directory)
+
+
 @contextlib.contextmanager
 def engine():
     """An engine that has the base image; ends the program as skipped where there can be none."""
@@ -80,7 +94,7 @@ def engine():
             own = _start(directory)
             stack.callback(own.wait, STOP_DEADLINE_S)
             stack.callback(own.terminate)
-        if not succeeds("docker", "image", "inspect", BASE_IMAGE) and not succeeds("docker", "pull", BASE_IMAGE):
+        if not has_image(BASE_IMAGE):
             if shutil.which("debootstrap") is None:
                 skip(f"{BASE_IMAGE} cannot be pulled, and debootstrap is not installed")
             _make_base_image()
