@@ -14,6 +14,7 @@
 #include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
+#include "base/exit_code.h"
 #include "base/status_macros.h"
 #include "gflags/gflags.h"
 
@@ -79,11 +80,12 @@ std::optional<Written> ReadFlag(absl::string_view text) {
   return Written{name, "false"};
 }
 
-// What the command line sets, without setting it: flag names, and the values of --flagfile, which
+// What the command line sets, without setting it: its flags, and the values of --flagfile, which
 // are taken out of `args`.
 struct CommandLine {
-  std::vector<std::string> names;
+  std::vector<Written> flags;
   std::vector<std::string> files;
+  std::string wrong;  // What is no flag of this program, if anything.
 };
 
 CommandLine ScanCommandLine(std::vector<char*>& args) {
@@ -95,30 +97,67 @@ CommandLine ScanCommandLine(std::vector<char*>& args) {
       kept.insert(kept.end(), args.begin() + static_cast<ptrdiff_t>(i), args.end());
       break;
     }
-    const std::optional<Written> flag = absl::StartsWith(text, "-") ? ReadFlag(text) : std::nullopt;
-    const bool takes_next = flag && !flag->value && i + 1 < args.size();
-    if (flag && flag->name == "flagfile" && (flag->value || takes_next)) {
-      const std::string paths = flag->value ? *flag->value : args[++i];
-      for (const absl::string_view path : absl::StrSplit(paths, ',', absl::SkipEmpty()))
-        found.files.emplace_back(path);
+    const bool is_flag = absl::StartsWith(text, "-") && text != "-";
+    std::optional<Written> flag = is_flag ? ReadFlag(text) : std::nullopt;
+    if (is_flag && !flag) found.wrong = absl::StrCat("there is no flag ", text);
+    const size_t size_before = kept.size();
+    kept.push_back(args[i]);
+    if (!flag) continue;
+    if (!flag->value) {
+      if (i + 1 == args.size()) {
+        found.wrong = absl::StrCat(text, " needs a value");
+        break;
+      }
+      flag->value = args[++i];
+      kept.push_back(args[i]);
+    }
+    if (flag->name != "flagfile") {
+      found.flags.push_back(*std::move(flag));
       continue;
     }
-    if (flag) found.names.push_back(flag->name);
-    kept.push_back(args[i]);
-    if (takes_next) kept.push_back(args[++i]);
+    kept.resize(size_before);
+    for (const absl::string_view path : absl::StrSplit(*flag->value, ',', absl::SkipEmpty()))
+      found.files.emplace_back(path);
   }
   args = std::move(kept);
   return found;
 }
 
+// What the validator asked last wants.
+std::string& WantedValue() {
+  static std::string& wanted = *new std::string;
+  return wanted;
+}
+
+// What a value of a flag's type must be at least.
+std::string WantedOfType(const std::string& name) {
+  const std::string type = gflags::GetCommandLineFlagInfoOrDie(name.c_str()).type;
+  if (type == "bool") return "true or false";
+  return type == "string" ? "another text" : "a whole number";
+}
+
 absl::Status SetFlag(const std::string& name, const std::string& value, const std::string& source,
                      Sources& sources) {
+  WantedValue() = WantedOfType(name);
   if (gflags::SetCommandLineOption(name.c_str(), value.c_str()).empty()) {
     return absl::InvalidArgumentError(absl::StrCat(
         source, ": ", MayBeSecret(name) ? "the value given" : absl::StrCat("\"", value, "\""),
-        " is no value for --", name, " (--help tells more)"));
+        " is no value for --", name, ": it must be ", WantedValue()));
   }
   sources[name] = source;
+  return absl::OkStatus();
+}
+
+absl::Status SetFromCommandLine(const CommandLine& line, Sources& sources) {
+  for (const Written& flag : line.flags) FLAGS_check_config |= flag.name == "check_config";
+  if (!line.wrong.empty())
+    return UsageError(absl::StrCat("command line: ", line.wrong, " (--help lists the flags)"));
+  for (const Written& flag : line.flags) {
+    if (IsParserFlag(flag.name)) continue;
+    const absl::Status set = SetFlag(flag.name, *flag.value, "command line", sources);
+    if (!set.ok()) return UsageError(set.message());
+    sources[flag.name] = "flag";
+  }
   return absl::OkStatus();
 }
 
@@ -176,11 +215,10 @@ std::vector<std::string> FlagFiles(const CommandLine& line,
   return {};
 }
 
-// gflags ends the process with 1 for a wrong flag as for --helpfull; with 0 for --version.
+// gflags ends the process with 1 for a wrong --fromenv as for --helpfull; with 0 for --version.
 void EndForFlags(int code) {
   const bool asked_for_help = FLAGS_helpfull || FLAGS_helpshort;
-  if (code == 0 || asked_for_help) std::exit(0);
-  std::exit(FLAGS_check_config ? kExitBadConfiguration : kExitUsage);
+  std::exit(code == 0 || asked_for_help ? 0 : kExitUsage);
 }
 
 std::vector<gflags::CommandLineFlagInfo> FlagsOf(const ProgramText& program) {
@@ -242,12 +280,26 @@ absl::StatusOr<std::vector<Setting>> LoadConfiguration(
   for (const std::string& path : FlagFiles(line, environment))
     RETURN_IF_ERROR(ReadFlagFile(path, sources));
   RETURN_IF_ERROR(ReadEnvironment(program, environment, sources));
-  FLAGS_check_config |= std::count(line.names.begin(), line.names.end(), "check_config") > 0;
+  RETURN_IF_ERROR(SetFromCommandLine(line, sources));
   gflags::ParseCommandLineNonHelpFlags(&argc, &argv, true);
   if (FLAGS_help) ShowHelp(program);
   gflags::HandleCommandLineHelpFlags();
-  for (const std::string& name : line.names) sources[name] = "flag";
   return SettingsOf(program, sources);
+}
+
+bool MustBe(absl::string_view what) {
+  WantedValue() = std::string(what);
+  return false;
+}
+
+absl::Status UsageError(absl::string_view why) {
+  return WithExitCode(absl::InvalidArgumentError(why),
+                      FLAGS_check_config ? kExitBadConfiguration : kExitUsage);
+}
+
+absl::Status UnknownArgument(absl::string_view argument) {
+  return UsageError(absl::StrCat("command line: what is ", argument,
+                                 "? flags begin with -- (--help tells more)"));
 }
 
 std::string ConfigurationText(const std::vector<Setting>& settings) {

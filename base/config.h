@@ -8,11 +8,6 @@
 
 namespace backup {
 
-// Exit codes of the daemons: docs/operations.md.
-inline constexpr int kExitFailed = 1;
-inline constexpr int kExitUsage = 2;
-inline constexpr int kExitBadConfiguration = 10;
-
 // A flag's value in effect, and what set it: "flag", "environment NAME", "file PATH:LINE" or
 // "default".
 struct Setting {
@@ -34,12 +29,21 @@ struct ProgramText {
 // each), else from a file of --flagfile, else leaves its default. Takes the flags out of argv.
 // Returns the settings of the program's own flags and of whatever is not at its default, by name.
 //
-// InvalidArgument, one line, for a wrong file and for a wrong or unknown variable. A wrong command
-// line ends the process with kExitUsage (with --check_config: kExitBadConfiguration); --help and
-// --version end it with 0.
+// InvalidArgument, one line, for a wrong file, for a wrong or unknown variable, and, as
+// UsageError(), for a wrong command line. --help and --version end the process with 0.
 absl::StatusOr<std::vector<Setting>> LoadConfiguration(const ProgramText& program, int& argc,
                                                        char**& argv,
                                                        const std::vector<std::string>& environment);
+
+// For validators of flags: what a value must be, for the line that refuses another one. Always
+// false.
+bool MustBe(absl::string_view what);
+
+// For a wrong command line: InvalidArgument with the exit code kExitUsage, with --check_config
+// kExitBadConfiguration.
+absl::Status UsageError(absl::string_view why);
+// That for an argument that is no flag, for programs that take none.
+absl::Status UnknownArgument(absl::string_view argument);
 
 // One line a setting; what may be a secret is not shown.
 std::string ConfigurationText(const std::vector<Setting>& settings);

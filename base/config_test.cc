@@ -3,6 +3,7 @@
 #include <fstream>
 
 #include "absl/strings/str_cat.h"
+#include "base/exit_code.h"
 #include "base/testing/status_matchers.h"
 #include "gflags/gflags.h"
 #include "gmock/gmock.h"
@@ -12,7 +13,8 @@ DEFINE_string(test_text, "default text", "a text");
 DEFINE_int32(test_number, 1, "a number above 0");
 DEFINE_bool(test_switch, true, "a switch");
 DEFINE_string(test_key, "", "a secret, which no program of ours has as a flag");
-DEFINE_validator(test_number, [](const char*, int32_t value) { return value > 0; });
+DEFINE_validator(test_number,
+                 [](const char*, int32_t value) { return value > 0 || backup::MustBe("above 0"); });
 
 namespace backup {
 namespace {
@@ -95,6 +97,21 @@ TEST_F(ConfigTest, AWrongValueIsAnErrorThatNamesItsPlace) {
   EXPECT_THAT(std::string(Load({"--flagfile=/no/such/file"}).status().message()),
               HasSubstr("/no/such/file"));
   EXPECT_FALSE(Load({absl::StrCat("--flagfile=", ::testing::TempDir())}).ok());
+}
+
+TEST_F(ConfigTest, AWrongCommandLineIsAUsageErrorThatSaysWhatIsWanted) {
+  for (const auto& [args, why] :
+       std::initializer_list<std::pair<std::vector<std::string>, const char*>>{
+           {{"--test_number=0"}, "\"0\" is no value for --test_number: it must be above 0"},
+           {{"--test_number", "x"},
+            "\"x\" is no value for --test_number: it must be a whole number"},
+           {{"--test_switch=maybe"}, "it must be true or false"},
+           {{"--test_number"}, "--test_number needs a value"},
+           {{"--no_such"}, "there is no flag --no_such"}}) {
+    const absl::Status refused = Load(args).status();
+    EXPECT_THAT(std::string(refused.message()), AllOf(HasSubstr("command line: "), HasSubstr(why)));
+    EXPECT_EQ(ExitCodeOf(refused), kExitUsage);
+  }
 }
 
 TEST_F(ConfigTest, ShowsNoSecrets) {

@@ -15,6 +15,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
+#include "base/exit_code.h"
 #include "base/process.h"
 #include "base/status_macros.h"
 
@@ -85,8 +86,10 @@ class HttpEndpoint final : public OperationsEndpoint {
     evhttp_bound_socket* const bound =
         evhttp_bind_socket_with_handle(http_.get(), host.c_str(), port);
     if (bound == nullptr) {
-      return absl::ErrnoToStatus(
-          errno, absl::StrCat("cannot listen on ", host, ":", port, " (--operations_listen)"));
+      const int error = errno;
+      const absl::Status status = absl::ErrnoToStatus(
+          error, absl::StrCat("cannot listen on ", host, ":", port, " (--operations_listen)"));
+      return error == EADDRINUSE ? WithExitCode(status, kExitInUse) : status;
     }
     sockaddr_in6 address = {};  // Long enough for both families; the port is at the same place.
     socklen_t size = sizeof(address);

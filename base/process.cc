@@ -14,6 +14,7 @@
 #include <thread>
 
 #include "absl/strings/str_cat.h"
+#include "base/exit_code.h"
 
 namespace backup {
 namespace {
@@ -87,10 +88,7 @@ std::vector<Setting> StartProcess(const ProgramText& program, int& argc, char**&
   google::InitGoogleLogging(argv[0]);
   absl::StatusOr<std::vector<Setting>> settings =
       LoadConfiguration(program, argc, argv, Environment());
-  if (!settings.ok()) {
-    LOG(ERROR) << "cannot start: " << settings.status().message();
-    std::exit(kExitBadConfiguration);
-  }
+  if (!settings.ok()) std::exit(Refuse(settings.status()));
   if (PrintConfigurationOnly()) {
     std::cout << ConfigurationText(*settings) << std::flush;
     std::exit(0);
@@ -115,7 +113,9 @@ absl::Status WriteFileAtomically(const std::string& path, absl::string_view text
   out << text;
   out.close();
   if (!out || ::rename(beside.c_str(), path.c_str()) != 0) {
-    return absl::ErrnoToStatus(errno, absl::StrCat("cannot write ", path));
+    return absl::ErrnoToStatus(
+        errno, absl::StrCat("cannot write ", path,
+                            " (does its folder exist, and may this user write there?)"));
   }
   return absl::OkStatus();
 }

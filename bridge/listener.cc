@@ -116,7 +116,7 @@ bool Listener::Drain(absl::Duration timeout) {
 
 void Listener::Loop() {
   std::array<epoll_event, kMaxEvents> events;
-  while (!draining_ || !held_.empty()) {
+  while (!draining_ || socket_.valid() || !held_.empty()) {
     const int count =
         ::epoll_wait(epoll_.get(), events.data(), kMaxEvents, deadlines_.WaitMilliseconds());
     for (int i = 0; i < count; ++i) HandleEvent(events[i].data.u64);
@@ -125,7 +125,6 @@ void Listener::Loop() {
     if (draining_ && socket_.valid()) StopAccepting();
     if (aborting_) AbortAll();
   }
-  StopAccepting();
   MutexLock lock(mutex_);
   finished_ = true;
   changed_.NotifyAll();
@@ -329,13 +328,20 @@ void Listener::Close(Held& held) {
 }
 
 void Listener::StopAccepting() {
+  // Who was quick enough to connect and ask is served like those in flight.
+  for (int i = 0; i < SOMAXCONN && AcceptOne(); ++i) {
+  }
   socket_.Reset();  // Leaves the epoll set by itself.
-  std::vector<Held*> idle;
+  std::vector<uint64_t> waiting;
   for (const auto& [number, held] : held_) {
     if (held->state == State::kWaiting && held->connection.buffered().empty())
-      idle.push_back(held.get());
+      waiting.push_back(number);
   }
-  for (Held* held : idle) {
+  for (const uint64_t number : waiting) {
+    ReadHead(*Find(number));
+    Held* const held = Find(number);
+    if (held == nullptr || held->state != State::kWaiting || !held->connection.buffered().empty())
+      continue;
     held->connection.WriteNow(held->lazy_answer);
     Close(*held);
   }

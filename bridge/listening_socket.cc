@@ -13,6 +13,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "base/exit_code.h"
 #include "base/status_macros.h"
 #include "glog/logging.h"
 
@@ -55,7 +56,7 @@ absl::StatusOr<ListeningSocket> Listen(const std::string& host, int port) {
   const int code = ::getaddrinfo(host.c_str(), absl::StrCat(port).c_str(), &hints, &found);
   if (code != 0) {
     return absl::InvalidArgumentError(
-        absl::StrCat("cannot resolve ", host, ": ", gai_strerror(code)));
+        absl::StrCat("cannot resolve ", host, " (--bind): ", gai_strerror(code)));
   }
   const std::unique_ptr<addrinfo, decltype(&::freeaddrinfo)> owner(found, &::freeaddrinfo);
   UniqueFd fd(::socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
@@ -63,9 +64,10 @@ absl::StatusOr<ListeningSocket> Listen(const std::string& host, int port) {
   if (!fd.valid() || ::setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) != 0 ||
       ::bind(fd.get(), found->ai_addr, found->ai_addrlen) != 0 ||
       ::listen(fd.get(), SOMAXCONN) != 0) {
-    if (errno == EADDRINUSE)
-      return absl::AlreadyExistsError(absl::StrCat("port ", port, " is in use"));
-    return absl::ErrnoToStatus(errno, absl::StrCat("cannot listen on ", host, " port ", port));
+    const int error = errno;
+    const absl::Status status = absl::ErrnoToStatus(
+        error, absl::StrCat("cannot listen on ", host, " (--bind), port ", port));
+    return error == EADDRINUSE ? WithExitCode(status, kExitInUse) : status;
   }
   const int bound_port = BoundPort(fd.get());
   return ListeningSocket{std::move(fd), bound_port};
@@ -81,13 +83,18 @@ std::vector<int> PortsToTry(const PortRules& rules) {
 
 absl::StatusOr<ListeningSocket> ListenOnFirstFree(const std::string& host,
                                                   std::span<const int> ports) {
-  for (const int port : ports) {
+  for (const int& port : ports) {
     absl::StatusOr<ListeningSocket> socket = Listen(host, port);
-    if (!absl::IsAlreadyExists(socket.status())) return socket;
-    LOG(WARNING) << socket.status().message();
+    if (!socket.ok() && ExitCodeOf(socket.status()) == kExitInUse) continue;
+    if (!socket.ok()) return socket;
+    for (const int in_use : ports.first(static_cast<size_t>(&port - ports.data())))
+      LOG(WARNING) << "port " << in_use << " is in use";
+    return socket;
   }
-  return absl::AlreadyExistsError(
-      absl::StrCat("every port to try is in use: ", absl::StrJoin(ports, ", ")));
+  return WithExitCode(absl::AlreadyExistsError(absl::StrCat(
+                          "every port to try is in use: ", absl::StrJoin(ports, ", "),
+                          " (--port, --fallback_ports): stop who listens there, or give others")),
+                      kExitInUse);
 }
 
 }  // namespace backup::bridge

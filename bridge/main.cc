@@ -3,13 +3,13 @@
 #include <sys/resource.h>
 
 #include <filesystem>
-#include <iostream>
 #include <optional>
 #include <vector>
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "base/exit_code.h"
 #include "base/operations_endpoint.h"
 #include "base/process.h"
 #include "base/rpc/tls.h"
@@ -78,22 +78,22 @@ constexpr int kPortOfFamilyD = 1256;
 // Descriptors for other things than clients.
 constexpr rlim_t kSpareDescriptors = 64;
 
-bool ValidateDuration(const char* flag, const std::string& value) {
+bool ValidateDuration(const char*, const std::string& value) {
   absl::Duration duration;
-  if (absl::ParseDuration(value, &duration) && duration >= absl::ZeroDuration()) return true;
-  std::cerr << "--" << flag << " must be a duration like 30s, 5m or 0s\n";
-  return false;
+  return (absl::ParseDuration(value, &duration) && duration >= absl::ZeroDuration()) ||
+         MustBe("a duration like 30s, 5m or 0s");
 }
 bool ValidateTristate(const char*, const std::string& value) {
-  return value == "auto" || value == "true" || value == "false";
+  return value == "auto" || value == "true" || value == "false" ||
+         MustBe("one of: auto, true, false");
 }
-bool ValidateFamily(const char* flag, const std::string& value) {
-  if (value == "auto" || value == "C" || value == "D") return true;
-  std::cerr << "--" << flag << " must be C, D or auto\n";
-  return false;
+bool ValidateFamily(const char*, const std::string& value) {
+  return value == "auto" || value == "C" || value == "D" || MustBe("C, D or auto");
 }
-bool ValidatePort(const char*, int32_t value) { return value >= -1 && value <= kMaxPort; }
-bool ValidatePositive(const char*, int32_t value) { return value > 0; }
+bool ValidatePort(const char*, int32_t value) {
+  return (value >= -1 && value <= kMaxPort) || MustBe(absl::StrCat("0 to ", kMaxPort, ", or -1"));
+}
+bool ValidatePositive(const char*, int32_t value) { return value > 0 || MustBe("1 or more"); }
 
 // The ports of a comma-separated list; nothing if one of them is none.
 std::optional<std::vector<int>> ParsePorts(absl::string_view list) {
@@ -105,10 +105,8 @@ std::optional<std::vector<int>> ParsePorts(absl::string_view list) {
   }
   return ports;
 }
-bool ValidatePorts(const char* flag, const std::string& value) {
-  if (ParsePorts(value)) return true;
-  std::cerr << "--" << flag << " must be port numbers with commas between them\n";
-  return false;
+bool ValidatePorts(const char*, const std::string& value) {
+  return ParsePorts(value) || MustBe("port numbers with commas between them");
 }
 
 DEFINE_validator(idle_shutdown, &ValidateDuration);
@@ -208,14 +206,6 @@ absl::Status ProbeService(grpc::Channel& channel) {
              : absl::UnavailableError(absl::StrCat("no connection to ", FLAGS_service));
 }
 
-// One line that says what stopped the start, and its exit code.
-int Refuse(const absl::Status& status) {
-  LOG(ERROR) << "cannot start: " << status.message();
-  return absl::IsInvalidArgument(status) || absl::IsFailedPrecondition(status)
-             ? kExitBadConfiguration
-             : kExitFailed;
-}
-
 rpc::TlsFiles TlsFromFlags() {
   return {FLAGS_service_tls_cert_file, FLAGS_service_tls_key_file, FLAGS_service_tls_ca_file};
 }
@@ -254,10 +244,6 @@ int Serve(StopRequest& stop) {
   const absl::StatusOr<std::unique_ptr<Listener>> listener = Listener::Start(
       std::move(socket->fd), forwarder, idle, ListenerOptionsFromFlags(socket->port, metrics));
   if (!listener.ok()) return Refuse(listener.status());
-  LOG(INFO) << "listening on " << FLAGS_bind << ":" << socket->port << ", forwarding to "
-            << FLAGS_service;
-  if (CorruptChecksums())
-    LOG(WARNING) << "checksums are falsified on purpose: no client will verify a file";
   if (!FLAGS_bound_port_file.empty()) {
     const absl::Status written =
         WriteFileAtomically(FLAGS_bound_port_file, absl::StrCat(socket->port, "\n"));
@@ -267,6 +253,10 @@ int Serve(StopRequest& stop) {
       StartOperations(FLAGS_operations_listen, FLAGS_operations_bound_port_file,
                       {{"upstream", [&] { return ProbeService(*channel); }}}, metrics);
   if (!operations.ok()) return Refuse(operations.status());
+  LOG(INFO) << "listening on " << FLAGS_bind << ":" << socket->port << ", forwarding to "
+            << FLAGS_service;
+  if (CorruptChecksums())
+    LOG(WARNING) << "checksums are falsified on purpose: no client will verify a file";
   std::unique_ptr<SelfBackup> self_backup = StartSelfBackup(socket->port);
   const std::string why = stop.Wait();  // First: a log line has the time of its beginning.
   LOG(INFO) << "stopping: " << why;
@@ -287,10 +277,7 @@ int Main(int argc, char** argv) {
                argc, argv, stop);
   if (FLAGS_debug) SetDebugLogging();
   if (FLAGS_encrypt && !FLAGS_debug) SetQuietLogging();
-  if (argc > 1) {
-    std::cerr << "what is " << argv[1] << "? flags begin with -- (--help tells more)\n";
-    return CheckConfigurationOnly() ? kExitBadConfiguration : kExitUsage;
-  }
+  if (argc > 1) return Refuse(UnknownArgument(argv[1]));
   if (const absl::Status checked = CheckConfiguration(); !checked.ok()) return Refuse(checked);
   if (CheckConfigurationOnly()) return 0;
   RaiseDescriptorLimit();

@@ -21,6 +21,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
+#include "base/exit_code.h"
 #include "base/status_macros.h"
 #include "glog/logging.h"
 
@@ -52,7 +53,10 @@ absl::StatusOr<UniqueFd> ListenOn(const sockaddr* address, socklen_t size,
   const int on = 1;
   if (!fd.valid() || ::setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) != 0 ||
       ::bind(fd.get(), address, size) != 0 || ::listen(fd.get(), kBacklog) != 0) {
-    return absl::ErrnoToStatus(errno, absl::StrCat("cannot listen on ", text));
+    const int error = errno;
+    const absl::Status status =
+        absl::ErrnoToStatus(error, absl::StrCat("cannot listen on ", text, " (--listen)"));
+    return error == EADDRINUSE ? WithExitCode(status, kExitInUse) : status;
   }
   return fd;
 }
@@ -68,8 +72,10 @@ absl::Status RemoveStaleSocket(const sockaddr_un& address) {
   }
   const UniqueFd probe(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
   if (::connect(probe.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) == 0) {
-    return absl::FailedPreconditionError(
-        absl::StrCat("another process listens on ", address.sun_path));
+    return WithExitCode(absl::FailedPreconditionError(
+                            absl::StrCat("another process listens on ", address.sun_path,
+                                         ": stop it first, or give another unix:PATH to --listen")),
+                        kExitInUse);
   }
   if (::unlink(address.sun_path) == 0) return absl::OkStatus();
   return absl::ErrnoToStatus(errno,

@@ -12,6 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "base/clock.h"
+#include "base/exit_code.h"
 #include "base/idle_shutdown.h"
 #include "base/operations_endpoint.h"
 #include "base/process.h"
@@ -72,52 +73,44 @@ DEFINE_string(sweep_interval, "1h", "how often blobs that no version refers to a
 namespace backup {
 namespace {
 
-// Exit codes: docs/operations.md.
-constexpr int kLocked = 11;
-constexpr int kSchemaTooNew = 13;
-
-// backupctl's: where it finds the service.
 constexpr MetricName kCertExpiry{"backup_tls_cert_expiry_timestamp_seconds",
                                  "When the certificate ends"};
 constexpr MetricName kMode{"backup_mode", "1 if the mode is on"};
+// backupctl's: where it finds the service.
 constexpr char kForeignVariable[] = "BACKUP_SERVICE";
 
 // Longer than any transfer may last: a younger blob without a version may still get one.
 constexpr absl::Duration kSweepGrace = absl::Hours(24);
 
-bool ValidateChoice(const char* flag, const std::string& value,
-                    std::initializer_list<const char*> allowed) {
-  if (std::find(allowed.begin(), allowed.end(), value) != allowed.end()) return true;
-  std::cerr << "--" << flag << " must be one of: " << absl::StrJoin(allowed, ", ") << "\n";
-  return false;
+bool IsOneOf(const std::string& value, std::initializer_list<const char*> allowed) {
+  return std::find(allowed.begin(), allowed.end(), value) != allowed.end() ||
+         MustBe(absl::StrCat("one of: ", absl::StrJoin(allowed, ", ")));
 }
 
-bool ValidateDuration(const char* flag, const std::string& value) {
+bool ValidateDuration(const char*, const std::string& value) {
   absl::Duration duration;
-  if (absl::ParseDuration(value, &duration) && duration >= absl::ZeroDuration()) return true;
-  std::cerr << "--" << flag << " must be a duration like 30s, 5m or 0s\n";
-  return false;
+  return (absl::ParseDuration(value, &duration) && duration >= absl::ZeroDuration()) ||
+         MustBe("a duration like 30s, 5m or 0s");
 }
-bool ValidateTristate(const char* flag, const std::string& value) {
-  return ValidateChoice(flag, value, {"auto", "true", "false"});
+bool ValidateTristate(const char*, const std::string& value) {
+  return IsOneOf(value, {"auto", "true", "false"});
 }
-bool ValidateReflection(const char* flag, const std::string& value) {
-  return ValidateChoice(flag, value, {"auto", "on", "off"});
+bool ValidateReflection(const char*, const std::string& value) {
+  return IsOneOf(value, {"auto", "on", "off"});
 }
-bool ValidateAtRest(const char* flag, const std::string& value) {
-  return ValidateChoice(flag, value, {"auto", "plain", "sealed", "client"});
+bool ValidateAtRest(const char*, const std::string& value) {
+  return IsOneOf(value, {"auto", "plain", "sealed", "client"});
 }
-bool ValidateDuplicateNames(const char* flag, const std::string& value) {
-  return ValidateChoice(flag, value, {"reject", "allow"});
+bool ValidateDuplicateNames(const char*, const std::string& value) {
+  return IsOneOf(value, {"reject", "allow"});
 }
-bool ValidateRekey(const char* flag, const std::string& value) {
-  return ValidateChoice(flag, value, {"pin", "allow"});
+bool ValidateRekey(const char*, const std::string& value) {
+  return IsOneOf(value, {"pin", "allow"});
 }
-bool ValidateNotNegative(const char*, int64_t value) { return value >= 0; }
-bool ValidateInlineLimit(const char* flag, int64_t value) {
-  if (value >= 0 && value <= kMaxInlineBlobLimit) return true;
-  std::cerr << "--" << flag << " must be 0 to " << kMaxInlineBlobLimit << "\n";
-  return false;
+bool ValidateNotNegative(const char*, int64_t value) { return value >= 0 || MustBe("0 or more"); }
+bool ValidateInlineLimit(const char*, int64_t value) {
+  return (value >= 0 && value <= kMaxInlineBlobLimit) ||
+         MustBe(absl::StrCat("0 to ", kMaxInlineBlobLimit));
 }
 
 DEFINE_validator(idle_shutdown, &ValidateDuration);
@@ -147,6 +140,11 @@ bool CorruptChecksums() {
   return FLAGS_corrupt_checksums == "auto" ? FLAGS_debug : FLAGS_corrupt_checksums == "true";
 }
 
+std::string MasterKeyFile() {
+  return FLAGS_master_key_file.empty() ? absl::StrCat(FLAGS_data_dir, "/master.key")
+                                       : FLAGS_master_key_file;
+}
+
 handlers::UploadPolicy UploadPolicyFromFlags() {
   handlers::UploadPolicy policy;
   const std::string at_rest = AtRest();
@@ -164,19 +162,6 @@ ServiceInfo InfoFromFlags(absl::Time start_time) {
   if (FLAGS_encrypt) info.modes.push_back("encrypt");
   if (CorruptChecksums()) info.modes.push_back("corrupt_checksums");
   return info;
-}
-
-// One line that says what stopped the start, and its exit code.
-int Refuse(const absl::Status& status) {
-  LOG(ERROR) << "cannot start: " << status.message();
-  if (absl::IsAborted(status)) return kLocked;
-  if (absl::StartsWith(status.message(), "the catalog has schema ")) return kSchemaTooNew;
-  return absl::IsInternal(status) ? kExitFailed : kExitBadConfiguration;
-}
-
-int RefuseUsage(absl::string_view why) {
-  std::cerr << why << " (--help tells more)\n";
-  return CheckConfigurationOnly() ? kExitBadConfiguration : kExitUsage;
 }
 
 // Removes blobs without a version: first what an earlier process left, later what is older than any
@@ -239,8 +224,14 @@ absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> CredentialsFromFlags() 
 int Serve(StopRequest& stop) {
   const SystemClock clock;
   const absl::Time start_time = clock.Now();
-  absl::StatusOr<Storage> storage = OpenStorage(FLAGS_data_dir, FLAGS_master_key_file);
+  absl::StatusOr<Storage> storage = OpenStorage(FLAGS_data_dir, MasterKeyFile());
   if (!storage.ok()) return Refuse(storage.status());
+  if (const absl::Status fits = handlers::CheckMasterKey(*storage->catalog, *storage->master_key);
+      !fits.ok()) {
+    return Refuse(WithMessage(
+        fits, absl::StrCat("the data directory ", FLAGS_data_dir, ": ", fits.message(),
+                           " than the one in ", MasterKeyFile(), ": restore that file")));
+  }
   absl::StatusOr<std::unique_ptr<Acceptor>> acceptor = Acceptor::Listen(FLAGS_listen);
   if (!acceptor.ok()) return Refuse(acceptor.status());
   if (FLAGS_encrypt) {
@@ -275,10 +266,6 @@ int Serve(StopRequest& stop) {
   const absl::StatusOr<std::unique_ptr<Server>> server = Server::Start(
       *std::move(acceptor), context, InfoFromFlags(start_time), {reflection, *credentials});
   if (!server.ok()) return Refuse(server.status());
-  LOG(INFO) << "serving on " << (*server)->bound_address() << ", data in " << FLAGS_data_dir
-            << ", at rest " << AtRest();
-  if (CorruptChecksums())
-    LOG(WARNING) << "checksums are falsified on purpose: no client will verify a file";
   if (!FLAGS_bound_port_file.empty()) {
     const std::string port = (*server)->bound_port() == 0 ? (*server)->bound_address()
                                                           : absl::StrCat((*server)->bound_port());
@@ -293,6 +280,10 @@ int Serve(StopRequest& stop) {
                                                         rpc::MakeSelfCredentials(TlsFromFlags()))),
                       metrics);
   if (!operations.ok()) return Refuse(operations.status());
+  LOG(INFO) << "serving on " << (*server)->bound_address() << ", data in " << FLAGS_data_dir
+            << ", at rest " << AtRest();
+  if (CorruptChecksums())
+    LOG(WARNING) << "checksums are falsified on purpose: no client will verify a file";
   const std::string why = stop.Wait();  // First: a log line has the time of its beginning.
   LOG(INFO) << "stopping: " << why;
   if (operations->readiness != nullptr) operations->readiness->SetDraining();
@@ -335,8 +326,9 @@ int Main(int argc, char** argv) {
                argc, argv, stop);
   if (FLAGS_debug) SetDebugLogging();
   if (FLAGS_encrypt && !FLAGS_debug) SetQuietLogging();
-  if (FLAGS_data_dir.empty()) return RefuseUsage("--data_dir=DIR must say where to keep the data");
-  if (argc > 1) return RefuseUsage(absl::StrCat("what is ", argv[1], "? flags begin with --"));
+  if (FLAGS_data_dir.empty())
+    return Refuse(UsageError("--data_dir=DIR must say where to keep the data (--help tells more)"));
+  if (argc > 1) return Refuse(UnknownArgument(argv[1]));
   if (const absl::Status checked = CheckConfiguration(); !checked.ok()) return Refuse(checked);
   return CheckConfigurationOnly() ? 0 : Serve(stop);
 }

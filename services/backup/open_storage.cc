@@ -8,6 +8,8 @@
 #include <filesystem>
 
 #include "absl/strings/str_cat.h"
+#include "base/error.h"
+#include "base/exit_code.h"
 #include "base/status_macros.h"
 #include "storage/local/local_blob_store.h"
 #include "storage/sqlite/sqlite_catalog.h"
@@ -16,21 +18,62 @@ namespace backup {
 namespace {
 
 absl::Status MakeDataDir(const std::string& path) {
-  std::error_code error;
-  std::filesystem::create_directories(std::filesystem::path(path).parent_path(), error);
-  if (::mkdir(path.c_str(), 0700) == 0 || errno == EEXIST) return absl::OkStatus();
-  return absl::ErrnoToStatus(errno, absl::StrCat("cannot make the data directory ", path));
+  std::error_code ignored;  // mkdir() tells.
+  std::filesystem::create_directories(std::filesystem::path(path).parent_path(), ignored);
+  // The dot makes it an error if it is there and no folder.
+  const bool made = ::mkdir(path.c_str(), 0700) == 0 || errno == EEXIST;
+  if (made && ::faccessat(AT_FDCWD, (path + "/.").c_str(), R_OK | W_OK | X_OK, AT_EACCESS) == 0)
+    return absl::OkStatus();
+  return absl::ErrnoToStatus(
+      errno, "it cannot be used: correct its owner and mode, or give another --data_dir");
 }
 
 absl::StatusOr<UniqueFd> LockDataDir(const std::string& path) {
   const std::string lock_path = absl::StrCat(path, "/lock");
   UniqueFd lock(::open(lock_path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
-  if (!lock.valid()) return absl::ErrnoToStatus(errno, absl::StrCat("cannot open ", lock_path));
+  if (!lock.valid()) {
+    return absl::ErrnoToStatus(
+        errno, absl::StrCat("cannot open ", lock_path, errno == ENOSPC ? ": free disk space" : ""));
+  }
   if (::flock(lock.get(), LOCK_EX | LOCK_NB) != 0) {
-    return absl::AbortedError(absl::StrCat("another process holds the data directory ", path,
-                                           ": stop it first, or give another --data_dir"));
+    return WithExitCode(absl::AbortedError("another process holds it: stop that first, or give "
+                                           "another --data_dir"),
+                        kExitInUse);
   }
   return lock;
+}
+
+// A key is only made together with the data: to data that is there, a new one would be of no use.
+absl::StatusOr<std::unique_ptr<crypto::MasterKey>> OpenMasterKey(const std::string& path,
+                                                                 const std::string& catalog_path) {
+  if (!std::filesystem::exists(catalog_path)) return crypto::MasterKey::LoadOrCreate(path);
+  auto key = crypto::MasterKey::Load(path);
+  if (!absl::IsNotFound(key.status())) return key;
+  return WithMessage(key.status(), absl::StrCat(key.status().message(),
+                                                ": restore it, the data is encrypted with it"));
+}
+
+absl::StatusOr<std::unique_ptr<storage::Catalog>> OpenCatalog(const std::string& path) {
+  absl::StatusOr<std::unique_ptr<storage::Catalog>> catalog = storage::SqliteCatalog::Open(path);
+  if (absl::IsUnimplemented(catalog.status()))
+    return WithExitCode(catalog.status(), kExitNewerSchema);
+  if (!catalog.ok() && ReasonOf(catalog.status()) == Reason::kStateCorrupt)
+    return WithExitCode(catalog.status(), kExitDamaged);
+  return catalog;
+}
+
+absl::StatusOr<Storage> OpenStorageIn(const std::string& path, const std::string& master_key_file) {
+  RETURN_IF_ERROR(MakeDataDir(path));
+  Storage storage;
+  ASSIGN_OR_RETURN(storage.lock, LockDataDir(path));
+  const std::string catalog_path = absl::StrCat(path, "/catalog.db");
+  ASSIGN_OR_RETURN(
+      storage.master_key,
+      OpenMasterKey(master_key_file.empty() ? absl::StrCat(path, "/master.key") : master_key_file,
+                    catalog_path));
+  ASSIGN_OR_RETURN(storage.catalog, OpenCatalog(catalog_path));
+  ASSIGN_OR_RETURN(storage.blobs, storage::LocalBlobStore::Open(absl::StrCat(path, "/store")));
+  return storage;
 }
 
 }  // namespace
@@ -40,17 +83,10 @@ absl::StatusOr<Storage> OpenStorage(const std::string& data_dir,
   std::string path = std::filesystem::absolute(data_dir).lexically_normal();
   // With a slash at its end the path would be its own parent, made with a mode that is not ours.
   while (path.size() > 1 && path.back() == '/') path.pop_back();
-  RETURN_IF_ERROR(MakeDataDir(path));
-  Storage storage;
-  ASSIGN_OR_RETURN(storage.lock, LockDataDir(path));
-  ASSIGN_OR_RETURN(
-      storage.master_key,
-      crypto::MasterKey::LoadOrCreate(master_key_file.empty() ? absl::StrCat(path, "/master.key")
-                                                              : master_key_file));
-  ASSIGN_OR_RETURN(storage.catalog,
-                   storage::SqliteCatalog::Open(absl::StrCat(path, "/catalog.db")));
-  ASSIGN_OR_RETURN(storage.blobs, storage::LocalBlobStore::Open(absl::StrCat(path, "/store")));
-  return storage;
+  absl::StatusOr<Storage> storage = OpenStorageIn(path, master_key_file);
+  if (storage.ok()) return storage;
+  return WithMessage(storage.status(),
+                     absl::StrCat("the data directory ", path, ": ", storage.status().message()));
 }
 
 }  // namespace backup

@@ -20,9 +20,10 @@ struct Storage {
 };
 
 // Opens DATA_DIR (made with mode 0700 if it is not there): lock, master key (an empty path means
-// DATA_DIR/master.key), catalog.db, store/. Aborted if another process holds it, FailedPrecondition
-// if it is of a newer schema or a key file is not fit, else the error met. This is the only place
-// that names implementations of Catalog and BlobStore.
+// DATA_DIR/master.key, and it is made only if there is no catalog yet), catalog.db, store/. If it
+// fails, the error met, in one line that names the directory; with an exit code of its own
+// (base/exit_code.h) if another process holds it, it is of a newer schema, or it is damaged. This
+// is the only place that names implementations of Catalog and BlobStore.
 absl::StatusOr<Storage> OpenStorage(const std::string& data_dir,
                                     const std::string& master_key_file);
 

@@ -8,6 +8,7 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "base/error.h"
+#include "base/exit_code.h"
 #include "base/ids.h"
 #include "base/name_text.h"
 #include "base/status_macros.h"
@@ -99,8 +100,9 @@ absl::StatusOr<Storage> OpenDataDir(const std::string& data_dir,
   RETURN_IF_ERROR(CheckExists(key_file, "master key"));
   absl::StatusOr<Storage> storage = OpenStorage(data_dir, key_file);
   if (absl::IsAborted(storage.status())) {
-    return absl::AbortedError(absl::StrCat("a running service holds ", data_dir,
-                                           ": use `backupctl file get`, or stop the service"));
+    return WithMessage(storage.status(),
+                       absl::StrCat("a running service holds ", data_dir,
+                                    ": use `backupctl file get`, or stop the service"));
   }
   return storage;
 }

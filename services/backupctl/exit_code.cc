@@ -5,6 +5,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "base/error.h"
+#include "base/exit_code.h"
 #include "services/backupctl/output.h"
 
 namespace backup::ctl {
@@ -37,6 +38,7 @@ absl::string_view HintFor(Reason reason) {
 }  // namespace
 
 ExitCode ExitCodeOf(const absl::Status& status) {
+  if (const std::optional<int> given = GivenExitCode(status)) return ExitCode{*given};
   switch (status.code()) {
     case absl::StatusCode::kOk:
       return ExitCode::kOk;
@@ -44,8 +46,6 @@ ExitCode ExitCodeOf(const absl::Status& status) {
       return ExitCode::kUsage;
     case absl::StatusCode::kNotFound:
       return ExitCode::kNoSuchObject;
-    case absl::StatusCode::kAborted:
-      return ExitCode::kLocked;
     case absl::StatusCode::kDataLoss:
       return ExitCode::kDamaged;
     case absl::StatusCode::kUnavailable:
@@ -54,11 +54,8 @@ ExitCode ExitCodeOf(const absl::Status& status) {
     case absl::StatusCode::kCancelled:
       return ExitCode::kInterrupted;
     case absl::StatusCode::kFailedPrecondition:
-      // The service's errors carry a reason. Without one it is about a data directory opened here:
-      // its schema, which only the message tells, or its key file.
-      if (ReasonOf(status)) return ExitCode::kFailed;
-      return absl::StrContains(status.message(), "schema") ? ExitCode::kSchemaTooNew
-                                                           : ExitCode::kNoSuchObject;
+      // The service's errors carry a reason. Without one it is about a key file given here.
+      return ReasonOf(status) ? ExitCode::kFailed : ExitCode::kNoSuchObject;
     default:
       return ExitCode::kFailed;
   }

@@ -6,6 +6,7 @@
 #include "absl/strings/match.h"
 #include "backup/v1/backup.pb.h"
 #include "base/error.h"
+#include "base/exit_code.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "nlohmann/json.hpp"
@@ -114,9 +115,7 @@ TEST(ExitCode, TellsScriptsWhatKindOfErrorItWas) {
   EXPECT_EQ(ExitCodeOf(absl::InternalError("")), ExitCode::kFailed);
   EXPECT_EQ(ExitCodeOf(absl::InvalidArgumentError("")), ExitCode::kUsage);
   EXPECT_EQ(ExitCodeOf(MakeError(Reason::kClientNotFound, "")), ExitCode::kNoSuchObject);
-  EXPECT_EQ(ExitCodeOf(absl::AbortedError("")), ExitCode::kLocked);
-  EXPECT_EQ(ExitCodeOf(absl::FailedPreconditionError("the catalog has schema 9")),
-            ExitCode::kSchemaTooNew);
+  EXPECT_EQ(ExitCodeOf(WithExitCode(absl::AbortedError(""), kExitInUse)), ExitCode::kLocked);
   EXPECT_EQ(ExitCodeOf(absl::FailedPreconditionError("the key is readable for others")),
             ExitCode::kNoSuchObject);
   EXPECT_EQ(ExitCodeOf(MakeError(Reason::kKeyNotSet, "")), ExitCode::kFailed);

@@ -121,16 +121,17 @@ absl::Status Migrate(Database& database) {
   constexpr int64_t kNewest = std::size(kMigrations);
   ASSIGN_OR_RETURN(const int64_t current, SchemaVersion(database));
   if (current > kNewest) {
-    return absl::FailedPreconditionError(absl::StrCat("the catalog has schema ", current,
-                                                      ", this program knows ", kNewest,
-                                                      ": run the newer program that wrote it"));
+    return absl::UnimplementedError(absl::StrCat("the catalog has schema ", current,
+                                                 ", this program knows ", kNewest,
+                                                 ": run the newer program that wrote it"));
   }
   for (int64_t version = current; version < kNewest; ++version) {
-    LOG(INFO) << "migrating the catalog to schema " << version + 1;
     const std::string migration = absl::StrCat("BEGIN IMMEDIATE;", kMigrations[version],
                                                ";PRAGMA user_version = ", version + 1, ";COMMIT;");
     RETURN_IF_ERROR(database.Execute(migration.c_str()));
   }
+  LOG_IF(INFO, current > 0 && current < kNewest)
+      << "the catalog was migrated from schema " << current << " to " << kNewest;
   return absl::OkStatus();
 }
 

@@ -6,7 +6,7 @@
 namespace backup::storage {
 
 // Brings the catalog to the newest schema: each numbered migration is one transaction, and PRAGMA
-// user_version tells which was the last. FailedPrecondition if the catalog is of a newer schema
+// user_version tells which was the last. Unimplemented if the catalog is of a newer schema
 // than this program knows.
 absl::Status Migrate(Database& database);
 

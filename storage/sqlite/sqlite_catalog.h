@@ -18,7 +18,7 @@ namespace backup::storage {
 // several connections do). Only one process may have it open. Thread-safe.
 class SqliteCatalog final : public Catalog {
  public:
-  // Opens or makes the catalog and migrates it. FailedPrecondition if it is of a newer schema.
+  // Opens or makes the catalog and migrates it. Unimplemented if it is of a newer schema.
   static absl::StatusOr<std::unique_ptr<SqliteCatalog>> Open(const std::string& path);
   ~SqliteCatalog() override;
 

@@ -98,7 +98,7 @@ class PortsTest(ModesTest):
             port = taken.getsockname()[1]
             done = subprocess.run([BIN_DIR / "backup-bridge", f"--port={port}"], capture_output=True, text=True,
                                   timeout=WAIT_S)
-        self.assertEqual(done.returncode, 1)
+        self.assertEqual(done.returncode, 11)
         self.assertIn(f"cannot start: every port to try is in use: {port}", done.stderr)
 
 

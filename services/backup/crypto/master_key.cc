@@ -35,7 +35,8 @@ const unsigned char* Bytes(absl::string_view text) {
 }
 
 absl::Status FileError(const std::string& path, absl::string_view doing) {
-  return absl::ErrnoToStatus(errno, absl::StrCat("cannot ", doing, " the master key file ", path));
+  return absl::ErrnoToStatus(errno, absl::StrCat("cannot ", doing, " the master key file ", path,
+                                                 errno == ENOSPC ? ": free disk space" : ""));
 }
 
 // Writes the key beside `path` and links it there, so that of two that try at once one wins and

@@ -12,6 +12,8 @@ namespace backup::handlers {
 namespace {
 
 constexpr int kDefaultSessionKeyBits = 128;
+// So many clients are looked at to tell whether the master key is theirs.
+constexpr int kClientsToTry = 100;
 
 // Binds a sealed session key to its client.
 std::string SealingContext(const ClientId& id) { return absl::StrCat("session-key:", id.bytes()); }
@@ -54,6 +56,19 @@ absl::StatusOr<std::string> OpenSessionKey(const crypto::MasterKey& master_key,
                      ToUuid(client.id));
   }
   return master_key.Open(client.sealed_session_key, SealingContext(client.id));
+}
+
+absl::Status CheckMasterKey(storage::Catalog& catalog, const crypto::MasterKey& master_key) {
+  ASSIGN_OR_RETURN(const std::vector<storage::Client> clients,
+                   catalog.ListClients(ClientId(), kClientsToTry));
+  bool refused = false;
+  for (const storage::Client& client : clients) {
+    if (client.sealed_session_key.empty()) continue;
+    if (OpenSessionKey(master_key, client).ok()) return absl::OkStatus();
+    refused = true;
+  }
+  if (!refused) return absl::OkStatus();
+  return absl::FailedPreconditionError("the clients' keys are sealed under another master key");
 }
 
 absl::Status NoteLegacyProfile(storage::Catalog& catalog, const storage::Client& client,

@@ -51,6 +51,9 @@ absl::Status NoteLegacyProfile(storage::Catalog& catalog, const storage::Client&
 absl::StatusOr<std::string> OpenSessionKey(const crypto::MasterKey& master_key,
                                            const storage::Client& client);
 
+// FailedPrecondition if the session keys of clients are sealed under another master key.
+absl::Status CheckMasterKey(storage::Catalog& catalog, const crypto::MasterKey& master_key);
+
 // Deletes blobs that nothing refers to any more. What fails is left to the sweep.
 void DeleteReleased(storage::BlobStore& blobs, const std::vector<BlobId>& released);
 
