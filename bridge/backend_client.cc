@@ -43,8 +43,15 @@ bool SleepFor(std::chrono::milliseconds duration, const std::stop_token& token) 
   return !token.stop_requested();
 }
 
-// Calls `attempt`, which returns an absl::StatusOr, until it does not say UNAVAILABLE, the
-// ride-through has passed, or `may_repeat` says no.
+// Whether the call met no service, or one that ends: gRPC 1.51 cancels the calls that its server
+// took in but did not begin.
+bool IsAway(const absl::Status& status, const BackendOptions& options) {
+  return absl::IsUnavailable(status) ||
+         (absl::IsCancelled(status) && !options.give_up.stop_requested());
+}
+
+// Calls `attempt`, which returns an absl::StatusOr, until the service is not away, the ride-through
+// has passed, or `may_repeat` says no.
 template <typename Attempt, typename MayRepeat>
 auto RideThrough(const BackendOptions& options, const Attempt& attempt,
                  const MayRepeat& may_repeat) {
@@ -52,7 +59,7 @@ auto RideThrough(const BackendOptions& options, const Attempt& attempt,
   auto back_off = kFirstBackOff;
   while (true) {
     auto result = attempt();
-    if (!absl::IsUnavailable(result.status()) || !may_repeat()) return result;
+    if (!IsAway(result.status(), options) || !may_repeat()) return result;
     if (steady_clock::now() + back_off > end || !SleepFor(back_off, options.give_up)) return result;
     VLOG(1) << "the service is away, trying again: " << result.status();
     back_off = std::min(2 * back_off, kLongestBackOff);

@@ -213,6 +213,11 @@ TEST_F(RideThroughTest, UnavailableIsTriedAgainUntilItWorks) {
   }
 }
 
+TEST_F(RideThroughTest, ACallThatAnEndingServiceCancelsIsTriedAgain) {
+  service_.FailNextCall(absl::CancelledError("as gRPC 1.51 does"));
+  EXPECT_TRUE(Is<wire::Registered>(Forward({}, wire::Register{"laptop"})));
+}
+
 TEST_F(RideThroughTest, SmallUploadIsRepeatedFromItsSpool) {
   const ClientId id = Introduce("laptop");
   service_.FailNextCall(MakeError(Reason::kDraining, "in a moment"));

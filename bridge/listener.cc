@@ -1,7 +1,6 @@
 #include "bridge/listener.h"
 
 #include <arpa/inet.h>
-#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -16,6 +15,7 @@
 
 #include "absl/memory/memory.h"
 #include "absl/strings/str_cat.h"
+#include "base/descriptor_reserve.h"
 #include "bridge/bridge_metrics.h"
 #include "bridge/wire/dialects.h"
 #include "glog/logging.h"
@@ -34,11 +34,9 @@ constexpr size_t kMaxLingering = 1024;
 // So many bytes of a lingering connection are thrown away before the others get their turn.
 constexpr size_t kDiscardSize = 64 << 10;
 constexpr absl::Duration kWorkerIdleTime = absl::Seconds(10);
-// How long to leave waiting connections alone when not even the spare descriptor could be had back.
+// How long to leave waiting connections alone when the system has no room for one more.
 constexpr int kBackOffMs = 100;
 constexpr int kRefusalLogSeconds = 5;
-
-UniqueFd OpenSpare() { return UniqueFd(::open("/dev/null", O_RDONLY | O_CLOEXEC)); }
 
 std::string PeerText(const sockaddr_storage& address) {
   std::array<char, INET6_ADDRSTRLEN> host = {};
@@ -90,7 +88,7 @@ Listener::Listener(UniqueFd socket, UniqueFd epoll, UniqueFd wake, Forwarder& fo
       epoll_(std::move(epoll)),
       wake_(std::move(wake)),
       socket_(std::move(socket)),
-      spare_(OpenSpare()),
+      first_reserved_(FirstReservedDescriptor()),
       workers_(options.max_active_requests, kWorkerIdleTime),
       thread_([this] { Loop(); }) {}
 
@@ -156,8 +154,15 @@ bool Listener::AcceptOne() {
   UniqueFd socket(::accept4(socket_.get(), reinterpret_cast<sockaddr*>(&address), &size,
                             SOCK_NONBLOCK | SOCK_CLOEXEC));
   if (!socket.valid()) {
-    if (errno == EMFILE || errno == ENFILE) RefuseWithoutDescriptor();
-    return errno == ECONNABORTED || errno == EINTR;
+    if (errno == ECONNABORTED || errno == EINTR) return true;
+    // If memory or descriptors ran out all the same, waiting keeps this from being a busy loop.
+    if (errno != EAGAIN) ::poll(nullptr, 0, kBackOffMs);
+    return false;
+  }
+  if (socket.get() >= first_reserved_) {
+    LOG_EVERY_T(WARNING, kRefusalLogSeconds)
+        << "file descriptors run out; a connection is refused (raise `ulimit -n`)";
+    return true;
   }
   const int on = 1;
   ::setsockopt(socket.get(), IPPROTO_TCP, TCP_NODELAY, &on,
@@ -177,16 +182,6 @@ bool Listener::AcceptOne() {
   else
     Wait(held);
   return true;
-}
-
-void Listener::RefuseWithoutDescriptor() {
-  LOG_EVERY_T(WARNING, kRefusalLogSeconds) << "out of file descriptors; a connection is refused";
-  spare_.Reset();
-  UniqueFd refused(::accept4(socket_.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
-  refused.Reset();
-  spare_ = OpenSpare();
-  if (!spare_.valid()) ::poll(nullptr, 0, kBackOffMs);
-  errno = EMFILE;
 }
 
 void Listener::Refuse(Held& held) {

@@ -74,7 +74,6 @@ class Listener {
   void Accept();
   // One connection; false if there was none to accept.
   bool AcceptOne();
-  void RefuseWithoutDescriptor();
   void Refuse(Held& held);
   void ReadHead(Held& held);
   void HandleEnd(Held& held);
@@ -107,7 +106,7 @@ class Listener {
 
   // Used by the loop's thread only.
   UniqueFd socket_;
-  UniqueFd spare_;  // Closed to get room for refusing a connection when descriptors have run out.
+  const int first_reserved_;  // A connection that gets this descriptor or a higher one is refused.
   std::map<uint64_t, std::unique_ptr<Held>> held_;
   Deadlines deadlines_;
   size_t lingering_ = 0;

@@ -126,26 +126,30 @@ TEST(Listener, StalledBodiesDoNotHinderOthers) {
   EXPECT_EQ(RawClient(bridge.port()).Ask(RegisterRequest("laptop")).code, kRegistered);
 }
 
-TEST(Listener, IsNotDeafAfterDescriptorsRanOut) {
+TEST(Listener, LeavesTheLastDescriptorsToTheProcess) {
+  constexpr int kLimit = 512;
+  constexpr int kFirstReserved = kLimit - 16;
+  rlimit before = {};
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
+  const absl::Cleanup restore = [&] { ::setrlimit(RLIMIT_NOFILE, &before); };
+  const rlimit low = {kLimit, before.rlim_max};
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &low), 0);
   TestBridge bridge;
-  RawClient served(bridge.port());  // Stays, so that no descriptor comes free later.
+  RawClient served(bridge.port());
   EXPECT_EQ(served.Ask(RegisterRequest("before")).code, kRegistered);
   std::vector<UniqueFd> sockets;
   for (int i = 0; i < 5; ++i) sockets.push_back(RawClient::MakeSocket());
-  rlimit before = {};
-  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
-  {
-    const absl::Cleanup restore = [&] { ::setrlimit(RLIMIT_NOFILE, &before); };
-    rlimit none_left = before;
-    none_left.rlim_cur =
-        static_cast<rlim_t>(UniqueFd(::open("/dev/null", O_RDONLY | O_CLOEXEC)).get());
-    ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &none_left), 0);
-    std::vector<RawClient> clients;  // All stay, for the same reason.
-    for (UniqueFd& socket : sockets) {
-      clients.emplace_back(std::move(socket), bridge.port());
-      EXPECT_EQ(clients.back().Receive(), std::nullopt);
-    }
+  std::vector<UniqueFd> others;
+  do {
+    others.emplace_back(::open("/dev/null", O_RDONLY | O_CLOEXEC));
+  } while (others.back().get() < kFirstReserved - 1);
+  std::vector<RawClient> refused;
+  for (UniqueFd& socket : sockets) {
+    refused.emplace_back(std::move(socket), bridge.port());
+    EXPECT_EQ(refused.back().Receive(), std::nullopt);
   }
+  EXPECT_EQ(served.Ask(RegisterRequest("meanwhile")).code, kRegistered);
+  others.clear();
   EXPECT_EQ(AskUntilServed(bridge.port(), RegisterRequest("after")), kRegistered);
 }
 

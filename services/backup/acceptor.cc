@@ -7,20 +7,18 @@
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <sys/eventfd.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 
-#include <algorithm>
 #include <cerrno>
 #include <cstring>
-#include <limits>
 
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
+#include "base/descriptor_reserve.h"
 #include "base/exit_code.h"
 #include "base/status_macros.h"
 #include "glog/logging.h"
@@ -33,19 +31,7 @@ constexpr int kBacklog = 1024;
 // How long to leave waiting connections alone when the system has no room for one more.
 constexpr int kBackOffMs = 100;
 
-// Descriptors that connections may not take: the catalog, the store and gRPC need some to serve the
-// connections there are. At most a quarter of a small limit.
-constexpr rlim_t kReservedDescriptors = 16;
 constexpr int kRefusalLogSeconds = 5;
-
-// The kernel hands out the lowest free descriptor, so a connection that gets this one or a higher
-// one came when only reserved ones were left.
-int FirstReservedDescriptor() {
-  rlimit limit = {};
-  CHECK_EQ(::getrlimit(RLIMIT_NOFILE, &limit), 0);
-  const rlim_t first = limit.rlim_cur - std::min(kReservedDescriptors, limit.rlim_cur / 4);
-  return static_cast<int>(std::min<rlim_t>(first, std::numeric_limits<int>::max()));
-}
 
 absl::StatusOr<UniqueFd> ListenOn(const sockaddr* address, socklen_t size,
                                   const std::string& text) {
