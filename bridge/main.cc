@@ -13,6 +13,7 @@
 #include "base/operations_endpoint.h"
 #include "base/process.h"
 #include "base/rpc/tls.h"
+#include "base/rpc/tls_file_copies.h"
 #include "base/status_macros.h"
 #include "bridge/backend_watch.h"
 #include "bridge/listener.h"
@@ -230,8 +231,10 @@ int Serve(StopRequest& stop) {
   Metrics metrics;
   AddProcessMetrics(metrics);
   std::stop_source give_up;
+  const auto tls = rpc::TlsFileCopies::Make(TlsFromFlags());
+  if (!tls.ok()) return Refuse(tls.status());
   const auto channel = MakeBackendChannel(
-      FLAGS_service, rpc::MakeChannelCredentials(TlsFromFlags()), FLAGS_service_tls_server_name);
+      FLAGS_service, rpc::MakeChannelCredentials((*tls)->copies()), FLAGS_service_tls_server_name);
   const BackendWatch watch(channel, FLAGS_service);
   const auto stub = v1::IngestService::NewStub(channel);
   BackendOptions backend_options;

@@ -24,7 +24,7 @@ namespace {
 namespace tls = grpc::experimental;
 
 // How soon a new certificate is noticed.
-constexpr unsigned kRefreshSeconds = 10;
+constexpr unsigned kRefreshSeconds = 1;
 
 struct Free {
   void operator()(X509* certificate) const { X509_free(certificate); }

@@ -10,8 +10,8 @@
 
 namespace backup::rpc {
 
-// Paths of PEM files; read again when they change, so that certificates are renewed without a
-// restart.
+// Paths of PEM files. Credentials made of them follow their changes, and fail every handshake while
+// the files do not fit each other: a process that lives long makes them of TlsFileCopies.
 struct TlsFiles {
   std::string cert_file;  // Who we are, with the chain to a CA; empty: nobody.
   std::string key_file;   // The private key of that.

@@ -17,6 +17,7 @@
 #include "base/operations_endpoint.h"
 #include "base/process.h"
 #include "base/rpc/tls.h"
+#include "base/rpc/tls_file_copies.h"
 #include "base/status_macros.h"
 #include "gflags/gflags.h"
 #include "grpcpp/create_channel.h"
@@ -211,9 +212,10 @@ rpc::TlsFiles TlsFromFlags() {
   return {FLAGS_tls_cert_file, FLAGS_tls_key_file, FLAGS_tls_client_ca_file};
 }
 
-absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> CredentialsFromFlags() {
-  if (FLAGS_tls_cert_file.empty()) return grpc::InsecureServerCredentials();
-  std::shared_ptr<grpc::ServerCredentials> credentials = rpc::MakeServerCredentials(TlsFromFlags());
+absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> MakeCredentials(
+    const rpc::TlsFiles& files) {
+  if (files.cert_file.empty()) return grpc::InsecureServerCredentials();
+  std::shared_ptr<grpc::ServerCredentials> credentials = rpc::MakeServerCredentials(files);
   if (!FLAGS_authz_policy_file.empty()) {
     ASSIGN_OR_RETURN(const auto authorization, Authorization::Open(FLAGS_authz_policy_file));
     credentials->SetAuthMetadataProcessor(authorization);
@@ -261,7 +263,9 @@ int Serve(StopRequest& stop) {
   AddMetrics(metrics, *storage->catalog);
   const bool reflection = FLAGS_grpc_reflection == "auto" ? IsLocalAddress(FLAGS_listen)
                                                           : FLAGS_grpc_reflection == "on";
-  const auto credentials = CredentialsFromFlags();
+  const auto tls = rpc::TlsFileCopies::Make(TlsFromFlags());
+  if (!tls.ok()) return Refuse(tls.status());
+  const auto credentials = MakeCredentials((*tls)->copies());
   if (!credentials.ok()) return Refuse(credentials.status());
   const absl::StatusOr<std::unique_ptr<Server>> server = Server::Start(
       *std::move(acceptor), context, InfoFromFlags(start_time), {reflection, *credentials});
@@ -273,12 +277,12 @@ int Serve(StopRequest& stop) {
         WriteFileAtomically(FLAGS_bound_port_file, absl::StrCat(port, "\n"));
     if (!written.ok()) return Refuse(written);
   }
-  const absl::StatusOr<Operations> operations =
-      StartOperations(FLAGS_operations_listen, FLAGS_operations_bound_port_file,
-                      ServiceProbes(*storage->catalog, FLAGS_data_dir,
-                                    grpc::CreateChannel((*server)->bound_address(),
-                                                        rpc::MakeSelfCredentials(TlsFromFlags()))),
-                      metrics);
+  const absl::StatusOr<Operations> operations = StartOperations(
+      FLAGS_operations_listen, FLAGS_operations_bound_port_file,
+      ServiceProbes(*storage->catalog, FLAGS_data_dir,
+                    grpc::CreateChannel((*server)->bound_address(),
+                                        rpc::MakeSelfCredentials((*tls)->copies()))),
+      metrics);
   if (!operations.ok()) return Refuse(operations.status());
   LOG(INFO) << "serving on " << (*server)->bound_address() << ", data in " << FLAGS_data_dir
             << ", at rest " << AtRest();

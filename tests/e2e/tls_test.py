@@ -2,14 +2,18 @@
 
 import pathlib
 import shutil
+import socket
+import ssl
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 
+import certificates  # noqa: E402
 import model_client as m  # noqa: E402
 from cluster import BIN_DIR, Cluster  # noqa: E402
 
@@ -18,8 +22,44 @@ WAIT_S = 30
 BAD_CONFIGURATION = 10
 
 
-def make_certificates(folder):
-    subprocess.run([DEPLOY / "make_certificates.sh", folder], check=True, stdout=subprocess.DEVNULL)
+class Load:
+    """Clients that back up one file after the other, on new connections, while this is entered."""
+
+    CLIENTS = 8
+
+    def __init__(self, port):
+        self.port = port
+        self.stop = threading.Event()
+        self.errors = []
+        self.done = [0] * self.CLIENTS
+        self.threads = [threading.Thread(target=self.run, args=(number,)) for number in range(self.CLIENTS)]
+
+    def run(self, number):
+        try:
+            client = m.ModelClient(self.port, b"client %d" % number).sign_up()
+            while not self.stop.is_set():
+                client.back_up(b"f", b"content %d" % self.done[number])
+                self.done[number] += 1
+        except Exception as error:  # Whatever it is, the test reports it.
+            self.errors.append(f"client {number}: {error!r}")
+
+    def do_some(self):
+        """Waits until each client has backed up another file or failed."""
+        before = list(self.done)
+        deadline = time.monotonic() + WAIT_S
+        while not self.errors and any(now < then + 2 for now, then in zip(self.done, before, strict=True)):
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+
+    def __enter__(self):
+        for thread in self.threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.stop.set()
+        for thread in self.threads:
+            thread.join(timeout=WAIT_S)
 
 
 class TlsTest(unittest.TestCase):
@@ -28,7 +68,7 @@ class TlsTest(unittest.TestCase):
         self.addCleanup(folder.cleanup)
         self.folder = pathlib.Path(folder.name)
         self.certs = self.folder / "certs"
-        make_certificates(self.certs)
+        certificates.make(self.certs)
         self.policy = self.folder / "policy.json"
         shutil.copy(DEPLOY / "authz_policy.json", self.policy)
 
@@ -63,49 +103,63 @@ class TlsTest(unittest.TestCase):
             done = self.backupctl(cluster, stranger, "--timeout=2s", "client", "list")
             self.assertNotEqual(done.returncode, 0, stranger)
 
-    def test_a_changed_policy_and_renewed_certificates_are_used_without_a_restart(self):
-        cluster = self.start()
-        self.policy.write_text('{"operator": []}')
-        self.assertNotEqual(self.backupctl(cluster, "operator", "client", "list").returncode, 0)
-        shutil.copy(DEPLOY / "authz_policy.json", self.policy)
-        self.assertEqual(self.backupctl(cluster, "operator", "client", "list").returncode, 0)
-        (self.certs / "ca.key").unlink()
-        make_certificates(self.certs)
-        deadline = time.monotonic() + WAIT_S
-        while self.backupctl(cluster, "operator", "--timeout=2s", "client", "list").returncode != 0:
-            self.assertLess(time.monotonic(), deadline)
+    def shown_certificate(self, port):
+        """What the service shows to a new connection."""
+        tls = ssl.create_default_context(cafile=self.certs / "ca.crt")
+        tls.load_cert_chain(self.certs / "operator.crt", self.certs / "operator.key")
+        with socket.create_connection(("127.0.0.1", port), timeout=WAIT_S) as raw:
+            with tls.wrap_socket(raw, server_hostname="localhost") as connection:
+                return ssl.DER_cert_to_PEM_cert(connection.getpeercert(binary_form=True))
 
-    def test_unfit_files_stop_the_start_with_one_line(self):
-        key, cert = self.certs / "service.key", self.certs / "service.crt"
-        readable = self.folder / "readable.key"
-        shutil.copy(key, readable)
-        readable.chmod(0o644)
-        nonsense = self.folder / "nonsense"
-        nonsense.write_text("nonsense")
-        nonsense.chmod(0o600)
-        expired = self.folder / "expired.crt"
-        request = self.folder / "expired.csr"
-        subprocess.run(["openssl", "req", "-new", "-key", key, "-subj", "/CN=old", "-out", request], check=True)
-        subprocess.run(["openssl", "x509", "-req", "-in", request, "-signkey", key, "-days", "-1", "-out", expired],
-                       check=True, capture_output=True)
-        for changed, text in (({"tls_key_file": "/no/such.key"}, "/no/such.key cannot be read"),
-                              ({"tls_key_file": readable}, "chmod 600"),
-                              ({"tls_key_file": self.certs / "bridge.key"}, "is not the key of the certificate"),
-                              ({"tls_key_file": nonsense}, "holds no private key"),
-                              ({"tls_cert_file": nonsense}, "holds no certificate"),
-                              ({"tls_cert_file": expired}, "has expired"),
-                              ({"tls_client_ca_file": "/no/such.crt"}, "/no/such.crt cannot be read"),
-                              ({"authz_policy_file": nonsense}, "is no JSON object"),
-                              ({"authz_policy_file": ""}, "--authz_policy_file")):
-            with self.subTest(text):
-                for more in ([], ["--check_config"]):
-                    done = subprocess.run(
-                        [BIN_DIR / "backup-service", f"--data_dir={self.folder}/data", "--listen=127.0.0.1:0", *more,
-                         *self.service_flags(**changed)], capture_output=True, text=True, timeout=WAIT_S)
-                    self.assertEqual(done.returncode, BAD_CONFIGURATION, done.stderr)
-                    self.assertEqual(len(done.stderr.splitlines()), 1, done.stderr)
-                    self.assertIn(text, done.stderr)
-        self.assertTrue(cert.exists())
+    def wait_for(self, condition):
+        deadline = time.monotonic() + WAIT_S
+        while not condition():
+            self.assertLess(time.monotonic(), deadline)
+            time.sleep(0.05)
+
+    def test_changes_under_load_are_used_at_once_and_fail_no_call(self):
+        cluster = self.start()
+        port = cluster.service_port
+        with Load(cluster.port) as load:
+            self.policy.write_text('{"bridge": ["/backup.v1.IngestService/*", "/grpc.health.v1.Health/*"]}')
+            self.assertNotEqual(self.backupctl(cluster, "operator", "client", "list").returncode, 0)
+            self.policy.write_text("no policy")
+            self.assertNotEqual(self.backupctl(cluster, "operator", "client", "list").returncode, 0)
+            cluster.service.wait_for_log(f"the policy before it stays: {self.policy} is no JSON object")
+            shutil.copy(DEPLOY / "authz_policy.json", self.policy)
+            self.assertEqual(self.backupctl(cluster, "operator", "client", "list").returncode, 0)
+            for _ in range(3):
+                load.do_some()
+                certificates.make(self.certs)  # Of the same CA.
+                renewed = (self.certs / "service.crt").read_text()
+                self.wait_for(lambda: self.shown_certificate(port) == renewed)
+                self.assertEqual(self.backupctl(cluster, "operator", "client", "list").returncode, 0)
+            # What is not fit, one after the other: the last fit certificate stays.
+            certificate, key = self.certs / "service.crt", self.certs / "service.key"
+            right_key = key.read_bytes()
+            for path, content, complaint in ((key, (self.certs / "bridge.key").read_bytes(), "is not the key of"),
+                                             (key, None, "cannot be read"), (key, b"", "holds no private key"),
+                                             (certificate, b"nonsense", "holds no certificate"),
+                                             (self.certs / "ca.crt", b"", "holds no certificate")):
+                before = path.read_bytes()
+                path.unlink() if content is None else path.write_bytes(content)
+                cluster.service.wait_for_log(complaint)
+                load.do_some()
+                path.write_bytes(before)
+                path.chmod(0o600)
+            self.assertEqual(key.read_bytes(), right_key)
+            self.assertEqual(self.shown_certificate(port), renewed)
+            self.assertEqual(cluster.service.log().count("is not the key of"), 1)
+        self.assertEqual(load.errors, [])
+
+    def test_another_ca_is_used_by_both_sides_without_a_restart(self):
+        cluster = self.start()
+        (self.certs / "ca.key").unlink()
+        certificates.make(self.certs)
+        self.wait_for(lambda: self.backupctl(cluster, "operator", "--timeout=2s", "client", "list").returncode == 0)
+        cluster.service.stop()  # The bridge's connection of before ends.
+        cluster.start_service()
+        m.ModelClient(cluster.port, b"laptop").sign_up().back_up(b"f", b"content")
 
     def test_plaintext_stays_on_this_machine(self):
         for name, flag in (("backup-service", "--listen=0.0.0.0:0"), ("backup-bridge", "--service=192.0.2.1:1")):

@@ -22,7 +22,7 @@ unique_subject = no
 commonName = supplied
 [extensions]
 basicConstraints = critical, CA:FALSE
-subjectAltName = DNS:localhost, IP:127.0.0.1
+subjectAltName = %s
 """
 
 
@@ -31,13 +31,13 @@ def make(folder):
     subprocess.run([MAKE, folder], check=True, stdout=subprocess.DEVNULL)
 
 
-def sign(certs, key, common_name, begin_day, end_day, out):
+def sign(certs, key, common_name, begin_day, end_day, out, alternative_name="DNS:localhost,IP:127.0.0.1"):
     """Writes to `out` a certificate for `key`, by the CA in the folder `certs`, valid between these days from today."""
     span = [time.strftime("%Y%m%d%H%M%SZ", time.gmtime(time.time() + day * DAY_S)) for day in (begin_day, end_day)]
     with tempfile.TemporaryDirectory() as directory:
         work = pathlib.Path(directory)
         (work / "index.txt").touch()
-        (work / "config").write_text(CONFIG)
+        (work / "config").write_text(CONFIG % alternative_name)
         for command in (["req", "-new", "-key", key, "-subj", f"/CN={common_name}", "-out", "request"],
                         ["ca", "-batch", "-notext", "-config", "config", "-in", "request", "-out", out, "-cert",
                          certs / "ca.crt", "-keyfile", certs / "ca.key", "-startdate", span[0], "-enddate", span[1]]):

@@ -1,0 +1,219 @@
+"""Who may shake hands with whom over TLS: every kind of peer against the service's port, and against what calls the service."""
+
+import contextlib
+import pathlib
+import socket
+import ssl
+import subprocess
+import sys
+import tempfile
+import threading
+import unittest
+import warnings
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
+
+import certificates  # noqa: E402
+import model_client as m  # noqa: E402
+from cluster import BIN_DIR, Process  # noqa: E402
+
+POLICY = pathlib.Path(__file__).resolve().parents[2] / "deploy/authz_policy.json"
+WAIT_S = 20
+UNREACHABLE = 15
+HTTP2_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(3) + b"\x04" + bytes(5)  # With empty settings.
+SETTINGS_FRAME = 4
+OLD, NEWEST = ssl.TLSVersion.TLSv1_1, ssl.TLSVersion.TLSv1_3
+
+
+def context(certs, side, cert=None, key=None, lowest=ssl.TLSVersion.TLSv1_2, highest=NEWEST, ciphers=None):
+    made = ssl.SSLContext(side)
+    made.check_hostname = False
+    made.verify_mode = ssl.CERT_NONE
+    made.set_alpn_protocols(["h2"])
+    made.set_ciphers(ciphers or "ALL:@SECLEVEL=0")
+    with warnings.catch_warnings(action="ignore", category=DeprecationWarning):  # An old version is meant.
+        made.minimum_version, made.maximum_version = lowest, highest
+    if cert:
+        made.load_cert_chain(cert, key or certs / "operator.key")
+    return made
+
+
+class HandshakeTest(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        folder = tempfile.TemporaryDirectory()
+        cls.addClassCleanup(folder.cleanup)
+        cls.folder = pathlib.Path(folder.name)
+        cls.certs, cls.strangers = cls.folder / "certs", cls.folder / "strangers"
+        certificates.make(cls.certs)
+        certificates.make(cls.strangers)
+        sign = certificates.sign
+        cls.unfit = {}
+        for role in ("operator", "service"):
+            key = cls.certs / f"{role}.key"
+            cls.unfit[role] = {"expired": sign(cls.certs, key, role, -3, -1, cls.folder / f"{role}_expired.crt"),
+                               "not yet valid": sign(cls.certs, key, role, 1, 3, cls.folder / f"{role}_early.crt"),
+                               "of another CA": sign(cls.strangers, key, role, -1, 3, cls.folder / f"{role}_foreign.crt")}
+
+    def backupctl(self, port, *arguments):
+        return subprocess.run([BIN_DIR / "backupctl", f"--service=127.0.0.1:{port}", "--timeout=2s", *arguments],
+                              capture_output=True, text=True, timeout=WAIT_S)
+
+    def client_flags(self, role):
+        return [f"--tls-ca={self.certs}/ca.crt", f"--tls-cert={self.certs}/{role}.crt", f"--tls-key={self.certs}/{role}.key"]
+
+
+def http2_answer(port, tls):
+    """The first frame's type that a server answers with; an OSError (SSLError is one) or EOFError if it does not."""
+    with (socket.create_connection(("127.0.0.1", port), timeout=WAIT_S) as raw,
+          tls.wrap_socket(raw) if tls else contextlib.nullcontext(raw) as connection):
+        connection.sendall(HTTP2_PREFACE)
+        head = connection.recv(9)
+        if len(head) < 9:
+            raise EOFError("hung up")
+        return head[3]
+
+
+class ServerTest(HandshakeTest):
+    def start(self, *flags):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        service = Process("backup-service", ["--data_dir=data", "--listen=127.0.0.1:0", *flags], folder.name)
+        self.addCleanup(service.stop)
+        return service.port
+
+    def start_tls(self):
+        certs = self.certs
+        return self.start(f"--tls_cert_file={certs}/service.crt", f"--tls_key_file={certs}/service.key",
+                          f"--tls_client_ca_file={certs}/ca.crt", f"--authz_policy_file={POLICY}")
+
+    def tls(self, cert=None, **changed):
+        return context(self.certs, ssl.PROTOCOL_TLS_CLIENT, cert, **changed)
+
+    def test_only_a_valid_certificate_of_the_ca_over_tls_1_2_or_newer_gets_an_answer(self):
+        port = self.start_tls()
+        good = self.certs / "operator.crt"
+        for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
+            self.assertEqual(http2_answer(port, self.tls(good, lowest=version, highest=version)), SETTINGS_FRAME)
+        self_signed = self.folder / "self_signed.crt"
+        subprocess.run(["openssl", "req", "-x509", "-new", "-key", self.certs / "operator.key", "-subj", "/CN=operator",
+                        "-days", "3", "-out", self_signed], check=True, capture_output=True)
+        refused = {"no certificate": self.tls(), "self-signed": self.tls(self_signed), "plaintext": None,
+                   "TLS 1.1": self.tls(good, lowest=OLD, highest=OLD),
+                   "CBC": self.tls(good, highest=ssl.TLSVersion.TLSv1_2, ciphers="ECDHE-ECDSA-AES128-SHA"),
+                   "no encryption": self.tls(good, highest=ssl.TLSVersion.TLSv1_2, ciphers="eNULL:@SECLEVEL=0")}
+        for kind, path in self.unfit["operator"].items():
+            for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
+                refused[f"{kind}, {version.name}"] = self.tls(path, lowest=version, highest=version)
+        for kind, tls in refused.items():
+            with self.subTest(kind), self.assertRaises((OSError, EOFError)) as refusal:
+                http2_answer(port, tls)
+            self.assertNotIsInstance(refusal.exception, TimeoutError, kind)
+        self.assertEqual(self.backupctl(port, *self.client_flags("operator"), "client", "list").returncode, 0)
+
+    def test_a_plaintext_port_answers_no_handshake(self):
+        port = self.start()
+        self.assertEqual(http2_answer(port, None), SETTINGS_FRAME)
+        with self.assertRaises((OSError, EOFError)) as refusal:
+            http2_answer(port, self.tls(self.certs / "operator.crt"))
+        self.assertNotIsInstance(refusal.exception, TimeoutError)
+        self.assertEqual(self.backupctl(port, *self.client_flags("operator"), "client", "list").returncode, UNREACHABLE)
+        self.assertEqual(self.backupctl(port, "client", "list").returncode, 0)
+
+    def test_without_certificates_for_callers_any_caller_may_come_over_tls(self):
+        port = self.start(f"--tls_cert_file={self.certs}/service.crt", f"--tls_key_file={self.certs}/service.key")
+        self.assertEqual(http2_answer(port, self.tls()), SETTINGS_FRAME)
+        with self.assertRaises((OSError, EOFError)):
+            http2_answer(port, None)
+
+
+class FakeService:
+    """Shakes hands as it is told, and keeps what it was sent then."""
+
+    def __init__(self, tls):
+        self.tls = tls
+        self.greeted = threading.Event()  # Somebody connected and the handshake ended, well or not.
+        self.received = b""
+        self.socket = socket.create_server(("127.0.0.1", 0))
+        self.port = self.socket.getsockname()[1]
+        self.thread = threading.Thread(target=self.run)
+        self.thread.start()
+
+    def run(self):
+        while True:
+            try:
+                raw = self.socket.accept()[0]
+            except OSError:
+                return
+            try:
+                raw.settimeout(WAIT_S)
+                with self.tls.wrap_socket(raw, server_side=True) if self.tls else raw as connection:
+                    self.received += connection.recv(len(HTTP2_PREFACE))
+            except OSError:
+                raw.close()
+            self.greeted.set()
+
+    def close(self):
+        self.socket.shutdown(socket.SHUT_RDWR)
+        self.socket.close()
+        self.thread.join(timeout=WAIT_S)
+
+
+class ClientTest(HandshakeTest):
+    def serve(self, tls):
+        service = FakeService(tls)
+        self.addCleanup(service.close)
+        return service
+
+    def tls(self, cert=None, **changed):
+        return context(self.certs, ssl.PROTOCOL_TLS_SERVER, cert or self.certs / "service.crt", self.certs / "service.key",
+                       **changed)
+
+    def unfit_services(self):
+        other_name = certificates.sign(self.certs, self.certs / "service.key", "service", -1, 3, self.folder / "other_name.crt",
+                                       alternative_name="DNS:elsewhere.example")
+        services = {kind: self.tls(path) for kind, path in self.unfit["service"].items()}
+        return {**services, "of another name": self.tls(other_name), "TLS 1.1": self.tls(lowest=OLD, highest=OLD)}
+
+    def start_bridge(self, port):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        bridge = Process("backup-bridge", [
+            "--port=0", f"--service=127.0.0.1:{port}", "--ride_through=1s", f"--service_tls_ca_file={self.certs}/ca.crt",
+            f"--service_tls_cert_file={self.certs}/bridge.crt", f"--service_tls_key_file={self.certs}/bridge.key"],
+            folder.name)
+        self.addCleanup(bridge.stop)
+        return bridge
+
+    def test_backupctl_and_the_bridge_tell_nothing_to_an_unfit_service(self):
+        for kind, tls in self.unfit_services().items():
+            with self.subTest(kind):
+                service = self.serve(tls)
+                done = self.backupctl(service.port, *self.client_flags("operator"), "client", "list")
+                self.assertEqual(done.returncode, UNREACHABLE, done.stderr)
+                self.assertTrue(service.greeted.wait(WAIT_S))
+                service.greeted.clear()
+                bridge = self.start_bridge(service.port)
+                self.assertEqual(m.ModelClient(bridge.port, b"laptop").register(), m.ERROR)
+                self.assertTrue(service.greeted.wait(WAIT_S))
+                bridge.stop()
+                self.assertEqual(service.received, b"")
+
+    def test_a_plaintext_service_gets_handshakes_only(self):
+        service = self.serve(None)
+        bridge = self.start_bridge(service.port)
+        self.assertEqual(m.ModelClient(bridge.port, b"laptop").register(), m.ERROR)
+        bridge.stop()
+        self.assertTrue(service.received.startswith(b"\x16\x03"), service.received)
+        self.assertNotIn(b"PRI", service.received)
+
+    def test_a_fit_service_is_spoken_to_over_tls_1_2_and_1_3(self):
+        for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
+            service = self.serve(self.tls(lowest=version, highest=version))
+            self.backupctl(service.port, *self.client_flags("operator"), "client", "list")
+            self.assertTrue(service.greeted.wait(WAIT_S))
+            self.assertTrue(service.received.startswith(b"PRI * HTTP/2.0"), service.received)
+
+
+if __name__ == "__main__":
+    unittest.main()
