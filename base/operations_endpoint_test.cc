@@ -18,6 +18,7 @@ namespace backup {
 namespace {
 
 using ::testing::AllOf;
+using ::testing::ContainsRegex;
 using ::testing::HasSubstr;
 using ::testing::StartsWith;
 
@@ -43,20 +44,62 @@ std::string Get(int port, const std::string& path) {
 
 TEST(Metrics, AreTextOfCountersGaugesHistogramsAndSamples) {
   Metrics metrics;
-  AddProcessMetrics(metrics);
-  metrics.Count(kRequests, {{"result", "ok"}});
-  metrics.Count(kRequests, {{"result", "ok"}}, 2);
-  metrics.Observe({"test_seconds", "time"}, {}, absl::Milliseconds(50));
-  metrics.AddCollector([] { return std::vector<GaugeSample>{{kSampled, {{"client", "a"}}, 7}}; });
+  const MetricFamily<Counter> requests = metrics.AddCounters(kRequests, {"result", "kind"});
+  requests.With({"ok", "file"}).Add();
+  requests.With({"ok", "file"}).Add(2);
+  metrics.AddHistogram({"test_seconds", "time"}).Observe(absl::Milliseconds(50));
+  metrics.AddCollector([] {
+    return std::vector<Sample>{{kSampled, {{"client", "a"}}, 7},
+                               {{"test_sampled_total", "counted"}, {}, 8, Sample::Kind::kCounter}};
+  });
+  const Gauge open = metrics.AddGauge(kOpen);
   {
-    const GaugeScope scope(&metrics, kOpen);
+    const GaugeScope scope(open);
     EXPECT_THAT(metrics.Text(), HasSubstr("test_open 1\n"));
   }
   EXPECT_THAT(metrics.Text(),
-              AllOf(HasSubstr("test_open 0\n"), HasSubstr("test_requests_total{result=\"ok\"} 3\n"),
+              AllOf(HasSubstr("test_open 0\n"),
+                    HasSubstr("test_requests_total{kind=\"file\",result=\"ok\"} 3\n"),
                     HasSubstr("test_seconds_bucket{le=\"0.1\"} 1\n"),
-                    HasSubstr("test_sampled{client=\"a\"} 7\n"), HasSubstr("backup_open_fds "),
-                    HasSubstr("backup_build_info{version=\"")));
+                    HasSubstr("# TYPE test_sampled gauge\ntest_sampled{client=\"a\"} 7\n"),
+                    HasSubstr("# TYPE test_sampled_total counter\ntest_sampled_total 8\n")));
+}
+
+TEST(Metrics, TellAboutTheProcess) {
+  Metrics metrics;
+  AddProcessMetrics(metrics, {{"library", "1.2"}}, "--flag=value");
+  const MetricFamily<Gauge> modes = AddModes(metrics, {{"debug", true}, {"draining", false}});
+  modes.With({"draining"}).Set(1);
+  EXPECT_THAT(metrics.Text(),
+              AllOf(ContainsRegex("backup_build_info.commit=\"[^\"]+\",library=\"1.2\",version="),
+                    HasSubstr("# TYPE process_cpu_seconds_total counter\n"),
+                    HasSubstr("backup_open_fds "), HasSubstr("backup_mode{mode=\"debug\"} 1\n"),
+                    HasSubstr("backup_mode{mode=\"draining\"} 1\n")));
+  Metrics other;
+  AddProcessMetrics(other, {}, "--flag=other");
+  const auto hash = [](const Metrics& of) {
+    const std::string text = of.Text();
+    const size_t begin = text.find("\nbackup_config_hash ");
+    return text.substr(begin, text.find('\n', begin + 1) - begin);
+  };
+  EXPECT_NE(hash(metrics), hash(other));
+}
+
+TEST(Metrics, OfALabelWithoutBoundAreCountedAsOther) {
+  Metrics metrics;
+  const MetricFamily<Counter> family = metrics.AddCounters(kRequests, {"name"});
+  const size_t count = MetricFamily<Counter>::kMaxMembers + 7;
+  for (size_t i = 0; i < count; ++i) family.With({absl::StrCat("name", i)}).Add();
+  family.With({"name0"}).Add();
+  EXPECT_THAT(metrics.Text(), AllOf(HasSubstr("test_requests_total{name=\"other\"} 7\n"),
+                                    HasSubstr("test_requests_total{name=\"name0\"} 2\n")));
+}
+
+TEST(Metrics, NobodyAskedForCountNothing) {
+  Counter().Add();
+  Gauge().Set(1);
+  Histogram().Observe(absl::Seconds(1));
+  MetricFamily<Counter>().With({"any"}).Add();
 }
 
 TEST(OperationsEndpoint, TellsWhetherTheProcessLivesAndIsReady) {
@@ -75,7 +118,7 @@ TEST(OperationsEndpoint, TellsWhetherTheProcessLivesAndIsReady) {
   EXPECT_THAT(Get(port, "/livez"), StartsWith("HTTP/1.0 200"));
   wait_for(true);
   EXPECT_THAT(Get(port, "/readyz"), AllOf(StartsWith("HTTP/1.0 200"), HasSubstr("\r\n\r\nready")));
-  EXPECT_THAT(Get(port, "/metrics"), HasSubstr("backup_probe_success{probe=\"disk\"} 1\n"));
+  EXPECT_THAT(Get(port, "/metrics"), HasSubstr("backup_self_probe_success{probe=\"disk\"} 1\n"));
   broken = true;
   wait_for(false);
   EXPECT_THAT(Get(port, "/readyz?verbose"),

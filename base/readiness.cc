@@ -9,9 +9,9 @@
 namespace backup {
 namespace {
 
-constexpr MetricName kSuccess{"backup_probe_success",
+constexpr MetricName kSuccess{"backup_self_probe_success",
                               "1 if what the process needs worked when it was last tried"};
-constexpr MetricName kDuration{"backup_probe_duration_seconds", "How long the last try took"};
+constexpr MetricName kDuration{"backup_self_probe_duration_seconds", "How long the last try took"};
 
 // A round that takes longer than this hangs.
 constexpr std::chrono::seconds kLongestRound(30);
@@ -21,7 +21,8 @@ constexpr std::chrono::seconds kLongestRound(30);
 Readiness::Readiness(std::vector<Probe> probes, absl::Duration interval, Metrics& metrics)
     : probes_(std::move(probes)),
       interval_(interval),
-      metrics_(metrics),
+      success_(metrics.AddGauges(kSuccess, {"probe"})),
+      duration_(metrics.AddGauges(kDuration, {"probe"})),
       thread_([this](std::stop_token token) { Run(token); }) {}
 
 void Readiness::Run(std::stop_token token) {
@@ -34,13 +35,11 @@ void Readiness::Run(std::stop_token token) {
     for (const Probe& probe : probes_) {
       const auto begin = std::chrono::steady_clock::now();
       results.push_back(probe.run());
-      const Labels labels = {{"probe", probe.name}};
-      metrics_.SetGauge(kSuccess, labels, results.back().ok() ? 1 : 0);
-      metrics_.SetGauge(
-          kDuration, labels,
-          absl::ToDoubleSeconds(absl::FromChrono(std::chrono::steady_clock::now() - begin)));
+      success_.With({probe.name}).Set(results.back().ok() ? 1 : 0);
+      duration_.With({probe.name})
+          .Set(absl::ToDoubleSeconds(absl::FromChrono(std::chrono::steady_clock::now() - begin)));
       absl::Status& last = before[results.size() - 1];
-      if (last.code() != results.back().code()) {
+      if (last.code() != results.back().code() && !draining()) {
         LOG_IF(WARNING, !results.back().ok())
             << "not ready: " << probe.name << ": " << results.back().message();
         LOG_IF(INFO, results.back().ok()) << "ready again: " << probe.name;
@@ -52,6 +51,11 @@ void Readiness::Run(std::stop_token token) {
     checked_ = std::chrono::steady_clock::now();
   } while (!never.wait_for(lock, token, absl::ToChronoNanoseconds(interval_),
                            [&] { return token.stop_requested(); }));
+}
+
+bool Readiness::draining() const {
+  MutexLock lock(mutex_);
+  return draining_;
 }
 
 Readiness::Report Readiness::Check() const {

@@ -24,7 +24,7 @@ struct Probe {
 class Readiness {
  public:
   // What the probes use must outlive this, and so must `metrics`, which gets
-  // backup_probe_success{probe} and backup_probe_duration_seconds{probe}.
+  // backup_self_probe_success{probe} and backup_self_probe_duration_seconds{probe}.
   Readiness(std::vector<Probe> probes, absl::Duration interval, Metrics& metrics);
 
   struct Report {
@@ -38,10 +38,12 @@ class Readiness {
 
  private:
   void Run(std::stop_token token);
+  bool draining() const;  // What fails while the process ends is not worth a line in the log.
 
   const std::vector<Probe> probes_;
   const absl::Duration interval_;
-  Metrics& metrics_;
+  const MetricFamily<Gauge> success_;
+  const MetricFamily<Gauge> duration_;
   mutable Mutex mutex_;
   std::vector<absl::Status> results_ ABSL_GUARDED_BY(mutex_);
   std::chrono::steady_clock::time_point checked_ ABSL_GUARDED_BY(mutex_);

@@ -4,7 +4,9 @@
 #include <chrono>
 #include <condition_variable>
 #include <mutex>
+#include <optional>
 
+#include "base/error.h"
 #include "base/rpc/status.h"
 #include "base/status_macros.h"
 #include "glog/logging.h"
@@ -43,6 +45,20 @@ bool SleepFor(std::chrono::milliseconds duration, const std::stop_token& token) 
   return !token.stop_requested();
 }
 
+// Makes one try of a call, which returns an absl::StatusOr, and counts it.
+template <typename Call>
+auto Counted(const BridgeMetrics& metrics, absl::string_view method, const Call& call) {
+  metrics.attempts_started.With({method}).Add();
+  const auto begin = steady_clock::now();
+  auto result = call();
+  const std::optional<Reason> reason = ReasonOf(result.status());
+  metrics.attempt_duration
+      .With({method, reason ? InfoOf(*reason).name
+                            : absl::string_view(absl::StatusCodeToString(result.status().code()))})
+      .Observe(absl::FromChrono(steady_clock::now() - begin));
+  return result;
+}
+
 // Whether the call met no service, or one that ends: gRPC 1.51 cancels the calls that its server
 // took in but did not begin.
 bool IsAway(const absl::Status& status, const BackendOptions& options) {
@@ -57,10 +73,27 @@ auto RideThrough(const BackendOptions& options, const Attempt& attempt,
                  const MayRepeat& may_repeat) {
   const auto end = steady_clock::now() + absl::ToChronoMilliseconds(options.ride_through);
   auto back_off = kFirstBackOff;
+  std::optional<steady_clock::time_point> away_since;
+  const auto count = [&](absl::string_view outcome) {
+    options.metrics.ride_throughs.With({outcome}).Add();
+    options.metrics.ride_through_duration.Observe(
+        absl::FromChrono(steady_clock::now() - *away_since));
+  };
   while (true) {
     auto result = attempt();
-    if (!IsAway(result.status(), options) || !may_repeat()) return result;
-    if (steady_clock::now() + back_off > end || !SleepFor(back_off, options.give_up)) return result;
+    if (!IsAway(result.status(), options)) {
+      if (away_since) count("recovered");
+      return result;
+    }
+    if (!away_since) away_since = steady_clock::now();
+    if (!may_repeat()) {
+      count("not_repeatable");
+      return result;
+    }
+    if (steady_clock::now() + back_off > end || !SleepFor(back_off, options.give_up)) {
+      count("gave_up");
+      return result;
+    }
     VLOG(1) << "the service is away, trying again: " << result.status();
     back_off = std::min(2 * back_off, kLongestBackOff);
   }
@@ -68,7 +101,7 @@ auto RideThrough(const BackendOptions& options, const Attempt& attempt,
 
 template <typename Response, typename Call>
 absl::StatusOr<Response> CallUnary(const CallOrigin& origin, const BackendOptions& options,
-                                   const Call& call) {
+                                   absl::string_view method, const Call& call) {
   const auto attempt = [&]() -> absl::StatusOr<Response> {
     grpc::ClientContext context;
     Prepare(context, origin, kUnaryDeadline);
@@ -77,27 +110,34 @@ absl::StatusOr<Response> CallUnary(const CallOrigin& origin, const BackendOption
     RETURN_IF_ERROR(rpc::FromGrpc(call(context, response)));
     return response;
   };
-  return RideThrough(options, attempt, [] { return true; });
+  return RideThrough(
+      options, [&] { return Counted(options.metrics, method, attempt); }, [] { return true; });
 }
 
 // Room for spooled bytes, out of `used`, which all uploads share. Given back at the end of its
 // life.
 class SpoolRoom {
  public:
-  SpoolRoom(std::atomic<size_t>& used, size_t total) : used_(used), total_(total) {}
+  SpoolRoom(std::atomic<size_t>& used, size_t total, Gauge gauge)
+      : used_(used), total_(total), gauge_(gauge) {}
   ~SpoolRoom() { GiveBack(); }
   SpoolRoom(const SpoolRoom&) = delete;
   SpoolRoom& operator=(const SpoolRoom&) = delete;
 
   bool Take(size_t size) {
     taken_ += size;
+    gauge_.Add(static_cast<double>(size));
     return used_.fetch_add(size) + size <= total_;
   }
-  void GiveBack() { used_.fetch_sub(std::exchange(taken_, 0)); }
+  void GiveBack() {
+    gauge_.Add(-static_cast<double>(taken_));
+    used_.fetch_sub(std::exchange(taken_, 0));
+  }
 
  private:
   std::atomic<size_t>& used_;
   const size_t total_;
+  const Gauge gauge_;
   size_t taken_ = 0;
 };
 
@@ -182,7 +222,7 @@ absl::StatusOr<v1::UploadFileResponse> UploadOnce(v1::IngestService::StubInterfa
 absl::StatusOr<v1::RegisterClientResponse> BackendClient::RegisterClient(
     const CallOrigin& origin, const v1::RegisterClientRequest& request) {
   return CallUnary<v1::RegisterClientResponse>(
-      origin, options_, [&](grpc::ClientContext& context, auto& response) {
+      origin, options_, "RegisterClient", [&](grpc::ClientContext& context, auto& response) {
         return stub_.RegisterClient(&context, request, &response);
       });
 }
@@ -190,7 +230,7 @@ absl::StatusOr<v1::RegisterClientResponse> BackendClient::RegisterClient(
 absl::StatusOr<v1::ExchangeKeyResponse> BackendClient::ExchangeKey(
     const CallOrigin& origin, const v1::ExchangeKeyRequest& request) {
   return CallUnary<v1::ExchangeKeyResponse>(
-      origin, options_, [&](grpc::ClientContext& context, auto& response) {
+      origin, options_, "ExchangeKey", [&](grpc::ClientContext& context, auto& response) {
         return stub_.ExchangeKey(&context, request, &response);
       });
 }
@@ -198,7 +238,7 @@ absl::StatusOr<v1::ExchangeKeyResponse> BackendClient::ExchangeKey(
 absl::StatusOr<v1::ResumeClientResponse> BackendClient::ResumeClient(
     const CallOrigin& origin, const v1::ResumeClientRequest& request) {
   return CallUnary<v1::ResumeClientResponse>(
-      origin, options_, [&](grpc::ClientContext& context, auto& response) {
+      origin, options_, "ResumeClient", [&](grpc::ClientContext& context, auto& response) {
         return stub_.ResumeClient(&context, request, &response);
       });
 }
@@ -206,7 +246,7 @@ absl::StatusOr<v1::ResumeClientResponse> BackendClient::ResumeClient(
 absl::StatusOr<v1::ReportTransferResponse> BackendClient::ReportTransfer(
     const CallOrigin& origin, const v1::ReportTransferRequest& request) {
   return CallUnary<v1::ReportTransferResponse>(
-      origin, options_, [&](grpc::ClientContext& context, auto& response) {
+      origin, options_, "ReportTransfer", [&](grpc::ClientContext& context, auto& response) {
         return stub_.ReportTransfer(&context, request, &response);
       });
 }
@@ -214,7 +254,7 @@ absl::StatusOr<v1::ReportTransferResponse> BackendClient::ReportTransfer(
 absl::StatusOr<v1::ObserveClientResponse> BackendClient::ObserveClient(
     const CallOrigin& origin, const v1::ObserveClientRequest& request) {
   return CallUnary<v1::ObserveClientResponse>(
-      origin, options_, [&](grpc::ClientContext& context, auto& response) {
+      origin, options_, "ObserveClient", [&](grpc::ClientContext& context, auto& response) {
         return stub_.ObserveClient(&context, request, &response);
       });
 }
@@ -222,11 +262,12 @@ absl::StatusOr<v1::ObserveClientResponse> BackendClient::ObserveClient(
 absl::StatusOr<v1::UploadFileResponse> BackendClient::UploadFile(const CallOrigin& origin,
                                                                  const v1::UploadFileHeader& header,
                                                                  ByteSource& body) {
-  SpoolRoom room(spooled_bytes_, options_.total_spool_bytes);
+  SpoolRoom room(spooled_bytes_, options_.total_spool_bytes, options_.metrics.spool_bytes);
   SpooledBody spooled(body, options_.spool_bytes, room);
   const auto attempt = [&] {
     spooled.Restart();
-    return UploadOnce(stub_, origin, header, options_.give_up, spooled);
+    return Counted(options_.metrics, "UploadFile",
+                   [&] { return UploadOnce(stub_, origin, header, options_.give_up, spooled); });
   };
   return RideThrough(options_, attempt, [&] { return spooled.can_restart(); });
 }

@@ -9,6 +9,7 @@
 #include "absl/time/time.h"
 #include "backup/v1/backup.grpc.pb.h"
 #include "base/byte_stream.h"
+#include "bridge/bridge_metrics.h"
 #include "grpcpp/channel.h"
 #include "grpcpp/security/credentials.h"
 
@@ -31,6 +32,7 @@ struct BackendOptions {
   size_t total_spool_bytes = size_t{64} << 20;
   // Once requested, calls in flight are cancelled and nothing is tried again.
   std::stop_token give_up = {};
+  BridgeMetrics metrics = {};
 };
 
 // The service as the bridge sees it: typed calls with deadlines, tried again while the service is

@@ -5,31 +5,89 @@
 namespace backup::bridge {
 namespace {
 
+constexpr MetricName kConnections{"backup_bridge_connections",
+                                  "Open connections, by what they wait for"};
+constexpr MetricName kConnectionsTotal{"backup_bridge_connections_total", "Connections accepted"};
+constexpr MetricName kConnectionsClosed{"backup_bridge_connections_closed_total",
+                                        "Connections closed, by why"};
+constexpr MetricName kBytes{"backup_bridge_bytes_total", "Bytes from and to old clients"};
+constexpr MetricName kWrongProtocol{"backup_bridge_wrong_protocol_total",
+                                    "Connections that spoke another protocol"};
+constexpr MetricName kProtocolErrors{"backup_bridge_protocol_errors_total",
+                                     "Requests that break the protocol's rules"};
+constexpr MetricName kAdmissionRejected{"backup_admission_rejected_total",
+                                        "What was turned away because there is too much of it"};
+constexpr MetricName kFaultsInjected{"backup_debug_faults_injected_total",
+                                     "Wrong checksums answered on purpose"};
+constexpr MetricName kSpoolBytes{"backup_bridge_spool_bytes",
+                                 "Memory that keeps uploads so that they can be repeated"};
+constexpr MetricName kRideThroughDuration{"backup_bridge_ride_through_seconds",
+                                          "How long calls waited for a service that was away"};
+constexpr MetricName kRideThroughs{
+    "backup_bridge_ride_through_total",
+    "Calls that met a service that was away, by what became of them"};
+constexpr MetricName kAttemptsStarted{"grpc_client_attempt_started_total",
+                                      "Calls to the service, each try counted, by method"};
+constexpr MetricName kAttemptDuration{"grpc_client_attempt_duration_seconds",
+                                      "How long these took, by method and outcome"};
 constexpr MetricName kRequests{"backup_bridge_requests_total",
                                "Requests by kind, dialect and result"};
 constexpr MetricName kLastRequest{
     "backup_bridge_last_request_timestamp_seconds",
     "When a dialect was last spoken: without it for long, its clients are gone"};
 constexpr MetricName kDuration{"backup_bridge_request_duration_seconds", "How long requests took"};
-constexpr MetricName kBytes{"backup_bridge_bytes_total", "Bytes of bodies of requests"};
 
 }  // namespace
 
-void CountRequest(Metrics* metrics, const ServedRequest& request) {
-  if (metrics == nullptr) return;
-  const std::string kind(request.request);
-  const std::string dialect(request.dialect);
-  metrics->Count(
-      kRequests,
-      {{"request", kind}, {"dialect", dialect}, {"result", std::string(request.result)}});
-  metrics->SetGauge(kLastRequest, {{"dialect", dialect}},
-                    absl::ToDoubleSeconds(absl::Now() - absl::UnixEpoch()));
-  metrics->Observe(kDuration, {{"request", kind}}, request.took);
-  metrics->Count(kBytes, {{"direction", "in"}}, static_cast<double>(request.bytes));
+BridgeMetrics::BridgeMetrics(Metrics& metrics)
+    : connections(metrics.AddGauges(kConnections, {"state"})),
+      connections_total(metrics.AddCounter(kConnectionsTotal)),
+      connections_closed(metrics.AddCounters(kConnectionsClosed, {"reason"})),
+      wrong_protocol(metrics.AddCounters(kWrongProtocol, {"detected"})),
+      protocol_errors(metrics.AddCounters(kProtocolErrors, {"kind"})),
+      admission_rejected(metrics.AddCounters(kAdmissionRejected, {"reason"})),
+      faults_injected(metrics.AddCounter(kFaultsInjected)),
+      spool_bytes(metrics.AddGauge(kSpoolBytes)),
+      ride_through_duration(metrics.AddHistogram(kRideThroughDuration)),
+      ride_throughs(metrics.AddCounters(kRideThroughs, {"outcome"})),
+      attempts_started(metrics.AddCounters(kAttemptsStarted, {"grpc_method"})),
+      attempt_duration(metrics.AddHistograms(kAttemptDuration, {"grpc_method", "grpc_status"})),
+      requests(metrics.AddCounters(kRequests, {"request", "dialect", "result"})),
+      last_request(metrics.AddGauges(kLastRequest, {"dialect"})),
+      request_duration(metrics.AddHistograms(kDuration, {"request"})) {
+  const MetricFamily<Counter> bytes = metrics.AddCounters(kBytes, {"direction"});
+  received_bytes = bytes.With({"in"});
+  sent_bytes = bytes.With({"out"});
 }
 
-void CountOne(Metrics* metrics, const MetricName& name, const Labels& labels) {
-  if (metrics != nullptr) metrics->Count(name, labels);
+absl::string_view ReasonName(CloseReason reason) {
+  switch (reason) {
+    case CloseReason::kEof:
+      return "eof";
+    case CloseReason::kIdle:
+      return "idle";
+    case CloseReason::kHeaderTimeout:
+      return "header_timeout";
+    case CloseReason::kRate:
+      return "rate";
+    case CloseReason::kProtocol:
+      return "protocol";
+    case CloseReason::kLimit:
+      return "limit";
+    case CloseReason::kAnswered:
+      return "answered";
+    case CloseReason::kDrain:
+      return "drain";
+    case CloseReason::kUpstream:
+      return "upstream";
+  }
+  return "";
+}
+
+void CountRequest(const BridgeMetrics& metrics, const ServedRequest& request) {
+  metrics.requests.With({request.request, request.dialect, request.result}).Add();
+  metrics.last_request.With({request.dialect}).Set(SecondsSinceEpoch(absl::Now()));
+  metrics.request_duration.With({request.request}).Observe(request.took);
 }
 
 }  // namespace backup::bridge

@@ -6,24 +6,55 @@
 
 namespace backup::bridge {
 
-inline constexpr MetricName kConnections{"backup_bridge_connections", "Connections that are open"};
-inline constexpr MetricName kConnectionsTotal{"backup_bridge_connections_total",
-                                              "Connections accepted"};
-inline constexpr MetricName kWrongProtocol{"backup_bridge_wrong_protocol_total",
-                                           "Connections that spoke another protocol"};
-inline constexpr MetricName kProtocolErrors{"backup_bridge_protocol_errors_total",
-                                            "Requests that no dialect understands"};
+// Why a connection was closed.
+enum class CloseReason {
+  kEof,            // The client was done, or gone.
+  kIdle,           // It asked for nothing for too long.
+  kHeaderTimeout,  // A head did not become whole in time.
+  kRate,           // It sent a body, or took an answer, too slowly.
+  kProtocol,       // It broke a rule, or speaks another protocol.
+  kLimit,          // There are too many connections, or it did something too often or too much.
+  kAnswered,       // Its kind waits for the end of the connection after an answer.
+  kDrain,          // The process ends.
+  kUpstream,       // The service could not tell how the client speaks.
+};
 
-// A request that was answered, for its metrics. All texts are from closed sets.
+// What the bridge counts. Default-constructed: nothing. Thread-safe.
+struct BridgeMetrics {
+  BridgeMetrics() = default;
+  // `metrics` must outlive the use of this.
+  explicit BridgeMetrics(Metrics& metrics);
+
+  MetricFamily<Gauge> connections;  // state: waiting, served, lingering.
+  Counter connections_total;
+  MetricFamily<Counter> connections_closed;  // reason.
+  Counter received_bytes;
+  Counter sent_bytes;
+  MetricFamily<Counter> wrong_protocol;      // detected: http1, http2, tls.
+  MetricFamily<Counter> protocol_errors;     // kind.
+  MetricFamily<Counter> admission_rejected;  // reason: connections, descriptors.
+  Counter faults_injected;
+  Gauge spool_bytes;
+  Histogram ride_through_duration;
+  MetricFamily<Counter> ride_throughs;       // outcome: recovered, failed, not_repeatable.
+  MetricFamily<Counter> attempts_started;    // grpc_method.
+  MetricFamily<Histogram> attempt_duration;  // grpc_method, grpc_status.
+
+  MetricFamily<Counter> requests;            // request, dialect, result.
+  MetricFamily<Gauge> last_request;          // dialect.
+  MetricFamily<Histogram> request_duration;  // request.
+};
+
+// The value of label `reason`.
+absl::string_view ReasonName(CloseReason reason);
+
+// A request that was answered. All texts are from closed sets.
 struct ServedRequest {
   absl::string_view request;
   absl::string_view dialect;
   absl::string_view result;  // "ok", or why not.
-  uint64_t bytes = 0;        // Of its body.
   absl::Duration took;
 };
-// Nothing if `metrics` is null.
-void CountRequest(Metrics* metrics, const ServedRequest& request);
-void CountOne(Metrics* metrics, const MetricName& name, const Labels& labels);
+void CountRequest(const BridgeMetrics& metrics, const ServedRequest& request);
 
 }  // namespace backup::bridge

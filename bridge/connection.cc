@@ -15,34 +15,36 @@ namespace {
 
 bool WouldBlock() { return errno == EAGAIN || errno == EWOULDBLOCK; }
 
-ssize_t Receive(int fd, char* out, size_t size) {
-  ssize_t received;
-  do {
-    received = ::recv(fd, out, size, MSG_DONTWAIT);
-  } while (received < 0 && errno == EINTR);
-  return received;
-}
-
-ssize_t Send(int fd, absl::string_view bytes) {
-  ssize_t sent;
-  do {
-    sent = ::send(fd, bytes.data(), bytes.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
-  } while (sent < 0 && errno == EINTR);
-  return sent;
-}
-
 MonotonicTime After(absl::Duration timeout) {
   return MonotonicClock::now() + absl::ToChronoNanoseconds(timeout);
 }
 
 }  // namespace
 
+ssize_t Connection::Receive(char* out, size_t size) const {
+  ssize_t received;
+  do {
+    received = ::recv(fd(), out, size, MSG_DONTWAIT);
+  } while (received < 0 && errno == EINTR);
+  if (received > 0) received_bytes_.Add(static_cast<double>(received));
+  return received;
+}
+
+ssize_t Connection::Send(absl::string_view bytes) const {
+  ssize_t sent;
+  do {
+    sent = ::send(fd(), bytes.data(), bytes.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+  } while (sent < 0 && errno == EINTR);
+  if (sent > 0) sent_bytes_.Add(static_cast<double>(sent));
+  return sent;
+}
+
 Connection::ReadAheadResult Connection::ReadAhead(size_t max_size) {
   const size_t size_before = buffered_.size();
   std::array<char, 4096> piece;
   while (buffered_.size() < max_size) {
     const size_t wanted = std::min(piece.size(), max_size - buffered_.size());
-    const ssize_t received = Receive(fd(), piece.data(), wanted);
+    const ssize_t received = Receive(piece.data(), wanted);
     if (received < 0 && WouldBlock()) break;
     if (received <= 0) {
       return buffered_.size() > size_before ? ReadAheadResult::kBytes : ReadAheadResult::kEnd;
@@ -77,7 +79,7 @@ absl::StatusOr<size_t> Connection::Read(std::span<char> out, absl::Duration time
   }
   const MonotonicTime deadline = After(timeout);
   while (true) {
-    const ssize_t received = Receive(fd(), out.data(), out.size());
+    const ssize_t received = Receive(out.data(), out.size());
     if (received >= 0) return static_cast<size_t>(received);
     if (!WouldBlock()) return absl::ErrnoToStatus(errno, "reading from the client");
     RETURN_IF_ERROR(WaitFor(POLLIN, deadline));
@@ -87,7 +89,7 @@ absl::StatusOr<size_t> Connection::Read(std::span<char> out, absl::Duration time
 absl::Status Connection::WriteAll(absl::string_view bytes, absl::Duration timeout) {
   const MonotonicTime deadline = After(timeout);
   while (!bytes.empty()) {
-    const ssize_t sent = Send(fd(), bytes);
+    const ssize_t sent = Send(bytes);
     if (sent >= 0) {
       bytes.remove_prefix(static_cast<size_t>(sent));
     } else if (WouldBlock()) {
@@ -100,7 +102,7 @@ absl::Status Connection::WriteAll(absl::string_view bytes, absl::Duration timeou
 }
 
 bool Connection::WriteNow(absl::string_view bytes) {
-  return Send(fd(), bytes) == static_cast<ssize_t>(bytes.size());
+  return Send(bytes) == static_cast<ssize_t>(bytes.size());
 }
 
 void Connection::ShutdownWrite() { ::shutdown(fd(), SHUT_WR); }

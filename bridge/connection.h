@@ -11,6 +11,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "base/byte_stream.h"
+#include "base/metrics.h"
 #include "base/unique_fd.h"
 
 namespace backup::bridge {
@@ -28,9 +29,15 @@ class Connection {
     kEnd,      // None will come any more: the peer is done, or gone.
   };
 
-  // `socket` is a connected, non-blocking stream socket. `peer` and `number` are for the log.
-  Connection(UniqueFd socket, std::string peer, uint64_t number)
-      : socket_(std::move(socket)), peer_(std::move(peer)), number_(number) {}
+  // `socket` is a connected, non-blocking stream socket. `peer` and `number` are for the log; the
+  // counters get what comes and goes.
+  Connection(UniqueFd socket, std::string peer, uint64_t number, Counter received_bytes = {},
+             Counter sent_bytes = {})
+      : socket_(std::move(socket)),
+        peer_(std::move(peer)),
+        number_(number),
+        received_bytes_(received_bytes),
+        sent_bytes_(sent_bytes) {}
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
 
@@ -67,12 +74,17 @@ class Connection {
   void Abort();
 
  private:
+  // Without waiting: how many bytes came or went, or -1 with errno.
+  ssize_t Receive(char* out, size_t size) const;
+  ssize_t Send(absl::string_view bytes) const;
   // Waits until the socket is ready for `events`.
   absl::Status WaitFor(short events, MonotonicTime deadline) const;
 
   const UniqueFd socket_;
   const std::string peer_;
   const uint64_t number_;
+  const Counter received_bytes_;
+  const Counter sent_bytes_;
   std::string buffered_;
 };
 

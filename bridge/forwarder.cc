@@ -86,6 +86,7 @@ struct Call {
   const LegacyProfile& observed;
   const FileContent& content;
   const bool corrupt_checksums;
+  const Counter faults_injected;
 
   Forwarded operator()(const wire::Register& operation) const {
     v1::RegisterClientRequest request;
@@ -143,6 +144,7 @@ struct Call {
     const auto response = backend.UploadFile(origin, header, content.bytes);
     if (!response.ok()) return Failed(response.status());
     if (news) profiles.MarkReported(client_id);
+    if (corrupt_checksums) faults_injected.Add();
     const uint32_t checksum =
         corrupt_checksums ? response->version().checksum() + 1 : response->checksum();
     return {wire::FileReceived{client_id, operation.content_size, operation.name_field, checksum},
@@ -190,9 +192,9 @@ struct Call {
 
 Forwarded Forwarder::Forward(const CallOrigin& origin, const wire::Request& request,
                              const LegacyProfile& observed, const FileContent& content) {
-  return std::visit(
-      Call{backend_, origin, request.client_id, profiles_, observed, content, corrupt_checksums_},
-      request.operation);
+  return std::visit(Call{backend_, origin, request.client_id, profiles_, observed, content,
+                         corrupt_checksums_, faults_injected_},
+                    request.operation);
 }
 
 void Forwarder::ReportProtocolError(const CallOrigin& origin, const ClientId& id,

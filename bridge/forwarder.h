@@ -26,9 +26,12 @@ struct FileContent {
 // Thread-safe.
 class Forwarder {
  public:
-  // `corrupt_checksums`: answer wrong checksums on purpose.
-  Forwarder(BackendClient& backend, bool corrupt_checksums)
-      : backend_(backend), profiles_(backend), corrupt_checksums_(corrupt_checksums) {}
+  // `corrupt_checksums`: answer wrong checksums on purpose; `faults_injected` counts them.
+  Forwarder(BackendClient& backend, bool corrupt_checksums, Counter faults_injected = {})
+      : backend_(backend),
+        profiles_(backend),
+        corrupt_checksums_(corrupt_checksums),
+        faults_injected_(faults_injected) {}
 
   // `observed` is what the request shows of its sender. Requests other than files do not touch
   // `content`.
@@ -46,6 +49,7 @@ class Forwarder {
   BackendClient& backend_;
   LegacyProfiles profiles_;
   const bool corrupt_checksums_;
+  const Counter faults_injected_;
 };
 
 }  // namespace backup::bridge

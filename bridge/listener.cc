@@ -16,7 +16,6 @@
 #include "absl/memory/memory.h"
 #include "absl/strings/str_cat.h"
 #include "base/descriptor_reserve.h"
-#include "bridge/bridge_metrics.h"
 #include "bridge/wire/dialects.h"
 #include "glog/logging.h"
 
@@ -60,11 +59,38 @@ bool Watch(const UniqueFd& epoll, int fd, uint64_t key) {
 }  // namespace
 
 Listener::Held::Held(UniqueFd socket, std::string peer, uint64_t number, Listener& owner)
-    : connection(std::move(socket), std::move(peer), number),
+    : connection(std::move(socket), std::move(peer), number,
+                 owner.options_.session.metrics.received_bytes,
+                 owner.options_.session.metrics.sent_bytes),
       session(connection, owner.forwarder_, owner.options_.session),
       activity(owner.idle_),
-      open(owner.options_.session.metrics, kConnections) {
-  CountOne(owner.options_.session.metrics, kConnectionsTotal, {});
+      metrics(owner.options_.session.metrics) {
+  metrics.connections_total.Add();
+  metrics.connections.With({StateName(state)}).Add(1);
+}
+
+Listener::Held::~Held() {
+  metrics.connections.With({StateName(state)}).Add(-1);
+  metrics.connections_closed.With({ReasonName(close_reason)}).Add();
+}
+
+void Listener::Held::Enter(State next) {
+  if (state == next) return;
+  metrics.connections.With({StateName(state)}).Add(-1);
+  metrics.connections.With({StateName(next)}).Add(1);
+  state = next;
+}
+
+absl::string_view Listener::StateName(State state) {
+  switch (state) {
+    case State::kWaiting:
+      return "waiting";
+    case State::kServed:
+      return "served";
+    case State::kLingering:
+      return "lingering";
+  }
+  return "";
 }
 
 absl::StatusOr<std::unique_ptr<Listener>> Listener::Start(UniqueFd socket, Forwarder& forwarder,
@@ -162,6 +188,7 @@ bool Listener::AcceptOne() {
   if (socket.get() >= first_reserved_) {
     LOG_EVERY_T(WARNING, kRefusalLogSeconds)
         << "file descriptors run out; a connection is refused (raise `ulimit -n`)";
+    options_.session.metrics.admission_rejected.With({"descriptors"}).Add();
     return true;
   }
   const int on = 1;
@@ -188,8 +215,9 @@ void Listener::Refuse(Held& held) {
   LOG_EVERY_T(WARNING, kRefusalLogSeconds)
       << "peer=" << held.connection.peer() << " is refused: there are " << options_.max_connections
       << " connections (--max_connections)";
+  options_.session.metrics.admission_rejected.With({"connections"}).Add();
   held.connection.WriteNow(EncodeGeneralError(""));
-  Linger(held);
+  Linger(held, CloseReason::kLimit);
 }
 
 void Listener::ReadHead(Held& held) {
@@ -210,15 +238,17 @@ void Listener::ReadHead(Held& held) {
 
 void Listener::HandleEnd(Held& held) {
   const absl::string_view bytes = held.connection.buffered();
-  if (!bytes.empty() && !WarnOfForeignProtocol(held.connection, bytes)) {
+  if (WarnOfForeignProtocol(held.connection, bytes, options_.session.metrics))
+    return Close(held, CloseReason::kProtocol);
+  if (!bytes.empty()) {
     LOG(WARNING) << "conn=" << held.connection.number() << " peer=" << held.connection.peer()
                  << " ended after " << bytes.size() << " bytes of a request's head";
   }
-  Close(held);
+  Close(held, CloseReason::kEof);
 }
 
 void Listener::Wait(Held& held) {
-  held.state = State::kWaiting;
+  held.Enter(State::kWaiting);
   const bool in_head = !held.connection.buffered().empty();
   deadlines_.Set(held.connection.number(), in_head                     ? options_.header_timeout
                                            : !held.lazy_answer.empty() ? options_.retry_answer_delay
@@ -227,7 +257,7 @@ void Listener::Wait(Held& held) {
 }
 
 void Listener::Serve(Held& held) {
-  held.state = State::kServed;
+  held.Enter(State::kServed);
   deadlines_.Clear(held.connection.number());
   workers_.Submit([this, &held] { GiveBack(held.connection.number(), held.session.Serve()); });
 }
@@ -252,30 +282,31 @@ void Listener::TakeBack() {
 void Listener::Resume(Held& held, Served served) {
   if (!served.lazy_answer.empty() && !draining_) {
     held.lazy_answer = std::move(served.lazy_answer);
-    held.after_lazy_answer = served.next;
+    held.after_lazy_answer = std::move(served);
     return Wait(held);
   }
   held.connection.WriteNow(served.lazy_answer);
-  Continue(held, served.next);
+  Continue(held, served);
 }
 
-void Listener::Continue(Held& held, Served::Next next) {
-  switch (next) {
+void Listener::Continue(Held& held, const Served& served) {
+  switch (served.next) {
     case Served::Next::kClose:
-      return Close(held);
+      return Close(held, served.reason);
     case Served::Next::kLinger:
-      return Linger(held);
+      return Linger(held, served.reason);
     case Served::Next::kKeep:
       break;
   }
-  if (draining_ && held.connection.buffered().empty()) return Close(held);
+  if (draining_ && held.connection.buffered().empty()) return Close(held, CloseReason::kDrain);
   Wait(held);
 }
 
-void Listener::Linger(Held& held) {
-  if (lingering_ >= kMaxLingering) return Close(held);
+void Listener::Linger(Held& held, CloseReason reason) {
+  if (lingering_ >= kMaxLingering) return Close(held, reason);
   ++lingering_;
-  held.state = State::kLingering;
+  held.close_reason = reason;
+  held.Enter(State::kLingering);
   held.connection.ShutdownWrite();
   deadlines_.Set(held.connection.number(), options_.linger_timeout);
   Arm(held);
@@ -284,28 +315,30 @@ void Listener::Linger(Held& held) {
 void Listener::Discard(Held& held) {
   held.connection.Consume(held.connection.buffered().size());
   if (held.connection.ReadAhead(kDiscardSize) == Connection::ReadAheadResult::kEnd)
-    return Close(held);
+    return Close(held, held.close_reason);
   Arm(held);
 }
 
 void Listener::Expire(Held& held) {
-  if (held.state == State::kLingering) return Close(held);
+  if (held.state == State::kLingering) return Close(held, held.close_reason);
   if (!held.lazy_answer.empty()) {
-    if (!held.connection.WriteNow(std::exchange(held.lazy_answer, ""))) return Close(held);
+    if (!held.connection.WriteNow(std::exchange(held.lazy_answer, "")))
+      return Close(held, CloseReason::kEof);
     return Continue(held, held.after_lazy_answer);
   }
   const absl::string_view bytes = held.connection.buffered();
   if (bytes.empty()) {
     VLOG(1) << "conn=" << held.connection.number() << " peer=" << held.connection.peer()
             << " was idle, closing";
-    return Close(held);
+    return Close(held, CloseReason::kIdle);
   }
-  if (WarnOfForeignProtocol(held.connection, bytes)) return Close(held);
+  if (WarnOfForeignProtocol(held.connection, bytes, options_.session.metrics))
+    return Close(held, CloseReason::kProtocol);
   LOG(WARNING) << "conn=" << held.connection.number() << " peer=" << held.connection.peer()
                << " sent only " << bytes.size() << " bytes of a request's head within "
                << absl::FormatDuration(options_.header_timeout) << ", closing";
   held.connection.WriteNow(EncodeGeneralError(bytes));
-  Linger(held);
+  Linger(held, CloseReason::kHeaderTimeout);
 }
 
 void Listener::Arm(Held& held) {
@@ -315,7 +348,8 @@ void Listener::Arm(Held& held) {
   PCHECK(::epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, held.connection.fd(), &event) == 0);
 }
 
-void Listener::Close(Held& held) {
+void Listener::Close(Held& held, CloseReason reason) {
+  held.close_reason = aborting_ ? CloseReason::kDrain : reason;
   VLOG(1) << "conn=" << held.connection.number() << " peer=" << held.connection.peer() << " closed";
   if (held.state == State::kLingering) --lingering_;
   deadlines_.Clear(held.connection.number());
@@ -338,7 +372,7 @@ void Listener::StopAccepting() {
     if (held == nullptr || held->state != State::kWaiting || !held->connection.buffered().empty())
       continue;
     held->connection.WriteNow(held->lazy_answer);
-    Close(*held);
+    Close(*held, CloseReason::kDrain);
   }
 }
 
@@ -350,7 +384,7 @@ void Listener::AbortAll() {
     else
       unserved.push_back(held.get());
   }
-  for (Held* held : unserved) Close(*held);
+  for (Held* held : unserved) Close(*held, CloseReason::kDrain);
 }
 
 void Listener::Wake() {

@@ -11,7 +11,6 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "base/idle_shutdown.h"
-#include "base/metrics.h"
 #include "base/mutex.h"
 #include "base/unique_fd.h"
 #include "bridge/deadlines.h"
@@ -53,16 +52,20 @@ class Listener {
 
  private:
   enum class State { kWaiting, kServed, kLingering };
+  static absl::string_view StateName(State state);
   // A connection and what the loop knows of it.
   struct Held {
     Held(UniqueFd socket, std::string peer, uint64_t number, Listener& owner);
     Connection connection;
     Session session;  // Used by a worker in state kServed, else by nobody.
     const IdleShutdown::Activity activity;
-    const GaugeScope open;
+    ~Held();
+    void Enter(State next);
+    const BridgeMetrics& metrics;
     State state = State::kWaiting;
+    CloseReason close_reason = CloseReason::kEof;  // While it lingers, why.
     std::string lazy_answer;
-    Served::Next after_lazy_answer = Served::Next::kKeep;
+    Served after_lazy_answer;
   };
 
   Listener(UniqueFd socket, UniqueFd epoll, UniqueFd wake, Forwarder& forwarder, IdleShutdown& idle,
@@ -83,12 +86,12 @@ class Listener {
   void TakeBack();
   void Resume(Held& held, Served served);
   // Goes on as the last request, answered by now, wants it.
-  void Continue(Held& held, Served::Next next);
-  void Linger(Held& held);
+  void Continue(Held& held, const Served& served);
+  void Linger(Held& held, CloseReason reason);
   void Discard(Held& held);
   void Expire(Held& held);
   void Arm(Held& held);
-  void Close(Held& held);
+  void Close(Held& held, CloseReason reason);
   void StopAccepting();
   void AbortAll();
   Held* Find(uint64_t number);

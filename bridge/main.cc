@@ -14,6 +14,7 @@
 #include "base/process.h"
 #include "base/rpc/tls.h"
 #include "base/rpc/tls_file_copies.h"
+#include "base/rpc/versions.h"
 #include "base/status_macros.h"
 #include "bridge/backend_watch.h"
 #include "bridge/listener.h"
@@ -72,6 +73,11 @@ DEFINE_string(legacy_client, "",
 
 namespace backup::bridge {
 namespace {
+
+constexpr MetricName kUpstreamUp{"backup_bridge_upstream_up",
+                                 "1 while there is a connection to the service"};
+constexpr MetricName kCertExpiry{"backup_tls_cert_expiry_timestamp_seconds",
+                                 "When the certificate ends"};
 
 constexpr int kMaxPort = 65535;
 // Where clients of family D look for their server.
@@ -144,9 +150,9 @@ PortRules PortRulesFromFlags() {
   return {FLAGS_port, FLAGS_port_file, *ParsePorts(FLAGS_fallback_ports)};
 }
 
-ListenerOptions ListenerOptionsFromFlags(int port, Metrics& metrics) {
+ListenerOptions ListenerOptionsFromFlags(int port, const BridgeMetrics& metrics) {
   ListenerOptions options;
-  if (!FLAGS_operations_listen.empty()) options.session.metrics = &metrics;
+  options.session.metrics = metrics;
   options.max_connections = FLAGS_max_connections;
   options.max_active_requests = FLAGS_max_active_requests;
   options.header_timeout = TimeoutFlag(FLAGS_header_timeout);
@@ -224,38 +230,59 @@ absl::Status CheckConfiguration() {
                    "--insecure_grpc"));
 }
 
-int Serve(StopRequest& stop) {
-  absl::StatusOr<ListeningSocket> socket =
-      ListenOnFirstFree(FLAGS_bind, PortsToTry(PortRulesFromFlags()));
-  if (!socket.ok()) return Refuse(socket.status());
+// What is sampled when somebody asks.
+void AddSamples(Metrics& metrics, const std::shared_ptr<grpc::Channel>& channel,
+                const std::string& cert_file) {
+  metrics.AddCollector([channel, cert_file] {
+    std::vector<Sample> samples = {{kUpstreamUp, {}, ProbeService(*channel).ok() ? 1.0 : 0.0}};
+    const absl::StatusOr<absl::Time> end = rpc::CertificateExpiry(cert_file);
+    if (end.ok())
+      samples.push_back({kCertExpiry, {{"listener", "upstream"}}, SecondsSinceEpoch(*end)});
+    return samples;
+  });
+}
+
+int Serve(const std::vector<Setting>& settings, StopRequest& stop) {
   Metrics metrics;
-  AddProcessMetrics(metrics);
+  AddProcessMetrics(metrics, rpc::LibraryVersions(), ConfigurationText(settings));
+  const MetricFamily<Gauge> modes = AddModes(metrics, {{"debug", FLAGS_debug},
+                                                       {"encrypt", FLAGS_encrypt},
+                                                       {"corrupt_checksums", CorruptChecksums()},
+                                                       {"draining", false}});
+  const BridgeMetrics bridge_metrics(metrics);
   std::stop_source give_up;
   const auto tls = rpc::TlsFileCopies::Make(TlsFromFlags());
   if (!tls.ok()) return Refuse(tls.status());
   const auto channel = MakeBackendChannel(
       FLAGS_service, rpc::MakeChannelCredentials((*tls)->copies()), FLAGS_service_tls_server_name);
+  AddSamples(metrics, channel, (*tls)->copies().cert_file);
+  // Before anybody is served: a port in use stops the start with nothing half-started.
+  const absl::StatusOr<Operations> operations =
+      StartOperations(FLAGS_operations_listen, FLAGS_operations_bound_port_file,
+                      {{"upstream", [&] { return ProbeService(*channel); }}}, metrics);
+  if (!operations.ok()) return Refuse(operations.status());
+  absl::StatusOr<ListeningSocket> socket =
+      ListenOnFirstFree(FLAGS_bind, PortsToTry(PortRulesFromFlags()));
+  if (!socket.ok()) return Refuse(socket.status());
   const BackendWatch watch(channel, FLAGS_service);
   const auto stub = v1::IngestService::NewStub(channel);
   BackendOptions backend_options;
   backend_options.ride_through = DurationFlag(FLAGS_ride_through);
   backend_options.spool_bytes = FLAGS_spool_bytes;
   backend_options.give_up = give_up.get_token();
+  backend_options.metrics = bridge_metrics;
   BackendClient backend(*stub, backend_options);
-  Forwarder forwarder(backend, CorruptChecksums());
+  Forwarder forwarder(backend, CorruptChecksums(), bridge_metrics.faults_injected);
   IdleShutdown idle(FLAGS_debug ? absl::ZeroDuration() : DurationFlag(FLAGS_idle_shutdown), stop);
-  const absl::StatusOr<std::unique_ptr<Listener>> listener = Listener::Start(
-      std::move(socket->fd), forwarder, idle, ListenerOptionsFromFlags(socket->port, metrics));
+  const absl::StatusOr<std::unique_ptr<Listener>> listener =
+      Listener::Start(std::move(socket->fd), forwarder, idle,
+                      ListenerOptionsFromFlags(socket->port, bridge_metrics));
   if (!listener.ok()) return Refuse(listener.status());
   if (!FLAGS_bound_port_file.empty()) {
     const absl::Status written =
         WriteFileAtomically(FLAGS_bound_port_file, absl::StrCat(socket->port, "\n"));
     if (!written.ok()) return Refuse(written);
   }
-  const absl::StatusOr<Operations> operations =
-      StartOperations(FLAGS_operations_listen, FLAGS_operations_bound_port_file,
-                      {{"upstream", [&] { return ProbeService(*channel); }}}, metrics);
-  if (!operations.ok()) return Refuse(operations.status());
   LOG(INFO) << "listening on " << FLAGS_bind << ":" << socket->port << ", forwarding to "
             << FLAGS_service;
   if (CorruptChecksums())
@@ -263,6 +290,7 @@ int Serve(StopRequest& stop) {
   std::unique_ptr<SelfBackup> self_backup = StartSelfBackup(socket->port);
   const std::string why = stop.Wait();  // First: a log line has the time of its beginning.
   LOG(INFO) << "stopping: " << why;
+  modes.With({"draining"}).Set(1);
   if (operations->readiness != nullptr) operations->readiness->SetDraining();
   self_backup.reset();
   if (!(*listener)->Drain(DurationFlag(FLAGS_drain_timeout))) {
@@ -276,15 +304,16 @@ int Serve(StopRequest& stop) {
 int Main(int argc, char** argv) {
   StopRequest& stop =
       *new StopRequest;  // Lives as long as the signal thread, that is, the process.
-  StartProcess({"backup-bridge [--bind=ADDRESS] [--port=PORT] [--service=TARGET] ...", __FILE__},
-               argc, argv, stop);
+  const std::vector<Setting> settings = StartProcess(
+      {"backup-bridge [--bind=ADDRESS] [--port=PORT] [--service=TARGET] ...", __FILE__}, argc, argv,
+      stop);
   if (FLAGS_debug) SetDebugLogging();
   if (FLAGS_encrypt && !FLAGS_debug) SetQuietLogging();
   if (argc > 1) return Refuse(UnknownArgument(argv[1]));
   if (const absl::Status checked = CheckConfiguration(); !checked.ok()) return Refuse(checked);
   if (CheckConfigurationOnly()) return 0;
   RaiseDescriptorLimit();
-  return Serve(stop);
+  return Serve(settings, stop);
 }
 
 }  // namespace

@@ -2,12 +2,13 @@
 
 #include <algorithm>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
 #include "base/error.h"
 #include "base/name_text.h"
 #include "base/status_macros.h"
-#include "bridge/bridge_metrics.h"
 #include "bridge/random_ids.h"
 #include "bridge/wire/dialects.h"
 #include "glog/logging.h"
@@ -79,6 +80,13 @@ std::string Origin(const Connection& connection) {
   return absl::StrCat("conn=", connection.number(), " peer=", connection.peer());
 }
 
+// Why a connection ends whose body ended so.
+CloseReason ReasonFor(const absl::Status& body) {
+  if (body.ok()) return CloseReason::kLimit;  // There is more of it than is read for nothing.
+  if (absl::IsDeadlineExceeded(body)) return CloseReason::kRate;
+  return absl::IsInvalidArgument(body) ? CloseReason::kProtocol : CloseReason::kEof;
+}
+
 bool IsRetryNotice(const wire::Request& request) {
   const auto* verdict = std::get_if<wire::ChecksumVerdict>(&request.operation);
   return verdict != nullptr && verdict->kind == wire::ChecksumVerdict::Kind::kRetry;
@@ -120,9 +128,14 @@ std::string EncodeGeneralError(absl::string_view bytes) {
   return wire::DefaultDialect().EncodeReply(wire::GeneralError());
 }
 
-bool WarnOfForeignProtocol(const Connection& connection, absl::string_view bytes) {
+bool WarnOfForeignProtocol(const Connection& connection, absl::string_view bytes,
+                           const BridgeMetrics& metrics) {
   const absl::string_view protocol = wire::DetectForeignProtocol(bytes);
   if (protocol.empty()) return false;
+  metrics
+      .wrong_protocol  // HTTP/2 is http2.
+      .With({absl::AsciiStrToLower(absl::StrReplaceAll(protocol, {{"/", ""}}))})
+      .Add();
   LOG(WARNING) << Origin(connection) << " speaks " << protocol
                << ", not the backup protocol; is it pointed at the wrong port?";
   return true;
@@ -191,13 +204,12 @@ Served Session::ServeRequest(const Exchange& exchange) {
   const absl::string_view name = std::visit(RequestName(), request.operation);
   const auto* file = std::get_if<wire::SendFile>(&request.operation);
   const bool in_packets = file != nullptr && file->packet;
-  const auto [forwarded, next, body_bytes] =
+  const auto [forwarded, settled, body_bytes] =
       in_packets ? ForwardPackets(exchange) : ForwardWhole(exchange);
-  if (next == Served::Next::kKeep) SettleFraming(exchange);
-  Served served = Answer(exchange, forwarded.reply, next);
+  if (settled.next == Served::Next::kKeep) SettleFraming(exchange);
+  Served served = Answer(exchange, forwarded.reply, settled);
   const absl::Duration took = absl::FromChrono(MonotonicClock::now() - begin);
-  CountRequest(options_.metrics,
-               {name, request.family, OutcomeText(forwarded.outcome), body_bytes, took});
+  CountRequest(options_.metrics, {name, request.family, OutcomeText(forwarded.outcome), took});
   LOG(INFO) << Origin(connection_) << " client=" << ToUuid(request.client_id) << " request=" << name
             << " dialect=" << exchange.dialect.name()
             << " outcome=" << OutcomeText(forwarded.outcome) << " bytes=" << body_bytes
@@ -219,9 +231,11 @@ Forwarded Session::Forward(const Exchange& exchange, Body& body, const FileConte
   }
   const Forwarded forwarded = forwarder_.Forward(exchange.origin, exchange.head.request,
                                                  Observed(exchange, file_style), content);
-  if (absl::IsInvalidArgument(body.status()))
+  if (absl::IsInvalidArgument(body.status())) {
+    CountError("bad_packet");
     forwarder_.ReportProtocolError(exchange.origin, exchange.head.request.client_id,
                                    body.status().message());
+  }
   return forwarded;
 }
 
@@ -236,9 +250,11 @@ Session::Outcome Session::ForwardPackets(const Exchange& exchange) {
   const auto& file = std::get<wire::SendFile>(exchange.head.request.operation);
   const absl::StatusOr<PacketOrder> order = PacketOrder::OfFirst(*file.packet);
   if (!order.ok()) {
+    CountError("bad_packet");
     forwarder_.ReportProtocolError(exchange.origin, exchange.head.request.client_id,
                                    order.status().message());
-    return {{wire::GeneralError{}, order.status()}, Served::Next::kLinger};
+    return {{wire::GeneralError{}, order.status()},
+            {Served::Next::kLinger, CloseReason::kProtocol}};
   }
   PacketSource body(connection_, exchange.dialect, exchange.head, *order, options_.body);
   Forwarded forwarded = Forward(exchange, body, {body, body.stream_size(), body.segment_count()});
@@ -256,7 +272,7 @@ bool Session::IsSurplus(const wire::DecodedHead& head) const {
 Served Session::DropSurplus(const wire::DecodedHead& head) {
   VLOG(1) << Origin(connection_) << " sent a packet after the last of a file";
   BodySource body(connection_, head.body_size, options_.body);
-  return {Settle(body), ""};
+  return Settle(body);
 }
 
 absl::Status Session::CheckLimits(const Exchange& exchange) {
@@ -302,8 +318,9 @@ void Session::SettleFraming(const Exchange& exchange) {
   if (padded) connection_.Consume(padding);
 }
 
-Served::Next Session::Settle(Body& body) const {
-  if (body.left() > options_.drain_limit_bytes) return Served::Next::kLinger;
+Served Session::Settle(Body& body) const {
+  if (body.left() > options_.drain_limit_bytes)
+    return {Served::Next::kLinger, ReasonFor(body.status())};
   const MonotonicTime end =
       MonotonicClock::now() + absl::ToChronoNanoseconds(options_.drain_timeout);
   uint64_t drained = 0;
@@ -311,21 +328,27 @@ Served::Next Session::Settle(Body& body) const {
          MonotonicClock::now() < end) {
     if (const auto piece = body.Read(); piece.ok()) drained += piece->size();
   }
-  return body.status().ok() && body.left() == 0 ? Served::Next::kKeep : Served::Next::kLinger;
+  if (body.status().ok() && body.left() == 0) return {};
+  return {Served::Next::kLinger, ReasonFor(body.status())};
 }
 
-Served Session::Answer(const Exchange& exchange, const wire::Reply& reply, Served::Next next) {
+Served Session::Answer(const Exchange& exchange, const wire::Reply& reply, Served served) {
   if (registrations_ > options_.max_registrations || retries_ > options_.max_retries)
-    next = Served::Next::kLinger;
+    served = {Served::Next::kLinger, CloseReason::kLimit};
   const std::string answer = Framed(exchange.dialect.EncodeReply(reply));
-  const bool is_lazy = IsRetryNotice(exchange.head.request) && next == Served::Next::kKeep;
+  const bool is_lazy = IsRetryNotice(exchange.head.request) && served.next == Served::Next::kKeep;
   // Of the clients that send blocks, those of this version wait for the end of the connection.
-  if (framing_ == Framing::kBlocks && exchange.head.request.version == wire::kReplyVersion)
-    next = Served::Next::kLinger;
-  if (is_lazy) return {next, answer};
+  if (framing_ == Framing::kBlocks && exchange.head.request.version == wire::kReplyVersion &&
+      served.next == Served::Next::kKeep) {
+    served = {Served::Next::kLinger, CloseReason::kAnswered};
+  }
+  if (is_lazy) {
+    served.lazy_answer = answer;
+    return served;
+  }
   const absl::Status written = connection_.WriteAll(answer, options_.write_timeout);
   VLOG(1) << Origin(connection_) << " answer of " << answer.size() << " bytes: " << written;
-  return {written.ok() ? next : Served::Next::kClose, ""};
+  return written.ok() ? served : Served{Served::Next::kClose, ReasonFor(written)};
 }
 
 std::string Session::Framed(std::string answer) const {
@@ -335,21 +358,18 @@ std::string Session::Framed(std::string answer) const {
 }
 
 Served Session::RefuseUnknown(const wire::RequestHeader& header) {
-  const absl::string_view protocol = wire::DetectForeignProtocol(connection_.buffered());
-  if (WarnOfForeignProtocol(connection_, connection_.buffered())) {
-    CountOne(options_.metrics, kWrongProtocol, {{"detected", std::string(protocol)}});
-    return {Served::Next::kClose, ""};
-  }
-  CountOne(options_.metrics, kProtocolErrors, {{"kind", "unknown_request"}});
+  if (WarnOfForeignProtocol(connection_, connection_.buffered(), options_.metrics))
+    return {Served::Next::kClose, CloseReason::kProtocol};
+  CountError("unknown_request");
   LOG(WARNING) << Origin(connection_) << " sent the unknown request code " << header.code
                << ", closing";
   connection_.WriteNow(EncodeGeneralError(connection_.buffered()));
-  return {Served::Next::kLinger, ""};
+  return {Served::Next::kLinger, CloseReason::kProtocol};
 }
 
 Served Session::RefuseMalformed(const wire::Dialect& dialect, const wire::RequestHeader& header,
                                 const CallOrigin& origin, const absl::Status& rule) {
-  CountOne(options_.metrics, kProtocolErrors, {{"kind", "malformed_head"}});
+  CountError("malformed_head");
   LOG(WARNING) << Origin(connection_) << " dialect=" << dialect.name()
                << " sent a malformed head, closing: " << rule.message();
   connection_.WriteNow(Framed(dialect.EncodeReply(wire::GeneralError())));
@@ -358,13 +378,17 @@ Served Session::RefuseMalformed(const wire::Dialect& dialect, const wire::Reques
     reported.request = absl::StrCat("broke a rule: ", rule.message());
     forwarder_.ReportProtocolError(reported, header.client_id, rule.message());
   }
-  return {Served::Next::kLinger, ""};
+  return {Served::Next::kLinger, CloseReason::kProtocol};
 }
 
 Served Session::RefuseFor(const wire::Dialect& dialect, const absl::Status& error) {
   LOG(WARNING) << Origin(connection_) << " the client's record cannot be read: " << error.message();
   connection_.WriteNow(dialect.EncodeReply(wire::GeneralError()));
-  return {Served::Next::kLinger, ""};
+  return {Served::Next::kLinger, CloseReason::kUpstream};
+}
+
+void Session::CountError(absl::string_view kind) const {
+  options_.metrics.protocol_errors.With({kind}).Add();
 }
 
 }  // namespace backup::bridge

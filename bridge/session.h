@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "absl/time/time.h"
-#include "base/metrics.h"
+#include "bridge/bridge_metrics.h"
 #include "bridge/connection.h"
 #include "bridge/forwarder.h"
 #include "bridge/packet_source.h"
@@ -30,7 +30,7 @@ struct SessionOptions {
   absl::Duration padding_timeout = absl::Seconds(2);
   // Of the dialects that share request codes, the one of a client of which nothing is known.
   std::string family_of_shared_codes = "C";
-  Metrics* metrics = nullptr;  // Null if nobody asks for them.
+  BridgeMetrics metrics = {};
 };
 
 // What is to become of a connection once its requests were served.
@@ -42,9 +42,10 @@ struct Served {
     kClose,   // Close at once.
   };
   Next next = Next::kKeep;
+  CloseReason reason = CloseReason::kEof;  // Why, unless it is kKeep.
   // An answer to be sent only if the client does not go on by itself (docs/wire-protocol.md, "Retry
   // notice"); `next` is for once it was sent.
-  std::string lazy_answer;
+  std::string lazy_answer = "";
 };
 
 // The conversation on one connection: one request after the other, each answered before the next is
@@ -79,10 +80,10 @@ class Session {
       const CallOrigin& origin, const wire::RequestHeader& header,
       const std::vector<const wire::Dialect*>& candidates);
   Served ServeRequest(const Exchange& exchange);
-  // What came of a request: `next` is kKeep unless its body is not done with.
+  // What came of a request, and whether its body leaves the connection usable.
   struct Outcome {
     Forwarded forwarded;
-    Served::Next next = Served::Next::kKeep;
+    Served served;
     uint64_t body_bytes = 0;
   };
   Outcome ForwardWhole(const Exchange& exchange);
@@ -97,8 +98,9 @@ class Session {
   // Finds out whether messages are padded to whole blocks, and takes the padding of this one.
   void SettleFraming(const Exchange& exchange);
   // Reads what is left of a body that was not wanted, if it is not too much.
-  Served::Next Settle(Body& body) const;
-  Served Answer(const Exchange& exchange, const wire::Reply& reply, Served::Next next);
+  Served Settle(Body& body) const;
+  Served Answer(const Exchange& exchange, const wire::Reply& reply, Served served);
+  void CountError(absl::string_view kind) const;
   // An answer in the client's framing.
   std::string Framed(std::string answer) const;
   Served RefuseUnknown(const wire::RequestHeader& header);
@@ -124,7 +126,8 @@ bool HeadIsDecided(absl::string_view bytes);
 // The general error, as the client that sent `bytes` understands it.
 std::string EncodeGeneralError(absl::string_view bytes);
 
-// One WARNING line if `bytes` are of another protocol that we know; whether they are.
-bool WarnOfForeignProtocol(const Connection& connection, absl::string_view bytes);
+// One WARNING line, and counted, if `bytes` are of another protocol that we know; whether they are.
+bool WarnOfForeignProtocol(const Connection& connection, absl::string_view bytes,
+                           const BridgeMetrics& metrics);
 
 }  // namespace backup::bridge

@@ -25,6 +25,8 @@ struct Client {
   int session_key_bits = 0;
   std::optional<absl::Time> last_verified_time;
   LegacyProfile legacy;
+  int64_t stored_bytes = 0;  // Plaintext sizes of its versions with content.
+  int64_t resends = 0;       // Versions that it found damaged and sent again.
 };
 
 struct File {
@@ -60,6 +62,7 @@ struct Counts {
   int64_t files = 0;
   int64_t versions = 0;
   int64_t verified_versions = 0;
+  int64_t abandoned_versions = 0;
   int64_t stored_bytes = 0;  // Plaintext sizes of versions with content.
   std::optional<absl::Time> last_verified_time;
 };
@@ -151,6 +154,8 @@ class Catalog {
   virtual absl::StatusOr<std::vector<Client>> ListStaleClients(absl::Time since,
                                                                const ClientId& after,
                                                                int limit) = 0;
+  // How many clients ListStaleClients() would list without limit.
+  virtual absl::StatusOr<int64_t> CountStaleClients(absl::Time since) = 0;
   // Makes a change that changes nothing durable: OK means that writing works.
   virtual absl::Status ProbeWrite() = 0;
 };

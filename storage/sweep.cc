@@ -4,17 +4,21 @@
 
 namespace backup::storage {
 
-absl::StatusOr<int64_t> Sweep(Catalog& catalog, BlobStore& blobs, absl::Time created_before) {
-  int64_t removed = 0;
+absl::StatusOr<SweepResult> Sweep(Catalog& catalog, BlobStore& blobs, absl::Time created_before) {
+  SweepResult result;
   RETURN_IF_ERROR(blobs.ForEach([&](const BlobInfo& blob) -> absl::Status {
-    if (blob.create_time >= created_before) return absl::OkStatus();
-    ASSIGN_OR_RETURN(const bool referenced, catalog.HasBlob(blob.id));
-    if (referenced) return absl::OkStatus();
-    RETURN_IF_ERROR(blobs.Delete(blob.id));
-    ++removed;
-    return absl::OkStatus();
+    bool keep = blob.create_time >= created_before;
+    if (!keep) {
+      ASSIGN_OR_RETURN(keep, catalog.HasBlob(blob.id));
+    }
+    if (keep) {
+      result.kept_bytes += blob.size_bytes;
+      return absl::OkStatus();
+    }
+    ++result.removed;
+    return blobs.Delete(blob.id);
   }));
-  return removed;
+  return result;
 }
 
 }  // namespace backup::storage

@@ -13,6 +13,11 @@ namespace {
 using testing::IsOkAndHolds;
 using testing::StatusIs;
 
+auto Result(int64_t removed, int64_t kept_bytes) {
+  return ::testing::AllOf(::testing::Field(&SweepResult::removed, removed),
+                          ::testing::Field(&SweepResult::kept_bytes, kept_bytes));
+}
+
 class SweepTest : public ::testing::Test {
  protected:
   BlobId Put() {
@@ -41,16 +46,16 @@ TEST_F(SweepTest, DeletesOldBlobsToWhichNoVersionRefers) {
   const BlobId second_orphan = Put();
   Refer(referred);
   clock_.Advance(absl::Seconds(1));
-  EXPECT_THAT(Sweep(catalog_, blobs_, clock_.Now()), IsOkAndHolds(2));
+  EXPECT_THAT(Sweep(catalog_, blobs_, clock_.Now()), IsOkAndHolds(Result(2, 5)));
   EXPECT_OK(blobs_.Open(referred));
   EXPECT_THAT(blobs_.Open(orphan), StatusIs(absl::StatusCode::kNotFound));
   EXPECT_THAT(blobs_.Open(second_orphan), StatusIs(absl::StatusCode::kNotFound));
-  EXPECT_THAT(Sweep(catalog_, blobs_, clock_.Now()), IsOkAndHolds(0));
+  EXPECT_THAT(Sweep(catalog_, blobs_, clock_.Now()), IsOkAndHolds(Result(0, 5)));
 }
 
 TEST_F(SweepTest, SparesBlobsThatAnUploadMayStillWriteARowFor) {
   const BlobId young = Put();
-  EXPECT_THAT(Sweep(catalog_, blobs_, clock_.Now()), IsOkAndHolds(0));
+  EXPECT_THAT(Sweep(catalog_, blobs_, clock_.Now()), IsOkAndHolds(Result(0, 5)));
   EXPECT_OK(blobs_.Open(young));
 }
 

@@ -160,7 +160,9 @@ Acceptor::Acceptor(UniqueFd listener, std::string bound_address, int bound_port)
 
 Acceptor::~Acceptor() { Stop(); }
 
-void Acceptor::Start(std::unique_ptr<grpc::experimental::ExternalConnectionAcceptor> connections) {
+void Acceptor::Start(std::unique_ptr<grpc::experimental::ExternalConnectionAcceptor> connections,
+                     Counter refused) {
+  refused_ = refused;
   connections_ = std::move(connections);
   thread_ = std::jthread([this](std::stop_token token) { AcceptLoop(token); });
 }
@@ -196,6 +198,7 @@ void Acceptor::Accept() {
   if (socket.get() >= first_reserved_) {
     LOG_EVERY_T(WARNING, kRefusalLogSeconds)
         << "file descriptors run out; a connection is refused (raise `ulimit -n`)";
+    refused_.Add();
     return;
   }
   const int on = 1;

@@ -6,6 +6,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "base/metrics.h"
 #include "base/unique_fd.h"
 #include "grpcpp/server_builder.h"
 
@@ -25,8 +26,10 @@ class Acceptor {
   const std::string& bound_address() const { return bound_address_; }
   int bound_port() const { return bound_port_; }
 
-  // From now on every connection goes to gRPC.
-  void Start(std::unique_ptr<grpc::experimental::ExternalConnectionAcceptor> connections);
+  // From now on every connection goes to gRPC; `refused` counts those for which there is no
+  // descriptor.
+  void Start(std::unique_ptr<grpc::experimental::ExternalConnectionAcceptor> connections,
+             Counter refused = {});
   // No more connections, new ones are refused; open ones stay. Never to be started again.
   void Stop();
 
@@ -41,6 +44,7 @@ class Acceptor {
   const int first_reserved_;  // A connection that gets this descriptor or a higher one is refused.
   UniqueFd wake_;             // An eventfd that ends the loop's wait.
   std::unique_ptr<grpc::experimental::ExternalConnectionAcceptor> connections_;
+  Counter refused_;
   std::jthread thread_;
 };
 

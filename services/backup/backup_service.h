@@ -3,11 +3,11 @@
 #include "backup/v1/backup.grpc.pb.h"
 #include "base/clock.h"
 #include "base/idle_shutdown.h"
-#include "base/metrics.h"
 #include "services/backup/client_trace.h"
 #include "services/backup/crypto/master_key.h"
 #include "services/backup/handlers/sessions.h"
 #include "services/backup/handlers/upload_file.h"
+#include "services/backup/service_metrics.h"
 #include "services/backup/stream_watchdog.h"
 #include "storage/blob_store.h"
 #include "storage/catalog.h"
@@ -25,7 +25,7 @@ struct ServiceContext {
   storage::DuplicateNames duplicate_names = storage::DuplicateNames::kReject;
   handlers::KeyPolicy keys;
   handlers::UploadPolicy uploads;
-  Metrics* metrics = nullptr;    // Null if nobody asks for them.
+  ServiceMetrics metrics = {};
   ClientTrace* trace = nullptr;  // Null if nobody can watch.
 };
 

@@ -1,6 +1,7 @@
 // backup-service: flags to options, wiring, run until told to stop.
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <cstdlib>
@@ -18,6 +19,7 @@
 #include "base/process.h"
 #include "base/rpc/tls.h"
 #include "base/rpc/tls_file_copies.h"
+#include "base/rpc/versions.h"
 #include "base/status_macros.h"
 #include "gflags/gflags.h"
 #include "grpcpp/create_channel.h"
@@ -76,7 +78,6 @@ namespace {
 
 constexpr MetricName kCertExpiry{"backup_tls_cert_expiry_timestamp_seconds",
                                  "When the certificate ends"};
-constexpr MetricName kMode{"backup_mode", "1 if the mode is on"};
 // backupctl's: where it finds the service.
 constexpr char kForeignVariable[] = "BACKUP_SERVICE";
 
@@ -169,18 +170,25 @@ ServiceInfo InfoFromFlags(absl::Time start_time) {
 // transfer.
 class PeriodicSweep {
  public:
-  PeriodicSweep(Storage& storage, absl::Time start_time, absl::Duration interval)
-      : thread_([&storage, start_time, interval](std::stop_token token) {
+  // Counts what it removes in `removed`, and notes the size of all other blobs in `kept_bytes`.
+  PeriodicSweep(Storage& storage, absl::Time start_time, absl::Duration interval, Counter removed,
+                std::atomic<int64_t>& kept_bytes)
+      : thread_([&storage, start_time, interval, removed, &kept_bytes](std::stop_token token) {
           std::mutex mutex;
           std::condition_variable_any stopped;
           std::unique_lock<std::mutex> lock(mutex);
           absl::Time created_before = start_time;
           do {
-            const absl::StatusOr<int64_t> removed =
+            const absl::StatusOr<storage::SweepResult> result =
                 storage::Sweep(*storage.catalog, *storage.blobs, created_before);
-            if (!removed.ok()) LOG(WARNING) << "the sweep failed: " << removed.status();
-            if (removed.ok() && *removed > 0)
-              LOG(INFO) << "the sweep removed " << *removed << " blobs";
+            if (result.ok()) {
+              if (result->removed > 0)
+                LOG(INFO) << "the sweep removed " << result->removed << " blobs";
+              removed.Add(static_cast<double>(result->removed));
+              kept_bytes = result->kept_bytes;
+            } else {
+              LOG(WARNING) << "the sweep failed: " << result.status();
+            }
             created_before = std::max(start_time, absl::Now() - kSweepGrace);
           } while (!stopped.wait_for(lock, token, absl::ToChronoNanoseconds(interval),
                                      [&] { return token.stop_requested(); }));
@@ -190,22 +198,18 @@ class PeriodicSweep {
   std::jthread thread_;
 };
 
-void AddMetrics(Metrics& metrics, storage::Catalog& catalog) {
-  AddProcessMetrics(metrics);
-  for (const auto& [mode, on] : std::initializer_list<std::pair<const char*, bool>>{
-           {"debug", FLAGS_debug},
-           {"encrypt", FLAGS_encrypt},
-           {"corrupt_checksums", CorruptChecksums()}}) {
-    metrics.SetGauge(kMode, {{"mode", mode}}, on ? 1 : 0);
-  }
-  metrics.AddCollector([] {
-    const absl::StatusOr<absl::Time> end = rpc::CertificateExpiry(FLAGS_tls_cert_file);
-    if (!end.ok()) return std::vector<GaugeSample>();
-    return std::vector<GaugeSample>{
-        {kCertExpiry, {{"listener", "grpc"}}, absl::ToDoubleSeconds(*end - absl::UnixEpoch())}};
+// What is sampled when somebody asks.
+void AddSamples(Metrics& metrics, storage::Catalog& catalog, const std::atomic<int64_t>& blob_bytes,
+                const std::string& cert_file, const Clock& clock) {
+  metrics.AddCollector([cert_file] {
+    const absl::StatusOr<absl::Time> end = rpc::CertificateExpiry(cert_file);
+    if (!end.ok()) return std::vector<Sample>();
+    return std::vector<Sample>{{kCertExpiry, {{"listener", "grpc"}}, SecondsSinceEpoch(*end)}};
   });
-  metrics.AddCollector(
-      [&catalog] { return SampleState(catalog, FLAGS_data_dir, FLAGS_metrics_max_clients); });
+  metrics.AddCollector([&] {
+    return SampleState({catalog, FLAGS_data_dir, FLAGS_metrics_max_clients, blob_bytes},
+                       clock.Now());
+  });
 }
 
 rpc::TlsFiles TlsFromFlags() {
@@ -223,10 +227,20 @@ absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> MakeCredentials(
   return credentials;
 }
 
-int Serve(StopRequest& stop) {
+int Serve(const std::vector<Setting>& settings, StopRequest& stop) {
   const SystemClock clock;
   const absl::Time start_time = clock.Now();
-  absl::StatusOr<Storage> storage = OpenStorage(FLAGS_data_dir, MasterKeyFile());
+  Metrics metrics;
+  Labels libraries = rpc::LibraryVersions();
+  libraries.merge(CatalogLibraryVersion());
+  AddProcessMetrics(metrics, libraries, ConfigurationText(settings));
+  const MetricFamily<Gauge> modes = AddModes(metrics, {{"debug", FLAGS_debug},
+                                                       {"encrypt", FLAGS_encrypt},
+                                                       {"corrupt_checksums", CorruptChecksums()},
+                                                       {"draining", false}});
+  const storage::StorageMetrics storage_metrics(metrics);
+  std::atomic<int64_t> blob_bytes = 0;
+  absl::StatusOr<Storage> storage = OpenStorage(FLAGS_data_dir, MasterKeyFile(), storage_metrics);
   if (!storage.ok()) return Refuse(storage.status());
   if (const absl::Status fits = handlers::CheckMasterKey(*storage->catalog, *storage->master_key);
       !fits.ok()) {
@@ -234,18 +248,29 @@ int Serve(StopRequest& stop) {
         fits, absl::StrCat("the data directory ", FLAGS_data_dir, ": ", fits.message(),
                            " than the one in ", MasterKeyFile(), ": restore that file")));
   }
+  const auto tls = rpc::TlsFileCopies::Make(TlsFromFlags());
+  if (!tls.ok()) return Refuse(tls.status());
   absl::StatusOr<std::unique_ptr<Acceptor>> acceptor = Acceptor::Listen(FLAGS_listen);
   if (!acceptor.ok()) return Refuse(acceptor.status());
+  AddSamples(metrics, *storage->catalog, blob_bytes, (*tls)->copies().cert_file, clock);
+  // Before anybody is served: a port in use stops the start with nothing half-started.
+  const absl::StatusOr<Operations> operations = StartOperations(
+      FLAGS_operations_listen, FLAGS_operations_bound_port_file,
+      ServiceProbes(*storage->catalog, FLAGS_data_dir,
+                    grpc::CreateChannel((*acceptor)->bound_address(),
+                                        rpc::MakeSelfCredentials((*tls)->copies()))),
+      metrics);
+  if (!operations.ok()) return Refuse(operations.status());
   if (FLAGS_encrypt) {
     LOG_CRITICAL << "storing files as " << AtRest() << ", master key "
                  << storage->master_key->Fingerprint();
   }
   const PeriodicSweep sweep(*storage, start_time,
-                            std::max(DurationFlag(FLAGS_sweep_interval), absl::Seconds(1)));
+                            std::max(DurationFlag(FLAGS_sweep_interval), absl::Seconds(1)),
+                            storage_metrics.orphans_removed, blob_bytes);
   IdleShutdown idle(FLAGS_debug ? absl::ZeroDuration() : DurationFlag(FLAGS_idle_shutdown), stop);
   StreamWatchdog watchdog(FLAGS_debug ? absl::ZeroDuration()
                                       : DurationFlag(FLAGS_stream_idle_timeout));
-  Metrics metrics;
   ServiceContext context{*storage->catalog,
                          *storage->blobs,
                          *storage->master_key,
@@ -257,14 +282,12 @@ int Serve(StopRequest& stop) {
                          {FLAGS_rekey == "allow" ? storage::Rekey::kAllow : storage::Rekey::kPin,
                           FLAGS_rotate_session_keys},
                          UploadPolicyFromFlags()};
-  if (!FLAGS_operations_listen.empty()) context.metrics = &metrics;
+  context.metrics = ServiceMetrics(metrics);
+  context.keys.replaced_keys = context.metrics.rekeys.With({"accepted"});
   ClientTrace trace;
   context.trace = &trace;
-  AddMetrics(metrics, *storage->catalog);
   const bool reflection = FLAGS_grpc_reflection == "auto" ? IsLocalAddress(FLAGS_listen)
                                                           : FLAGS_grpc_reflection == "on";
-  const auto tls = rpc::TlsFileCopies::Make(TlsFromFlags());
-  if (!tls.ok()) return Refuse(tls.status());
   const auto credentials = MakeCredentials((*tls)->copies());
   if (!credentials.ok()) return Refuse(credentials.status());
   const absl::StatusOr<std::unique_ptr<Server>> server = Server::Start(
@@ -277,19 +300,13 @@ int Serve(StopRequest& stop) {
         WriteFileAtomically(FLAGS_bound_port_file, absl::StrCat(port, "\n"));
     if (!written.ok()) return Refuse(written);
   }
-  const absl::StatusOr<Operations> operations = StartOperations(
-      FLAGS_operations_listen, FLAGS_operations_bound_port_file,
-      ServiceProbes(*storage->catalog, FLAGS_data_dir,
-                    grpc::CreateChannel((*server)->bound_address(),
-                                        rpc::MakeSelfCredentials((*tls)->copies()))),
-      metrics);
-  if (!operations.ok()) return Refuse(operations.status());
   LOG(INFO) << "serving on " << (*server)->bound_address() << ", data in " << FLAGS_data_dir
             << ", at rest " << AtRest();
   if (CorruptChecksums())
     LOG(WARNING) << "checksums are falsified on purpose: no client will verify a file";
   const std::string why = stop.Wait();  // First: a log line has the time of its beginning.
   LOG(INFO) << "stopping: " << why;
+  modes.With({"draining"}).Set(1);
   if (operations->readiness != nullptr) operations->readiness->SetDraining();
   (*server)->Drain(DurationFlag(FLAGS_drain_timeout));
   LOG(INFO) << "stopped";
@@ -324,17 +341,18 @@ absl::Status CheckConfiguration() {
 int Main(int argc, char** argv) {
   StopRequest& stop =
       *new StopRequest;  // Lives as long as the signal thread, that is, the process.
-  StartProcess({"backup-service --data_dir=DIR [--listen=HOST:PORT|unix:PATH] ...",
-                __FILE__,
-                {kForeignVariable}},
-               argc, argv, stop);
+  const std::vector<Setting> settings =
+      StartProcess({"backup-service --data_dir=DIR [--listen=HOST:PORT|unix:PATH] ...",
+                    __FILE__,
+                    {kForeignVariable}},
+                   argc, argv, stop);
   if (FLAGS_debug) SetDebugLogging();
   if (FLAGS_encrypt && !FLAGS_debug) SetQuietLogging();
   if (FLAGS_data_dir.empty())
     return Refuse(UsageError("--data_dir=DIR must say where to keep the data (--help tells more)"));
   if (argc > 1) return Refuse(UnknownArgument(argv[1]));
   if (const absl::Status checked = CheckConfiguration(); !checked.ok()) return Refuse(checked);
-  return CheckConfigurationOnly() ? 0 : Serve(stop);
+  return CheckConfigurationOnly() ? 0 : Serve(settings, stop);
 }
 
 }  // namespace

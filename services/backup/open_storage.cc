@@ -12,6 +12,7 @@
 #include "base/exit_code.h"
 #include "base/status_macros.h"
 #include "storage/local/local_blob_store.h"
+#include "storage/sqlite/database.h"
 #include "storage/sqlite/sqlite_catalog.h"
 
 namespace backup {
@@ -53,8 +54,10 @@ absl::StatusOr<std::unique_ptr<crypto::MasterKey>> OpenMasterKey(const std::stri
                                                 ": restore it, the data is encrypted with it"));
 }
 
-absl::StatusOr<std::unique_ptr<storage::Catalog>> OpenCatalog(const std::string& path) {
-  absl::StatusOr<std::unique_ptr<storage::Catalog>> catalog = storage::SqliteCatalog::Open(path);
+absl::StatusOr<std::unique_ptr<storage::Catalog>> OpenCatalog(
+    const std::string& path, const storage::StorageMetrics& metrics) {
+  absl::StatusOr<std::unique_ptr<storage::Catalog>> catalog =
+      storage::SqliteCatalog::Open(path, metrics);
   if (absl::IsUnimplemented(catalog.status()))
     return WithExitCode(catalog.status(), kExitNewerSchema);
   if (!catalog.ok() && ReasonOf(catalog.status()) == Reason::kStateCorrupt)
@@ -62,7 +65,8 @@ absl::StatusOr<std::unique_ptr<storage::Catalog>> OpenCatalog(const std::string&
   return catalog;
 }
 
-absl::StatusOr<Storage> OpenStorageIn(const std::string& path, const std::string& master_key_file) {
+absl::StatusOr<Storage> OpenStorageIn(const std::string& path, const std::string& master_key_file,
+                                      const storage::StorageMetrics& metrics) {
   RETURN_IF_ERROR(MakeDataDir(path));
   Storage storage;
   ASSIGN_OR_RETURN(storage.lock, LockDataDir(path));
@@ -71,22 +75,25 @@ absl::StatusOr<Storage> OpenStorageIn(const std::string& path, const std::string
       storage.master_key,
       OpenMasterKey(master_key_file.empty() ? absl::StrCat(path, "/master.key") : master_key_file,
                     catalog_path));
-  ASSIGN_OR_RETURN(storage.catalog, OpenCatalog(catalog_path));
-  ASSIGN_OR_RETURN(storage.blobs, storage::LocalBlobStore::Open(absl::StrCat(path, "/store")));
+  ASSIGN_OR_RETURN(storage.catalog, OpenCatalog(catalog_path, metrics));
+  ASSIGN_OR_RETURN(storage.blobs,
+                   storage::LocalBlobStore::Open(absl::StrCat(path, "/store"), metrics));
   return storage;
 }
 
 }  // namespace
 
-absl::StatusOr<Storage> OpenStorage(const std::string& data_dir,
-                                    const std::string& master_key_file) {
+absl::StatusOr<Storage> OpenStorage(const std::string& data_dir, const std::string& master_key_file,
+                                    const storage::StorageMetrics& metrics) {
   std::string path = std::filesystem::absolute(data_dir).lexically_normal();
   // With a slash at its end the path would be its own parent, made with a mode that is not ours.
   while (path.size() > 1 && path.back() == '/') path.pop_back();
-  absl::StatusOr<Storage> storage = OpenStorageIn(path, master_key_file);
+  absl::StatusOr<Storage> storage = OpenStorageIn(path, master_key_file, metrics);
   if (storage.ok()) return storage;
   return WithMessage(storage.status(),
                      absl::StrCat("the data directory ", path, ": ", storage.status().message()));
 }
+
+Labels CatalogLibraryVersion() { return {{"sqlite", storage::Database::LibraryVersion()}}; }
 
 }  // namespace backup

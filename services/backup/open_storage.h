@@ -8,6 +8,7 @@
 #include "services/backup/crypto/master_key.h"
 #include "storage/blob_store.h"
 #include "storage/catalog.h"
+#include "storage/storage_metrics.h"
 
 namespace backup {
 
@@ -24,7 +25,10 @@ struct Storage {
 // fails, the error met, in one line that names the directory; with an exit code of its own
 // (base/exit_code.h) if another process holds it, it is of a newer schema, or it is damaged. This
 // is the only place that names implementations of Catalog and BlobStore.
-absl::StatusOr<Storage> OpenStorage(const std::string& data_dir,
-                                    const std::string& master_key_file);
+absl::StatusOr<Storage> OpenStorage(const std::string& data_dir, const std::string& master_key_file,
+                                    const storage::StorageMetrics& metrics = {});
+
+// The version of the catalog's database library, for backup_build_info.
+Labels CatalogLibraryVersion();
 
 }  // namespace backup

@@ -40,22 +40,17 @@ std::string RequestId(const grpc::ServerContext& context) {
   return ToUuidText(crypto::RandomBytes(16));
 }
 
-absl::string_view OutcomeName(const absl::Status& status) {
-  if (status.ok()) return "OK";
-  const std::optional<Reason> reason = ReasonOf(status);
-  return reason ? InfoOf(*reason).name : "ERROR";
-}
-
 }  // namespace
 
 RpcScope::RpcScope(grpc::ServerContext& call, const ServiceContext& context, absl::string_view rpc)
     : activity_(context.idle),
       call_(call),
-      metrics_(context.metrics),
-      trace_(context.trace),
-      in_flight_(metrics_, kCallsInFlight),
+      context_(context),
+      in_flight_(context.metrics.calls_in_flight),
+      uploading_(rpc == "UploadFile" ? context.metrics.uploads_in_progress : Gauge()),
       rpc_(rpc),
       request_id_(RequestId(call)) {
+  context.metrics.calls_started.With({rpc}).Add();
   call.AddInitialMetadata(kRequestIdKey, request_id_);
   VLOG(1) << "call rid=" << request_id_ << " rpc=" << rpc_ << " peer=" << call.peer();
 }
@@ -77,10 +72,15 @@ RpcScope::~RpcScope() {
             << " outcome=" << OutcomeName(outcome_) << " bytes=" << bytes_
             << " ms=" << took / std::chrono::milliseconds(1) << (outcome_.ok() ? "" : " error=")
             << outcome_.message();
-  if (trace_ != nullptr && trace_->active()) Trace(absl::FromChrono(took));
-  if (metrics_ != nullptr) {
-    CountCall(*metrics_, {rpc_, OutcomeName(outcome_), verdict_, bytes_, absl::FromChrono(took)});
-  }
+  if (context_.trace != nullptr && context_.trace->active()) Trace(absl::FromChrono(took));
+  CountCall(context_.metrics, {.rpc = rpc_,
+                               .outcome = outcome_,
+                               .cancelled = call_.IsCancelled(),
+                               .verdict = verdict_,
+                               .from_old_client = !Metadata(call_, kLegacyPeerKey).empty(),
+                               .checksum_is_wrong = context_.uploads.corrupt_checksums,
+                               .bytes = bytes_,
+                               .took = absl::FromChrono(took)});
 }
 
 void RpcScope::Trace(absl::Duration took) const {
@@ -98,7 +98,7 @@ void RpcScope::Trace(absl::Duration took) const {
   event.set_error(std::string(outcome_.message()));
   event.set_content_bytes(bytes_);
   event.set_duration_micros(absl::ToInt64Microseconds(took));
-  trace_->Publish(event);
+  context_.trace->Publish(event);
 }
 
 }  // namespace backup

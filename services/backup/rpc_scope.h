@@ -38,9 +38,9 @@ class RpcScope {
   void Trace(absl::Duration took) const;
 
   const grpc::ServerContext& call_;
-  Metrics* const metrics_;
-  ClientTrace* const trace_;
+  const ServiceContext& context_;
   const GaugeScope in_flight_;
+  const GaugeScope uploading_;
   const std::string rpc_;
   const std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
   std::string request_id_;

@@ -67,7 +67,8 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(std::unique_ptr<Acceptor> 
         v1::AdminService::service_full_name()}) {
     health.SetServingStatus(name, true);
   }
-  server->acceptor_->Start(std::move(connections));
+  server->acceptor_->Start(std::move(connections),
+                           context.metrics.admission_rejected.With({"descriptors"}));
   return server;
 }
 

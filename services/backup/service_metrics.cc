@@ -10,6 +10,7 @@
 #include <tuple>
 
 #include "absl/strings/str_cat.h"
+#include "base/error.h"
 #include "base/unique_fd.h"
 #include "grpc/health/v1/health.grpc.pb.h"
 #include "grpcpp/client_context.h"
@@ -20,34 +21,52 @@ namespace {
 constexpr MetricName kStarted{"grpc_server_call_started_total", "Calls, by method"};
 constexpr MetricName kDuration{"grpc_server_call_duration_seconds",
                                "How long calls took, by method and outcome"};
-constexpr MetricName kUploads{"backup_uploads_total",
-                              "Uploads by result: received, verified, resent, abandoned, failed"};
+constexpr MetricName kInFlight{"grpc_server_calls_in_flight", "Calls that are being answered"};
+constexpr MetricName kUploads{
+    "backup_uploads_total", "Uploads by what became of them: verified, rejected, aborted, failed"};
+constexpr MetricName kUploadsInProgress{"backup_uploads_in_progress", "Uploads under way"};
 constexpr MetricName kUploadBytes{"backup_upload_bytes_total", "Bytes of uploads, as sent"};
 constexpr MetricName kResends{"backup_resends_total", "Files that clients found damaged"};
+constexpr MetricName kCryptoFailures{"backup_crypto_failures_total",
+                                     "What could not be decrypted or was no key, by stage"};
+constexpr MetricName kRekeys{"backup_rekeys_total",
+                             "Clients that came with another key, by result"};
+constexpr MetricName kAdmissionRejected{"backup_admission_rejected_total",
+                                        "What was turned away because there is too much of it"};
+constexpr MetricName kFaultsInjected{"backup_debug_faults_injected_total",
+                                     "Wrong checksums answered on purpose"};
 constexpr MetricName kLastSuccess{"backup_client_last_success_timestamp_seconds",
                                   "When a file of the client was last verified; 0 if never"};
 constexpr MetricName kRegistered{"backup_client_registered_timestamp_seconds",
                                  "When the client registered"};
 constexpr MetricName kLastAttempt{"backup_client_last_attempt_timestamp_seconds",
                                   "The client's last request"};
+constexpr MetricName kClientBytes{"backup_client_bytes",
+                                  "Plaintext bytes of the client's versions"};
+constexpr MetricName kClientResends{"backup_client_resends_total",
+                                    "Files that the client found damaged, ever"};
+constexpr MetricName kStale{"backup_clients_stale",
+                            "Clients without a verified file for longer than the threshold"};
 constexpr MetricName kDropped{"backup_metrics_dropped_series",
                               "Clients without series of their own (--metrics_max_clients)"};
 constexpr MetricName kStateUp{"backup_db_up", "1 if the catalog can be read"};
 constexpr MetricName kClients{"backup_clients", "Known clients"};
 constexpr MetricName kVersions{"backup_versions", "Versions, by state"};
-constexpr MetricName kStored{"backup_stored_bytes", "Plaintext bytes of all versions"};
+constexpr MetricName kStored{"backup_stored_bytes", "Plaintext of all versions, and disk used"};
 constexpr MetricName kFree{"backup_storage_free_bytes", "Room left where the data is"};
+constexpr MetricName kReadOnly{"backup_storage_read_only",
+                               "1 if the file system is mounted read-only"};
 constexpr MetricName kCatalogSize{"backup_db_size_bytes", "Size of the catalog"};
 constexpr MetricName kWalSize{"backup_db_wal_bytes", "Size of the catalog's log"};
 
+constexpr std::pair<const char*, absl::Duration> kStaleThresholds[] = {{"36h", absl::Hours(36)},
+                                                                       {"168h", absl::Hours(168)}};
 constexpr int kPageSize = 1000;
 constexpr int64_t kLeastFreeBytes = int64_t{64} << 20;
 constexpr std::chrono::seconds kProbeDeadline(5);
 
-double Seconds(absl::Time time) { return absl::ToDoubleSeconds(time - absl::UnixEpoch()); }
-
 void SampleClients(storage::Catalog& catalog, int64_t max_clients, int64_t clients,
-                   std::vector<GaugeSample>& samples) {
+                   std::vector<Sample>& samples) {
   int64_t shown = 0;
   ClientId after;
   while (shown < max_clients) {
@@ -57,9 +76,12 @@ void SampleClients(storage::Catalog& catalog, int64_t max_clients, int64_t clien
     for (const storage::Client& client : *page) {
       const Labels labels = {{"client", ToUuid(client.id)}};
       const auto verified = client.last_verified_time;
-      samples.push_back({kLastSuccess, labels, verified ? Seconds(*verified) : 0});
-      samples.push_back({kRegistered, labels, Seconds(client.create_time)});
-      samples.push_back({kLastAttempt, labels, Seconds(client.last_seen_time)});
+      samples.push_back({kLastSuccess, labels, verified ? SecondsSinceEpoch(*verified) : 0});
+      samples.push_back({kRegistered, labels, SecondsSinceEpoch(client.create_time)});
+      samples.push_back({kLastAttempt, labels, SecondsSinceEpoch(client.last_seen_time)});
+      samples.push_back({kClientBytes, labels, static_cast<double>(client.stored_bytes)});
+      samples.push_back(
+          {kClientResends, labels, static_cast<double>(client.resends), Sample::Kind::kCounter});
     }
     shown += std::ssize(*page);
     after = page->back().id;
@@ -73,11 +95,17 @@ double FileSize(const std::string& path) {
   return error ? 0 : static_cast<double>(size);
 }
 
-absl::StatusOr<int64_t> FreeBytes(const std::string& data_dir) {
+struct FileSystem {
+  int64_t free_bytes = 0;
+  bool read_only = false;
+};
+
+absl::StatusOr<FileSystem> LookAt(const std::string& data_dir) {
   struct statvfs info = {};
   if (::statvfs(data_dir.c_str(), &info) != 0)
     return absl::ErrnoToStatus(errno, absl::StrCat("cannot look at ", data_dir));
-  return static_cast<int64_t>(info.f_bavail) * static_cast<int64_t>(info.f_frsize);
+  return FileSystem{static_cast<int64_t>(info.f_bavail) * static_cast<int64_t>(info.f_frsize),
+                    (info.f_flag & ST_RDONLY) != 0};
 }
 
 absl::Status ProbeFile(const std::string& data_dir) {
@@ -91,10 +119,10 @@ absl::Status ProbeFile(const std::string& data_dir) {
 }
 
 absl::Status ProbeSpace(const std::string& data_dir) {
-  const absl::StatusOr<int64_t> free = FreeBytes(data_dir);
-  if (!free.ok()) return free.status();
-  if (*free >= kLeastFreeBytes) return absl::OkStatus();
-  return absl::ResourceExhaustedError(absl::StrCat("only ", *free, " bytes are free"));
+  const absl::StatusOr<FileSystem> found = LookAt(data_dir);
+  if (!found.ok()) return found.status();
+  if (found->free_bytes >= kLeastFreeBytes) return absl::OkStatus();
+  return absl::ResourceExhaustedError(absl::StrCat("only ", found->free_bytes, " bytes are free"));
 }
 
 absl::Status ProbeSelf(const std::shared_ptr<grpc::Channel>& channel) {
@@ -110,48 +138,114 @@ absl::Status ProbeSelf(const std::shared_ptr<grpc::Channel>& channel) {
              : absl::UnavailableError("not serving");
 }
 
-}  // namespace
-
-void CountCall(Metrics& metrics, const EndedCall& call) {
-  const std::string rpc(call.rpc);
-  const std::string outcome(call.outcome);
-  metrics.Count(kStarted, {{"grpc_method", rpc}});
-  metrics.Observe(kDuration, {{"grpc_method", rpc}, {"grpc_status", outcome}}, call.took);
-  const auto count_upload = [&](const char* result) {
-    metrics.Count(kUploads, {{"result", result}, {"reason", outcome}});
-  };
-  const bool ok = outcome == "OK";
-  if (rpc == "UploadFile") {
-    count_upload(ok ? "received" : "failed");
-    metrics.Count(kUploadBytes, {}, static_cast<double>(call.bytes));
-  }
-  if (ok && call.verdict == "VERIFIED") count_upload("verified");
-  if (ok && call.verdict == "ABANDONED") count_upload("abandoned");
-  if (ok && call.verdict == "RETRYING") {
-    count_upload("resent");
-    metrics.Count(kResends, {});
+// How an upload that was not taken is counted: `rejected` if the caller is to blame.
+absl::string_view ResultOf(Reason reason) {
+  switch (reason) {
+    case Reason::kInvalidField:
+    case Reason::kSizeLimit:
+    case Reason::kClientNotFound:
+    case Reason::kKeyNotSet:
+    case Reason::kContentRejected:
+      return "rejected";
+    default:
+      return "failed";
   }
 }
 
-std::vector<GaugeSample> SampleState(storage::Catalog& catalog, const std::string& data_dir,
-                                     int64_t max_clients) {
-  std::vector<GaugeSample> samples;
-  const absl::StatusOr<storage::Counts> counts = catalog.Count();
-  samples.push_back({kStateUp, {}, counts.ok() ? 1.0 : 0.0});
-  if (counts.ok()) {
-    const auto add = [&](const MetricName& name, const Labels& labels, int64_t value) {
-      samples.push_back({name, labels, static_cast<double>(value)});
-    };
-    add(kClients, {}, counts->clients);
-    add(kVersions, {{"state", "verified"}}, counts->verified_versions);
-    add(kVersions, {{"state", "other"}}, counts->versions - counts->verified_versions);
-    add(kStored, {{"kind", "logical"}}, counts->stored_bytes);
-    SampleClients(catalog, max_clients, counts->clients, samples);
+// An upload that was taken is counted when its client says what it makes of it.
+void CountUpload(const ServiceMetrics& metrics, const EndedCall& call, absl::string_view source) {
+  if (call.outcome.ok()) {
+    metrics.upload_bytes.With({source}).Add(static_cast<double>(call.bytes));
+    if (call.checksum_is_wrong) metrics.faults_injected.Add();
+    return;
   }
-  const absl::StatusOr<int64_t> free = FreeBytes(data_dir);
-  if (free.ok()) samples.push_back({kFree, {}, static_cast<double>(*free)});
-  samples.push_back({kCatalogSize, {}, FileSize(absl::StrCat(data_dir, "/catalog.db"))});
-  samples.push_back({kWalSize, {}, FileSize(absl::StrCat(data_dir, "/catalog.db-wal"))});
+  if (call.cancelled) return metrics.uploads.With({source, "aborted", "CANCELLED"}).Add();
+  const std::optional<Reason> reason = ReasonOf(call.outcome);
+  metrics.uploads.With({source, reason ? ResultOf(*reason) : "failed", OutcomeName(call.outcome)})
+      .Add();
+}
+
+void CountVerdict(const ServiceMetrics& metrics, absl::string_view verdict,
+                  absl::string_view source) {
+  if (verdict == "VERIFIED") metrics.uploads.With({source, "verified", "OK"}).Add();
+  if (verdict == "ABANDONED") metrics.uploads.With({source, "aborted", "CHECKSUM"}).Add();
+  if (verdict == "RETRYING") {
+    metrics.uploads.With({source, "rejected", "CHECKSUM"}).Add();
+    metrics.resends.Add();
+  }
+}
+
+// Which step of the cryptography an error comes from; empty if none. Callers are never told.
+absl::string_view CryptoStage(absl::string_view rpc, const absl::Status& outcome) {
+  const std::optional<Reason> reason = ReasonOf(outcome);
+  if (reason == Reason::kContentRejected) return "content";
+  if (reason == Reason::kInvalidField && SubjectOf(outcome) == "public_key") return "public_key";
+  if (reason == Reason::kBlobDamaged) return rpc == "DownloadFile" ? "stored" : "session_key";
+  return "";
+}
+
+}  // namespace
+
+ServiceMetrics::ServiceMetrics(Metrics& metrics)
+    : calls_started(metrics.AddCounters(kStarted, {"grpc_method"})),
+      call_duration(metrics.AddHistograms(kDuration, {"grpc_method", "grpc_status"})),
+      calls_in_flight(metrics.AddGauge(kInFlight)),
+      uploads_in_progress(metrics.AddGauge(kUploadsInProgress)),
+      uploads(metrics.AddCounters(kUploads, {"source", "result", "reason"})),
+      upload_bytes(metrics.AddCounters(kUploadBytes, {"source"})),
+      resends(metrics.AddCounter(kResends)),
+      crypto_failures(metrics.AddCounters(kCryptoFailures, {"stage"})),
+      rekeys(metrics.AddCounters(kRekeys, {"result"})),
+      admission_rejected(metrics.AddCounters(kAdmissionRejected, {"reason"})),
+      faults_injected(metrics.AddCounter(kFaultsInjected)) {}
+
+absl::string_view OutcomeName(const absl::Status& status) {
+  if (status.ok()) return "OK";
+  const std::optional<Reason> reason = ReasonOf(status);
+  return reason ? InfoOf(*reason).name : "ERROR";
+}
+
+void CountCall(const ServiceMetrics& metrics, const EndedCall& call) {
+  metrics.call_duration.With({call.rpc, OutcomeName(call.outcome)}).Observe(call.took);
+  const absl::string_view source = call.from_old_client ? "legacy" : "grpc";
+  if (call.rpc == "UploadFile") CountUpload(metrics, call, source);
+  if (call.outcome.ok()) return CountVerdict(metrics, call.verdict, source);
+  const absl::string_view stage = CryptoStage(call.rpc, call.outcome);
+  if (!stage.empty() && !call.cancelled) metrics.crypto_failures.With({stage}).Add();
+  const std::optional<Reason> reason = ReasonOf(call.outcome);
+  if (reason == Reason::kRekeyRefused) metrics.rekeys.With({"refused"}).Add();
+  if (reason == Reason::kOverloaded)
+    metrics.admission_rejected.With({SubjectOf(call.outcome)}).Add();
+}
+
+std::vector<Sample> SampleState(const StateSource& source, absl::Time now) {
+  std::vector<Sample> samples;
+  const auto add = [&](const MetricName& name, const Labels& labels, double value) {
+    samples.push_back({name, labels, value});
+  };
+  const absl::StatusOr<storage::Counts> counts = source.catalog.Count();
+  add(kStateUp, {}, counts.ok() ? 1 : 0);
+  const double catalog_size = FileSize(absl::StrCat(source.data_dir, "/catalog.db"));
+  add(kCatalogSize, {}, catalog_size);
+  add(kWalSize, {}, FileSize(absl::StrCat(source.data_dir, "/catalog.db-wal")));
+  add(kStored, {{"kind", "physical"}}, static_cast<double>(source.blob_bytes) + catalog_size);
+  if (counts.ok()) {
+    const int64_t settled = counts->verified_versions + counts->abandoned_versions;
+    add(kClients, {}, static_cast<double>(counts->clients));
+    add(kVersions, {{"state", "received"}}, static_cast<double>(counts->versions - settled));
+    add(kVersions, {{"state", "verified"}}, static_cast<double>(counts->verified_versions));
+    add(kVersions, {{"state", "abandoned"}}, static_cast<double>(counts->abandoned_versions));
+    add(kStored, {{"kind", "logical"}}, static_cast<double>(counts->stored_bytes));
+    SampleClients(source.catalog, source.max_clients, counts->clients, samples);
+  }
+  for (const auto& [threshold, age] : kStaleThresholds) {
+    const absl::StatusOr<int64_t> stale = source.catalog.CountStaleClients(now - age);
+    if (stale.ok()) add(kStale, {{"threshold", threshold}}, static_cast<double>(*stale));
+  }
+  if (const absl::StatusOr<FileSystem> found = LookAt(source.data_dir); found.ok()) {
+    add(kFree, {}, static_cast<double>(found->free_bytes));
+    add(kReadOnly, {}, found->read_only ? 1 : 0);
+  }
   return samples;
 }
 

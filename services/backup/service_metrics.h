@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <memory>
 #include <string>
@@ -14,25 +15,52 @@
 
 namespace backup {
 
-// A call that has ended, for its metrics. `rpc` and `outcome` are from closed sets.
+// What the service counts. Default-constructed: nothing. Thread-safe.
+struct ServiceMetrics {
+  ServiceMetrics() = default;
+  // `metrics` must outlive the use of this.
+  explicit ServiceMetrics(Metrics& metrics);
+
+  MetricFamily<Counter> calls_started;    // grpc_method.
+  MetricFamily<Histogram> call_duration;  // grpc_method, grpc_status.
+  Gauge calls_in_flight;
+  Gauge uploads_in_progress;
+  MetricFamily<Counter> uploads;       // source, result, reason.
+  MetricFamily<Counter> upload_bytes;  // source.
+  Counter resends;
+  MetricFamily<Counter> crypto_failures;     // stage: content, public_key, session_key, stored.
+  MetricFamily<Counter> rekeys;              // result: accepted, refused.
+  MetricFamily<Counter> admission_rejected;  // reason: catalog, descriptors, watchers.
+  Counter faults_injected;
+};
+
+// A call that has ended. The texts are from closed sets.
 struct EndedCall {
   absl::string_view rpc;
-  absl::string_view outcome;  // "OK", or the reason of the error.
+  absl::Status outcome;
+  bool cancelled = false;  // By the caller, or because it moved nothing.
   // What a client made of a file (VERIFIED, RETRYING, ABANDONED); else empty.
   absl::string_view verdict;
+  bool from_old_client = false;    // By way of the bridge.
+  bool checksum_is_wrong = false;  // On purpose.
   int64_t bytes = 0;
   absl::Duration took;
 };
-void CountCall(Metrics& metrics, const EndedCall& call);
+void CountCall(const ServiceMetrics& metrics, const EndedCall& call);
 
-// Calls that are being answered.
-inline constexpr MetricName kCallsInFlight{"grpc_server_calls_in_flight",
-                                           "Calls that are being answered"};
+// "OK", the error's reason, or "ERROR".
+absl::string_view OutcomeName(const absl::Status& status);
 
-// What the state is like: clients, versions, room. At most `max_clients` clients have series of
-// their own; backup_metrics_dropped_series counts the others.
-std::vector<GaugeSample> SampleState(storage::Catalog& catalog, const std::string& data_dir,
-                                     int64_t max_clients);
+struct StateSource {
+  storage::Catalog& catalog;
+  const std::string data_dir;
+  // At most so many clients have series of their own; backup_metrics_dropped_series counts the
+  // others.
+  const int64_t max_clients;
+  const std::atomic<int64_t>& blob_bytes;  // Of all blobs, as of the last sweep.
+};
+// What the state is like at `now`: clients, versions, room.
+std::vector<Sample> SampleState(const StateSource& source, absl::Time now);
 
 // What the service needs: a writable catalog, a writable folder with room in it, and that a call
 // through its own listener, by way of `channel`, is answered.

@@ -7,6 +7,7 @@
 #include <sys/statvfs.h>
 
 #include <cerrno>
+#include <chrono>
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
@@ -29,9 +30,11 @@ static_assert(kBufferSize % kAlignment == 0);
 // Folders of blobs, one for each first byte of an id.
 constexpr int kFolders = 256;
 
-// The one place where an errno becomes one of our reasons.
-absl::Status IoError(absl::string_view doing) {
+// The one place where an errno becomes one of our reasons. `doing` is a literal, whose first word
+// is the operation.
+absl::Status IoError(const StorageMetrics& metrics, absl::string_view doing) {
   const int error = errno;
+  metrics.io_errors.With({doing.substr(0, doing.find(' '))}).Add();
   const std::string what = absl::StrCat("the blob store cannot ", doing, ": ", strerror(error));
   if (error == ENOSPC || error == EDQUOT) {
     return MakeError(Reason::kStorageFull, absl::StrCat("free disk space and try again: ", what),
@@ -40,35 +43,52 @@ absl::Status IoError(absl::string_view doing) {
   return MakeError(Reason::kStorageIo, what);
 }
 
-absl::Status SyncFolder(const std::string& path) {
+// Measures how long it takes until something is on the medium.
+class SyncTimer {
+ public:
+  explicit SyncTimer(const StorageMetrics& metrics) : metrics_(metrics) {}
+  ~SyncTimer() {
+    metrics_.fsync_duration.Observe(absl::FromChrono(std::chrono::steady_clock::now() - begin_));
+  }
+  SyncTimer(const SyncTimer&) = delete;
+  SyncTimer& operator=(const SyncTimer&) = delete;
+
+ private:
+  const StorageMetrics& metrics_;
+  const std::chrono::steady_clock::time_point begin_ = std::chrono::steady_clock::now();
+};
+
+absl::Status SyncFolder(const StorageMetrics& metrics, const std::string& path) {
+  const SyncTimer timer(metrics);
   const UniqueFd folder(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (!folder.valid() || ::fsync(folder.get()) != 0) return IoError("sync a folder");
+  if (!folder.valid() || ::fsync(folder.get()) != 0) return IoError(metrics, "sync a folder");
   return absl::OkStatus();
 }
 
 // Makes a folder, if there is none, whose parent exists. Durable once the parent is synced.
-absl::Status MakeFolder(const std::string& path) {
-  if (::mkdir(path.c_str(), 0700) != 0 && errno != EEXIST) return IoError("make a folder");
+absl::Status MakeFolder(const StorageMetrics& metrics, const std::string& path) {
+  if (::mkdir(path.c_str(), 0700) != 0 && errno != EEXIST) return IoError(metrics, "make a folder");
   return absl::OkStatus();
 }
 
 // Makes all folders at once and durable, so that storing a blob need not.
-absl::Status MakeFolders(const std::string& directory) {
-  RETURN_IF_ERROR(MakeFolder(directory));
-  RETURN_IF_ERROR(MakeFolder(absl::StrCat(directory, "/tmp")));
-  RETURN_IF_ERROR(MakeFolder(absl::StrCat(directory, "/blobs")));
+absl::Status MakeFolders(const StorageMetrics& metrics, const std::string& directory) {
+  RETURN_IF_ERROR(MakeFolder(metrics, directory));
+  RETURN_IF_ERROR(MakeFolder(metrics, absl::StrCat(directory, "/tmp")));
+  RETURN_IF_ERROR(MakeFolder(metrics, absl::StrCat(directory, "/blobs")));
   for (int first_byte = 0; first_byte < kFolders; ++first_byte) {
-    RETURN_IF_ERROR(MakeFolder(absl::StrFormat("%s/blobs/%02x", directory, first_byte)));
+    RETURN_IF_ERROR(MakeFolder(metrics, absl::StrFormat("%s/blobs/%02x", directory, first_byte)));
   }
-  RETURN_IF_ERROR(SyncFolder(absl::StrCat(directory, "/blobs")));
-  RETURN_IF_ERROR(SyncFolder(directory));
-  return SyncFolder(absl::StrCat(directory, "/.."));
+  RETURN_IF_ERROR(SyncFolder(metrics, absl::StrCat(directory, "/blobs")));
+  RETURN_IF_ERROR(SyncFolder(metrics, directory));
+  return SyncFolder(metrics, absl::StrCat(directory, "/.."));
 }
 
-absl::Status RemoveLeftOverParts(const std::string& folder) {
+absl::Status RemoveLeftOverParts(const StorageMetrics& metrics, const std::string& folder) {
   std::error_code error;
   for (const auto& part : std::filesystem::directory_iterator(folder, error)) {
-    if (::unlink(part.path().c_str()) != 0) return IoError("remove a left-over part");
+    if (::unlink(part.path().c_str()) != 0) return IoError(metrics, "remove a left-over part");
+    metrics.orphans_removed.Add();
   }
   if (error)
     return MakeError(Reason::kStorageIo,
@@ -83,17 +103,17 @@ BlobId NewBlobId() {
 }
 
 // Sets space aside for a file; where the file system cannot, nothing happens.
-absl::Status Allocate(int fd, int64_t size_bytes) {
+absl::Status Allocate(const StorageMetrics& metrics, int fd, int64_t size_bytes) {
   // Asked for more than there is, fallocate() first takes all that is free, which others would
   // feel.
   struct statvfs disk = {};
-  if (::fstatvfs(fd, &disk) != 0) return IoError("ask for free space");
+  if (::fstatvfs(fd, &disk) != 0) return IoError(metrics, "ask for free space");
   if (static_cast<uint64_t>(size_bytes) / disk.f_frsize >= disk.f_bavail) {
     errno = ENOSPC;
-    return IoError("allocate space");
+    return IoError(metrics, "allocate space");
   }
   if (::fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, size_bytes) != 0 && errno != EOPNOTSUPP)
-    return IoError("allocate space");
+    return IoError(metrics, "allocate space");
   return absl::OkStatus();
 }
 
@@ -101,17 +121,22 @@ absl::Status Allocate(int fd, int64_t size_bytes) {
 // through it at the end.
 class PartFile final : public ByteSink {
  public:
-  static absl::StatusOr<std::unique_ptr<PartFile>> Create(const std::string& path,
+  static absl::StatusOr<std::unique_ptr<PartFile>> Create(const StorageMetrics& metrics,
+                                                          const std::string& path,
                                                           std::optional<int64_t> expected_size) {
     constexpr int kFlags = O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC;
     UniqueFd fd(::open(path.c_str(), kFlags | O_DIRECT, 0600));
     // EINVAL comes after the file was made on some systems and before it on others.
     if (!fd.valid() && errno == EINVAL) fd = UniqueFd(::open(path.c_str(), kFlags & ~O_EXCL, 0600));
-    if (!fd.valid()) return IoError("create a file");
-    if (expected_size && *expected_size > 0) RETURN_IF_ERROR(Allocate(fd.get(), *expected_size));
-    return std::unique_ptr<PartFile>(new PartFile(std::move(fd)));
+    if (!fd.valid()) return IoError(metrics, "create a file");
+    if (expected_size && *expected_size > 0)
+      RETURN_IF_ERROR(Allocate(metrics, fd.get(), *expected_size));
+    return std::unique_ptr<PartFile>(new PartFile(metrics, std::move(fd)));
   }
-  ~PartFile() override { std::free(buffer_); }
+  ~PartFile() override {
+    metrics_.temp_bytes.Add(-static_cast<double>(offset_));
+    std::free(buffer_);
+  }
 
   absl::Status Write(absl::string_view piece) override {
     while (!piece.empty()) {
@@ -126,19 +151,21 @@ class PartFile final : public ByteSink {
 
   // Everything is on the medium when this returns OK.
   absl::Status Finish() {
-    if (filled_ % kAlignment != 0 && !UsePageCache()) return IoError("write");
+    if (filled_ % kAlignment != 0 && !UsePageCache()) return IoError(metrics_, "write");
     RETURN_IF_ERROR(Flush());
+    const SyncTimer timer(metrics_);
     // Gives back what was allocated and not used.
     if (::ftruncate(fd_.get(), offset_) != 0 || ::fsync(fd_.get()) != 0)
-      return IoError("sync a file");
+      return IoError(metrics_, "sync a file");
     return absl::OkStatus();
   }
 
   int64_t size_bytes() const { return offset_; }
 
  private:
-  explicit PartFile(UniqueFd fd)
-      : fd_(std::move(fd)),
+  PartFile(const StorageMetrics& metrics, UniqueFd fd)
+      : metrics_(metrics),
+        fd_(std::move(fd)),
         buffer_(static_cast<char*>(std::aligned_alloc(kAlignment, kBufferSize))) {
     CHECK(buffer_ != nullptr);
   }
@@ -155,14 +182,16 @@ class PartFile final : public ByteSink {
       if (written < 0 && errno == EINTR) continue;
       // Some file systems refuse direct writes only now.
       if (written < 0 && errno == EINVAL && IsDirect() && UsePageCache()) continue;
-      if (written <= 0) return IoError("write");
+      if (written <= 0) return IoError(metrics_, "write");
       done += static_cast<size_t>(written);
       offset_ += written;
+      metrics_.temp_bytes.Add(static_cast<double>(written));
     }
     filled_ = 0;
     return absl::OkStatus();
   }
 
+  const StorageMetrics& metrics_;
   UniqueFd fd_;
   char* const buffer_;
   size_t filled_ = 0;
@@ -171,7 +200,8 @@ class PartFile final : public ByteSink {
 
 class FileAccess final : public RandomAccess {
  public:
-  FileAccess(UniqueFd fd, int64_t size_bytes) : fd_(std::move(fd)), size_bytes_(size_bytes) {}
+  FileAccess(const StorageMetrics& metrics, UniqueFd fd, int64_t size_bytes)
+      : metrics_(metrics), fd_(std::move(fd)), size_bytes_(size_bytes) {}
   int64_t size_bytes() const override { return size_bytes_; }
   absl::Status ReadAt(int64_t offset, std::span<char> out) const override {
     size_t done = 0;
@@ -179,7 +209,7 @@ class FileAccess final : public RandomAccess {
       const ssize_t got = ::pread(fd_.get(), out.data() + done, out.size() - done,
                                   offset + static_cast<int64_t>(done));
       if (got < 0 && errno == EINTR) continue;
-      if (got < 0) return IoError("read");
+      if (got < 0) return IoError(metrics_, "read");
       if (got == 0)
         return MakeError(Reason::kBlobDamaged, "the stored content is shorter than it should be");
       done += static_cast<size_t>(got);
@@ -188,16 +218,18 @@ class FileAccess final : public RandomAccess {
   }
 
  private:
+  const StorageMetrics metrics_;  // A reader may outlive its store.
   const UniqueFd fd_;
   const int64_t size_bytes_;
 };
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<LocalBlobStore>> LocalBlobStore::Open(const std::string& directory) {
-  RETURN_IF_ERROR(MakeFolders(directory));
-  RETURN_IF_ERROR(RemoveLeftOverParts(absl::StrCat(directory, "/tmp")));
-  return std::unique_ptr<LocalBlobStore>(new LocalBlobStore(directory));
+absl::StatusOr<std::unique_ptr<LocalBlobStore>> LocalBlobStore::Open(
+    const std::string& directory, const StorageMetrics& metrics) {
+  RETURN_IF_ERROR(MakeFolders(metrics, directory));
+  RETURN_IF_ERROR(RemoveLeftOverParts(metrics, absl::StrCat(directory, "/tmp")));
+  return std::unique_ptr<LocalBlobStore>(new LocalBlobStore(directory, metrics));
 }
 
 std::string LocalBlobStore::FolderOf(const BlobId& id) const {
@@ -214,13 +246,14 @@ absl::StatusOr<StoredBlob> LocalBlobStore::Put(ByteSource& source,
   const std::string part_path = absl::StrCat(directory_, "/tmp/", ToHex(id));
   absl::Cleanup discard = [&] { ::unlink(part_path.c_str()); };
   ASSIGN_OR_RETURN(const std::unique_ptr<PartFile> part,
-                   PartFile::Create(part_path, expected_size));
+                   PartFile::Create(metrics_, part_path, expected_size));
   RETURN_IF_ERROR(CopyAll(source, *part).status());
   RETURN_IF_ERROR(part->Finish());
-  if (::rename(part_path.c_str(), PathOf(id).c_str()) != 0) return IoError("rename a file");
+  if (::rename(part_path.c_str(), PathOf(id).c_str()) != 0)
+    return IoError(metrics_, "rename a file");
   std::move(discard).Cancel();
   absl::Cleanup remove = [&] { ::unlink(PathOf(id).c_str()); };
-  RETURN_IF_ERROR(SyncFolder(FolderOf(id)));
+  RETURN_IF_ERROR(SyncFolder(metrics_, FolderOf(id)));
   std::move(remove).Cancel();
   return StoredBlob{id, part->size_bytes()};
 }
@@ -230,12 +263,13 @@ absl::StatusOr<std::unique_ptr<RandomAccess>> LocalBlobStore::Open(const BlobId&
   if (!fd.valid() && errno == ENOENT)
     return absl::NotFoundError(absl::StrCat("there is no blob ", ToHex(id)));
   struct stat info = {};
-  if (!fd.valid() || ::fstat(fd.get(), &info) != 0) return IoError("open a file");
-  return std::make_unique<FileAccess>(std::move(fd), info.st_size);
+  if (!fd.valid() || ::fstat(fd.get(), &info) != 0) return IoError(metrics_, "open a file");
+  return std::make_unique<FileAccess>(metrics_, std::move(fd), info.st_size);
 }
 
 absl::Status LocalBlobStore::Delete(const BlobId& id) {
-  if (::unlink(PathOf(id).c_str()) != 0 && errno != ENOENT) return IoError("delete a file");
+  if (::unlink(PathOf(id).c_str()) != 0 && errno != ENOENT)
+    return IoError(metrics_, "delete a file");
   return absl::OkStatus();
 }
 
@@ -244,12 +278,12 @@ absl::Status LocalBlobStore::ForEach(
   for (int first_byte = 0; first_byte < kFolders; ++first_byte) {
     const std::string folder = absl::StrFormat("%s/blobs/%02x", directory_, first_byte);
     DIR* const listing = ::opendir(folder.c_str());
-    if (listing == nullptr) return IoError("list a folder");
+    if (listing == nullptr) return IoError(metrics_, "list a folder");
     const absl::Cleanup close = [&] { ::closedir(listing); };
     while (true) {
       errno = 0;
       const dirent* const entry = ::readdir(listing);
-      if (entry == nullptr && errno != 0) return IoError("list a folder");
+      if (entry == nullptr && errno != 0) return IoError(metrics_, "list a folder");
       if (entry == nullptr) break;
       const std::optional<BlobId> id = BlobIdFromHex(entry->d_name);
       struct stat info = {};

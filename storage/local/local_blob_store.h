@@ -5,6 +5,7 @@
 
 #include "base/unique_fd.h"
 #include "storage/blob_store.h"
+#include "storage/storage_metrics.h"
 
 namespace backup::storage {
 
@@ -15,7 +16,8 @@ class LocalBlobStore final : public BlobStore {
  public:
   // Makes the folders as needed and removes parts that an earlier process left. Only one process at
   // a time may use `directory`.
-  static absl::StatusOr<std::unique_ptr<LocalBlobStore>> Open(const std::string& directory);
+  static absl::StatusOr<std::unique_ptr<LocalBlobStore>> Open(const std::string& directory,
+                                                              const StorageMetrics& metrics = {});
 
   absl::StatusOr<StoredBlob> Put(ByteSource& source, std::optional<int64_t> expected_size) override;
   absl::StatusOr<std::unique_ptr<RandomAccess>> Open(const BlobId& id) const override;
@@ -23,11 +25,13 @@ class LocalBlobStore final : public BlobStore {
   absl::Status ForEach(const std::function<absl::Status(const BlobInfo&)>& visit) const override;
 
  private:
-  explicit LocalBlobStore(std::string directory) : directory_(std::move(directory)) {}
+  LocalBlobStore(std::string directory, const StorageMetrics& metrics)
+      : directory_(std::move(directory)), metrics_(metrics) {}
   std::string FolderOf(const BlobId& id) const;
   std::string PathOf(const BlobId& id) const;
 
   const std::string directory_;
+  const StorageMetrics metrics_;
 };
 
 }  // namespace backup::storage

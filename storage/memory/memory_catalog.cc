@@ -1,6 +1,7 @@
 #include "storage/memory/memory_catalog.h"
 
 #include <algorithm>
+#include <limits>
 
 #include "base/error.h"
 #include "base/name_text.h"
@@ -59,10 +60,16 @@ StoredVersion* MemoryCatalog::NewestIn(const std::set<int64_t>& version_ids, Ver
 
 std::vector<BlobId> MemoryCatalog::Remove(int64_t version_id) {
   const auto node = versions_.extract(version_id);
+  Forget(node.mapped().version);
   const auto file = files_.find({node.mapped().version.client_id, node.mapped().version.file_name});
   file->second.erase(version_id);
   if (file->second.empty()) files_.erase(file);
   return BlobsOf(node.mapped().content);
+}
+
+void MemoryCatalog::Forget(const Version& version) {
+  if (version.state != VersionState::kAbandoned)
+    clients_.at(version.client_id).stored_bytes -= version.size_bytes;
 }
 
 absl::StatusOr<Client> MemoryCatalog::RegisterClient(const std::string& name,
@@ -169,6 +176,7 @@ absl::StatusOr<Version> MemoryCatalog::AddVersion(const Version& version, const 
       return known;
   }
   NoteSeen(*client, version.receive_time);
+  client->stored_bytes += version.size_bytes;
   files_[{version.client_id, version.file_name}].insert(version.version_id);
   return (versions_[version.version_id] = {version, content}).version;
 }
@@ -201,8 +209,10 @@ absl::StatusOr<std::vector<BlobId>> MemoryCatalog::SettleVersion(const ClientId&
       stored->version.verify_time = owner->last_verified_time = now;
       return std::vector<BlobId>();
     case Outcome::kRetrying:
+      ++owner->resends;
       return Remove(stored->version.version_id);
     case Outcome::kAbandoned:
+      Forget(stored->version);
       stored->version.state = VersionState::kAbandoned;
       return BlobsOf(std::exchange(stored->content, Content()));
   }
@@ -287,6 +297,7 @@ absl::StatusOr<Counts> MemoryCatalog::Count() {
   counts.versions = std::ssize(versions_);
   for (const auto& [id, stored] : versions_) {
     if (stored.version.state == VersionState::kVerified) ++counts.verified_versions;
+    if (stored.version.state == VersionState::kAbandoned) ++counts.abandoned_versions;
     if (stored.version.state != VersionState::kAbandoned)
       counts.stored_bytes += stored.version.size_bytes;
   }
@@ -294,6 +305,12 @@ absl::StatusOr<Counts> MemoryCatalog::Count() {
     counts.last_verified_time = std::max(counts.last_verified_time, client.last_verified_time);
   }
   return counts;
+}
+
+absl::StatusOr<int64_t> MemoryCatalog::CountStaleClients(absl::Time since) {
+  ASSIGN_OR_RETURN(const std::vector<Client> clients,
+                   ListStaleClients(since, ClientId(), std::numeric_limits<int>::max()));
+  return std::ssize(clients);
 }
 
 absl::StatusOr<std::vector<Client>> MemoryCatalog::ListStaleClients(absl::Time since,

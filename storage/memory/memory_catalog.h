@@ -47,6 +47,7 @@ class MemoryCatalog final : public Catalog {
   absl::StatusOr<Counts> Count() override;
   absl::StatusOr<std::vector<Client>> ListStaleClients(absl::Time since, const ClientId& after,
                                                        int limit) override;
+  absl::StatusOr<int64_t> CountStaleClients(absl::Time since) override;
   absl::Status ProbeWrite() override { return absl::OkStatus(); }
 
  private:
@@ -63,6 +64,8 @@ class MemoryCatalog final : public Catalog {
   StoredVersion* NewestIn(const std::set<int64_t>& version_ids, VersionState state)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Removes the version, and its file if it was the last; returns the blob it had.
+  // Takes a version that is going out of its client's bytes.
+  void Forget(const Version& version) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   std::vector<BlobId> Remove(int64_t version_id) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   Mutex mutex_;

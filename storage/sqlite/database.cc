@@ -11,6 +11,7 @@ namespace {
 
 // How long a statement waits for a lock; only a reader that meets a checkpoint ever does.
 constexpr int kBusyTimeoutMs = 5000;
+constexpr int kBusyWaitMs = 5;
 
 // The one place where SQLite's codes become our reasons.
 absl::Status SqliteError(sqlite3* connection, absl::string_view doing) {
@@ -82,23 +83,33 @@ bool Query::IsNull(int column) const {
   return sqlite3_column_type(statement_, column) == SQLITE_NULL;
 }
 
-absl::StatusOr<std::unique_ptr<Database>> Database::Open(const std::string& path, Mode mode) {
+absl::StatusOr<std::unique_ptr<Database>> Database::Open(const std::string& path, Mode mode,
+                                                         Counter busy) {
   const int flags = (mode == Mode::kReadWrite ? SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE
                                               : SQLITE_OPEN_READONLY) |
                     SQLITE_OPEN_NOMUTEX;
   sqlite3* connection = nullptr;
   const int code = sqlite3_open_v2(path.c_str(), &connection, flags, nullptr);
   CHECK(connection != nullptr) << "out of memory";
-  std::unique_ptr<Database> database(new Database(connection));
+  std::unique_ptr<Database> database(new Database(connection, busy));
   if (code != SQLITE_OK) return SqliteError(connection, "be opened");
-  sqlite3_busy_timeout(connection, kBusyTimeoutMs);
+  sqlite3_busy_handler(connection, WaitForLock, database.get());
   return database;
+}
+
+int Database::WaitForLock(void* database, int tries) {
+  if (tries == 0) static_cast<Database*>(database)->busy_.Add();
+  if (tries >= kBusyTimeoutMs / kBusyWaitMs) return 0;
+  sqlite3_sleep(kBusyWaitMs);
+  return 1;
 }
 
 Database::~Database() {
   for (const auto& [sql, statement] : statements_) sqlite3_finalize(statement);
   CHECK_EQ(sqlite3_close(connection_), SQLITE_OK);
 }
+
+std::string Database::LibraryVersion() { return sqlite3_libversion(); }
 
 absl::Status Database::Execute(const char* sql) {
   if (sqlite3_exec(connection_, sql, nullptr, nullptr, nullptr) != SQLITE_OK) {

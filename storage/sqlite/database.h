@@ -10,6 +10,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "base/metrics.h"
 
 struct sqlite3;
 struct sqlite3_stmt;
@@ -53,8 +54,11 @@ class Database {
  public:
   enum class Mode { kReadWrite, kReadOnly };
 
-  static absl::StatusOr<std::unique_ptr<Database>> Open(const std::string& path, Mode mode);
+  // `busy` counts statements that had to wait for a lock.
+  static absl::StatusOr<std::unique_ptr<Database>> Open(const std::string& path, Mode mode,
+                                                        Counter busy = {});
   ~Database();
+  static std::string LibraryVersion();
   Database(const Database&) = delete;
   Database& operator=(const Database&) = delete;
 
@@ -66,9 +70,13 @@ class Database {
   bool InTransaction() const;
 
  private:
-  explicit Database(sqlite3* connection) : connection_(connection) {}
+  Database(sqlite3* connection, Counter busy) : connection_(connection), busy_(busy) {}
+  // Called by SQLite when a statement meets a lock for the `tries`-th time; whether it is to try
+  // again.
+  static int WaitForLock(void* database, int tries);
 
   sqlite3* const connection_;
+  const Counter busy_;
   std::unordered_map<const char*, sqlite3_stmt*> statements_;
 };
 

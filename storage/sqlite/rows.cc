@@ -48,6 +48,8 @@ Client ReadClient(const Query& row) {
   client.session_key_bits = static_cast<int>(row.Int(6));
   client.last_verified_time = OptionalTimeColumn(row, 7);
   client.legacy = ReadLegacyProfile(row);
+  client.stored_bytes = row.Int(17);
+  client.resends = row.Int(18);
   return client;
 }
 

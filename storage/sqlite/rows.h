@@ -14,7 +14,8 @@ namespace backup::storage {
   "client_id, name, create_time, last_seen_time, public_key, sealed_session_key, "      \
   "session_key_bits, "                                                                  \
   "last_verified_time, family, header_version, framing, file_style, connection_style, " \
-  "last_protocol_error, last_protocol_error_time, checksum_kind, checksum_refusals"
+  "last_protocol_error, last_protocol_error_time, checksum_kind, checksum_refusals, "   \
+  "stored_bytes, resends"
 #define VERSION_COLUMNS                                                                            \
   "f.client_id, f.name, v.version_id, v.size_bytes, v.encoded_size, v.checksum_kind, v.checksum, " \
   "v.sha256, "                                                                                     \

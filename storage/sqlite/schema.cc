@@ -107,6 +107,33 @@ ALTER TABLE clients ADD COLUMN last_protocol_error_time INTEGER;
 ALTER TABLE clients ADD COLUMN checksum_kind INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE clients ADD COLUMN checksum_refusals INTEGER NOT NULL DEFAULT 0;
 )",
+    R"(
+-- Totals of each client, and of what was given up, for metrics.
+ALTER TABLE clients ADD COLUMN stored_bytes INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE clients ADD COLUMN resends INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE totals ADD COLUMN abandoned_versions INTEGER NOT NULL DEFAULT 0;
+UPDATE totals SET abandoned_versions = (SELECT count(*) FROM versions WHERE state = 3);
+UPDATE clients SET stored_bytes = coalesce((
+  SELECT sum(size_bytes) FROM files JOIN versions USING (file_id)
+  WHERE files.client_id = clients.client_id AND state <> 3), 0);
+CREATE TRIGGER client_bytes_added AFTER INSERT ON versions BEGIN
+  UPDATE clients SET stored_bytes = stored_bytes + NEW.size_bytes
+  WHERE client_id = (SELECT client_id FROM files WHERE file_id = NEW.file_id);
+END;
+CREATE TRIGGER version_abandoned AFTER UPDATE OF state ON versions WHEN NEW.state = 3 AND OLD.state <> 3 BEGIN
+  UPDATE totals SET abandoned_versions = abandoned_versions + 1;
+  UPDATE clients SET stored_bytes = stored_bytes - OLD.size_bytes
+  WHERE client_id = (SELECT client_id FROM files WHERE file_id = OLD.file_id);
+END;
+-- Before version_removed, which may remove the file's row.
+CREATE TRIGGER client_bytes_removed BEFORE DELETE ON versions WHEN OLD.state <> 3 BEGIN
+  UPDATE clients SET stored_bytes = stored_bytes - OLD.size_bytes
+  WHERE client_id = (SELECT client_id FROM files WHERE file_id = OLD.file_id);
+END;
+CREATE TRIGGER abandoned_removed AFTER DELETE ON versions WHEN OLD.state = 3 BEGIN
+  UPDATE totals SET abandoned_versions = abandoned_versions - 1;
+END;
+)",
 };
 
 absl::StatusOr<int64_t> SchemaVersion(Database& database) {

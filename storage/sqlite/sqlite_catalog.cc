@@ -37,12 +37,13 @@ absl::StatusOr<int64_t> ReserveVersionIds(Database& database) {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<SqliteCatalog>> SqliteCatalog::Open(const std::string& path) {
+absl::StatusOr<std::unique_ptr<SqliteCatalog>> SqliteCatalog::Open(const std::string& path,
+                                                                   const StorageMetrics& metrics) {
   ASSIGN_OR_RETURN(std::unique_ptr<Database> writer,
-                   Database::Open(path, Database::Mode::kReadWrite));
+                   Database::Open(path, Database::Mode::kReadWrite, metrics.busy));
   RETURN_IF_ERROR(writer->Execute(kWriterSettings));
   RETURN_IF_ERROR(Migrate(*writer));
-  return std::unique_ptr<SqliteCatalog>(new SqliteCatalog(path, std::move(writer)));
+  return std::unique_ptr<SqliteCatalog>(new SqliteCatalog(path, std::move(writer), metrics));
 }
 
 template <typename Work>
@@ -97,7 +98,7 @@ absl::StatusOr<std::unique_ptr<Database>> SqliteCatalog::TakeReader() {
     }
   }
   ASSIGN_OR_RETURN(std::unique_ptr<Database> reader,
-                   Database::Open(path_, Database::Mode::kReadOnly));
+                   Database::Open(path_, Database::Mode::kReadOnly, metrics_.busy));
   RETURN_IF_ERROR(reader->Execute(kReaderSettings));
   return reader;
 }
@@ -291,6 +292,12 @@ absl::StatusOr<std::vector<BlobId>> SqliteCatalog::SettleVersion(const ClientId&
     } else if (blob) {
       released.push_back(*blob);
     }
+    if (outcome == Outcome::kRetrying) {
+      RETURN_IF_ERROR(
+          database.Prepare("UPDATE clients SET resends = resends + 1 WHERE client_id = ?")
+              .BindBlob(client.bytes())
+              .Run());
+    }
     return released;
   });
 }
@@ -405,13 +412,13 @@ absl::StatusOr<bool> SqliteCatalog::HasBlob(const BlobId& id) {
 absl::StatusOr<Counts> SqliteCatalog::Count() {
   return Read([&](Database& database) -> absl::StatusOr<Counts> {
     Query totals = database.Prepare(
-        "SELECT clients, files, versions, verified_versions, stored_bytes, "
+        "SELECT clients, files, versions, verified_versions, abandoned_versions, stored_bytes, "
         "(SELECT max(last_verified_time) FROM clients WHERE last_verified_time IS NOT NULL) FROM "
         "totals");
     RETURN_IF_ERROR(totals.Step().status());
-    Counts counts{totals.Int(0), totals.Int(1), totals.Int(2),
-                  totals.Int(3), totals.Int(4), std::nullopt};
-    if (!totals.IsNull(5)) counts.last_verified_time = absl::FromUnixMicros(totals.Int(5));
+    Counts counts{totals.Int(0), totals.Int(1), totals.Int(2), totals.Int(3),
+                  totals.Int(4), totals.Int(5), std::nullopt};
+    if (!totals.IsNull(6)) counts.last_verified_time = absl::FromUnixMicros(totals.Int(6));
     return counts;
   });
 }
@@ -431,6 +438,15 @@ absl::StatusOr<std::vector<Client>> SqliteCatalog::ListStaleClients(absl::Time s
       if (!more) return clients;
       clients.push_back(ReadClient(query));
     }
+  });
+}
+
+absl::StatusOr<int64_t> SqliteCatalog::CountStaleClients(absl::Time since) {
+  return Read([&](Database& database) -> absl::StatusOr<int64_t> {
+    Query query = database.Prepare(
+        "SELECT count(*) FROM clients WHERE coalesce(last_verified_time, create_time) < ?");
+    RETURN_IF_ERROR(query.Bind(absl::ToUnixMicros(since)).Step().status());
+    return query.Int(0);
   });
 }
 

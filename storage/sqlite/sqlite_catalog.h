@@ -19,7 +19,8 @@ namespace backup::storage {
 class SqliteCatalog final : public Catalog {
  public:
   // Opens or makes the catalog and migrates it. Unimplemented if it is of a newer schema.
-  static absl::StatusOr<std::unique_ptr<SqliteCatalog>> Open(const std::string& path);
+  static absl::StatusOr<std::unique_ptr<SqliteCatalog>> Open(const std::string& path,
+                                                             const StorageMetrics& metrics = {});
   ~SqliteCatalog() override;
 
   absl::StatusOr<Client> RegisterClient(const std::string& name, const ClientId& new_id,
@@ -55,11 +56,14 @@ class SqliteCatalog final : public Catalog {
   absl::StatusOr<Counts> Count() override;
   absl::StatusOr<std::vector<Client>> ListStaleClients(absl::Time since, const ClientId& after,
                                                        int limit) override;
+  absl::StatusOr<int64_t> CountStaleClients(absl::Time since) override;
   absl::Status ProbeWrite() override;
 
  private:
-  SqliteCatalog(std::string path, std::unique_ptr<Database> writer)
-      : path_(std::move(path)), writes_(std::move(writer)) {}
+  SqliteCatalog(std::string path, std::unique_ptr<Database> writer, const StorageMetrics& metrics)
+      : path_(std::move(path)),
+        metrics_(metrics),
+        writes_(std::move(writer), WriteQueue::kMaxWaiting, metrics) {}
 
   // Runs `work`, a callable that takes a Database& and returns an absl::StatusOr, on the writer or
   // on a reader.
@@ -74,6 +78,7 @@ class SqliteCatalog final : public Catalog {
   void GiveBack(std::unique_ptr<Database> reader);
 
   const std::string path_;
+  const StorageMetrics metrics_;
   WriteQueue
       writes_;  // Before the readers: the last connection to close must be able to empty the log.
   Mutex mutex_;

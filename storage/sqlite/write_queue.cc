@@ -1,14 +1,18 @@
 #include "storage/sqlite/write_queue.h"
 
+#include <chrono>
+
 #include "base/error.h"
 #include "base/status_macros.h"
 #include "glog/logging.h"
 
 namespace backup::storage {
 
-WriteQueue::WriteQueue(std::unique_ptr<Database> database, size_t max_waiting)
+WriteQueue::WriteQueue(std::unique_ptr<Database> database, size_t max_waiting,
+                       const StorageMetrics& metrics)
     : database_(std::move(database)),
       max_waiting_(max_waiting),
+      metrics_(metrics),
       writer_([this] { WriteBatches(); }) {}
 
 WriteQueue::~WriteQueue() {
@@ -66,7 +70,10 @@ absl::Status WriteQueue::Commit(const std::deque<Entry*>& batch) {
     entry->result = RunInSavepoint(entry->work);
     if (!database_->InTransaction()) return entry->result;
   }
-  return database_->Execute("COMMIT");
+  const auto begin = std::chrono::steady_clock::now();
+  const absl::Status committed = database_->Execute("COMMIT");
+  metrics_.commit_duration.Observe(absl::FromChrono(std::chrono::steady_clock::now() - begin));
+  return committed;
 }
 
 absl::Status WriteQueue::RunInSavepoint(const Work& work) {

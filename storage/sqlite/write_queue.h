@@ -8,6 +8,7 @@
 #include "absl/status/status.h"
 #include "base/mutex.h"
 #include "storage/sqlite/database.h"
+#include "storage/storage_metrics.h"
 
 namespace backup::storage {
 
@@ -22,7 +23,8 @@ class WriteQueue {
   // More waiting callers than that are turned away.
   static constexpr size_t kMaxWaiting = 8192;
 
-  explicit WriteQueue(std::unique_ptr<Database> database, size_t max_waiting = kMaxWaiting);
+  explicit WriteQueue(std::unique_ptr<Database> database, size_t max_waiting = kMaxWaiting,
+                      const StorageMetrics& metrics = {});
   // Finishes what waits.
   ~WriteQueue();
 
@@ -46,6 +48,8 @@ class WriteQueue {
 
   const std::unique_ptr<Database> database_;
   const size_t max_waiting_;
+  const StorageMetrics metrics_;
+  const GaugeScope writer_count_{metrics_.writers};
   Mutex mutex_;
   CondVar arrived_;
   std::deque<Entry*> waiting_ ABSL_GUARDED_BY(mutex_);

@@ -185,6 +185,8 @@ TEST_P(CatalogContract, ListsStaleClientsByTheirLastVerifiedFileElseByTheirRegis
   EXPECT_THAT(stale(later, ClientId(), 2),
               ::testing::ElementsAre(IdOf<ClientId>(1), IdOf<ClientId>(2)));
   EXPECT_THAT(stale(later, IdOf<ClientId>(2), 2), ::testing::ElementsAre(IdOf<ClientId>(3)));
+  EXPECT_EQ(catalog_->CountStaleClients(registered).value(), 0);
+  EXPECT_EQ(catalog_->CountStaleClients(later).value(), 3);
   ASSERT_OK(catalog_->ProbeWrite());
   EXPECT_EQ(catalog_->Count().value().clients, 3);
 }
@@ -576,8 +578,37 @@ TEST_P(CatalogContract, CountsWhatItHolds) {
   EXPECT_EQ(counts.files, 2);
   EXPECT_EQ(counts.versions, 3);
   EXPECT_EQ(counts.verified_versions, 1);
+  EXPECT_EQ(counts.abandoned_versions, 1);
   EXPECT_EQ(counts.stored_bytes, 20);
   EXPECT_EQ(counts.last_verified_time, At(3));
+}
+
+TEST_P(CatalogContract, KnowsWhatEachClientKeepsAndSentAgain) {
+  const ClientId id = Register("name", 1).id;
+  const ClientId other = Register("other", 2).id;
+  const auto bytes = [&](const ClientId& of) { return catalog_->FindClient(of)->stored_bytes; };
+  Add(other, "a");
+  Add(id, "a");
+  Add(id, "b", IdOf<BlobId>(1));
+  EXPECT_EQ(bytes(id), 20);
+  Settle(id, "a", Outcome::kRetrying);
+  EXPECT_EQ(bytes(id), 10);
+  Settle(id, "a", Outcome::kRetrying);  // Of nothing: it was settled.
+  EXPECT_EQ(catalog_->FindClient(id)->resends, 1);
+  Settle(id, "b", Outcome::kAbandoned);
+  EXPECT_EQ(bytes(id), 0);
+  const Version kept = Add(id, "c");
+  Settle(id, "c", Outcome::kVerified);
+  EXPECT_EQ(bytes(id), 10);
+  ASSERT_OK(catalog_->DeleteVersion(id, "c", kept.version_id));
+  EXPECT_EQ(bytes(id), 0);
+  EXPECT_EQ(bytes(other), 10);
+  EXPECT_EQ(catalog_->FindClient(other)->resends, 0);
+  EXPECT_EQ(catalog_->Count()->abandoned_versions, 1);
+  const int64_t abandoned = catalog_->ListVersions(id, "b", 0, 1)->front().version_id;
+  ASSERT_OK(catalog_->DeleteVersion(id, "b", abandoned));
+  EXPECT_EQ(catalog_->Count()->abandoned_versions, 0);
+  EXPECT_EQ(bytes(id), 0);
 }
 
 // Threads.

@@ -80,8 +80,8 @@ class OperationsTest(unittest.TestCase):
         success = f'backup_client_last_success_timestamp_seconds{{client="{identity}"}} '
         value = next(line for line in seen.splitlines() if line.startswith(success)).rpartition(" ")[2]
         self.assertAlmostEqual(float(value), begin, delta=WAIT_S)
-        for text in ('backup_uploads_total{reason="OK",result="verified"} 1', "backup_db_up 1",
-                     'backup_probe_success{probe="self"} 1', "backup_storage_free_bytes ", "backup_open_fds ",
+        for text in ('backup_uploads_total{reason="OK",result="verified",source="legacy"} 1', "backup_db_up 1",
+                     'backup_self_probe_success{probe="self"} 1', "backup_storage_free_bytes ", "backup_open_fds ",
                      'grpc_server_call_started_total{grpc_method="UploadFile"} 1', 'backup_mode{mode="debug"} 0'):
             self.assertIn(text, seen)
         bridged = get(bridge, "/metrics")[1]

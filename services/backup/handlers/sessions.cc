@@ -108,9 +108,15 @@ absl::StatusOr<v1::ExchangeKeyResponse> ExchangeKey(storage::Catalog& catalog,
                      "session_key_bits");
   }
   ASSIGN_OR_RETURN(std::string public_key, crypto::ParsePublicKey(request.public_key()));
+  std::string old_key;
+  if (policy.rekey == storage::Rekey::kAllow) {
+    ASSIGN_OR_RETURN(const storage::Client before, catalog.FindClient(id));
+    old_key = before.public_key;
+  }
   ASSIGN_OR_RETURN(const storage::Client client,
                    catalog.SetClientKey(id, NewGrant(master_key, id, std::move(public_key), bits),
                                         policy.rekey, clock.Now()));
+  if (!old_key.empty() && old_key != client.public_key) policy.replaced_keys.Add();
   v1::ExchangeKeyResponse response;
   response.set_client_id(ToUuid(client.id));
   ASSIGN_OR_RETURN(*response.mutable_encrypted_session_key(),

@@ -3,6 +3,7 @@
 #include "absl/status/statusor.h"
 #include "backup/v1/backup.pb.h"
 #include "base/clock.h"
+#include "base/metrics.h"
 #include "services/backup/crypto/master_key.h"
 #include "storage/blob_store.h"
 #include "storage/catalog.h"
@@ -14,6 +15,7 @@ namespace backup::handlers {
 struct KeyPolicy {
   storage::Rekey rekey = storage::Rekey::kPin;
   bool rotate_session_keys = false;  // A new session key at every ResumeClient.
+  Counter replaced_keys = {};        // Counts public keys that took another one's place.
 };
 
 absl::StatusOr<v1::RegisterClientResponse> RegisterClient(storage::Catalog& catalog,

@@ -1,0 +1,24 @@
+#pragma once
+
+#include "base/metrics.h"
+
+namespace backup::storage {
+
+// What catalog and blob store count. Default-constructed: nothing. Thread-safe.
+struct StorageMetrics {
+  StorageMetrics() = default;
+  // `metrics` must outlive the use of this.
+  explicit StorageMetrics(Metrics& metrics);
+
+  // Of blobs.
+  Histogram fsync_duration;         // Of files and folders.
+  MetricFamily<Counter> io_errors;  // op: the system call, more or less.
+  Gauge temp_bytes;                 // In files that are not blobs yet.
+  Counter orphans_removed;          // Blobs without a version, and parts of them.
+  // Of the catalog.
+  Histogram commit_duration;
+  Counter busy;   // Statements that met a lock, which only a second process would hold.
+  Gauge writers;  // Connections that may write.
+};
+
+}  // namespace backup::storage
