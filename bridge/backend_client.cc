@@ -67,11 +67,11 @@ bool IsAway(const absl::Status& status, const BackendOptions& options) {
 }
 
 // Calls `attempt`, which returns an absl::StatusOr, until the service is not away, the ride-through
-// has passed, or `may_repeat` says no.
+// since it was first found away has passed, or `may_repeat` says no.
 template <typename Attempt, typename MayRepeat>
 auto RideThrough(const BackendOptions& options, const Attempt& attempt,
                  const MayRepeat& may_repeat) {
-  const auto end = steady_clock::now() + absl::ToChronoMilliseconds(options.ride_through);
+  const auto ride_through = absl::ToChronoMilliseconds(options.ride_through);
   auto back_off = kFirstBackOff;
   std::optional<steady_clock::time_point> away_since;
   const auto count = [&](absl::string_view outcome) {
@@ -85,12 +85,14 @@ auto RideThrough(const BackendOptions& options, const Attempt& attempt,
       if (away_since) count("recovered");
       return result;
     }
+    // Not since the call began: a slow upload may have gone on for longer.
     if (!away_since) away_since = steady_clock::now();
     if (!may_repeat()) {
       count("not_repeatable");
       return result;
     }
-    if (steady_clock::now() + back_off > end || !SleepFor(back_off, options.give_up)) {
+    if (steady_clock::now() + back_off > *away_since + ride_through ||
+        !SleepFor(back_off, options.give_up)) {
       count("gave_up");
       return result;
     }
@@ -289,6 +291,8 @@ std::shared_ptr<grpc::Channel> MakeBackendChannel(
   args.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
   args.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 100);
   args.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 1'000);
+  // A service that was made anew may have another address; unset, it is asked for after 30 s only.
+  args.SetInt(GRPC_ARG_DNS_MIN_TIME_BETWEEN_RESOLUTIONS_MS, 1'000);
   args.SetInt(GRPC_ARG_ENABLE_RETRIES, 0);  // RideThrough() does it, uploads included.
   args.SetServiceConfigJSON(kServiceConfig);
   if (!server_name.empty()) args.SetSslTargetNameOverride(server_name);

@@ -1,7 +1,9 @@
 #include "bridge/forwarder.h"
 
 #include <thread>
+#include <utility>
 
+#include "absl/time/clock.h"
 #include "base/checksum.h"
 #include "base/error.h"
 #include "base/testing/status_matchers.h"
@@ -253,6 +255,30 @@ TEST_F(ImpatientForwarderTest, ServiceThatStaysAwayIsAGeneralErrorInTheEnd) {
   const Forwarded forwarded = Forward({}, wire::Register{"laptop"});
   EXPECT_TRUE(Is<wire::GeneralError>(forwarded));
   EXPECT_THAT(forwarded.outcome, StatusIs(absl::StatusCode::kUnavailable));
+}
+
+// A client that takes longer for its first bytes than the service may be away.
+class SlowSource final : public ByteSource {
+ public:
+  explicit SlowSource(absl::Duration delay) : delay_(delay) {}
+  absl::StatusOr<absl::string_view> Read() override {
+    absl::SleepFor(std::exchange(delay_, absl::ZeroDuration()));
+    return content_.Read();
+  }
+
+ private:
+  absl::Duration delay_;
+  StringSource content_{"content", 3};
+};
+
+TEST_F(ImpatientForwarderTest, ASlowUploadIsRepeatedThoughItTookLongerThanTheServiceMayBeAway) {
+  const ClientId id = Introduce("laptop");
+  service_.FailNextCall(MakeError(Reason::kDraining, "in a moment"));
+  SlowSource body(absl::Milliseconds(400));
+  const Forwarded forwarded =
+      forwarder_.Forward({}, {id, 3, 0, File("a"), "C"}, observed_, {body, 7});
+  EXPECT_TRUE(Is<wire::FileReceived>(forwarded)) << forwarded.outcome;
+  EXPECT_EQ(service_.content("a"), "content");
 }
 
 TEST(GiveUpTest, StoppedBridgeTriesNothingAgain) {
