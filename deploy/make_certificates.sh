@@ -16,6 +16,7 @@ for host in "$@"; do
   [[ $host =~ ^[0-9.]+$|: ]] && names+=",IP:$host" || names+=",DNS:$host"
 done
 mkdir -p "$dir"
+chmod 755 "$dir"  # What is secret in it has a mode of its own.
 cd "$dir"
 
 if [[ ! -f ca.key ]]; then

@@ -30,7 +30,7 @@ SYSTEMD_FLAGS = ("--cap-add=SYS_ADMIN", "--cap-add=NET_ADMIN", "--cap-add=SYS_PT
                  "--tmpfs=/run", "--tmpfs=/run/lock", "--tmpfs=/tmp", "--volume=/sys/fs/cgroup:/sys/fs/cgroup:rw")
 SYSTEMD_IMAGE = "backup-test-systemd"
 SYSTEMD_DOCKERFILE = f"""FROM {docker_engine.BASE_IMAGE}
-RUN apt-get update && apt-get install -y --no-install-recommends systemd systemd-sysv
+RUN apt-get update && apt-get install -y --no-install-recommends openssl systemd systemd-sysv
 CMD ["/sbin/init"]
 """
 WAIT_S = 60
@@ -68,8 +68,8 @@ class ContentTest(unittest.TestCase):
         listed = run("dpkg-deb", "--contents", package())
         files = {line.split()[5]: line.split()[:2] for line in listed.splitlines()}
         for name in (*(f"./usr/bin/{program}" for program in PROGRAMS), "./etc/backup/service.flags",
-                     "./etc/backup/bridge.flags", "./etc/backup/authz_policy.json", "./usr/share/backup/make_certificates.sh",
-                     "./usr/share/backup/backup.protoset",
+                     "./etc/backup/bridge.flags", "./etc/backup/authz_policy.json",
+                     "./usr/share/backup/make_certificates.sh", "./usr/share/backup/backup.protoset",
                      "./usr/share/backup/legacy-client-src/main.cc", "./usr/share/man/man1/backupctl.1.gz",
                      "./usr/share/man/man8/backup-service.8.gz", "./usr/share/bash-completion/completions/backupctl",
                      *(f"./usr/lib/systemd/system/{unit}.service" for unit in UNITS)):
@@ -175,6 +175,22 @@ class SystemdTest(unittest.TestCase):
     def test_the_self_test_finds_its_sources(self):
         self.machine.sh("echo --encrypt >>/etc/backup/bridge.flags; systemctl restart backup-bridge")
         self.wait_for("journalctl --unit=backup-bridge | grep 'legacy-client-src was backed up through'")
+
+    def test_the_recipe_of_tls_works_when_pasted(self):
+        self.addCleanup(self.machine.sh, "rm -r /etc/backup /etc/systemd/system/backup-*.d;"
+                        "mv /root/settings /etc/backup; systemctl daemon-reload; systemctl stop backup-bridge;"
+                        "deluser --quiet backup-bridge; systemctl restart backup-service backup-bridge")
+        self.machine.sh("cp -a /etc/backup /root/settings")
+        recipe = docker_engine.recipe("docs/operations.md", "TLS with the package")
+        run("docker", "exec", self.machine.id, "bash", "-euc", recipe)
+        call = ("backupctl --service=localhost:50051 --timeout=2s --tls-ca=/etc/backup/tls/ca.crt "
+                "--tls-cert=/etc/backup/tls/{0}.crt --tls-key=/etc/backup/tls/{0}.key")
+        self.wait_for(f"{call.format('operator')} client list")
+        self.wait_for("bash -c 'exec 3<>/dev/tcp/127.0.0.1/1357'")
+        m.ModelClient(self.port, b"over-tls").sign_up().back_up(b"file", b"content")
+        self.assertIn("over-tls", self.machine.sh(f"{call.format('reader')} client list"))
+        self.machine.sh(f"{call.format('bridge')} client list", code=1)
+        self.machine.sh("backupctl --service=localhost:50051 --timeout=2s client list", code=15)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -71,6 +72,12 @@ def _make_base_image():
         run("debootstrap", "--variant=minbase", "bookworm", f"{directory}/base", *mirrors.split()[:1])
         shutil.rmtree(f"{directory}/base/var/cache/apt/archives")
         run("bash", "-c", f"set -o pipefail; tar -C {directory}/base -c . | docker import - {BASE_IMAGE}")
+
+
+def recipe(document, section):
+    """The commands of a document's section, all its code blocks in order."""
+    text = re.search(rf"^#+ {section}\n(.*?)^#", (ROOT / document).read_text(), re.DOTALL | re.MULTILINE).group(1)
+    return "".join(re.findall(r"^```sh\n(.*?)^```", text, re.DOTALL | re.MULTILINE))
 
 
 def has_image(name):
