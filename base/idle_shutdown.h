@@ -31,6 +31,8 @@ class IdleShutdown {
 
   void Begin();
   void End();
+  // Whether there is no activity now.
+  bool is_idle() const { return active_.load() == 0; }
 
  private:
   void Watch(std::stop_token token);

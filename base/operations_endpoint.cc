@@ -9,6 +9,7 @@
 #include <sys/socket.h>
 
 #include <cerrno>
+#include <optional>
 #include <thread>
 
 #include "absl/strings/match.h"
@@ -29,6 +30,7 @@ constexpr int kMaxBodySize = 1 << 10;
 constexpr absl::Duration kProbeInterval = absl::Seconds(5);
 constexpr int kOk = 200;
 constexpr int kNotReady = 503;
+constexpr int kBusy = 412;
 
 struct Delete {
   void operator()(event_base* base) const { event_base_free(base); }
@@ -46,10 +48,21 @@ void Answer(evhttp_request* request, int code, const char* type, const std::stri
 constexpr char kPlainText[] = "text/plain; charset=utf-8";
 constexpr char kMetricsText[] = "text/plain; version=0.0.4; charset=utf-8";
 
-void AnswerLive(evhttp_request* request, void*) { Answer(request, kOk, kPlainText, "ok\n"); }
+// What the callbacks are given.
+using Sources = OperationsEndpoint::Sources;
 
-void AnswerReady(evhttp_request* request, void* readiness) {
-  const Readiness::Report report = static_cast<const Readiness*>(readiness)->Check();
+void AnswerLive(evhttp_request* request, void* sources) {
+  const bool alive = static_cast<const Sources*>(sources)->readiness.Check().alive;
+  Answer(request, alive ? kOk : kNotReady, kPlainText, alive ? "ok\n" : "stuck\n");
+}
+
+void AnswerDrain(evhttp_request* request, void* sources) {
+  const bool idle = static_cast<const Sources*>(sources)->is_idle();
+  Answer(request, idle ? kOk : kBusy, kPlainText, idle ? "safe to stop\n" : "busy\n");
+}
+
+void AnswerReady(evhttp_request* request, void* sources) {
+  const Readiness::Report report = static_cast<const Sources*>(sources)->readiness.Check();
   const char* query = evhttp_uri_get_query(evhttp_request_get_evhttp_uri(request));
   const bool verbose = query != nullptr && absl::StartsWith(query, "verbose");
   const std::string summary = report.ready ? "ready\n" : "not ready\n";
@@ -57,8 +70,8 @@ void AnswerReady(evhttp_request* request, void* readiness) {
          verbose ? absl::StrCat(report.text, summary) : summary);
 }
 
-void AnswerMetrics(evhttp_request* request, void* metrics) {
-  Answer(request, kOk, kMetricsText, static_cast<const Metrics*>(metrics)->Text());
+void AnswerMetrics(evhttp_request* request, void* sources) {
+  Answer(request, kOk, kMetricsText, static_cast<const Sources*>(sources)->metrics.Text());
 }
 
 class HttpEndpoint final : public OperationsEndpoint {
@@ -74,15 +87,11 @@ class HttpEndpoint final : public OperationsEndpoint {
   }
   int bound_port() const override { return bound_port_; }
 
-  absl::Status Serve(const std::string& host, uint16_t port, const Metrics& metrics,
-                     const Readiness& readiness) {
+  absl::Status Listen(const std::string& host, uint16_t port) {
     evhttp_set_timeout(http_.get(), kTimeoutSeconds);
     evhttp_set_max_headers_size(http_.get(), kMaxHeadersSize);
     evhttp_set_max_body_size(http_.get(), kMaxBodySize);
     evhttp_set_allowed_methods(http_.get(), EVHTTP_REQ_GET | EVHTTP_REQ_HEAD);
-    evhttp_set_cb(http_.get(), "/livez", AnswerLive, nullptr);
-    evhttp_set_cb(http_.get(), "/readyz", AnswerReady, const_cast<Readiness*>(&readiness));
-    evhttp_set_cb(http_.get(), "/metrics", AnswerMetrics, const_cast<Metrics*>(&metrics));
     evhttp_bound_socket* const bound =
         evhttp_bind_socket_with_handle(http_.get(), host.c_str(), port);
     if (bound == nullptr) {
@@ -95,21 +104,30 @@ class HttpEndpoint final : public OperationsEndpoint {
     socklen_t size = sizeof(address);
     ::getsockname(evhttp_bound_socket_get_fd(bound), reinterpret_cast<sockaddr*>(&address), &size);
     bound_port_ = ntohs(address.sin6_port);
-    thread_ = std::thread([this] { event_base_dispatch(base_.get()); });
     return absl::OkStatus();
+  }
+
+  void Serve(const Sources& sources) override {
+    sources_.emplace(sources);
+    evhttp_set_cb(http_.get(), "/livez", AnswerLive, &*sources_);
+    evhttp_set_cb(http_.get(), "/readyz", AnswerReady, &*sources_);
+    evhttp_set_cb(http_.get(), "/drainz", AnswerDrain, &*sources_);
+    evhttp_set_cb(http_.get(), "/metrics", AnswerMetrics, &*sources_);
+    thread_ = std::thread([this] { event_base_dispatch(base_.get()); });
   }
 
  private:
   std::unique_ptr<event_base, Delete> base_;
   std::unique_ptr<evhttp, Delete> http_;
   int bound_port_ = 0;
+  std::optional<Sources> sources_;
   std::thread thread_;
 };
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<OperationsEndpoint>> OperationsEndpoint::Start(
-    const std::string& address, const Metrics& metrics, const Readiness& readiness) {
+absl::StatusOr<std::unique_ptr<OperationsEndpoint>> OperationsEndpoint::Open(
+    const std::string& address) {
   const size_t colon = address.rfind(':');
   int port = 0;
   if (colon == std::string::npos || colon == 0 ||
@@ -121,25 +139,32 @@ absl::StatusOr<std::unique_ptr<OperationsEndpoint>> OperationsEndpoint::Start(
   absl::ConsumePrefix(&host, "[");
   absl::ConsumeSuffix(&host, "]");
   auto endpoint = std::make_unique<HttpEndpoint>();
-  const absl::Status served =
-      endpoint->Serve(std::string(host), static_cast<uint16_t>(port), metrics, readiness);
-  if (!served.ok()) return served;
+  RETURN_IF_ERROR(endpoint->Listen(std::string(host), static_cast<uint16_t>(port)));
   return endpoint;
 }
 
-absl::StatusOr<Operations> StartOperations(const std::string& address,
-                                           const std::string& bound_port_file,
-                                           std::vector<Probe> probes, Metrics& metrics) {
+void Operations::SetDraining() const {
+  if (readiness != nullptr) readiness->SetDraining();
+}
+
+absl::StatusOr<std::unique_ptr<OperationsEndpoint>> OpenOperations(const std::string& address) {
+  if (address.empty()) return nullptr;
+  return OperationsEndpoint::Open(address);
+}
+
+Operations StartOperations(std::unique_ptr<OperationsEndpoint> endpoint, std::vector<Probe> probes,
+                           std::function<bool()> is_idle, Metrics& metrics) {
   Operations operations;
-  if (address.empty()) return operations;
+  if (endpoint == nullptr) return operations;
   operations.readiness = std::make_unique<Readiness>(std::move(probes), kProbeInterval, metrics);
-  ASSIGN_OR_RETURN(operations.endpoint,
-                   OperationsEndpoint::Start(address, metrics, *operations.readiness));
-  if (!bound_port_file.empty()) {
-    RETURN_IF_ERROR(WriteFileAtomically(bound_port_file,
-                                        absl::StrCat(operations.endpoint->bound_port(), "\n")));
-  }
+  operations.endpoint = std::move(endpoint);
+  operations.endpoint->Serve({metrics, *operations.readiness, std::move(is_idle)});
   return operations;
+}
+
+absl::Status WriteOperationsPort(const std::string& path, const OperationsEndpoint* endpoint) {
+  if (path.empty() || endpoint == nullptr) return absl::OkStatus();
+  return WriteFileAtomically(path, absl::StrCat(endpoint->bound_port(), "\n"));
 }
 
 }  // namespace backup

@@ -6,6 +6,8 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <chrono>
+#include <future>
 #include <string>
 
 #include "absl/strings/str_cat.h"
@@ -105,11 +107,15 @@ TEST(Metrics, NobodyAskedForCountNothing) {
 TEST(OperationsEndpoint, TellsWhetherTheProcessLivesAndIsReady) {
   Metrics metrics;
   std::atomic<bool> broken = false;
+  std::atomic<bool> stuck = false;
+  std::atomic<bool> idle = true;
   Readiness readiness(
-      {{"disk", [&] { return broken ? absl::InternalError("no disk") : absl::OkStatus(); }}},
+      {{"disk", [&] { return broken ? absl::InternalError("no disk") : absl::OkStatus(); }},
+       {"loop", [&] { return stuck ? absl::InternalError("stuck") : absl::OkStatus(); }, true}},
       absl::Milliseconds(10), metrics);
-  const auto endpoint = OperationsEndpoint::Start("127.0.0.1:0", metrics, readiness);
+  const auto endpoint = OperationsEndpoint::Open("127.0.0.1:0");
   ASSERT_TRUE(endpoint.ok()) << endpoint.status();
+  (*endpoint)->Serve({metrics, readiness, [&] { return idle.load(); }});
   const int port = (*endpoint)->bound_port();
   const auto wait_for = [&](bool ready) {
     for (int i = 0; i < 1000 && readiness.Check().ready != ready; ++i)
@@ -122,9 +128,18 @@ TEST(OperationsEndpoint, TellsWhetherTheProcessLivesAndIsReady) {
   broken = true;
   wait_for(false);
   EXPECT_THAT(Get(port, "/readyz?verbose"),
-              AllOf(StartsWith("HTTP/1.0 503"), HasSubstr("disk: no disk\nnot ready\n")));
+              AllOf(StartsWith("HTTP/1.0 503"), HasSubstr("disk: no disk\nloop: ok\nnot ready\n")));
+  EXPECT_THAT(Get(port, "/livez"), StartsWith("HTTP/1.0 200"));
   broken = false;
   wait_for(true);
+  stuck = true;
+  wait_for(false);
+  EXPECT_THAT(Get(port, "/livez"), AllOf(StartsWith("HTTP/1.0 503"), HasSubstr("stuck\n")));
+  stuck = false;
+  wait_for(true);
+  EXPECT_THAT(Get(port, "/drainz"), AllOf(StartsWith("HTTP/1.0 200"), HasSubstr("safe to stop\n")));
+  idle = false;
+  EXPECT_THAT(Get(port, "/drainz"), AllOf(StartsWith("HTTP/1.0 412"), HasSubstr("busy\n")));
   readiness.SetDraining();
   EXPECT_THAT(Get(port, "/readyz?verbose"),
               AllOf(StartsWith("HTTP/1.0 503"), HasSubstr("draining")));
@@ -132,18 +147,24 @@ TEST(OperationsEndpoint, TellsWhetherTheProcessLivesAndIsReady) {
 }
 
 TEST(OperationsEndpoint, RefusesWhatIsNoAddressAndAPortInUse) {
-  Metrics metrics;
-  Readiness readiness({}, absl::Hours(1), metrics);
   for (const char* address : {"", "9000", ":9000", "127.0.0.1:x", "127.0.0.1:70000"}) {
-    EXPECT_TRUE(
-        absl::IsInvalidArgument(OperationsEndpoint::Start(address, metrics, readiness).status()))
-        << address;
+    EXPECT_TRUE(absl::IsInvalidArgument(OperationsEndpoint::Open(address).status())) << address;
   }
-  const auto first = OperationsEndpoint::Start("127.0.0.1:0", metrics, readiness);
+  const auto first = OperationsEndpoint::Open("127.0.0.1:0");
   ASSERT_TRUE(first.ok());
-  EXPECT_FALSE(OperationsEndpoint::Start(absl::StrCat("127.0.0.1:", (*first)->bound_port()),
-                                         metrics, readiness)
-                   .ok());
+  EXPECT_FALSE(OperationsEndpoint::Open(absl::StrCat("127.0.0.1:", (*first)->bound_port())).ok());
+}
+
+TEST(OperationsEndpoint, AnswersWhoCameBeforeItServed) {
+  Metrics metrics;
+  const Readiness readiness({}, absl::Hours(1), metrics);
+  const auto endpoint = OperationsEndpoint::Open("127.0.0.1:0");
+  ASSERT_TRUE(endpoint.ok()) << endpoint.status();
+  std::future<std::string> early =
+      std::async(std::launch::async, [&] { return Get((*endpoint)->bound_port(), "/livez"); });
+  EXPECT_EQ(early.wait_for(std::chrono::milliseconds(50)), std::future_status::timeout);
+  (*endpoint)->Serve({metrics, readiness, [] { return true; }});
+  EXPECT_THAT(early.get(), StartsWith("HTTP/1.0 200"));
 }
 
 }  // namespace

@@ -60,11 +60,13 @@ bool Readiness::draining() const {
 
 Readiness::Report Readiness::Check() const {
   MutexLock lock(mutex_);
-  Report report{!results_.empty() && !draining_, ""};
+  Report report;
+  report.ready = !results_.empty() && !draining_;
   if (draining_) report.text = "draining\n";
   if (results_.empty()) report.text += "starting\n";
   for (size_t i = 0; i < results_.size(); ++i) {
     report.ready &= results_[i].ok();
+    report.alive &= results_[i].ok() || !probes_[i].is_vital;
     absl::StrAppend(&report.text, probes_[i].name, ": ",
                     results_[i].ok() ? "ok" : results_[i].message(), "\n");
   }

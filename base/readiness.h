@@ -17,6 +17,8 @@ namespace backup {
 struct Probe {
   std::string name;
   std::function<absl::Status()> run;
+  // If it fails, the process is stuck, and only a restart will help.
+  bool is_vital = false;
 };
 
 // Runs probes again and again on a thread of its own, so that whoever asks never waits for a slow
@@ -29,7 +31,8 @@ class Readiness {
 
   struct Report {
     bool ready = false;
-    std::string text;  // A line for each probe: name, "ok" or what is wrong.
+    bool alive = true;  // Unless a vital probe failed.
+    std::string text;   // A line for each probe: name, "ok" or what is wrong.
   };
   // Not ready before the first round is done, and if a round hangs.
   Report Check() const;

@@ -138,6 +138,19 @@ bool Listener::Drain(absl::Duration timeout) {
   return true;
 }
 
+bool Listener::Turns(absl::Duration timeout) {
+  const MonotonicTime end = MonotonicClock::now() + absl::ToChronoNanoseconds(timeout);
+  MutexLock lock(mutex_);
+  const uint64_t before = turns_;
+  Wake();
+  while (turns_ == before && !finished_) {
+    const auto left = end - MonotonicClock::now();
+    if (left <= left.zero()) return false;
+    changed_.WaitFor(mutex_, absl::FromChrono(left));
+  }
+  return true;
+}
+
 void Listener::Loop() {
   std::array<epoll_event, kMaxEvents> events;
   while (!draining_ || socket_.valid() || !held_.empty()) {
@@ -275,6 +288,8 @@ void Listener::TakeBack() {
   {
     MutexLock lock(mutex_);
     returned.swap(returned_);
+    ++turns_;
+    changed_.NotifyAll();
   }
   for (auto& [number, served] : returned) Resume(*Find(number), std::move(served));
 }

@@ -50,6 +50,9 @@ class Listener {
   // Whether all did.
   bool Drain(absl::Duration timeout);
 
+  // Whether the event loop comes round within `timeout`; any thread may ask.
+  bool Turns(absl::Duration timeout);
+
  private:
   enum class State { kWaiting, kServed, kLingering };
   static absl::string_view StateName(State state);
@@ -118,6 +121,7 @@ class Listener {
   Mutex mutex_;
   CondVar changed_;
   std::vector<std::pair<uint64_t, Served>> returned_ ABSL_GUARDED_BY(mutex_);
+  uint64_t turns_ ABSL_GUARDED_BY(mutex_) = 0;
   bool finished_ ABSL_GUARDED_BY(mutex_) = false;
 
   WorkerPool workers_;  // Ends before what its work uses.

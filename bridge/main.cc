@@ -29,9 +29,10 @@ DEFINE_string(port_file, "port.info", "file that holds the port if --port is not
 DEFINE_string(fallback_ports, "",
               "comma-separated ports that are tried in turn when the port is in use");
 DEFINE_string(bound_port_file, "", "file to write the bound port to");
-DEFINE_string(operations_listen, "",
-              "ADDRESS:PORT of /livez, /readyz and /metrics, for example 127.0.0.1:9102; empty: "
-              "none");
+DEFINE_string(
+    operations_listen, "",
+    "ADDRESS:PORT of /livez, /readyz, /drainz, /metrics, for example 127.0.0.1:9102; empty: "
+    "none");
 DEFINE_string(operations_bound_port_file, "", "file to write the bound port of those to");
 DEFINE_string(service, "127.0.0.1:50051", "the backup-service, as a gRPC target");
 DEFINE_string(service_tls_ca_file, "", "CA of the service's certificate; with it gRPC is over TLS");
@@ -207,6 +208,15 @@ std::unique_ptr<SelfBackup> StartSelfBackup(int port) {
 }
 
 // BackendWatch keeps the channel connected, and health checks of the channel say when it is not.
+// How long the event loop may take to come round.
+constexpr absl::Duration kLongestTurn = absl::Seconds(5);
+
+absl::Status ProbeListener(Listener& listener) {
+  return listener.Turns(kLongestTurn)
+             ? absl::OkStatus()
+             : absl::DeadlineExceededError("the event loop does not come round");
+}
+
 absl::Status ProbeService(grpc::Channel& channel) {
   return channel.GetState(/*try_to_connect=*/true) == GRPC_CHANNEL_READY
              ? absl::OkStatus()
@@ -257,10 +267,9 @@ int Serve(const std::vector<Setting>& settings, StopRequest& stop) {
       FLAGS_service, rpc::MakeChannelCredentials((*tls)->copies()), FLAGS_service_tls_server_name);
   AddSamples(metrics, channel, (*tls)->copies().cert_file);
   // Before anybody is served: a port in use stops the start with nothing half-started.
-  const absl::StatusOr<Operations> operations =
-      StartOperations(FLAGS_operations_listen, FLAGS_operations_bound_port_file,
-                      {{"upstream", [&] { return ProbeService(*channel); }}}, metrics);
-  if (!operations.ok()) return Refuse(operations.status());
+  absl::StatusOr<std::unique_ptr<OperationsEndpoint>> endpoint =
+      OpenOperations(FLAGS_operations_listen);
+  if (!endpoint.ok()) return Refuse(endpoint.status());
   absl::StatusOr<ListeningSocket> socket =
       ListenOnFirstFree(FLAGS_bind, PortsToTry(PortRulesFromFlags()));
   if (!socket.ok()) return Refuse(socket.status());
@@ -278,6 +287,13 @@ int Serve(const std::vector<Setting>& settings, StopRequest& stop) {
       Listener::Start(std::move(socket->fd), forwarder, idle,
                       ListenerOptionsFromFlags(socket->port, bridge_metrics));
   if (!listener.ok()) return Refuse(listener.status());
+  const absl::Status told = WriteOperationsPort(FLAGS_operations_bound_port_file, endpoint->get());
+  if (!told.ok()) return Refuse(told);
+  const Operations operations = StartOperations(
+      *std::move(endpoint),
+      {{"self", [&] { return ProbeListener(**listener); }, /*is_vital=*/true},
+       {"upstream", [&] { return ProbeService(*channel); }}},
+      [&] { return idle.is_idle(); }, metrics);
   if (!FLAGS_bound_port_file.empty()) {
     const absl::Status written =
         WriteFileAtomically(FLAGS_bound_port_file, absl::StrCat(socket->port, "\n"));
@@ -291,7 +307,7 @@ int Serve(const std::vector<Setting>& settings, StopRequest& stop) {
   const std::string why = stop.Wait();  // First: a log line has the time of its beginning.
   LOG(INFO) << "stopping: " << why;
   modes.With({"draining"}).Set(1);
-  if (operations->readiness != nullptr) operations->readiness->SetDraining();
+  operations.SetDraining();
   self_backup.reset();
   if (!(*listener)->Drain(DurationFlag(FLAGS_drain_timeout))) {
     LOG(WARNING) << "requests are still in flight after " << FLAGS_drain_timeout << ", hanging up";

@@ -35,9 +35,10 @@ DEFINE_string(listen, "127.0.0.1:50051",
               "HOST:PORT or unix:PATH to serve gRPC on; port 0 means any free one");
 DEFINE_string(bound_port_file, "",
               "file to write the bound port to (for a unix socket, its address)");
-DEFINE_string(operations_listen, "",
-              "ADDRESS:PORT of /livez, /readyz and /metrics, for example 127.0.0.1:9101; empty: "
-              "none");
+DEFINE_string(
+    operations_listen, "",
+    "ADDRESS:PORT of /livez, /readyz, /drainz, /metrics, for example 127.0.0.1:9101; empty: "
+    "none");
 DEFINE_string(operations_bound_port_file, "", "file to write the bound port of those to");
 DEFINE_int64(metrics_max_clients, 10'000, "clients that have metrics of their own");
 DEFINE_bool(insecure_grpc, false, "allow --listen beyond loopback without TLS");
@@ -250,17 +251,13 @@ int Serve(const std::vector<Setting>& settings, StopRequest& stop) {
   }
   const auto tls = rpc::TlsFileCopies::Make(TlsFromFlags());
   if (!tls.ok()) return Refuse(tls.status());
+  // Before anybody is served: a port in use stops the start with nothing half-started.
+  absl::StatusOr<std::unique_ptr<OperationsEndpoint>> endpoint =
+      OpenOperations(FLAGS_operations_listen);
+  if (!endpoint.ok()) return Refuse(endpoint.status());
   absl::StatusOr<std::unique_ptr<Acceptor>> acceptor = Acceptor::Listen(FLAGS_listen);
   if (!acceptor.ok()) return Refuse(acceptor.status());
   AddSamples(metrics, *storage->catalog, blob_bytes, (*tls)->copies().cert_file, clock);
-  // Before anybody is served: a port in use stops the start with nothing half-started.
-  const absl::StatusOr<Operations> operations = StartOperations(
-      FLAGS_operations_listen, FLAGS_operations_bound_port_file,
-      ServiceProbes(*storage->catalog, FLAGS_data_dir,
-                    grpc::CreateChannel((*acceptor)->bound_address(),
-                                        rpc::MakeSelfCredentials((*tls)->copies()))),
-      metrics);
-  if (!operations.ok()) return Refuse(operations.status());
   if (FLAGS_encrypt) {
     LOG_CRITICAL << "storing files as " << AtRest() << ", master key "
                  << storage->master_key->Fingerprint();
@@ -293,6 +290,8 @@ int Serve(const std::vector<Setting>& settings, StopRequest& stop) {
   const absl::StatusOr<std::unique_ptr<Server>> server = Server::Start(
       *std::move(acceptor), context, InfoFromFlags(start_time), {reflection, *credentials});
   if (!server.ok()) return Refuse(server.status());
+  const absl::Status told = WriteOperationsPort(FLAGS_operations_bound_port_file, endpoint->get());
+  if (!told.ok()) return Refuse(told);
   if (!FLAGS_bound_port_file.empty()) {
     const std::string port = (*server)->bound_port() == 0 ? (*server)->bound_address()
                                                           : absl::StrCat((*server)->bound_port());
@@ -300,6 +299,12 @@ int Serve(const std::vector<Setting>& settings, StopRequest& stop) {
         WriteFileAtomically(FLAGS_bound_port_file, absl::StrCat(port, "\n"));
     if (!written.ok()) return Refuse(written);
   }
+  const Operations operations = StartOperations(
+      *std::move(endpoint),
+      ServiceProbes(*storage->catalog, FLAGS_data_dir,
+                    grpc::CreateChannel((*server)->bound_address(),
+                                        rpc::MakeSelfCredentials((*tls)->copies()))),
+      [&] { return idle.is_idle(); }, metrics);
   LOG(INFO) << "serving on " << (*server)->bound_address() << ", data in " << FLAGS_data_dir
             << ", at rest " << AtRest();
   if (CorruptChecksums())
@@ -307,7 +312,7 @@ int Serve(const std::vector<Setting>& settings, StopRequest& stop) {
   const std::string why = stop.Wait();  // First: a log line has the time of its beginning.
   LOG(INFO) << "stopping: " << why;
   modes.With({"draining"}).Set(1);
-  if (operations->readiness != nullptr) operations->readiness->SetDraining();
+  operations.SetDraining();
   (*server)->Drain(DurationFlag(FLAGS_drain_timeout));
   LOG(INFO) << "stopped";
   return 0;

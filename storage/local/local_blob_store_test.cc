@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "gmock/gmock.h"
 #include "storage/testing/blob_store_contract.h"
 #include "storage/testing/temp_folder.h"
 
@@ -112,6 +113,48 @@ TEST_F(LocalBlobStoreTest, SkipsFilesThatAreNoBlobs) {
 TEST_F(LocalBlobStoreTest, DoesNotOpenWhereItCannotMakeItsFolders) {
   std::ofstream(folder_.path() + "/file") << "in the way";
   EXPECT_THAT(LocalBlobStore::Open(folder_.path() + "/file"), HasReason(Reason::kStorageIo));
+}
+
+TEST_F(LocalBlobStoreTest, CountsSyncsErrorsAndWhatItRemoved) {
+  Metrics metrics;
+  LocalBlobStore::Open(folder_.path()).value();
+  std::ofstream(folder_.path() + "/tmp/00112233445566778899aabbccddeeff") << "half a blo";
+  const auto store = LocalBlobStore::Open(folder_.path(), StorageMetrics(metrics)).value();
+  const BlobId id = Put(*store, "bytes").value().id;
+  fs::remove(PathOf(id));
+  fs::create_directory(PathOf(id));
+  EXPECT_THAT(store->Delete(id), HasReason(Reason::kStorageIo));
+  // Three folders when it was opened; the file and its folder.
+  EXPECT_THAT(
+      metrics.Text(),
+      ::testing::AllOf(::testing::HasSubstr("backup_storage_fsync_duration_seconds_count 5\n"),
+                       ::testing::HasSubstr("backup_storage_io_errors_total{op=\"delete\"} 1\n"),
+                       ::testing::HasSubstr("backup_storage_orphans_removed_total 1\n"),
+                       ::testing::HasSubstr("backup_storage_temp_bytes 0\n")));
+}
+
+TEST_F(LocalBlobStoreTest, CountsTheBytesOfBlobsThatAreNotWhole) {
+  class Looking final : public ByteSource {
+   public:
+    explicit Looking(const Metrics& metrics) : metrics_(metrics) {}
+    absl::StatusOr<absl::string_view> Read() override {
+      if (++reads_ == 3) during_ = metrics_.Text();
+      return reads_ < 3 ? absl::string_view(piece_) : absl::string_view();
+    }
+    const std::string& during() const { return during_; }
+
+   private:
+    const Metrics& metrics_;
+    const std::string piece_ = std::string(kPieceSize, 'x');
+    int reads_ = 0;
+    std::string during_;
+  };
+  Metrics metrics;
+  const auto store = LocalBlobStore::Open(folder_.path(), StorageMetrics(metrics)).value();
+  Looking source(metrics);
+  ASSERT_OK(store->Put(source, std::nullopt));
+  EXPECT_THAT(source.during(), ::testing::ContainsRegex("\nbackup_storage_temp_bytes [1-9]"));
+  EXPECT_THAT(metrics.Text(), ::testing::HasSubstr("backup_storage_temp_bytes 0\n"));
 }
 
 }  // namespace

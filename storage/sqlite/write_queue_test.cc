@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "base/status_macros.h"
 #include "base/testing/status_matchers.h"
+#include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "storage/testing/temp_folder.h"
 
@@ -123,6 +124,32 @@ TEST_F(WriteQueueTest, TellsOfAStatementThatCannotBePrepared) {
     return writer.Prepare("SELECT * FROM nothing").Bind(1).Run();
   }),
               HasReason(Reason::kStorageIo));
+}
+
+TEST_F(WriteQueueTest, CountsItselfItsCommitsAndLocksItMeets) {
+  Metrics metrics;
+  const StorageMetrics storage_metrics(metrics);
+  MakeDatabase();
+  const std::unique_ptr<Database> other = OpenDatabase();
+  ASSERT_OK(other->Execute("BEGIN IMMEDIATE"));
+  {
+    WriteQueue queue(
+        Database::Open(folder_.path() + "/db", Database::Mode::kReadWrite, storage_metrics.busy)
+            .value(),
+        WriteQueue::kMaxWaiting, storage_metrics);
+    std::jthread waits(
+        [&] { EXPECT_OK(queue.Run([](Database& database) { return Insert(database, 1); })); });
+    while (metrics.Text().find("backup_db_busy_total 1\n") == std::string::npos)
+      std::this_thread::yield();
+    ASSERT_OK(other->Execute("COMMIT"));
+    waits.join();
+    EXPECT_THAT(
+        metrics.Text(),
+        ::testing::AllOf(::testing::HasSubstr("backup_db_writers 1\n"),
+                         ::testing::HasSubstr("backup_db_busy_total 1\n"),
+                         ::testing::HasSubstr("backup_db_commit_duration_seconds_count 1\n")));
+  }
+  EXPECT_THAT(metrics.Text(), ::testing::HasSubstr("backup_db_writers 0\n"));
 }
 
 }  // namespace

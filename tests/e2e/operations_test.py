@@ -1,7 +1,10 @@
 """The operations ports of both programs, and who has not backed up for long."""
 
+import contextlib
 import json
 import pathlib
+import signal
+import struct
 import subprocess
 import sys
 import tempfile
@@ -64,7 +67,7 @@ class OperationsTest(unittest.TestCase):
 
     def test_health_and_metrics_of_a_working_pair(self):
         cluster, service, bridge = self.start()
-        for port, probes in ((service, ("catalog", "files", "space", "self")), (bridge, ("upstream",))):
+        for port, probes in ((service, ("catalog", "files", "space", "self")), (bridge, ("self", "upstream"))):
             self.assertEqual(get(port, "/livez")[0], 200)
             code, text = wait_for(port, "/readyz?verbose", 200)
             self.assertEqual(code, 200, text)
@@ -99,6 +102,51 @@ class OperationsTest(unittest.TestCase):
         self.assertEqual(code, 503)
         self.assertIn("upstream: no connection", wait_for(port, "/readyz?verbose", 503)[1] or text)
         self.assertEqual(get(port, "/elsewhere")[0], 404)
+
+    def test_what_is_under_way_is_not_safe_to_stop(self):
+        cluster, service, bridge = self.start()
+        for port in (service, bridge):
+            self.assertEqual(wait_for(port, "/drainz", 200), (200, "safe to stop\n"))
+        client = m.ModelClient(cluster.port, b"busy").sign_up()
+        with contextlib.closing(client.connect()) as connection:
+            half = struct.pack("<I", 32) + m.name_field(b"half") + bytes(16)
+            connection.send(client.id, 3, m.FILE, half, payload_size=len(half) + 16)
+            for port in (service, bridge):
+                self.assertEqual(wait_for(port, "/drainz", 412), (412, "busy\n"))
+                self.assertEqual(get(port, "/livez"), (200, "ok\n"))
+        for port in (service, bridge):
+            self.assertEqual(wait_for(port, "/drainz", 200)[0], 200)
+
+    def test_a_draining_process_is_not_ready_but_lives(self):
+        cluster, service, bridge = self.start()
+        client = m.ModelClient(cluster.port, b"slow").sign_up()
+        connection = client.connect()
+        content = client.encrypt(b"content of two blocks")
+        payload = struct.pack("<I", len(content)) + m.name_field(b"file") + content
+        connection.send(client.id, 3, m.FILE, payload[:-16], payload_size=len(payload))
+        for process, port in ((cluster.bridge, bridge), (cluster.service, service)):
+            self.assertEqual(wait_for(port, "/readyz", 200)[0], 200)
+            self.assertEqual(wait_for(port, "/drainz", 412)[0], 412)
+            process.process.send_signal(signal.SIGTERM)
+            code, text = wait_for(port, "/readyz?verbose", 503)
+            self.assertEqual(code, 503)
+            self.assertIn("draining\n", text)
+            self.assertEqual(get(port, "/livez")[0], 200)
+            self.assertIn('backup_mode{mode="draining"} 1\n', get(port, "/metrics")[1])
+        connection.socket.sendall(content[-16:])
+        self.assertEqual(connection.answer()[0], m.FILE_RECEIVED)
+        connection.close()
+        self.assertEqual([process.process.wait(WAIT_S) for process in (cluster.bridge, cluster.service)], [0, 0])
+
+    def test_a_service_that_cannot_write_says_so(self):
+        _, service, _ = self.start()
+        self.assertEqual(wait_for(service, "/readyz", 200)[0], 200)
+        (self.folder / "data/probe").mkdir()
+        code, text = wait_for(service, "/readyz?verbose", 503)
+        self.assertEqual(code, 503)
+        self.assertIn("files: cannot write ", text)
+        self.assertIn("catalog: ok\n", text)
+        self.assertIn('backup_self_probe_success{probe="files"} 0\n', get(service, "/metrics")[1])
 
     def test_clients_beyond_the_cap_are_counted_not_shown(self):
         cluster, service, _ = self.start("--metrics_max_clients=1")

@@ -133,6 +133,15 @@ class StartErrorsTest(unittest.TestCase):
                         f"--fallback_ports={other}")
             self.refuse("backup-service", IN_USE, (port, "in use", "--listen"), f"--listen=127.0.0.1:{port}")
 
+    def test_operations_ports_in_use(self):
+        with port_in_use() as port:
+            for name in ("backup-service", "backup-bridge"):
+                self.refuse(name, IN_USE, (port, "in use", "--operations_listen"), f"--operations_listen=127.0.0.1:{port}")
+            # Nor is anything told of an operations port if the other one is in use.
+            self.refuse("backup-service", IN_USE, (port,), f"--listen=127.0.0.1:{port}", "--operations_listen=127.0.0.1:0")
+            self.refuse("backup-bridge", IN_USE, (port,), f"--port={port}", f"--fallback_ports={port}",
+                        "--operations_listen=127.0.0.1:0")
+
     def test_a_unix_socket_that_is_in_use_or_is_none(self):
         path = self.folder / "socket"
         with socket.socket(socket.AF_UNIX) as taken:
