@@ -40,11 +40,11 @@ struct EndedCall {
   absl::Status outcome;
   bool cancelled = false;  // By the caller, or because it moved nothing.
   // What a client made of a file (VERIFIED, RETRYING, ABANDONED); else empty.
-  absl::string_view verdict;
+  absl::string_view verdict = "";
   bool from_old_client = false;    // By way of the bridge.
   bool checksum_is_wrong = false;  // On purpose.
   int64_t bytes = 0;
-  absl::Duration took;
+  absl::Duration took = absl::ZeroDuration();
 };
 void CountCall(const ServiceMetrics& metrics, const EndedCall& call);
 

@@ -105,14 +105,19 @@ TEST_F(SessionsTest, RefusesAnotherPublicKeyWhilePinned) {
 }
 
 TEST_F(SessionsTest, ReplacesThePublicKeyAndTheSessionKeyWhereAllowed) {
+  Metrics metrics;
   service_.keys.rekey = storage::Rekey::kAllow;
+  service_.keys.replaced_keys = metrics.AddCounter({"replaced_total", "keys"});
   const std::string id = service_.Register("laptop");
   const auto first = Exchange(id, peer_);
+  ASSERT_OK(Exchange(id, peer_));
+  EXPECT_THAT(metrics.Text(), ::testing::HasSubstr("replaced_total 0\n"));
   const LegacyPeer other;
   const auto second = Exchange(id, other);
   ASSERT_OK(first);
   ASSERT_OK(second);
   EXPECT_NE(*first, *second);
+  EXPECT_THAT(metrics.Text(), ::testing::HasSubstr("replaced_total 1\n"));
   EXPECT_THAT(Resume(id, other), IsOkAndHolds(*second));
 }
 
