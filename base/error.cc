@@ -18,6 +18,8 @@ constexpr ReasonInfo kReasons[] = {
     {Reason::kFileNotFound, "FILE_NOT_FOUND", StatusCode::kNotFound},
     {Reason::kVersionNotFound, "VERSION_NOT_FOUND", StatusCode::kNotFound},
     {Reason::kNameTaken, "NAME_TAKEN", StatusCode::kAlreadyExists},
+    {Reason::kCredentialsMissing, "CREDENTIALS_MISSING", StatusCode::kUnauthenticated},
+    {Reason::kRoleDenied, "ROLE_DENIED", StatusCode::kPermissionDenied},
     {Reason::kRekeyRefused, "REKEY_REFUSED", StatusCode::kPermissionDenied},
     {Reason::kKeyNotSet, "KEY_NOT_SET", StatusCode::kFailedPrecondition},
     {Reason::kStateCorrupt, "STATE_CORRUPT", StatusCode::kFailedPrecondition},

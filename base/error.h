@@ -19,6 +19,8 @@ enum class Reason {
   kFileNotFound,
   kVersionNotFound,
   kNameTaken,
+  kCredentialsMissing,
+  kRoleDenied,
   kRekeyRefused,
   kKeyNotSet,
   kStateCorrupt,

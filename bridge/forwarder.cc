@@ -32,6 +32,8 @@ Meaning MeaningOf(Reason reason) {
     case Reason::kSizeLimit:
     case Reason::kFileNotFound:
     case Reason::kVersionNotFound:
+    case Reason::kCredentialsMissing:
+    case Reason::kRoleDenied:
     case Reason::kRekeyRefused:
     case Reason::kStateCorrupt:
     case Reason::kContentRejected:

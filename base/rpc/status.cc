@@ -72,6 +72,8 @@ void AddDetails(Reason reason, const std::string& subject, google::rpc::Status& 
     case Reason::kBackendDown:
       return AddRetryInfo(out);
     case Reason::kSizeLimit:
+    case Reason::kCredentialsMissing:
+    case Reason::kRoleDenied:
     case Reason::kRekeyRefused:
     case Reason::kContentRejected:
     case Reason::kStorageIo:

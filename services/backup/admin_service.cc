@@ -54,6 +54,7 @@ absl::Status ChangeLogLevel(const v1::SetLogLevelRequest& request) {
 grpc::Status AdminServiceFace::GetStatus(grpc::ServerContext* call, const v1::GetStatusRequest*,
                                          v1::GetStatusResponse* response) {
   RpcScope scope(*call, context_, "GetStatus");
+  if (!scope.admitted().ok()) return scope.Finish(scope.admitted());
   const absl::StatusOr<storage::Counts> counts = context_.catalog.Count();
   if (!counts.ok()) return scope.Finish(counts.status());
   response->set_version(BACKUP_VERSION);
@@ -75,6 +76,7 @@ grpc::Status AdminServiceFace::GetStatus(grpc::ServerContext* call, const v1::Ge
 grpc::Status AdminServiceFace::VerifyStore(grpc::ServerContext* call, const v1::VerifyStoreRequest*,
                                            grpc::ServerWriter<v1::VerifyStoreResponse>* stream) {
   RpcScope scope(*call, context_, "VerifyStore");
+  if (!scope.admitted().ok()) return scope.Finish(scope.admitted());
   return scope.Finish(handlers::VerifyStore(
       context_.catalog, context_.blobs, context_.master_key, info_.start_time,
       [&](const v1::VerifyStoreResponse& event) {
@@ -87,6 +89,7 @@ grpc::Status AdminServiceFace::SetLogLevel(grpc::ServerContext* call,
                                            const v1::SetLogLevelRequest* request,
                                            v1::SetLogLevelResponse*) {
   RpcScope scope(*call, context_, "SetLogLevel");
+  if (!scope.admitted().ok()) return scope.Finish(scope.admitted());
   return scope.Finish(ChangeLogLevel(*request));
 }
 
@@ -94,6 +97,7 @@ grpc::Status AdminServiceFace::ListStaleClients(grpc::ServerContext* call,
                                                 const v1::ListStaleClientsRequest* request,
                                                 v1::ListStaleClientsResponse* response) {
   RpcScope scope(*call, context_, "ListStaleClients");
+  if (!scope.admitted().ok()) return scope.Finish(scope.admitted());
   absl::StatusOr<v1::ListStaleClientsResponse> result =
       handlers::ListStaleClients(context_.catalog, context_.clock, *request);
   if (!result.ok()) return scope.Finish(result.status());
@@ -105,6 +109,7 @@ grpc::Status AdminServiceFace::TraceClient(grpc::ServerContext* call,
                                            const v1::TraceClientRequest* request,
                                            grpc::ServerWriter<v1::TraceClientResponse>* stream) {
   RpcScope scope(*call, context_, "TraceClient");
+  if (!scope.admitted().ok()) return scope.Finish(scope.admitted());
   if (!request->client_id().empty()) {
     if (const auto id = handlers::ParseClientId(request->client_id()); !id.ok())
       return scope.Finish(id.status());

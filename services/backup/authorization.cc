@@ -8,6 +8,8 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
+#include "base/error.h"
+#include "base/rpc/status.h"
 #include "base/status_macros.h"
 #include "glog/logging.h"
 #include "nlohmann/json.hpp"
@@ -21,7 +23,15 @@ int64_t FileVersion(const std::string& path) {
   return int64_t{info.st_mtim.tv_sec} * 1'000'000'000 + info.st_mtim.tv_nsec;
 }
 
+// RpcScope checks these.
+constexpr char kOwnMethods[] = "/backup.v1.";
+
 }  // namespace
+
+std::string RoleOf(const grpc::AuthContext& caller) {
+  const std::vector<grpc::string_ref> names = caller.FindPropertyValues("x509_common_name");
+  return names.empty() ? "" : std::string(names[0].data(), names[0].size());
+}
 
 absl::StatusOr<Policy> Policy::Parse(absl::string_view json) {
   const auto parsed = nlohmann::json::parse(json.begin(), json.end(), nullptr, false);
@@ -81,18 +91,24 @@ void Authorization::LoadIfChanged() {
   LOG_IF(ERROR, !loaded.ok()) << "the policy before it stays: " << loaded.message();
 }
 
+absl::Status Authorization::Check(const std::string& role, absl::string_view method) {
+  if (role.empty()) {
+    return MakeError(Reason::kCredentialsMissing,
+                     "this takes a certificate whose common name is a role");
+  }
+  MutexLock lock(mutex_);
+  LoadIfChanged();
+  if (policy_.Allows(role, method)) return absl::OkStatus();
+  return MakeError(Reason::kRoleDenied, "the role of the caller's certificate may not do this");
+}
+
 grpc::Status Authorization::Process(const InputMetadata& metadata, grpc::AuthContext* peer,
                                     OutputMetadata*, OutputMetadata*) {
   const auto path = metadata.find(":path");
-  const std::string method =
-      path == metadata.end() ? "" : std::string(path->second.data(), path->second.size());
-  const std::vector<grpc::string_ref> names = peer->FindPropertyValues("x509_common_name");
-  const std::string role = names.empty() ? "" : std::string(names[0].data(), names[0].size());
-  MutexLock lock(mutex_);
-  LoadIfChanged();
-  if (policy_.Allows(role, method)) return grpc::Status::OK;
-  return grpc::Status(grpc::StatusCode::PERMISSION_DENIED,
-                      "the certificate's role may not do this");
+  const absl::string_view method =
+      path == metadata.end() ? "" : absl::string_view(path->second.data(), path->second.size());
+  if (absl::StartsWith(method, kOwnMethods)) return grpc::Status::OK;
+  return rpc::ToGrpc(Check(RoleOf(*peer), method));
 }
 
 }  // namespace backup

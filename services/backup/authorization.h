@@ -8,6 +8,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "base/mutex.h"
+#include "grpcpp/security/auth_context.h"
 #include "grpcpp/security/auth_metadata_processor.h"
 
 namespace backup {
@@ -24,12 +25,23 @@ class Policy {
   std::map<std::string, std::vector<std::string>> methods_;
 };
 
+// The role whose calls stand for those of old clients: it alone may say who they are.
+inline constexpr char kBridgeRole[] = "bridge";
+
+// The common name of the caller's certificate; empty if it has none.
+std::string RoleOf(const grpc::AuthContext& caller);
+
 // Asks a policy file before each call, and reads it again when it has changed; a changed file that
-// makes no sense is not used. Thread-safe.
+// makes no sense is not used. Our own services ask by Check(), as an error of gRPC's processor
+// carries no reason; gRPC asks for every other method. Thread-safe.
 class Authorization final : public grpc::AuthMetadataProcessor {
  public:
   // FailedPrecondition if the file cannot be read or makes no sense.
   static absl::StatusOr<std::shared_ptr<Authorization>> Open(const std::string& path);
+
+  // Whether `role` may call `method` ("/package.Service/Method"). Reasons: CREDENTIALS_MISSING if
+  // the role is empty, ROLE_DENIED.
+  absl::Status Check(const std::string& role, absl::string_view method);
 
   bool IsBlocking() const override { return false; }
   grpc::Status Process(const InputMetadata& metadata, grpc::AuthContext* peer,

@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "backup/v1/admin.pb.h"
 #include "backup/v1/backup.pb.h"
+#include "base/error.h"
 #include "gtest/gtest.h"
 
 namespace backup {
@@ -57,6 +58,16 @@ TEST(Policy, MatchesWholeNamesAndDeniesTheRest) {
   EXPECT_TRUE(policy->Allows("a", "/p.T/One"));
   for (const char* denied : {"", "/", "/p.S", "/p.SS/Any", "/p.T/OneMore", "/p.T/Two", "/p.T/*"})
     EXPECT_FALSE(policy->Allows("a", denied)) << denied;
+}
+
+TEST(Authorization, SaysByItsReasonWhetherTheCertificateOrTheRoleIsToBlame) {
+  const auto authorization = Authorization::Open("deploy/authz_policy.json");
+  ASSERT_TRUE(authorization.ok()) << authorization.status();
+  constexpr char kMethod[] = "/backup.v1.CatalogService/ListClients";
+  EXPECT_TRUE((*authorization)->Check("reader", kMethod).ok());
+  EXPECT_EQ(ReasonOf((*authorization)->Check("bridge", kMethod)), Reason::kRoleDenied);
+  EXPECT_EQ(ReasonOf((*authorization)->Check("nobody", kMethod)), Reason::kRoleDenied);
+  EXPECT_EQ(ReasonOf((*authorization)->Check("", kMethod)), Reason::kCredentialsMissing);
 }
 
 TEST(Policy, RefusesWhatMakesNoSense) {

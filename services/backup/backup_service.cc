@@ -18,6 +18,7 @@ template <typename Request, typename Response, typename Handler>
 grpc::Status Serve(grpc::ServerContext* call, const ServiceContext& context, const char* rpc,
                    const Request& request, Response* response, const Handler& handler) {
   RpcScope scope(*call, context, rpc);
+  if (!scope.admitted().ok()) return scope.Finish(scope.admitted());
   if constexpr (requires { request.client_id(); }) scope.set_client(request.client_id());
   if constexpr (requires { Request::Outcome_Name(request.outcome()); })
     scope.set_verdict(Request::Outcome_Name(request.outcome()));
@@ -94,6 +95,7 @@ grpc::Status IngestServiceFace::UploadFile(grpc::ServerContext* call,
                                            grpc::ServerReader<v1::UploadFileRequest>* stream,
                                            v1::UploadFileResponse* response) {
   RpcScope scope(*call, context_, "UploadFile");
+  if (!scope.admitted().ok()) return scope.Finish(scope.admitted());
   ChunkSource chunks(*stream, context_.watchdog, *call);
   v1::UploadFileRequest first;
   if (!chunks.Next(first) || !first.has_header()) {
@@ -116,6 +118,7 @@ grpc::Status CatalogServiceFace::DownloadFile(
     grpc::ServerContext* call, const v1::DownloadFileRequest* request,
     grpc::ServerWriter<v1::DownloadFileResponse>* stream) {
   RpcScope scope(*call, context_, "DownloadFile");
+  if (!scope.admitted().ok()) return scope.Finish(scope.admitted());
   scope.set_client(request->client_id());
   VLOG(2) << "DownloadFile " << TraceText(*request);
   const absl::StatusOr<handlers::Download> download =

@@ -3,6 +3,7 @@
 #include "backup/v1/backup.grpc.pb.h"
 #include "base/clock.h"
 #include "base/idle_shutdown.h"
+#include "services/backup/authorization.h"
 #include "services/backup/client_trace.h"
 #include "services/backup/crypto/master_key.h"
 #include "services/backup/handlers/sessions.h"
@@ -26,7 +27,10 @@ struct ServiceContext {
   handlers::KeyPolicy keys;
   handlers::UploadPolicy uploads;
   ServiceMetrics metrics = {};
-  ClientTrace* trace = nullptr;  // Null if nobody can watch.
+  ClientTrace* trace = nullptr;            // Null if nobody can watch.
+  Authorization* authorization = nullptr;  // Null if every caller may do everything.
+  // Only this machine can call: then whoever does may stand for old clients.
+  bool callers_are_local = true;
 };
 
 // The RPC faces of backup.proto: unpack, call the handler, pack; they decide nothing. Thread-safe.

@@ -217,15 +217,18 @@ rpc::TlsFiles TlsFromFlags() {
   return {FLAGS_tls_cert_file, FLAGS_tls_key_file, FLAGS_tls_client_ca_file};
 }
 
-absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> MakeCredentials(
-    const rpc::TlsFiles& files) {
+std::shared_ptr<grpc::ServerCredentials> MakeCredentials(
+    const rpc::TlsFiles& files, const std::shared_ptr<Authorization>& authorization) {
   if (files.cert_file.empty()) return grpc::InsecureServerCredentials();
   std::shared_ptr<grpc::ServerCredentials> credentials = rpc::MakeServerCredentials(files);
-  if (!FLAGS_authz_policy_file.empty()) {
-    ASSIGN_OR_RETURN(const auto authorization, Authorization::Open(FLAGS_authz_policy_file));
-    credentials->SetAuthMetadataProcessor(authorization);
-  }
+  if (authorization != nullptr) credentials->SetAuthMetadataProcessor(authorization);
   return credentials;
+}
+
+// Null if every caller may do everything.
+absl::StatusOr<std::shared_ptr<Authorization>> AuthorizationFromFlags() {
+  if (FLAGS_authz_policy_file.empty()) return nullptr;
+  return Authorization::Open(FLAGS_authz_policy_file);
 }
 
 int Serve(const std::vector<Setting>& settings, StopRequest& stop) {
@@ -285,10 +288,13 @@ int Serve(const std::vector<Setting>& settings, StopRequest& stop) {
   context.trace = &trace;
   const bool reflection = FLAGS_grpc_reflection == "auto" ? IsLocalAddress(FLAGS_listen)
                                                           : FLAGS_grpc_reflection == "on";
-  const auto credentials = MakeCredentials((*tls)->copies());
-  if (!credentials.ok()) return Refuse(credentials.status());
-  const absl::StatusOr<std::unique_ptr<Server>> server = Server::Start(
-      *std::move(acceptor), context, InfoFromFlags(start_time), {reflection, *credentials});
+  const auto authorization = AuthorizationFromFlags();
+  if (!authorization.ok()) return Refuse(authorization.status());
+  context.authorization = authorization->get();
+  context.callers_are_local = IsLocalAddress(FLAGS_listen);
+  const absl::StatusOr<std::unique_ptr<Server>> server =
+      Server::Start(*std::move(acceptor), context, InfoFromFlags(start_time),
+                    {reflection, MakeCredentials((*tls)->copies(), *authorization)});
   if (!server.ok()) return Refuse(server.status());
   const absl::Status told = WriteOperationsPort(FLAGS_operations_bound_port_file, endpoint->get());
   if (!told.ok()) return Refuse(told);

@@ -1,9 +1,12 @@
 #include "services/backup/rpc_scope.h"
 
 #include <algorithm>
+#include <map>
 
 #include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "backup/v1/admin.pb.h"
 #include "base/error.h"
 #include "base/ids.h"
 #include "base/rpc/status.h"
@@ -16,6 +19,35 @@ namespace {
 
 constexpr char kRequestIdKey[] = "x-request-id";
 constexpr size_t kMaxRequestIdSize = 128;
+
+// The paths of our methods by their names, which no two of our services share.
+std::map<absl::string_view, std::string> MakeMethodPaths() {
+  std::map<absl::string_view, std::string> paths;
+  for (const google::protobuf::FileDescriptor* file :
+       {v1::UploadFileRequest::descriptor()->file(), v1::GetStatusRequest::descriptor()->file()}) {
+    for (int s = 0; s < file->service_count(); ++s) {
+      const google::protobuf::ServiceDescriptor& service = *file->service(s);
+      for (int m = 0; m < service.method_count(); ++m) {
+        const std::string& name = service.method(m)->name();
+        CHECK(paths.emplace(name, absl::StrCat("/", service.full_name(), "/", name)).second)
+            << name;
+      }
+    }
+  }
+  return paths;
+}
+
+absl::Status Admit(const grpc::ServerContext& call, Authorization* authorization,
+                   absl::string_view rpc) {
+  if (authorization == nullptr) return absl::OkStatus();
+  static const auto& paths = *new std::map<absl::string_view, std::string>(MakeMethodPaths());
+  return authorization->Check(RoleOf(*call.auth_context()), paths.at(rpc));
+}
+
+bool IsBridge(const grpc::ServerContext& call, const ServiceContext& context) {
+  if (context.authorization != nullptr) return RoleOf(*call.auth_context()) == kBridgeRole;
+  return context.callers_are_local;
+}
 
 // What the bridge says of the request that the call stands for.
 constexpr char kLegacyPeerKey[] = "x-legacy-peer";
@@ -46,6 +78,7 @@ RpcScope::RpcScope(grpc::ServerContext& call, const ServiceContext& context, abs
     : activity_(context.idle),
       call_(call),
       context_(context),
+      admitted_(Admit(call, context.authorization, rpc)),
       in_flight_(context.metrics.calls_in_flight),
       uploading_(rpc == "UploadFile" ? context.metrics.uploads_in_progress : Gauge()),
       rpc_(rpc),
@@ -84,6 +117,7 @@ RpcScope::~RpcScope() {
 }
 
 void RpcScope::Trace(absl::Duration took) const {
+  if (!IsBridge(call_, context_)) return;
   v1::TraceClientResponse event;
   event.set_peer(Metadata(call_, kLegacyPeerKey));
   if (event.peer().empty()) return;

@@ -23,6 +23,10 @@ class RpcScope {
   RpcScope(const RpcScope&) = delete;
   RpcScope& operator=(const RpcScope&) = delete;
 
+  // Whether the caller may make this call; ask before doing anything of it. Reasons as
+  // Authorization::Check().
+  const absl::Status& admitted() const { return admitted_; }
+
   // Whom the call is about, for the log line; what is no client id is not logged, for it may be
   // anything.
   void set_client(absl::string_view client_id);
@@ -39,6 +43,7 @@ class RpcScope {
 
   const grpc::ServerContext& call_;
   const ServiceContext& context_;
+  const absl::Status admitted_;
   const GaugeScope in_flight_;
   const GaugeScope uploading_;
   const std::string rpc_;

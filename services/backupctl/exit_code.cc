@@ -22,6 +22,9 @@ absl::string_view HintFor(Reason reason) {
     case Reason::kBlobDamaged:
       return "`backupctl file versions CLIENT FILE` shows older versions, `backupctl verify` all "
              "damage";
+    case Reason::kCredentialsMissing:
+    case Reason::kRoleDenied:
+      return "give a certificate that may do this (--tls-cert, --tls-key)";
     case Reason::kStorageFull:
       return "free space where the service keeps its data";
     case Reason::kStorageIo:
@@ -46,6 +49,9 @@ ExitCode ExitCodeOf(const absl::Status& status) {
       return ExitCode::kUsage;
     case absl::StatusCode::kNotFound:
       return ExitCode::kNoSuchObject;
+    case absl::StatusCode::kUnauthenticated:
+    case absl::StatusCode::kPermissionDenied:
+      return ExitCode::kDenied;
     case absl::StatusCode::kDataLoss:
       return ExitCode::kDamaged;
     case absl::StatusCode::kUnavailable:

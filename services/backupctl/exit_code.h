@@ -14,6 +14,7 @@ enum class ExitCode : int {
   kPartial = 3,
   kNoSuchObject = 10,
   kLocked = 11,
+  kDenied = 12,
   kSchemaTooNew = 13,
   kDamaged = 14,
   kUnreachable = 15,

@@ -26,8 +26,8 @@ CLIENT is a client's name or id. Names are shown and given as text: control char
 not UTF-8 are %XX, and % itself is %25.
 
 Exit codes: 0 done, 1 failed, 2 usage, 3 some files failed, 10 no such object or a bad configuration,
-11 another process holds the data directory, 13 the data directory is of a newer schema, 14 damaged data
-found, 15 the service cannot be reached, 130 interrupted.)";
+11 another process holds the data directory, 12 the service denies it to this certificate, 13 the data directory
+is of a newer schema, 14 damaged data found, 15 the service cannot be reached, 130 interrupted.)";
 
 struct GlobalOptions {
   std::string service = "127.0.0.1:50051";
