@@ -132,6 +132,11 @@ class StartErrorsTest(unittest.TestCase):
             self.refuse("backup-bridge", IN_USE, (port, other, "in use", "--port"), f"--port={port}",
                         f"--fallback_ports={other}")
             self.refuse("backup-service", IN_USE, (port, "in use", "--listen"), f"--listen=127.0.0.1:{port}")
+            operations = "--operations_listen=127.0.0.1:0"
+            self.refuse("backup-bridge", IN_USE, (port,), f"--port={port}", operations)
+            self.refuse("backup-service", IN_USE, (port,), f"--listen=127.0.0.1:{port}", operations)
+            for name in ("backup-service", "backup-bridge"):
+                self.refuse(name, IN_USE, (port, "in use", "--operations_listen"), f"--operations_listen=127.0.0.1:{port}")
 
     def test_operations_ports_in_use(self):
         with port_in_use() as port:
@@ -152,12 +157,18 @@ class StartErrorsTest(unittest.TestCase):
         path.write_text("mine")
         self.refuse("backup-service", BAD_CONFIGURATION, (path, "is no socket", "remove it"), f"--listen=unix:{path}")
         self.assertEqual(path.read_text(), "mine")
+        path.unlink()
+        with port_in_use() as port:
+            self.refuse("backup-service", IN_USE, (port,), f"--listen=unix:{path}", f"--operations_listen=127.0.0.1:{port}")
+        self.assertFalse(path.exists())
 
     def test_addresses_that_are_none(self):
         self.refuse("backup-service", BAD_CONFIGURATION, ("--listen=nonsense", "HOST:PORT"), "--listen=nonsense")
         self.refuse("backup-service", BAD_CONFIGURATION, ("192.0.2.1", "--listen"), "--listen=192.0.2.1:0", "--insecure_grpc")
         self.refuse("backup-bridge", BAD_CONFIGURATION, ("192.0.2.1", "--bind"), "--bind=192.0.2.1")
         self.refuse("backup-bridge", BAD_CONFIGURATION, ("no address", "--bind"), "--bind=no address")
+        for name in ("backup-service", "backup-bridge"):
+            self.refuse(name, BAD_CONFIGURATION, ("--operations_listen=x", "ADDRESS:PORT"), "--operations_listen=x")
 
     def test_port_files_that_cannot_be_written(self):
         self.port_files = [self.folder / "missing/port", self.folder / "missing/operations_port"]
