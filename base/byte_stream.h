@@ -26,6 +26,15 @@ class ByteSource {
   virtual absl::StatusOr<absl::string_view> Read() = 0;
 };
 
+// A source whose pieces can be made to last, so that stages on threads of their own pass them on
+// without copying. Used by one thread at a time.
+class LastingSource : public ByteSource {
+ public:
+  // Each piece stays valid until `pieces` more than the next one were read. Before the first
+  // Read(); of several calls the last one counts.
+  virtual void MakeLast(size_t pieces) = 0;
+};
+
 // Takes bytes. Used by one thread at a time.
 class ByteSink {
  public:

@@ -2,6 +2,8 @@
 
 #include <atomic>
 
+#include "absl/memory/memory.h"
+
 namespace backup {
 namespace {
 
@@ -9,16 +11,13 @@ std::atomic<int> instances = 0;
 
 }  // namespace
 
-std::unique_ptr<ReadAheadSource> ReadAheadSource::TryStart(ByteSource& source) {
+std::unique_ptr<ReadAheadSource> ReadAheadSource::TryMake(LastingSource& source) {
   if (instances.fetch_add(1) >= kMaxInstances) {
     instances.fetch_sub(1);
     return nullptr;
   }
-  return std::unique_ptr<ReadAheadSource>(new ReadAheadSource(source));
+  return absl::WrapUnique(new ReadAheadSource(source));
 }
-
-ReadAheadSource::ReadAheadSource(ByteSource& source)
-    : source_(source), producer_([this] { Produce(); }) {}
 
 ReadAheadSource::~ReadAheadSource() {
   {
@@ -26,16 +25,17 @@ ReadAheadSource::~ReadAheadSource() {
     abandoned_ = true;
     changed_.NotifyAll();
   }
-  producer_.join();
+  if (producer_.joinable()) producer_.join();
   instances.fetch_sub(1);
 }
 
 absl::StatusOr<absl::string_view> ReadAheadSource::Read() {
+  if (!producer_.joinable()) producer_ = std::jthread([this] { Produce(); });
   MutexLock lock(mutex_);
   released_ = taken_;  // The caller is done with the piece before.
   changed_.NotifyAll();
   while (taken_ == produced_ && !finished_) changed_.Wait(mutex_);
-  if (taken_ < produced_) return buffers_[taken_++ % kBuffers];
+  if (taken_ < produced_) return pieces_[taken_++ % pieces_.size()];
   if (!status_.ok()) return status_;
   return absl::string_view();
 }
@@ -46,11 +46,9 @@ void ReadAheadSource::Produce() {
     const absl::StatusOr<absl::string_view> piece = source_.Read();
     status = piece.status();
     if (!piece.ok() || piece->empty()) break;
-    std::string* const buffer = WaitForBuffer();
-    if (buffer == nullptr) return;
-    buffer->assign(piece->data(), piece->size());
+    if (!WaitForRoom()) return;
     MutexLock lock(mutex_);
-    ++produced_;
+    pieces_[produced_++ % pieces_.size()] = *piece;
     changed_.NotifyAll();
   }
   MutexLock lock(mutex_);
@@ -59,10 +57,10 @@ void ReadAheadSource::Produce() {
   changed_.NotifyAll();
 }
 
-std::string* ReadAheadSource::WaitForBuffer() {
+bool ReadAheadSource::WaitForRoom() {
   MutexLock lock(mutex_);
-  while (produced_ - released_ == kBuffers && !abandoned_) changed_.Wait(mutex_);
-  return abandoned_ ? nullptr : &buffers_[produced_ % kBuffers];
+  while (produced_ - released_ == pieces_.size() && !abandoned_) changed_.Wait(mutex_);
+  return !abandoned_;
 }
 
 }  // namespace backup

@@ -3,7 +3,6 @@
 #include <array>
 #include <cstddef>
 #include <memory>
-#include <string>
 #include <thread>
 
 #include "absl/base/thread_annotations.h"
@@ -14,35 +13,38 @@
 namespace backup {
 
 // Reads another source on a thread of its own, a few pieces ahead, so that what comes before this
-// stage and what comes after it go on at once. Used by one thread at a time.
-class ReadAheadSource final : public ByteSource {
+// stage and what comes after it go on at once. Nothing is copied. Used by one thread at a time.
+class ReadAheadSource final : public LastingSource {
  public:
-  // So many at most in this process: each costs a thread and kBuffers pieces.
-  static constexpr int kMaxInstances = 16;
+  // So many at most in this process: each costs a thread and a few pieces.
+  static constexpr int kMaxInstances = 32;
 
-  // Begins to read `source`, which nobody else may touch until this is destroyed. Null if there are
+  // A stage behind `source`, which nobody else may touch until this is destroyed. Null if there are
   // too many already: then read `source` itself.
-  static std::unique_ptr<ReadAheadSource> TryStart(ByteSource& source);
+  static std::unique_ptr<ReadAheadSource> TryMake(LastingSource& source);
   // Waits for a read of the source that is going on.
   ~ReadAheadSource() override;
   ReadAheadSource(const ReadAheadSource&) = delete;
   ReadAheadSource& operator=(const ReadAheadSource&) = delete;
 
+  void MakeLast(size_t pieces) override { source_.MakeLast(pieces + kAhead + 1); }
+  // The thread starts with the first call.
   absl::StatusOr<absl::string_view> Read() override;
 
  private:
-  static constexpr size_t kBuffers = 3;
+  // Pieces that wait for whoever reads.
+  static constexpr size_t kAhead = 2;
 
-  explicit ReadAheadSource(ByteSource& source);
+  explicit ReadAheadSource(LastingSource& source) : source_(source) { MakeLast(0); }
   void Produce();
-  // The buffer for the next piece; null once nobody wants it.
-  std::string* WaitForBuffer();
+  // False once nobody wants another piece.
+  bool WaitForRoom();
 
-  ByteSource& source_;
-  // A buffer is the producer's unless it is among the produced ones that were not released.
-  std::array<std::string, kBuffers> buffers_;
+  LastingSource& source_;
   Mutex mutex_;
   CondVar changed_;
+  // The last pieces produced; those that were not released are valid.
+  std::array<absl::string_view, kAhead + 1> pieces_ ABSL_GUARDED_BY(mutex_);
   size_t produced_ ABSL_GUARDED_BY(mutex_) = 0;
   size_t taken_ ABSL_GUARDED_BY(mutex_) = 0;
   size_t released_ ABSL_GUARDED_BY(mutex_) = 0;

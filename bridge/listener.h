@@ -15,7 +15,7 @@
 #include "base/unique_fd.h"
 #include "bridge/deadlines.h"
 #include "bridge/session.h"
-#include "bridge/worker_pool.h"
+#include "base/worker_pool.h"
 
 namespace backup::bridge {
 

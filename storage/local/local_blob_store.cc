@@ -139,6 +139,12 @@ class PartFile final : public ByteSink {
   }
 
   absl::Status Write(absl::string_view piece) override {
+    // A piece that is aligned as its place in the file is goes to the disk as it is.
+    if (filled_ == 0 && reinterpret_cast<uintptr_t>(piece.data()) % kAlignment == 0) {
+      const size_t size = piece.size() / kAlignment * kAlignment;
+      RETURN_IF_ERROR(WriteOut(piece.substr(0, size)));
+      piece.remove_prefix(size);
+    }
     while (!piece.empty()) {
       const size_t taken = std::min(piece.size(), kBufferSize - filled_);
       std::memcpy(buffer_ + filled_, piece.data(), taken);
@@ -176,18 +182,23 @@ class PartFile final : public ByteSink {
   }
 
   absl::Status Flush() {
-    size_t done = 0;
-    while (done < filled_) {
-      const ssize_t written = ::pwrite(fd_.get(), buffer_ + done, filled_ - done, offset_);
+    RETURN_IF_ERROR(WriteOut(absl::string_view(buffer_, filled_)));
+    filled_ = 0;
+    return absl::OkStatus();
+  }
+
+  // Appends `bytes`, which are aligned as O_DIRECT wants it unless that is off.
+  absl::Status WriteOut(absl::string_view bytes) {
+    while (!bytes.empty()) {
+      const ssize_t written = ::pwrite(fd_.get(), bytes.data(), bytes.size(), offset_);
       if (written < 0 && errno == EINTR) continue;
       // Some file systems refuse direct writes only now.
       if (written < 0 && errno == EINVAL && IsDirect() && UsePageCache()) continue;
       if (written <= 0) return IoError(metrics_, "write");
-      done += static_cast<size_t>(written);
+      bytes.remove_prefix(static_cast<size_t>(written));
       offset_ += written;
       metrics_.temp_bytes.Add(static_cast<double>(written));
     }
-    filled_ = 0;
     return absl::OkStatus();
   }
 

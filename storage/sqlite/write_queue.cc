@@ -60,28 +60,28 @@ void WriteQueue::WriteBatch(const std::deque<Entry*>& batch) {
   const absl::Status committed = Commit(batch);
   if (committed.ok()) return;
   // Some errors end the transaction on their own, and then there is nothing left to roll back.
-  if (database_->InTransaction()) database_->Execute("ROLLBACK").IgnoreError();
+  if (database_->InTransaction()) database_->Prepare("ROLLBACK").Run().IgnoreError();
   for (Entry* entry : batch) entry->result = committed;
 }
 
 absl::Status WriteQueue::Commit(const std::deque<Entry*>& batch) {
-  RETURN_IF_ERROR(database_->Execute("BEGIN IMMEDIATE"));
+  RETURN_IF_ERROR(database_->Prepare("BEGIN IMMEDIATE").Run());
   for (Entry* entry : batch) {
     entry->result = RunInSavepoint(entry->work);
     if (!database_->InTransaction()) return entry->result;
   }
   const auto begin = std::chrono::steady_clock::now();
-  const absl::Status committed = database_->Execute("COMMIT");
+  const absl::Status committed = database_->Prepare("COMMIT").Run();
   metrics_.commit_duration.Observe(absl::FromChrono(std::chrono::steady_clock::now() - begin));
   return committed;
 }
 
 absl::Status WriteQueue::RunInSavepoint(const Work& work) {
-  RETURN_IF_ERROR(database_->Execute("SAVEPOINT work"));
+  RETURN_IF_ERROR(database_->Prepare("SAVEPOINT work").Run());
   absl::Status result = work(*database_);
   if (!database_->InTransaction()) return result;
-  if (!result.ok()) RETURN_IF_ERROR(database_->Execute("ROLLBACK TO work"));
-  RETURN_IF_ERROR(database_->Execute("RELEASE work"));
+  if (!result.ok()) RETURN_IF_ERROR(database_->Prepare("ROLLBACK TO work").Run());
+  RETURN_IF_ERROR(database_->Prepare("RELEASE work").Run());
   return result;
 }
 

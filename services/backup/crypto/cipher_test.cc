@@ -8,6 +8,7 @@
 
 #include "absl/strings/escaping.h"
 #include "base/error.h"
+#include "base/status_macros.h"
 #include "base/testing/random_cut_source.h"
 #include "base/testing/status_matchers.h"
 #include "gmock/gmock.h"
@@ -47,7 +48,7 @@ std::string Encrypt(const std::string& key, const std::string& plain, bool padde
 
 absl::StatusOr<std::string> Decrypt(const std::string& key, const std::string& ciphertext) {
   StringSource source(ciphertext);
-  CbcDecryptSource plain(source, key);
+  CbcDecryptSource plain(source, std::nullopt, key);
   return ReadAll(plain, ciphertext.size());
 }
 
@@ -60,22 +61,30 @@ std::string NistPlaintext() {
   return plain;
 }
 
+absl::StatusOr<std::string> Update(CbcDecryptor& decryptor, absl::string_view piece) {
+  std::string plain(piece.size() + kCipherBlockSize, '\0');
+  ASSIGN_OR_RETURN(const size_t size, decryptor.Update(piece, plain.data()));
+  return plain.substr(0, size);
+}
+
 // Update() holds back the last block, which may be padding: three of four come out.
 TEST(CbcDecryptor, FollowsTheNistVectorForAes128) {
   CbcDecryptor decryptor(absl::HexStringToBytes("2b7e151628aed2a6abf7158809cf4f3c"));
-  EXPECT_THAT(decryptor.Update(absl::HexStringToBytes(
-                  "7649abac8119b246cee98e9b12e9197d5086cb9b507219ee95db113a917678b2"
-                  "73bed6b8e3c1743b7116e69e222295163ff1caa1681fac09120eca307586e1a7")),
-              IsOkAndHolds(NistPlaintext()));
+  EXPECT_THAT(
+      Update(decryptor, absl::HexStringToBytes(
+                            "7649abac8119b246cee98e9b12e9197d5086cb9b507219ee95db113a917678b2"
+                            "73bed6b8e3c1743b7116e69e222295163ff1caa1681fac09120eca307586e1a7")),
+      IsOkAndHolds(NistPlaintext()));
 }
 
 TEST(CbcDecryptor, FollowsTheNistVectorForAes256) {
   CbcDecryptor decryptor(
       absl::HexStringToBytes("603deb1015ca71be2b73aef0857d77811f352c073b6108d72d9810a30914dff4"));
-  EXPECT_THAT(decryptor.Update(absl::HexStringToBytes(
-                  "f58c4c04d6e5f1ba779eabfb5f7bfbd69cfc4e967edb808d679f777bc6702c7d"
-                  "39f23369a9d9bacfa530e26304231461b2eb05e2c39be9fcda6c19078c6a9d1b")),
-              IsOkAndHolds(NistPlaintext()));
+  EXPECT_THAT(
+      Update(decryptor, absl::HexStringToBytes(
+                            "f58c4c04d6e5f1ba779eabfb5f7bfbd69cfc4e967edb808d679f777bc6702c7d"
+                            "39f23369a9d9bacfa530e26304231461b2eb05e2c39be9fcda6c19078c6a9d1b")),
+      IsOkAndHolds(NistPlaintext()));
 }
 
 TEST(CbcDecryptSource, GivesBackThePlaintextAtEverySizeHoweverItIsCut) {
@@ -85,7 +94,7 @@ TEST(CbcDecryptSource, GivesBackThePlaintextAtEverySizeHoweverItIsCut) {
       const std::string plain = PseudoRandomBytes(size);
       for (const size_t max_piece : {size_t{50}, size_t{5000}, kMaxPieceSize}) {
         RandomCutSource ciphertext(Encrypt(key, plain), max_piece);
-        CbcDecryptSource source(ciphertext, key);
+        CbcDecryptSource source(ciphertext, std::nullopt, key);
         const absl::StatusOr<std::string> decrypted = ReadAll(source, size + 1);
         ASSERT_OK(decrypted);
         ASSERT_TRUE(*decrypted == plain) << size << " " << max_piece;
@@ -98,7 +107,7 @@ TEST(CbcDecryptSource, GivesBackThePlaintextAtEverySizeHoweverItIsCut) {
 TEST(CbcDecryptSource, NeverYieldsMoreThanTheLargestPiece) {
   const std::string key = PseudoRandomBytes(16);
   StringSource ciphertext(Encrypt(key, PseudoRandomBytes(5 << 20)), kMaxPieceSize - 1);
-  CbcDecryptSource source(ciphertext, key);
+  CbcDecryptSource source(ciphertext, std::nullopt, key);
   for (absl::string_view piece = *source.Read(); !piece.empty(); piece = *source.Read()) {
     ASSERT_LE(piece.size(), kMaxPieceSize);
   }
@@ -141,7 +150,7 @@ TEST(CbcDecryptSource, NeverGivesThePlaintextUnderAnotherKey) {
 TEST(CbcDecryptSource, PassesOnTheErrorOfItsSource) {
   StringSource bytes("0123456789abcdef");
   ExactSource ends_early(bytes, 32);
-  CbcDecryptSource source(ends_early, PseudoRandomBytes(16));
+  CbcDecryptSource source(ends_early, 32, PseudoRandomBytes(16));
   EXPECT_THAT(source.Read(), HasReason(Reason::kInvalidField));
 }
 

@@ -17,6 +17,7 @@
 #include "base/status_macros.h"
 #include "base/unique_fd.h"
 #include "glog/logging.h"
+#include "services/backup/crypto/algorithms.h"
 #include "services/backup/crypto/random.h"
 #include "services/backup/crypto/sha256.h"
 
@@ -109,7 +110,7 @@ std::string MasterKey::Seal(absl::string_view secret, absl::string_view context)
   EVP_CIPHER_CTX* const cipher = EVP_CIPHER_CTX_new();
   const absl::Cleanup free_cipher = [&] { EVP_CIPHER_CTX_free(cipher); };
   int size = 0;
-  CHECK_EQ(EVP_EncryptInit_ex(cipher, EVP_aes_256_gcm(), nullptr, Bytes(key_), Bytes(sealed)), 1);
+  CHECK_EQ(EVP_EncryptInit_ex(cipher, Aes256Gcm(), nullptr, Bytes(key_), Bytes(sealed)), 1);
   CHECK_EQ(
       EVP_EncryptUpdate(cipher, nullptr, &size, Bytes(context), static_cast<int>(context.size())),
       1);
@@ -133,7 +134,7 @@ absl::StatusOr<std::string> MasterKey::Open(absl::string_view sealed,
   EVP_CIPHER_CTX* const cipher = EVP_CIPHER_CTX_new();
   const absl::Cleanup free_cipher = [&] { EVP_CIPHER_CTX_free(cipher); };
   int size = 0;
-  CHECK_EQ(EVP_DecryptInit_ex(cipher, EVP_aes_256_gcm(), nullptr, Bytes(key_), Bytes(sealed)), 1);
+  CHECK_EQ(EVP_DecryptInit_ex(cipher, Aes256Gcm(), nullptr, Bytes(key_), Bytes(sealed)), 1);
   CHECK_EQ(
       EVP_DecryptUpdate(cipher, nullptr, &size, Bytes(context), static_cast<int>(context.size())),
       1);

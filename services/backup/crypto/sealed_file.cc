@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/status_macros.h"
 #include "glog/logging.h"
+#include "services/backup/crypto/algorithms.h"
 
 namespace backup::crypto {
 namespace {
@@ -70,8 +71,7 @@ int64_t SealedSize(int64_t plaintext_size) {
 SealSource::SealSource(ByteSource& plaintext, absl::string_view file_key)
     : plaintext_(plaintext), context_(EVP_CIPHER_CTX_new()) {
   CHECK_EQ(file_key.size(), kFileKeySize);
-  CHECK_EQ(
-      EVP_EncryptInit_ex(context_, EVP_aes_256_gcm(), nullptr, Bytes(file_key.data()), nullptr), 1);
+  CHECK_EQ(EVP_EncryptInit_ex(context_, Aes256Gcm(), nullptr, Bytes(file_key.data()), nullptr), 1);
 }
 
 SealSource::~SealSource() { EVP_CIPHER_CTX_free(context_); }
@@ -107,8 +107,7 @@ UnsealSource::UnsealSource(const RandomAccess& payload, absl::string_view file_k
       left_(size_bytes) {
   CHECK(offset >= 0 && size_bytes >= 0 && size_bytes <= plaintext_size - offset);
   CHECK_EQ(file_key.size(), kFileKeySize);
-  CHECK_EQ(
-      EVP_DecryptInit_ex(context_, EVP_aes_256_gcm(), nullptr, Bytes(file_key.data()), nullptr), 1);
+  CHECK_EQ(EVP_DecryptInit_ex(context_, Aes256Gcm(), nullptr, Bytes(file_key.data()), nullptr), 1);
 }
 
 UnsealSource::~UnsealSource() { EVP_CIPHER_CTX_free(context_); }

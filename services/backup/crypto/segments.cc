@@ -19,15 +19,15 @@ uint32_t DecodeSize(absl::string_view field) {
 
 }  // namespace
 
-absl::StatusOr<absl::string_view> SegmentDecryptor::Update(absl::string_view piece) {
-  plaintext_.clear();
+absl::StatusOr<size_t> SegmentDecryptor::Update(absl::string_view piece, char* out) {
+  char* end = out;
   while (!piece.empty()) {
-    RETURN_IF_ERROR(decryptor_ ? TakeContent(piece) : TakeSize(piece));
+    RETURN_IF_ERROR(decryptor_ ? TakeContent(piece, end) : TakeSize(piece, end));
   }
-  return plaintext_;
+  return static_cast<size_t>(end - out);
 }
 
-absl::Status SegmentDecryptor::TakeSize(absl::string_view& piece) {
+absl::Status SegmentDecryptor::TakeSize(absl::string_view& piece, char*& out) {
   if (segment_count_ != 0 && segments_ == segment_count_) {
     return MakeError(Reason::kInvalidField, "there are more segments than segment_count",
                      "header.segment_count");
@@ -40,31 +40,32 @@ absl::Status SegmentDecryptor::TakeSize(absl::string_view& piece) {
   size_field_.clear();
   ++segments_;
   decryptor_.emplace(key_);
-  return TakeContent(piece);  // An empty segment ends here, and is refused like other bad padding.
+  return TakeContent(piece,
+                     out);  // An empty segment ends here, and is refused like other bad padding.
 }
 
-absl::Status SegmentDecryptor::TakeContent(absl::string_view& piece) {
+absl::Status SegmentDecryptor::TakeContent(absl::string_view& piece, char*& out) {
   const absl::string_view content = piece.substr(0, left_);
   piece.remove_prefix(content.size());
   left_ -= static_cast<uint32_t>(content.size());
   ciphertext_size_ += static_cast<int64_t>(content.size());
   ciphertext_sums_.Update(content);
-  ASSIGN_OR_RETURN(const absl::string_view plain, decryptor_->Update(content));
-  plaintext_.append(plain.data(), plain.size());
+  ASSIGN_OR_RETURN(const size_t plain_size, decryptor_->Update(content, out));
+  out += plain_size;
   if (left_ > 0) return absl::OkStatus();
-  ASSIGN_OR_RETURN(const absl::string_view last, decryptor_->Finish());
-  plaintext_.append(last.data(), last.size());
+  ASSIGN_OR_RETURN(const size_t last_size, decryptor_->Finish(out));
+  out += last_size;
   decryptor_.reset();
   return absl::OkStatus();
 }
 
-absl::StatusOr<absl::string_view> SegmentDecryptor::Finish() {
+absl::StatusOr<size_t> SegmentDecryptor::Finish(char*) {
   const bool whole = !decryptor_ && size_field_.empty();
   if (!whole || (segment_count_ != 0 && segments_ != segment_count_)) {
     return MakeError(Reason::kInvalidField, "the stream ended before the last segment did",
                      "header.segment_count");
   }
-  return absl::string_view();
+  return size_t{0};
 }
 
 }  // namespace backup::crypto

@@ -20,11 +20,13 @@ class SegmentDecryptor {
   SegmentDecryptor(absl::string_view key, int segment_count)
       : key_(key), segment_count_(segment_count) {}
 
-  // Plaintext that is certain so far; valid until the next call. Reason CONTENT_REJECTED as
-  // CbcDecryptor; INVALID_FIELD if there are more segments than there should be.
-  absl::StatusOr<absl::string_view> Update(absl::string_view piece);
-  // The end of the content. Reason INVALID_FIELD if a segment is not whole, or missing.
-  absl::StatusOr<absl::string_view> Finish();
+  // Writes the plaintext that is certain so far to `out`, which has room for `piece` and a block
+  // more; returns its size. Reason CONTENT_REJECTED as CbcDecryptor; INVALID_FIELD if there are
+  // more segments than there should be.
+  absl::StatusOr<size_t> Update(absl::string_view piece, char* out);
+  // The end of the content, which yields nothing more. Reason INVALID_FIELD if a segment is not
+  // whole, or missing.
+  absl::StatusOr<size_t> Finish(char* out);
 
   // The ciphertext so far, without the sizes.
   int64_t ciphertext_size() const { return ciphertext_size_; }
@@ -32,9 +34,9 @@ class SegmentDecryptor {
 
  private:
   // Takes what of the next segment's size is at the front of `piece`.
-  absl::Status TakeSize(absl::string_view& piece);
-  // Takes what of the present segment is at the front of `piece`.
-  absl::Status TakeContent(absl::string_view& piece);
+  absl::Status TakeSize(absl::string_view& piece, char*& out);
+  // Takes what of the present segment is at the front of `piece`; `out` moves with the plaintext.
+  absl::Status TakeContent(absl::string_view& piece, char*& out);
 
   const std::string key_;
   const int segment_count_;
@@ -42,7 +44,6 @@ class SegmentDecryptor {
   std::string size_field_;
   uint32_t left_ = 0;  // Of the present segment.
   std::optional<CbcDecryptor> decryptor_;
-  std::string plaintext_;
   int64_t ciphertext_size_ = 0;
   Checksums ciphertext_sums_;
 };

@@ -43,7 +43,7 @@ std::string Segment(absl::string_view ciphertext) {
 absl::StatusOr<std::string> Decrypt(const std::string& segments, int count, size_t max_piece,
                                     uint32_t seed) {
   testing::RandomCutSource source(segments, max_piece, seed);
-  DecryptSource<SegmentDecryptor> plain(source, kKey, count);
+  DecryptSource<SegmentDecryptor> plain(source, std::nullopt, kKey, count);
   return ReadAll(plain, 1 << 20);
 }
 
@@ -69,8 +69,10 @@ TEST(SegmentDecryptor, SumsTheCiphertextWithoutTheSizes) {
   const std::string first = Encrypt("first");
   const std::string second = Encrypt("second segment, of two blocks");
   SegmentDecryptor decryptor(kKey, 2);
-  ASSERT_OK(decryptor.Update(Segment(first) + Segment(second)));
-  ASSERT_OK(decryptor.Finish());
+  const std::string segments = Segment(first) + Segment(second);
+  std::string plain(segments.size() + kCipherBlockSize, '\0');
+  ASSERT_OK(decryptor.Update(segments, plain.data()));
+  ASSERT_OK(decryptor.Finish(plain.data()));
   Checksums expected;
   expected.Update(first + second);
   EXPECT_EQ(decryptor.ciphertext_size(), static_cast<int64_t>(first.size() + second.size()));

@@ -3,11 +3,12 @@
 #include <openssl/evp.h>
 
 #include "glog/logging.h"
+#include "services/backup/crypto/algorithms.h"
 
 namespace backup::crypto {
 
 Sha256::Sha256() : context_(EVP_MD_CTX_new()) {
-  CHECK_EQ(EVP_DigestInit_ex(context_, EVP_sha256(), nullptr), 1);
+  CHECK_EQ(EVP_DigestInit_ex(context_, Sha256Digest(), nullptr), 1);
 }
 
 Sha256::~Sha256() { EVP_MD_CTX_free(context_); }

@@ -28,9 +28,9 @@ class DecryptedRange final : public ByteSource {
       : ciphertext_(access, 0, footer.payload_size), skip_(offset), left_(size_bytes) {
     if (footer.form == StorageForm::kClientSegments) {
       plain_ = std::make_unique<crypto::DecryptSource<crypto::SegmentDecryptor>>(
-          ciphertext_, key, /*segment_count=*/0);
+          ciphertext_, footer.payload_size, key, /*segment_count=*/0);
     } else {
-      plain_ = std::make_unique<crypto::CbcDecryptSource>(ciphertext_, key);
+      plain_ = std::make_unique<crypto::CbcDecryptSource>(ciphertext_, footer.payload_size, key);
     }
   }
   absl::StatusOr<absl::string_view> Read() override {

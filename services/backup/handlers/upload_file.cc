@@ -9,6 +9,7 @@
 #include "base/checksum.h"
 #include "base/error.h"
 #include "base/name_text.h"
+#include "base/piece_buffers.h"
 #include "base/process.h"
 #include "base/read_ahead_source.h"
 #include "base/status_macros.h"
@@ -26,8 +27,8 @@ namespace backup::handlers {
 namespace {
 
 using storage::StorageForm;
-// Smaller files are not worth a thread.
-constexpr int64_t kReadAheadMinSize = 8 << 20;
+// Smaller files are not worth the threads.
+constexpr int64_t kStagesMinSize = 8 << 20;
 using Encoding = v1::UploadFileHeader;
 
 // A header whose every field was checked.
@@ -142,10 +143,11 @@ struct PlaintextMeasures {
   }
 };
 
-class MeasuredSource final : public ByteSource {
+class MeasuredSource final : public LastingSource {
  public:
-  MeasuredSource(ByteSource& source, PlaintextMeasures& measures)
+  MeasuredSource(LastingSource& source, PlaintextMeasures& measures)
       : source_(source), measures_(measures) {}
+  void MakeLast(size_t pieces) override { source_.MakeLast(pieces); }
   absl::StatusOr<absl::string_view> Read() override {
     ASSIGN_OR_RETURN(const absl::string_view piece, source_.Read());
     measures_.Update(piece);
@@ -153,7 +155,7 @@ class MeasuredSource final : public ByteSource {
   }
 
  private:
-  ByteSource& source_;
+  LastingSource& source_;
   PlaintextMeasures& measures_;
 };
 
@@ -169,9 +171,11 @@ class MeasuredCiphertextSource final : public ByteSource {
     if (ended_) return absl::string_view();
     ASSIGN_OR_RETURN(const absl::string_view piece, ciphertext_.Read());
     ended_ = piece.empty();
-    ASSIGN_OR_RETURN(const absl::string_view plain,
-                     ended_ ? decryptor_.Finish() : decryptor_.Update(piece));
-    measures_.Update(plain);
+    if (plain_.size() < piece.size() + crypto::kCipherBlockSize)
+      plain_.resize(piece.size() + crypto::kCipherBlockSize);
+    ASSIGN_OR_RETURN(const size_t size, ended_ ? decryptor_.Finish(plain_.data())
+                                               : decryptor_.Update(piece, plain_.data()));
+    measures_.Update(absl::string_view(plain_.data(), size));
     return piece;
   }
   const Decryptor& decryptor() const { return decryptor_; }
@@ -180,6 +184,7 @@ class MeasuredCiphertextSource final : public ByteSource {
   ByteSource& ciphertext_;
   PlaintextMeasures& measures_;
   Decryptor decryptor_;
+  std::string plain_;
   bool ended_ = false;
 };
 
@@ -214,7 +219,7 @@ class StoredForm final : public ByteSource {
         master_key_(master_key),
         clock_(clock) {
     footer_.form = form;
-    if (upload.segment_count != 0) {
+    if (segmented()) {
       encoded_ = std::make_unique<BoundedSource>(chunks);
       const crypto::SegmentDecryptor& segments =
           StackDecryptor<crypto::SegmentDecryptor>(session_key_, upload.segment_count);
@@ -227,10 +232,8 @@ class StoredForm final : public ByteSource {
       if (upload.encrypted) StackDecryptor<crypto::CbcDecryptor>(session_key_);
     }
     if (payload_ != nullptr) return;  // The client's own form.
-    ByteSource* plain = decrypted_ ? decrypted_.get() : encoded_.get();
-    if (upload.encoded_size >= kReadAheadMinSize) ahead_ = ReadAheadSource::TryStart(*plain);
-    if (ahead_) plain = ahead_.get();
-    measured_ = std::make_unique<MeasuredSource>(*plain, measures_);
+    if (plain_ == nullptr) plain_ = std::make_unique<GatherSource>(*encoded_, upload.encoded_size);
+    StackMeasures();
     if (form != StorageForm::kSealed) return;
     file_key_ = crypto::RandomBytes(crypto::kFileKeySize);
     payload_ = std::make_unique<crypto::SealSource>(*measured_, file_key_);
@@ -264,6 +267,20 @@ class StoredForm final : public ByteSource {
   }
 
  private:
+  // Puts the measures on top of the plaintext. SHA-256 alone takes about as long as all that comes
+  // before it and all that comes after it, so for a large file these are three stages, each on a
+  // thread of its own.
+  void StackMeasures() {
+    const bool in_stages = upload_.encoded_size >= kStagesMinSize;
+    LastingSource* source = plain_.get();
+    if (in_stages) received_ = ReadAheadSource::TryMake(*source);
+    if (received_) source = received_.get();
+    measuring_ = std::make_unique<MeasuredSource>(*source, measures_);
+    measured_ = measuring_.get();
+    if (in_stages) hashed_ = ReadAheadSource::TryMake(*measuring_);
+    if (hashed_) measured_ = hashed_.get();
+  }
+
   // Puts the decryptor on top of the encoded bytes: beside them if they are kept as they are, else
   // instead of them.
   template <typename Decryptor, typename... Args>
@@ -277,11 +294,14 @@ class StoredForm final : public ByteSource {
       file_key_ = session_key_;
       return decryptor;
     }
-    auto decrypted = std::make_unique<crypto::DecryptSource<Decryptor>>(*encoded_, args...);
+    auto decrypted = std::make_unique<crypto::DecryptSource<Decryptor>>(
+        *encoded_, segmented() ? std::nullopt : std::optional(upload_.encoded_size), args...);
     const Decryptor& decryptor = decrypted->decryptor();
-    decrypted_ = std::move(decrypted);
+    plain_ = std::move(decrypted);
     return decryptor;
   }
+
+  bool segmented() const { return upload_.segment_count != 0; }
 
   uint32_t Checksum() const {
     switch (upload_.checksum_kind) {
@@ -328,11 +348,12 @@ class StoredForm final : public ByteSource {
   std::unique_ptr<ByteSource> encoded_;
   const Checksums* encoded_sums_ = nullptr;
   const crypto::SegmentDecryptor* segments_ = nullptr;  // If it comes in segments.
-  std::unique_ptr<ByteSource> decrypted_;               // If it comes encrypted and is not kept so.
-  // Receives and decrypts while what was received before is measured and written; not always there.
-  std::unique_ptr<ReadAheadSource> ahead_;
-  std::unique_ptr<MeasuredSource> measured_;
-  std::unique_ptr<ByteSource> payload_;  // Null: measured_ is the payload.
+  std::unique_ptr<LastingSource> plain_;                // Null if the client's own form is kept.
+  std::unique_ptr<ReadAheadSource> received_;           // The stages; not always there.
+  std::unique_ptr<MeasuredSource> measuring_;
+  std::unique_ptr<ReadAheadSource> hashed_;
+  ByteSource* measured_ = nullptr;       // The last of those.
+  std::unique_ptr<ByteSource> payload_;  // Null: *measured_ is the payload.
   std::string file_key_;
   int64_t payload_size_ = 0;
   storage::BlobFooter footer_;

@@ -1,4 +1,4 @@
-#include "bridge/worker_pool.h"
+#include "base/worker_pool.h"
 
 #include <chrono>
 #include <system_error>
@@ -6,7 +6,7 @@
 
 #include "glog/logging.h"
 
-namespace backup::bridge {
+namespace backup {
 
 WorkerPool::~WorkerPool() {
   {
@@ -72,4 +72,4 @@ void WorkerPool::Reap() {
   for (std::thread& thread : ended) thread.join();
 }
 
-}  // namespace backup::bridge
+}  // namespace backup

@@ -8,7 +8,7 @@
 #include "absl/time/time.h"
 #include "base/mutex.h"
 
-namespace backup::bridge {
+namespace backup {
 
 // Threads for what blocks: made when there is work, ended when there was none for a while.
 // Thread-safe.
@@ -47,4 +47,4 @@ class WorkerPool {
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
 };
 
-}  // namespace backup::bridge
+}  // namespace backup

@@ -1,4 +1,4 @@
-#include "bridge/worker_pool.h"
+#include "base/worker_pool.h"
 
 #include <atomic>
 #include <latch>
@@ -6,7 +6,7 @@
 
 #include "gtest/gtest.h"
 
-namespace backup::bridge {
+namespace backup {
 namespace {
 
 TEST(WorkerPool, RunsEverythingBeforeItEnds) {
@@ -55,4 +55,4 @@ TEST(WorkerPool, GoesOnAfterItsThreadsHaveEnded) {
 }
 
 }  // namespace
-}  // namespace backup::bridge
+}  // namespace backup

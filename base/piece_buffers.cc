@@ -1,0 +1,69 @@
+#include "base/piece_buffers.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cstdlib>
+#include <cstring>
+
+#include "base/status_macros.h"
+#include "glog/logging.h"
+
+namespace backup {
+namespace {
+
+std::atomic<int64_t> large_bytes = 0;
+
+size_t RoundUp(size_t size) {
+  return (size + PieceBuffers::kAlignment - 1) / PieceBuffers::kAlignment *
+         PieceBuffers::kAlignment;
+}
+
+}  // namespace
+
+PieceBuffers::~PieceBuffers() { large_bytes.fetch_sub(reserved_bytes_); }
+
+void PieceBuffers::Free::operator()(char* buffer) const { std::free(buffer); }
+
+char* PieceBuffers::Next() {
+  if (piece_size_ == 0) ChooseSize();
+  if (buffers_.size() < count_) {
+    const size_t size = RoundUp(piece_size_ + kSlack);
+    buffers_.emplace_back(static_cast<char*>(std::aligned_alloc(kAlignment, size)));
+    CHECK(buffers_.back() != nullptr) << "out of memory";
+    return buffers_.back().get();
+  }
+  return buffers_[next_++ % count_].get();
+}
+
+void PieceBuffers::ChooseSize() {
+  if (expected_size_ && *expected_size_ <= static_cast<int64_t>(kSmallPieceSize)) {
+    piece_size_ = RoundUp(static_cast<size_t>(*expected_size_) + 1);
+    return;
+  }
+  piece_size_ = kSmallPieceSize;
+  const int64_t wanted = static_cast<int64_t>(count_ * kPieceSize);
+  if (large_bytes.fetch_add(wanted) + wanted <= kMaxLargeBytes) {
+    reserved_bytes_ = wanted;
+    piece_size_ = kPieceSize;
+  } else {
+    large_bytes.fetch_sub(wanted);
+  }
+}
+
+absl::StatusOr<absl::string_view> GatherSource::Read() {
+  char* const piece = buffers_.Next();
+  size_t filled = 0;
+  while (!ended_ && filled < buffers_.piece_size()) {
+    if (rest_.empty()) {
+      ASSIGN_OR_RETURN(rest_, source_.Read());
+      ended_ = rest_.empty();
+    }
+    const size_t taken = std::min(rest_.size(), buffers_.piece_size() - filled);
+    if (taken > 0) std::memcpy(piece + filled, rest_.data(), taken);
+    rest_.remove_prefix(taken);
+    filled += taken;
+  }
+  return absl::string_view(piece, filled);
+}
+
+}  // namespace backup

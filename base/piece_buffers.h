@@ -1,0 +1,73 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "base/byte_stream.h"
+
+namespace backup {
+
+// Where a source makes its pieces: buffers that are used in turn, so that a piece lasts while later
+// ones are made. They are aligned for direct I/O, and memory is taken as it is used. Large pieces
+// are faster, so each set of buffers gets them as long as all sets together have room for them
+// (kMaxLargeBytes), and else small ones: thousands of slow uploads stay within a bound. Used by one
+// thread at a time.
+class PieceBuffers {
+ public:
+  // What direct I/O wants of addresses and sizes, on every common device.
+  static constexpr size_t kAlignment = 4096;
+  static constexpr size_t kSmallPieceSize = size_t{128} << 10;
+  // Behind each piece there is so much room.
+  static constexpr size_t kSlack = 64;
+  static constexpr int64_t kMaxLargeBytes = int64_t{192} << 20;
+
+  // For a content of `expected_size` bytes, if that is known.
+  explicit PieceBuffers(std::optional<int64_t> expected_size = std::nullopt)
+      : expected_size_(expected_size) {}
+  ~PieceBuffers();
+  PieceBuffers(const PieceBuffers&) = delete;
+  PieceBuffers& operator=(const PieceBuffers&) = delete;
+
+  // So many buffers are used in turn; 1 unless told otherwise. Before the first Next().
+  void set_count(size_t count) { count_ = count; }
+
+  // The next buffer: piece_size() + kSlack bytes. The oldest piece ends with this.
+  char* Next();
+  // How large a piece is to be, kMaxPieceSize at most. Valid after the first Next().
+  size_t piece_size() const { return piece_size_; }
+
+ private:
+  struct Free {
+    void operator()(char* buffer) const;
+  };
+
+  void ChooseSize();
+
+  const std::optional<int64_t> expected_size_;
+  size_t count_ = 1;
+  size_t piece_size_ = 0;
+  int64_t reserved_bytes_ = 0;  // Of kMaxLargeBytes.
+  size_t next_ = 0;
+  std::vector<std::unique_ptr<char, Free>> buffers_;
+};
+
+// What another source yields, in pieces of its own making: full ones but for the last. Used by one
+// thread at a time.
+class GatherSource final : public LastingSource {
+ public:
+  GatherSource(ByteSource& source, std::optional<int64_t> expected_size)
+      : source_(source), buffers_(expected_size) {}
+  void MakeLast(size_t pieces) override { buffers_.set_count(pieces + 1); }
+  absl::StatusOr<absl::string_view> Read() override;
+
+ private:
+  ByteSource& source_;
+  PieceBuffers buffers_;
+  absl::string_view rest_;  // Of what was read of the source.
+  bool ended_ = false;
+};
+
+}  // namespace backup

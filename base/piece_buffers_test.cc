@@ -1,0 +1,64 @@
+#include "base/piece_buffers.h"
+
+#include <memory>
+#include <vector>
+
+#include "base/testing/random_cut_source.h"
+#include "base/testing/status_matchers.h"
+#include "gtest/gtest.h"
+
+namespace backup {
+namespace {
+
+using testing::IsOkAndHolds;
+
+TEST(PieceBuffers, AreAlignedAndUsedInTurn) {
+  PieceBuffers buffers;
+  buffers.set_count(3);
+  std::vector<char*> round = {buffers.Next(), buffers.Next(), buffers.Next()};
+  for (char* buffer : round) {
+    EXPECT_EQ(reinterpret_cast<uintptr_t>(buffer) % PieceBuffers::kAlignment, 0u);
+    EXPECT_EQ(buffers.Next(), buffer);
+  }
+  EXPECT_NE(round[0], round[1]);
+  EXPECT_NE(round[1], round[2]);
+}
+
+TEST(PieceBuffers, HoldASmallContentInOnePieceOfAboutItsSize) {
+  for (const int64_t size : {0, 1, 4095, 4096, 100'000}) {
+    PieceBuffers buffers(size);
+    buffers.Next();
+    EXPECT_GT(buffers.piece_size(), static_cast<size_t>(size));
+    EXPECT_LE(buffers.piece_size(), static_cast<size_t>(size) + PieceBuffers::kAlignment);
+  }
+}
+
+TEST(PieceBuffers, AreSmallOnceManyAreInUse) {
+  std::vector<std::unique_ptr<PieceBuffers>> in_use;
+  for (int64_t bytes = 0; bytes < PieceBuffers::kMaxLargeBytes; bytes += kPieceSize) {
+    in_use.push_back(std::make_unique<PieceBuffers>());
+    in_use.back()->Next();
+    EXPECT_EQ(in_use.back()->piece_size(), kPieceSize);
+  }
+  PieceBuffers one_more;
+  one_more.Next();
+  EXPECT_EQ(one_more.piece_size(), PieceBuffers::kSmallPieceSize);
+  in_use.pop_back();
+  PieceBuffers in_its_place;
+  in_its_place.Next();
+  EXPECT_EQ(in_its_place.piece_size(), kPieceSize);
+}
+
+TEST(GatherSource, YieldsTheSameBytesInFullPieces) {
+  const std::string bytes = testing::PseudoRandomBytes((5 << 20) / 2);
+  testing::RandomCutSource cut(bytes, /*max_piece=*/300'000);
+  GatherSource gathered(cut, std::nullopt);
+  EXPECT_THAT(gathered.Read(), IsOkAndHolds(bytes.substr(0, kPieceSize)));
+  EXPECT_THAT(gathered.Read(), IsOkAndHolds(bytes.substr(kPieceSize, kPieceSize)));
+  EXPECT_THAT(gathered.Read(), IsOkAndHolds(bytes.substr(2 * kPieceSize)));
+  EXPECT_THAT(gathered.Read(), IsOkAndHolds(""));
+  EXPECT_THAT(gathered.Read(), IsOkAndHolds(""));
+}
+
+}  // namespace
+}  // namespace backup
