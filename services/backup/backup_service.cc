@@ -3,6 +3,7 @@
 #include "base/error.h"
 #include "base/status_macros.h"
 #include "glog/logging.h"
+#include "grpcpp/impl/codegen/proto_utils.h"
 #include "services/backup/handlers/catalog_queries.h"
 #include "services/backup/handlers/download_file.h"
 #include "services/backup/limits.h"
@@ -12,10 +13,13 @@
 namespace backup {
 namespace {
 
+// Threads of handlers that are not needed end after so long.
+constexpr absl::Duration kThreadIdleTime = absl::Seconds(10);
+
 // A unary call: log line, trace, handler, answer. `handler` takes the request and returns an
 // absl::StatusOr.
 template <typename Request, typename Response, typename Handler>
-grpc::Status Serve(grpc::ServerContext* call, const ServiceContext& context, const char* rpc,
+grpc::Status Serve(grpc::ServerContextBase* call, const ServiceContext& context, const char* rpc,
                    const Request& request, Response* response, const Handler& handler) {
   RpcScope scope(*call, context, rpc);
   if (!scope.admitted().ok()) return scope.Finish(scope.admitted());
@@ -30,89 +34,80 @@ grpc::Status Serve(grpc::ServerContext* call, const ServiceContext& context, con
   return scope.Finish(absl::OkStatus());
 }
 
-// The chunks that follow an upload's header. End of stream is no proof of a whole upload: the
-// handler counts.
-class ChunkSource final : public ByteSource {
- public:
-  ChunkSource(grpc::ServerReader<v1::UploadFileRequest>& stream, StreamWatchdog& watchdog,
-              grpc::ServerContext& call)
-      : stream_(stream), watchdog_(watchdog), call_(call) {}
-  // The next message, whatever it is; false at the end of the stream.
-  bool Next(v1::UploadFileRequest& message) {
-    const StreamWatchdog::Wait wait(watchdog_, call_);
-    return stream_.Read(&message);
-  }
-  absl::StatusOr<absl::string_view> Read() override {
-    while (Next(message_)) {
-      if (!message_.has_chunk()) {
-        return MakeError(Reason::kInvalidField,
-                         "only the first message of an upload carries a header", "part");
-      }
-      if (message_.chunk().size() > kMaxChunkSize) {
-        return MakeError(Reason::kInvalidField, "a chunk has at most 2 MiB", "chunk");
-      }
-      if (!message_.chunk().empty()) return absl::string_view(message_.chunk());
-    }
-    return absl::string_view();
-  }
-
- private:
-  grpc::ServerReader<v1::UploadFileRequest>& stream_;
-  StreamWatchdog& watchdog_;
-  grpc::ServerContext& call_;
-  v1::UploadFileRequest message_;
-};
-
 }  // namespace
 
-#define UNARY(Face, Rpc, ...)                                                                     \
-  grpc::Status Face::Rpc(grpc::ServerContext* call, const v1::Rpc##Request* request,              \
-                         v1::Rpc##Response* response) {                                           \
-    return Serve(call, context_, #Rpc, *request, response, [&](const v1::Rpc##Request& message) { \
-      return handlers::Rpc(__VA_ARGS__, message);                                                 \
+IngestServiceFace::IngestServiceFace(const ServiceContext& context)
+    : context_(context),
+      calls_(kMaxCallThreads, kThreadIdleTime),
+      uploads_(kMaxUploadThreads, kThreadIdleTime) {}
+
+#define CALLBACK_UNARY(Rpc, ...)                                                                  \
+  grpc::ServerUnaryReactor* IngestServiceFace::Rpc(grpc::CallbackServerContext* call,             \
+                                                   const v1::Rpc##Request* request,               \
+                                                   v1::Rpc##Response* response) {                 \
+    grpc::ServerUnaryReactor* const reactor = call->DefaultReactor();                             \
+    calls_.Submit([=, this] {                                                                     \
+      reactor->Finish(Serve(                                                                      \
+          call, context_, #Rpc, *request, response,                                               \
+          [&](const v1::Rpc##Request& message) { return handlers::Rpc(__VA_ARGS__, message); })); \
     });                                                                                           \
+    return reactor;                                                                               \
   }
 
-UNARY(IngestServiceFace, RegisterClient, context_.catalog, context_.clock, context_.duplicate_names)
-UNARY(IngestServiceFace, ExchangeKey, context_.catalog, context_.master_key, context_.clock,
-      context_.keys)
-UNARY(IngestServiceFace, ResumeClient, context_.catalog, context_.master_key, context_.clock,
-      context_.keys)
-UNARY(IngestServiceFace, ReportTransfer, context_.catalog, context_.blobs, context_.clock,
-      context_.uploads.corrupt_checksums)
-UNARY(IngestServiceFace, ObserveClient, context_.catalog, context_.clock)
-UNARY(CatalogServiceFace, ListClients, context_.catalog)
-UNARY(CatalogServiceFace, GetClient, context_.catalog)
-UNARY(CatalogServiceFace, DeleteClient, context_.catalog, context_.blobs)
-UNARY(CatalogServiceFace, ListFiles, context_.catalog)
-UNARY(CatalogServiceFace, ListVersions, context_.catalog)
-UNARY(CatalogServiceFace, GetVersion, context_.catalog)
-UNARY(CatalogServiceFace, DeleteVersion, context_.catalog, context_.blobs)
+CALLBACK_UNARY(RegisterClient, context_.catalog, context_.clock, context_.duplicate_names)
+CALLBACK_UNARY(ExchangeKey, context_.catalog, context_.master_key, context_.clock, context_.keys)
+CALLBACK_UNARY(ResumeClient, context_.catalog, context_.master_key, context_.clock, context_.keys)
+CALLBACK_UNARY(ReportTransfer, context_.catalog, context_.blobs, context_.clock,
+               context_.uploads.corrupt_checksums)
+CALLBACK_UNARY(ObserveClient, context_.catalog, context_.clock)
 
-#undef UNARY
+#undef CALLBACK_UNARY
 
-grpc::Status IngestServiceFace::UploadFile(grpc::ServerContext* call,
-                                           grpc::ServerReader<v1::UploadFileRequest>* stream,
-                                           v1::UploadFileResponse* response) {
-  RpcScope scope(*call, context_, "UploadFile");
+grpc::ServerReadReactor<grpc::ByteBuffer>* IngestServiceFace::UploadFile(
+    grpc::CallbackServerContext* call, grpc::ByteBuffer* response) {
+  return UploadStream::Start(*call, context_.stream_idle_limit, [=, this](UploadStream& stream) {
+    uploads_.Submit([=, this, &stream] { stream.Finish(ServeUpload(*call, stream, *response)); });
+  });
+}
+
+grpc::Status IngestServiceFace::ServeUpload(grpc::CallbackServerContext& call, UploadStream& stream,
+                                            grpc::ByteBuffer& response) {
+  RpcScope scope(call, context_, "UploadFile");
   if (!scope.admitted().ok()) return scope.Finish(scope.admitted());
-  ChunkSource chunks(*stream, context_.watchdog, *call);
-  v1::UploadFileRequest first;
-  if (!chunks.Next(first) || !first.has_header()) {
-    return scope.Finish(MakeError(Reason::kInvalidField,
-                                  "the first message of an upload carries the header", "header"));
-  }
-  scope.set_client(first.header().client_id());
-  VLOG(2) << "UploadFile " << TraceText(first.header());
-  absl::StatusOr<v1::UploadFileResponse> result =
+  ChunkSource chunks(stream);
+  const absl::StatusOr<v1::UploadFileHeader> header = chunks.ReadHeader();
+  if (!header.ok()) return scope.Finish(header.status());
+  scope.set_client(header->client_id());
+  VLOG(2) << "UploadFile " << TraceText(*header);
+  const absl::StatusOr<v1::UploadFileResponse> result =
       handlers::UploadFile(context_.catalog, context_.blobs, context_.master_key, context_.clock,
-                           context_.uploads, first.header(), chunks);
+                           context_.uploads, *header, chunks);
   if (!result.ok()) return scope.Finish(result.status());
   scope.add_bytes(result->encoded_size());
   VLOG(2) << "UploadFile answers " << TraceText(*result);
-  *response = *std::move(result);
-  return scope.Finish(absl::OkStatus());
+  bool own_buffer = false;
+  const grpc::Status packed =
+      grpc::SerializationTraits<v1::UploadFileResponse>::Serialize(*result, &response, &own_buffer);
+  return packed.ok() ? scope.Finish(absl::OkStatus()) : packed;
 }
+
+#define UNARY(Rpc, ...)                                                                            \
+  grpc::Status CatalogServiceFace::Rpc(grpc::ServerContext* call, const v1::Rpc##Request* request, \
+                                       v1::Rpc##Response* response) {                              \
+    return Serve(call, context_, #Rpc, *request, response, [&](const v1::Rpc##Request& message) {  \
+      return handlers::Rpc(__VA_ARGS__, message);                                                  \
+    });                                                                                            \
+  }
+
+UNARY(ListClients, context_.catalog)
+UNARY(GetClient, context_.catalog)
+UNARY(DeleteClient, context_.catalog, context_.blobs)
+UNARY(ListFiles, context_.catalog)
+UNARY(ListVersions, context_.catalog)
+UNARY(GetVersion, context_.catalog)
+UNARY(DeleteVersion, context_.catalog, context_.blobs)
+
+#undef UNARY
 
 grpc::Status CatalogServiceFace::DownloadFile(
     grpc::ServerContext* call, const v1::DownloadFileRequest* request,

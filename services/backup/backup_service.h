@@ -3,6 +3,7 @@
 #include "backup/v1/backup.grpc.pb.h"
 #include "base/clock.h"
 #include "base/idle_shutdown.h"
+#include "base/worker_pool.h"
 #include "services/backup/authorization.h"
 #include "services/backup/client_trace.h"
 #include "services/backup/crypto/master_key.h"
@@ -10,6 +11,7 @@
 #include "services/backup/handlers/upload_file.h"
 #include "services/backup/service_metrics.h"
 #include "services/backup/stream_watchdog.h"
+#include "services/backup/upload_stream.h"
 #include "storage/blob_store.h"
 #include "storage/catalog.h"
 
@@ -22,7 +24,8 @@ struct ServiceContext {
   const crypto::MasterKey& master_key;
   const Clock& clock;
   IdleShutdown& idle;
-  StreamWatchdog& watchdog;
+  StreamWatchdog& watchdog;          // Of downloads.
+  absl::Duration stream_idle_limit;  // Of uploads; zero for none.
   storage::DuplicateNames duplicate_names = storage::DuplicateNames::kReject;
   handlers::KeyPolicy keys;
   handlers::UploadPolicy uploads;
@@ -34,25 +37,46 @@ struct ServiceContext {
 };
 
 // The RPC faces of backup.proto: unpack, call the handler, pack; they decide nothing. Thread-safe.
-class IngestServiceFace final : public v1::IngestService::Service {
+
+// What a backup client does, many at a time: on gRPC's callback interface, which serves twice the
+// calls of the blocking one; handlers, which block, run on our own threads. An upload's messages
+// come as they are on the wire (UploadStream).
+class IngestServiceFace final
+    : public v1::IngestService::WithCallbackMethod_RegisterClient<
+          v1::IngestService::WithCallbackMethod_ExchangeKey<
+              v1::IngestService::WithCallbackMethod_ResumeClient<
+                  v1::IngestService::WithCallbackMethod_ReportTransfer<
+                      v1::IngestService::WithCallbackMethod_ObserveClient<
+                          v1::IngestService::WithRawCallbackMethod_UploadFile<
+                              v1::IngestService::Service>>>>>> {
  public:
-  explicit IngestServiceFace(const ServiceContext& context) : context_(context) {}
-  grpc::Status RegisterClient(grpc::ServerContext* call, const v1::RegisterClientRequest* request,
-                              v1::RegisterClientResponse* response) override;
-  grpc::Status ExchangeKey(grpc::ServerContext* call, const v1::ExchangeKeyRequest* request,
-                           v1::ExchangeKeyResponse* response) override;
-  grpc::Status ResumeClient(grpc::ServerContext* call, const v1::ResumeClientRequest* request,
-                            v1::ResumeClientResponse* response) override;
-  grpc::Status UploadFile(grpc::ServerContext* call,
-                          grpc::ServerReader<v1::UploadFileRequest>* stream,
-                          v1::UploadFileResponse* response) override;
-  grpc::Status ReportTransfer(grpc::ServerContext* call, const v1::ReportTransferRequest* request,
-                              v1::ReportTransferResponse* response) override;
-  grpc::Status ObserveClient(grpc::ServerContext* call, const v1::ObserveClientRequest* request,
-                             v1::ObserveClientResponse* response) override;
+  explicit IngestServiceFace(const ServiceContext& context);
+  grpc::ServerUnaryReactor* RegisterClient(grpc::CallbackServerContext* call,
+                                           const v1::RegisterClientRequest* request,
+                                           v1::RegisterClientResponse* response) override;
+  grpc::ServerUnaryReactor* ExchangeKey(grpc::CallbackServerContext* call,
+                                        const v1::ExchangeKeyRequest* request,
+                                        v1::ExchangeKeyResponse* response) override;
+  grpc::ServerUnaryReactor* ResumeClient(grpc::CallbackServerContext* call,
+                                         const v1::ResumeClientRequest* request,
+                                         v1::ResumeClientResponse* response) override;
+  grpc::ServerUnaryReactor* ReportTransfer(grpc::CallbackServerContext* call,
+                                           const v1::ReportTransferRequest* request,
+                                           v1::ReportTransferResponse* response) override;
+  grpc::ServerUnaryReactor* ObserveClient(grpc::CallbackServerContext* call,
+                                          const v1::ObserveClientRequest* request,
+                                          v1::ObserveClientResponse* response) override;
+  grpc::ServerReadReactor<grpc::ByteBuffer>* UploadFile(grpc::CallbackServerContext* call,
+                                                        grpc::ByteBuffer* response) override;
 
  private:
+  grpc::Status ServeUpload(grpc::CallbackServerContext& call, UploadStream& stream,
+                           grpc::ByteBuffer& response);
+
   const ServiceContext& context_;
+  // Apart, so that uploads that wait for their clients hold nobody up.
+  WorkerPool calls_;
+  WorkerPool uploads_;
 };
 
 class CatalogServiceFace final : public v1::CatalogService::Service {

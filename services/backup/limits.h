@@ -19,6 +19,9 @@ inline constexpr size_t kMaxModulePatternSize = 100;
 // Each holds a thread.
 inline constexpr int kMaxTraceWatchers = 16;
 inline constexpr int kMaxConcurrentStreams = 1024;
+// Handlers at work at once; further calls wait for one to end.
+inline constexpr int kMaxCallThreads = 256;
+inline constexpr int kMaxUploadThreads = 2048;
 inline constexpr int kDefaultPageSize = 50;
 inline constexpr int kMaxPageSize = 1000;
 inline constexpr int64_t kMaxInlineBlobLimit = int64_t{1} << 20;

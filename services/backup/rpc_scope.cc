@@ -54,14 +54,14 @@ constexpr char kLegacyPeerKey[] = "x-legacy-peer";
 constexpr char kLegacyConnectionKey[] = "x-legacy-connection";
 constexpr char kLegacyRequestKey[] = "x-legacy-request-bin";
 
-std::string Metadata(const grpc::ServerContext& context, const char* key) {
+std::string Metadata(const grpc::ServerContextBase& context, const char* key) {
   const auto found = context.client_metadata().find(key);
   if (found == context.client_metadata().end()) return "";
   return std::string(found->second.data(), found->second.size());
 }
 
 // The caller's request id if it is short and printable, else a new one.
-std::string RequestId(const grpc::ServerContext& context) {
+std::string RequestId(const grpc::ServerContextBase& context) {
   const auto found = context.client_metadata().find(kRequestIdKey);
   if (found != context.client_metadata().end()) {
     const std::string id(found->second.data(), found->second.size());
@@ -74,7 +74,8 @@ std::string RequestId(const grpc::ServerContext& context) {
 
 }  // namespace
 
-RpcScope::RpcScope(grpc::ServerContext& call, const ServiceContext& context, absl::string_view rpc)
+RpcScope::RpcScope(grpc::ServerContextBase& call, const ServiceContext& context,
+                   absl::string_view rpc)
     : activity_(context.idle),
       call_(call),
       context_(context),

@@ -18,7 +18,7 @@ namespace backup {
 class RpcScope {
  public:
   // `context` must outlive this.
-  RpcScope(grpc::ServerContext& call, const ServiceContext& context, absl::string_view rpc);
+  RpcScope(grpc::ServerContextBase& call, const ServiceContext& context, absl::string_view rpc);
   ~RpcScope();
   RpcScope(const RpcScope&) = delete;
   RpcScope& operator=(const RpcScope&) = delete;
@@ -41,7 +41,7 @@ class RpcScope {
   // Hands the call, if it is an old client's, to whoever watches that client.
   void Trace(absl::Duration took) const;
 
-  const grpc::ServerContext& call_;
+  const grpc::ServerContextBase& call_;
   const ServiceContext& context_;
   const absl::Status admitted_;
   const GaugeScope in_flight_;

@@ -1,0 +1,156 @@
+#include "services/backup/upload_stream.h"
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <utility>
+
+#include "base/error.h"
+#include "base/status_macros.h"
+#include "glog/logging.h"
+#include "grpcpp/impl/codegen/proto_utils.h"
+#include "grpcpp/server_context.h"
+#include "services/backup/limits.h"
+
+namespace backup {
+namespace {
+
+// Protobuf's wire format: a field of type bytes begins with its number and type, and its size as a
+// varint, 7 bits a byte, least significant first (protobuf.dev/programming-guides/encoding).
+constexpr uint8_t kBytesType = 2;
+constexpr uint8_t kChunkTag = v1::UploadFileRequest::kChunkFieldNumber << 3 | kBytesType;
+constexpr size_t kMaxVarintSize = 4;  // Of sizes below 2^28, as those of messages are.
+
+absl::string_view View(const grpc::Slice& slice) {
+  return absl::string_view(reinterpret_cast<const char*>(slice.begin()), slice.size());
+}
+
+// How many bytes come before the chunk's own in a message of `message_size` bytes that begins with
+// `begin`; nothing if it is not just one chunk, or cannot be told.
+std::optional<size_t> ChunkPrefixSize(absl::string_view begin, size_t message_size) {
+  if (begin.empty() || static_cast<uint8_t>(begin[0]) != kChunkTag) return std::nullopt;
+  size_t chunk_size = 0;
+  for (size_t i = 1; i < begin.size() && i <= kMaxVarintSize; ++i) {
+    const auto byte = static_cast<uint8_t>(begin[i]);
+    chunk_size |= size_t{byte & 0x7FU} << (7 * (i - 1));
+    if ((byte & 0x80) != 0) continue;
+    if (i + 1 + chunk_size != message_size) return std::nullopt;
+    return i + 1;
+  }
+  return std::nullopt;
+}
+
+absl::Status CheckChunkSize(size_t size) {
+  if (size <= kMaxChunkSize) return absl::OkStatus();
+  return MakeError(Reason::kInvalidField, "a chunk has at most 2 MiB", "chunk");
+}
+
+}  // namespace
+
+UploadStream::UploadStream(grpc::CallbackServerContext& call, absl::Duration idle_limit,
+                           Begin begin)
+    : call_(call), idle_limit_(idle_limit), begin_(std::move(begin)) {
+  StartRead(&incoming_);
+}
+
+void UploadStream::OnReadDone(bool ok) {
+  bool read_on = false;
+  {
+    MutexLock lock(mutex_);
+    if (ok) waiting_.emplace_back().Swap(&incoming_);
+    ended_ = !ok;
+    read_on = reading_ = ok && waiting_.size() < kAhead;
+    changed_.NotifyOne();
+  }
+  // Both may end in another call of this function, and the latter in the end of the stream's life.
+  if (const auto begin = std::exchange(begin_, nullptr)) begin(*this);
+  if (read_on) StartRead(&incoming_);
+}
+
+bool UploadStream::Next(grpc::ByteBuffer& message) {
+  bool read_on = false;
+  {
+    MutexLock lock(mutex_);
+    if (!WaitForMessage()) return false;
+    message.Swap(&waiting_.front());
+    waiting_.pop_front();
+    read_on = !reading_ && !ended_;
+    reading_ = reading_ || read_on;
+  }
+  if (read_on) StartRead(&incoming_);
+  return true;
+}
+
+bool UploadStream::WaitForMessage() {
+  const auto begin = std::chrono::steady_clock::now();
+  while (waiting_.empty() && !ended_) {
+    if (idle_limit_ == absl::ZeroDuration()) {
+      changed_.Wait(mutex_);
+      continue;
+    }
+    const absl::Duration left =
+        idle_limit_ - absl::FromChrono(std::chrono::steady_clock::now() - begin);
+    if (left > absl::ZeroDuration()) {
+      changed_.WaitFor(mutex_, left);
+      continue;
+    }
+    LOG(WARNING) << "cancelling a stream that moved nothing for too long, peer=" << call_.peer();
+    call_.TryCancel();
+    return false;
+  }
+  return !waiting_.empty();
+}
+
+absl::StatusOr<v1::UploadFileHeader> ChunkSource::ReadHeader() {
+  ASSIGN_OR_RETURN(const bool more, NextMessage());
+  if (!more || !message_.has_header()) {
+    return MakeError(Reason::kInvalidField, "the first message of an upload carries the header",
+                     "header");
+  }
+  v1::UploadFileHeader header = std::move(*message_.mutable_header());
+  RETURN_IF_ERROR(CheckChunkSize(header.first_chunk().size()));
+  first_chunk_ = std::move(*header.mutable_first_chunk());
+  header.clear_first_chunk();
+  message_.set_chunk(first_chunk_);
+  return header;
+}
+
+absl::StatusOr<absl::string_view> ChunkSource::Read() {
+  while (true) {
+    while (next_slice_ < slices_.size()) {
+      const absl::string_view piece = View(slices_[next_slice_++]).substr(std::exchange(skip_, 0));
+      if (!piece.empty()) return piece;
+    }
+    ASSIGN_OR_RETURN(const bool more, NextMessage());
+    if (!more) return absl::string_view();
+    if (!slices_.empty()) continue;
+    if (!message_.has_chunk()) {
+      return MakeError(Reason::kInvalidField,
+                       "only the first message of an upload carries a header", "part");
+    }
+    RETURN_IF_ERROR(CheckChunkSize(message_.chunk().size()));
+    if (!message_.chunk().empty()) return absl::string_view(message_.chunk());
+  }
+}
+
+absl::StatusOr<bool> ChunkSource::NextMessage() {
+  slices_.clear();
+  next_slice_ = 0;
+  grpc::ByteBuffer buffer;
+  if (!stream_.Next(buffer)) return false;
+  const bool dumped = buffer.Dump(&slices_).ok();
+  const std::optional<size_t> prefix_size =
+      dumped && !slices_.empty() ? ChunkPrefixSize(View(slices_.front()), buffer.Length())
+                                 : std::nullopt;
+  if (prefix_size) {
+    skip_ = *prefix_size;
+    RETURN_IF_ERROR(CheckChunkSize(buffer.Length() - skip_));
+    return true;
+  }
+  slices_.clear();
+  if (!grpc::SerializationTraits<v1::UploadFileRequest>::Deserialize(&buffer, &message_).ok())
+    return MakeError(Reason::kInvalidField, "a message of the upload cannot be read", "part");
+  return true;
+}
+
+}  // namespace backup

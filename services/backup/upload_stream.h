@@ -1,0 +1,86 @@
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "backup/v1/backup.pb.h"
+#include "base/byte_stream.h"
+#include "base/mutex.h"
+#include "grpcpp/support/byte_buffer.h"
+#include "grpcpp/support/server_callback.h"
+#include "grpcpp/support/slice.h"
+
+namespace backup {
+
+// One UploadFile call on gRPC's callback interface, for a handler that blocks: messages arrive on
+// gRPC's threads, as they are on the wire, and a few wait for the handler. Deletes itself when the
+// call is over, which is some time after Finish().
+class UploadStream final : public grpc::ServerReadReactor<grpc::ByteBuffer> {
+ public:
+  using Begin = std::function<void(UploadStream&)>;
+
+  // Calls `begin` once, on a thread of gRPC's, as soon as there is something for the handler to do.
+  // A wait of more than `idle_limit` for the peer cancels the call; zero turns that off.
+  static UploadStream* Start(grpc::CallbackServerContext& call, absl::Duration idle_limit,
+                             Begin begin) {
+    return new UploadStream(call, idle_limit, std::move(begin));
+  }
+
+  // Waits for the next message; false at the end of the stream, whatever ended it. By one thread at
+  // a time, before Finish().
+  bool Next(grpc::ByteBuffer& message);
+
+ private:
+  UploadStream(grpc::CallbackServerContext& call, absl::Duration idle_limit, Begin begin);
+
+  // Messages that wait, at most.
+  static constexpr size_t kAhead = 2;
+
+  void OnReadDone(bool ok) override;
+  void OnDone() override { delete this; }
+  bool WaitForMessage() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
+  grpc::CallbackServerContext& call_;
+  const absl::Duration idle_limit_;
+  Begin begin_;
+  grpc::ByteBuffer incoming_;  // gRPC's, while it reads.
+
+  Mutex mutex_;
+  CondVar changed_;
+  std::deque<grpc::ByteBuffer> waiting_ ABSL_GUARDED_BY(mutex_);
+  bool reading_ ABSL_GUARDED_BY(mutex_) = true;
+  bool ended_ ABSL_GUARDED_BY(mutex_) = false;
+};
+
+// What comes on an upload: its header, then the bytes of its chunks, which are not copied out of
+// what gRPC received. End of stream is no proof of a whole upload: the handler counts. Used by one
+// thread at a time.
+class ChunkSource final : public ByteSource {
+ public:
+  explicit ChunkSource(UploadStream& stream) : stream_(stream) {}
+
+  // To be called first. Reason INVALID_FIELD if the first message carries no header.
+  absl::StatusOr<v1::UploadFileHeader> ReadHeader();
+  absl::StatusOr<absl::string_view> Read() override;
+
+ private:
+  // Takes the next message apart: into slices_ if it is a chunk in the form that every encoder
+  // gives it, else into message_. False at the end of the stream.
+  absl::StatusOr<bool> NextMessage();
+
+  UploadStream& stream_;
+  v1::UploadFileRequest message_;
+  std::string first_chunk_;          // What came with the header.
+  std::vector<grpc::Slice> slices_;  // Of a chunk ...
+  size_t next_slice_ = 0;            // ... those from here on are left,
+  size_t skip_ = 0;                  // without so many bytes of the next one.
+};
+
+}  // namespace backup
