@@ -13,9 +13,9 @@
 #include "base/idle_shutdown.h"
 #include "base/mutex.h"
 #include "base/unique_fd.h"
+#include "base/worker_pool.h"
 #include "bridge/deadlines.h"
 #include "bridge/session.h"
-#include "base/worker_pool.h"
 
 namespace backup::bridge {
 

@@ -300,6 +300,45 @@ TEST_F(ServerTest, RefusesAChunkThatIsTooLarge) {
   EXPECT_THAT(rpc::FromGrpc(stream->Finish()), HasReason(Reason::kInvalidField));
 }
 
+TEST_F(ServerTest, TakesTheFirstChunkWithTheHeader) {
+  const std::string id = Register("laptop");
+  Header header = HeaderOf(id, "small", Header::IDENTITY, "content");
+  header.set_first_chunk("content");
+  ASSERT_OK(Upload(header, "").first);
+  header = HeaderOf(id, "more", Header::IDENTITY, "content and more");
+  header.set_first_chunk("content");
+  ASSERT_OK(Upload(header, " and more").first);
+  header.set_first_chunk(std::string(kMaxChunkSize + 1, 'x'));
+  EXPECT_THAT(Upload(header, "").first, HasReason(Reason::kInvalidField));
+
+  ASSERT_OK(Report(id, "small"));
+  ASSERT_OK(Report(id, "more"));
+  EXPECT_EQ(Download(DownloadOf(id, "small", 0)).second, "content");
+  EXPECT_EQ(Download(DownloadOf(id, "more", 0)).second, "content and more");
+}
+
+TEST_F(ServerTest, TakesChunksThatAnotherEncoderMayGive) {
+  const std::string id = Register("laptop");
+  Call call;
+  v1::UploadFileResponse response;
+  const auto stream = ingest_->UploadFile(&call, &response);
+  v1::UploadFileRequest message;
+  *message.mutable_header() = HeaderOf(id, "file", Header::IDENTITY, "0123456789");
+  stream->Write(message);
+  message.set_chunk("01234");
+  stream->Write(message);
+  message.set_chunk("");
+  stream->Write(message);
+  message.set_chunk("56789");
+  constexpr int kFieldOfALaterVersion = 1000;
+  message.GetReflection()->MutableUnknownFields(&message)->AddVarint(kFieldOfALaterVersion, 1);
+  stream->Write(message);
+  stream->WritesDone();
+  ASSERT_OK(rpc::FromGrpc(stream->Finish()));
+  ASSERT_OK(Report(id, "file"));
+  EXPECT_EQ(Download(DownloadOf(id, "file", 0)).second, "0123456789");
+}
+
 TEST_F(ServerTest, ReturnsTheCallersRequestIdAndMakesOneIfThereIsNone) {
   const auto returned_id = [&](const std::string& sent) {
     Call call;

@@ -111,11 +111,12 @@ absl::StatusOr<v1::UploadFileHeader> ChunkSource::ReadHeader() {
   RETURN_IF_ERROR(CheckChunkSize(header.first_chunk().size()));
   first_chunk_ = std::move(*header.mutable_first_chunk());
   header.clear_first_chunk();
-  message_.set_chunk(first_chunk_);
+  first_chunk_is_next_ = !first_chunk_.empty();
   return header;
 }
 
 absl::StatusOr<absl::string_view> ChunkSource::Read() {
+  if (std::exchange(first_chunk_is_next_, false)) return absl::string_view(first_chunk_);
   while (true) {
     while (next_slice_ < slices_.size()) {
       const absl::string_view piece = View(slices_[next_slice_++]).substr(std::exchange(skip_, 0));

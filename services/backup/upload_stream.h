@@ -77,7 +77,8 @@ class ChunkSource final : public ByteSource {
 
   UploadStream& stream_;
   v1::UploadFileRequest message_;
-  std::string first_chunk_;          // What came with the header.
+  std::string first_chunk_;  // What came with the header.
+  bool first_chunk_is_next_ = false;
   std::vector<grpc::Slice> slices_;  // Of a chunk ...
   size_t next_slice_ = 0;            // ... those from here on are left,
   size_t skip_ = 0;                  // without so many bytes of the next one.

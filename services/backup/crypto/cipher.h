@@ -53,7 +53,7 @@ class DecryptSource final : public LastingSource {
 
   absl::StatusOr<absl::string_view> Read() override {
     char* const piece = buffers_.Next();
-    std::memmove(piece, surplus_.data(), surplus_.size());
+    if (!surplus_.empty()) std::memmove(piece, surplus_.data(), surplus_.size());
     size_t filled = surplus_.size();
     while (!ended_ && filled < buffers_.piece_size()) {
       ASSIGN_OR_RETURN(const size_t size, Decrypt(buffers_.piece_size() - filled, piece + filled));

@@ -40,8 +40,8 @@ absl::Status SegmentDecryptor::TakeSize(absl::string_view& piece, char*& out) {
   size_field_.clear();
   ++segments_;
   decryptor_.emplace(key_);
-  return TakeContent(piece,
-                     out);  // An empty segment ends here, and is refused like other bad padding.
+  // An empty segment ends here, and is refused like other bad padding.
+  return TakeContent(piece, out);
 }
 
 absl::Status SegmentDecryptor::TakeContent(absl::string_view& piece, char*& out) {

@@ -171,8 +171,7 @@ class MeasuredCiphertextSource final : public ByteSource {
     if (ended_) return absl::string_view();
     ASSIGN_OR_RETURN(const absl::string_view piece, ciphertext_.Read());
     ended_ = piece.empty();
-    if (plain_.size() < piece.size() + crypto::kCipherBlockSize)
-      plain_.resize(piece.size() + crypto::kCipherBlockSize);
+    plain_.resize(std::max(plain_.size(), piece.size() + crypto::kCipherBlockSize));
     ASSIGN_OR_RETURN(const size_t size, ended_ ? decryptor_.Finish(plain_.data())
                                                : decryptor_.Update(piece, plain_.data()));
     measures_.Update(absl::string_view(plain_.data(), size));
