@@ -70,12 +70,12 @@ double ChildProcess::CpuSeconds() const {
   return (user_ticks + system_ticks) / static_cast<double>(sysconf(_SC_CLK_TCK));
 }
 
-double ChildProcess::PeakResidentMebibytes() const {
+double ChildProcess::StatusMebibytes(absl::string_view field) const {
   std::ifstream file(absl::StrCat("/proc/", pid_, "/status"));
   std::string word;
   while (file >> word) {
     double kibibytes = 0;
-    if (word == "VmHWM:" && file >> kibibytes) return kibibytes / kKibibytesPerMebibyte;
+    if (word == field && file >> kibibytes) return kibibytes / kKibibytesPerMebibyte;
   }
   return 0;
 }

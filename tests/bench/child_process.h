@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 
 namespace backup::bench {
 
@@ -25,7 +26,9 @@ class ChildProcess {
   // Time on all cores so far, user and system.
   double CpuSeconds() const;
   // The most memory that was resident at any time so far.
-  double PeakResidentMebibytes() const;
+  double PeakResidentMebibytes() const { return StatusMebibytes("VmHWM:"); }
+  // The memory that is resident now.
+  double ResidentMebibytes() const { return StatusMebibytes("VmRSS:"); }
   // True if it has ended by itself.
   bool HasEnded();
 
@@ -35,6 +38,7 @@ class ChildProcess {
 
  private:
   explicit ChildProcess(pid_t pid) : pid_(pid) {}
+  double StatusMebibytes(absl::string_view field) const;
 
   pid_t pid_;
 };

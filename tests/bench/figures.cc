@@ -29,6 +29,10 @@ std::string ToTable(const std::vector<Figure>& figures) {
     group = figure.group;
     absl::StrAppendFormat(&table, "  %-46s %9s %-10s", figure.name, Number(figure.value),
                           figure.unit);
+    if (figure.limit) {
+      absl::StrAppendFormat(&table, " limit %s, ratio %s", Number(*figure.limit),
+                            Number(figure.value / *figure.limit));
+    }
     if (figure.target) {
       absl::StrAppendFormat(&table, " target %s %s: %s",
                             figure.target->bound == Bound::kAtLeast ? "at least" : "at most",
@@ -46,6 +50,7 @@ std::string ToJsonLines(const std::vector<Figure>& figures) {
                                    {"name", figure.name},
                                    {"value", figure.value},
                                    {"unit", figure.unit}};
+    if (figure.limit) line["limit"] = *figure.limit;
     if (figure.target) {
       line[figure.target->bound == Bound::kAtLeast ? "at_least" : "at_most"] = figure.target->value;
       line["met"] = MeetsTarget(figure);

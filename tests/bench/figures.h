@@ -20,6 +20,7 @@ struct Figure {
   double value = 0;
   std::string unit;
   std::optional<Target> target;
+  std::optional<double> limit;  // What the machine can do at best, measured in the same run.
 };
 
 bool MeetsTarget(const Figure& figure);

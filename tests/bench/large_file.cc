@@ -10,12 +10,10 @@
 #include "base/byte_stream.h"
 #include "base/status_macros.h"
 #include "nlohmann/json.hpp"
+#include "tests/bench/timing.h"
 
 namespace backup::bench {
 namespace {
-
-constexpr double kBytesPerMegabyte = 1e6;
-constexpr double kBytesPerGibibyte = 1 << 30;
 
 // Bytes that nothing on the way can make shorter.
 void WriteRandomFile(const std::string& path, int64_t size) {
@@ -31,9 +29,9 @@ void WriteRandomFile(const std::string& path, int64_t size) {
 
 void WriteTransferInfo(const std::string& dir, const legacy_client::Endpoint& server,
                        absl::string_view file) {
-  std::ofstream(absl::StrCat(dir, "/transfer.info"))
-      << server.host << ":" << server.port << "\nbench large file\n"
-      << file << "\n";
+  std::ofstream(absl::StrCat(dir, "/transfer.info")) << server.host << ":" << server.port << "\n"
+                                                     << kLargeFileClient << "\n"
+                                                     << file << "\n";
 }
 
 // One run of the client with one file; returns how long the file took and adds to `cpu_seconds`.

@@ -8,6 +8,9 @@
 
 namespace backup::bench {
 
+// Whom the file is sent as.
+inline constexpr char kLargeFileClient[] = "bench large file";
+
 struct LargeFileResult {
   double best_mb_per_second = 0;
   double median_mb_per_second = 0;

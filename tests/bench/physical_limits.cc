@@ -1,6 +1,10 @@
 #include "tests/bench/physical_limits.h"
 
+#include <arpa/inet.h>
 #include <fcntl.h>
+#include <netinet/in.h>
+#include <openssl/sha.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -9,6 +13,8 @@
 #include <chrono>
 #include <cstdlib>
 #include <memory>
+#include <thread>
+#include <utility>
 #include <vector>
 
 #include "absl/cleanup/cleanup.h"
@@ -17,20 +23,14 @@
 #include "base/status_macros.h"
 #include "base/unique_fd.h"
 #include "bridge/client/cipher.h"
+#include "tests/bench/timing.h"
 
 namespace backup::bench {
 namespace {
 
-using MonotonicClock = std::chrono::steady_clock;
-
-constexpr double kBytesPerMegabyte = 1e6;
 constexpr double kSecondsPerMeasurement = 1.0;
 constexpr size_t kSmallWrite = 1024;
 constexpr size_t kDirectAlignment = 4096;
-
-double SecondsSince(MonotonicClock::time_point start) {
-  return std::chrono::duration<double>(MonotonicClock::now() - start).count();
-}
 
 double MeasureEncryption() {
   const std::vector<char> plaintext(kPieceSize, 'p');
@@ -43,6 +43,52 @@ double MeasureEncryption() {
         encryptor.Update(absl::string_view(plaintext.data(), plaintext.size()), out));
   }
   return bytes / kBytesPerMegabyte / SecondsSince(start);
+}
+
+double MeasureSha256() {
+  const std::vector<unsigned char> bytes(kPieceSize, 'h');
+  std::array<unsigned char, SHA256_DIGEST_LENGTH> digest;
+  const auto start = MonotonicClock::now();
+  double hashed = 0;
+  for (; SecondsSince(start) < kSecondsPerMeasurement; hashed += static_cast<double>(kPieceSize))
+    SHA256(bytes.data(), bytes.size(), digest.data());
+  return hashed / kBytesPerMegabyte / SecondsSince(start);
+}
+
+// Writes to `out` until `end`.
+void Flood(UniqueFd out, MonotonicClock::time_point end) {
+  const std::vector<char> piece(kPieceSize, 't');
+  while (MonotonicClock::now() < end) {
+    if (::send(out.get(), piece.data(), piece.size(), MSG_NOSIGNAL) <= 0) return;
+  }
+}
+
+absl::StatusOr<double> MeasureLoopback() {
+  const UniqueFd listener(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  sockaddr_in address = {};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = ::htonl(INADDR_LOOPBACK);
+  socklen_t size = sizeof(address);
+  auto* const any = reinterpret_cast<sockaddr*>(&address);
+  if (::bind(listener.get(), any, size) != 0 || ::listen(listener.get(), 1) != 0 ||
+      ::getsockname(listener.get(), any, &size) != 0) {
+    return absl::ErrnoToStatus(errno, "listen on loopback");
+  }
+  UniqueFd out(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  if (::connect(out.get(), any, size) != 0) return absl::ErrnoToStatus(errno, "connect");
+  const UniqueFd in(::accept(listener.get(), nullptr, nullptr));
+  const auto start = MonotonicClock::now();
+  const std::jthread sender(Flood, std::move(out),
+                            start + std::chrono::duration_cast<MonotonicClock::duration>(
+                                        std::chrono::duration<double>(kSecondsPerMeasurement)));
+  std::vector<char> piece(kPieceSize);
+  double received = 0;
+  while (true) {
+    const ssize_t got = ::recv(in.get(), piece.data(), piece.size(), 0);
+    if (got <= 0) break;
+    received += static_cast<double>(got);
+  }
+  return received / kBytesPerMegabyte / SecondsSince(start);
 }
 
 absl::StatusOr<double> MeasureDiskWrite(const std::string& path, int64_t size) {
@@ -84,6 +130,8 @@ absl::StatusOr<PhysicalLimits> MeasurePhysicalLimits(const std::string& dir, int
   const absl::Cleanup remove = [&path] { ::unlink(path.c_str()); };
   PhysicalLimits limits;
   limits.cbc_encrypt_mb_per_second = MeasureEncryption();
+  limits.sha256_mb_per_second = MeasureSha256();
+  ASSIGN_OR_RETURN(limits.loopback_mb_per_second, MeasureLoopback());
   std::array<double, 3> writes;
   for (double& write : writes) {
     ASSIGN_OR_RETURN(write, MeasureDiskWrite(path, file_size));

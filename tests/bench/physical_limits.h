@@ -10,6 +10,8 @@ namespace backup::bench {
 // What this machine can do now, at best, in a stage that every upload has to pass.
 struct PhysicalLimits {
   double cbc_encrypt_mb_per_second = 0;  // AES-128, one core.
+  double sha256_mb_per_second = 0;       // One core.
+  double loopback_mb_per_second = 0;     // TCP, one stream.
   double disk_write_mb_per_second = 0;   // 1 MiB writes past the page cache, then fdatasync.
   double fsyncs_per_second = 0;          // 1 KiB written over and over.
 };

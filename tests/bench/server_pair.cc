@@ -1,5 +1,6 @@
 #include "tests/bench/server_pair.h"
 
+#include <filesystem>
 #include <fstream>
 #include <utility>
 
@@ -14,6 +15,8 @@ namespace {
 
 constexpr absl::Duration kStartTimeout = absl::Seconds(20);
 constexpr absl::Duration kPollInterval = absl::Milliseconds(5);
+// Of the bridge: 10 000 idle ones and a few beside them.
+constexpr int kMaxConnections = 11'000;
 
 // The port that `process` writes to `path` once it listens.
 absl::StatusOr<std::string> WaitForPort(ChildProcess& process, const std::string& path) {
@@ -29,26 +32,37 @@ absl::StatusOr<std::string> WaitForPort(ChildProcess& process, const std::string
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<ServerPair>> ServerPair::Start(const Programs& programs,
-                                                              const std::string& dir) {
-  const std::string service_port_path = absl::StrCat(dir, "/service.port");
-  const std::string bridge_port_path = absl::StrCat(dir, "/bridge.port");
+absl::StatusOr<RunningService> RunningService::Start(const Programs& programs,
+                                                     const std::string& dir) {
+  const std::string port_path = absl::StrCat(dir, "/service.port");
+  std::filesystem::remove(port_path);
   ASSIGN_OR_RETURN(
-      ChildProcess service,
+      ChildProcess process,
       ChildProcess::Start(
           {programs.service, absl::StrCat("--data_dir=", dir, "/data"), "--listen=127.0.0.1:0",
-           absl::StrCat("--bound_port_file=", service_port_path), "--idle_shutdown=0s"},
+           absl::StrCat("--bound_port_file=", port_path), "--idle_shutdown=0s"},
           absl::StrCat(dir, "/service.out"), absl::StrCat(dir, "/service.log")));
-  ASSIGN_OR_RETURN(const std::string service_port, WaitForPort(service, service_port_path));
+  ASSIGN_OR_RETURN(const std::string port, WaitForPort(process, port_path));
+  return RunningService{std::move(process), absl::StrCat("127.0.0.1:", port)};
+}
+
+absl::StatusOr<std::unique_ptr<ServerPair>> ServerPair::Start(const Programs& programs,
+                                                              const std::string& dir) {
+  ASSIGN_OR_RETURN(RunningService service, RunningService::Start(programs, dir));
+  const std::string bridge_port_path = absl::StrCat(dir, "/bridge.port");
   ASSIGN_OR_RETURN(ChildProcess bridge,
                    ChildProcess::Start(
                        {programs.bridge, "--bind=127.0.0.1", "--port=0",
-                        absl::StrCat("--service=127.0.0.1:", service_port),
-                        absl::StrCat("--bound_port_file=", bridge_port_path), "--idle_shutdown=0s"},
+                        absl::StrCat("--service=", service.address),
+                        absl::StrCat("--bound_port_file=", bridge_port_path), "--idle_shutdown=0s",
+                        absl::StrCat("--max_connections=", kMaxConnections), "--idle_timeout=300s"},
                        absl::StrCat(dir, "/bridge.out"), absl::StrCat(dir, "/bridge.log")));
   ASSIGN_OR_RETURN(const std::string bridge_port, WaitForPort(bridge, bridge_port_path));
-  return std::unique_ptr<ServerPair>(
-      new ServerPair{std::move(service), std::move(bridge), {"127.0.0.1", bridge_port}});
+  return std::unique_ptr<ServerPair>(new ServerPair{std::move(service.process),
+                                                    std::move(bridge),
+                                                    service.address,
+                                                    absl::StrCat(dir, "/data"),
+                                                    {"127.0.0.1", bridge_port}});
 }
 
 ServerCpu CpuOf(const ServerPair& servers) {
@@ -57,6 +71,10 @@ ServerCpu CpuOf(const ServerPair& servers) {
 
 ServerCpu operator-(const ServerCpu& end, const ServerCpu& start) {
   return {end.service_seconds - start.service_seconds, end.bridge_seconds - start.bridge_seconds};
+}
+
+ServerCpu operator+(const ServerCpu& one, const ServerCpu& other) {
+  return {one.service_seconds + other.service_seconds, one.bridge_seconds + other.bridge_seconds};
 }
 
 }  // namespace backup::bench

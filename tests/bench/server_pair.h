@@ -13,6 +13,16 @@ struct Programs {
   std::string service;
   std::string bridge;
   std::string client;
+  std::string backupctl;
+};
+
+// A service on a free loopback port. Used by one thread at a time.
+struct RunningService {
+  ChildProcess process;
+  std::string address;
+
+  // Starts it with its state in `dir`/data, and returns when it listens.
+  static absl::StatusOr<RunningService> Start(const Programs& programs, const std::string& dir);
 };
 
 // A service and a bridge in front of it, on free loopback ports. Their logs are in the folder they
@@ -20,6 +30,8 @@ struct Programs {
 struct ServerPair {
   ChildProcess service;
   ChildProcess bridge;  // Ends first.
+  std::string service_address;
+  std::string data_dir;
   legacy_client::Endpoint bridge_address;
 
   // Starts both, with their state in the empty folder `dir`, and returns when both listen.
@@ -34,5 +46,6 @@ struct ServerCpu {
 };
 ServerCpu CpuOf(const ServerPair& servers);
 ServerCpu operator-(const ServerCpu& end, const ServerCpu& start);
+ServerCpu operator+(const ServerCpu& one, const ServerCpu& other);
 
 }  // namespace backup::bench

@@ -1,11 +1,10 @@
 #include "tests/bench/session_load.h"
 
-#include <sys/resource.h>
-
-#include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "absl/functional/function_ref.h"
@@ -18,6 +17,7 @@
 #include "bridge/client/cipher.h"
 #include "bridge/client/frames.h"
 #include "bridge/client/key_pair.h"
+#include "tests/bench/timing.h"
 
 namespace backup::bench {
 namespace {
@@ -26,23 +26,9 @@ using legacy_client::Answer;
 using legacy_client::AnswerKind;
 using legacy_client::Channel;
 using legacy_client::RequestKind;
-using MonotonicClock = std::chrono::steady_clock;
 
 constexpr size_t kFileSize = 1024;
 constexpr char kFileName[] = "bench.bin";
-
-double SecondsSince(MonotonicClock::time_point start) {
-  return std::chrono::duration<double>(MonotonicClock::now() - start).count();
-}
-
-double OwnCpuSeconds() {
-  rusage usage = {};
-  getrusage(RUSAGE_SELF, &usage);
-  const auto seconds = [](const timeval& time) {
-    return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_usec) / 1e6;
-  };
-  return seconds(usage.ru_utime) + seconds(usage.ru_stime);
-}
 
 std::string Encrypt(absl::string_view plaintext, absl::string_view key) {
   legacy_client::CbcEncryptor encryptor(key);
@@ -56,15 +42,17 @@ std::string Encrypt(absl::string_view plaintext, absl::string_view key) {
 // One thread's clients. Used by one thread at a time.
 class Worker {
  public:
-  Worker(int number, const legacy_client::Endpoint& server, const legacy_client::KeyPair& key_pair)
-      : number_(number),
+  // `name` begins the names of its clients.
+  Worker(std::string name, const legacy_client::Endpoint& server,
+         const legacy_client::KeyPair& key_pair)
+      : name_(std::move(name)),
         channel_({server, legacy_client::ConnectionUse::kPerRequest}),
         key_pair_(key_pair),
         public_key_(key_pair.PublicKeyField(legacy_client::PublicKeyForm::kSpki)) {}
 
   void RunUntil(MonotonicClock::time_point end) {
     while (status_.ok() && MonotonicClock::now() < end) {
-      status_ = RunSession(absl::StrCat("bench ", number_, " ", sessions_));
+      status_ = RunSession(absl::StrCat(name_, sessions_));
       if (status_.ok()) ++sessions_;
     }
   }
@@ -120,7 +108,7 @@ class Worker {
         absl::StrCat("the server answers with ", static_cast<int>(answer.kind)));
   }
 
-  const int number_;
+  const std::string name_;
   Channel channel_;
   const legacy_client::KeyPair& key_pair_;
   const std::string public_key_;
@@ -129,14 +117,6 @@ class Worker {
   int64_t sessions_ = 0;
   std::vector<double> request_milliseconds_;
 };
-
-// The value that `share` of `values` do not exceed.
-double Percentile(std::vector<double>& values, double share) {
-  const auto place =
-      values.begin() + static_cast<ptrdiff_t>(share * static_cast<double>(values.size() - 1));
-  std::nth_element(values.begin(), place, values.end());
-  return *place;
-}
 
 absl::Status Summarize(const std::vector<Worker>& workers, SessionLoadResult& result) {
   std::vector<double> milliseconds;
@@ -156,10 +136,15 @@ absl::Status Summarize(const std::vector<Worker>& workers, SessionLoadResult& re
 
 absl::StatusOr<SessionLoadResult> MeasureSessionLoad(const ServerPair& servers, int clients,
                                                      absl::Duration duration) {
+  static std::atomic<int> loads = 0;  // Every session has a name of its own.
+  const int load = ++loads;
   const legacy_client::KeyPair key_pair = legacy_client::KeyPair::Generate();
   std::vector<Worker> workers;
   workers.reserve(static_cast<size_t>(clients));
-  for (int i = 0; i < clients; ++i) workers.emplace_back(i, servers.bridge_address, key_pair);
+  for (int i = 0; i < clients; ++i) {
+    workers.emplace_back(absl::StrCat("bench load ", load, " ", i, " "), servers.bridge_address,
+                         key_pair);
+  }
 
   SessionLoadResult result;
   const ServerCpu cpu_start = CpuOf(servers);

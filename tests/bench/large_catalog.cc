@@ -1,0 +1,189 @@
+#include "tests/bench/large_catalog.h"
+
+#include <sqlite3.h>
+
+#include <chrono>
+#include <memory>
+#include <vector>
+
+#include "absl/cleanup/cleanup.h"
+#include "absl/functional/function_ref.h"
+#include "absl/status/status.h"
+#include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/substitute.h"
+#include "backup/v1/admin.grpc.pb.h"
+#include "backup/v1/backup.grpc.pb.h"
+#include "base/status_macros.h"
+#include "grpcpp/create_channel.h"
+#include "grpcpp/security/credentials.h"
+#include "tests/bench/timing.h"
+
+namespace backup::bench {
+namespace {
+
+constexpr int kCalls = 100;
+constexpr int kPageSize = 1000;
+constexpr std::chrono::seconds kDeadline(10);
+
+// 1000 clients with 1000 files each, but with fewer versions than that only as many clients as
+// there are versions for; the versions go round the files, and one file has 2000 more. Without
+// triggers and indexes, which are made again at the end, this takes seconds. $0: versions,
+// $1: clients.
+constexpr char kFill[] = R"(
+PRAGMA synchronous = OFF; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -262144;
+BEGIN;
+$2
+WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < $1)
+  INSERT INTO clients (client_id, name, create_time, last_seen_time, public_key, sealed_session_key,
+                       session_key_bits, last_verified_time)
+  SELECT CAST(printf('client %09d', i) AS BLOB), CAST(printf('client %d', i) AS BLOB), 1, 1, x'', x'', 0, 1 FROM n;
+WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < $1 * 1000)
+  INSERT INTO files (file_id, client_id, name, version_count)
+  SELECT i + 1, CAST(printf('client %09d', i / 1000) AS BLOB), CAST(printf('file %04d', i % 1000) AS BLOB),
+         $0 / ($1 * 1000) + (i = 0) * 2000 FROM n;
+WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < $0 + 2000)
+  INSERT INTO versions (version_id, file_id, size_bytes, encoded_size, checksum_kind, checksum, sha256, state,
+                        receive_time, verify_time, form)
+  SELECT i + 1, CASE WHEN i < $0 THEN i % ($1 * 1000) + 1 ELSE 1 END, 1000, 1008, 1, i, randomblob(32), 2, i, i, 1 FROM n;
+UPDATE totals SET clients = $1, files = $1 * 1000, versions = $0 + 2000, verified_versions = $0 + 2000,
+                  stored_bytes = ($0 + 2000) * 1000, next_version_id = $0 + 2001;
+COMMIT;
+)";
+
+absl::Status Run(sqlite3* database, const std::string& sql) {
+  if (sqlite3_exec(database, sql.c_str(), nullptr, nullptr, nullptr) == SQLITE_OK)
+    return absl::OkStatus();
+  return absl::InternalError(absl::StrCat("filling the catalog: ", sqlite3_errmsg(database)));
+}
+
+// The statements that `query` yields, one a row.
+std::string Statements(sqlite3* database, const char* query) {
+  std::string statements;
+  const auto append = [](void* out, int, char** columns, char**) {
+    absl::StrAppend(static_cast<std::string*>(out), columns[0], ";");
+    return 0;
+  };
+  sqlite3_exec(database, query, append, &statements, nullptr);
+  return statements;
+}
+
+absl::Status Fill(const std::string& path, int64_t versions) {
+  sqlite3* database = nullptr;
+  const absl::Cleanup close = [&] { sqlite3_close(database); };
+  if (sqlite3_open(path.c_str(), &database) != SQLITE_OK)
+    return absl::NotFoundError(absl::StrCat("there is no catalog ", path));
+  constexpr char kWhich[] = "type IN ('trigger', 'index') AND sql IS NOT NULL";
+  const std::string drop = Statements(
+      database,
+      absl::StrCat("SELECT 'DROP ' || type || ' ' || name FROM sqlite_master WHERE ", kWhich)
+          .c_str());
+  const std::string make_again =
+      Statements(database, absl::StrCat("SELECT sql FROM sqlite_master WHERE ", kWhich).c_str());
+  const int64_t clients = versions < 1'000'000 ? 1 : 1000;
+  RETURN_IF_ERROR(Run(database, absl::Substitute(kFill, versions, clients, drop)));
+  return Run(database,
+             absl::StrCat("BEGIN;", make_again, "COMMIT; PRAGMA wal_checkpoint(TRUNCATE);"));
+}
+
+// The median time of calls of one kind. `call` is given the number of the call.
+absl::StatusOr<double> MedianMilliseconds(
+    absl::FunctionRef<grpc::Status(grpc::ClientContext&, int)> call) {
+  std::vector<double> milliseconds;
+  for (int i = 0; i < kCalls; ++i) {
+    grpc::ClientContext context;
+    context.set_deadline(std::chrono::system_clock::now() + kDeadline);
+    const auto start = MonotonicClock::now();
+    const grpc::Status status = call(context, i);
+    milliseconds.push_back(1e3 * SecondsSince(start));
+    if (!status.ok()) return absl::InternalError(status.error_message());
+  }
+  return Median(milliseconds);
+}
+
+// As kFill writes them.
+std::string ClientIdText(int number) {
+  const std::string bytes = absl::StrFormat("client %09d", number);
+  const std::string hex = absl::BytesToHexString(bytes);
+  return absl::StrCat(hex.substr(0, 8), "-", hex.substr(8, 4), "-", hex.substr(12, 4), "-",
+                      hex.substr(16, 4), "-", hex.substr(20));
+}
+
+absl::Status AskAll(const std::string& address, LargeCatalogResult& result) {
+  grpc::ChannelArguments arguments;
+  arguments.SetMaxReceiveMessageSize(-1);
+  const auto channel =
+      grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), arguments);
+  const auto catalog = v1::CatalogService::NewStub(channel);
+  const auto admin = v1::AdminService::NewStub(channel);
+  ASSIGN_OR_RETURN(result.get_status_milliseconds,
+                   MedianMilliseconds([&](grpc::ClientContext& context, int) {
+                     v1::GetStatusResponse response;
+                     return admin->GetStatus(&context, {}, &response);
+                   }));
+  ASSIGN_OR_RETURN(result.get_version_milliseconds,
+                   MedianMilliseconds([&](grpc::ClientContext& context, int i) {
+                     v1::GetVersionRequest request;
+                     request.set_client_id(ClientIdText(0));
+                     request.set_file_name(absl::StrFormat("file %04d", 7 * i));
+                     v1::GetVersionResponse response;
+                     return catalog->GetVersion(&context, request, &response);
+                   }));
+  ASSIGN_OR_RETURN(result.list_files_milliseconds,
+                   MedianMilliseconds([&](grpc::ClientContext& context, int) {
+                     v1::ListFilesRequest request;
+                     request.set_client_id(ClientIdText(0));
+                     request.set_page_size(kPageSize);
+                     v1::ListFilesResponse response;
+                     return catalog->ListFiles(&context, request, &response);
+                   }));
+  ASSIGN_OR_RETURN(result.list_versions_milliseconds,
+                   MedianMilliseconds([&](grpc::ClientContext& context, int) {
+                     v1::ListVersionsRequest request;
+                     request.set_client_id(ClientIdText(0));
+                     request.set_file_name("file 0000");
+                     request.set_page_size(kPageSize);
+                     v1::ListVersionsResponse response;
+                     return catalog->ListVersions(&context, request, &response);
+                   }));
+  ASSIGN_OR_RETURN(result.list_clients_milliseconds,
+                   MedianMilliseconds([&](grpc::ClientContext& context, int) {
+                     v1::ListClientsRequest request;
+                     request.set_page_size(kPageSize);
+                     v1::ListClientsResponse response;
+                     return catalog->ListClients(&context, request, &response);
+                   }));
+  return absl::OkStatus();
+}
+
+// The first answer of a service that was just started.
+absl::Status AskForStatus(const std::string& address) {
+  const auto admin =
+      v1::AdminService::NewStub(grpc::CreateChannel(address, grpc::InsecureChannelCredentials()));
+  grpc::ClientContext context;
+  context.set_wait_for_ready(true);
+  context.set_deadline(std::chrono::system_clock::now() + kDeadline);
+  v1::GetStatusResponse response;
+  const grpc::Status status = admin->GetStatus(&context, {}, &response);
+  return status.ok() ? absl::OkStatus() : absl::UnavailableError(status.error_message());
+}
+
+}  // namespace
+
+absl::StatusOr<LargeCatalogResult> MeasureLargeCatalog(const Programs& programs,
+                                                       const std::string& dir, int64_t versions) {
+  {  // The schema is the service's own.
+    RETURN_IF_ERROR(RunningService::Start(programs, dir).status());
+  }
+  RETURN_IF_ERROR(Fill(absl::StrCat(dir, "/data/catalog.db"), versions));
+  LargeCatalogResult result;
+  const auto start = MonotonicClock::now();
+  ASSIGN_OR_RETURN(const RunningService service, RunningService::Start(programs, dir));
+  RETURN_IF_ERROR(AskForStatus(service.address));
+  result.seconds_to_ready = SecondsSince(start);
+  RETURN_IF_ERROR(AskAll(service.address, result));
+  return result;
+}
+
+}  // namespace backup::bench

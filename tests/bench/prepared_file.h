@@ -1,0 +1,53 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "bridge/client/channel.h"
+#include "bridge/client/frames.h"
+#include "bridge/client/key_pair.h"
+
+namespace backup::bench {
+
+// A client that the server knows.
+struct KnownClient {
+  legacy_client::Sender sender;
+  std::string session_key;
+};
+
+// Registers `name`, which is new, and exchanges keys.
+absl::StatusOr<KnownClient> Introduce(const legacy_client::Endpoint& server,
+                                      const std::string& name,
+                                      const legacy_client::KeyPair& key_pair);
+
+// Has the service, a gRPC target, delete a client with all its files.
+absl::Status Delete(const std::string& service, const KnownClient& client);
+
+// A file as an old client sends it, whose ciphertext costs nothing to send: the same blocks over
+// and over, since any ciphertext decrypts to something, and at the end a block that was made for
+// the client's key, so that the padding is right. Used by one thread at a time.
+class PreparedFile {
+ public:
+  // `size` is the ciphertext's without its last block, a multiple of 1 MiB.
+  PreparedFile(const KnownClient& client, std::string name, int64_t size);
+
+  // Until the server has answered, and answered rightly: the file is durable then.
+  absl::Status Upload(const legacy_client::Endpoint& server) const;
+  // What goes before the content.
+  const std::string& head() const { return head_; }
+  // The content but its end: this, again and again.
+  static absl::string_view RepeatedPart();
+
+ private:
+  const KnownClient client_;
+  const std::string name_;
+  const int64_t size_;
+  std::string last_block_;
+  std::string head_;
+  uint32_t checksum_ = 0;
+};
+
+}  // namespace backup::bench

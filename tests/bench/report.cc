@@ -1,0 +1,182 @@
+#include "tests/bench/report.h"
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+
+namespace backup::bench {
+namespace {
+
+constexpr int64_t kMillion = 1'000'000;
+// How many clients the targets for sessions are about.
+constexpr int kManyClients = 64;
+
+Target AtLeast(double value) { return {Bound::kAtLeast, value}; }
+Target AtMost(double value) { return {Bound::kAtMost, value}; }
+
+double ServerSeconds(const ServerCpu& cpu) { return cpu.service_seconds + cpu.bridge_seconds; }
+
+void AddCpuPerGibibyte(const std::string& group, const ServerCpu& cpu, double client_seconds,
+                       double gibibytes, std::vector<Figure>& figures) {
+  figures.push_back(
+      {group, "CPU, bridge and service", ServerSeconds(cpu) / gibibytes, "s/GiB", AtMost(1.5), {}});
+  figures.push_back({group, "CPU, bridge", cpu.bridge_seconds / gibibytes, "s/GiB", {}, {}});
+  figures.push_back({group, "CPU, service", cpu.service_seconds / gibibytes, "s/GiB", {}, {}});
+  figures.push_back({group, "CPU, client", client_seconds / gibibytes, "s/GiB", {}, {}});
+}
+
+void AddBeside(const std::string& group, const SessionLoadResult& alone,
+               const SessionLoadResult& beside, std::vector<Figure>& figures) {
+  figures.push_back({group, "one request alone, p50", alone.p50_milliseconds, "ms", {}, {}});
+  figures.push_back({group, "one request beside it, p50", beside.p50_milliseconds, "ms", {}, {}});
+  figures.push_back({group,
+                     "p50 beside it against alone",
+                     beside.p50_milliseconds / alone.p50_milliseconds,
+                     "times",
+                     AtMost(2),
+                     {}});
+  figures.push_back({group, "one request alone, p99", alone.p99_milliseconds, "ms", {}, {}});
+  figures.push_back({group, "one request beside it, p99", beside.p99_milliseconds, "ms", {}, {}});
+}
+
+}  // namespace
+
+std::vector<Figure> ReportLimits(const PhysicalLimits& limits) {
+  const std::string group = "physical limits, now";
+  return {
+      {group, "AES-128-CBC encryption, one core", limits.cbc_encrypt_mb_per_second, "MB/s", {}, {}},
+      {group, "SHA-256, one core", limits.sha256_mb_per_second, "MB/s", {}, {}},
+      {group, "loopback TCP, one stream", limits.loopback_mb_per_second, "MB/s", {}, {}},
+      {group,
+       "disk, 1 MiB O_DIRECT writes and fdatasync",
+       limits.disk_write_mb_per_second,
+       "MB/s",
+       {},
+       {}},
+      {group, "disk, fsyncs of 1 KiB", limits.fsyncs_per_second, "/s", {}, {}},
+  };
+}
+
+std::vector<Figure> ReportLargeFile(const std::string& group, const LargeFileResult& result,
+                                    const PhysicalLimits& limits) {
+  const double slowest =
+      std::min(limits.cbc_encrypt_mb_per_second, limits.disk_write_mb_per_second);
+  std::vector<Figure> figures = {
+      {group, "speed, best", result.best_mb_per_second, "MB/s", {}, slowest},
+      {group, "speed, median", result.median_mb_per_second, "MB/s", AtLeast(700), slowest},
+      {group,
+       "median against the slowest stage",
+       100 * result.median_mb_per_second / slowest,
+       "%",
+       AtLeast(80),
+       {}}};
+  AddCpuPerGibibyte(group, result.cpu, result.client_cpu_seconds, result.gibibytes, figures);
+  return figures;
+}
+
+std::vector<Figure> ReportPreparedFile(const std::string& group, const PreparedLoadResult& result,
+                                       const PhysicalLimits& limits) {
+  const double slowest = std::min(limits.sha256_mb_per_second, limits.disk_write_mb_per_second);
+  std::vector<Figure> figures = {
+      {group, "speed, best", result.best_mb_per_second, "MB/s", {}, slowest},
+      {group, "speed, median", result.median_mb_per_second, "MB/s", AtLeast(700), slowest},
+      {group,
+       "median against the slowest stage",
+       100 * result.median_mb_per_second / slowest,
+       "%",
+       AtLeast(80),
+       {}}};
+  AddCpuPerGibibyte(group, result.cpu, result.client_cpu_seconds, result.gibibytes, figures);
+  return figures;
+}
+
+std::vector<Figure> ReportPreparedLoad(const std::string& group, const PreparedLoadResult& result,
+                                       const PreparedLoadResult& single) {
+  std::vector<Figure> figures = {
+      {group, "speed, all together", result.median_mb_per_second, "MB/s", {}, {}},
+      {group,
+       "against one client's",
+       100 * result.median_mb_per_second / single.median_mb_per_second,
+       "%",
+       AtLeast(90),
+       {}}};
+  AddCpuPerGibibyte(group, result.cpu, result.client_cpu_seconds, result.gibibytes, figures);
+  return figures;
+}
+
+std::vector<Figure> ReportRestore(const std::string& group, const RestoreResult& result) {
+  return {{group, "speed, median", result.median_mb_per_second, "MB/s", AtLeast(1000), {}},
+          {group, "CPU, service", result.service_cpu_seconds / result.gibibytes, "s/GiB", {}, {}},
+          {group, "CPU, backupctl", result.client_cpu_seconds / result.gibibytes, "s/GiB", {}, {}}};
+}
+
+std::vector<Figure> ReportSessions(int clients, const SessionLoadResult& result,
+                                   const PhysicalLimits& limits) {
+  const std::string group =
+      absl::StrCat("whole sessions with a file of 1 KiB, ", clients, " clients");
+  const bool has_target = clients == kManyClients;
+  const auto sessions = static_cast<double>(result.sessions);
+  return {
+      {group, "sessions", result.sessions_per_second, "/s",
+       has_target ? std::optional(AtLeast(3000)) : std::nullopt, limits.fsyncs_per_second},
+      {group, "one request, p50", result.p50_milliseconds, "ms", {}, {}},
+      {group,
+       "one request, p99",
+       result.p99_milliseconds,
+       "ms",
+       has_target ? std::optional(AtMost(50)) : std::nullopt,
+       {}},
+      {group, "CPU, bridge", 1e3 * result.cpu.bridge_seconds / sessions, "ms/session", {}, {}},
+      {group, "CPU, service", 1e3 * result.cpu.service_seconds / sessions, "ms/session", {}, {}},
+      {group, "CPU, clients", 1e3 * result.client_cpu_seconds / sessions, "ms/session", {}, {}},
+  };
+}
+
+std::vector<Figure> ReportIdleCrowd(int connections, const IdleCrowdResult& result) {
+  const std::string group = absl::StrCat(connections, " idle connections");
+  std::vector<Figure> figures = {
+      {group, "resident memory, bridge", result.resident.bridge_mebibytes, "MiB", AtMost(100), {}},
+      {group, "resident memory, service", result.resident.service_mebibytes, "MiB", {}, {}}};
+  AddBeside(group, result.alone, result.beside, figures);
+  return figures;
+}
+
+std::vector<Figure> ReportSlowCrowd(int uploads, const SlowCrowdResult& result) {
+  const std::string group = absl::StrCat(uploads, " uploads on their way at once");
+  return {
+      {group, "resident memory, bridge", result.resident.bridge_mebibytes, "MiB", AtMost(256), {}},
+      {group,
+       "resident memory, service",
+       result.resident.service_mebibytes,
+       "MiB",
+       AtMost(512),
+       {}},
+      {group, "speed, all together", result.mb_per_second, "MB/s", {}, {}},
+      {group, "all hang up: until nothing is left", result.seconds_to_release, "s", {}, {}}};
+}
+
+std::vector<Figure> ReportFairness(const FairnessResult& result) {
+  std::vector<Figure> figures;
+  AddBeside("one client's small sessions beside another's large file", result.alone, result.beside,
+            figures);
+  return figures;
+}
+
+std::vector<Figure> ReportLargeCatalog(int64_t versions, const LargeCatalogResult& result) {
+  const std::string group = absl::StrCat("a catalog of ", versions / kMillion, " million versions");
+  const auto start_target = versions == kMillion ? std::optional(AtMost(1)) : std::nullopt;
+  return {
+      {group, "start to ready", result.seconds_to_ready, "s", start_target, {}},
+      {group, "GetVersion", result.get_version_milliseconds, "ms", AtMost(20), {}},
+      {group, "ListFiles, page of 1000", result.list_files_milliseconds, "ms", AtMost(20), {}},
+      {group,
+       "ListVersions, page of 1000",
+       result.list_versions_milliseconds,
+       "ms",
+       AtMost(20),
+       {}},
+      {group, "ListClients, page of 1000", result.list_clients_milliseconds, "ms", AtMost(20), {}},
+      {group, "GetStatus", result.get_status_milliseconds, "ms", AtMost(20), {}}};
+}
+
+}  // namespace backup::bench

@@ -1,0 +1,35 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "tests/bench/crowd.h"
+#include "tests/bench/figures.h"
+#include "tests/bench/large_catalog.h"
+#include "tests/bench/large_file.h"
+#include "tests/bench/physical_limits.h"
+#include "tests/bench/prepared_load.h"
+#include "tests/bench/restore.h"
+#include "tests/bench/session_load.h"
+
+// What was measured as figures, each beside its limit and its target (docs/performance.md).
+namespace backup::bench {
+
+std::vector<Figure> ReportLimits(const PhysicalLimits& limits);
+// `group` says what was sent.
+std::vector<Figure> ReportLargeFile(const std::string& group, const LargeFileResult& result,
+                                    const PhysicalLimits& limits);
+std::vector<Figure> ReportPreparedFile(const std::string& group, const PreparedLoadResult& result,
+                                       const PhysicalLimits& limits);
+// Of several clients; `single` is one client's.
+std::vector<Figure> ReportPreparedLoad(const std::string& group, const PreparedLoadResult& result,
+                                       const PreparedLoadResult& single);
+std::vector<Figure> ReportRestore(const std::string& group, const RestoreResult& result);
+std::vector<Figure> ReportSessions(int clients, const SessionLoadResult& result,
+                                   const PhysicalLimits& limits);
+std::vector<Figure> ReportIdleCrowd(int connections, const IdleCrowdResult& result);
+std::vector<Figure> ReportSlowCrowd(int uploads, const SlowCrowdResult& result);
+std::vector<Figure> ReportFairness(const FairnessResult& result);
+std::vector<Figure> ReportLargeCatalog(int64_t versions, const LargeCatalogResult& result);
+
+}  // namespace backup::bench
