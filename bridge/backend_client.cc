@@ -6,6 +6,7 @@
 #include <mutex>
 #include <optional>
 
+#include "absl/functional/function_ref.h"
 #include "base/error.h"
 #include "base/rpc/status.h"
 #include "base/status_macros.h"
@@ -25,6 +26,8 @@ constexpr int64_t kLeastBytesPerSecond = 1024;
 // What an upload in segments, whose size only its end tells, may have: 32 bits count it in the
 // legacy protocol.
 constexpr int64_t kMaxSegmentedSize = int64_t{1} << 32;
+// A file of at most so many bytes goes in one message.
+constexpr int64_t kMaxSingleMessageSize = 64 << 10;
 constexpr std::chrono::milliseconds kFirstBackOff(50);
 constexpr std::chrono::milliseconds kLongestBackOff(200);
 
@@ -187,36 +190,37 @@ class SpooledBody {
   absl::Status status_;
 };
 
-absl::StatusOr<v1::UploadFileResponse> UploadOnce(v1::IngestService::StubInterface& stub,
-                                                  const CallOrigin& origin,
-                                                  const v1::UploadFileHeader& header,
-                                                  const std::stop_token& give_up,
-                                                  SpooledBody& body) {
+// One attempt at an upload: begins the call, has `write` write to it, and waits for the answer. An
+// error of `write` cancels the call and is returned as it is.
+absl::StatusOr<v1::UploadFileResponse> UploadOnce(
+    const UploadMethod& method, const CallOrigin& origin, const v1::UploadFileHeader& header,
+    const std::stop_token& give_up, absl::FunctionRef<absl::Status(UploadCall&)> write) {
   grpc::ClientContext context;
   const int64_t size = header.segment_count() > 0 ? kMaxSegmentedSize : header.encoded_size();
   Prepare(context, origin, kStreamDeadline + absl::Seconds(size / kLeastBytesPerSecond));
   const std::stop_callback cancel(give_up, [&] { context.TryCancel(); });
-  v1::UploadFileResponse response;
-  const auto stream = stub.UploadFile(&context, &response);
-  v1::UploadFileRequest message;
-  *message.mutable_header() = header;
-  bool writing = stream->Write(message);
-  while (writing) {  // A failed write means that the call is over: Finish() tells why.
-    const absl::StatusOr<absl::string_view> piece = body.Read();
-    if (!piece.ok()) {
-      context.TryCancel();
-      static_cast<void>(stream->Finish());
-      return piece.status();
-    }
-    if (piece->empty()) {
-      stream->WritesDone();
+  UploadCall call(method, context);
+  if (const absl::Status written = write(call); !written.ok()) {
+    context.TryCancel();
+    static_cast<void>(call.Finish());
+    return written;
+  }
+  return call.Finish();
+}
+
+// The header first, since the service may refuse it; an error only if the body fails. That the call
+// is over shows at its end.
+absl::Status WriteUpload(UploadCall& call, const v1::UploadFileHeader& header, SpooledBody& body) {
+  bool writing = call.WriteHeader(header);
+  while (writing) {
+    ASSIGN_OR_RETURN(const absl::string_view piece, body.Read());
+    if (piece.empty()) {
+      call.WritesDone();
       break;
     }
-    message.set_chunk(piece->data(), piece->size());
-    writing = stream->Write(message);
+    writing = call.WriteChunk(piece);
   }
-  RETURN_IF_ERROR(rpc::FromGrpc(stream->Finish()));
-  return response;
+  return absl::OkStatus();
 }
 
 }  // namespace
@@ -225,7 +229,7 @@ absl::StatusOr<v1::RegisterClientResponse> BackendClient::RegisterClient(
     const CallOrigin& origin, const v1::RegisterClientRequest& request) {
   return CallUnary<v1::RegisterClientResponse>(
       origin, options_, "RegisterClient", [&](grpc::ClientContext& context, auto& response) {
-        return stub_.RegisterClient(&context, request, &response);
+        return stub_->RegisterClient(&context, request, &response);
       });
 }
 
@@ -233,7 +237,7 @@ absl::StatusOr<v1::ExchangeKeyResponse> BackendClient::ExchangeKey(
     const CallOrigin& origin, const v1::ExchangeKeyRequest& request) {
   return CallUnary<v1::ExchangeKeyResponse>(
       origin, options_, "ExchangeKey", [&](grpc::ClientContext& context, auto& response) {
-        return stub_.ExchangeKey(&context, request, &response);
+        return stub_->ExchangeKey(&context, request, &response);
       });
 }
 
@@ -241,7 +245,7 @@ absl::StatusOr<v1::ResumeClientResponse> BackendClient::ResumeClient(
     const CallOrigin& origin, const v1::ResumeClientRequest& request) {
   return CallUnary<v1::ResumeClientResponse>(
       origin, options_, "ResumeClient", [&](grpc::ClientContext& context, auto& response) {
-        return stub_.ResumeClient(&context, request, &response);
+        return stub_->ResumeClient(&context, request, &response);
       });
 }
 
@@ -249,7 +253,7 @@ absl::StatusOr<v1::ReportTransferResponse> BackendClient::ReportTransfer(
     const CallOrigin& origin, const v1::ReportTransferRequest& request) {
   return CallUnary<v1::ReportTransferResponse>(
       origin, options_, "ReportTransfer", [&](grpc::ClientContext& context, auto& response) {
-        return stub_.ReportTransfer(&context, request, &response);
+        return stub_->ReportTransfer(&context, request, &response);
       });
 }
 
@@ -257,21 +261,40 @@ absl::StatusOr<v1::ObserveClientResponse> BackendClient::ObserveClient(
     const CallOrigin& origin, const v1::ObserveClientRequest& request) {
   return CallUnary<v1::ObserveClientResponse>(
       origin, options_, "ObserveClient", [&](grpc::ClientContext& context, auto& response) {
-        return stub_.ObserveClient(&context, request, &response);
+        return stub_->ObserveClient(&context, request, &response);
       });
 }
 
 absl::StatusOr<v1::UploadFileResponse> BackendClient::UploadFile(const CallOrigin& origin,
                                                                  const v1::UploadFileHeader& header,
                                                                  ByteSource& body) {
+  if (header.segment_count() == 0 && header.encoded_size() <= kMaxSingleMessageSize)
+    return UploadSmallFile(origin, header, body);
   SpoolRoom room(spooled_bytes_, options_.total_spool_bytes, options_.metrics.spool_bytes);
   SpooledBody spooled(body, options_.spool_bytes, room);
   const auto attempt = [&] {
     spooled.Restart();
-    return Counted(options_.metrics, "UploadFile",
-                   [&] { return UploadOnce(stub_, origin, header, options_.give_up, spooled); });
+    return Counted(options_.metrics, "UploadFile", [&] {
+      return UploadOnce(upload_, origin, header, options_.give_up,
+                        [&](UploadCall& call) { return WriteUpload(call, header, spooled); });
+    });
   };
   return RideThrough(options_, attempt, [&] { return spooled.can_restart(); });
+}
+
+absl::StatusOr<v1::UploadFileResponse> BackendClient::UploadSmallFile(const CallOrigin& origin,
+                                                                      v1::UploadFileHeader header,
+                                                                      ByteSource& body) {
+  ASSIGN_OR_RETURN(*header.mutable_first_chunk(), ReadAll(body, kMaxSingleMessageSize));
+  const auto attempt = [&] {
+    return Counted(options_.metrics, "UploadFile", [&] {
+      return UploadOnce(upload_, origin, header, options_.give_up, [&](UploadCall& call) {
+        call.WriteWhole(header);
+        return absl::OkStatus();
+      });
+    });
+  };
+  return RideThrough(options_, attempt, [] { return true; });
 }
 
 // A backend that drains is left alone at once; the others behind a dns:/// target are used in turn.

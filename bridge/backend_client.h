@@ -10,6 +10,7 @@
 #include "backup/v1/backup.grpc.pb.h"
 #include "base/byte_stream.h"
 #include "bridge/bridge_metrics.h"
+#include "bridge/upload_call.h"
 #include "grpcpp/channel.h"
 #include "grpcpp/security/credentials.h"
 
@@ -39,9 +40,10 @@ struct BackendOptions {
 // away (they are idempotent, and uploads carry an id). Thread-safe.
 class BackendClient {
  public:
-  // `stub` must outlive this.
-  BackendClient(v1::IngestService::StubInterface& stub, BackendOptions options)
-      : stub_(stub), options_(std::move(options)) {}
+  BackendClient(const std::shared_ptr<grpc::Channel>& channel, BackendOptions options)
+      : stub_(v1::IngestService::NewStub(channel)),
+        upload_(channel),
+        options_(std::move(options)) {}
 
   absl::StatusOr<v1::RegisterClientResponse> RegisterClient(
       const CallOrigin& origin, const v1::RegisterClientRequest& request);
@@ -60,7 +62,13 @@ class BackendClient {
                                                     ByteSource& body);
 
  private:
-  v1::IngestService::StubInterface& stub_;
+  // In one message.
+  absl::StatusOr<v1::UploadFileResponse> UploadSmallFile(const CallOrigin& origin,
+                                                         v1::UploadFileHeader header,
+                                                         ByteSource& body);
+
+  const std::unique_ptr<v1::IngestService::Stub> stub_;
+  const UploadMethod upload_;
   const BackendOptions options_;
   std::atomic<size_t> spooled_bytes_ = 0;  // By all uploads in flight.
 };

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cerrno>
 
 #include "absl/strings/str_cat.h"
@@ -12,6 +13,8 @@
 
 namespace backup::bridge {
 namespace {
+
+std::atomic<size_t> bodies = 0;
 
 bool WouldBlock() { return errno == EAGAIN || errno == EWOULDBLOCK; }
 
@@ -121,11 +124,28 @@ absl::Status Connection::WaitFor(short events, MonotonicTime deadline) const {
   }
 }
 
+BodySource::BodySource(Connection& connection, uint64_t size, const BodyLimits& limits)
+    : connection_(connection), left_(size), limits_(limits) {
+  bodies.fetch_add(1);
+}
+
+BodySource::~BodySource() { bodies.fetch_sub(1); }
+
+size_t BodySource::PrepareBuffer() {
+  const size_t share = std::clamp(kAllBodyPieces / bodies.load(), kLeastBodyPiece, kPieceSize);
+  const size_t wanted = std::min<uint64_t>(left_, share);
+  if (buffer_size_ < wanted || buffer_size_ > 2 * share) {
+    buffer_.reset();
+    // Not initialised, so that memory is only taken for what really comes.
+    buffer_ = std::make_unique_for_overwrite<char[]>(wanted);
+    buffer_size_ = wanted;
+  }
+  return wanted;
+}
+
 absl::StatusOr<absl::string_view> BodySource::Read() {
   if (!status_.ok()) return status_;
-  const size_t wanted = std::min<uint64_t>(left_, kPieceSize);
-  // Not initialised, so that memory is only taken for what really comes.
-  if (!buffer_ && wanted > 0) buffer_ = std::make_unique_for_overwrite<char[]>(wanted);
+  const size_t wanted = PrepareBuffer();
   size_t filled = 0;
   std::optional<MonotonicTime> gather_end;
   while (filled < wanted) {

@@ -107,13 +107,18 @@ class Body : public ByteSource {
   virtual const absl::Status& status() const = 0;
 };
 
+// What the pieces of all bodies together may take, more or less: they are as large as is good for
+// speed while there are few bodies, and smaller the more there are.
+inline constexpr size_t kAllBodyPieces = size_t{32} << 20;
+inline constexpr size_t kLeastBodyPiece = size_t{32} << 10;
+
 // The next `size` bytes of a connection. DataLoss if the peer stops before; DeadlineExceeded if it
 // is too slow. Only the time spent waiting for the peer counts, not the time between reads. Used by
 // one thread at a time.
 class BodySource final : public Body {
  public:
-  BodySource(Connection& connection, uint64_t size, const BodyLimits& limits)
-      : connection_(connection), left_(size), limits_(limits) {}
+  BodySource(Connection& connection, uint64_t size, const BodyLimits& limits);
+  ~BodySource() override;
   BodySource(const BodySource&) = delete;
   BodySource& operator=(const BodySource&) = delete;
 
@@ -123,6 +128,8 @@ class BodySource final : public Body {
   const absl::Status& status() const override { return status_; }
 
  private:
+  // Makes room for the next piece; how large it may be.
+  size_t PrepareBuffer();
   // Fills the buffer from `filled` on; the number of bytes that came within `timeout`, perhaps
   // none.
   absl::StatusOr<size_t> Fill(size_t filled, size_t wanted, absl::Duration timeout);
@@ -132,6 +139,7 @@ class BodySource final : public Body {
   uint64_t left_;
   const BodyLimits limits_;
   std::unique_ptr<char[]> buffer_;
+  size_t buffer_size_ = 0;
   absl::Duration waited_;       // In the current window.
   int64_t received_bytes_ = 0;  // In the current window.
   absl::Status status_;

@@ -28,8 +28,7 @@ class ForwarderTest : public ::testing::Test {
  protected:
   explicit ForwarderTest(BackendOptions options = {}, bool corrupt_checksums = false)
       : server_(service_),
-        stub_(v1::IngestService::NewStub(MakeBackendChannel(server_.target()))),
-        backend_(*stub_, options),
+        backend_(MakeBackendChannel(server_.target()), options),
         forwarder_(backend_, corrupt_checksums) {}
 
   Forwarded Forward(const ClientId& id, wire::Operation operation, std::string content = "") {
@@ -50,7 +49,6 @@ class ForwarderTest : public ::testing::Test {
   LegacyProfile observed_;
   testing::FakeService service_;
   testing::FakeServer server_;
-  std::unique_ptr<v1::IngestService::Stub> stub_;
   BackendClient backend_;
   Forwarder forwarder_;
 };
@@ -284,9 +282,9 @@ TEST_F(ImpatientForwarderTest, ASlowUploadIsRepeatedThoughItTookLongerThanTheSer
 TEST(GiveUpTest, StoppedBridgeTriesNothingAgain) {
   testing::FakeService service;
   testing::FakeServer server(service);
-  const auto stub = v1::IngestService::NewStub(MakeBackendChannel(server.target()));
   std::stop_source give_up;
-  BackendClient backend(*stub, {.ride_through = absl::Hours(1), .give_up = give_up.get_token()});
+  BackendClient backend(MakeBackendChannel(server.target()),
+                        {.ride_through = absl::Hours(1), .give_up = give_up.get_token()});
   server.Stop();
   std::thread stopper([&] { give_up.request_stop(); });
   EXPECT_FALSE(backend.RegisterClient({}, {}).ok());

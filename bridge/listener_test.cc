@@ -30,6 +30,9 @@ uint16_t AskUntilServed(int port, absl::string_view request) {
   return 0;
 }
 
+// Larger than what the service hears of only when it is whole.
+const std::string kLargeContent(160'000, 'x');
+
 TEST(Listener, HeadThatComesByteByByteIsServed) {
   TestBridge bridge;
   RawClient client(bridge.port());
@@ -105,7 +108,7 @@ TEST(Listener, MoreRequestsThanWorkersWait) {
   TestBridge bridge(options);
   RawClient slow(bridge.port());
   const ClientId id = slow.Introduce("slow");
-  const std::string upload = FileRequest(id, "a", "content, sixteen");
+  const std::string upload = FileRequest(id, "a", kLargeContent);
   slow.Send(absl::string_view(upload).substr(0, upload.size() - 1));
   bridge.service().WaitForCalls(3);
   RawClient waiting(bridge.port());
@@ -177,7 +180,7 @@ TEST(Listener, DrainLetsARequestInFlightFinish) {
   TestBridge bridge;
   RawClient client(bridge.port());
   const ClientId id = client.Introduce("laptop");
-  const std::string upload = FileRequest(id, "a", "content, sixteen");
+  const std::string upload = FileRequest(id, "a", kLargeContent);
   client.Send(absl::string_view(upload).substr(0, upload.size() - 1));
   bridge.service().WaitForCalls(3);
   EXPECT_FALSE(bridge.listener().Drain(absl::ZeroDuration()));
@@ -191,7 +194,7 @@ TEST(Listener, EndOfTheListenerHangsUpOnRequestsInFlight) {
   TestBridge bridge;
   RawClient client(bridge.port());
   const ClientId id = client.Introduce("laptop");
-  client.Send(FileRequest(id, "a", "content, sixteen").substr(0, 295));
+  client.Send(FileRequest(id, "a", kLargeContent).substr(0, 100'000));
   bridge.service().WaitForCalls(3);
   bridge.DestroyListener();
   EXPECT_EQ(client.Receive(), std::nullopt);

@@ -274,13 +274,12 @@ int Serve(const std::vector<Setting>& settings, StopRequest& stop) {
       ListenOnFirstFree(FLAGS_bind, PortsToTry(PortRulesFromFlags()));
   if (!socket.ok()) return Refuse(socket.status());
   const BackendWatch watch(channel, FLAGS_service);
-  const auto stub = v1::IngestService::NewStub(channel);
   BackendOptions backend_options;
   backend_options.ride_through = DurationFlag(FLAGS_ride_through);
   backend_options.spool_bytes = FLAGS_spool_bytes;
   backend_options.give_up = give_up.get_token();
   backend_options.metrics = bridge_metrics;
-  BackendClient backend(*stub, backend_options);
+  BackendClient backend(channel, backend_options);
   Forwarder forwarder(backend, CorruptChecksums(), bridge_metrics.faults_injected);
   IdleShutdown idle(FLAGS_debug ? absl::ZeroDuration() : DurationFlag(FLAGS_idle_shutdown), stop);
   const absl::StatusOr<std::unique_ptr<Listener>> listener =

@@ -154,7 +154,7 @@ grpc::Status FakeService::UploadFile(grpc::ServerContext* context,
   const v1::UploadFileHeader& header = first.header();
   if (const absl::Status error = CheckClient(header.client_id()); !error.ok())
     return rpc::ToGrpc(error);
-  const std::string content = ReadChunks(*reader);
+  const std::string content = header.first_chunk() + ReadChunks(*reader);
   const bool segmented = header.segment_count() > 0;
   if (!segmented && static_cast<int64_t>(content.size()) != header.encoded_size()) {
     return rpc::ToGrpc(MakeError(Reason::kInvalidField, "wrong size", "encoded_size"));

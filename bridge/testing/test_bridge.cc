@@ -10,8 +10,7 @@ namespace backup::bridge::testing {
 TestBridge::TestBridge(TestBridgeOptions options)
     : server_(service_),
       idle_(absl::ZeroDuration(), stop_),
-      stub_(v1::IngestService::NewStub(MakeBackendChannel(server_.target()))),
-      backend_(*stub_, options.backend),
+      backend_(MakeBackendChannel(server_.target()), options.backend),
       forwarder_(backend_, options.corrupt_checksums) {
   absl::StatusOr<ListeningSocket> socket = ListenOnFirstFree("127.0.0.1", std::vector<int>{0});
   CHECK(socket.ok()) << socket.status();

@@ -35,7 +35,6 @@ class TestBridge {
   FakeServer server_;
   StopRequest stop_;
   IdleShutdown idle_;
-  std::unique_ptr<v1::IngestService::Stub> stub_;
   BackendClient backend_;
   Forwarder forwarder_;
   int port_ = 0;

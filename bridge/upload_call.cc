@@ -1,0 +1,74 @@
+#include "bridge/upload_call.h"
+
+#include <iterator>
+#include <string>
+#include <utility>
+
+#include "base/rpc/status.h"
+#include "base/status_macros.h"
+#include "glog/logging.h"
+#include "grpcpp/impl/codegen/proto_utils.h"
+#include "grpcpp/support/slice.h"
+
+namespace backup::bridge {
+namespace {
+
+constexpr char kMethod[] = "/backup.v1.IngestService/UploadFile";
+
+// What stands before a chunk's bytes in its message: the field's number and type (2: bytes), and
+// the size as a varint, 7 bits a byte, least significant first
+// (protobuf.dev/programming-guides/encoding).
+std::string ChunkPrefix(size_t size) {
+  std::string prefix(1, static_cast<char>(v1::UploadFileRequest::kChunkFieldNumber << 3 | 2));
+  for (; size > 0x7F; size >>= 7) prefix.push_back(static_cast<char>(size | 0x80));
+  prefix.push_back(static_cast<char>(size));
+  return prefix;
+}
+
+grpc::ByteBuffer Serialize(const v1::UploadFileHeader& header) {
+  v1::UploadFileRequest request;
+  *request.mutable_header() = header;
+  grpc::ByteBuffer message;
+  bool own_buffer = false;
+  const grpc::Status packed =
+      grpc::SerializationTraits<v1::UploadFileRequest>::Serialize(request, &message, &own_buffer);
+  CHECK(packed.ok()) << packed.error_message();
+  return message;
+}
+
+// With the first message instead of before it.
+grpc::ClientContext& CorkMetadata(grpc::ClientContext& context) {
+  context.set_initial_metadata_corked(true);
+  return context;
+}
+
+}  // namespace
+
+UploadMethod::UploadMethod(std::shared_ptr<grpc::ChannelInterface> channel)
+    : channel_(std::move(channel)),
+      method_(kMethod, grpc::internal::RpcMethod::CLIENT_STREAMING, channel_) {}
+
+UploadCall::UploadCall(const UploadMethod& method, grpc::ClientContext& context)
+    : writer_(grpc::internal::ClientWriterFactory<grpc::ByteBuffer>::Create(
+          method.channel_.get(), method.method_, &CorkMetadata(context), &response_)) {}
+
+bool UploadCall::WriteHeader(const v1::UploadFileHeader& header) {
+  return writer_->Write(Serialize(header));
+}
+
+bool UploadCall::WriteChunk(absl::string_view chunk) {
+  const std::string prefix = ChunkPrefix(chunk.size());
+  const grpc::Slice slices[] = {grpc::Slice(prefix), grpc::Slice(chunk.data(), chunk.size())};
+  return writer_->Write(grpc::ByteBuffer(slices, std::size(slices)));
+}
+
+void UploadCall::WriteWhole(const v1::UploadFileHeader& header) {
+  writer_->WriteLast(Serialize(header), grpc::WriteOptions());
+}
+
+absl::StatusOr<v1::UploadFileResponse> UploadCall::Finish() {
+  RETURN_IF_ERROR(rpc::FromGrpc(writer_->Finish()));
+  return std::move(response_);
+}
+
+}  // namespace backup::bridge

@@ -1,0 +1,49 @@
+#pragma once
+
+#include <memory>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "backup/v1/backup.pb.h"
+#include "grpcpp/channel.h"
+#include "grpcpp/client_context.h"
+#include "grpcpp/support/byte_buffer.h"
+#include "grpcpp/support/sync_stream.h"
+
+namespace backup::bridge {
+
+// IngestService.UploadFile with its messages as they are on the wire: what a generated stub would
+// send, without the copies that it makes of each chunk. Thread-safe.
+class UploadMethod {
+ public:
+  explicit UploadMethod(std::shared_ptr<grpc::ChannelInterface> channel);
+
+ private:
+  friend class UploadCall;
+  const std::shared_ptr<grpc::ChannelInterface> channel_;
+  const grpc::internal::RpcMethod method_;
+};
+
+// One call. Used by one thread at a time.
+class UploadCall {
+ public:
+  // The call begins with the first message. `method` and `context` must outlive it.
+  UploadCall(const UploadMethod& method, grpc::ClientContext& context);
+
+  // The header and then chunks; WritesDone() after the last. False if the call is over: Finish()
+  // tells why.
+  bool WriteHeader(const v1::UploadFileHeader& header);
+  bool WriteChunk(absl::string_view chunk);
+  void WritesDone() { writer_->WritesDone(); }
+  // The only message: all of the content is in it.
+  void WriteWhole(const v1::UploadFileHeader& header);
+
+  // Waits for the answer. To be called once, after a message was written.
+  absl::StatusOr<v1::UploadFileResponse> Finish();
+
+ private:
+  v1::UploadFileResponse response_;
+  const std::unique_ptr<grpc::ClientWriter<grpc::ByteBuffer>> writer_;
+};
+
+}  // namespace backup::bridge
