@@ -2,11 +2,9 @@
 
 #include <algorithm>
 #include <atomic>
-#include <cstdlib>
 #include <cstring>
 
 #include "base/status_macros.h"
-#include "glog/logging.h"
 
 namespace backup {
 namespace {
@@ -22,14 +20,10 @@ size_t RoundUp(size_t size) {
 
 PieceBuffers::~PieceBuffers() { large_bytes.fetch_sub(reserved_bytes_); }
 
-void PieceBuffers::Free::operator()(char* buffer) const { std::free(buffer); }
-
 char* PieceBuffers::Next() {
   if (piece_size_ == 0) ChooseSize();
   if (buffers_.size() < count_) {
-    const size_t size = RoundUp(piece_size_ + kSlack);
-    buffers_.emplace_back(static_cast<char*>(std::aligned_alloc(kAlignment, size)));
-    CHECK(buffers_.back() != nullptr) << "out of memory";
+    buffers_.push_back(TakeAlignedBuffer(RoundUp(piece_size_ + kSlack)));
     return buffers_.back().get();
   }
   return buffers_[next_++ % count_].get();

@@ -2,10 +2,10 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 #include <optional>
 #include <vector>
 
+#include "base/aligned_buffer.h"
 #include "base/byte_stream.h"
 
 namespace backup {
@@ -17,8 +17,7 @@ namespace backup {
 // thread at a time.
 class PieceBuffers {
  public:
-  // What direct I/O wants of addresses and sizes, on every common device.
-  static constexpr size_t kAlignment = 4096;
+  static constexpr size_t kAlignment = kBufferAlignment;
   static constexpr size_t kSmallPieceSize = size_t{128} << 10;
   // Behind each piece there is so much room.
   static constexpr size_t kSlack = 64;
@@ -40,10 +39,6 @@ class PieceBuffers {
   size_t piece_size() const { return piece_size_; }
 
  private:
-  struct Free {
-    void operator()(char* buffer) const;
-  };
-
   void ChooseSize();
 
   const std::optional<int64_t> expected_size_;
@@ -51,7 +46,7 @@ class PieceBuffers {
   size_t piece_size_ = 0;
   int64_t reserved_bytes_ = 0;  // Of kMaxLargeBytes.
   size_t next_ = 0;
-  std::vector<std::unique_ptr<char, Free>> buffers_;
+  std::vector<AlignedBuffer> buffers_;
 };
 
 // What another source yields, in pieces of its own making: full ones but for the last. Used by one

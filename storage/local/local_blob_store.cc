@@ -8,13 +8,13 @@
 
 #include <cerrno>
 #include <chrono>
-#include <cstdlib>
 #include <cstring>
 #include <filesystem>
 
 #include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "base/aligned_buffer.h"
 #include "base/error.h"
 #include "base/status_macros.h"
 #include "glog/logging.h"
@@ -22,9 +22,7 @@
 namespace backup::storage {
 namespace {
 
-// O_DIRECT wants buffer, offset and size aligned to the device's block; 4096 covers every common
-// one.
-constexpr size_t kAlignment = 4096;
+constexpr size_t kAlignment = kBufferAlignment;  // Of buffer, offset and size.
 constexpr size_t kBufferSize = kPieceSize;
 static_assert(kBufferSize % kAlignment == 0);
 // Folders of blobs, one for each first byte of an id.
@@ -133,10 +131,7 @@ class PartFile final : public ByteSink {
       RETURN_IF_ERROR(Allocate(metrics, fd.get(), *expected_size));
     return std::unique_ptr<PartFile>(new PartFile(metrics, std::move(fd)));
   }
-  ~PartFile() override {
-    metrics_.temp_bytes.Add(-static_cast<double>(offset_));
-    std::free(buffer_);
-  }
+  ~PartFile() override { metrics_.temp_bytes.Add(-static_cast<double>(offset_)); }
 
   absl::Status Write(absl::string_view piece) override {
     // A piece that is aligned as its place in the file is goes to the disk as it is.
@@ -147,7 +142,7 @@ class PartFile final : public ByteSink {
     }
     while (!piece.empty()) {
       const size_t taken = std::min(piece.size(), kBufferSize - filled_);
-      std::memcpy(buffer_ + filled_, piece.data(), taken);
+      std::memcpy(buffer_.get() + filled_, piece.data(), taken);
       filled_ += taken;
       piece.remove_prefix(taken);
       if (filled_ == kBufferSize) RETURN_IF_ERROR(Flush());
@@ -169,12 +164,7 @@ class PartFile final : public ByteSink {
   int64_t size_bytes() const { return offset_; }
 
  private:
-  PartFile(const StorageMetrics& metrics, UniqueFd fd)
-      : metrics_(metrics),
-        fd_(std::move(fd)),
-        buffer_(static_cast<char*>(std::aligned_alloc(kAlignment, kBufferSize))) {
-    CHECK(buffer_ != nullptr);
-  }
+  PartFile(const StorageMetrics& metrics, UniqueFd fd) : metrics_(metrics), fd_(std::move(fd)) {}
 
   bool IsDirect() const { return (::fcntl(fd_.get(), F_GETFL) & O_DIRECT) != 0; }
   bool UsePageCache() {
@@ -182,7 +172,7 @@ class PartFile final : public ByteSink {
   }
 
   absl::Status Flush() {
-    RETURN_IF_ERROR(WriteOut(absl::string_view(buffer_, filled_)));
+    RETURN_IF_ERROR(WriteOut(absl::string_view(buffer_.get(), filled_)));
     filled_ = 0;
     return absl::OkStatus();
   }
@@ -204,7 +194,7 @@ class PartFile final : public ByteSink {
 
   const StorageMetrics& metrics_;
   UniqueFd fd_;
-  char* const buffer_;
+  const AlignedBuffer buffer_ = TakeAlignedBuffer(kBufferSize);
   size_t filled_ = 0;
   int64_t offset_ = 0;
 };

@@ -7,6 +7,9 @@
 #include <filesystem>
 #include <fstream>
 
+#include "base/piece_buffers.h"
+#include "base/testing/random_cut_source.h"
+#include "glog/logging.h"
 #include "gmock/gmock.h"
 #include "storage/testing/blob_store_contract.h"
 #include "storage/testing/temp_folder.h"
@@ -89,19 +92,50 @@ TEST_F(LocalBlobStoreTest, SaysThatTheDiskIsFullAndLeavesNoPart) {
   EXPECT_FALSE(HasParts());
 }
 
+// As if the disk were full once a file has `limit` bytes.
+absl::StatusOr<StoredBlob> PutUnderFileSizeLimit(BlobStore& store, ByteSource& source,
+                                                 rlim_t limit) {
+  rlimit before = {};
+  CHECK_EQ(::getrlimit(RLIMIT_FSIZE, &before), 0);
+  const auto handler = ::signal(SIGXFSZ, SIG_IGN);
+  const rlimit small = {limit, before.rlim_max};
+  CHECK_EQ(::setrlimit(RLIMIT_FSIZE, &small), 0);
+  absl::StatusOr<StoredBlob> stored = store.Put(source, std::nullopt);
+  CHECK_EQ(::setrlimit(RLIMIT_FSIZE, &before), 0);
+  ::signal(SIGXFSZ, handler);
+  return stored;
+}
+
+// At the end of a block and within one, from pieces that go to the disk as they are and from
+// others.
 TEST_F(LocalBlobStoreTest, LeavesNothingWhenAWriteFails) {
   const auto store = LocalBlobStore::Open(folder_.path()).value();
-  rlimit before = {};
-  ASSERT_EQ(::getrlimit(RLIMIT_FSIZE, &before), 0);
-  const auto handler = ::signal(SIGXFSZ, SIG_IGN);
-  const rlimit small = {kPieceSize, before.rlim_max};
-  ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &small), 0);
-  const auto stored = Put(*store, std::string(3 * kPieceSize, 'x'));
-  ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &before), 0);
-  ::signal(SIGXFSZ, handler);
-  EXPECT_THAT(stored, HasReason(Reason::kStorageIo));
-  EXPECT_FALSE(HasParts());
-  EXPECT_OK(store->ForEach([](const BlobInfo&) { return absl::InternalError("there is a blob"); }));
+  const std::string bytes = testing::PseudoRandomBytes(3 * kPieceSize + 1);
+  for (const rlim_t limit : {kPieceSize, kPieceSize + 4096, kPieceSize + 512, kPieceSize + 1}) {
+    StringSource unaligned(bytes, /*piece_size=*/5000);
+    EXPECT_THAT(PutUnderFileSizeLimit(*store, unaligned, limit), HasReason(Reason::kStorageIo));
+    StringSource source(bytes);
+    GatherSource aligned(source, std::nullopt);
+    EXPECT_THAT(PutUnderFileSizeLimit(*store, aligned, limit), HasReason(Reason::kStorageIo));
+    EXPECT_FALSE(HasParts());
+    EXPECT_OK(
+        store->ForEach([](const BlobInfo&) { return absl::InternalError("there is a blob"); }));
+  }
+  EXPECT_OK(Put(*store, bytes));
+}
+
+TEST_F(LocalBlobStoreTest, StoresAlignedPiecesOfAnySize) {
+  const auto store = LocalBlobStore::Open(folder_.path()).value();
+  for (const size_t size : {size_t{1}, size_t{4096}, kPieceSize, 2 * kPieceSize + 4097}) {
+    const std::string bytes = testing::PseudoRandomBytes(size);
+    StringSource source(bytes);
+    GatherSource aligned(source, std::nullopt);
+    const auto stored = store->Put(aligned, std::nullopt);
+    ASSERT_OK(stored);
+    std::string read(size, '\0');
+    ASSERT_OK(store->Open(stored->id).value()->ReadAt(0, std::span<char>(read)));
+    EXPECT_TRUE(read == bytes) << size;
+  }
 }
 
 TEST_F(LocalBlobStoreTest, SkipsFilesThatAreNoBlobs) {

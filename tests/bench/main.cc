@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <fstream>
 #include <functional>
 #include <iostream>
 #include <memory>
@@ -34,7 +35,7 @@ DEFINE_int32(runs, 3, "how often a large file is sent");
 DEFINE_string(clients, "1,8,16,64", "how many clients play sessions at once");
 DEFINE_int32(seconds, 4, "how long they do");
 DEFINE_string(catalog_versions, "1000000,10000000", "sizes of catalogs");
-DEFINE_bool(json, false, "print one JSON object a figure instead of the table");
+DEFINE_string(json_file, "", "file to write the figures to as well, one JSON object a line");
 
 namespace backup::bench {
 namespace {
@@ -255,7 +256,8 @@ int Main(int argc, char** argv) {
     std::cerr << "backup-bench: " << status.message() << "; logs are in " << dir << "\n";
     return kFailed;
   }
-  std::cout << (FLAGS_json ? ToJsonLines(bench.figures()) : ToTable(bench.figures()));
+  std::cout << ToTable(bench.figures());
+  if (!FLAGS_json_file.empty()) std::ofstream(FLAGS_json_file) << ToJsonLines(bench.figures());
   return 0;
 }
 

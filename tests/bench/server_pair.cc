@@ -34,16 +34,18 @@ absl::StatusOr<std::string> WaitForPort(ChildProcess& process, const std::string
 
 absl::StatusOr<RunningService> RunningService::Start(const Programs& programs,
                                                      const std::string& dir) {
+  // As the packages have it where both are on one machine.
+  const std::string address = absl::StrCat("unix:", dir, "/service.sock");
   const std::string port_path = absl::StrCat(dir, "/service.port");
   std::filesystem::remove(port_path);
   ASSIGN_OR_RETURN(
       ChildProcess process,
-      ChildProcess::Start(
-          {programs.service, absl::StrCat("--data_dir=", dir, "/data"), "--listen=127.0.0.1:0",
-           absl::StrCat("--bound_port_file=", port_path), "--idle_shutdown=0s"},
-          absl::StrCat(dir, "/service.out"), absl::StrCat(dir, "/service.log")));
-  ASSIGN_OR_RETURN(const std::string port, WaitForPort(process, port_path));
-  return RunningService{std::move(process), absl::StrCat("127.0.0.1:", port)};
+      ChildProcess::Start({programs.service, absl::StrCat("--data_dir=", dir, "/data"),
+                           absl::StrCat("--listen=", address),
+                           absl::StrCat("--bound_port_file=", port_path), "--idle_shutdown=0s"},
+                          absl::StrCat(dir, "/service.out"), absl::StrCat(dir, "/service.log")));
+  RETURN_IF_ERROR(WaitForPort(process, port_path).status());
+  return RunningService{std::move(process), address};
 }
 
 absl::StatusOr<std::unique_ptr<ServerPair>> ServerPair::Start(const Programs& programs,

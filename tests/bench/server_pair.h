@@ -16,7 +16,7 @@ struct Programs {
   std::string backupctl;
 };
 
-// A service on a free loopback port. Used by one thread at a time.
+// A service on a Unix socket. Used by one thread at a time.
 struct RunningService {
   ChildProcess process;
   std::string address;
@@ -25,7 +25,7 @@ struct RunningService {
   static absl::StatusOr<RunningService> Start(const Programs& programs, const std::string& dir);
 };
 
-// A service and a bridge in front of it, on free loopback ports. Their logs are in the folder they
+// A service and a bridge in front of it on a free loopback port. Their logs are in the folder they
 // were started in. Used by one thread at a time.
 struct ServerPair {
   ChildProcess service;

@@ -206,8 +206,9 @@ class MetricsTest(unittest.TestCase):
 
     def broken_connections(self, port, client):
         """Connections that the bridge closes, by its reason; each of them was one upload begun or none."""
-        head = struct.pack("<I", 32) + m.name_field(b"half")
-        request = client.id + struct.pack("<BHI", 3, m.FILE, len(head) + 32)
+        size = 128 << 10  # Of a smaller file the service hears only when it is whole.
+        head = struct.pack("<I", size) + m.name_field(b"half")
+        request = client.id + struct.pack("<BHI", 3, m.FILE, len(head) + size)
         stalled, gone, idle, slow, unknown, foreign = (CountingConnection(port) for _ in range(6))
         stalled.send_raw(request + head + bytes(16))
         gone.send_raw(request + head + bytes(16))

@@ -1,0 +1,24 @@
+#pragma once
+
+#include <cstddef>
+#include <memory>
+
+namespace backup {
+
+// Memory that is aligned as direct I/O wants it, on every common device. Comes from a pool of its
+// own and goes back there: glibc's heap, asked again and again for aligned memory, grows by holes.
+// Zero only when it is new, and taken from the system as it is used.
+struct ReturnToPool {
+  size_t size = 0;
+  void operator()(char* buffer) const;
+};
+using AlignedBuffer = std::unique_ptr<char, ReturnToPool>;
+
+inline constexpr size_t kBufferAlignment = 4096;
+// So much that nobody uses is kept for the next.
+inline constexpr size_t kMaxIdleBufferBytes = size_t{32} << 20;
+
+// `size` is a multiple of kBufferAlignment; few different ones are best. Thread-safe.
+AlignedBuffer TakeAlignedBuffer(size_t size);
+
+}  // namespace backup
