@@ -28,6 +28,7 @@ constexpr int64_t kLeastBytesPerSecond = 1024;
 constexpr int64_t kMaxSegmentedSize = int64_t{1} << 32;
 // A file of at most so many bytes goes in one message.
 constexpr int64_t kMaxSingleMessageSize = 64 << 10;
+constexpr char kUploadMethod[] = "/backup.v1.IngestService/UploadFile";
 constexpr std::chrono::milliseconds kFirstBackOff(50);
 constexpr std::chrono::milliseconds kLongestBackOff(200);
 
@@ -119,6 +120,52 @@ absl::StatusOr<Response> CallUnary(const CallOrigin& origin, const BackendOption
       options, [&] { return Counted(options.metrics, method, attempt); }, [] { return true; });
 }
 
+// A call that was started, until it is done: it deletes itself then.
+template <typename Request, typename Response>
+class StartedCall {
+ public:
+  // `start` is given the context, the request, the response and what to call with the status.
+  template <typename StartCall>
+  static void Start(std::shared_ptr<BackendClient::Started> started, const CallOrigin& origin,
+                    absl::Duration deadline, const std::stop_token& give_up, Request request,
+                    BackendClient::Done<Response> done, const StartCall& start) {
+    started->Add();
+    auto* const call = new StartedCall(std::move(started), std::move(request), std::move(done));
+    Prepare(call->context_, origin, deadline);
+    call->cancel_.emplace(give_up, Cancel{call->context_});
+    start(&call->context_, &call->request_, &call->response_,
+          [call](const grpc::Status& status) { call->Finish(status); });
+  }
+
+ private:
+  struct Cancel {
+    grpc::ClientContext& context;
+    void operator()() const { context.TryCancel(); }
+  };
+
+  StartedCall(std::shared_ptr<BackendClient::Started> started, Request request,
+              BackendClient::Done<Response> done)
+      : started_(std::move(started)), request_(std::move(request)), done_(std::move(done)) {}
+
+  void Finish(const grpc::Status& status) {
+    const absl::Status result = rpc::FromGrpc(status);
+    if (result.ok())
+      done_(std::move(response_));
+    else
+      done_(result);
+    const std::shared_ptr<BackendClient::Started> started = std::move(started_);
+    delete this;
+    started->Remove();
+  }
+
+  std::shared_ptr<BackendClient::Started> started_;
+  grpc::ClientContext context_;
+  Request request_;
+  Response response_;
+  BackendClient::Done<Response> done_;
+  std::optional<std::stop_callback<Cancel>> cancel_;
+};
+
 // Room for spooled bytes, out of `used`, which all uploads share. Given back at the end of its
 // life.
 class SpoolRoom {
@@ -190,14 +237,19 @@ class SpooledBody {
   absl::Status status_;
 };
 
+// How long the upload of a file may take.
+absl::Duration UploadDeadline(const v1::UploadFileHeader& header) {
+  const int64_t size = header.segment_count() > 0 ? kMaxSegmentedSize : header.encoded_size();
+  return kStreamDeadline + absl::Seconds(size / kLeastBytesPerSecond);
+}
+
 // One attempt at an upload: begins the call, has `write` write to it, and waits for the answer. An
 // error of `write` cancels the call and is returned as it is.
 absl::StatusOr<v1::UploadFileResponse> UploadOnce(
     const UploadMethod& method, const CallOrigin& origin, const v1::UploadFileHeader& header,
     const std::stop_token& give_up, absl::FunctionRef<absl::Status(UploadCall&)> write) {
   grpc::ClientContext context;
-  const int64_t size = header.segment_count() > 0 ? kMaxSegmentedSize : header.encoded_size();
-  Prepare(context, origin, kStreamDeadline + absl::Seconds(size / kLeastBytesPerSecond));
+  Prepare(context, origin, UploadDeadline(header));
   const std::stop_callback cancel(give_up, [&] { context.TryCancel(); });
   UploadCall call(method, context);
   if (const absl::Status written = write(call); !written.ok()) {
@@ -224,6 +276,23 @@ absl::Status WriteUpload(UploadCall& call, const v1::UploadFileHeader& header, S
 }
 
 }  // namespace
+
+void BackendClient::Started::Add() {
+  MutexLock lock(mutex_);
+  ++count_;
+}
+
+void BackendClient::Started::Remove() {
+  MutexLock lock(mutex_);
+  if (--count_ == 0) none_.NotifyAll();
+}
+
+void BackendClient::Started::WaitUntilNone() {
+  MutexLock lock(mutex_);
+  while (count_ > 0) none_.Wait(mutex_);
+}
+
+BackendClient::~BackendClient() { started_->WaitUntilNone(); }
 
 absl::StatusOr<v1::RegisterClientResponse> BackendClient::RegisterClient(
     const CallOrigin& origin, const v1::RegisterClientRequest& request) {
@@ -295,6 +364,49 @@ absl::StatusOr<v1::UploadFileResponse> BackendClient::UploadSmallFile(const Call
     });
   };
   return RideThrough(options_, attempt, [] { return true; });
+}
+
+void BackendClient::Start(const CallOrigin& origin, v1::RegisterClientRequest request,
+                          Done<v1::RegisterClientResponse> done) {
+  using Call = StartedCall<v1::RegisterClientRequest, v1::RegisterClientResponse>;
+  Call::Start(
+      started_, origin, kUnaryDeadline, options_.give_up, std::move(request), std::move(done),
+      [this](auto... arguments) { stub_->async()->RegisterClient(std::move(arguments)...); });
+}
+
+void BackendClient::Start(const CallOrigin& origin, v1::ExchangeKeyRequest request,
+                          Done<v1::ExchangeKeyResponse> done) {
+  using Call = StartedCall<v1::ExchangeKeyRequest, v1::ExchangeKeyResponse>;
+  Call::Start(started_, origin, kUnaryDeadline, options_.give_up, std::move(request),
+              std::move(done),
+              [this](auto... arguments) { stub_->async()->ExchangeKey(std::move(arguments)...); });
+}
+
+void BackendClient::Start(const CallOrigin& origin, v1::ResumeClientRequest request,
+                          Done<v1::ResumeClientResponse> done) {
+  using Call = StartedCall<v1::ResumeClientRequest, v1::ResumeClientResponse>;
+  Call::Start(started_, origin, kUnaryDeadline, options_.give_up, std::move(request),
+              std::move(done),
+              [this](auto... arguments) { stub_->async()->ResumeClient(std::move(arguments)...); });
+}
+
+void BackendClient::Start(const CallOrigin& origin, v1::ReportTransferRequest request,
+                          Done<v1::ReportTransferResponse> done) {
+  using Call = StartedCall<v1::ReportTransferRequest, v1::ReportTransferResponse>;
+  Call::Start(
+      started_, origin, kUnaryDeadline, options_.give_up, std::move(request), std::move(done),
+      [this](auto... arguments) { stub_->async()->ReportTransfer(std::move(arguments)...); });
+}
+
+void BackendClient::Start(const CallOrigin& origin, v1::UploadFileRequest request,
+                          Done<v1::UploadFileResponse> done) {
+  using Call = StartedCall<v1::UploadFileRequest, v1::UploadFileResponse>;
+  const absl::Duration deadline = UploadDeadline(request.header());
+  Call::Start(started_, origin, deadline, options_.give_up, std::move(request), std::move(done),
+              [this](grpc::ClientContext* context, auto... arguments) {
+                upload_stub_.UnaryCall(context, kUploadMethod, grpc::StubOptions(kUploadMethod),
+                                       std::move(arguments)...);
+              });
 }
 
 // A backend that drains is left alone at once; the others behind a dns:/// target are used in turn.

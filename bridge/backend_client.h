@@ -1,6 +1,7 @@
 #pragma once
 
 #include <atomic>
+#include <functional>
 #include <memory>
 #include <stop_token>
 #include <string>
@@ -9,9 +10,11 @@
 #include "absl/time/time.h"
 #include "backup/v1/backup.grpc.pb.h"
 #include "base/byte_stream.h"
+#include "base/mutex.h"
 #include "bridge/bridge_metrics.h"
 #include "bridge/upload_call.h"
 #include "grpcpp/channel.h"
+#include "grpcpp/generic/generic_stub.h"
 #include "grpcpp/security/credentials.h"
 
 namespace backup::bridge {
@@ -19,6 +22,7 @@ namespace backup::bridge {
 // Who asks: sent along with every call, for the service's log.
 struct CallOrigin {
   std::string request_id;
+  std::string upload_id;  // If it uploads: the same however often that is tried. UUID text.
   std::string peer;
   std::string connection;
   std::string request;  // As it was decoded; for whoever traces the client.
@@ -43,7 +47,10 @@ class BackendClient {
   BackendClient(const std::shared_ptr<grpc::Channel>& channel, BackendOptions options)
       : stub_(v1::IngestService::NewStub(channel)),
         upload_(channel),
+        upload_stub_(channel),
         options_(std::move(options)) {}
+  // Waits until no started call is in flight: gRPC must not end a channel on a thread of its own.
+  ~BackendClient();
 
   absl::StatusOr<v1::RegisterClientResponse> RegisterClient(
       const CallOrigin& origin, const v1::RegisterClientRequest& request);
@@ -61,14 +68,47 @@ class BackendClient {
                                                     const v1::UploadFileHeader& header,
                                                     ByteSource& body);
 
+  // The same calls, started only, and tried only once. `done` gets what came of it, on a thread of
+  // gRPC's that it must not block.
+  template <typename Response>
+  using Done = std::function<void(absl::StatusOr<Response>)>;
+  void Start(const CallOrigin& origin, v1::RegisterClientRequest request,
+             Done<v1::RegisterClientResponse> done);
+  void Start(const CallOrigin& origin, v1::ExchangeKeyRequest request,
+             Done<v1::ExchangeKeyResponse> done);
+  void Start(const CallOrigin& origin, v1::ResumeClientRequest request,
+             Done<v1::ResumeClientResponse> done);
+  void Start(const CallOrigin& origin, v1::ReportTransferRequest request,
+             Done<v1::ReportTransferResponse> done);
+  // A whole file: its header with all its content as the first chunk.
+  void Start(const CallOrigin& origin, v1::UploadFileRequest request,
+             Done<v1::UploadFileResponse> done);
+
+  // How many started calls there are. Outlives the client by as long as the last of them needs to
+  // say that it is gone. Thread-safe.
+  class Started {
+   public:
+    void Add();
+    void Remove();
+    void WaitUntilNone();
+
+   private:
+    Mutex mutex_;
+    CondVar none_;
+    int count_ ABSL_GUARDED_BY(mutex_) = 0;
+  };
+
  private:
   // In one message.
   absl::StatusOr<v1::UploadFileResponse> UploadSmallFile(const CallOrigin& origin,
                                                          v1::UploadFileHeader header,
                                                          ByteSource& body);
 
+  const std::shared_ptr<Started> started_ = std::make_shared<Started>();
   const std::unique_ptr<v1::IngestService::Stub> stub_;
   const UploadMethod upload_;
+  // A stream of one message is, on the wire, a unary call.
+  grpc::TemplatedGenericStub<v1::UploadFileRequest, v1::UploadFileResponse> upload_stub_;
   const BackendOptions options_;
   std::atomic<size_t> spooled_bytes_ = 0;  // By all uploads in flight.
 };

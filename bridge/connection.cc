@@ -1,6 +1,8 @@
 #include "bridge/connection.h"
 
+#include <linux/sockios.h>
 #include <poll.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -106,6 +108,11 @@ absl::Status Connection::WriteAll(absl::string_view bytes, absl::Duration timeou
 
 bool Connection::WriteNow(absl::string_view bytes) {
   return Send(bytes) == static_cast<ssize_t>(bytes.size());
+}
+
+bool Connection::HasSentEverything() const {
+  int unsent = 0;
+  return ::ioctl(socket_.get(), SIOCOUTQ, &unsent) == 0 && unsent == 0;
 }
 
 void Connection::ShutdownWrite() { ::shutdown(fd(), SHUT_WR); }

@@ -67,6 +67,10 @@ class Connection {
   // Writes what goes without waiting; whether that was everything.
   bool WriteNow(absl::string_view bytes);
 
+  // Whether the peer's system has taken everything that was written. Then an answer of any dialect
+  // is written without waiting.
+  bool HasSentEverything() const;
+
   // Tells the peer that no more bytes will come; it may still send.
   void ShutdownWrite();
 

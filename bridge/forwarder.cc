@@ -79,21 +79,22 @@ v1::ChecksumKind ToProto(wire::Checksum checksum) {
   return v1::CHECKSUM_KIND_UNSPECIFIED;
 }
 
-// One overload for each operation; each makes one call.
-struct Call {
-  BackendClient& backend;
-  const CallOrigin& origin;
-  const ClientId& client_id;
+// Requests of the wire as calls, and what came of them as answers of the wire: a pair of
+// RequestOf() and Answer() for each operation. Copied into calls in flight.
+struct Translation {
+  const ClientId client_id;
   LegacyProfiles& profiles;
-  const LegacyProfile& observed;
-  const FileContent& content;
+  const LegacyProfile observed;
   const bool corrupt_checksums;
   const Counter faults_injected;
 
-  Forwarded operator()(const wire::Register& operation) const {
+  v1::RegisterClientRequest RequestOf(const wire::Register& operation) const {
     v1::RegisterClientRequest request;
     request.set_name(NameToText(operation.name));
-    const auto response = backend.RegisterClient(origin, request);
+    return request;
+  }
+  Forwarded Answer(const wire::Register&,
+                   const absl::StatusOr<v1::RegisterClientResponse>& response) const {
     const absl::StatusOr<ClientId> id = IdOf(response);
     if (id.ok()) {
       profiles.Observe(*id, observed);  // The service hears of it with the first file.
@@ -104,48 +105,59 @@ struct Call {
     return Failed(id.status());
   }
 
-  Forwarded operator()(const wire::SendPublicKey& operation) const {
+  v1::ExchangeKeyRequest RequestOf(const wire::SendPublicKey& operation) const {
     v1::ExchangeKeyRequest request;
     request.set_client_id(ToUuid(client_id));
     request.set_name(NameToText(operation.name));
     request.set_public_key(operation.public_key);
     request.set_session_key_bits(operation.session_key_bits);
-    const auto response = backend.ExchangeKey(origin, request);
+    return request;
+  }
+  Forwarded Answer(const wire::SendPublicKey&,
+                   const absl::StatusOr<v1::ExchangeKeyResponse>& response) const {
     if (!response.ok()) return Failed(response.status());
     return {wire::KeyAccepted{client_id, response->encrypted_session_key()}, absl::OkStatus()};
   }
 
-  Forwarded operator()(const wire::Reconnect& operation) const {
+  v1::ResumeClientRequest RequestOf(const wire::Reconnect& operation) const {
     v1::ResumeClientRequest request;
     request.set_client_id(ToUuid(client_id));
     request.set_name(NameToText(operation.name));
-    const auto response = backend.ResumeClient(origin, request);
+    return request;
+  }
+  // An answer without a fresh id if the reconnect is denied.
+  Forwarded Answer(const wire::Reconnect&,
+                   const absl::StatusOr<v1::ResumeClientResponse>& response) const {
     if (response.ok())
       return {wire::Reconnected{client_id, response->encrypted_session_key()}, absl::OkStatus()};
     if (MeaningOf(response.status()) != Meaning::kClientUnknown) return Failed(response.status());
-    const absl::StatusOr<ClientId> fresh_id = FreshId(operation.name);
-    if (!fresh_id.ok()) return Failed(fresh_id.status());
-    return {wire::ReconnectDenied{*fresh_id}, response.status()};
+    return {wire::ReconnectDenied{}, response.status()};
   }
 
-  Forwarded operator()(const wire::SendFile& operation) const {
+  // The header; the content is the caller's to send.
+  v1::UploadFileHeader RequestOf(const wire::SendFile& operation, const CallOrigin& origin,
+                                 uint64_t size, int segment_count) const {
     v1::UploadFileHeader header;
     header.set_client_id(ToUuid(client_id));
     header.set_file_name(NameToText(operation.name));
-    if (content.segment_count > 0) {
+    if (segment_count > 0) {
       header.set_encoding(v1::UploadFileHeader::AES_CBC_ZERO_IV_SEGMENTS);
-      header.set_segment_count(content.segment_count);
+      header.set_segment_count(segment_count);
     } else {
       header.set_encoding(v1::UploadFileHeader::AES_CBC_ZERO_IV);
-      header.set_encoded_size(static_cast<int64_t>(content.size));
+      header.set_encoded_size(static_cast<int64_t>(size));
     }
     header.set_checksum_candidate(ToProto(operation.first_checksum));
-    const std::optional<LegacyProfile> news = profiles.Observe(client_id, observed);
-    if (news) *header.mutable_legacy_profile() = bridge::ToProto(*news);
-    header.set_upload_id(ToUuidText(RandomUuidBytes()));
-    const auto response = backend.UploadFile(origin, header, content.bytes);
+    if (const std::optional<LegacyProfile> news = profiles.Observe(client_id, observed))
+      *header.mutable_legacy_profile() = bridge::ToProto(*news);
+    header.set_upload_id(origin.upload_id);
+    return header;
+  }
+  // `told_profile`: whether the header had a profile.
+  Forwarded Answer(const wire::SendFile& operation, bool told_profile,
+                   const absl::StatusOr<v1::UploadFileResponse>& response) const {
     if (!response.ok()) return Failed(response.status());
-    if (news) profiles.MarkReported(client_id);
+    if (told_profile) profiles.MarkReported(client_id);
     if (corrupt_checksums) faults_injected.Add();
     const uint32_t checksum =
         corrupt_checksums ? response->version().checksum() + 1 : response->checksum();
@@ -153,13 +165,16 @@ struct Call {
             absl::OkStatus()};
   }
 
-  Forwarded operator()(const wire::ChecksumVerdict& operation) const {
+  v1::ReportTransferRequest RequestOf(const wire::ChecksumVerdict& operation) const {
     v1::ReportTransferRequest request;
     request.set_client_id(ToUuid(client_id));
     request.set_file_name(NameToText(operation.name));
     request.set_outcome(ToProto(operation.kind));
     request.set_learn_checksum(!corrupt_checksums);
-    const auto response = backend.ReportTransfer(origin, request);
+    return request;
+  }
+  Forwarded Answer(const wire::ChecksumVerdict& operation,
+                   const absl::StatusOr<v1::ReportTransferResponse>& response) const {
     if (!response.ok()) return Failed(response.status());
     // Of the clients that put the id in front, those that wait for this answer want it empty.
     const bool wants_no_id =
@@ -176,17 +191,88 @@ struct Call {
     if (!id) return absl::InternalError("the service gave out an id that is no UUID");
     return *id;
   }
+};
+
+// One overload for each operation; each makes one call and waits for it.
+struct Call {
+  BackendClient& backend;
+  const CallOrigin& origin;
+  const Translation& translation;
+  const FileContent& content;
+
+  Forwarded operator()(const wire::Register& operation) const {
+    return translation.Answer(operation,
+                              backend.RegisterClient(origin, translation.RequestOf(operation)));
+  }
+  Forwarded operator()(const wire::SendPublicKey& operation) const {
+    return translation.Answer(operation,
+                              backend.ExchangeKey(origin, translation.RequestOf(operation)));
+  }
+  Forwarded operator()(const wire::Reconnect& operation) const {
+    Forwarded forwarded = translation.Answer(
+        operation, backend.ResumeClient(origin, translation.RequestOf(operation)));
+    auto* const denied = std::get_if<wire::ReconnectDenied>(&forwarded.reply);
+    if (denied == nullptr) return forwarded;
+    const absl::StatusOr<ClientId> fresh_id = FreshId(operation.name);
+    if (!fresh_id.ok()) return Translation::Failed(fresh_id.status());
+    denied->fresh_id = *fresh_id;
+    return forwarded;
+  }
+  Forwarded operator()(const wire::SendFile& operation) const {
+    const v1::UploadFileHeader header =
+        translation.RequestOf(operation, origin, content.size, content.segment_count);
+    return translation.Answer(operation, header.has_legacy_profile(),
+                              backend.UploadFile(origin, header, content.bytes));
+  }
+  Forwarded operator()(const wire::ChecksumVerdict& operation) const {
+    return translation.Answer(operation,
+                              backend.ReportTransfer(origin, translation.RequestOf(operation)));
+  }
 
   // An id on which a client whose reconnect was denied may send its key at once: registers the
   // name. If that is refused, an id that nobody has, and the client's own registration will tell it
   // why.
   absl::StatusOr<ClientId> FreshId(const std::string& name) const {
-    v1::RegisterClientRequest request;
-    request.set_name(NameToText(name));
-    const absl::StatusOr<ClientId> id = IdOf(backend.RegisterClient(origin, request));
+    const absl::StatusOr<ClientId> id = Translation::IdOf(
+        backend.RegisterClient(origin, translation.RequestOf(wire::Register{name})));
     if (MeaningOf(id.status()) == Meaning::kRegistrationRefused)
       return *ClientId::FromBytes(RandomUuidBytes());
     return id;
+  }
+};
+
+// One overload for each operation; each starts one call.
+struct StartedCall {
+  BackendClient& backend;
+  const CallOrigin& origin;
+  const Translation& translation;
+  const absl::string_view content;
+  const std::function<void(std::optional<Forwarded>)>& done;
+
+  template <typename Operation>
+  void operator()(const Operation& operation) const {
+    backend.Start(origin, translation.RequestOf(operation),
+                  [&operation, translation = translation, done = done](const auto& response) {
+                    done(Settled(translation.Answer(operation, response)));
+                  });
+  }
+  void operator()(const wire::SendFile& operation) const {
+    v1::UploadFileRequest request;
+    *request.mutable_header() = translation.RequestOf(operation, origin, content.size(), 0);
+    request.mutable_header()->set_first_chunk(std::string(content));
+    const bool told_profile = request.header().has_legacy_profile();
+    backend.Start(
+        origin, std::move(request),
+        [&operation, told_profile, translation = translation, done = done](const auto& response) {
+          done(Settled(translation.Answer(operation, told_profile, response)));
+        });
+  }
+
+  // Nothing if the call has to be waited for after all.
+  static std::optional<Forwarded> Settled(Forwarded forwarded) {
+    const bool wants_fresh_id = std::holds_alternative<wire::ReconnectDenied>(forwarded.reply);
+    if (wants_fresh_id || absl::IsUnavailable(forwarded.outcome)) return std::nullopt;
+    return forwarded;
   }
 };
 
@@ -194,9 +280,17 @@ struct Call {
 
 Forwarded Forwarder::Forward(const CallOrigin& origin, const wire::Request& request,
                              const LegacyProfile& observed, const FileContent& content) {
-  return std::visit(Call{backend_, origin, request.client_id, profiles_, observed, content,
-                         corrupt_checksums_, faults_injected_},
-                    request.operation);
+  const Translation translation{request.client_id, profiles_, observed, corrupt_checksums_,
+                                faults_injected_};
+  return std::visit(Call{backend_, origin, translation, content}, request.operation);
+}
+
+void Forwarder::Start(const CallOrigin& origin, const wire::Request& request,
+                      const LegacyProfile& observed, absl::string_view content,
+                      std::function<void(std::optional<Forwarded>)> done) {
+  const Translation translation{request.client_id, profiles_, observed, corrupt_checksums_,
+                                faults_injected_};
+  std::visit(StartedCall{backend_, origin, translation, content, done}, request.operation);
 }
 
 void Forwarder::ReportProtocolError(const CallOrigin& origin, const ClientId& id,

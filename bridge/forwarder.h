@@ -1,5 +1,8 @@
 #pragma once
 
+#include <functional>
+#include <optional>
+
 #include "absl/status/status.h"
 #include "base/byte_stream.h"
 #include "bridge/backend_client.h"
@@ -38,9 +41,20 @@ class Forwarder {
   Forwarded Forward(const CallOrigin& origin, const wire::Request& request,
                     const LegacyProfile& observed, const FileContent& content);
 
+  // Forward() without its waits, for requests that came whole: starts the call and returns at once.
+  // `content` is a file's; `request` must live until `done` was called, which happens on any thread
+  // and may be before this returns. `done` gets nothing if Forward() has to be called after all:
+  // because the service is away, or for a second call. It must not block.
+  void Start(const CallOrigin& origin, const wire::Request& request, const LegacyProfile& observed,
+             absl::string_view content, std::function<void(std::optional<Forwarded>)> done);
+
   // What is known of how the client speaks: LegacyProfiles::Find().
   absl::StatusOr<LegacyProfile> FindProfile(const CallOrigin& origin, const ClientId& id) {
     return profiles_.Find(origin, id);
+  }
+  // The same as far as it is known without asking the service.
+  std::optional<LegacyProfile> FindCachedProfile(const ClientId& id) {
+    return profiles_.FindCached(id);
   }
   // Notes on the client's record which rule of the protocol it broke, if the service can be asked.
   void ReportProtocolError(const CallOrigin& origin, const ClientId& id, absl::string_view rule);

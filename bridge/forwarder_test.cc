@@ -24,6 +24,8 @@ class FailingSource final : public ByteSource {
   }
 };
 
+constexpr char kUploadId[] = "a5a5a5a5-a5a5-4a5a-a5a5-a5a5a5a5a5a5";
+
 class ForwarderTest : public ::testing::Test {
  protected:
   explicit ForwarderTest(BackendOptions options = {}, bool corrupt_checksums = false)
@@ -34,7 +36,7 @@ class ForwarderTest : public ::testing::Test {
   Forwarded Forward(const ClientId& id, wire::Operation operation, std::string content = "") {
     const uint64_t size = content.size();
     StringSource body(std::move(content), 3);
-    return forwarder_.Forward({"rid-1", "1.2.3.4:5", "7", ""},
+    return forwarder_.Forward({"rid-1", kUploadId, "1.2.3.4:5", "7", ""},
                               {id, 3, 0, std::move(operation), "C"}, observed_, {body, size});
   }
   ClientId Register(const std::string& name) {

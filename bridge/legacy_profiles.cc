@@ -26,11 +26,14 @@ void LegacyProfile::Merge(const LegacyProfile& observed) {
     connection_style = observed.connection_style;
 }
 
+std::optional<LegacyProfile> LegacyProfiles::FindCached(const ClientId& id) {
+  MutexLock lock(mutex_);
+  const auto found = entries_.find(id);
+  return found == entries_.end() ? std::nullopt : std::optional(found->second.profile);
+}
+
 absl::StatusOr<LegacyProfile> LegacyProfiles::Find(const CallOrigin& origin, const ClientId& id) {
-  {
-    MutexLock lock(mutex_);
-    if (const auto found = entries_.find(id); found != entries_.end()) return found->second.profile;
-  }
+  if (std::optional<LegacyProfile> cached = FindCached(id)) return *std::move(cached);
   v1::ObserveClientRequest request;
   request.set_client_id(ToUuid(id));
   const auto response = backend_.ObserveClient(origin, request);

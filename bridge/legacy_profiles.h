@@ -43,6 +43,9 @@ class LegacyProfiles {
   // if it cannot be asked.
   absl::StatusOr<LegacyProfile> Find(const CallOrigin& origin, const ClientId& id);
 
+  // What the cache has; nothing if the service would have to be asked.
+  std::optional<LegacyProfile> FindCached(const ClientId& id);
+
   // Adds what was observed; returns all that is known if the service does not know it yet.
   std::optional<LegacyProfile> Observe(const ClientId& id, const LegacyProfile& observed);
   // The service has been told all of it.

@@ -102,17 +102,18 @@ absl::StatusOr<std::unique_ptr<Listener>> Listener::Start(UniqueFd socket, Forwa
       !Watch(epoll, socket.get(), kListenKey)) {
     return absl::ErrnoToStatus(errno, "cannot start the event loop");
   }
-  return absl::WrapUnique(
-      new Listener(std::move(socket), std::move(epoll), std::move(wake), forwarder, idle, options));
+  return absl::WrapUnique(new Listener(std::move(socket), std::move(epoll),
+                                       std::make_shared<Returns>(std::move(wake)), forwarder, idle,
+                                       options));
 }
 
-Listener::Listener(UniqueFd socket, UniqueFd epoll, UniqueFd wake, Forwarder& forwarder,
-                   IdleShutdown& idle, const ListenerOptions& options)
+Listener::Listener(UniqueFd socket, UniqueFd epoll, std::shared_ptr<Returns> returns,
+                   Forwarder& forwarder, IdleShutdown& idle, const ListenerOptions& options)
     : forwarder_(forwarder),
       idle_(idle),
       options_(options),
       epoll_(std::move(epoll)),
-      wake_(std::move(wake)),
+      returns_(std::move(returns)),
       socket_(std::move(socket)),
       first_reserved_(FirstReservedDescriptor()),
       workers_(options.max_active_requests, kWorkerIdleTime),
@@ -121,13 +122,13 @@ Listener::Listener(UniqueFd socket, UniqueFd epoll, UniqueFd wake, Forwarder& fo
 Listener::~Listener() {
   draining_ = true;
   aborting_ = true;
-  Wake();
+  returns_->Wake();
   thread_.join();
 }
 
 bool Listener::Drain(absl::Duration timeout) {
   draining_ = true;
-  Wake();
+  returns_->Wake();
   const MonotonicTime end = MonotonicClock::now() + absl::ToChronoNanoseconds(timeout);
   MutexLock lock(mutex_);
   while (!finished_) {
@@ -142,7 +143,7 @@ bool Listener::Turns(absl::Duration timeout) {
   const MonotonicTime end = MonotonicClock::now() + absl::ToChronoNanoseconds(timeout);
   MutexLock lock(mutex_);
   const uint64_t before = turns_;
-  Wake();
+  returns_->Wake();
   while (turns_ == before && !finished_) {
     const auto left = end - MonotonicClock::now();
     if (left <= left.zero()) return false;
@@ -169,11 +170,7 @@ void Listener::Loop() {
 
 void Listener::HandleEvent(uint64_t key) {
   if (key == kListenKey) return Accept();
-  if (key == kWakeKey) {
-    uint64_t count;
-    PCHECK(::read(wake_.get(), &count, sizeof(count)) > 0 || errno == EAGAIN);
-    return;
-  }
+  if (key == kWakeKey) return returns_->ClearWake();
   Held* held = Find(key);
   if (held == nullptr) return;  // Closed by an earlier event of the same batch.
   if (held->state == State::kWaiting)
@@ -272,26 +269,34 @@ void Listener::Wait(Held& held) {
 void Listener::Serve(Held& held) {
   held.Enter(State::kServed);
   deadlines_.Clear(held.connection.number());
-  workers_.Submit([this, &held] { GiveBack(held.connection.number(), held.session.Serve()); });
+  const uint64_t number = held.connection.number();
+  const bool started =
+      held.session.StartServing([returns = returns_, number](std::optional<Served> served) {
+        returns->Add(number, std::move(served));
+      });
+  if (!started) ServeByWorker(held);
 }
 
-void Listener::GiveBack(uint64_t number, Served served) {
-  {
-    MutexLock lock(mutex_);
-    returned_.emplace_back(number, std::move(served));
-  }
-  Wake();
+void Listener::ServeByWorker(Held& held) {
+  workers_.Submit([returns = returns_, &held] {
+    const uint64_t number = held.connection.number();
+    returns->Add(number, held.session.Serve());
+  });
 }
 
 void Listener::TakeBack() {
-  std::vector<std::pair<uint64_t, Served>> returned;
   {
     MutexLock lock(mutex_);
-    returned.swap(returned_);
     ++turns_;
     changed_.NotifyAll();
   }
-  for (auto& [number, served] : returned) Resume(*Find(number), std::move(served));
+  for (auto& [number, served] : returns_->Take()) {
+    Held& held = *Find(number);
+    if (served)
+      Resume(held, *std::move(served));
+    else
+      ServeByWorker(held);
+  }
 }
 
 void Listener::Resume(Held& held, Served served) {
@@ -314,6 +319,7 @@ void Listener::Continue(Held& held, const Served& served) {
       break;
   }
   if (draining_ && held.connection.buffered().empty()) return Close(held, CloseReason::kDrain);
+  if (HeadIsDecided(held.connection.buffered())) return Serve(held);
   Wait(held);
 }
 
@@ -402,9 +408,28 @@ void Listener::AbortAll() {
   for (Held* held : unserved) Close(*held, CloseReason::kDrain);
 }
 
-void Listener::Wake() {
+void Listener::Returns::Add(uint64_t number, std::optional<Served> served) {
+  {
+    MutexLock lock(mutex_);
+    returned_.emplace_back(number, std::move(served));
+    if (returned_.size() > 1) return;  // The loop has been woken for the first.
+  }
+  Wake();
+}
+
+std::vector<std::pair<uint64_t, std::optional<Served>>> Listener::Returns::Take() {
+  MutexLock lock(mutex_);
+  return std::exchange(returned_, {});
+}
+
+void Listener::Returns::Wake() {
   const uint64_t one = 1;
   PCHECK(::write(wake_.get(), &one, sizeof(one)) == sizeof(one));
+}
+
+void Listener::Returns::ClearWake() {
+  uint64_t count;
+  PCHECK(::read(wake_.get(), &count, sizeof(count)) > 0 || errno == EAGAIN);
 }
 
 Listener::Held* Listener::Find(uint64_t number) {

@@ -3,6 +3,7 @@
 #include <atomic>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <thread>
 #include <utility>
@@ -34,8 +35,9 @@ struct ListenerOptions {
 };
 
 // Accepts connections and holds each until it has sent the whole head of a request, without a
-// thread; then a worker serves it and gives it back. One event loop keeps all deadlines but those
-// of a request being served. Thread-safe.
+// thread. A request that came whole is served without one, too; another by a worker. Then the
+// connection is given back. One event loop keeps all deadlines but those of a request being served.
+// Thread-safe.
 class Listener {
  public:
   // Serves on `socket`, which listens and does not block, at once. `forwarder` and `idle` must
@@ -71,10 +73,30 @@ class Listener {
     Served after_lazy_answer;
   };
 
-  Listener(UniqueFd socket, UniqueFd epoll, UniqueFd wake, Forwarder& forwarder, IdleShutdown& idle,
-           const ListenerOptions& options);
+  // Connections that were served, on their way back to the loop. Outlives the listener if need be,
+  // because whoever gave the last one back may not have returned from that yet. Thread-safe.
+  class Returns {
+   public:
+    explicit Returns(UniqueFd wake) : wake_(std::move(wake)) {}
+    // Nothing: a worker has to serve it.
+    void Add(uint64_t number, std::optional<Served> served);
+    std::vector<std::pair<uint64_t, std::optional<Served>>> Take();
+    // Ends the loop's wait.
+    void Wake();
+    // For the loop: readable after Wake(), until ClearWake().
+    const UniqueFd& wake() const { return wake_; }
+    void ClearWake();
 
-  // Everything below but Wake() and GiveBack() runs on the loop's thread.
+   private:
+    const UniqueFd wake_;  // An eventfd.
+    Mutex mutex_;
+    std::vector<std::pair<uint64_t, std::optional<Served>>> returned_ ABSL_GUARDED_BY(mutex_);
+  };
+
+  Listener(UniqueFd socket, UniqueFd epoll, std::shared_ptr<Returns> returns, Forwarder& forwarder,
+           IdleShutdown& idle, const ListenerOptions& options);
+
+  // Everything below runs on the loop's thread.
   void Loop();
   void HandleEvent(uint64_t key);
   void Accept();
@@ -86,6 +108,7 @@ class Listener {
   // Waits for the rest of a head, or for the next one.
   void Wait(Held& held);
   void Serve(Held& held);
+  void ServeByWorker(Held& held);
   void TakeBack();
   void Resume(Held& held, Served served);
   // Goes on as the last request, answered by now, wants it.
@@ -99,14 +122,11 @@ class Listener {
   void AbortAll();
   Held* Find(uint64_t number);
 
-  void Wake();
-  void GiveBack(uint64_t number, Served served);
-
   Forwarder& forwarder_;
   IdleShutdown& idle_;
   const ListenerOptions options_;
   const UniqueFd epoll_;
-  const UniqueFd wake_;  // An eventfd that ends the loop's wait.
+  const std::shared_ptr<Returns> returns_;
   std::atomic<bool> draining_ = false;
   std::atomic<bool> aborting_ = false;
 
@@ -120,7 +140,6 @@ class Listener {
 
   Mutex mutex_;
   CondVar changed_;
-  std::vector<std::pair<uint64_t, Served>> returned_ ABSL_GUARDED_BY(mutex_);
   uint64_t turns_ ABSL_GUARDED_BY(mutex_) = 0;
   bool finished_ ABSL_GUARDED_BY(mutex_) = false;
 

@@ -92,6 +92,15 @@ bool IsRetryNotice(const wire::Request& request) {
   return verdict != nullptr && verdict->kind == wire::ChecksumVerdict::Kind::kRetry;
 }
 
+// How a client lays the content of a file out, for its record.
+std::string FileStyle(const wire::SendFile& file, int segment_count) {
+  std::string style(file.size_style);
+  if (file.packet)
+    style += segment_count > 0 ? ", packets, each encrypted" : ", packets of a stream";
+  if (file.id_in_front) style += ", id in front";
+  return style;
+}
+
 // A request for the log and for whoever traces the client: never a key or content. Of the head as
 // it came, the header and, unless it is a key, the beginning of the payload.
 std::string Describe(absl::string_view head, const wire::Dialect& dialect,
@@ -141,8 +150,79 @@ bool WarnOfForeignProtocol(const Connection& connection, absl::string_view bytes
   return true;
 }
 
-CallOrigin Session::NewOrigin() const {
-  return {NewRequestId(), connection_.peer(), absl::StrCat(connection_.number()), ""};
+CallOrigin Session::NewOrigin() {
+  if (unfinished_) return *std::exchange(unfinished_, std::nullopt);
+  return {NewRequestId(), ToUuidText(RandomUuidBytes()), connection_.peer(),
+          absl::StrCat(connection_.number()), ""};
+}
+
+bool Session::StartServing(std::function<void(std::optional<Served>)> done) {
+  const absl::string_view bytes = connection_.buffered();
+  const std::optional<wire::RequestHeader> header = wire::DecodeHeader(bytes);
+  if (!header) return false;
+  const std::vector<const wire::Dialect*> candidates = wire::FindDialects(*header);
+  if (candidates.empty()) return false;
+  const wire::Dialect* dialect = dialect_;
+  if (dialect == nullptr) {
+    std::optional<LegacyProfile> profile = LegacyProfile();
+    if (NeedsProfile(*header, candidates))
+      profile = forwarder_.FindCachedProfile(header->client_id);
+    if (!profile) return false;
+    dialect = &Choose(*profile, candidates);
+  } else if (!dialect->Claims(*header)) {
+    return false;
+  }
+  absl::StatusOr<std::optional<wire::DecodedHead>> head = dialect->DecodeHead(bytes);
+  if (!head.ok() || !head->has_value() || !CanStart(*dialect, **head)) return false;
+  started_.emplace(
+      Started{*dialect, **std::move(head), NewOrigin(), MonotonicClock::now(), std::move(done)});
+  const wire::Request& request = started_->head.request;
+  started_->origin.request = Describe(bytes, *dialect, request);
+  VLOG(1) << Origin(connection_) << " rid=" << started_->origin.request_id << " "
+          << started_->origin.request;
+  const auto* file = std::get_if<wire::SendFile>(&request.operation);
+  const std::string file_style = file != nullptr ? FileStyle(*file, 0) : "";
+  forwarder_.Start(
+      started_->origin, request, Observed(*dialect, request, requests_ + 1, file_style),
+      bytes.substr(started_->head.head_size, started_->head.body_size),
+      [this](std::optional<Forwarded> forwarded) { FinishStarted(std::move(forwarded)); });
+  return true;
+}
+
+bool Session::CanStart(const wire::Dialect& dialect, const wire::DecodedHead& head) const {
+  const auto* file = std::get_if<wire::SendFile>(&head.request.operation);
+  if (file != nullptr && file->packet) return false;
+  if (connection_.buffered().size() < head.head_size + head.body_size) return false;
+  // Whether it comes in blocks takes a wait to find out.
+  if (dialect.MaySendBlocks() && framing_ != Framing::kStream) return false;
+  if (registrations_ >= options_.max_registrations || retries_ >= options_.max_retries)
+    return false;
+  // Only then there is room for any answer.
+  return connection_.HasSentEverything();
+}
+
+void Session::FinishStarted(std::optional<Forwarded> forwarded) {
+  const Started started = *std::exchange(started_, std::nullopt);
+  if (!forwarded) {
+    unfinished_ = started.origin;
+    return started.done(std::nullopt);
+  }
+  const uint64_t body_bytes = started.head.body_size;
+  connection_.Consume(started.head.head_size + body_bytes);
+  dialect_ = &started.dialect;
+  ++requests_;
+  const Exchange exchange{started.dialect, started.head, started.origin};
+  CHECK(CheckLimits(exchange).ok()) << "CanStart() has seen to it";
+  Served served = Finish(exchange, {*std::move(forwarded), Served(), body_bytes}, started.begin);
+  if (GoesOn(served)) served = Served();
+  started.done(std::move(served));
+}
+
+// Whether the next request, read ahead already, is to be served. A lazy answer is not needed then,
+// whatever was to come after it.
+bool Session::GoesOn(const Served& served) const {
+  const bool is_over = served.next != Served::Next::kKeep && served.lazy_answer.empty();
+  return !is_over && !connection_.buffered().empty();
 }
 
 Served Session::Serve() {
@@ -166,10 +246,7 @@ Served Session::Serve() {
     ++requests_;
     Served served =
         IsSurplus(**head) ? DropSurplus(**head) : ServeRequest({**dialect, **head, origin});
-    const bool client_goes_on = !connection_.buffered().empty();
-    // A lazy answer is not needed if it does, whatever was to come after it.
-    const bool is_over = served.next != Served::Next::kKeep && served.lazy_answer.empty();
-    if (is_over || !client_goes_on) return served;
+    if (!GoesOn(served)) return served;
   }
 }
 
@@ -182,31 +259,44 @@ absl::StatusOr<const wire::Dialect*> Session::ChooseDialect(
     return absl::InvalidArgumentError(absl::StrCat("request ", header.code, " is not of family ",
                                                    dialect_->name(), " like those before it"));
   }
-  const wire::Dialect* const first = candidates.front();
-  const bool is_known = !first->IsRegistration(header);
   LegacyProfile profile;
-  if (is_known && (candidates.size() > 1 || first->MaySendBlocks())) {
+  if (NeedsProfile(header, candidates)) {
     ASSIGN_OR_RETURN(profile, forwarder_.FindProfile(origin, header.client_id));
   }
+  return &Choose(profile, candidates);
+}
+
+bool Session::NeedsProfile(const wire::RequestHeader& header,
+                           const std::vector<const wire::Dialect*>& candidates) const {
+  const wire::Dialect& first = *candidates.front();
+  return !first.IsRegistration(header) && (candidates.size() > 1 || first.MaySendBlocks());
+}
+
+const wire::Dialect& Session::Choose(const LegacyProfile& profile,
+                                     const std::vector<const wire::Dialect*>& candidates) {
   if (profile.framing == kBlockFraming) framing_ = Framing::kBlocks;
   if (profile.framing == kStreamFraming) framing_ = Framing::kStream;
   for (const std::string& family : {profile.family, options_.family_of_shared_codes}) {
     for (const wire::Dialect* dialect : candidates) {
-      if (dialect->name() == family) return dialect;
+      if (dialect->name() == family) return *dialect;
     }
   }
-  return first;
+  return *candidates.front();
 }
 
 Served Session::ServeRequest(const Exchange& exchange) {
   const MonotonicTime begin = MonotonicClock::now();
+  const auto* file = std::get_if<wire::SendFile>(&exchange.head.request.operation);
+  const bool in_packets = file != nullptr && file->packet;
+  const Outcome outcome = in_packets ? ForwardPackets(exchange) : ForwardWhole(exchange);
+  if (outcome.served.next == Served::Next::kKeep) SettleFraming(exchange);
+  return Finish(exchange, outcome, begin);
+}
+
+Served Session::Finish(const Exchange& exchange, const Outcome& outcome, MonotonicTime begin) {
+  const auto& [forwarded, settled, body_bytes] = outcome;
   const wire::Request& request = exchange.head.request;
   const absl::string_view name = std::visit(RequestName(), request.operation);
-  const auto* file = std::get_if<wire::SendFile>(&request.operation);
-  const bool in_packets = file != nullptr && file->packet;
-  const auto [forwarded, settled, body_bytes] =
-      in_packets ? ForwardPackets(exchange) : ForwardWhole(exchange);
-  if (settled.next == Served::Next::kKeep) SettleFraming(exchange);
   Served served = Answer(exchange, forwarded.reply, settled);
   const absl::Duration took = absl::FromChrono(MonotonicClock::now() - begin);
   CountRequest(options_.metrics, {name, request.family, OutcomeText(forwarded.outcome), took});
@@ -221,16 +311,12 @@ Served Session::ServeRequest(const Exchange& exchange) {
 Forwarded Session::Forward(const Exchange& exchange, Body& body, const FileContent& content) {
   if (const absl::Status within = CheckLimits(exchange); !within.ok())
     return {wire::GeneralError{}, within};
-  std::string file_style;
-  if (const auto* file = std::get_if<wire::SendFile>(&exchange.head.request.operation)) {
-    file_style = std::string(file->size_style);
-    if (file->packet)
-      file_style +=
-          content.segment_count > 0 ? ", packets, each encrypted" : ", packets of a stream";
-    if (file->id_in_front) file_style += ", id in front";
-  }
-  const Forwarded forwarded = forwarder_.Forward(exchange.origin, exchange.head.request,
-                                                 Observed(exchange, file_style), content);
+  const wire::Request& request = exchange.head.request;
+  const auto* file = std::get_if<wire::SendFile>(&request.operation);
+  const std::string file_style = file != nullptr ? FileStyle(*file, content.segment_count) : "";
+  const Forwarded forwarded =
+      forwarder_.Forward(exchange.origin, request,
+                         Observed(exchange.dialect, request, requests_, file_style), content);
   if (absl::IsInvalidArgument(body.status())) {
     CountError("bad_packet");
     forwarder_.ReportProtocolError(exchange.origin, exchange.head.request.client_id,
@@ -289,16 +375,17 @@ absl::Status Session::CheckLimits(const Exchange& exchange) {
   return absl::OkStatus();
 }
 
-LegacyProfile Session::Observed(const Exchange& exchange, absl::string_view file_style) const {
+LegacyProfile Session::Observed(const wire::Dialect& dialect, const wire::Request& request,
+                                int requests, absl::string_view file_style) const {
   LegacyProfile observed;
-  observed.family = std::string(exchange.head.request.family);
-  observed.header_version = exchange.head.request.version;
-  if (!exchange.dialect.MaySendBlocks() || framing_ == Framing::kStream)
+  observed.family = std::string(request.family);
+  observed.header_version = request.version;
+  if (!dialect.MaySendBlocks() || framing_ == Framing::kStream)
     observed.framing = kStreamFraming;
   else if (framing_ == Framing::kBlocks)
     observed.framing = kBlockFraming;
   observed.file_style = std::string(file_style);
-  observed.connection_style = requests_ > 1 ? kManyRequests : kOneRequest;
+  observed.connection_style = requests > 1 ? kManyRequests : kOneRequest;
   return observed;
 }
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -56,8 +57,15 @@ class Session {
   Session(Connection& connection, Forwarder& forwarder, const SessionOptions& options)
       : connection_(connection), forwarder_(forwarder), options_(options) {}
 
-  // Serves every request whose head was read ahead.
+  // Serves every request whose head was read ahead. Waits for the client and the service.
   Served Serve();
+
+  // Serves the first request that was read ahead without waiting for anything: the service's answer
+  // is awaited on no thread. `done` is called once, on any thread, perhaps before this returns, and
+  // must not block: with what is to become of the connection, which may have further requests read
+  // ahead, or with nothing if Serve() must be called after all. False if it must be called at once;
+  // `done` is not called then. Until then the session and its connection are used by nobody else.
+  bool StartServing(std::function<void(std::optional<Served>)> done);
 
  private:
   enum class Framing { kUnknown, kStream, kBlocks };
@@ -72,20 +80,41 @@ class Session {
     const wire::DecodedHead& head;
     const CallOrigin& origin;
   };
-
-  CallOrigin NewOrigin() const;
-  // The dialect of a request with this header. InvalidArgument if the client has changed it;
-  // another error if the client's record is needed and cannot be read.
-  absl::StatusOr<const wire::Dialect*> ChooseDialect(
-      const CallOrigin& origin, const wire::RequestHeader& header,
-      const std::vector<const wire::Dialect*>& candidates);
-  Served ServeRequest(const Exchange& exchange);
   // What came of a request, and whether its body leaves the connection usable.
   struct Outcome {
     Forwarded forwarded;
     Served served;
     uint64_t body_bytes = 0;
   };
+  // A request that is being served without a thread.
+  struct Started {
+    const wire::Dialect& dialect;
+    wire::DecodedHead head;
+    CallOrigin origin;
+    MonotonicTime begin;
+    std::function<void(std::optional<Served>)> done;
+  };
+
+  CallOrigin NewOrigin();
+  // Of a request that is decided: whether it came whole, and can be served without waiting for
+  // anything but the service.
+  bool CanStart(const wire::Dialect& dialect, const wire::DecodedHead& head) const;
+  void FinishStarted(std::optional<Forwarded> forwarded);
+  // Whether the client's record has to say which of the dialects it speaks, or in what framing.
+  bool NeedsProfile(const wire::RequestHeader& header,
+                    const std::vector<const wire::Dialect*>& candidates) const;
+  // The dialect of a request, by what is known of the client; also its framing.
+  const wire::Dialect& Choose(const LegacyProfile& profile,
+                              const std::vector<const wire::Dialect*>& candidates);
+  // The dialect of a request with this header. InvalidArgument if the client has changed it;
+  // another error if the client's record is needed and cannot be read.
+  absl::StatusOr<const wire::Dialect*> ChooseDialect(
+      const CallOrigin& origin, const wire::RequestHeader& header,
+      const std::vector<const wire::Dialect*>& candidates);
+  bool GoesOn(const Served& served) const;
+  Served ServeRequest(const Exchange& exchange);
+  // Answers, counts and logs a request.
+  Served Finish(const Exchange& exchange, const Outcome& outcome, MonotonicTime begin);
   Outcome ForwardWhole(const Exchange& exchange);
   Outcome ForwardPackets(const Exchange& exchange);
   Forwarded Forward(const Exchange& exchange, Body& body, const FileContent& content);
@@ -94,7 +123,9 @@ class Session {
   Served DropSurplus(const wire::DecodedHead& head);
   // Counts what a client may do only so often on a connection.
   absl::Status CheckLimits(const Exchange& exchange);
-  LegacyProfile Observed(const Exchange& exchange, absl::string_view file_style) const;
+  // `requests` is how many have come on this connection, this one included.
+  LegacyProfile Observed(const wire::Dialect& dialect, const wire::Request& request, int requests,
+                         absl::string_view file_style) const;
   // Finds out whether messages are padded to whole blocks, and takes the padding of this one.
   void SettleFraming(const Exchange& exchange);
   // Reads what is left of a body that was not wanted, if it is not too much.
@@ -114,6 +145,9 @@ class Session {
   const wire::Dialect* dialect_ = nullptr;  // Of the requests so far.
   Framing framing_ = Framing::kUnknown;
   std::optional<PacketFile> last_packets_;
+  std::optional<Started> started_;
+  // Of a request that was started and has to be served by Serve(): it stays the same request.
+  std::optional<CallOrigin> unfinished_;
   int requests_ = 0;
   int registrations_ = 0;
   int retries_ = 0;  // In a row.
