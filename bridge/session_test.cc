@@ -37,6 +37,19 @@ TEST(Session, ServesAWholeConversationOnOneConnection) {
   EXPECT_THAT(bridge.service().content("notes.txt"), Optional(std::string("content")));
 }
 
+TEST(Session, FileThatMeetsAnAbsentServiceIsTriedAgainAsTheSameUpload) {
+  TestBridge bridge;
+  RawClient client(bridge.port());
+  const ClientId id = client.Introduce("laptop");
+  bridge.service().FailNextCall(absl::UnavailableError("restarting"));
+  EXPECT_EQ(client.Ask(FileRequest(id, "a", "content")).code, kFileReceived);
+  const std::vector<std::string> ids = bridge.service().upload_ids();
+  ASSERT_EQ(ids.size(), 2u);
+  EXPECT_EQ(ids[0], ids[1]);
+  EXPECT_EQ(client.Ask(FileRequest(id, "a", "content")).code, kFileReceived);
+  EXPECT_NE(bridge.service().upload_ids().back(), ids[0]);
+}
+
 TEST(Session, ServesOneRequestAConnectionJustAsWell) {
   TestBridge bridge;
   const ClientId id = RawClient(bridge.port()).Ask(RegisterRequest("laptop")).id();

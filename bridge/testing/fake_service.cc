@@ -59,6 +59,11 @@ std::optional<std::string> FakeService::content(const std::string& file_name) co
   return found->second;
 }
 
+std::vector<std::string> FakeService::upload_ids() const {
+  MutexLock lock(mutex_);
+  return upload_ids_;
+}
+
 v1::UploadFileHeader FakeService::last_upload() const {
   MutexLock lock(mutex_);
   return last_upload_;
@@ -146,12 +151,16 @@ grpc::Status FakeService::ResumeClient(grpc::ServerContext* context,
 grpc::Status FakeService::UploadFile(grpc::ServerContext* context,
                                      grpc::ServerReader<v1::UploadFileRequest>* reader,
                                      v1::UploadFileResponse* response) {
+  v1::UploadFileRequest first;
+  const bool has_header = reader->Read(&first);
+  const v1::UploadFileHeader& header = first.header();
+  {
+    MutexLock lock(mutex_);
+    upload_ids_.push_back(header.upload_id());
+  }
   if (const absl::Status error = Begin(*context, "UploadFile"); !error.ok())
     return rpc::ToGrpc(error);
-  v1::UploadFileRequest first;
-  if (!reader->Read(&first))
-    return rpc::ToGrpc(MakeError(Reason::kInvalidField, "no header", "header"));
-  const v1::UploadFileHeader& header = first.header();
+  if (!has_header) return rpc::ToGrpc(MakeError(Reason::kInvalidField, "no header", "header"));
   if (const absl::Status error = CheckClient(header.client_id()); !error.ok())
     return rpc::ToGrpc(error);
   const std::string content = header.first_chunk() + ReadChunks(*reader);

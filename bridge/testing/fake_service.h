@@ -29,6 +29,8 @@ class FakeService final : public v1::IngestService::Service {
   // What was uploaded last under `file_name`; nothing if never.
   std::optional<std::string> content(const std::string& file_name) const;
   v1::UploadFileHeader last_upload() const;
+  // Of all uploads so far, those that failed included.
+  std::vector<std::string> upload_ids() const;
   // What is on the client's record; all empty if nothing.
   v1::LegacyProfile profile(const std::string& client_id) const;
   // A client with a key, which registered elsewhere.
@@ -65,6 +67,7 @@ class FakeService final : public v1::IngestService::Service {
   std::map<std::string, bool> has_key_by_id_ ABSL_GUARDED_BY(mutex_);
   std::map<std::string, std::string> contents_ ABSL_GUARDED_BY(mutex_);
   v1::UploadFileHeader last_upload_ ABSL_GUARDED_BY(mutex_);
+  std::vector<std::string> upload_ids_ ABSL_GUARDED_BY(mutex_);
   std::map<std::string, std::string> last_metadata_ ABSL_GUARDED_BY(mutex_);
   std::map<std::string, v1::LegacyProfile> profiles_ ABSL_GUARDED_BY(mutex_);
   bool corrupt_checksums_ ABSL_GUARDED_BY(mutex_) = false;
