@@ -94,6 +94,8 @@ std::vector<Setting> StartProcess(const ProgramText& program, int& argc, char**&
     std::cout << ConfigurationText(*settings) << std::flush;
     std::exit(0);
   }
+  // Without it the C library looks at /etc/localtime again for each line of the log.
+  setenv("TZ", ":/etc/localtime", /*overwrite=*/0);
   CHECK_EQ(mallopt(M_MMAP_THRESHOLD, kAllocatorThreshold), 1);
   CHECK_EQ(mallopt(M_TRIM_THRESHOLD, kAllocatorThreshold), 1);
   // Debian builds Abseil with its search for deadlocks on: a graph of all mutexes behind one lock,

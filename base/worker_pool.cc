@@ -15,23 +15,33 @@ WorkerPool::~WorkerPool() {
     changed_.NotifyAll();
     while (!threads_.empty()) changed_.Wait(mutex_);
   }
-  Reap();
+  Join(ended_);
 }
 
 void WorkerPool::Submit(std::function<void()> task) {
-  Reap();
-  MutexLock lock(mutex_);
-  queue_.push_back(std::move(task));
-  if (idle_ >= queue_.size() || threads_.size() >= static_cast<size_t>(max_threads_)) {
-    changed_.NotifyOne();
-    return;
+  Threads ended;
+  bool waits_for_thread = false;
+  {
+    MutexLock lock(mutex_);
+    ended.swap(ended_);
+    queue_.push_back(std::move(task));
+    waits_for_thread = idle_ >= queue_.size() || !AddThread();
   }
+  // Outside the lock, which the woken thread wants first.
+  if (waits_for_thread) changed_.NotifyOne();
+  Join(ended);
+}
+
+bool WorkerPool::AddThread() {
+  if (threads_.size() >= static_cast<size_t>(max_threads_)) return false;
   const auto self = threads_.emplace(threads_.end());
   try {
     *self = std::thread([this, self] { Work(self); });
+    return true;
   } catch (const std::system_error& error) {  // The task waits for the threads there are.
     LOG(ERROR) << "cannot make another thread: " << error.what();
     threads_.erase(self);
+    return false;
   }
 }
 
@@ -63,12 +73,7 @@ std::function<void()> WorkerPool::Next() {
   return task;
 }
 
-void WorkerPool::Reap() {
-  Threads ended;
-  {
-    MutexLock lock(mutex_);
-    ended.swap(ended_);
-  }
+void WorkerPool::Join(Threads& ended) {
   for (std::thread& thread : ended) thread.join();
 }
 

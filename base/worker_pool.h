@@ -29,11 +29,12 @@ class WorkerPool {
  private:
   using Threads = std::list<std::thread>;
 
+  // False if there can be no more threads.
+  bool AddThread() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Work(Threads::iterator self);
   // The next task; an empty one if the calling thread is to end.
   std::function<void()> Next() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  // Joins the threads that have ended.
-  void Reap();
+  static void Join(Threads& ended);
 
   const int max_threads_;
   const absl::Duration idle_time_;

@@ -107,9 +107,11 @@ class Catalog {
   // A number above every one given out before, also by earlier processes; numbers may be skipped.
   // Cheap: reserved in blocks, so most calls touch no disk.
   virtual absl::StatusOr<int64_t> AllocateVersionId() = 0;
-  // Adds a version in state kReceived with its content. If one with the same client and upload_id
-  // exists, nothing is added and that one is returned. Reason CLIENT_NOT_FOUND.
-  virtual absl::StatusOr<Version> AddVersion(const Version& version, const Content& content) = 0;
+  // Adds a version in state kReceived with its content, and to the client's record what was
+  // `observed` of it. If a version with the same client and upload_id exists, nothing is added and
+  // that one is returned. Reason CLIENT_NOT_FOUND.
+  virtual absl::StatusOr<Version> AddVersion(const Version& version, const Content& content,
+                                             const LegacyProfile& observed) = 0;
   // The version that an upload id made, if any.
   virtual absl::StatusOr<std::optional<Version>> FindUpload(const ClientId& client,
                                                             const UploadId& upload) = 0;

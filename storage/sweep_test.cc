@@ -32,7 +32,7 @@ class SweepTest : public ::testing::Test {
     version.client_id = client;
     version.file_name = "file";
     version.version_id = 1;
-    ASSERT_OK(catalog_.AddVersion(version, blob));
+    ASSERT_OK(catalog_.AddVersion(version, blob, {}));
   }
 
   FakeClock clock_{absl::FromUnixSeconds(1'700'000'000)};

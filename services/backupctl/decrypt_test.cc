@@ -158,7 +158,7 @@ class DataDirTest : public ::testing::Test {
     version.sha256 = footer.sha256;
     version.receive_time = absl::Now();
     version.form = footer.form;
-    ASSERT_OK(storage->catalog->AddVersion(version, payload + storage::EncodeFooter(footer)));
+    ASSERT_OK(storage->catalog->AddVersion(version, payload + storage::EncodeFooter(footer), {}));
     ASSERT_OK(storage->catalog->SettleVersion(footer.client_id, footer.file_name,
                                               storage::Outcome::kVerified, storage::Learning::kOff,
                                               absl::Now()));

@@ -166,7 +166,8 @@ absl::StatusOr<int64_t> MemoryCatalog::AllocateVersionId() {
   return next_version_id_++;
 }
 
-absl::StatusOr<Version> MemoryCatalog::AddVersion(const Version& version, const Content& content) {
+absl::StatusOr<Version> MemoryCatalog::AddVersion(const Version& version, const Content& content,
+                                                  const LegacyProfile& observed) {
   MutexLock lock(mutex_);
   ASSIGN_OR_RETURN(Client* const client, Require(version.client_id));
   for (const auto& [id, stored] : versions_) {
@@ -175,6 +176,7 @@ absl::StatusOr<Version> MemoryCatalog::AddVersion(const Version& version, const 
         known.upload_id == version.upload_id)
       return known;
   }
+  client->legacy.Merge(observed);
   NoteSeen(*client, version.receive_time);
   client->stored_bytes += version.size_bytes;
   files_[{version.client_id, version.file_name}].insert(version.version_id);

@@ -237,9 +237,10 @@ absl::StatusOr<int64_t> SqliteCatalog::AllocateVersionId() {
   }
 }
 
-absl::StatusOr<Version> SqliteCatalog::AddVersion(const Version& version, const Content& content) {
+absl::StatusOr<Version> SqliteCatalog::AddVersion(const Version& version, const Content& content,
+                                                  const LegacyProfile& observed) {
   return Write([&](Database& database) -> absl::StatusOr<Version> {
-    RETURN_IF_ERROR(SelectClient(database, version.client_id).status());
+    ASSIGN_OR_RETURN(Client client, SelectClient(database, version.client_id));
     if (version.upload_id) {
       ASSIGN_OR_RETURN(const std::optional<Version> known,
                        SelectUpload(database, version.client_id, *version.upload_id));
@@ -248,6 +249,8 @@ absl::StatusOr<Version> SqliteCatalog::AddVersion(const Version& version, const 
     ASSIGN_OR_RETURN(const int64_t file_id,
                      SelectOrInsertFile(database, version.client_id, version.file_name));
     RETURN_IF_ERROR(InsertVersion(database, file_id, version, content));
+    if (client.legacy.Merge(observed))
+      RETURN_IF_ERROR(StoreLegacyProfile(database, client.id, client.legacy));
     RETURN_IF_ERROR(NoteSeen(database, version.client_id, version.receive_time));
     return version;
   });

@@ -35,7 +35,8 @@ class SqliteCatalog final : public Catalog {
                                              const LegacyProfile& observed) override;
   absl::Status TouchClient(const ClientId& id, absl::Time now) override;
   absl::StatusOr<int64_t> AllocateVersionId() override;
-  absl::StatusOr<Version> AddVersion(const Version& version, const Content& content) override;
+  absl::StatusOr<Version> AddVersion(const Version& version, const Content& content,
+                                     const LegacyProfile& observed) override;
   absl::StatusOr<std::optional<Version>> FindUpload(const ClientId& client,
                                                     const UploadId& upload) override;
   absl::StatusOr<std::vector<BlobId>> SettleVersion(const ClientId& client,

@@ -47,7 +47,7 @@ TEST_F(SqliteCatalogTest, FindsEverythingAgainAfterReopening) {
     const auto catalog = Open().value();
     ASSERT_OK(catalog->RegisterClient("name", IdOf<ClientId>(1), DuplicateNames::kReject, At(0)));
     ASSERT_OK(catalog->SetClientKey(IdOf<ClientId>(1), {"key", "sealed", 256}, Rekey::kPin, At(0)));
-    ASSERT_OK(catalog->AddVersion(SomeVersion(1), std::string("bytes")));
+    ASSERT_OK(catalog->AddVersion(SomeVersion(1), std::string("bytes"), {}));
     ASSERT_OK(catalog->SettleVersion(IdOf<ClientId>(1), "file", Outcome::kVerified, Learning::kOff,
                                      At(2)));
     ASSERT_OK(catalog->TouchClient(IdOf<ClientId>(1), At(9)));
@@ -65,7 +65,7 @@ TEST_F(SqliteCatalogTest, FindsEverythingAgainAfterReopening) {
 TEST_F(SqliteCatalogTest, ShowsAnotherProcessWhatItAcknowledged) {
   const auto catalog = Open().value();
   ASSERT_OK(catalog->RegisterClient("name", IdOf<ClientId>(1), DuplicateNames::kReject, At(0)));
-  ASSERT_OK(catalog->AddVersion(SomeVersion(1), std::string("bytes")));
+  ASSERT_OK(catalog->AddVersion(SomeVersion(1), std::string("bytes"), {}));
   // A copy of the files is what a crash would leave behind.
   const TempFolder copy;
   for (const char* suffix : {"", "-wal"}) {

@@ -24,14 +24,17 @@ WriteQueue::~WriteQueue() {
 absl::Status WriteQueue::Run(Work work) {
   Entry entry;
   entry.work = std::move(work);
-  MutexLock lock(mutex_);
-  if (waiting_.size() >= max_waiting_) {
-    return MakeError(Reason::kOverloaded, "too many requests wait for the catalog; try again later",
-                     "catalog");
+  {
+    MutexLock lock(mutex_);
+    if (waiting_.size() >= max_waiting_) {
+      return MakeError(Reason::kOverloaded,
+                       "too many requests wait for the catalog; try again later", "catalog");
+    }
+    waiting_.push_back(&entry);
+    if (waiting_.size() == 1) arrived_.NotifyOne();  // Else it is awake, or about to look again.
   }
-  waiting_.push_back(&entry);
-  arrived_.NotifyOne();
-  while (!entry.done) entry.finished.Wait(mutex_);
+  MutexLock lock(entry.mutex);
+  while (!entry.done) entry.finished.Wait(entry.mutex);
   return entry.result;
 }
 
@@ -48,8 +51,8 @@ void WriteQueue::WriteBatches() {
       }
     }
     WriteBatch(batch);
-    MutexLock lock(mutex_);
     for (Entry* entry : batch) {
+      MutexLock lock(entry->mutex);
       entry->done = true;
       entry->finished.NotifyOne();
     }

@@ -34,11 +34,14 @@ class WriteQueue {
   absl::Status Run(Work work);
 
  private:
+  // A caller that waits. Each has a lock of its own: with one for all, those that a commit wakes
+  // would only queue up for it again.
   struct Entry {
     Work work;
-    absl::Status result;
-    bool done = false;
+    absl::Status result;  // Read once it is done.
+    Mutex mutex;
     CondVar finished;
+    bool done ABSL_GUARDED_BY(mutex) = false;
   };
 
   void WriteBatches();

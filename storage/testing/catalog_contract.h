@@ -60,7 +60,7 @@ class CatalogContract : public ::testing::TestWithParam<std::function<std::uniqu
 
   Version Add(const ClientId& client, const std::string& file_name,
               const Content& content = std::string("bytes")) {
-    return catalog_->AddVersion(MakeVersion(client, file_name), content).value();
+    return catalog_->AddVersion(MakeVersion(client, file_name), content, {}).value();
   }
 
   std::vector<BlobId> Settle(const ClientId& client, const std::string& file_name,
@@ -102,7 +102,7 @@ TEST_P(CatalogContract, SaysThatAClientIsNotThere) {
   EXPECT_THAT(catalog_->SetClientKey(nobody_, {"key", "sealed"}, Rekey::kAllow, At(1)),
               HasReason(Reason::kClientNotFound));
   EXPECT_THAT(catalog_->TouchClient(nobody_, At(1)), HasReason(Reason::kClientNotFound));
-  EXPECT_THAT(catalog_->AddVersion(MakeVersion(nobody_, "file"), Content()),
+  EXPECT_THAT(catalog_->AddVersion(MakeVersion(nobody_, "file"), Content(), {}),
               HasReason(Reason::kClientNotFound));
   EXPECT_THAT(catalog_->ListFiles(nobody_, "", 10), HasReason(Reason::kClientNotFound));
   EXPECT_THAT(catalog_->ListVersions(nobody_, "file", 0, 10), HasReason(Reason::kClientNotFound));
@@ -301,7 +301,7 @@ TEST_P(CatalogContract, KeepsEveryFieldOfAVersion) {
   Version version = MakeVersion(id, std::string("f\0\xFF", 3));
   version.size_bytes = int64_t{1} << 40;
   version.upload_id = IdOf<UploadId>(1);
-  ASSERT_OK(catalog_->AddVersion(version, std::string("by\0tes", 6)));
+  ASSERT_OK(catalog_->AddVersion(version, std::string("by\0tes", 6), {}));
   const StoredVersion stored =
       catalog_->FindVersion(id, version.file_name, version.version_id, true).value();
   EXPECT_EQ(stored.version.client_id, id);
@@ -336,10 +336,10 @@ TEST_P(CatalogContract, AddsAnUploadOnceHoweverOftenItIsSent) {
   const ClientId id = Register("name", 1).id;
   Version first = MakeVersion(id, "file");
   first.upload_id = IdOf<UploadId>(1);
-  ASSERT_OK(catalog_->AddVersion(first, IdOf<BlobId>(1)));
+  ASSERT_OK(catalog_->AddVersion(first, IdOf<BlobId>(1), {}));
   Version again = MakeVersion(id, "file");
   again.upload_id = first.upload_id;
-  EXPECT_EQ(catalog_->AddVersion(again, IdOf<BlobId>(2)).value().version_id, first.version_id);
+  EXPECT_EQ(catalog_->AddVersion(again, IdOf<BlobId>(2), {}).value().version_id, first.version_id);
   EXPECT_FALSE(catalog_->HasBlob(IdOf<BlobId>(2)).value());
   EXPECT_EQ(catalog_->Count().value().versions, 1);
   EXPECT_EQ(catalog_->FindUpload(id, IdOf<UploadId>(1)).value().value().version_id,
@@ -353,9 +353,10 @@ TEST_P(CatalogContract, TellsTheSameUploadIdOfTwoClientsApart) {
   mine.upload_id = IdOf<UploadId>(1);
   Version theirs = MakeVersion(other, "file");
   theirs.upload_id = mine.upload_id;
-  ASSERT_OK(catalog_->AddVersion(mine, std::string("a")));
+  ASSERT_OK(catalog_->AddVersion(mine, std::string("a"), {}));
   EXPECT_EQ(catalog_->FindUpload(other, *mine.upload_id).value(), std::nullopt);
-  EXPECT_EQ(catalog_->AddVersion(theirs, std::string("b")).value().version_id, theirs.version_id);
+  EXPECT_EQ(catalog_->AddVersion(theirs, std::string("b"), {}).value().version_id,
+            theirs.version_id);
   EXPECT_EQ(catalog_->FindUpload(id, *mine.upload_id).value().value().version_id, mine.version_id);
   EXPECT_EQ(catalog_->FindUpload(id, IdOf<UploadId>(9)).value(), std::nullopt);
 }
@@ -430,6 +431,11 @@ TEST_P(CatalogContract, TakesOverWhatWasObservedOfAClientsProtocol) {
   ASSERT_OK(catalog_->UpdateLegacyProfile(id, error));
   observed.last_protocol_error = "no name";
   observed.last_protocol_error_time = At(7);
+  EXPECT_EQ(catalog_->FindClient(id).value().legacy, observed);
+  LegacyProfile with_file;
+  with_file.file_style = "counted";
+  ASSERT_OK(catalog_->AddVersion(MakeVersion(id, "file"), std::string("bytes"), with_file));
+  observed.file_style = "counted";
   EXPECT_EQ(catalog_->FindClient(id).value().legacy, observed);
   EXPECT_THAT(catalog_->UpdateLegacyProfile(nobody_, observed), HasReason(Reason::kClientNotFound));
 }
@@ -648,7 +654,7 @@ TEST_P(CatalogContract, AddsAnUploadOnceThoughManyThreadsSendIt) {
       threads.emplace_back([&] {
         Version version = MakeVersion(id, "file");
         version.upload_id = IdOf<UploadId>(1);
-        answer = catalog_->AddVersion(version, std::string("bytes")).value().version_id;
+        answer = catalog_->AddVersion(version, std::string("bytes"), {}).value().version_id;
       });
     }
   }

@@ -389,8 +389,8 @@ class PrefixedSource final : public ByteSource {
 
 // Stores content and row: small content in the row's transaction, large content before it.
 absl::StatusOr<storage::Version> Store(storage::Catalog& catalog, storage::BlobStore& blobs,
-                                       StoredForm& content, std::optional<int64_t> largest_size,
-                                       int64_t inline_limit) {
+                                       StoredForm& content, const storage::LegacyProfile& observed,
+                                       std::optional<int64_t> largest_size, int64_t inline_limit) {
   const int64_t limit = inline_limit + static_cast<int64_t>(storage::kMaxFooterSize);
   std::string begin;
   bool is_whole = false;
@@ -399,11 +399,13 @@ absl::StatusOr<storage::Version> Store(storage::Catalog& catalog, storage::BlobS
     begin.append(piece.data(), piece.size());
     is_whole = piece.empty();
   }
-  if (is_whole && std::ssize(begin) <= limit) return catalog.AddVersion(content.ToVersion(), begin);
+  if (is_whole && std::ssize(begin) <= limit)
+    return catalog.AddVersion(content.ToVersion(), begin, observed);
   PrefixedSource whole(begin, content);
   ASSIGN_OR_RETURN(const storage::StoredBlob blob, blobs.Put(whole, largest_size));
   // If this fails the row may exist all the same: the blob is left to the sweep, which can tell.
-  ASSIGN_OR_RETURN(const storage::Version stored, catalog.AddVersion(content.ToVersion(), blob.id));
+  ASSIGN_OR_RETURN(const storage::Version stored,
+                   catalog.AddVersion(content.ToVersion(), blob.id, observed));
   if (stored.version_id != content.ToVersion().version_id) DeleteReleased(blobs, {blob.id});
   return stored;
 }
@@ -431,7 +433,6 @@ absl::StatusOr<v1::UploadFileResponse> UploadFile(storage::Catalog& catalog,
                      catalog.FindUpload(upload.client_id, *upload.upload_id));
     if (known) return ToResponse(*known, policy.corrupt_checksums);
   }
-  RETURN_IF_ERROR(NoteLegacyProfile(catalog, client, upload.observed));
   if (upload.checksum_is_candidate)
     upload.checksum_kind = client.legacy.NextChecksum(upload.checksum_kind);
   std::string session_key;
@@ -440,16 +441,21 @@ absl::StatusOr<v1::UploadFileResponse> UploadFile(storage::Catalog& catalog,
   }
   const StorageForm form = FormOf(upload, policy.form);
   StoredForm content(upload, form, session_key, catalog, master_key, clock, chunks);
-  ASSIGN_OR_RETURN(
-      const storage::Version stored,
-      Store(catalog, blobs, content, LargestStoredSize(upload, form), policy.inline_blob_limit));
+  const absl::StatusOr<storage::Version> stored =
+      Store(catalog, blobs, content, upload.observed, LargestStoredSize(upload, form),
+            policy.inline_blob_limit);
+  if (!stored.ok()) {
+    // How a client speaks is worth knowing above all if it fails.
+    NoteLegacyProfile(catalog, client, upload.observed).IgnoreError();
+    return stored.status();
+  }
   if (form == StorageForm::kClientCiphertext || form == StorageForm::kClientSegments) {
     // The purpose of this mode: whoever has the log can decrypt the file (docs/operations.md).
     LOG_CRITICAL << "stored as the client's ciphertext: client=" << ToUuid(client.id)
-                 << " file=" << NameToText(upload.file_name) << " version=" << stored.version_id
+                 << " file=" << NameToText(upload.file_name) << " version=" << stored->version_id
                  << " key=" << absl::BytesToHexString(session_key);
   }
-  return ToResponse(stored, policy.corrupt_checksums);
+  return ToResponse(*stored, policy.corrupt_checksums);
 }
 
 }  // namespace backup::handlers

@@ -83,7 +83,7 @@ storage::StoredVersion MemoryService::Stored(const std::string& client_id,
 void MemoryService::Replace(const storage::StoredVersion& stored, const storage::Content& content) {
   const storage::Version& version = stored.version;
   ValueOf(catalog.DeleteVersion(version.client_id, version.file_name, version.version_id));
-  ValueOf(catalog.AddVersion(version, content));
+  ValueOf(catalog.AddVersion(version, content, {}));
 }
 
 int MemoryService::BlobCount() const {
