@@ -37,14 +37,14 @@ std::map<absl::string_view, std::string> MakeMethodPaths() {
   return paths;
 }
 
-absl::Status Admit(const grpc::ServerContext& call, Authorization* authorization,
+absl::Status Admit(const grpc::ServerContextBase& call, Authorization* authorization,
                    absl::string_view rpc) {
   if (authorization == nullptr) return absl::OkStatus();
   static const auto& paths = *new std::map<absl::string_view, std::string>(MakeMethodPaths());
   return authorization->Check(RoleOf(*call.auth_context()), paths.at(rpc));
 }
 
-bool IsBridge(const grpc::ServerContext& call, const ServiceContext& context) {
+bool IsBridge(const grpc::ServerContextBase& call, const ServiceContext& context) {
   if (context.authorization != nullptr) return RoleOf(*call.auth_context()) == kBridgeRole;
   return context.callers_are_local;
 }
