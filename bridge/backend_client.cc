@@ -49,17 +49,33 @@ bool SleepFor(std::chrono::milliseconds duration, const std::stop_token& token) 
   return !token.stop_requested();
 }
 
+// Counts one try of a call, from its beginning.
+class Attempt {
+ public:
+  Attempt(const BridgeMetrics& metrics, absl::string_view method)
+      : metrics_(metrics), method_(method), begin_(steady_clock::now()) {
+    metrics_.attempts_started.With({method_}).Add();
+  }
+  void End(const absl::Status& result) const {
+    const std::optional<Reason> reason = ReasonOf(result);
+    metrics_.attempt_duration
+        .With({method_, reason ? InfoOf(*reason).name
+                               : absl::string_view(absl::StatusCodeToString(result.code()))})
+        .Observe(absl::FromChrono(steady_clock::now() - begin_));
+  }
+
+ private:
+  const BridgeMetrics& metrics_;
+  const absl::string_view method_;
+  const steady_clock::time_point begin_;
+};
+
 // Makes one try of a call, which returns an absl::StatusOr, and counts it.
 template <typename Call>
 auto Counted(const BridgeMetrics& metrics, absl::string_view method, const Call& call) {
-  metrics.attempts_started.With({method}).Add();
-  const auto begin = steady_clock::now();
+  const Attempt attempt(metrics, method);
   auto result = call();
-  const std::optional<Reason> reason = ReasonOf(result.status());
-  metrics.attempt_duration
-      .With({method, reason ? InfoOf(*reason).name
-                            : absl::string_view(absl::StatusCodeToString(result.status().code()))})
-      .Observe(absl::FromChrono(steady_clock::now() - begin));
+  attempt.End(result.status());
   return result;
 }
 
@@ -126,13 +142,14 @@ class StartedCall {
  public:
   // `start` is given the context, the request, the response and what to call with the status.
   template <typename StartCall>
-  static void Start(std::shared_ptr<BackendClient::Started> started, const CallOrigin& origin,
-                    absl::Duration deadline, const std::stop_token& give_up, Request request,
-                    BackendClient::Done<Response> done, const StartCall& start) {
+  static void Start(std::shared_ptr<BackendClient::Started> started, const BackendOptions& options,
+                    absl::string_view method, const CallOrigin& origin, absl::Duration deadline,
+                    Request request, BackendClient::Done<Response> done, const StartCall& start) {
     started->Add();
-    auto* const call = new StartedCall(std::move(started), std::move(request), std::move(done));
+    auto* const call =
+        new StartedCall(std::move(started), options, method, std::move(request), std::move(done));
     Prepare(call->context_, origin, deadline);
-    call->cancel_.emplace(give_up, Cancel{call->context_});
+    call->cancel_.emplace(options.give_up, Cancel{call->context_});
     start(&call->context_, &call->request_, &call->response_,
           [call](const grpc::Status& status) { call->Finish(status); });
   }
@@ -143,13 +160,20 @@ class StartedCall {
     void operator()() const { context.TryCancel(); }
   };
 
-  StartedCall(std::shared_ptr<BackendClient::Started> started, Request request,
-              BackendClient::Done<Response> done)
-      : started_(std::move(started)), request_(std::move(request)), done_(std::move(done)) {}
+  StartedCall(std::shared_ptr<BackendClient::Started> started, const BackendOptions& options,
+              absl::string_view method, Request request, BackendClient::Done<Response> done)
+      : started_(std::move(started)),
+        options_(options),
+        attempt_(options.metrics, method),
+        request_(std::move(request)),
+        done_(std::move(done)) {}
 
   void Finish(const grpc::Status& status) {
     const absl::Status result = rpc::FromGrpc(status);
-    if (result.ok())
+    attempt_.End(result);
+    if (IsAway(result, options_))
+      done_(absl::UnavailableError(result.message()));
+    else if (result.ok())
       done_(std::move(response_));
     else
       done_(result);
@@ -159,6 +183,8 @@ class StartedCall {
   }
 
   std::shared_ptr<BackendClient::Started> started_;
+  const BackendOptions& options_;  // Of the client, which waits for this.
+  const Attempt attempt_;
   grpc::ClientContext context_;
   Request request_;
   Response response_;
@@ -369,15 +395,16 @@ absl::StatusOr<v1::UploadFileResponse> BackendClient::UploadSmallFile(const Call
 void BackendClient::Start(const CallOrigin& origin, v1::RegisterClientRequest request,
                           Done<v1::RegisterClientResponse> done) {
   using Call = StartedCall<v1::RegisterClientRequest, v1::RegisterClientResponse>;
-  Call::Start(
-      started_, origin, kUnaryDeadline, options_.give_up, std::move(request), std::move(done),
-      [this](auto... arguments) { stub_->async()->RegisterClient(std::move(arguments)...); });
+  Call::Start(started_, options_, "RegisterClient", origin, kUnaryDeadline, std::move(request),
+              std::move(done), [this](auto... arguments) {
+                stub_->async()->RegisterClient(std::move(arguments)...);
+              });
 }
 
 void BackendClient::Start(const CallOrigin& origin, v1::ExchangeKeyRequest request,
                           Done<v1::ExchangeKeyResponse> done) {
   using Call = StartedCall<v1::ExchangeKeyRequest, v1::ExchangeKeyResponse>;
-  Call::Start(started_, origin, kUnaryDeadline, options_.give_up, std::move(request),
+  Call::Start(started_, options_, "ExchangeKey", origin, kUnaryDeadline, std::move(request),
               std::move(done),
               [this](auto... arguments) { stub_->async()->ExchangeKey(std::move(arguments)...); });
 }
@@ -385,7 +412,7 @@ void BackendClient::Start(const CallOrigin& origin, v1::ExchangeKeyRequest reque
 void BackendClient::Start(const CallOrigin& origin, v1::ResumeClientRequest request,
                           Done<v1::ResumeClientResponse> done) {
   using Call = StartedCall<v1::ResumeClientRequest, v1::ResumeClientResponse>;
-  Call::Start(started_, origin, kUnaryDeadline, options_.give_up, std::move(request),
+  Call::Start(started_, options_, "ResumeClient", origin, kUnaryDeadline, std::move(request),
               std::move(done),
               [this](auto... arguments) { stub_->async()->ResumeClient(std::move(arguments)...); });
 }
@@ -393,17 +420,18 @@ void BackendClient::Start(const CallOrigin& origin, v1::ResumeClientRequest requ
 void BackendClient::Start(const CallOrigin& origin, v1::ReportTransferRequest request,
                           Done<v1::ReportTransferResponse> done) {
   using Call = StartedCall<v1::ReportTransferRequest, v1::ReportTransferResponse>;
-  Call::Start(
-      started_, origin, kUnaryDeadline, options_.give_up, std::move(request), std::move(done),
-      [this](auto... arguments) { stub_->async()->ReportTransfer(std::move(arguments)...); });
+  Call::Start(started_, options_, "ReportTransfer", origin, kUnaryDeadline, std::move(request),
+              std::move(done), [this](auto... arguments) {
+                stub_->async()->ReportTransfer(std::move(arguments)...);
+              });
 }
 
 void BackendClient::Start(const CallOrigin& origin, v1::UploadFileRequest request,
                           Done<v1::UploadFileResponse> done) {
   using Call = StartedCall<v1::UploadFileRequest, v1::UploadFileResponse>;
   const absl::Duration deadline = UploadDeadline(request.header());
-  Call::Start(started_, origin, deadline, options_.give_up, std::move(request), std::move(done),
-              [this](grpc::ClientContext* context, auto... arguments) {
+  Call::Start(started_, options_, "UploadFile", origin, deadline, std::move(request),
+              std::move(done), [this](grpc::ClientContext* context, auto... arguments) {
                 upload_stub_.UnaryCall(context, kUploadMethod, grpc::StubOptions(kUploadMethod),
                                        std::move(arguments)...);
               });

@@ -69,7 +69,7 @@ class BackendClient {
                                                     ByteSource& body);
 
   // The same calls, started only, and tried only once. `done` gets what came of it, on a thread of
-  // gRPC's that it must not block.
+  // gRPC's that it must not block: Unavailable if the service is away.
   template <typename Response>
   using Done = std::function<void(absl::StatusOr<Response>)>;
   void Start(const CallOrigin& origin, v1::RegisterClientRequest request,

@@ -85,7 +85,7 @@ TEST_F(BridgeMetricsTest, TellOfFilesThatAreTooLongToBeRepeated) {
   TestBridge& bridge = Start(options);
   RawClient client(bridge.port());
   const ClientId id = client.Introduce("laptop");
-  const std::string upload = FileRequest(id, "a", std::string(64, 'x'));
+  const std::string upload = FileRequest(id, "a", std::string(100'000, 'x'));
   client.Send(upload.substr(0, upload.size() - 16));
   bridge.service().WaitForCalls(3);
   // Once the body has outgrown the spool.

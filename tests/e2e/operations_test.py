@@ -19,6 +19,8 @@ import model_client as m  # noqa: E402
 from cluster import BIN_DIR, Cluster, Process  # noqa: E402
 
 WAIT_S = 30
+# A file of this size is passed on as it comes; a small one only when it is there.
+STREAMED = 100_000
 
 
 def get(port, path):
@@ -109,8 +111,8 @@ class OperationsTest(unittest.TestCase):
             self.assertEqual(wait_for(port, "/drainz", 200), (200, "safe to stop\n"))
         client = m.ModelClient(cluster.port, b"busy").sign_up()
         with contextlib.closing(client.connect()) as connection:
-            half = struct.pack("<I", 32) + m.name_field(b"half") + bytes(16)
-            connection.send(client.id, 3, m.FILE, half, payload_size=len(half) + 16)
+            half = struct.pack("<I", STREAMED) + m.name_field(b"half") + bytes(16)
+            connection.send(client.id, 3, m.FILE, half, payload_size=len(half) + STREAMED - 16)
             for port in (service, bridge):
                 self.assertEqual(wait_for(port, "/drainz", 412), (412, "busy\n"))
                 self.assertEqual(get(port, "/livez"), (200, "ok\n"))
@@ -121,7 +123,7 @@ class OperationsTest(unittest.TestCase):
         cluster, service, bridge = self.start()
         client = m.ModelClient(cluster.port, b"slow").sign_up()
         connection = client.connect()
-        content = client.encrypt(b"content of two blocks")
+        content = client.encrypt(bytes(STREAMED))
         payload = struct.pack("<I", len(content)) + m.name_field(b"file") + content
         connection.send(client.id, 3, m.FILE, payload[:-16], payload_size=len(payload))
         for process, port in ((cluster.bridge, bridge), (cluster.service, service)):
