@@ -230,6 +230,10 @@ rpc::TlsFiles TlsFromFlags() {
 // What can be told without starting.
 absl::Status CheckConfiguration() {
   RETURN_IF_ERROR(rpc::CheckTlsFiles(TlsFromFlags()));
+  if (!FLAGS_service_tls_cert_file.empty() && FLAGS_service_tls_ca_file.empty()) {
+    return absl::InvalidArgumentError(
+        "--service_tls_cert_file needs --service_tls_ca_file: without it nothing is encrypted");
+  }
   if (!FLAGS_service_tls_ca_file.empty() || FLAGS_insecure_grpc ||
       rpc::IsLocalTarget(FLAGS_service)) {
     return absl::OkStatus();

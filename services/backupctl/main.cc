@@ -80,6 +80,9 @@ Output::Options OutputOptions(const GlobalOptions& options) {
 
 absl::Status CheckTransport(const GlobalOptions& options) {
   RETURN_IF_ERROR(rpc::CheckTlsFiles(options.tls));
+  if (!options.tls.cert_file.empty() && options.tls.ca_file.empty()) {
+    return absl::InvalidArgumentError("--tls-cert needs --tls-ca: without it nothing is encrypted");
+  }
   if (!options.tls.ca_file.empty() || options.insecure_grpc || rpc::IsLocalTarget(options.service))
     return absl::OkStatus();
   return absl::InvalidArgumentError(

@@ -203,6 +203,8 @@ class StartErrorsTest(unittest.TestCase):
                     ({ca: "/no/such.crt"}, ("/no/such.crt cannot be read",)),
                     ({ca: nonsense}, (nonsense, "holds no certificate"))):
                 self.refuse(name, BAD_CONFIGURATION, texts, *self.tls_flags(name, **changed))
+        self.refuse("backup-bridge", BAD_CONFIGURATION, ("--service_tls_cert_file needs --service_tls_ca_file",),
+                    *self.tls_flags("backup-bridge"))
         certs = self.shared / "certs"
         for days, text in (((-3, -1), "has expired: renew"), ((1, 3), "is not valid yet: check this machine's clock")):
             for name, role in (("backup-service", "service"), ("backup-bridge", "bridge")):

@@ -168,6 +168,9 @@ class TlsTest(unittest.TestCase):
                                   timeout=WAIT_S)
             self.assertEqual(done.returncode, BAD_CONFIGURATION, done.stderr)
             self.assertIn("--insecure_grpc", done.stderr)
+        done = subprocess.run([BIN_DIR / "backupctl", "--service=127.0.0.1:1", f"--tls-cert={self.certs}/reader.crt",
+                               f"--tls-key={self.certs}/reader.key", "status"], capture_output=True, text=True, timeout=WAIT_S)
+        self.assertIn("--tls-cert needs --tls-ca", done.stderr)
 
 
 if __name__ == "__main__":
