@@ -76,6 +76,15 @@ absl::Status Connection::WaitForBuffered(size_t size, absl::Duration timeout) {
   return absl::OkStatus();
 }
 
+absl::Status Connection::WaitForBytes(absl::Duration timeout) const {
+  return buffered_.empty() ? WaitFor(POLLIN, After(timeout)) : absl::OkStatus();
+}
+
+bool Connection::HasBytes() const {
+  pollfd now = {fd(), POLLIN, 0};
+  return !buffered_.empty() || ::poll(&now, 1, 0) > 0;
+}
+
 absl::StatusOr<size_t> Connection::Read(std::span<char> out, absl::Duration timeout) {
   if (!buffered_.empty()) {
     const size_t size = buffered_.copy(out.data(), out.size());
@@ -138,6 +147,19 @@ BodySource::BodySource(Connection& connection, uint64_t size, const BodyLimits& 
 
 BodySource::~BodySource() { bodies.fetch_sub(1); }
 
+absl::Status BodySource::WaitForClient() {
+  while (left_ > 0 && !connection_.HasBytes()) {
+    buffer_.reset();
+    buffer_size_ = 0;
+    const MonotonicTime begin = MonotonicClock::now();
+    const absl::Status ready = connection_.WaitForBytes(limits_.window - waited_);
+    waited_ += absl::FromChrono(MonotonicClock::now() - begin);
+    if (!ready.ok() && !absl::IsDeadlineExceeded(ready)) return ready;
+    RETURN_IF_ERROR(CheckRate());
+  }
+  return absl::OkStatus();
+}
+
 size_t BodySource::PrepareBuffer() {
   const size_t share = std::clamp(kAllBodyPieces / bodies.load(), kLeastBodyPiece, kPieceSize);
   const size_t wanted = std::min<uint64_t>(left_, share);
@@ -151,6 +173,7 @@ size_t BodySource::PrepareBuffer() {
 }
 
 absl::StatusOr<absl::string_view> BodySource::Read() {
+  if (status_.ok()) status_ = WaitForClient();
   if (!status_.ok()) return status_;
   const size_t wanted = PrepareBuffer();
   size_t filled = 0;

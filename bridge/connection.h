@@ -57,6 +57,12 @@ class Connection {
   // otherwise. DeadlineExceeded when `timeout` has passed; DataLoss if the peer stops before.
   absl::Status WaitForBuffered(size_t size, absl::Duration timeout);
 
+  // Waits for at least one byte, or the end, without taking it. DeadlineExceeded when `timeout` has
+  // passed.
+  absl::Status WaitForBytes(absl::Duration timeout) const;
+  // Whether that would return at once.
+  bool HasBytes() const;
+
   // Waits for at least one byte, takes as many as there are and fit into `out`, those read ahead
   // first; 0 at the end of the stream. DeadlineExceeded when `timeout` has passed.
   absl::StatusOr<size_t> Read(std::span<char> out, absl::Duration timeout);
@@ -132,6 +138,8 @@ class BodySource final : public Body {
   const absl::Status& status() const override { return status_; }
 
  private:
+  // Waits for the client, without a buffer.
+  absl::Status WaitForClient();
   // Makes room for the next piece; how large it may be.
   size_t PrepareBuffer();
   // Fills the buffer from `filled` on; the number of bytes that came within `timeout`, perhaps
