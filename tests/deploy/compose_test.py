@@ -373,8 +373,8 @@ class TlsTest(ComposeTest):
         self.check_restored("sealed-off", {"file": CONTENT})
         for role in ("operator", "reader"):
             self.assertIn("sealed-off", self.backupctl(role, "client", "list"))
-        self.backupctl("reader", "log-level", "*", "info", code=1)
-        self.backupctl("bridge", "client", "list", code=1)
+        self.backupctl("reader", "log-level", "*", "info", code=12)
+        self.backupctl("bridge", "client", "list", code=12)
         self.backupctl(None, "client", "list", code=15)
         networks = self.deployment.inspect("service")["NetworkSettings"]["Networks"]
         self.assertFalse([name for name in networks if name.endswith("_legacy")])

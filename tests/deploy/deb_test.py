@@ -189,7 +189,7 @@ class SystemdTest(unittest.TestCase):
         self.wait_for("bash -c 'exec 3<>/dev/tcp/127.0.0.1/1357'")
         m.ModelClient(self.port, b"over-tls").sign_up().back_up(b"file", b"content")
         self.assertIn("over-tls", self.machine.sh(f"{call.format('reader')} client list"))
-        self.machine.sh(f"{call.format('bridge')} client list", code=1)
+        self.machine.sh(f"{call.format('bridge')} client list", code=12)
         self.machine.sh("backupctl --service=localhost:50051 --timeout=2s client list", code=15)
 
 
