@@ -38,6 +38,9 @@ constexpr MetricName kProcessor{"process_cpu_seconds_total", "Processor time use
 // From a sync of a fast disk to the largest upload over a slow line.
 const prometheus::Histogram::BucketBoundaries kSeconds = {0.0002, 0.001, 0.005, 0.02, 0.1, 0.5,
                                                           2,      10,    60,    600,  3600};
+// From an empty message to the largest file.
+const prometheus::Histogram::BucketBoundaries kBytes = {0,       1 << 10,  16 << 10, 256 << 10,
+                                                        4 << 20, 64 << 20, 1 << 30,  16LL << 30};
 constexpr char kOther[] = "other";
 // Between values in the key of a member: no label has it.
 constexpr char kSeparator[] = "\x1f";
@@ -104,6 +107,10 @@ void Histogram::Observe(absl::Duration duration) const {
   if (histogram_ != nullptr) histogram_->Observe(absl::ToDoubleSeconds(duration));
 }
 
+void Histogram::ObserveBytes(int64_t size) const {
+  if (histogram_ != nullptr) histogram_->Observe(static_cast<double>(size));
+}
+
 template <typename Metric>
 struct MetricFamily<Metric>::State {
   std::vector<std::string> labels;
@@ -163,10 +170,11 @@ MetricFamily<Gauge> Metrics::AddGauges(const MetricName& name, std::vector<std::
 }
 
 MetricFamily<Histogram> Metrics::AddHistograms(const MetricName& name,
-                                               std::vector<std::string> labels) {
+                                               std::vector<std::string> labels,
+                                               Histogram::Unit unit) {
   auto& family = prometheus::BuildHistogram().Name(name.name).Help(name.help).Register(*registry_);
-  return AddFamily<Histogram>(std::move(labels), [&family](const Labels& values) {
-    return Histogram(family.Add(values, kSeconds));
+  return AddFamily<Histogram>(std::move(labels), [&family, unit](const Labels& values) {
+    return Histogram(family.Add(values, unit == Histogram::Unit::kSeconds ? kSeconds : kBytes));
   });
 }
 

@@ -58,12 +58,15 @@ class Gauge {
   prometheus::Gauge* gauge_ = nullptr;
 };
 
-// How durations, in seconds, are spread.
+// How durations, in seconds, or sizes, in bytes, are spread.
 class Histogram {
  public:
+  enum class Unit { kSeconds, kBytes };
+
   Histogram() = default;
   explicit Histogram(prometheus::Histogram& histogram) : histogram_(&histogram) {}
   void Observe(absl::Duration duration) const;
+  void ObserveBytes(int64_t size) const;
 
  private:
   prometheus::Histogram* histogram_ = nullptr;
@@ -109,7 +112,8 @@ class Metrics {
   Gauge AddGauge(const MetricName& name);
   MetricFamily<Gauge> AddGauges(const MetricName& name, std::vector<std::string> labels);
   Histogram AddHistogram(const MetricName& name);
-  MetricFamily<Histogram> AddHistograms(const MetricName& name, std::vector<std::string> labels);
+  MetricFamily<Histogram> AddHistograms(const MetricName& name, std::vector<std::string> labels,
+                                        Histogram::Unit unit = Histogram::Unit::kSeconds);
 
   // `collect` is called whenever the metrics are asked for, on any thread, as long as this lives.
   void AddCollector(std::function<std::vector<Sample>()> collect);

@@ -51,9 +51,11 @@ absl::Status ChangeLogLevel(const v1::SetLogLevelRequest& request) {
 
 }  // namespace
 
-grpc::Status AdminServiceFace::GetStatus(grpc::ServerContext* call, const v1::GetStatusRequest*,
+grpc::Status AdminServiceFace::GetStatus(grpc::ServerContext* call,
+                                         const v1::GetStatusRequest* request,
                                          v1::GetStatusResponse* response) {
   RpcScope scope(*call, context_, "GetStatus");
+  scope.add_received(request->ByteSizeLong());
   if (!scope.admitted().ok()) return scope.Finish(scope.admitted());
   const absl::StatusOr<storage::Counts> counts = context_.catalog.Count();
   if (!counts.ok()) return scope.Finish(counts.status());
@@ -70,16 +72,20 @@ grpc::Status AdminServiceFace::GetStatus(grpc::ServerContext* call, const v1::Ge
     response->mutable_last_verified_time()->set_seconds(
         absl::ToUnixSeconds(*counts->last_verified_time));
   }
+  scope.add_sent(response->ByteSizeLong());
   return scope.Finish(absl::OkStatus());
 }
 
-grpc::Status AdminServiceFace::VerifyStore(grpc::ServerContext* call, const v1::VerifyStoreRequest*,
+grpc::Status AdminServiceFace::VerifyStore(grpc::ServerContext* call,
+                                           const v1::VerifyStoreRequest* request,
                                            grpc::ServerWriter<v1::VerifyStoreResponse>* stream) {
   RpcScope scope(*call, context_, "VerifyStore");
+  scope.add_received(request->ByteSizeLong());
   if (!scope.admitted().ok()) return scope.Finish(scope.admitted());
   return scope.Finish(handlers::VerifyStore(
       context_.catalog, context_.blobs, context_.master_key, info_.start_time,
       [&](const v1::VerifyStoreResponse& event) {
+        scope.add_sent(event.ByteSizeLong());
         const StreamWatchdog::Wait wait(context_.watchdog, *call);
         return stream->Write(event) ? absl::OkStatus() : absl::CancelledError("the caller is gone");
       }));
@@ -89,6 +95,7 @@ grpc::Status AdminServiceFace::SetLogLevel(grpc::ServerContext* call,
                                            const v1::SetLogLevelRequest* request,
                                            v1::SetLogLevelResponse*) {
   RpcScope scope(*call, context_, "SetLogLevel");
+  scope.add_received(request->ByteSizeLong());
   if (!scope.admitted().ok()) return scope.Finish(scope.admitted());
   return scope.Finish(ChangeLogLevel(*request));
 }
@@ -97,11 +104,13 @@ grpc::Status AdminServiceFace::ListStaleClients(grpc::ServerContext* call,
                                                 const v1::ListStaleClientsRequest* request,
                                                 v1::ListStaleClientsResponse* response) {
   RpcScope scope(*call, context_, "ListStaleClients");
+  scope.add_received(request->ByteSizeLong());
   if (!scope.admitted().ok()) return scope.Finish(scope.admitted());
   absl::StatusOr<v1::ListStaleClientsResponse> result =
       handlers::ListStaleClients(context_.catalog, context_.clock, *request);
   if (!result.ok()) return scope.Finish(result.status());
   *response = *std::move(result);
+  scope.add_sent(response->ByteSizeLong());
   return scope.Finish(absl::OkStatus());
 }
 
@@ -109,6 +118,7 @@ grpc::Status AdminServiceFace::TraceClient(grpc::ServerContext* call,
                                            const v1::TraceClientRequest* request,
                                            grpc::ServerWriter<v1::TraceClientResponse>* stream) {
   RpcScope scope(*call, context_, "TraceClient");
+  scope.add_received(request->ByteSizeLong());
   if (!scope.admitted().ok()) return scope.Finish(scope.admitted());
   if (!request->client_id().empty()) {
     if (const auto id = handlers::ParseClientId(request->client_id()); !id.ok())
@@ -122,6 +132,7 @@ grpc::Status AdminServiceFace::TraceClient(grpc::ServerContext* call,
   while (!call->IsCancelled()) {
     const std::optional<v1::TraceClientResponse> event = watch.Next(kTraceCancelCheckInterval);
     const StreamWatchdog::Wait wait(context_.watchdog, *call);
+    if (event) scope.add_sent(event->ByteSizeLong());
     if (event && !stream->Write(*event)) break;
   }
   return scope.Finish(absl::OkStatus());

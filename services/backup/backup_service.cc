@@ -22,6 +22,7 @@ template <typename Request, typename Response, typename Handler>
 grpc::Status Serve(grpc::ServerContextBase* call, const ServiceContext& context, const char* rpc,
                    const Request& request, Response* response, const Handler& handler) {
   RpcScope scope(*call, context, rpc);
+  scope.add_received(request.ByteSizeLong());
   if (!scope.admitted().ok()) return scope.Finish(scope.admitted());
   if constexpr (requires { request.client_id(); }) scope.set_client(request.client_id());
   if constexpr (requires { Request::Outcome_Name(request.outcome()); })
@@ -31,6 +32,7 @@ grpc::Status Serve(grpc::ServerContextBase* call, const ServiceContext& context,
   if (!result.ok()) return scope.Finish(result.status());
   VLOG(2) << rpc << " answers " << TraceText(*result);
   *response = *std::move(result);
+  scope.add_sent(response->ByteSizeLong());
   return scope.Finish(absl::OkStatus());
 }
 
@@ -82,12 +84,14 @@ grpc::Status IngestServiceFace::ServeUpload(grpc::CallbackServerContext& call, U
   const absl::StatusOr<v1::UploadFileResponse> result =
       handlers::UploadFile(context_.catalog, context_.blobs, context_.master_key, context_.clock,
                            context_.uploads, *header, chunks);
+  scope.add_received(stream.received_bytes());
   if (!result.ok()) return scope.Finish(result.status());
   scope.add_bytes(result->encoded_size());
   VLOG(2) << "UploadFile answers " << TraceText(*result);
   bool own_buffer = false;
   const grpc::Status packed =
       grpc::SerializationTraits<v1::UploadFileResponse>::Serialize(*result, &response, &own_buffer);
+  scope.add_sent(response.Length());
   return packed.ok() ? scope.Finish(absl::OkStatus()) : packed;
 }
 
@@ -115,6 +119,7 @@ grpc::Status CatalogServiceFace::DownloadFile(
   RpcScope scope(*call, context_, "DownloadFile");
   if (!scope.admitted().ok()) return scope.Finish(scope.admitted());
   scope.set_client(request->client_id());
+  scope.add_received(request->ByteSizeLong());
   VLOG(2) << "DownloadFile " << TraceText(*request);
   const absl::StatusOr<handlers::Download> download =
       handlers::DownloadFile(context_.catalog, context_.blobs, context_.master_key, *request);
@@ -122,6 +127,7 @@ grpc::Status CatalogServiceFace::DownloadFile(
   v1::DownloadFileResponse message;
   *message.mutable_version() = download->version;
   const auto write = [&] {
+    scope.add_sent(message.ByteSizeLong());
     const StreamWatchdog::Wait wait(context_.watchdog, *call);
     return stream->Write(message);
   };

@@ -285,6 +285,9 @@ int Serve(const std::vector<Setting>& settings, StopRequest& stop) {
                           FLAGS_rotate_session_keys},
                          UploadPolicyFromFlags()};
   context.metrics = ServiceMetrics(metrics);
+  const MetricFamily<Histogram>& phases = context.metrics.upload_duration;
+  context.uploads.phases = {phases.With({"receive"}), phases.With({"decrypt"}),
+                            phases.With({"fsync"}), phases.With({"commit"})};
   context.keys.replaced_keys = context.metrics.rekeys.With({"accepted"});
   ClientTrace trace;
   context.trace = &trace;

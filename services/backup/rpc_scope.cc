@@ -111,9 +111,12 @@ RpcScope::~RpcScope() {
                                .outcome = outcome_,
                                .cancelled = call_.IsCancelled(),
                                .verdict = verdict_,
-                               .from_old_client = !Metadata(call_, kLegacyPeerKey).empty(),
+                               .from_old_client = IsBridge(call_, context_) &&
+                                                  !Metadata(call_, kLegacyPeerKey).empty(),
                                .checksum_is_wrong = context_.uploads.corrupt_checksums,
                                .bytes = bytes_,
+                               .received = received_,
+                               .sent = sent_,
                                .took = absl::FromChrono(took)});
 }
 

@@ -33,6 +33,9 @@ class RpcScope {
   // What a client made of a file, by its name in the API.
   void set_verdict(absl::string_view verdict) { verdict_ = std::string(verdict); }
   void add_bytes(int64_t bytes) { bytes_ += bytes; }
+  // Messages, as large as they are on the wire.
+  void add_received(size_t bytes) { received_ += static_cast<int64_t>(bytes); }
+  void add_sent(size_t bytes) { sent_ += static_cast<int64_t>(bytes); }
   // What the call is answered with.
   grpc::Status Finish(const absl::Status& status);
 
@@ -52,6 +55,8 @@ class RpcScope {
   std::string client_id_;
   std::string verdict_;
   int64_t bytes_ = 0;
+  int64_t received_ = 0;
+  int64_t sent_ = 0;
   absl::Status outcome_ = absl::UnknownError("no answer");
 };
 

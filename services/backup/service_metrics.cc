@@ -22,10 +22,16 @@ constexpr MetricName kStarted{"grpc_server_call_started_total", "Calls, by metho
 constexpr MetricName kDuration{"grpc_server_call_duration_seconds",
                                "How long calls took, by method and outcome"};
 constexpr MetricName kInFlight{"grpc_server_calls_in_flight", "Calls that are being answered"};
+constexpr MetricName kReceived{"grpc_server_call_rcvd_total_compressed_message_size_bytes",
+                               "Bytes of messages that calls received"};
+constexpr MetricName kSent{"grpc_server_call_sent_total_compressed_message_size_bytes",
+                           "Bytes of messages that calls sent"};
 constexpr MetricName kUploads{
     "backup_uploads_total", "Uploads by what became of them: verified, rejected, aborted, failed"};
 constexpr MetricName kUploadsInProgress{"backup_uploads_in_progress", "Uploads under way"};
 constexpr MetricName kUploadBytes{"backup_upload_bytes_total", "Bytes of uploads, as sent"};
+constexpr MetricName kUploadDuration{"backup_upload_duration_seconds",
+                                     "Where the time of uploads that were stored went"};
 constexpr MetricName kResends{"backup_resends_total", "Files that clients found damaged"};
 constexpr MetricName kCryptoFailures{"backup_crypto_failures_total",
                                      "What could not be decrypted or was no key, by stage"};
@@ -146,6 +152,8 @@ absl::string_view ResultOf(Reason reason) {
     case Reason::kClientNotFound:
     case Reason::kKeyNotSet:
     case Reason::kContentRejected:
+    case Reason::kCredentialsMissing:
+    case Reason::kRoleDenied:
       return "rejected";
     default:
       return "failed";
@@ -189,8 +197,13 @@ absl::string_view CryptoStage(absl::string_view rpc, const absl::Status& outcome
 ServiceMetrics::ServiceMetrics(Metrics& metrics)
     : calls_started(metrics.AddCounters(kStarted, {"grpc_method"})),
       call_duration(metrics.AddHistograms(kDuration, {"grpc_method", "grpc_status"})),
+      call_received(metrics.AddHistograms(kReceived, {"grpc_method", "grpc_status"},
+                                          Histogram::Unit::kBytes)),
+      call_sent(
+          metrics.AddHistograms(kSent, {"grpc_method", "grpc_status"}, Histogram::Unit::kBytes)),
       calls_in_flight(metrics.AddGauge(kInFlight)),
       uploads_in_progress(metrics.AddGauge(kUploadsInProgress)),
+      upload_duration(metrics.AddHistograms(kUploadDuration, {"phase"})),
       uploads(metrics.AddCounters(kUploads, {"source", "result", "reason"})),
       upload_bytes(metrics.AddCounters(kUploadBytes, {"source"})),
       resends(metrics.AddCounter(kResends)),
@@ -206,7 +219,10 @@ absl::string_view OutcomeName(const absl::Status& status) {
 }
 
 void CountCall(const ServiceMetrics& metrics, const EndedCall& call) {
-  metrics.call_duration.With({call.rpc, OutcomeName(call.outcome)}).Observe(call.took);
+  const absl::string_view status = OutcomeName(call.outcome);
+  metrics.call_duration.With({call.rpc, status}).Observe(call.took);
+  metrics.call_received.With({call.rpc, status}).ObserveBytes(call.received);
+  metrics.call_sent.With({call.rpc, status}).ObserveBytes(call.sent);
   const absl::string_view source = call.from_old_client ? "legacy" : "grpc";
   if (call.rpc == "UploadFile") CountUpload(metrics, call, source);
   if (call.outcome.ok()) return CountVerdict(metrics, call.verdict, source);

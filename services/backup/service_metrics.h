@@ -22,11 +22,14 @@ struct ServiceMetrics {
   explicit ServiceMetrics(Metrics& metrics);
 
   MetricFamily<Counter> calls_started;    // grpc_method.
-  MetricFamily<Histogram> call_duration;  // grpc_method, grpc_status.
+  MetricFamily<Histogram> call_duration;  // grpc_method, grpc_status; so are the next two.
+  MetricFamily<Histogram> call_received;
+  MetricFamily<Histogram> call_sent;
   Gauge calls_in_flight;
   Gauge uploads_in_progress;
-  MetricFamily<Counter> uploads;       // source, result, reason.
-  MetricFamily<Counter> upload_bytes;  // source.
+  MetricFamily<Histogram> upload_duration;  // phase: receive, decrypt, fsync, commit.
+  MetricFamily<Counter> uploads;            // source, result, reason.
+  MetricFamily<Counter> upload_bytes;       // source.
   Counter resends;
   MetricFamily<Counter> crypto_failures;     // stage: content, public_key, session_key, stored.
   MetricFamily<Counter> rekeys;              // result: accepted, refused.
@@ -43,7 +46,9 @@ struct EndedCall {
   absl::string_view verdict = "";
   bool from_old_client = false;    // By way of the bridge.
   bool checksum_is_wrong = false;  // On purpose.
-  int64_t bytes = 0;
+  int64_t bytes = 0;               // Of content.
+  int64_t received = 0;            // Of messages.
+  int64_t sent = 0;
   absl::Duration took = absl::ZeroDuration();
 };
 void CountCall(const ServiceMetrics& metrics, const EndedCall& call);

@@ -44,8 +44,9 @@ TEST_F(ServiceMetricsTest, CountAnUploadWhenItIsRefusedOrElseWhenItsClientSettle
 }
 
 TEST_F(ServiceMetricsTest, TellWhoIsToBlameForAnUploadThatWasNotTaken) {
-  for (const Reason reason : {Reason::kInvalidField, Reason::kSizeLimit, Reason::kClientNotFound,
-                              Reason::kKeyNotSet, Reason::kContentRejected}) {
+  for (const Reason reason :
+       {Reason::kInvalidField, Reason::kSizeLimit, Reason::kClientNotFound, Reason::kKeyNotSet,
+        Reason::kContentRejected, Reason::kCredentialsMissing, Reason::kRoleDenied}) {
     Count(Upload(MakeError(reason, "the caller's")));
     EXPECT_THAT(metrics_.Text(), HasSubstr(absl::StrCat("{reason=\"", InfoOf(reason).name,
                                                         "\",result=\"rejected\"")));

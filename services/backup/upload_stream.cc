@@ -78,6 +78,7 @@ bool UploadStream::Next(grpc::ByteBuffer& message) {
     reading_ = reading_ || read_on;
   }
   if (read_on) StartRead(&incoming_);
+  received_bytes_ += message.Length();
   return true;
 }
 

@@ -36,6 +36,8 @@ class UploadStream final : public grpc::ServerReadReactor<grpc::ByteBuffer> {
   // Waits for the next message; false at the end of the stream, whatever ended it. By one thread at
   // a time, before Finish().
   bool Next(grpc::ByteBuffer& message);
+  // Of the messages that Next() brought; for the same thread.
+  size_t received_bytes() const { return received_bytes_; }
 
  private:
   UploadStream(grpc::CallbackServerContext& call, absl::Duration idle_limit, Begin begin);
@@ -51,6 +53,7 @@ class UploadStream final : public grpc::ServerReadReactor<grpc::ByteBuffer> {
   const absl::Duration idle_limit_;
   Begin begin_;
   grpc::ByteBuffer incoming_;  // gRPC's, while it reads.
+  size_t received_bytes_ = 0;
 
   Mutex mutex_;
   CondVar changed_;

@@ -265,12 +265,22 @@ class MetricsTest(unittest.TestCase):
         self.assertEqual(seen.value("grpc_server_call_started_total"),
                          seen.value("grpc_server_call_duration_seconds_count"))
         self.assertEqual(seen.value("backup_upload_bytes_total", source="legacy"), size)
+        for direction, least in (("rcvd", size), ("sent", 0)):
+            name = f"grpc_server_call_{direction}_total_compressed_message_size_bytes"
+            self.assertGreater(seen.value(f"{name}_sum", grpc_method="UploadFile", grpc_status="OK"), least)
+            self.assertEqual(seen.value(f"{name}_count"), seen.value("grpc_server_call_duration_seconds_count"))
         self.assertEqual(seen.value("backup_upload_bytes_total", source="grpc"), len(b"from the API"))
         self.assertEqual(seen.value("backup_resends_total"), 1)
         self.assertEqual(seen.value("backup_crypto_failures_total", stage="content"), 1)
         self.assertEqual(seen.value("backup_crypto_failures_total"), 1)
         self.assertEqual(seen.value("backup_rekeys_total", result="refused"), 1)
         self.assertEqual(seen.by_label("backup_versions", "state"), {"received": 0, "verified": good + 3, "abandoned": 1})
+
+        # Only large files become blobs; what came by way of the API was not encrypted.
+        phases = {phase: seen.value("backup_upload_duration_seconds_count", phase=phase)
+                  for phase in ("receive", "decrypt", "fsync", "commit")}
+        self.assertEqual(phases, {"receive": good + 5, "decrypt": good + 4, "fsync": good // 3 * 2, "commit": good + 5})
+        self.assertGreaterEqual(seen.value("backup_upload_duration_seconds_sum", phase="decrypt"), 0)
 
     def check_bridge(self, bridged, good, closed):
         def requests(request, result="ok"):

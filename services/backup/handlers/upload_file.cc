@@ -1,5 +1,6 @@
 #include "services/backup/handlers/upload_file.h"
 
+#include <chrono>
 #include <memory>
 #include <optional>
 #include <utility>
@@ -205,6 +206,50 @@ class BoundedSource final : public ByteSource {
   int64_t left_ = kMaxFileSizeBytes;
 };
 
+// Adds up how long something takes, each time that it is done.
+class Stopwatch {
+ public:
+  template <typename Work>
+  auto Time(const Work& work) {
+    const auto begin = std::chrono::steady_clock::now();
+    auto result = work();
+    total_ += absl::FromChrono(std::chrono::steady_clock::now() - begin);
+    return result;
+  }
+  absl::Duration total() const { return total_; }
+
+ private:
+  absl::Duration total_;
+};
+
+// Measures how long a source is waited for.
+class TimedSource final : public ByteSource {
+ public:
+  explicit TimedSource(ByteSource& source) : source_(source) {}
+  absl::StatusOr<absl::string_view> Read() override {
+    return stopwatch_.Time([&] { return source_.Read(); });
+  }
+  absl::Duration total() const { return stopwatch_.total(); }
+
+ private:
+  ByteSource& source_;
+  Stopwatch stopwatch_;
+};
+
+class TimedLastingSource final : public LastingSource {
+ public:
+  explicit TimedLastingSource(LastingSource& source) : source_(source) {}
+  void MakeLast(size_t pieces) override { source_.MakeLast(pieces); }
+  absl::StatusOr<absl::string_view> Read() override {
+    return stopwatch_.Time([&] { return source_.Read(); });
+  }
+  absl::Duration total() const { return stopwatch_.total(); }
+
+ private:
+  LastingSource& source_;
+  Stopwatch stopwatch_;
+};
+
 // One upload on its way: the sources stacked on its chunks, and the footer that they end with. As a
 // source it is the payload followed by the footer, that is, what is stored.
 class StoredForm final : public ByteSource {
@@ -216,16 +261,17 @@ class StoredForm final : public ByteSource {
         session_key_(std::move(session_key)),
         catalog_(catalog),
         master_key_(master_key),
-        clock_(clock) {
+        clock_(clock),
+        chunks_(chunks) {
     footer_.form = form;
     if (segmented()) {
-      encoded_ = std::make_unique<BoundedSource>(chunks);
+      encoded_ = std::make_unique<BoundedSource>(chunks_);
       const crypto::SegmentDecryptor& segments =
           StackDecryptor<crypto::SegmentDecryptor>(session_key_, upload.segment_count);
       encoded_sums_ = &segments.ciphertext_sums();
       segments_ = &segments;
     } else {
-      auto whole = std::make_unique<WholeEncoded>(chunks, upload.encoded_size);
+      auto whole = std::make_unique<WholeEncoded>(chunks_, upload.encoded_size);
       encoded_sums_ = &whole->sums();
       encoded_ = std::move(whole);
       if (upload.encrypted) StackDecryptor<crypto::CbcDecryptor>(session_key_);
@@ -245,8 +291,18 @@ class StoredForm final : public ByteSource {
     payload_size_ += static_cast<int64_t>(piece.size());
     if (!piece.empty()) return piece;
     RETURN_IF_ERROR(MakeFooter());
+    ended_.emplace(std::chrono::steady_clock::now());
     return encoded_footer_;
   }
+
+  // Valid once all was read: how long it took to receive and decrypt, and since when it is all
+  // there.
+  void ObserveReading(const UploadPhases& phases) const {
+    phases.receive.Observe(chunks_.total());
+    if (upload_.encrypted && timed_plain_)
+      phases.decrypt.Observe(timed_plain_->total() - chunks_.total());
+  }
+  std::chrono::steady_clock::time_point ended() const { return *ended_; }
 
   // Valid once all was read.
   storage::Version ToVersion() const {
@@ -271,7 +327,8 @@ class StoredForm final : public ByteSource {
   // thread of its own.
   void StackMeasures() {
     const bool in_stages = upload_.encoded_size >= kStagesMinSize;
-    LastingSource* source = plain_.get();
+    timed_plain_ = std::make_unique<TimedLastingSource>(*plain_);
+    LastingSource* source = timed_plain_.get();
     if (in_stages) received_ = ReadAheadSource::TryMake(*source);
     if (received_) source = received_.get();
     measuring_ = std::make_unique<MeasuredSource>(*source, measures_);
@@ -343,11 +400,13 @@ class StoredForm final : public ByteSource {
   storage::Catalog& catalog_;
   const crypto::MasterKey& master_key_;
   const Clock& clock_;
+  TimedSource chunks_;
   PlaintextMeasures measures_;
   std::unique_ptr<ByteSource> encoded_;
   const Checksums* encoded_sums_ = nullptr;
   const crypto::SegmentDecryptor* segments_ = nullptr;  // If it comes in segments.
   std::unique_ptr<LastingSource> plain_;                // Null if the client's own form is kept.
+  std::unique_ptr<TimedLastingSource> timed_plain_;     // The same.
   std::unique_ptr<ReadAheadSource> received_;           // The stages; not always there.
   std::unique_ptr<MeasuredSource> measuring_;
   std::unique_ptr<ReadAheadSource> hashed_;
@@ -357,6 +416,7 @@ class StoredForm final : public ByteSource {
   int64_t payload_size_ = 0;
   storage::BlobFooter footer_;
   std::string encoded_footer_;
+  std::optional<std::chrono::steady_clock::time_point> ended_;
 };
 
 StorageForm FormOf(const Upload& upload, StorageForm policy) {
@@ -390,8 +450,16 @@ class PrefixedSource final : public ByteSource {
 // Stores content and row: small content in the row's transaction, large content before it.
 absl::StatusOr<storage::Version> Store(storage::Catalog& catalog, storage::BlobStore& blobs,
                                        StoredForm& content, const storage::LegacyProfile& observed,
-                                       std::optional<int64_t> largest_size, int64_t inline_limit) {
-  const int64_t limit = inline_limit + static_cast<int64_t>(storage::kMaxFooterSize);
+                                       std::optional<int64_t> largest_size,
+                                       const UploadPolicy& policy) {
+  const auto add = [&](const storage::Content& stored) {
+    Stopwatch commit;
+    auto version =
+        commit.Time([&] { return catalog.AddVersion(content.ToVersion(), stored, observed); });
+    if (version.ok()) policy.phases.commit.Observe(commit.total());
+    return version;
+  };
+  const int64_t limit = policy.inline_blob_limit + static_cast<int64_t>(storage::kMaxFooterSize);
   std::string begin;
   bool is_whole = false;
   while (!is_whole && (largest_size ? *largest_size <= limit : std::ssize(begin) <= limit)) {
@@ -399,13 +467,12 @@ absl::StatusOr<storage::Version> Store(storage::Catalog& catalog, storage::BlobS
     begin.append(piece.data(), piece.size());
     is_whole = piece.empty();
   }
-  if (is_whole && std::ssize(begin) <= limit)
-    return catalog.AddVersion(content.ToVersion(), begin, observed);
+  if (is_whole && std::ssize(begin) <= limit) return add(begin);
   PrefixedSource whole(begin, content);
   ASSIGN_OR_RETURN(const storage::StoredBlob blob, blobs.Put(whole, largest_size));
+  policy.phases.fsync.Observe(absl::FromChrono(std::chrono::steady_clock::now() - content.ended()));
   // If this fails the row may exist all the same: the blob is left to the sweep, which can tell.
-  ASSIGN_OR_RETURN(const storage::Version stored,
-                   catalog.AddVersion(content.ToVersion(), blob.id, observed));
+  ASSIGN_OR_RETURN(const storage::Version stored, add(blob.id));
   if (stored.version_id != content.ToVersion().version_id) DeleteReleased(blobs, {blob.id});
   return stored;
 }
@@ -442,13 +509,13 @@ absl::StatusOr<v1::UploadFileResponse> UploadFile(storage::Catalog& catalog,
   const StorageForm form = FormOf(upload, policy.form);
   StoredForm content(upload, form, session_key, catalog, master_key, clock, chunks);
   const absl::StatusOr<storage::Version> stored =
-      Store(catalog, blobs, content, upload.observed, LargestStoredSize(upload, form),
-            policy.inline_blob_limit);
+      Store(catalog, blobs, content, upload.observed, LargestStoredSize(upload, form), policy);
   if (!stored.ok()) {
     // How a client speaks is worth knowing above all if it fails.
     NoteLegacyProfile(catalog, client, upload.observed).IgnoreError();
     return stored.status();
   }
+  content.ObserveReading(policy.phases);
   if (form == StorageForm::kClientCiphertext || form == StorageForm::kClientSegments) {
     // The purpose of this mode: whoever has the log can decrypt the file (docs/operations.md).
     LOG_CRITICAL << "stored as the client's ciphertext: client=" << ToUuid(client.id)

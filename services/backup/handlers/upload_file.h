@@ -4,11 +4,20 @@
 #include "backup/v1/backup.pb.h"
 #include "base/byte_stream.h"
 #include "base/clock.h"
+#include "base/metrics.h"
 #include "services/backup/crypto/master_key.h"
 #include "storage/blob_store.h"
 #include "storage/catalog.h"
 
 namespace backup::handlers {
+
+// Where the time of uploads goes; each is observed once for each upload that was stored.
+struct UploadPhases {
+  Histogram receive;  // Waiting for the caller.
+  Histogram decrypt;  // With the checksum of what was sent; not if it came as plaintext.
+  Histogram fsync;    // From the last byte on until a blob is durable; small files have none.
+  Histogram commit;   // Of the row, and of a small file's content.
+};
 
 struct UploadPolicy {
   // How new content is kept. Under kClientCiphertext what came unencrypted is sealed.
@@ -17,6 +26,7 @@ struct UploadPolicy {
   int64_t inline_blob_limit = 64 << 10;
   // Answer wrong checksums on purpose; the version keeps the true one.
   bool corrupt_checksums = false;
+  UploadPhases phases = {};
 };
 
 // Stores one file as a new, unconfirmed version, durable when this returns OK; on any error nothing
