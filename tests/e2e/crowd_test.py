@@ -105,7 +105,8 @@ class CrowdTest(unittest.TestCase):
             connection.close()
         wait_until(lambda: self.parts() == 0, "no part of an upload is left")
         for process, before in zip((cluster.bridge, cluster.service), descriptors_before):
-            wait_until(lambda p=process, b=before: descriptors(p) <= b + KEPT_DESCRIPTORS, f"{process.name} closed everything")
+            wait_until(lambda p=process, b=before: descriptors(p) <= b + KEPT_DESCRIPTORS,
+                       f"{process.name} closed everything")
         # What was not whole was not stored, and what is whole now is.
         self.assertEqual(crowd.verdict(m.VALID, b"file 0"), m.ERROR)
         crowd.back_up(b"file 0", bytes(MEBIBYTE))
