@@ -67,7 +67,7 @@ CALLBACK_UNARY(ObserveClient, context_.catalog, context_.clock)
 
 grpc::ServerReadReactor<grpc::ByteBuffer>* IngestServiceFace::UploadFile(
     grpc::CallbackServerContext* call, grpc::ByteBuffer* response) {
-  return UploadStream::Start(*call, context_.stream_idle_limit, [=, this](UploadStream& stream) {
+  return UploadStream::Start(*call, context_.watchdog, [=, this](UploadStream& stream) {
     uploads_.Submit([=, this, &stream] { stream.Finish(ServeUpload(*call, stream, *response)); });
   });
 }

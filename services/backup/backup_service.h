@@ -24,8 +24,7 @@ struct ServiceContext {
   const crypto::MasterKey& master_key;
   const Clock& clock;
   IdleShutdown& idle;
-  StreamWatchdog& watchdog;          // Of downloads.
-  absl::Duration stream_idle_limit;  // Of uploads; zero for none.
+  StreamWatchdog& watchdog;
   storage::DuplicateNames duplicate_names = storage::DuplicateNames::kReject;
   handlers::KeyPolicy keys;
   handlers::UploadPolicy uploads;

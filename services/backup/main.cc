@@ -269,16 +269,14 @@ int Serve(const std::vector<Setting>& settings, StopRequest& stop) {
                             std::max(DurationFlag(FLAGS_sweep_interval), absl::Seconds(1)),
                             storage_metrics.orphans_removed, blob_bytes);
   IdleShutdown idle(FLAGS_debug ? absl::ZeroDuration() : DurationFlag(FLAGS_idle_shutdown), stop);
-  const absl::Duration stream_idle_limit =
-      FLAGS_debug ? absl::ZeroDuration() : DurationFlag(FLAGS_stream_idle_timeout);
-  StreamWatchdog watchdog(stream_idle_limit);
+  StreamWatchdog watchdog(FLAGS_debug ? absl::ZeroDuration()
+                                      : DurationFlag(FLAGS_stream_idle_timeout));
   ServiceContext context{*storage->catalog,
                          *storage->blobs,
                          *storage->master_key,
                          clock,
                          idle,
                          watchdog,
-                         stream_idle_limit,
                          FLAGS_duplicate_names == "allow" ? storage::DuplicateNames::kAllow
                                                           : storage::DuplicateNames::kReject,
                          {FLAGS_rekey == "allow" ? storage::Rekey::kAllow : storage::Rekey::kPin,

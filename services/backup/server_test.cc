@@ -51,16 +51,9 @@ class ServerTest : public ::testing::Test {
  protected:
   explicit ServerTest(absl::Duration stream_limit = absl::ZeroDuration())
       : watchdog_(stream_limit),
-        context_{service_.catalog,
-                 service_.blobs,
-                 service_.master_key,
-                 service_.clock,
-                 idle_,
-                 watchdog_,
-                 stream_limit,
-                 service_.duplicate_names,
-                 service_.keys,
-                 service_.uploads},
+        context_{service_.catalog,         service_.blobs, service_.master_key,
+                 service_.clock,           idle_,          watchdog_,
+                 service_.duplicate_names, service_.keys,  service_.uploads},
         server_(*Server::Start(*Acceptor::Listen("127.0.0.1:0"), context_,
                                {absl::FromUnixSeconds(42), {"debug"}, "plain"}, {})),
         channel_(grpc::CreateChannel(server_->bound_address(), grpc::InsecureChannelCredentials())),
@@ -394,6 +387,13 @@ TEST_F(SilentPeerTest, AnUploadThatGoesSilentIsCancelled) {
   ASSERT_TRUE(stream->Write(message));
   EXPECT_THAT(rpc::FromGrpc(stream->Finish()), StatusIs(absl::StatusCode::kCancelled));
   EXPECT_EQ(service_.catalog.Count()->versions, 0);
+}
+
+TEST_F(SilentPeerTest, AnUploadThatSendsNothingIsCancelled) {
+  Call call;
+  v1::UploadFileResponse response;
+  const auto stream = ingest_->UploadFile(&call, &response);
+  EXPECT_THAT(rpc::FromGrpc(stream->Finish()), StatusIs(absl::StatusCode::kCancelled));
 }
 
 TEST_F(SilentPeerTest, ADownloadThatNobodyReadsIsCancelled) {

@@ -14,7 +14,7 @@ StreamWatchdog::StreamWatchdog(absl::Duration limit) : limit_(absl::ToChronoNano
   }
 }
 
-StreamWatchdog::Wait::Wait(StreamWatchdog& owner, grpc::ServerContext& call)
+StreamWatchdog::Wait::Wait(StreamWatchdog& owner, grpc::ServerContextBase& call)
     : owner_(owner), call_(call) {
   MutexLock lock(owner_.mutex_);
   owner_.waits_.insert(this);

@@ -18,7 +18,7 @@ class StreamWatchdog {
   // destruction.
   class Wait {
    public:
-    Wait(StreamWatchdog& owner, grpc::ServerContext& call);
+    Wait(StreamWatchdog& owner, grpc::ServerContextBase& call);
     ~Wait();
     Wait(const Wait&) = delete;
     Wait& operator=(const Wait&) = delete;
@@ -26,7 +26,7 @@ class StreamWatchdog {
    private:
     friend class StreamWatchdog;
     StreamWatchdog& owner_;
-    grpc::ServerContext& call_;
+    grpc::ServerContextBase& call_;
     const std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
     bool cancelled_ = false;  // Guarded by the owner's mutex.
   };

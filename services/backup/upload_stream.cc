@@ -1,6 +1,5 @@
 #include "services/backup/upload_stream.h"
 
-#include <chrono>
 #include <cstdint>
 #include <optional>
 #include <utility>
@@ -47,13 +46,14 @@ absl::Status CheckChunkSize(size_t size) {
 
 }  // namespace
 
-UploadStream::UploadStream(grpc::CallbackServerContext& call, absl::Duration idle_limit,
-                           Begin begin)
-    : call_(call), idle_limit_(idle_limit), begin_(std::move(begin)) {
+UploadStream::UploadStream(grpc::CallbackServerContext& call, StreamWatchdog& watchdog, Begin begin)
+    : call_(call), watchdog_(watchdog), begin_(std::move(begin)) {
+  first_wait_.emplace(watchdog_, call_);
   StartRead(&incoming_);
 }
 
 void UploadStream::OnReadDone(bool ok) {
+  first_wait_.reset();
   bool read_on = false;
   {
     MutexLock lock(mutex_);
@@ -70,8 +70,10 @@ void UploadStream::OnReadDone(bool ok) {
 bool UploadStream::Next(grpc::ByteBuffer& message) {
   bool read_on = false;
   {
+    const StreamWatchdog::Wait wait(watchdog_, call_);  // Its lock is never taken within ours.
     MutexLock lock(mutex_);
-    if (!WaitForMessage()) return false;
+    while (waiting_.empty() && !ended_) changed_.Wait(mutex_);
+    if (waiting_.empty()) return false;
     message.Swap(&waiting_.front());
     waiting_.pop_front();
     read_on = !reading_ && !ended_;
@@ -80,26 +82,6 @@ bool UploadStream::Next(grpc::ByteBuffer& message) {
   if (read_on) StartRead(&incoming_);
   received_bytes_ += message.Length();
   return true;
-}
-
-bool UploadStream::WaitForMessage() {
-  const auto begin = std::chrono::steady_clock::now();
-  while (waiting_.empty() && !ended_) {
-    if (idle_limit_ == absl::ZeroDuration()) {
-      changed_.Wait(mutex_);
-      continue;
-    }
-    const absl::Duration left =
-        idle_limit_ - absl::FromChrono(std::chrono::steady_clock::now() - begin);
-    if (left > absl::ZeroDuration()) {
-      changed_.WaitFor(mutex_, left);
-      continue;
-    }
-    LOG(WARNING) << "cancelling a stream that moved nothing for too long, peer=" << call_.peer();
-    call_.TryCancel();
-    return false;
-  }
-  return !waiting_.empty();
 }
 
 absl::StatusOr<v1::UploadFileHeader> ChunkSource::ReadHeader() {

@@ -2,6 +2,7 @@
 
 #include <deque>
 #include <functional>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -9,13 +10,13 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "absl/time/time.h"
 #include "backup/v1/backup.pb.h"
 #include "base/byte_stream.h"
 #include "base/mutex.h"
 #include "grpcpp/support/byte_buffer.h"
 #include "grpcpp/support/server_callback.h"
 #include "grpcpp/support/slice.h"
+#include "services/backup/stream_watchdog.h"
 
 namespace backup {
 
@@ -27,10 +28,10 @@ class UploadStream final : public grpc::ServerReadReactor<grpc::ByteBuffer> {
   using Begin = std::function<void(UploadStream&)>;
 
   // Calls `begin` once, on a thread of gRPC's, as soon as there is something for the handler to do.
-  // A wait of more than `idle_limit` for the peer cancels the call; zero turns that off.
-  static UploadStream* Start(grpc::CallbackServerContext& call, absl::Duration idle_limit,
+  // `watchdog`, which must outlive the call, cancels it if the peer is silent for too long.
+  static UploadStream* Start(grpc::CallbackServerContext& call, StreamWatchdog& watchdog,
                              Begin begin) {
-    return new UploadStream(call, idle_limit, std::move(begin));
+    return new UploadStream(call, watchdog, std::move(begin));
   }
 
   // Waits for the next message; false at the end of the stream, whatever ended it. By one thread at
@@ -40,17 +41,17 @@ class UploadStream final : public grpc::ServerReadReactor<grpc::ByteBuffer> {
   size_t received_bytes() const { return received_bytes_; }
 
  private:
-  UploadStream(grpc::CallbackServerContext& call, absl::Duration idle_limit, Begin begin);
+  UploadStream(grpc::CallbackServerContext& call, StreamWatchdog& watchdog, Begin begin);
 
   // Messages that wait, at most.
   static constexpr size_t kAhead = 2;
 
   void OnReadDone(bool ok) override;
   void OnDone() override { delete this; }
-  bool WaitForMessage() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   grpc::CallbackServerContext& call_;
-  const absl::Duration idle_limit_;
+  StreamWatchdog& watchdog_;
+  std::optional<StreamWatchdog::Wait> first_wait_;  // While no handler waits.
   Begin begin_;
   grpc::ByteBuffer incoming_;  // gRPC's, while it reads.
   size_t received_bytes_ = 0;
