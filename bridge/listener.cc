@@ -269,6 +269,12 @@ void Listener::Wait(Held& held) {
 void Listener::Serve(Held& held) {
   held.Enter(State::kServed);
   deadlines_.Clear(held.connection.number());
+  if (active_ == options_.max_active_requests) return queued_.push_back(held.connection.number());
+  ++active_;
+  Begin(held);
+}
+
+void Listener::Begin(Held& held) {
   const uint64_t number = held.connection.number();
   const bool started =
       held.session.StartServing([returns = returns_, number](std::optional<Served> served) {
@@ -292,11 +298,23 @@ void Listener::TakeBack() {
   }
   for (auto& [number, served] : returns_->Take()) {
     Held& held = *Find(number);
-    if (served)
-      Resume(held, *std::move(served));
-    else
+    if (!served) {
       ServeByWorker(held);
+      continue;
+    }
+    BeginNext();
+    Resume(held, *std::move(served));
   }
+}
+
+void Listener::BeginNext() {
+  if (queued_.empty()) {
+    --active_;
+    return;
+  }
+  Held& next = *Find(queued_.front());
+  queued_.pop_front();
+  Begin(next);
 }
 
 void Listener::Resume(Held& held, Served served) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <atomic>
+#include <deque>
 #include <map>
 #include <memory>
 #include <optional>
@@ -61,11 +62,12 @@ class Listener {
   // A connection and what the loop knows of it.
   struct Held {
     Held(UniqueFd socket, std::string peer, uint64_t number, Listener& owner);
-    Connection connection;
-    Session session;  // Used by a worker in state kServed, else by nobody.
-    const IdleShutdown::Activity activity;
     ~Held();
     void Enter(State next);
+
+    Connection connection;
+    Session session;  // In state kServed not the loop's to touch.
+    const IdleShutdown::Activity activity;
     const BridgeMetrics& metrics;
     State state = State::kWaiting;
     CloseReason close_reason = CloseReason::kEof;  // While it lingers, why.
@@ -83,8 +85,7 @@ class Listener {
     std::vector<std::pair<uint64_t, std::optional<Served>>> Take();
     // Ends the loop's wait.
     void Wake();
-    // For the loop: readable after Wake(), until ClearWake().
-    const UniqueFd& wake() const { return wake_; }
+    // Once the loop has seen it.
     void ClearWake();
 
    private:
@@ -107,7 +108,11 @@ class Listener {
   void HandleEnd(Held& held);
   // Waits for the rest of a head, or for the next one.
   void Wait(Held& held);
+  // Once there is room for it under max_active_requests.
   void Serve(Held& held);
+  void Begin(Held& held);
+  // Gives the room of a request that was served to the next that waits.
+  void BeginNext();
   void ServeByWorker(Held& held);
   void TakeBack();
   void Resume(Held& held, Served served);
@@ -136,6 +141,8 @@ class Listener {
   std::map<uint64_t, std::unique_ptr<Held>> held_;
   Deadlines deadlines_;
   size_t lingering_ = 0;
+  int active_ = 0;               // Requests that are being served, by whomever.
+  std::deque<uint64_t> queued_;  // Connections whose requests wait for one of them to end.
   uint64_t last_number_ = 0;
 
   Mutex mutex_;

@@ -118,6 +118,28 @@ TEST(Listener, MoreRequestsThanWorkersWait) {
   EXPECT_EQ(waiting.Receive()->code, kRegistered);
 }
 
+TEST(Listener, WholeRequestsBeyondTheLimitWaitToo) {
+  Metrics metrics;
+  TestBridgeOptions options;
+  options.listener.max_active_requests = 1;
+  options.backend.metrics = BridgeMetrics(metrics);
+  TestBridge bridge(options);
+  bridge.service().HoldCalls();
+  RawClient first(bridge.port());
+  first.Send(RegisterRequest("first"));
+  bridge.service().WaitForCalls(1);
+  RawClient second(bridge.port());
+  second.Send(RegisterRequest("second"));
+  // Once the loop has come round, what came before was dealt with.
+  ASSERT_TRUE(bridge.listener().Turns(absl::Seconds(10)));
+  ASSERT_TRUE(bridge.listener().Turns(absl::Seconds(10)));
+  EXPECT_THAT(metrics.Text(), ::testing::HasSubstr("grpc_client_attempt_started_total{"
+                                                   "grpc_method=\"RegisterClient\"} 1\n"));
+  bridge.service().ReleaseCalls();
+  EXPECT_EQ(first.Receive()->code, kRegistered);
+  EXPECT_EQ(second.Receive()->code, kRegistered);
+}
+
 TEST(Listener, StalledBodiesDoNotHinderOthers) {
   TestBridge bridge;
   std::vector<std::unique_ptr<RawClient>> stalled;

@@ -37,6 +37,17 @@ void FakeService::FailNextCall(absl::Status error) {
   next_error_ = std::move(error);
 }
 
+void FakeService::HoldCalls() {
+  MutexLock lock(mutex_);
+  held_ = true;
+}
+
+void FakeService::ReleaseCalls() {
+  MutexLock lock(mutex_);
+  held_ = false;
+  changed_.NotifyAll();
+}
+
 void FakeService::CorruptChecksums() {
   MutexLock lock(mutex_);
   corrupt_checksums_ = true;
@@ -95,6 +106,7 @@ absl::Status FakeService::Begin(const grpc::ServerContext& context, const std::s
     last_metadata_[std::string(key.data(), key.size())] = std::string(value.data(), value.size());
   }
   changed_.NotifyAll();
+  while (held_) changed_.Wait(mutex_);
   return std::exchange(next_error_, absl::OkStatus());
 }
 

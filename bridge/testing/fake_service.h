@@ -18,6 +18,9 @@ class FakeService final : public v1::IngestService::Service {
  public:
   // Answers the next call, whichever it is, with `error`.
   void FailNextCall(absl::Status error);
+  // Calls from now on are noted, and answered once they are released.
+  void HoldCalls();
+  void ReleaseCalls();
   // From now on UploadFile answers wrong checksums, as the service does under --corrupt_checksums.
   void CorruptChecksums();
 
@@ -70,6 +73,7 @@ class FakeService final : public v1::IngestService::Service {
   std::vector<std::string> upload_ids_ ABSL_GUARDED_BY(mutex_);
   std::map<std::string, std::string> last_metadata_ ABSL_GUARDED_BY(mutex_);
   std::map<std::string, v1::LegacyProfile> profiles_ ABSL_GUARDED_BY(mutex_);
+  bool held_ ABSL_GUARDED_BY(mutex_) = false;
   bool corrupt_checksums_ ABSL_GUARDED_BY(mutex_) = false;
 };
 
