@@ -36,7 +36,7 @@ struct BridgeMetrics {
   Counter faults_injected;
   Gauge spool_bytes;
   Histogram ride_through_duration;
-  MetricFamily<Counter> ride_throughs;       // outcome: recovered, failed, not_repeatable.
+  MetricFamily<Counter> ride_throughs;       // outcome: recovered, gave_up, not_repeatable.
   MetricFamily<Counter> attempts_started;    // grpc_method.
   MetricFamily<Histogram> attempt_duration;  // grpc_method, grpc_status.
 

@@ -16,7 +16,7 @@
 namespace backup::bridge {
 namespace {
 
-std::atomic<size_t> bodies = 0;
+std::atomic<size_t> bodies = 0;  // In the process: they share kAllBodyPieces.
 
 bool WouldBlock() { return errno == EAGAIN || errno == EWOULDBLOCK; }
 

@@ -207,7 +207,6 @@ std::unique_ptr<SelfBackup> StartSelfBackup(int port) {
   return std::make_unique<SelfBackup>(SelfBackupOptions{directory, program, OwnAddress(port)});
 }
 
-// BackendWatch keeps the channel connected, and health checks of the channel say when it is not.
 // How long the event loop may take to come round.
 constexpr absl::Duration kLongestTurn = absl::Seconds(5);
 
@@ -217,6 +216,7 @@ absl::Status ProbeListener(Listener& listener) {
              : absl::DeadlineExceededError("the event loop does not come round");
 }
 
+// BackendWatch keeps the channel connected, and health checks of the channel say when it is not.
 absl::Status ProbeService(grpc::Channel& channel) {
   return channel.GetState(/*try_to_connect=*/true) == GRPC_CHANNEL_READY
              ? absl::OkStatus()

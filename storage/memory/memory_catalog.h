@@ -64,9 +64,9 @@ class MemoryCatalog final : public Catalog {
   // The file's newest version in `state`, if any.
   StoredVersion* NewestIn(const std::set<int64_t>& version_ids, VersionState state)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  // Removes the version, and its file if it was the last; returns the blob it had.
   // Takes a version that is going out of its client's bytes.
   void Forget(const Version& version) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Removes the version, and its file if it was the last; returns the blob it had.
   std::vector<BlobId> Remove(int64_t version_id) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   Mutex mutex_;
