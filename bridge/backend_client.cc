@@ -3,10 +3,10 @@
 #include <algorithm>
 #include <chrono>
 #include <condition_variable>
+#include <future>
 #include <mutex>
 #include <optional>
 
-#include "absl/functional/function_ref.h"
 #include "base/error.h"
 #include "base/rpc/status.h"
 #include "base/status_macros.h"
@@ -28,7 +28,7 @@ constexpr int64_t kLeastBytesPerSecond = 1024;
 constexpr int64_t kMaxSegmentedSize = int64_t{1} << 32;
 // A file of at most so many bytes goes in one message.
 constexpr int64_t kMaxSingleMessageSize = 64 << 10;
-constexpr char kUploadMethod[] = "/backup.v1.IngestService/UploadFile";
+constexpr char kUpload[] = "UploadFile";
 constexpr std::chrono::milliseconds kFirstBackOff(50);
 constexpr std::chrono::milliseconds kLongestBackOff(200);
 
@@ -70,15 +70,6 @@ class Attempt {
   const steady_clock::time_point begin_;
 };
 
-// Makes one try of a call, which returns an absl::StatusOr, and counts it.
-template <typename Call>
-auto Counted(const BridgeMetrics& metrics, absl::string_view method, const Call& call) {
-  const Attempt attempt(metrics, method);
-  auto result = call();
-  attempt.End(result.status());
-  return result;
-}
-
 // Whether the call met no service, or one that ends: gRPC 1.51 cancels the calls that its server
 // took in but did not begin.
 bool IsAway(const absl::Status& status, const BackendOptions& options) {
@@ -119,21 +110,6 @@ auto RideThrough(const BackendOptions& options, const Attempt& attempt,
     VLOG(1) << "the service is away, trying again: " << result.status();
     back_off = std::min(2 * back_off, kLongestBackOff);
   }
-}
-
-template <typename Response, typename Call>
-absl::StatusOr<Response> CallUnary(const CallOrigin& origin, const BackendOptions& options,
-                                   absl::string_view method, const Call& call) {
-  const auto attempt = [&]() -> absl::StatusOr<Response> {
-    grpc::ClientContext context;
-    Prepare(context, origin, kUnaryDeadline);
-    const std::stop_callback cancel(options.give_up, [&] { context.TryCancel(); });
-    Response response;
-    RETURN_IF_ERROR(rpc::FromGrpc(call(context, response)));
-    return response;
-  };
-  return RideThrough(
-      options, [&] { return Counted(options.metrics, method, attempt); }, [] { return true; });
 }
 
 // A call that was started, until it is done: it deletes itself then.
@@ -269,27 +245,9 @@ absl::Duration UploadDeadline(const v1::UploadFileHeader& header) {
   return kStreamDeadline + absl::Seconds(size / kLeastBytesPerSecond);
 }
 
-// One attempt at an upload: begins the call, has `write` write to it, and waits for the answer. An
-// error of `write` cancels the call and is returned as it is.
-absl::StatusOr<v1::UploadFileResponse> UploadOnce(
-    const UploadMethod& method, const CallOrigin& origin, const v1::UploadFileHeader& header,
-    const std::stop_token& give_up, absl::FunctionRef<absl::Status(UploadCall&)> write) {
-  grpc::ClientContext context;
-  Prepare(context, origin, UploadDeadline(header));
-  const std::stop_callback cancel(give_up, [&] { context.TryCancel(); });
-  UploadCall call(method, context);
-  if (const absl::Status written = write(call); !written.ok()) {
-    context.TryCancel();
-    static_cast<void>(call.Finish());
-    return written;
-  }
-  return call.Finish();
-}
-
-// The header first, since the service may refuse it; an error only if the body fails. That the call
-// is over shows at its end.
+// Writes header and body; an error only if the body fails. That the call is over shows at its end.
 absl::Status WriteUpload(UploadCall& call, const v1::UploadFileHeader& header, SpooledBody& body) {
-  bool writing = call.WriteHeader(header);
+  bool writing = call.WriteHeader(header);  // Alone, since the service may refuse it.
   while (writing) {
     ASSIGN_OR_RETURN(const absl::string_view piece, body.Read());
     if (piece.empty()) {
@@ -299,6 +257,25 @@ absl::Status WriteUpload(UploadCall& call, const v1::UploadFileHeader& header, S
     writing = call.WriteChunk(piece);
   }
   return absl::OkStatus();
+}
+
+// One try of an upload. An error of the body cancels the call and is returned as it is.
+absl::StatusOr<v1::UploadFileResponse> UploadOnce(const UploadMethod& method,
+                                                  const CallOrigin& origin,
+                                                  const v1::UploadFileHeader& header,
+                                                  const BackendOptions& options,
+                                                  SpooledBody& body) {
+  const Attempt attempt(options.metrics, kUpload);
+  grpc::ClientContext context;
+  Prepare(context, origin, UploadDeadline(header));
+  const std::stop_callback cancel(options.give_up, [&] { context.TryCancel(); });
+  UploadCall call(method, context);
+  const absl::Status written = WriteUpload(call, header, body);
+  if (!written.ok()) context.TryCancel();
+  absl::StatusOr<v1::UploadFileResponse> result = call.Finish();
+  if (!written.ok()) result = written;
+  attempt.End(result.status());
+  return result;
 }
 
 }  // namespace
@@ -320,76 +297,61 @@ void BackendClient::Started::WaitUntilNone() {
 
 BackendClient::~BackendClient() { started_->WaitUntilNone(); }
 
+template <typename Response, typename Request>
+absl::StatusOr<Response> BackendClient::StartAndWait(const CallOrigin& origin,
+                                                     const Request& request) {
+  const auto attempt = [&]() -> absl::StatusOr<Response> {
+    // Shared, because the one who sets it may not be done with it when it is there.
+    const auto result = std::make_shared<std::promise<absl::StatusOr<Response>>>();
+    Start(origin, request,
+          [result](absl::StatusOr<Response> response) { result->set_value(std::move(response)); });
+    return result->get_future().get();  // The call has a deadline.
+  };
+  return RideThrough(options_, attempt, [] { return true; });
+}
+
 absl::StatusOr<v1::RegisterClientResponse> BackendClient::RegisterClient(
     const CallOrigin& origin, const v1::RegisterClientRequest& request) {
-  return CallUnary<v1::RegisterClientResponse>(
-      origin, options_, "RegisterClient", [&](grpc::ClientContext& context, auto& response) {
-        return stub_->RegisterClient(&context, request, &response);
-      });
+  return StartAndWait<v1::RegisterClientResponse>(origin, request);
 }
 
 absl::StatusOr<v1::ExchangeKeyResponse> BackendClient::ExchangeKey(
     const CallOrigin& origin, const v1::ExchangeKeyRequest& request) {
-  return CallUnary<v1::ExchangeKeyResponse>(
-      origin, options_, "ExchangeKey", [&](grpc::ClientContext& context, auto& response) {
-        return stub_->ExchangeKey(&context, request, &response);
-      });
+  return StartAndWait<v1::ExchangeKeyResponse>(origin, request);
 }
 
 absl::StatusOr<v1::ResumeClientResponse> BackendClient::ResumeClient(
     const CallOrigin& origin, const v1::ResumeClientRequest& request) {
-  return CallUnary<v1::ResumeClientResponse>(
-      origin, options_, "ResumeClient", [&](grpc::ClientContext& context, auto& response) {
-        return stub_->ResumeClient(&context, request, &response);
-      });
+  return StartAndWait<v1::ResumeClientResponse>(origin, request);
 }
 
 absl::StatusOr<v1::ReportTransferResponse> BackendClient::ReportTransfer(
     const CallOrigin& origin, const v1::ReportTransferRequest& request) {
-  return CallUnary<v1::ReportTransferResponse>(
-      origin, options_, "ReportTransfer", [&](grpc::ClientContext& context, auto& response) {
-        return stub_->ReportTransfer(&context, request, &response);
-      });
+  return StartAndWait<v1::ReportTransferResponse>(origin, request);
 }
 
 absl::StatusOr<v1::ObserveClientResponse> BackendClient::ObserveClient(
     const CallOrigin& origin, const v1::ObserveClientRequest& request) {
-  return CallUnary<v1::ObserveClientResponse>(
-      origin, options_, "ObserveClient", [&](grpc::ClientContext& context, auto& response) {
-        return stub_->ObserveClient(&context, request, &response);
-      });
+  return StartAndWait<v1::ObserveClientResponse>(origin, request);
 }
 
 absl::StatusOr<v1::UploadFileResponse> BackendClient::UploadFile(const CallOrigin& origin,
                                                                  const v1::UploadFileHeader& header,
                                                                  ByteSource& body) {
-  if (header.segment_count() == 0 && header.encoded_size() <= kMaxSingleMessageSize)
-    return UploadSmallFile(origin, header, body);
+  if (header.segment_count() == 0 && header.encoded_size() <= kMaxSingleMessageSize) {
+    v1::UploadFileRequest whole;
+    *whole.mutable_header() = header;
+    ASSIGN_OR_RETURN(*whole.mutable_header()->mutable_first_chunk(),
+                     ReadAll(body, kMaxSingleMessageSize));
+    return StartAndWait<v1::UploadFileResponse>(origin, whole);
+  }
   SpoolRoom room(spooled_bytes_, options_.total_spool_bytes, options_.metrics.spool_bytes);
   SpooledBody spooled(body, options_.spool_bytes, room);
   const auto attempt = [&] {
     spooled.Restart();
-    return Counted(options_.metrics, "UploadFile", [&] {
-      return UploadOnce(upload_, origin, header, options_.give_up,
-                        [&](UploadCall& call) { return WriteUpload(call, header, spooled); });
-    });
+    return UploadOnce(upload_, origin, header, options_, spooled);
   };
   return RideThrough(options_, attempt, [&] { return spooled.can_restart(); });
-}
-
-absl::StatusOr<v1::UploadFileResponse> BackendClient::UploadSmallFile(const CallOrigin& origin,
-                                                                      v1::UploadFileHeader header,
-                                                                      ByteSource& body) {
-  ASSIGN_OR_RETURN(*header.mutable_first_chunk(), ReadAll(body, kMaxSingleMessageSize));
-  const auto attempt = [&] {
-    return Counted(options_.metrics, "UploadFile", [&] {
-      return UploadOnce(upload_, origin, header, options_.give_up, [&](UploadCall& call) {
-        call.WriteWhole(header);
-        return absl::OkStatus();
-      });
-    });
-  };
-  return RideThrough(options_, attempt, [] { return true; });
 }
 
 void BackendClient::Start(const CallOrigin& origin, v1::RegisterClientRequest request,
@@ -426,13 +388,23 @@ void BackendClient::Start(const CallOrigin& origin, v1::ReportTransferRequest re
               });
 }
 
+void BackendClient::Start(const CallOrigin& origin, v1::ObserveClientRequest request,
+                          Done<v1::ObserveClientResponse> done) {
+  using Call = StartedCall<v1::ObserveClientRequest, v1::ObserveClientResponse>;
+  Call::Start(started_, options_, "ObserveClient", origin, kUnaryDeadline, std::move(request),
+              std::move(done), [this](auto... arguments) {
+                stub_->async()->ObserveClient(std::move(arguments)...);
+              });
+}
+
 void BackendClient::Start(const CallOrigin& origin, v1::UploadFileRequest request,
                           Done<v1::UploadFileResponse> done) {
   using Call = StartedCall<v1::UploadFileRequest, v1::UploadFileResponse>;
   const absl::Duration deadline = UploadDeadline(request.header());
-  Call::Start(started_, options_, "UploadFile", origin, deadline, std::move(request),
-              std::move(done), [this](grpc::ClientContext* context, auto... arguments) {
-                upload_stub_.UnaryCall(context, kUploadMethod, grpc::StubOptions(kUploadMethod),
+  Call::Start(started_, options_, kUpload, origin, deadline, std::move(request), std::move(done),
+              [this](grpc::ClientContext* context, auto... arguments) {
+                upload_stub_.UnaryCall(context, UploadMethod::kPath,
+                                       grpc::StubOptions(UploadMethod::kPath),
                                        std::move(arguments)...);
               });
 }

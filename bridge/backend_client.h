@@ -69,7 +69,8 @@ class BackendClient {
                                                     ByteSource& body);
 
   // The same calls, started only, and tried only once. `done` gets what came of it, on a thread of
-  // gRPC's that it must not block: Unavailable if the service is away.
+  // gRPC's that it must not block: Unavailable if the service is away. After the call's deadline at
+  // the latest.
   template <typename Response>
   using Done = std::function<void(absl::StatusOr<Response>)>;
   void Start(const CallOrigin& origin, v1::RegisterClientRequest request,
@@ -80,6 +81,8 @@ class BackendClient {
              Done<v1::ResumeClientResponse> done);
   void Start(const CallOrigin& origin, v1::ReportTransferRequest request,
              Done<v1::ReportTransferResponse> done);
+  void Start(const CallOrigin& origin, v1::ObserveClientRequest request,
+             Done<v1::ObserveClientResponse> done);
   // A whole file: its header with all its content as the first chunk.
   void Start(const CallOrigin& origin, v1::UploadFileRequest request,
              Done<v1::UploadFileResponse> done);
@@ -99,10 +102,9 @@ class BackendClient {
   };
 
  private:
-  // In one message.
-  absl::StatusOr<v1::UploadFileResponse> UploadSmallFile(const CallOrigin& origin,
-                                                         v1::UploadFileHeader header,
-                                                         ByteSource& body);
+  // Starts the call and waits for it, again while the service is away.
+  template <typename Response, typename Request>
+  absl::StatusOr<Response> StartAndWait(const CallOrigin& origin, const Request& request);
 
   const std::shared_ptr<Started> started_ = std::make_shared<Started>();
   const std::unique_ptr<v1::IngestService::Stub> stub_;

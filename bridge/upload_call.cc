@@ -13,8 +13,6 @@
 namespace backup::bridge {
 namespace {
 
-constexpr char kMethod[] = "/backup.v1.IngestService/UploadFile";
-
 // What stands before a chunk's bytes in its message: the field's number and type (2: bytes), and
 // the size as a varint, 7 bits a byte, least significant first
 // (protobuf.dev/programming-guides/encoding).
@@ -46,7 +44,7 @@ grpc::ClientContext& CorkMetadata(grpc::ClientContext& context) {
 
 UploadMethod::UploadMethod(std::shared_ptr<grpc::ChannelInterface> channel)
     : channel_(std::move(channel)),
-      method_(kMethod, grpc::internal::RpcMethod::CLIENT_STREAMING, channel_) {}
+      method_(kPath, grpc::internal::RpcMethod::CLIENT_STREAMING, channel_) {}
 
 UploadCall::UploadCall(const UploadMethod& method, grpc::ClientContext& context)
     : writer_(grpc::internal::ClientWriterFactory<grpc::ByteBuffer>::Create(
@@ -60,10 +58,6 @@ bool UploadCall::WriteChunk(absl::string_view chunk) {
   const std::string prefix = ChunkPrefix(chunk.size());
   const grpc::Slice slices[] = {grpc::Slice(prefix), grpc::Slice(chunk.data(), chunk.size())};
   return writer_->Write(grpc::ByteBuffer(slices, std::size(slices)));
-}
-
-void UploadCall::WriteWhole(const v1::UploadFileHeader& header) {
-  writer_->WriteLast(Serialize(header), grpc::WriteOptions());
 }
 
 absl::StatusOr<v1::UploadFileResponse> UploadCall::Finish() {

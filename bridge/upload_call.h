@@ -16,6 +16,8 @@ namespace backup::bridge {
 // send, without the copies that it makes of each chunk. Thread-safe.
 class UploadMethod {
  public:
+  static constexpr char kPath[] = "/backup.v1.IngestService/UploadFile";
+
   explicit UploadMethod(std::shared_ptr<grpc::ChannelInterface> channel);
 
  private:
@@ -35,8 +37,6 @@ class UploadCall {
   bool WriteHeader(const v1::UploadFileHeader& header);
   bool WriteChunk(absl::string_view chunk);
   void WritesDone() { writer_->WritesDone(); }
-  // The only message: all of the content is in it.
-  void WriteWhole(const v1::UploadFileHeader& header);
 
   // Waits for the answer. To be called once, after a message was written.
   absl::StatusOr<v1::UploadFileResponse> Finish();
