@@ -39,6 +39,15 @@ void AddBeside(const std::string& group, const SessionLoadResult& alone,
   figures.push_back({group, "one request beside it, p99", beside.p99_milliseconds, "ms", {}, {}});
 }
 
+// How fast one large file went, beside the slowest stage that it passed.
+std::vector<Figure> SpeedFigures(const std::string& group, double best, double median,
+                                 double slowest) {
+  return {
+      {group, "speed, best", best, "MB/s", {}, slowest},
+      {group, "speed, median", median, "MB/s", AtLeast(700), slowest},
+      {group, "median against the slowest stage", 100 * median / slowest, "%", AtLeast(80), {}}};
+}
+
 }  // namespace
 
 std::vector<Figure> ReportLimits(const PhysicalLimits& limits) {
@@ -61,15 +70,8 @@ std::vector<Figure> ReportLargeFile(const std::string& group, const LargeFileRes
                                     const PhysicalLimits& limits) {
   const double slowest =
       std::min(limits.cbc_encrypt_mb_per_second, limits.disk_write_mb_per_second);
-  std::vector<Figure> figures = {
-      {group, "speed, best", result.best_mb_per_second, "MB/s", {}, slowest},
-      {group, "speed, median", result.median_mb_per_second, "MB/s", AtLeast(700), slowest},
-      {group,
-       "median against the slowest stage",
-       100 * result.median_mb_per_second / slowest,
-       "%",
-       AtLeast(80),
-       {}}};
+  std::vector<Figure> figures =
+      SpeedFigures(group, result.best_mb_per_second, result.median_mb_per_second, slowest);
   AddCpuPerGibibyte(group, result.cpu, result.client_cpu_seconds, result.gibibytes, figures);
   return figures;
 }
@@ -77,15 +79,8 @@ std::vector<Figure> ReportLargeFile(const std::string& group, const LargeFileRes
 std::vector<Figure> ReportPreparedFile(const std::string& group, const PreparedLoadResult& result,
                                        const PhysicalLimits& limits) {
   const double slowest = std::min(limits.sha256_mb_per_second, limits.disk_write_mb_per_second);
-  std::vector<Figure> figures = {
-      {group, "speed, best", result.best_mb_per_second, "MB/s", {}, slowest},
-      {group, "speed, median", result.median_mb_per_second, "MB/s", AtLeast(700), slowest},
-      {group,
-       "median against the slowest stage",
-       100 * result.median_mb_per_second / slowest,
-       "%",
-       AtLeast(80),
-       {}}};
+  std::vector<Figure> figures =
+      SpeedFigures(group, result.best_mb_per_second, result.median_mb_per_second, slowest);
   AddCpuPerGibibyte(group, result.cpu, result.client_cpu_seconds, result.gibibytes, figures);
   return figures;
 }

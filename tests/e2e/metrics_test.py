@@ -9,7 +9,6 @@ import sqlite3
 import struct
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 import unittest
@@ -20,7 +19,7 @@ sys.path.insert(0, str(ROOT / "tests/support"))
 import exposition
 import model_client as m
 from Cryptodome.PublicKey import RSA
-from cluster import BIN_DIR, Cluster
+from cluster import BIN_DIR, Cluster, ClusterTest  # noqa: E402
 
 WAIT_S = 20
 POLL_S = 0.05
@@ -125,19 +124,16 @@ def documented():
     return {name: (set(re.findall(r"`(\w+)`", labels)), program) for name, labels, program in rows}
 
 
-class MetricsTest(unittest.TestCase):
+class MetricsTest(ClusterTest):
     def setUp(self):
-        folder = tempfile.TemporaryDirectory()
-        self.addCleanup(folder.cleanup)
-        self.folder = pathlib.Path(folder.name)
+        super().setUp()
         CountingConnection.opened = CountingConnection.sent = CountingConnection.received = 0
 
     def start(self, service_flags=(), bridge_flags=()):
         def flags(name):
             return ["--operations_listen=127.0.0.1:0", f"--operations_bound_port_file={self.folder}/{name}.ops"]
-        cluster = Cluster(self.folder, service_flags=[*flags("service"), *service_flags],
+        cluster = super().start(service_flags=[*flags("service"), *service_flags],
                           bridge_flags=[*flags("bridge"), *bridge_flags])
-        self.addCleanup(cluster.__exit__)
         return cluster
 
     def ops_port(self, name):

@@ -6,29 +6,18 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 
 import model_client as m  # noqa: E402
-from cluster import BIN_DIR, Cluster, Process  # noqa: E402
+from cluster import BIN_DIR, ClusterTest, Process  # noqa: E402
 
 WAIT_S = 30
 CONTENT = bytes(range(256)) * 1000
 
 
-class ModesTest(unittest.TestCase):
-    def setUp(self):
-        folder = tempfile.TemporaryDirectory()
-        self.addCleanup(folder.cleanup)
-        self.folder = pathlib.Path(folder.name)
-
-    def start(self, **flags):
-        cluster = Cluster(self.folder, **flags)
-        self.addCleanup(cluster.__exit__)
-        return cluster
-
+class ModesTest(ClusterTest):
     def backupctl(self, *arguments, code=0):
         done = subprocess.run([BIN_DIR / "backupctl", *arguments], capture_output=True, text=True, timeout=WAIT_S)
         self.assertEqual(done.returncode, code, done.stderr)

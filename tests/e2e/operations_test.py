@@ -7,7 +7,6 @@ import signal
 import struct
 import subprocess
 import sys
-import tempfile
 import time
 import unittest
 import urllib.error
@@ -16,7 +15,7 @@ import urllib.request
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 
 import model_client as m  # noqa: E402
-from cluster import BIN_DIR, Cluster, Process  # noqa: E402
+from cluster import BIN_DIR, Cluster, ClusterTest, Process  # noqa: E402
 
 WAIT_S = 30
 # A file of this size is passed on as it comes; a small one only when it is there.
@@ -41,12 +40,7 @@ def wait_for(port, path, code):
         time.sleep(0.05)
 
 
-class OperationsTest(unittest.TestCase):
-    def setUp(self):
-        folder = tempfile.TemporaryDirectory()
-        self.addCleanup(folder.cleanup)
-        self.folder = pathlib.Path(folder.name)
-
+class OperationsTest(ClusterTest):
     def flags(self, name):
         return ["--operations_listen=127.0.0.1:0", f"--operations_bound_port_file={self.folder}/{name}.ops"]
 
@@ -58,9 +52,8 @@ class OperationsTest(unittest.TestCase):
         return int(path.read_text())
 
     def start(self, *service_flags):
-        cluster = Cluster(self.folder, service_flags=[*self.flags("service"), *service_flags],
+        cluster = super().start(service_flags=[*self.flags("service"), *service_flags],
                           bridge_flags=self.flags("bridge"))
-        self.addCleanup(cluster.__exit__)
         return cluster, self.port("service"), self.port("bridge")
 
     def backupctl(self, cluster, *arguments):

@@ -6,7 +6,6 @@ import random
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 import traceback
@@ -15,7 +14,7 @@ import unittest
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 
 import model_client as m  # noqa: E402
-from cluster import BIN_DIR, Cluster  # noqa: E402
+from cluster import BIN_DIR, ClusterTest  # noqa: E402
 
 CLIENTS, RESTARTS = 64, 20
 LOAD_DEADLINE_S = 100
@@ -26,17 +25,7 @@ DRAIN_S = 1
 SLACK_S = 3  # Beyond --drain_timeout, for a busy machine.
 
 
-class RestartTest(unittest.TestCase):
-    def setUp(self):
-        folder = tempfile.TemporaryDirectory()
-        self.addCleanup(folder.cleanup)
-        self.folder = pathlib.Path(folder.name)
-
-    def start(self, **flags):
-        cluster = Cluster(self.folder, **flags)
-        self.addCleanup(cluster.__exit__)
-        return cluster
-
+class RestartTest(ClusterTest):
     def backupctl(self, cluster, *arguments):
         return subprocess.run([BIN_DIR / "backupctl", f"--service=127.0.0.1:{cluster.service_port}", *arguments],
                               capture_output=True, text=True, timeout=LOAD_DEADLINE_S, check=True).stdout

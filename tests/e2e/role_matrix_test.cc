@@ -4,7 +4,6 @@
 #include <stdlib.h>
 
 #include <chrono>
-#include <filesystem>
 #include <map>
 #include <memory>
 #include <set>
@@ -24,6 +23,7 @@
 #include "grpcpp/create_channel.h"
 #include "grpcpp/generic/generic_stub.h"
 #include "gtest/gtest.h"
+#include "storage/testing/temp_folder.h"
 #include "tests/support/reflection.pb.h"
 #include "tests/support/service_process.h"
 
@@ -87,22 +87,22 @@ std::string PathOf(const MethodDescriptor& method) {
 class Certificates {
  public:
   Certificates() {
-    std::string pattern = absl::StrCat(::testing::TempDir(), "role_matrix_test.XXXXXX");
-    folder_ = mkdtemp(pattern.data());
-    Run(absl::StrCat("deploy/make_certificates.sh ", folder_));
+    Run(absl::StrCat("deploy/make_certificates.sh ", folder_.path()));
     for (const auto& [file, subject] : {std::pair("stranger", "/CN=stranger"),
                                         {"capital", "/CN=Operator"},
                                         {"nameless", "/O=operator"}}) {
-      const std::string base = absl::StrCat(folder_, "/", file);
+      const std::string base = absl::StrCat(folder_.path(), "/", file);
       Run(absl::StrCat("openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj ",
                        subject, " -keyout ", base, ".key -out ", base, ".csr"));
-      Run(absl::StrCat("openssl x509 -req -days 1 -in ", base, ".csr -CA ", folder_,
-                       "/ca.crt -CAkey ", folder_, "/ca.key -CAcreateserial -out ", base, ".crt"));
+      Run(absl::StrCat("openssl x509 -req -days 1 -in ", base, ".csr -CA ", folder_.path(),
+                       "/ca.crt -CAkey ", folder_.path(), "/ca.key -CAcreateserial -out ", base,
+                       ".crt"));
     }
   }
-  ~Certificates() { std::filesystem::remove_all(folder_); }
 
-  std::string Path(const std::string& file) const { return absl::StrCat(folder_, "/", file); }
+  std::string Path(const std::string& file) const {
+    return absl::StrCat(folder_.path(), "/", file);
+  }
   // Of the certificate of that name; "" for a caller without one.
   std::shared_ptr<grpc::Channel> Connect(const std::string& address,
                                          const std::string& name) const {
@@ -119,7 +119,7 @@ class Certificates {
   static void Run(const std::string& command) {
     ASSERT_EQ(::system(absl::StrCat(command, " >/dev/null 2>&1").c_str()), 0) << command;
   }
-  std::string folder_;
+  storage::TempFolder folder_;
 };
 
 // One step of a call; whether it went well.

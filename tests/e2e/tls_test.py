@@ -6,7 +6,6 @@ import socket
 import ssl
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 import unittest
@@ -15,7 +14,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 
 import certificates  # noqa: E402
 import model_client as m  # noqa: E402
-from cluster import BIN_DIR, Cluster  # noqa: E402
+from cluster import BIN_DIR, Cluster, ClusterTest  # noqa: E402
 
 DEPLOY = pathlib.Path(__file__).resolve().parents[2] / "deploy"
 WAIT_S = 30
@@ -62,11 +61,9 @@ class Load:
             thread.join(timeout=WAIT_S)
 
 
-class TlsTest(unittest.TestCase):
+class TlsTest(ClusterTest):
     def setUp(self):
-        folder = tempfile.TemporaryDirectory()
-        self.addCleanup(folder.cleanup)
-        self.folder = pathlib.Path(folder.name)
+        super().setUp()
         self.certs = self.folder / "certs"
         certificates.make(self.certs)
         self.policy = self.folder / "policy.json"
@@ -82,9 +79,7 @@ class TlsTest(unittest.TestCase):
                 f"--service_tls_key_file={self.certs}/{role}.key"]
 
     def start(self, role="bridge"):
-        cluster = Cluster(self.folder, service_flags=self.service_flags(), bridge_flags=self.bridge_flags(role))
-        self.addCleanup(cluster.__exit__)
-        return cluster
+        return super().start(service_flags=self.service_flags(), bridge_flags=self.bridge_flags(role))
 
     def backupctl(self, cluster, role, *arguments):
         tls = [f"--tls-ca={self.certs}/ca.crt", f"--tls-cert={self.certs}/{role}.crt",

@@ -4,7 +4,9 @@ import os
 import pathlib
 import signal
 import subprocess
+import tempfile
 import time
+import unittest
 
 BIN_DIR = pathlib.Path(os.environ.get("TEST_BIN_DIR", "build/release/bin"))
 START_DEADLINE_S = 20
@@ -85,3 +87,17 @@ class Cluster:
     def __exit__(self, *_):
         self.bridge.stop()
         self.service.stop()
+
+
+class ClusterTest(unittest.TestCase):
+    """Tests of clusters of their own, in a folder that goes away with them."""
+
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = pathlib.Path(folder.name)
+
+    def start(self, **flags):
+        cluster = Cluster(self.folder, **flags)
+        self.addCleanup(cluster.__exit__)
+        return cluster
