@@ -18,11 +18,12 @@ class BufferPool {
   char* Take(size_t size) {
     {
       MutexLock lock(mutex_);
+      bytes_.used += size;
       std::vector<char*>& idle = idle_[size];
       if (!idle.empty()) {
         char* const buffer = idle.back();
         idle.pop_back();
-        idle_bytes_ -= size;
+        bytes_.idle -= size;
         return buffer;
       }
     }
@@ -35,19 +36,25 @@ class BufferPool {
   void Return(char* buffer, size_t size) {
     {
       MutexLock lock(mutex_);
-      if (idle_bytes_ + size <= kMaxIdleBufferBytes) {
+      bytes_.used -= size;
+      if (bytes_.idle + size <= kMaxIdleBufferBytes) {
         idle_[size].push_back(buffer);
-        idle_bytes_ += size;
+        bytes_.idle += size;
         return;
       }
     }
     PCHECK(::munmap(buffer, size) == 0);
   }
 
+  BufferBytes bytes() const {
+    MutexLock lock(mutex_);
+    return bytes_;
+  }
+
  private:
-  Mutex mutex_;
+  mutable Mutex mutex_;
   std::map<size_t, std::vector<char*>> idle_ ABSL_GUARDED_BY(mutex_);
-  size_t idle_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
+  BufferBytes bytes_ ABSL_GUARDED_BY(mutex_);
 };
 
 BufferPool& Pool() {
@@ -63,5 +70,7 @@ AlignedBuffer TakeAlignedBuffer(size_t size) {
   CHECK(size > 0 && size % kBufferAlignment == 0);
   return AlignedBuffer(Pool().Take(size), ReturnToPool{size});
 }
+
+BufferBytes CountBufferBytes() { return Pool().bytes(); }
 
 }  // namespace backup

@@ -21,4 +21,11 @@ inline constexpr size_t kMaxIdleBufferBytes = size_t{32} << 20;
 // `size` is a multiple of kBufferAlignment; few different ones are best. Thread-safe.
 AlignedBuffer TakeAlignedBuffer(size_t size);
 
+struct BufferBytes {
+  size_t used = 0;  // By whoever took them.
+  size_t idle = 0;  // Kept for the next.
+};
+// Of all such buffers of the process. Thread-safe.
+BufferBytes CountBufferBytes();
+
 }  // namespace backup

@@ -23,6 +23,17 @@ TEST(AlignedBuffer, ThatCameBackIsGivenOutAgain) {
   EXPECT_NE(other_size.get(), address);
 }
 
+TEST(AlignedBuffer, IsCountedAsUsedAndThenAsIdle) {
+  const BufferBytes before = CountBufferBytes();
+  AlignedBuffer buffer = TakeAlignedBuffer(5 * kBufferAlignment);
+  EXPECT_EQ(CountBufferBytes().used, before.used + 5 * kBufferAlignment);
+  buffer.reset();
+  EXPECT_EQ(CountBufferBytes().used, before.used);
+  EXPECT_EQ(CountBufferBytes().idle, before.idle + 5 * kBufferAlignment);
+  buffer = TakeAlignedBuffer(5 * kBufferAlignment);
+  EXPECT_EQ(CountBufferBytes().idle, before.idle);
+}
+
 TEST(AlignedBuffer, IsNotKeptBeyondTheLimit) {
   constexpr size_t kSize = size_t{1} << 20;
   std::vector<AlignedBuffer> buffers;

@@ -9,6 +9,7 @@
 
 #include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
+#include "base/aligned_buffer.h"
 #include "base/checksum.h"
 #include "glog/logging.h"
 #include "prometheus/counter.h"
@@ -27,6 +28,8 @@ constexpr MetricName kMode{"backup_mode", "1 if the mode is on"};
 constexpr MetricName kStartTime{"backup_start_time_seconds", "When the process started"};
 constexpr MetricName kOpenFds{"backup_open_fds", "Open file descriptors"};
 constexpr MetricName kMaxFds{"backup_max_fds", "How many file descriptors may be open"};
+constexpr MetricName kBufferBytes{"backup_buffer_bytes",
+                                  "Buffers that content passes through: used, or idle in the pool"};
 // Of these the names are Prometheus' own.
 constexpr MetricName kProcessStart{"process_start_time_seconds", "When the process started"};
 constexpr MetricName kProcessOpenFds{"process_open_fds", "Open file descriptors"};
@@ -78,6 +81,7 @@ std::vector<Sample> SampleProcess(double start_time) {
   const double open = OpenDescriptors();
   const double most = static_cast<double>(limit.rlim_cur);
   const Memory memory = MemoryInUse();
+  const BufferBytes buffers = CountBufferBytes();
   return {{kStartTime, {}, start_time},
           {kProcessStart, {}, start_time},
           {kOpenFds, {}, open},
@@ -86,6 +90,8 @@ std::vector<Sample> SampleProcess(double start_time) {
           {kProcessMaxFds, {}, most},
           {kResidentMemory, {}, memory.resident_bytes},
           {kVirtualMemory, {}, memory.virtual_bytes},
+          {kBufferBytes, {{"state", "used"}}, static_cast<double>(buffers.used)},
+          {kBufferBytes, {{"state", "idle"}}, static_cast<double>(buffers.idle)},
           {kProcessor, {}, ProcessorSeconds(), Sample::Kind::kCounter}};
 }
 

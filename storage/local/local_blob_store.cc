@@ -25,6 +25,13 @@ namespace {
 constexpr size_t kAlignment = kBufferAlignment;  // Of buffer, offset and size.
 constexpr size_t kBufferSize = kPieceSize;
 static_assert(kBufferSize % kAlignment == 0);
+// What blobs leave to the catalog, so that versions can still be confirmed and deleted: so much, or
+// one part in so many of a small file system.
+constexpr uint64_t kReserveBytes = 64 << 20;
+constexpr uint64_t kSmallestReservePart = 16;
+// How far a file without allocated space grows until room is looked for again.
+constexpr int64_t kRoomStep = 4 << 20;
+static_assert(kRoomStep >= static_cast<int64_t>(kMaxPieceSize));
 // Folders of blobs, one for each first byte of an id.
 constexpr int kFolders = 256;
 
@@ -100,19 +107,26 @@ BlobId NewBlobId() {
   return *BlobId::FromBytes(absl::string_view(bytes, sizeof(bytes)));
 }
 
-// Sets space aside for a file; where the file system cannot, nothing happens.
-absl::Status Allocate(const StorageMetrics& metrics, int fd, int64_t size_bytes) {
-  // Asked for more than there is, fallocate() first takes all that is free, which others would
-  // feel.
+// Whether there is room for `size_bytes` more without touching the reserve.
+absl::Status CheckRoom(const StorageMetrics& metrics, int fd, int64_t size_bytes) {
   struct statvfs disk = {};
   if (::fstatvfs(fd, &disk) != 0) return IoError(metrics, "ask for free space");
-  if (static_cast<uint64_t>(size_bytes) / disk.f_frsize >= disk.f_bavail) {
-    errno = ENOSPC;
-    return IoError(metrics, "allocate space");
-  }
-  if (::fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, size_bytes) != 0 && errno != EOPNOTSUPP)
-    return IoError(metrics, "allocate space");
-  return absl::OkStatus();
+  const uint64_t reserve =
+      std::min<uint64_t>(kReserveBytes / disk.f_frsize, disk.f_blocks / kSmallestReservePart);
+  if (static_cast<uint64_t>(size_bytes) / disk.f_frsize + reserve < disk.f_bavail)
+    return absl::OkStatus();
+  errno = ENOSPC;
+  return IoError(metrics, "allocate space");
+}
+
+// Sets space aside for a file. Returns for how much of it: 0 where the file system cannot.
+absl::StatusOr<int64_t> Allocate(const StorageMetrics& metrics, int fd, int64_t size_bytes) {
+  // Asked for more than there is, fallocate() first takes all that is free, which others would
+  // feel.
+  RETURN_IF_ERROR(CheckRoom(metrics, fd, size_bytes));
+  if (::fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, size_bytes) == 0) return size_bytes;
+  if (errno == EOPNOTSUPP) return 0;
+  return IoError(metrics, "allocate space");
 }
 
 // A new file that is written front to back. Full blocks bypass the page cache; the rest goes
@@ -127,9 +141,11 @@ class PartFile final : public ByteSink {
     // EINVAL comes after the file was made on some systems and before it on others.
     if (!fd.valid() && errno == EINVAL) fd = UniqueFd(::open(path.c_str(), kFlags & ~O_EXCL, 0600));
     if (!fd.valid()) return IoError(metrics, "create a file");
-    if (expected_size && *expected_size > 0)
-      RETURN_IF_ERROR(Allocate(metrics, fd.get(), *expected_size));
-    return std::unique_ptr<PartFile>(new PartFile(metrics, std::move(fd)));
+    int64_t allocated = 0;
+    if (expected_size && *expected_size > 0) {
+      ASSIGN_OR_RETURN(allocated, Allocate(metrics, fd.get(), *expected_size));
+    }
+    return std::unique_ptr<PartFile>(new PartFile(metrics, std::move(fd), allocated));
   }
   ~PartFile() override { metrics_.temp_bytes.Add(-static_cast<double>(offset_)); }
 
@@ -164,7 +180,8 @@ class PartFile final : public ByteSink {
   int64_t size_bytes() const { return offset_; }
 
  private:
-  PartFile(const StorageMetrics& metrics, UniqueFd fd) : metrics_(metrics), fd_(std::move(fd)) {}
+  PartFile(const StorageMetrics& metrics, UniqueFd fd, int64_t allocated)
+      : metrics_(metrics), fd_(std::move(fd)), room_until_(allocated) {}
 
   bool IsDirect() const { return (::fcntl(fd_.get(), F_GETFL) & O_DIRECT) != 0; }
   bool UsePageCache() {
@@ -180,6 +197,10 @@ class PartFile final : public ByteSink {
   // Appends `bytes`, which are aligned as O_DIRECT wants it unless that is off.
   absl::Status WriteOut(absl::string_view bytes) {
     while (!bytes.empty()) {
+      if (offset_ + std::ssize(bytes) > room_until_) {
+        RETURN_IF_ERROR(CheckRoom(metrics_, fd_.get(), kRoomStep));
+        room_until_ = offset_ + kRoomStep;
+      }
       const ssize_t written = ::pwrite(fd_.get(), bytes.data(), bytes.size(), offset_);
       if (written < 0 && errno == EINTR) continue;
       // Some file systems refuse direct writes only now.
@@ -197,6 +218,7 @@ class PartFile final : public ByteSink {
   const AlignedBuffer buffer_ = TakeAlignedBuffer(kBufferSize);
   size_t filled_ = 0;
   int64_t offset_ = 0;
+  int64_t room_until_;  // The reserve is safe if the file does not grow beyond this.
 };
 
 class FileAccess final : public RandomAccess {

@@ -12,7 +12,6 @@ import sys
 import threading
 import time
 import unittest
-import urllib.request
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests/support"))
@@ -87,9 +86,7 @@ class Scraper:
         self.thread.start()
 
     def scrape(self):
-        url = f"http://127.0.0.1:{self.port}/metrics"
-        with urllib.request.urlopen(url, timeout=WAIT_S) as answer:
-            seen = exposition.parse(answer.read().decode())
+        seen = exposition.scrape(self.port)
         if self.last:
             now = seen.counters()
             for series, value in self.last.counters().items():

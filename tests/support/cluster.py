@@ -11,6 +11,15 @@ import unittest
 BIN_DIR = pathlib.Path(os.environ.get("TEST_BIN_DIR", "build/release/bin"))
 START_DEADLINE_S = 20
 LOG_DEADLINE_S = 10
+DEADLINE_S = 60
+
+
+def wait_until(condition, what):
+    deadline = time.monotonic() + DEADLINE_S
+    while not condition():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {DEADLINE_S} s: {what}")
+        time.sleep(0.02)
 
 
 class Process:

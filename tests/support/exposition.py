@@ -2,8 +2,10 @@
 
 import math
 import re
+import urllib.request
 
 NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
+SCRAPE_TIMEOUT_S = 20
 LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 VALUE = re.compile(r"[+-]?(?:\d+(?:\.\d*)?(?:[eE][+-]?\d+)?|Inf)|NaN")
 SUFFIXES = {"histogram": ("_bucket", "_sum", "_count"), "counter": ("",), "gauge": ("",)}
@@ -129,3 +131,9 @@ def parse(text):
     for family in families.values():
         _check(family)
     return Exposition(families)
+
+
+def scrape(port):
+    """What the process with this operations port tells."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=SCRAPE_TIMEOUT_S) as answer:
+        return parse(answer.read().decode())

@@ -471,9 +471,12 @@ absl::StatusOr<storage::Version> Store(storage::Catalog& catalog, storage::BlobS
   PrefixedSource whole(begin, content);
   ASSIGN_OR_RETURN(const storage::StoredBlob blob, blobs.Put(whole, largest_size));
   policy.phases.fsync.Observe(absl::FromChrono(std::chrono::steady_clock::now() - content.ended()));
-  // If this fails the row may exist all the same: the blob is left to the sweep, which can tell.
-  ASSIGN_OR_RETURN(const storage::Version stored, add(blob.id));
-  if (stored.version_id != content.ToVersion().version_id) DeleteReleased(blobs, {blob.id});
+  absl::StatusOr<storage::Version> stored = add(blob.id);
+  // Where it fails the row may exist all the same: then the blob is left to the sweep, which can
+  // tell. That the catalog has no room leaves no doubt, and others need what the blob takes.
+  const bool is_needed = stored.ok() ? stored->version_id == content.ToVersion().version_id
+                                     : ReasonOf(stored.status()) != Reason::kStorageFull;
+  if (!is_needed) DeleteReleased(blobs, {blob.id});
   return stored;
 }
 

@@ -1,0 +1,225 @@
+"""A disk that fills up while large files are written past the page cache. It is a small file system of its own, which takes
+the rights to mount one; without them the test says so and is skipped (exit code 77)."""
+
+import json
+import os
+import pathlib
+import struct
+import subprocess
+import sys
+import threading
+import unittest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
+
+import model_client as m  # noqa: E402
+from cluster import BIN_DIR, ClusterTest, wait_until  # noqa: E402
+from stored_files import newest_verified  # noqa: E402
+
+MEBIBYTE = 1 << 20
+DISK_SIZE = 96 * MEBIBYTE
+LARGE = 32 * MEBIBYTE
+SMALL = 20_000  # Lives in the catalog.
+O_DIRECT = 0o40000
+WAIT_S = 60
+SKIPPED = 77
+FAILED = 1
+# Says to the process in the mount namespace that it is there.
+IN_NAMESPACE = "FULL_DISK_TEST_NAMESPACE"
+
+
+class FullDiskTest(ClusterTest):
+    def start_on_disk(self, features="extent"):
+        """Both processes, with the data on a disk of its own, and a client with a file that must stay."""
+        data = self.folder / "data"
+        data.mkdir()
+        with open(self.folder / "disk", "wb") as image:
+            image.truncate(DISK_SIZE)
+        for command in (["mkfs.ext4", "-q", "-m", "0", "-O", features, self.folder / "disk"],
+                        ["mount", "-o", "loop", self.folder / "disk", data]):
+            subprocess.run(command, check=True, timeout=WAIT_S)
+        self.addCleanup(subprocess.run, ["umount", data], check=True, timeout=WAIT_S)
+        self.cluster = self.start()
+        self.keeper = m.ModelClient(self.cluster.port, b"keeper", version=1).sign_up()
+        self.kept = {b"small": os.urandom(SMALL), b"large": os.urandom(MEBIBYTE)}
+        for name, content in self.kept.items():
+            self.keeper.back_up(name, content)
+
+    def stored(self, kind):
+        """Blobs that are whole ("blobs") or are being written ("tmp")."""
+        return [path for path in (self.cluster.data_dir / "store" / kind).rglob("*") if path.is_file()]
+
+    def is_written_directly(self):
+        """Whether the one part is more than begun, and is written past the page cache."""
+        [part] = self.stored("tmp") or [None]
+        if part is None or part.stat().st_size < MEBIBYTE:
+            return False
+        process = pathlib.Path(f"/proc/{self.cluster.service.process.pid}")
+        [fd] = [link.name for link in (process / "fd").iterdir() if os.path.realpath(link) == str(part)]
+        flags = (process / "fdinfo" / fd).read_text().partition("flags:")[2].split()[0]
+        return int(flags, 8) & O_DIRECT != 0
+
+    def send_half(self, client, name):
+        """A connection on which half a large file was sent and is being written; and the other half."""
+        content = client.encrypt(bytes(LARGE - 1))
+        payload = struct.pack("<I", LARGE) + m.name_field(name) + content
+        connection = client.connect()
+        self.addCleanup(connection.close)
+        connection.send(client.id, client.version, m.FILE, payload[:len(payload) // 2], payload_size=len(payload))
+        wait_until(self.is_written_directly, "the file is written with O_DIRECT")
+        return connection, payload[len(payload) // 2:]
+
+    def fill_disk(self):
+        """Somebody else takes all that is left."""
+        ballast = self.cluster.data_dir / "ballast"
+        with open(ballast, "wb", buffering=0) as file:
+            for size in (MEBIBYTE, 4096, 512):
+                try:
+                    while file.write(bytes(size)) > 0:
+                        pass
+                except OSError:
+                    continue
+        return ballast
+
+    def backupctl(self, *arguments):
+        return subprocess.run([BIN_DIR / "backupctl", f"--service=127.0.0.1:{self.cluster.service_port}", *arguments],
+                              capture_output=True, text=True, timeout=WAIT_S)
+
+    def assert_nothing_is_left(self, blobs):
+        wait_until(lambda: not self.stored("tmp"), "no part is left")
+        self.assertEqual(self.stored("blobs"), blobs)
+
+    def assert_reads_work(self):
+        for name, content in self.kept.items():
+            out = self.folder / "restored"
+            done = self.backupctl("--quiet", "file", "get", "--force", "keeper", name.decode(), "-o", str(out))
+            self.assertEqual(done.returncode, 0, done.stderr)
+            self.assertEqual(out.read_bytes(), content)
+
+    def assert_all_is_well_again(self, client, name):
+        """Without a restart what failed works, and all that was confirmed is there."""
+        content = os.urandom(LARGE)
+        client.back_up(name, content)
+        for kept, expected in self.kept.items():
+            self.keeper.back_up(b"again " + kept, expected)
+        self.assertEqual(self.backupctl("verify").returncode, 0)
+        self.assertEqual(self.cluster.service.stop(), 0)
+        for kept, expected in self.kept.items():
+            for stored in (kept, b"again " + kept):
+                self.assertEqual(newest_verified(self.cluster.data_dir, self.keeper.id, stored), expected)
+        self.assertEqual(newest_verified(self.cluster.data_dir, client.id, name), content)
+
+    def test_writes_that_find_no_room_fail_and_leave_nothing(self):
+        """On a file system that cannot set space aside (ext4 without extents, as ext3)."""
+        self.start_on_disk("^extent,^64bit")
+        blobs = self.stored("blobs")
+        client = m.ModelClient(self.cluster.port, b"unlucky", version=1).sign_up()
+        connection, rest = self.send_half(client, b"file")
+        ballast = self.fill_disk()
+        connection.socket.sendall(rest)
+        self.assertEqual(connection.answer()[0], m.ERROR)
+        self.cluster.service.wait_for_log("outcome=STORAGE_FULL")
+        self.assertIn("cannot write: No space left on device", self.cluster.service.log())
+        self.assert_nothing_is_left(blobs)
+        self.assert_reads_work()
+        ballast.unlink()
+        self.assert_all_is_well_again(client, b"file")
+
+    def test_space_that_was_set_aside_is_there_and_is_given_back_when_the_catalog_has_none(self):
+        self.start_on_disk()
+        blobs = self.stored("blobs")
+        client = m.ModelClient(self.cluster.port, b"unlucky", version=1).sign_up()
+        connection, rest = self.send_half(client, b"file")
+        ballast = self.fill_disk()
+        connection.socket.sendall(rest)
+        self.assertEqual(connection.answer()[0], m.ERROR)
+        self.cluster.service.wait_for_log("the catalog cannot run a statement: database or disk is full")
+        self.assertNotIn("No space left on device", self.cluster.service.log())
+        self.assert_nothing_is_left(blobs)
+        self.assert_reads_work()
+        ballast.unlink()
+        self.assert_all_is_well_again(client, b"file")
+
+    def test_what_is_too_large_for_the_disk_is_refused_when_it_has_hardly_begun(self):
+        self.start_on_disk()
+        blobs = self.stored("blobs")
+        source = self.folder / "huge"
+        with open(source, "wb") as file:
+            file.truncate(DISK_SIZE)
+        done = self.backupctl("--json", "file", "put", "keeper", str(source))
+        self.assertEqual(done.returncode, FAILED, done.stderr)
+        self.assertIn("free disk space", done.stderr)
+        connection = self.keeper.connect()
+        self.addCleanup(connection.close)
+        begin = struct.pack("<I", DISK_SIZE) + m.name_field(b"huge") + bytes(2 * MEBIBYTE)
+        connection.send(self.keeper.id, 1, m.FILE, begin, payload_size=4 + m.NAME_SIZE + DISK_SIZE)
+        self.assertEqual(connection.answer()[0], m.ERROR)
+        self.assertEqual(self.cluster.service.log().count("outcome=STORAGE_FULL"), 2)
+        self.assert_nothing_is_left(blobs)
+        self.assert_all_is_well_again(self.keeper, b"huge")
+
+    def test_a_file_of_unknown_size_fills_the_disk_and_nobody_else_notices(self):
+        """The packets of family E do not tell how large the file is before the last of them is there."""
+        self.start_on_disk()
+        blobs = self.stored("blobs")
+        folder = self.folder / "client"
+        folder.mkdir()
+        with open(folder / "endless", "wb") as file:
+            file.truncate(4 * DISK_SIZE)
+        (folder / "transfer.info").write_text(f"127.0.0.1:{self.cluster.port}\nendless\nendless\n")
+        others = Others(self.cluster.port)
+        done = subprocess.run([BIN_DIR / "legacy-client", f"--dir={folder}", "--family=E"], capture_output=True,
+                              text=True, timeout=WAIT_S)
+        others.end()
+        self.assertEqual(done.returncode, FAILED, done.stderr)
+        self.assertIn("outcome=STORAGE_FULL", self.cluster.service.log())
+        self.assertEqual(others.error, None)
+        self.assertGreater(others.backed_up, 0)
+        self.assert_nothing_is_left(blobs)
+        self.assert_reads_work()
+        self.assertEqual(json.loads(self.backupctl("--json", "status").stdout)["verified_version_count"],
+                         str(len(self.kept) + others.backed_up))
+        self.assert_all_is_well_again(self.keeper, b"endless")
+
+
+class Others(threading.Thread):
+    """A client that backs up small files until it is told to stop."""
+
+    def __init__(self, port):
+        super().__init__()
+        self.client = m.ModelClient(port, b"others", version=1).sign_up()
+        self.stop = threading.Event()
+        self.backed_up = 0
+        self.error = None
+        self.start()
+
+    def run(self):
+        try:
+            while not self.stop.is_set():
+                self.client.back_up(b"file", os.urandom(SMALL))
+                self.backed_up += 1
+        except Exception as error:  # Shown by the main thread.
+            self.error = error
+
+    def end(self):
+        self.stop.set()
+        self.join(WAIT_S)
+
+
+def may_mount():
+    """Whether a file system in a file can be mounted here."""
+    if os.geteuid() != 0:
+        return False
+    probe = "truncate -s 4M $0/disk && mkfs.ext4 -q -F $0/disk && mount -o loop $0/disk $0"
+    script = f'set -e; folder=$(mktemp -d); trap "rm -rf $folder" EXIT; unshare --mount sh -c \'{probe}\' $folder'
+    return subprocess.run(["sh", "-c", script], capture_output=True, timeout=WAIT_S).returncode == 0
+
+
+if __name__ == "__main__":
+    if IN_NAMESPACE in os.environ:
+        unittest.main()
+    if not may_mount():
+        print("skipped: a small file system cannot be mounted here (this takes root and a loop device)")
+        sys.exit(SKIPPED)
+    # In a mount namespace of its own, so that nothing stays mounted whatever happens.
+    os.execvpe("unshare", ["unshare", "--mount", sys.executable, *sys.argv], {**os.environ, IN_NAMESPACE: "1"})
