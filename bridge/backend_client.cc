@@ -239,9 +239,14 @@ class SpooledBody {
   absl::Status status_;
 };
 
+// Only the end of the stream tells how large it is then.
+bool InSegments(const v1::UploadFileHeader& header) {
+  return header.encoding() == v1::UploadFileHeader::AES_CBC_ZERO_IV_SEGMENTS;
+}
+
 // How long the upload of a file may take.
 absl::Duration UploadDeadline(const v1::UploadFileHeader& header) {
-  const int64_t size = header.segment_count() > 0 ? kMaxSegmentedSize : header.encoded_size();
+  const int64_t size = InSegments(header) ? kMaxSegmentedSize : header.encoded_size();
   return kStreamDeadline + absl::Seconds(size / kLeastBytesPerSecond);
 }
 
@@ -338,7 +343,7 @@ absl::StatusOr<v1::ObserveClientResponse> BackendClient::ObserveClient(
 absl::StatusOr<v1::UploadFileResponse> BackendClient::UploadFile(const CallOrigin& origin,
                                                                  const v1::UploadFileHeader& header,
                                                                  ByteSource& body) {
-  if (header.segment_count() == 0 && header.encoded_size() <= kMaxSingleMessageSize) {
+  if (!InSegments(header) && header.encoded_size() <= kMaxSingleMessageSize) {
     v1::UploadFileRequest whole;
     *whole.mutable_header() = header;
     ASSIGN_OR_RETURN(*whole.mutable_header()->mutable_first_chunk(),

@@ -136,13 +136,13 @@ struct Translation {
 
   // The header; the content is the caller's to send.
   v1::UploadFileHeader RequestOf(const wire::SendFile& operation, const CallOrigin& origin,
-                                 uint64_t size, int segment_count) const {
+                                 uint64_t size, std::optional<int> segment_count) const {
     v1::UploadFileHeader header;
     header.set_client_id(ToUuid(client_id));
     header.set_file_name(NameToText(operation.name));
-    if (segment_count > 0) {
+    if (segment_count) {
       header.set_encoding(v1::UploadFileHeader::AES_CBC_ZERO_IV_SEGMENTS);
-      header.set_segment_count(segment_count);
+      header.set_segment_count(*segment_count);
     } else {
       header.set_encoding(v1::UploadFileHeader::AES_CBC_ZERO_IV);
       header.set_encoded_size(static_cast<int64_t>(size));
@@ -258,7 +258,8 @@ struct StartedCall {
   }
   void operator()(const wire::SendFile& operation) const {
     v1::UploadFileRequest request;
-    *request.mutable_header() = translation.RequestOf(operation, origin, content.size(), 0);
+    *request.mutable_header() =
+        translation.RequestOf(operation, origin, content.size(), std::nullopt);
     request.mutable_header()->set_first_chunk(std::string(content));
     const bool told_profile = request.header().has_legacy_profile();
     backend.Start(

@@ -16,12 +16,11 @@ struct Forwarded {
   absl::Status outcome;  // What the service, or the body, said.
 };
 
-// The content of a file request: one ciphertext of `size` bytes, or `segment_count` segments
-// (UploadFileHeader).
+// The content of a file request: one ciphertext, or segments (UploadFileHeader).
 struct FileContent {
   ByteSource& bytes;
-  uint64_t size = 0;
-  int segment_count = 0;  // 0: no segments.
+  uint64_t size = 0;                                // Of the one ciphertext.
+  std::optional<int> segment_count = std::nullopt;  // 0: as many as come.
 };
 
 // A request of the wire as one call to the service, and its answer as one of the wire: the only

@@ -98,7 +98,7 @@ class PacketSourceTest : public ::testing::Test {
   BodyLimits limits_;
   UniqueFd peer_;
   std::unique_ptr<Connection> connection_;
-  int segment_count_ = 0;
+  std::optional<int> segment_count_;
   uint64_t stream_size_ = 0;
 };
 
@@ -108,7 +108,7 @@ const std::string kC(16, 'c');
 
 TEST_F(PacketSourceTest, OnePacketIsAStream) {
   EXPECT_THAT(ReadFile({{}}), IsOkAndHolds(kA));
-  EXPECT_EQ(segment_count_, 0);
+  EXPECT_EQ(segment_count_, std::nullopt);
   EXPECT_EQ(stream_size_, 32u);
 }
 
@@ -121,7 +121,7 @@ TEST_F(PacketSourceTest, PacketsThatHoldTheirContentAreSegments) {
 TEST_F(PacketSourceTest, PacketsOfALargerContentAreSlicesOfAStreamWithoutItsPadding) {
   EXPECT_THAT(ReadFile({{80, 70, 1, 3, kA}, {80, 70, 2, 3, kB}, {80, 70, 3, 3, kC + kC}}),
               IsOkAndHolds(kA + kB + kC));
-  EXPECT_EQ(segment_count_, 0);
+  EXPECT_EQ(segment_count_, std::nullopt);
   EXPECT_EQ(stream_size_, 80u);
 }
 
@@ -157,7 +157,7 @@ TEST_F(PacketSourceTest, RefusesPacketsThatDoNotFollow) {
       {{32, 70, 3, 3, kB}, "packet 3 of 3 comes after packet 1 of 3"},
       {{32, 70, 1, 3, kB}, "packet 1 of 3 comes after packet 1 of 3"},
       {{32, 70, 2, 4, kB}, "packet 2 of 4 comes after packet 1 of 3"},
-      {{32, 70, 2, 3, kB, "b.bin"}, "a packet of b.bin comes between those of a.bin"},
+      {{32, 70, 2, 3, kB, "b.bin"}, "a part of b.bin comes between those of a.bin"},
       {{32, 70, 2, 3, kB, "a.bin", 1028}, "request 1028 comes between"},
       {{32, 70, 2, 3, kB, "a.bin", kFileCode, "another client's"}, "comes between"},
       {{48, 70, 2, 3, kB}, "packet 2 has 32 bytes of content, but says 48"}};

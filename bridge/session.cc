@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/name_text.h"
 #include "base/status_macros.h"
+#include "bridge/block_source.h"
 #include "bridge/random_ids.h"
 #include "bridge/wire/dialects.h"
 #include "glog/logging.h"
@@ -93,10 +94,9 @@ bool IsRetryNotice(const wire::Request& request) {
 }
 
 // How a client lays the content of a file out, for its record.
-std::string FileStyle(const wire::SendFile& file, int segment_count) {
+std::string FileStyle(const wire::SendFile& file, bool in_segments) {
   std::string style(file.size_style);
-  if (file.packet)
-    style += segment_count > 0 ? ", packets, each encrypted" : ", packets of a stream";
+  if (file.packet) style += in_segments ? ", packets, each encrypted" : ", packets of a stream";
   if (file.id_in_front) style += ", id in front";
   return style;
 }
@@ -181,7 +181,7 @@ bool Session::StartServing(std::function<void(std::optional<Served>)> done) {
   VLOG(1) << Origin(connection_) << " rid=" << started_->origin.request_id << " "
           << started_->origin.request;
   const auto* file = std::get_if<wire::SendFile>(&request.operation);
-  const std::string file_style = file != nullptr ? FileStyle(*file, 0) : "";
+  const std::string file_style = file != nullptr ? FileStyle(*file, false) : "";
   forwarder_.Start(
       started_->origin, request, Observed(*dialect, request, requests_ + 1, file_style),
       bytes.substr(started_->head.head_size, started_->head.body_size),
@@ -191,7 +191,7 @@ bool Session::StartServing(std::function<void(std::optional<Served>)> done) {
 
 bool Session::CanStart(const wire::Dialect& dialect, const wire::DecodedHead& head) const {
   const auto* file = std::get_if<wire::SendFile>(&head.request.operation);
-  if (file != nullptr && file->packet) return false;
+  if (file != nullptr && (file->packet || file->is_block)) return false;
   if (connection_.buffered().size() < head.head_size + head.body_size) return false;
   // Whether it comes in blocks takes a wait to find out.
   if (dialect.MaySendBlocks() && framing_ != Framing::kStream) return false;
@@ -287,9 +287,11 @@ const wire::Dialect& Session::Choose(const LegacyProfile& profile,
 Served Session::ServeRequest(const Exchange& exchange) {
   const MonotonicTime begin = MonotonicClock::now();
   const auto* file = std::get_if<wire::SendFile>(&exchange.head.request.operation);
-  const bool in_packets = file != nullptr && file->packet;
-  const Outcome outcome = in_packets ? ForwardPackets(exchange) : ForwardWhole(exchange);
-  if (outcome.served.next == Served::Next::kKeep) SettleFraming(exchange);
+  if (file != nullptr && file->packet) return Finish(exchange, ForwardPackets(exchange), begin);
+  if (file != nullptr && file->is_block) return Finish(exchange, ForwardBlocks(exchange), begin);
+  const Outcome outcome = ForwardWhole(exchange);
+  if (outcome.served.next == Served::Next::kKeep)
+    SettleFraming(exchange, exchange.head.head_size + exchange.head.body_size);
   return Finish(exchange, outcome, begin);
 }
 
@@ -313,7 +315,8 @@ Forwarded Session::Forward(const Exchange& exchange, Body& body, const FileConte
     return {wire::GeneralError{}, within};
   const wire::Request& request = exchange.head.request;
   const auto* file = std::get_if<wire::SendFile>(&request.operation);
-  const std::string file_style = file != nullptr ? FileStyle(*file, content.segment_count) : "";
+  const std::string file_style =
+      file != nullptr ? FileStyle(*file, content.segment_count.has_value()) : "";
   const Forwarded forwarded =
       forwarder_.Forward(exchange.origin, request,
                          Observed(exchange.dialect, request, requests_, file_style), content);
@@ -346,6 +349,17 @@ Session::Outcome Session::ForwardPackets(const Exchange& exchange) {
   Forwarded forwarded = Forward(exchange, body, {body, body.stream_size(), body.segment_count()});
   const uint64_t body_bytes = body.received_bytes();
   last_packets_ = PacketFile{file.name, *order};
+  return {std::move(forwarded), Settle(body), body_bytes};
+}
+
+Session::Outcome Session::ForwardBlocks(const Exchange& exchange) {
+  BlockSource body(
+      connection_, exchange.dialect, exchange.head, options_.body,
+      [&](uint64_t request_size) { SettleFraming(exchange, request_size); },
+      options_.next_block_timeout);
+  constexpr int kAsManyAsCome = 0;
+  Forwarded forwarded = Forward(exchange, body, {body, 0, kAsManyAsCome});
+  const uint64_t body_bytes = body.received_bytes();
   return {std::move(forwarded), Settle(body), body_bytes};
 }
 
@@ -389,9 +403,8 @@ LegacyProfile Session::Observed(const wire::Dialect& dialect, const wire::Reques
   return observed;
 }
 
-void Session::SettleFraming(const Exchange& exchange) {
+void Session::SettleFraming(const Exchange& exchange, uint64_t size) {
   if (!exchange.dialect.MaySendBlocks() || framing_ == Framing::kStream) return;
-  const uint64_t size = exchange.head.head_size + exchange.head.body_size;
   const size_t padding = (wire::kBlockSize - size % wire::kBlockSize) % wire::kBlockSize;
   if (padding == 0) return;  // Shows nothing.
   const absl::Status waited = connection_.WaitForBuffered(

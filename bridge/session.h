@@ -29,6 +29,8 @@ struct SessionOptions {
   // How long the padding of a first message may take that comes in blocks; of later ones.
   absl::Duration first_padding_timeout = absl::Milliseconds(30);
   absl::Duration padding_timeout = absl::Seconds(2);
+  // How long a file in blocks waits for one more where sizes do not tell whether there is one.
+  absl::Duration next_block_timeout = absl::Milliseconds(300);
   // Of the dialects that share request codes, the one of a client of which nothing is known.
   std::string family_of_shared_codes = "C";
   BridgeMetrics metrics = {};
@@ -117,6 +119,7 @@ class Session {
   Served Finish(const Exchange& exchange, const Outcome& outcome, MonotonicTime begin);
   Outcome ForwardWhole(const Exchange& exchange);
   Outcome ForwardPackets(const Exchange& exchange);
+  Outcome ForwardBlocks(const Exchange& exchange);
   Forwarded Forward(const Exchange& exchange, Body& body, const FileContent& content);
   // A packet after the last of a file: it is read and not answered.
   bool IsSurplus(const wire::DecodedHead& head) const;
@@ -126,8 +129,9 @@ class Session {
   // `requests` is how many have come on this connection, this one included.
   LegacyProfile Observed(const wire::Dialect& dialect, const wire::Request& request, int requests,
                          absl::string_view file_style) const;
-  // Finds out whether messages are padded to whole blocks, and takes the padding of this one.
-  void SettleFraming(const Exchange& exchange);
+  // Finds out whether messages are padded to whole blocks, and takes the padding of this one, which
+  // had so many bytes.
+  void SettleFraming(const Exchange& exchange, uint64_t size);
   // Reads what is left of a body that was not wanted, if it is not too much.
   Served Settle(Body& body) const;
   Served Answer(const Exchange& exchange, const wire::Reply& reply, Served served);

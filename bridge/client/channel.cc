@@ -12,12 +12,6 @@ namespace {
 // The longest answer of the protocol has 279 bytes.
 constexpr uint32_t kMaxAnswerPayload = 4096;
 
-// Of the messages of clients that speak in blocks.
-constexpr size_t kBlockSize = 1024;
-size_t PaddingAfter(size_t message_size) {
-  return (kBlockSize - message_size % kBlockSize) % kBlockSize;
-}
-
 }  // namespace
 
 absl::StatusOr<Answer> Channel::Ask(absl::string_view request) {
@@ -51,7 +45,7 @@ absl::Status Channel::NotifyOfRetry(absl::string_view request) {
 // With its padding in one write.
 absl::Status Channel::SendWhole(absl::string_view request) {
   if (!options_.blocks_1024) return socket_->Write(request);
-  return socket_->Write(absl::StrCat(request, std::string(PaddingAfter(request.size()), '\0')));
+  return socket_->Write(absl::StrCat(request, std::string(BlockPadding(request.size()), '\0')));
 }
 
 // What goes wrong with `request` itself is left in `of_request`, not returned.
@@ -69,7 +63,7 @@ absl::Status Channel::SendAll(ByteSource& request, absl::FunctionRef<void()> on_
     on_piece();
   }
   if (!options_.blocks_1024) return absl::OkStatus();
-  return socket_->Write(std::string(PaddingAfter(size), '\0'));
+  return socket_->Write(std::string(BlockPadding(size), '\0'));
 }
 
 absl::Status Channel::EnsureConnected() {
@@ -113,7 +107,7 @@ absl::StatusOr<Answer> Channel::ReadOneAnswer() {
   Answer answer{header.kind, std::string(header.payload_size, '\0')};
   RETURN_IF_ERROR(socket_->Read(answer.payload));
   if (options_.blocks_1024) {
-    std::string padding(PaddingAfter(bytes.size() + answer.payload.size()), '\0');
+    std::string padding(BlockPadding(bytes.size() + answer.payload.size()), '\0');
     RETURN_IF_ERROR(socket_->Read(padding));
   }
   if (options_.server_hangs_up) RETURN_IF_ERROR(socket_->ReadEnd());

@@ -50,6 +50,10 @@ absl::Status CheckFamily(const ClientStyle& style) {
   if (style.blocks_1024 && style.family != Family::kA && style.family != Family::kB) {
     return absl::InvalidArgumentError("--blocks_1024 needs --family=A or B");
   }
+  if (style.file_style == FileStyle::kBlocks &&
+      (style.family != Family::kB || !style.blocks_1024)) {
+    return absl::InvalidArgumentError("--file_style=blocks needs --family=B and --blocks_1024");
+  }
   if (style.family == Family::kD && style.header_version == 1) {
     return absl::InvalidArgumentError("--header_version=1 with the codes of --family=D is C");
   }
@@ -60,10 +64,11 @@ absl::Status CheckFamily(const ClientStyle& style) {
 absl::Status CheckSizes(const ClientStyle& style) {
   const FileStyle file_style = *style.file_style;
   const bool says_plaintext = style.content_size == ContentSize::kPlaintext;
-  if (says_plaintext && file_style != FileStyle::kCounted && file_style != FileStyle::kChunks) {
+  if (says_plaintext && file_style != FileStyle::kCounted && file_style != FileStyle::kChunks &&
+      file_style != FileStyle::kBlocks) {
     return absl::InvalidArgumentError(
-        "--content_size=plaintext needs --file_style=counted or chunks: else only the content "
-        "size tells how long the ciphertext is");
+        "--content_size=plaintext needs --file_style=counted, chunks or blocks: else only the "
+        "content size tells how long the ciphertext is");
   }
   if (says_plaintext && style.pad_packets) {
     return absl::InvalidArgumentError(

@@ -18,6 +18,7 @@ enum class FileStyle {
   kTruncated,  // As counted, but the payload size is cut at its first zero byte.
   kChunks,     // Packets, each encrypted on its own.
   kStream,     // Packets that are slices of one ciphertext.
+  kBlocks,     // Requests of 1024 bytes, their contents encrypted each on its own.
 };
 
 // What the content size field says.

@@ -53,6 +53,8 @@ TEST(ClientStyle, ContradictionsAreRefused) {
       {.family = Family::kC, .packet_size = 1000},
       {.family = Family::kB, .extra_packet = true},
       {.family = Family::kE, .blocks_1024 = true},
+      {.family = Family::kA, .file_style = FileStyle::kBlocks, .blocks_1024 = true},
+      {.family = Family::kB, .file_style = FileStyle::kBlocks},
       {.family = Family::kD, .header_version = 1},
       {.file_style = FileStyle::kUncounted, .content_size = ContentSize::kPlaintext},
       {.file_style = FileStyle::kTruncated, .content_size = ContentSize::kPlaintext},

@@ -77,6 +77,23 @@ TEST(WholeFile, HasNoRoomBeyond4GiB) {
   EXPECT_THAT(Plan(counted, largest), StatusIs(absl::StatusCode::kInvalidArgument));
 }
 
+TEST(Blocks, EachFillsOneMessageOf1024Bytes) {
+  ClientStyle style = {.family = Family::kB, .file_style = FileStyle::kBlocks, .blocks_1024 = true};
+  std::vector<FilePart> parts = Parts(style, 735 + 700);
+  ASSERT_EQ(parts.size(), 2u);
+  EXPECT_EQ(parts[0].content_size, 736);
+  EXPECT_EQ(parts[1].content_size, 704);
+  for (const FilePart& part : parts) {
+    EXPECT_EQ(static_cast<int64_t>(part.head.size()) + part.content_size + part.padding_size, 1024);
+    EXPECT_EQ(IntegerAt(part.head, kPayloadSizeAt, 4), 259 + part.content_size);
+    EXPECT_EQ(IntegerAt(part.head, kPayloadAt, 4), 736u + 704);
+  }
+  style.content_size = ContentSize::kPlaintext;
+  EXPECT_THAT(Claims(style, 2 * 735), ElementsAre(259u + 736, 2u * 735));
+  EXPECT_EQ(Parts(style, 2 * 735).size(), 2u);
+  EXPECT_THAT(Claims(style, 0), ElementsAre(259u + 16, 0u));
+}
+
 // Content and padding of each part.
 std::vector<std::pair<int64_t, int64_t>> Sizes(const std::vector<FilePart>& parts) {
   std::vector<std::pair<int64_t, int64_t>> sizes;

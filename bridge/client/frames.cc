@@ -60,6 +60,11 @@ absl::Status WrongSize(absl::string_view what, size_t size) {
 
 }  // namespace
 
+size_t BlockPadding(size_t message_size) {
+  constexpr size_t kBlockSize = 1024;
+  return (kBlockSize - message_size % kBlockSize) % kBlockSize;
+}
+
 std::string EncodeNameRequest(const Sender& sender, RequestKind kind, absl::string_view name) {
   const bool is_about_a_file = kind == RequestKind::kChecksumOk || kind == RequestKind::kRetry ||
                                kind == RequestKind::kAbort;

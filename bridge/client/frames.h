@@ -32,6 +32,9 @@ enum class AnswerKind : uint16_t {
   kGeneralError,
 };
 
+// How many bytes pad a message to a multiple of 1024, for clients that speak in such blocks.
+size_t BlockPadding(size_t message_size);
+
 // Who sends a request, as every header says it, and of which family it is.
 struct Sender {
   ClientId id;  // All zero before the registration.

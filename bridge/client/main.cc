@@ -41,8 +41,9 @@ DEFINE_string(checksum, "auto",
               "first, for family C crc32-ciphertext");
 DEFINE_string(file_style, "auto",
               "counted, uncounted, truncated (payload size cut at its first zero byte), chunks "
-              "(packets, each encrypted on its own) or stream (packets, slices of one "
-              "ciphertext); auto: chunks for families D and E, else counted");
+              "(packets, each encrypted on its own), stream (packets, slices of one ciphertext) or "
+              "blocks (requests of 1024 bytes, each encrypted on its own; family B with "
+              "--blocks_1024); auto: chunks for families D and E, else counted");
 DEFINE_string(content_size, "ciphertext",
               "what the content size field says: ciphertext or plaintext");
 DEFINE_string(original_size, "file", "what a packet's original size field says: file or packet");
@@ -98,10 +99,13 @@ constexpr Choice<std::optional<ChecksumKind>> kChecksums[] = {
     {"crc32-plaintext", ChecksumKind::kCrc32OfPlaintext},
     {"crc32-ciphertext", ChecksumKind::kCrc32OfCiphertext},
     {kAuto, std::nullopt}};
-constexpr Choice<std::optional<FileStyle>> kFileStyles[] = {
-    {"counted", FileStyle::kCounted},     {"uncounted", FileStyle::kUncounted},
-    {"truncated", FileStyle::kTruncated}, {"chunks", FileStyle::kChunks},
-    {"stream", FileStyle::kStream},       {kAuto, std::nullopt}};
+constexpr Choice<std::optional<FileStyle>> kFileStyles[] = {{"counted", FileStyle::kCounted},
+                                                            {"uncounted", FileStyle::kUncounted},
+                                                            {"truncated", FileStyle::kTruncated},
+                                                            {"chunks", FileStyle::kChunks},
+                                                            {"stream", FileStyle::kStream},
+                                                            {"blocks", FileStyle::kBlocks},
+                                                            {kAuto, std::nullopt}};
 constexpr Choice<ContentSize> kContentSizes[] = {{"ciphertext", ContentSize::kCiphertext},
                                                  {"plaintext", ContentSize::kPlaintext}};
 constexpr Choice<OriginalSize> kOriginalSizes[] = {{"file", OriginalSize::kFile},

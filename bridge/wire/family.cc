@@ -170,7 +170,8 @@ MaybeHead Family::DecodeRequest(const RequestHeader& header, absl::string_view p
 
 MaybeHead Family::DecodeFile(const RequestHeader& header, absl::string_view payload) const {
   if (traits_.file_layout == FileLayout::kPackets) return DecodePacket(header, payload);
-  ASSIGN_OR_RETURN(std::optional<DecodedHead> head, DecodeWholeFile(header, payload));
+  ASSIGN_OR_RETURN(std::optional<DecodedHead> head,
+                   DecodeWholeFile(header, payload, traits_.may_send_blocks));
   if (!head) return head;
   auto& file = std::get<SendFile>(head->request.operation);
   if (header.version == kOldestVersion && traits_.version_1_compares_crc32) {

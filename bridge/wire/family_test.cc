@@ -154,6 +154,25 @@ TEST(FamiliesAB, TakeTheIdInFrontOffFilesAndVerdicts) {
   EXPECT_TRUE(verdict.id_in_front);
 }
 
+TEST(FamiliesAB, AContentSizeAboveTheContentMakesABlock) {
+  const auto file_of = [](const DecodedHead& head) {
+    return std::get<SendFile>(head.request.operation);
+  };
+  const std::string fields = ByteWriter().U32(5000).Bytes(NameField("a.txt")).Take();
+  const DecodedHead block = DecodeAB(Request(1103, 259 + 736, fields));
+  EXPECT_TRUE(file_of(block).is_block);
+  EXPECT_EQ(block.body_size, 736u);
+  EXPECT_EQ(block.request.family, "B");
+  EXPECT_FALSE(file_of(DecodeAB(Request(1103, 259 + 5008, fields))).is_block);
+  EXPECT_FALSE(file_of(DecodeAB(Request(1103, 259, fields))).is_block);
+  // Neither one with the id in front, nor one that is no ciphertext.
+  const Dialect& dialect = *FindDialectByName("A/B");
+  EXPECT_THAT(dialect.DecodeHead(Request(1103, 275 + 736, std::string(kIdBytes) + fields)),
+              StatusIs(absl::StatusCode::kInvalidArgument));
+  EXPECT_THAT(dialect.DecodeHead(Request(1103, 259 + 742, fields)),
+              StatusIs(absl::StatusCode::kInvalidArgument));
+}
+
 TEST(FamiliesAB, RefuseAnotherIdInFrontOfAVerdict) {
   const auto decoded =
       FindDialectByName("A/B")->DecodeHead(Request(1104, std::string(16, 'x') + NameField("a")));

@@ -50,6 +50,8 @@ struct SendFile {
   absl::string_view size_style;  // How the sender fills the payload size in, for the record.
   bool id_in_front = false;
   std::optional<Packet> packet;
+  // It carries one block of a file, which is encrypted on its own; content_size is the file's.
+  bool is_block = false;
 };
 struct ChecksumVerdict {
   enum class Kind { kValid, kRetry, kAbort };

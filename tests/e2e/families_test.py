@@ -33,6 +33,7 @@ SIZES = (0, 1, 15, 16, 17, 1024, 4000)
 LARGER_SIZES = (130538, 65536 - 275, 65536 - 259)
 LARGEST_SIZE = 3 << 20
 BODY_SIZES = (1008, 4096, 65536)
+BLOCK_PLAINTEXTS = (735, 720)  # The most that fits into a block; a multiple of a cipher block's size.
 FILES_A_RUN = 2
 
 RECEIVED, VERIFIED = 1, 2
@@ -129,6 +130,10 @@ def file_styles(family):
         yield {"blocks": blocks, "content_size": f.ContentSize.OF_PLAINTEXT}
         yield {"blocks": blocks, "counting": f.Counting.NOT_COUNTED}
         yield {"blocks": blocks, "counting": f.Counting.CUT_AT_ZERO_BYTE}
+    if family.letter == "B":
+        for content_size, plaintext in itertools.product(f.ContentSize, BLOCK_PLAINTEXTS):
+            yield {"blocks": True, "encrypted_blocks": True, "content_size": content_size,
+                   "block_plaintext": plaintext}
 
 
 def versions(family):

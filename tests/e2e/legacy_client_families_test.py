@@ -48,7 +48,12 @@ BLOCK_STYLES = (
     ["--blocks_1024"],
     ["--blocks_1024", "--header_version=2"],
 )
-STYLES = {"A": WHOLE_FILE_STYLES + BLOCK_STYLES, "B": WHOLE_FILE_STYLES + BLOCK_STYLES, "C": WHOLE_FILE_STYLES,
+FILE_IN_BLOCKS_STYLES = (
+    ["--blocks_1024", "--file_style=blocks"],
+    ["--blocks_1024", "--file_style=blocks", "--content_size=plaintext", "--header_version=2"],
+)
+STYLES = {"A": WHOLE_FILE_STYLES + BLOCK_STYLES,
+          "B": WHOLE_FILE_STYLES + BLOCK_STYLES + FILE_IN_BLOCKS_STYLES, "C": WHOLE_FILE_STYLES,
           "D": PACKET_STYLES, "E": PACKET_STYLES}
 
 

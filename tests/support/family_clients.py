@@ -151,6 +151,8 @@ class Style:
     counting: Counting = Counting.COUNTED
     content_size: ContentSize = ContentSize.OF_CIPHERTEXT
     blocks: bool = False  # A and B: messages are padded to a multiple of 1024 bytes.
+    encrypted_blocks: bool = False  # B: a file is messages of one block, each encrypted on its own.
+    block_plaintext: int = 735  # Of a file, in each of them.
     # Families D, E.
     encryption: Encryption = Encryption.EACH_CHUNK
     body_size: int = 4096
@@ -406,6 +408,15 @@ class FamilyClient:
                         Counting.CUT_AT_ZERO_BYTE: cut_at_zero_byte(counted)}[self.style.counting]
         return self._message(self.family.file, head + ciphertext, payload_size), size, ciphertext
 
+    def _block_messages(self, name, content):
+        """One request for each block, the content size in all of them and the ciphertext."""
+        step = self.style.block_plaintext
+        bodies = [self.encrypt(content[at:at + step]) for at in range(0, max(len(content), 1), step)]
+        ciphertext = b"".join(bodies)
+        size = len(content) if self.style.content_size is ContentSize.OF_PLAINTEXT else len(ciphertext)
+        head = struct.pack("<I", size) + self.name_field(name)
+        return b"".join(self._message(self.family.file, head + body) for body in bodies), size, ciphertext
+
     def _chunks(self, content):
         """Packets encrypted on their own: (content size, original size, body) of each."""
         step = self.style.body_size - 16
@@ -440,7 +451,11 @@ class FamilyClient:
 
     def send_file(self, name, content, ahead=b""):
         """Sends a file, behind the message `ahead` in the same write; the kinds that the answer's checksum is."""
-        build = self._packet_messages if self.family.packets else self._file_message
+        build = self._file_message
+        if self.family.packets:
+            build = self._packet_messages
+        elif self.style.encrypted_blocks:
+            build = self._block_messages
         data, size, ciphertext = build(name, content)
         answer = self._expect(self._exchange(ahead + data), FILE_RECEIVED, 279)
         require(answer[:16] == self.id, "the file's answer is for another client")

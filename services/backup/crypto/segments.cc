@@ -61,7 +61,8 @@ absl::Status SegmentDecryptor::TakeContent(absl::string_view& piece, char*& out)
 
 absl::StatusOr<size_t> SegmentDecryptor::Finish(char*) {
   const bool whole = !decryptor_ && size_field_.empty();
-  if (!whole || (segment_count_ != 0 && segments_ != segment_count_)) {
+  const bool enough = segment_count_ == 0 ? segments_ > 0 : segments_ == segment_count_;
+  if (!whole || !enough) {
     return MakeError(Reason::kInvalidField, "the stream ended before the last segment did",
                      "header.segment_count");
   }

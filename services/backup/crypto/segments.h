@@ -16,7 +16,8 @@ namespace backup::crypto {
 // Used by one thread at a time.
 class SegmentDecryptor {
  public:
-  // There must be exactly `segment_count` segments, or, if that is 0, as many as come.
+  // There must be exactly `segment_count` segments, or, if that is 0, as many as come, at least
+  // one.
   SegmentDecryptor(absl::string_view key, int segment_count)
       : key_(key), segment_count_(segment_count) {}
 

@@ -87,6 +87,7 @@ TEST(SegmentDecryptor, WantsEverySegmentWholeAndNoOther) {
   }
   EXPECT_THAT(Decrypt(two, 1, 100, 1), HasReason(Reason::kInvalidField));
   EXPECT_THAT(Decrypt(two, 3, 100, 1), HasReason(Reason::kInvalidField));
+  EXPECT_THAT(Decrypt("", 0, 100, 1), HasReason(Reason::kInvalidField));
 }
 
 TEST(SegmentDecryptor, RejectsASegmentThatCannotBeDecrypted) {

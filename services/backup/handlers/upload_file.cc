@@ -38,7 +38,8 @@ struct Upload {
   std::string file_name;
   bool encrypted = false;
   int64_t encoded_size = 0;
-  int segment_count = 0;  // 0: no segments.
+  bool segmented = false;
+  int segment_count = 0;  // 0: as many as come.
   std::optional<int64_t> original_size;
   storage::ChecksumKind checksum_kind = storage::ChecksumKind::kCksumOfPlaintext;
   bool checksum_is_candidate = false;
@@ -48,23 +49,23 @@ struct Upload {
 
 // What encoding and sizes say, each checked.
 absl::Status ParseEncoding(const v1::UploadFileHeader& header, Upload& upload) {
-  const bool segmented = header.encoding() == Encoding::AES_CBC_ZERO_IV_SEGMENTS;
+  upload.segmented = header.encoding() == Encoding::AES_CBC_ZERO_IV_SEGMENTS;
   if (header.encoding() != Encoding::IDENTITY && header.encoding() != Encoding::AES_CBC_ZERO_IV &&
-      !segmented) {
+      !upload.segmented) {
     return MakeError(Reason::kInvalidField,
                      "encoding must be IDENTITY, AES_CBC_ZERO_IV or AES_CBC_ZERO_IV_SEGMENTS",
                      "header.encoding");
   }
   upload.encrypted = header.encoding() != Encoding::IDENTITY;
   const int segments = header.segment_count();
-  if (segmented ? segments < 1 || segments > kMaxSegments : segments != 0) {
+  if (segments < 0 || segments > (upload.segmented ? kMaxSegments : 0)) {
     return MakeError(
         Reason::kInvalidField,
-        absl::StrCat("segment_count must be 1 to ", kMaxSegments, " with segments, and 0 without"),
+        absl::StrCat("segment_count must be 0 to ", kMaxSegments, " with segments, and 0 without"),
         "header.segment_count");
   }
   upload.segment_count = segments;
-  if (header.encoded_size() < 0 || (segmented && header.encoded_size() != 0)) {
+  if (header.encoded_size() < 0 || (upload.segmented && header.encoded_size() != 0)) {
     return MakeError(Reason::kInvalidField,
                      "encoded_size must not be negative, and must be 0 with segments",
                      "header.encoded_size");
@@ -357,7 +358,7 @@ class StoredForm final : public ByteSource {
     return decryptor;
   }
 
-  bool segmented() const { return upload_.segment_count != 0; }
+  bool segmented() const { return upload_.segmented; }
 
   uint32_t Checksum() const {
     switch (upload_.checksum_kind) {
@@ -422,12 +423,12 @@ class StoredForm final : public ByteSource {
 StorageForm FormOf(const Upload& upload, StorageForm policy) {
   if (policy != StorageForm::kClientCiphertext) return policy;
   if (!upload.encrypted) return StorageForm::kSealed;
-  return upload.segment_count != 0 ? StorageForm::kClientSegments : StorageForm::kClientCiphertext;
+  return upload.segmented ? StorageForm::kClientSegments : StorageForm::kClientCiphertext;
 }
 
 // Bytes that the stored form can have at most; nothing if only the end of the content will tell.
 std::optional<int64_t> LargestStoredSize(const Upload& upload, StorageForm form) {
-  if (upload.segment_count != 0) return std::nullopt;
+  if (upload.segmented) return std::nullopt;
   const int64_t payload =
       form == StorageForm::kSealed ? crypto::SealedSize(upload.encoded_size) : upload.encoded_size;
   return payload + static_cast<int64_t>(storage::kMaxFooterSize);
