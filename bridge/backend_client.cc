@@ -70,8 +70,8 @@ class Attempt {
   const steady_clock::time_point begin_;
 };
 
-// Whether the call met no service, or one that ends: gRPC 1.51 cancels the calls that its server
-// took in but did not begin.
+// Whether the call met no service, or one that ends: an older one lets gRPC 1.51 cancel the calls
+// that it took in but did not begin.
 bool IsAway(const absl::Status& status, const BackendOptions& options) {
   return absl::IsUnavailable(status) ||
          (absl::IsCancelled(status) && !options.give_up.stop_requested());

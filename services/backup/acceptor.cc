@@ -180,6 +180,15 @@ void Acceptor::Stop() {
   listener_.Reset();
 }
 
+void Acceptor::HangUp() {
+  for (const auto& [fd, inode] : handed_over_) {
+    struct stat found = {};
+    if (::fstat(fd, &found) == 0 && S_ISSOCK(found.st_mode) && found.st_ino == inode)
+      ::shutdown(fd, SHUT_RDWR);
+  }
+  handed_over_.clear();
+}
+
 void Acceptor::AcceptLoop(std::stop_token token) {
   pollfd waits[2] = {{listener_.get(), POLLIN, 0}, {wake_.get(), POLLIN, 0}};
   while (!token.stop_requested()) {
@@ -204,6 +213,8 @@ void Acceptor::Accept() {
   const int on = 1;
   ::setsockopt(socket.get(), IPPROTO_TCP, TCP_NODELAY, &on,
                sizeof(on));  // Fails on a unix socket, and is not needed.
+  struct stat found = {};
+  if (::fstat(socket.get(), &found) == 0) handed_over_[socket.get()] = found.st_ino;
   grpc::experimental::ExternalConnectionAcceptor::NewConnectionParameters parameters;
   parameters.listener_fd = listener_.get();
   parameters.fd = socket.Release();

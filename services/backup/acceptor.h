@@ -1,5 +1,8 @@
 #pragma once
 
+#include <sys/types.h>
+
+#include <map>
 #include <memory>
 #include <string>
 #include <thread>
@@ -32,6 +35,9 @@ class Acceptor {
              Counter refused = {});
   // No more connections, new ones are refused; open ones stay. Never to be started again.
   void Stop();
+  // Ends all connections that were handed over and are still open: nothing comes in or goes out any
+  // more. After Stop().
+  void HangUp();
 
  private:
   Acceptor(UniqueFd listener, std::string bound_address, int bound_port);
@@ -45,6 +51,9 @@ class Acceptor {
   UniqueFd wake_;             // An eventfd that ends the loop's wait.
   std::unique_ptr<grpc::experimental::ExternalConnectionAcceptor> connections_;
   Counter refused_;
+  // The connections that were handed over, by descriptor. Whether it is still theirs tells the
+  // socket's inode. Used by the thread, and once that has ended by HangUp().
+  std::map<int, ino_t> handed_over_;
   std::jthread thread_;
 };
 

@@ -5,6 +5,7 @@
 #include "base/idle_shutdown.h"
 #include "base/worker_pool.h"
 #include "services/backup/authorization.h"
+#include "services/backup/call_gate.h"
 #include "services/backup/client_trace.h"
 #include "services/backup/crypto/master_key.h"
 #include "services/backup/handlers/sessions.h"
@@ -25,6 +26,7 @@ struct ServiceContext {
   const Clock& clock;
   IdleShutdown& idle;
   StreamWatchdog& watchdog;
+  CallGate& gate;
   storage::DuplicateNames duplicate_names = storage::DuplicateNames::kReject;
   handlers::KeyPolicy keys;
   handlers::UploadPolicy uploads;

@@ -271,12 +271,14 @@ int Serve(const std::vector<Setting>& settings, StopRequest& stop) {
   IdleShutdown idle(FLAGS_debug ? absl::ZeroDuration() : DurationFlag(FLAGS_idle_shutdown), stop);
   StreamWatchdog watchdog(FLAGS_debug ? absl::ZeroDuration()
                                       : DurationFlag(FLAGS_stream_idle_timeout));
+  CallGate gate;
   ServiceContext context{*storage->catalog,
                          *storage->blobs,
                          *storage->master_key,
                          clock,
                          idle,
                          watchdog,
+                         gate,
                          FLAGS_duplicate_names == "allow" ? storage::DuplicateNames::kAllow
                                                           : storage::DuplicateNames::kReject,
                          {FLAGS_rekey == "allow" ? storage::Rekey::kAllow : storage::Rekey::kPin,

@@ -37,11 +37,13 @@ std::map<absl::string_view, std::string> MakeMethodPaths() {
   return paths;
 }
 
-absl::Status Admit(const grpc::ServerContextBase& call, Authorization* authorization,
+absl::Status Admit(const grpc::ServerContextBase& call, const ServiceContext& context,
                    absl::string_view rpc) {
-  if (authorization == nullptr) return absl::OkStatus();
+  if (context.gate.closed())
+    return MakeError(Reason::kDraining, "the service is about to end; try again");
+  if (context.authorization == nullptr) return absl::OkStatus();
   static const auto& paths = *new std::map<absl::string_view, std::string>(MakeMethodPaths());
-  return authorization->Check(RoleOf(*call.auth_context()), paths.at(rpc));
+  return context.authorization->Check(RoleOf(*call.auth_context()), paths.at(rpc));
 }
 
 bool IsBridge(const grpc::ServerContextBase& call, const ServiceContext& context) {
@@ -79,7 +81,7 @@ RpcScope::RpcScope(grpc::ServerContextBase& call, const ServiceContext& context,
     : activity_(context.idle),
       call_(call),
       context_(context),
-      admitted_(Admit(call, context.authorization, rpc)),
+      admitted_(Admit(call, context, rpc)),
       in_flight_(context.metrics.calls_in_flight),
       uploading_(rpc == "UploadFile" ? context.metrics.uploads_in_progress : Gauge()),
       rpc_(rpc),

@@ -23,8 +23,8 @@ class RpcScope {
   RpcScope(const RpcScope&) = delete;
   RpcScope& operator=(const RpcScope&) = delete;
 
-  // Whether the caller may make this call; ask before doing anything of it. Reasons as
-  // Authorization::Check().
+  // Whether the caller may make this call now; ask before doing anything of it. Reasons DRAINING
+  // and those of Authorization::Check().
   const absl::Status& admitted() const { return admitted_; }
 
   // Whom the call is about, for the log line; what is no client id is not logged, for it may be

@@ -34,6 +34,7 @@ void SetLimits(grpc::ServerBuilder& builder) {
 
 Server::Server(std::unique_ptr<Acceptor> acceptor, const ServiceContext& context, ServiceInfo info)
     : acceptor_(std::move(acceptor)),
+      gate_(context.gate),
       ingest_(context),
       catalog_(context),
       admin_(context, std::move(info)) {}
@@ -52,6 +53,9 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(std::unique_ptr<Acceptor> 
   builder.RegisterService(&server->ingest_)
       .RegisterService(&server->catalog_)
       .RegisterService(&server->admin_);
+  std::vector<std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface>> interceptors;
+  interceptors.push_back(PassThrough(context.gate));
+  builder.experimental().SetInterceptorCreators(std::move(interceptors));
   auto connections = builder.experimental().AddExternalConnectionAcceptor(
       grpc::ServerBuilder::experimental_type::ExternalConnectionType::FROM_FD, options.credentials);
   server->server_ = builder.BuildAndStart();
@@ -73,7 +77,11 @@ void Server::Drain(absl::Duration timeout) {
   acceptor_->Stop();
   if (server_ == nullptr) return;
   server_->GetHealthCheckService()->SetServingStatus(false);
-  server_->Shutdown(std::chrono::system_clock::now() + absl::ToChronoMilliseconds(timeout));
+  gate_.Close();
+  gate_.WaitUntilEmpty(timeout);
+  // Before gRPC takes in no more calls: it would tell those that come all the same CANCELLED.
+  acceptor_->HangUp();
+  server_->Shutdown(std::chrono::system_clock::now());
   server_->Wait();
   server_.reset();
 }

@@ -31,13 +31,15 @@ class Server {
   int bound_port() const { return acceptor_->bound_port(); }
   const std::string& bound_address() const { return acceptor_->bound_address(); }
 
-  // No new calls; those in flight may finish within `timeout`, then they are cancelled.
+  // No new calls: they are refused with reason DRAINING. Those in flight may finish within
+  // `timeout`, then they are cancelled. Whoever calls after that is hung up on (UNAVAILABLE).
   void Drain(absl::Duration timeout);
 
  private:
   Server(std::unique_ptr<Acceptor> acceptor, const ServiceContext& context, ServiceInfo info);
 
   const std::unique_ptr<Acceptor> acceptor_;
+  CallGate& gate_;
   IngestServiceFace ingest_;
   CatalogServiceFace catalog_;
   AdminServiceFace admin_;

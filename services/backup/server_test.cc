@@ -3,9 +3,13 @@
 
 #include "services/backup/server.h"
 
+#include <future>
+#include <latch>
 #include <memory>
 #include <string>
+#include <thread>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "backup/v1/admin.grpc.pb.h"
@@ -13,6 +17,7 @@
 #include "base/checksum.h"
 #include "base/error.h"
 #include "base/rpc/status.h"
+#include "base/status_macros.h"
 #include "base/testing/random_cut_source.h"
 #include "base/testing/status_matchers.h"
 #include "gmock/gmock.h"
@@ -51,9 +56,16 @@ class ServerTest : public ::testing::Test {
  protected:
   explicit ServerTest(absl::Duration stream_limit = absl::ZeroDuration())
       : watchdog_(stream_limit),
-        context_{service_.catalog,         service_.blobs, service_.master_key,
-                 service_.clock,           idle_,          watchdog_,
-                 service_.duplicate_names, service_.keys,  service_.uploads},
+        context_{service_.catalog,
+                 service_.blobs,
+                 service_.master_key,
+                 service_.clock,
+                 idle_,
+                 watchdog_,
+                 gate_,
+                 service_.duplicate_names,
+                 service_.keys,
+                 service_.uploads},
         server_(*Server::Start(*Acceptor::Listen("127.0.0.1:0"), context_,
                                {absl::FromUnixSeconds(42), {"debug"}, "plain"}, {})),
         channel_(grpc::CreateChannel(server_->bound_address(), grpc::InsecureChannelCredentials())),
@@ -123,6 +135,7 @@ class ServerTest : public ::testing::Test {
   StopRequest stop_;
   IdleShutdown idle_{absl::ZeroDuration(), stop_};
   StreamWatchdog watchdog_;
+  CallGate gate_;
   const ServiceContext context_;
   const std::unique_ptr<Server> server_;
   const std::shared_ptr<grpc::Channel> channel_;
@@ -370,6 +383,87 @@ TEST_F(ServerTest, IsNotReachableOnceDrained) {
   v1::GetStatusResponse status;
   EXPECT_THAT(rpc::FromGrpc(admin_->GetStatus(&call, {}, &status)),
               StatusIs(absl::StatusCode::kUnavailable));
+}
+
+TEST_F(ServerTest, FinishesWhatItHasBegunAndTellsOthersThatItDrains) {
+  const std::string id = Register("laptop");
+  Call call;
+  v1::UploadFileResponse response;
+  const auto stream = ingest_->UploadFile(&call, &response);
+  v1::UploadFileRequest message;
+  *message.mutable_header() = HeaderOf(id, "file", Header::IDENTITY, "content");
+  ASSERT_TRUE(stream->Write(message));
+  const auto deadline = std::chrono::steady_clock::now() + kDeadline;
+  while (idle_.is_idle() && std::chrono::steady_clock::now() < deadline) std::this_thread::yield();
+  const std::jthread drain([&] { server_->Drain(absl::FromChrono(kDeadline)); });
+  absl::Status refused;
+  while (refused.ok() && std::chrono::steady_clock::now() < deadline) {
+    Call asking;
+    v1::GetStatusResponse status;
+    refused = rpc::FromGrpc(admin_->GetStatus(&asking, {}, &status));
+  }
+  EXPECT_THAT(refused, HasReason(Reason::kDraining));
+  EXPECT_THAT(Report(id, "file"), HasReason(Reason::kDraining));
+  EXPECT_THAT(Upload(message.header(), "content").first, HasReason(Reason::kDraining));
+  message.set_chunk("content");
+  EXPECT_TRUE(stream->Write(message));
+  stream->WritesDone();
+  EXPECT_THAT(rpc::FromGrpc(stream->Finish()), IsOk());
+}
+
+// Calls the service until it is refused, on a connection of its own; how that was told. `calling`
+// counts those who began.
+absl::Status CallUntilRefused(const std::string& address, std::latch& calling) {
+  grpc::ChannelArguments own_connection;
+  own_connection.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+  const auto channel =
+      grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), own_connection);
+  const auto ingest = v1::IngestService::NewStub(channel);
+  const auto admin = v1::AdminService::NewStub(channel);
+  const auto call_both_interfaces = [&]() -> absl::Status {
+    Call registering;
+    v1::RegisterClientRequest request;
+    request.set_name("laptop");
+    v1::RegisterClientResponse client;
+    RETURN_IF_ERROR(rpc::FromGrpc(ingest->RegisterClient(&registering, request, &client)));
+    Call asking;
+    v1::GetStatusResponse status;
+    return rpc::FromGrpc(admin->GetStatus(&asking, {}, &status));
+  };
+  absl::Status result = call_both_interfaces();
+  calling.count_down();
+  while (result.ok()) result = call_both_interfaces();
+  return result;
+}
+
+TEST_F(ServerTest, TellsNoCallThatItWasCancelledWhenItDrainsUnderLoad) {
+  constexpr int kRounds = 20;
+  constexpr int kCallers = 16;
+  for (int round = 0; round < kRounds; ++round) {
+    CallGate gate;
+    ServiceContext context{service_.catalog,
+                           service_.blobs,
+                           service_.master_key,
+                           service_.clock,
+                           idle_,
+                           watchdog_,
+                           gate,
+                           service_.duplicate_names,
+                           service_.keys,
+                           service_.uploads};
+    const auto server =
+        *Server::Start(*Acceptor::Listen("127.0.0.1:0"), context, {absl::Now(), {}, "plain"}, {});
+    std::latch calling(kCallers);
+    std::vector<std::future<absl::Status>> callers;
+    for (int i = 0; i < kCallers; ++i) {
+      callers.push_back(std::async(std::launch::async, CallUntilRefused, server->bound_address(),
+                                   std::ref(calling)));
+    }
+    calling.wait();
+    server->Drain(absl::FromChrono(kDeadline));
+    for (std::future<absl::Status>& caller : callers)
+      EXPECT_THAT(caller.get(), StatusIs(absl::StatusCode::kUnavailable));
+  }
 }
 
 class SilentPeerTest : public ServerTest {
