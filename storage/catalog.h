@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <variant>
@@ -75,6 +76,14 @@ struct Counts {
 class Catalog {
  public:
   virtual ~Catalog() = default;
+
+  // For callers that no thread should wait for: runs `work` soon, on a thread of the catalog's own
+  // or on this one, and then `done`. What `work` changes through this catalog, on that thread, is
+  // durable only when `done` is called with OK; an error means that nothing of it was changed, with
+  // the exceptions above. Reason OVERLOADED if too many wait, in which case `work` does not run.
+  // Both are part of everybody's way to the disk: they must neither block nor take long, and `done`
+  // must not use the catalog.
+  virtual void Start(std::function<void()> work, std::function<void(const absl::Status&)> done) = 0;
 
   // Makes a client with `new_id`. If a client of this name exists that never sent a key, that one
   // is returned instead, whatever the policy. Reasons: NAME_TAKEN (policy kReject, and the name's

@@ -1,5 +1,8 @@
 #pragma once
 
+#include <memory>
+
+#include "absl/status/statusor.h"
 #include "backup/v1/backup.grpc.pb.h"
 #include "base/clock.h"
 #include "base/idle_shutdown.h"
@@ -40,8 +43,9 @@ struct ServiceContext {
 // The RPC faces of backup.proto: unpack, call the handler, pack; they decide nothing. Thread-safe.
 
 // What a backup client does, many at a time: on gRPC's callback interface, which serves twice the
-// calls of the blocking one; handlers, which block, run on our own threads. An upload's messages
-// come as they are on the wire (UploadStream).
+// calls of the blocking one. Handlers that need nothing but the catalog run as its work
+// (Catalog::Start), those that block on threads of our own. An upload's messages come as they are
+// on the wire (UploadStream).
 class IngestServiceFace final
     : public v1::IngestService::WithCallbackMethod_RegisterClient<
           v1::IngestService::WithCallbackMethod_ExchangeKey<
@@ -71,10 +75,17 @@ class IngestServiceFace final
                                                         grpc::ByteBuffer* response) override;
 
  private:
-  grpc::Status ServeUpload(grpc::CallbackServerContext& call, UploadStream& stream,
-                           grpc::ByteBuffer& response);
+  struct Upload;
+
+  void BeginUpload(const std::shared_ptr<Upload>& upload);
+  // By a thread of its own, or, of one that is whole and small, by the catalog's.
+  void SubmitUpload(const std::shared_ptr<Upload>& upload);
+  void StartUpload(const std::shared_ptr<Upload>& upload);
+  absl::StatusOr<v1::UploadFileResponse> HandleUpload(Upload& upload,
+                                                      const handlers::UploadPolicy& policy);
 
   const ServiceContext& context_;
+  handlers::UploadPolicy started_uploads_;
   // Apart, so that uploads that wait for their clients hold nobody up.
   WorkerPool calls_;
   WorkerPool uploads_;

@@ -345,6 +345,23 @@ TEST_F(ServerTest, TakesChunksThatAnotherEncoderMayGive) {
   EXPECT_EQ(Download(DownloadOf(id, "file", 0)).second, "0123456789");
 }
 
+TEST_F(ServerTest, TakesAnEmptyChunkAfterTheWholeContent) {
+  const std::string id = Register("laptop");
+  Call call;
+  v1::UploadFileResponse response;
+  const auto stream = ingest_->UploadFile(&call, &response);
+  v1::UploadFileRequest message;
+  *message.mutable_header() = HeaderOf(id, "file", Header::IDENTITY, "content");
+  message.mutable_header()->set_first_chunk("content");
+  stream->Write(message);
+  message.set_chunk("");
+  stream->Write(message);
+  stream->WritesDone();
+  ASSERT_OK(rpc::FromGrpc(stream->Finish()));
+  ASSERT_OK(Report(id, "file"));
+  EXPECT_EQ(Download(DownloadOf(id, "file", 0)).second, "content");
+}
+
 TEST_F(ServerTest, ReturnsTheCallersRequestIdAndMakesOneIfThereIsNone) {
   const auto returned_id = [&](const std::string& sent) {
     Call call;
@@ -481,6 +498,18 @@ TEST_F(SilentPeerTest, AnUploadThatGoesSilentIsCancelled) {
   ASSERT_TRUE(stream->Write(message));
   EXPECT_THAT(rpc::FromGrpc(stream->Finish()), StatusIs(absl::StatusCode::kCancelled));
   EXPECT_EQ(service_.catalog.Count()->versions, 0);
+}
+
+TEST_F(SilentPeerTest, AnUploadThatDoesNotEndIsCancelled) {
+  const std::string id = Register("laptop");
+  Call call;
+  v1::UploadFileResponse response;
+  const auto stream = ingest_->UploadFile(&call, &response);
+  v1::UploadFileRequest message;
+  *message.mutable_header() = HeaderOf(id, "file", Header::IDENTITY, "content");
+  message.mutable_header()->set_first_chunk("content");
+  ASSERT_TRUE(stream->Write(message));
+  EXPECT_THAT(rpc::FromGrpc(stream->Finish()), StatusIs(absl::StatusCode::kCancelled));
 }
 
 TEST_F(SilentPeerTest, AnUploadThatSendsNothingIsCancelled) {

@@ -48,23 +48,40 @@ absl::Status CheckChunkSize(size_t size) {
 
 UploadStream::UploadStream(grpc::CallbackServerContext& call, StreamWatchdog& watchdog, Begin begin)
     : call_(call), watchdog_(watchdog), begin_(std::move(begin)) {
-  first_wait_.emplace(watchdog_, call_);
+  own_wait_.emplace(watchdog_, call_);
   StartRead(&incoming_);
 }
 
 void UploadStream::OnReadDone(bool ok) {
-  first_wait_.reset();
+  own_wait_.reset();
   bool read_on = false;
+  std::function<void(bool)> when_decided;
   {
     MutexLock lock(mutex_);
     if (ok) waiting_.emplace_back().Swap(&incoming_);
     ended_ = !ok;
     read_on = reading_ = ok && waiting_.size() < kAhead;
+    when_decided.swap(when_decided_);
     changed_.NotifyOne();
   }
-  // Both may end in another call of this function, and the latter in the end of the stream's life.
+  // Each may end in another call of this function, and in the end of the stream's life after it.
   if (const auto begin = std::exchange(begin_, nullptr)) begin(*this);
+  if (when_decided) when_decided(!ok);
   if (read_on) StartRead(&incoming_);
+}
+
+void UploadStream::WhenDecided(std::function<void(bool)> then) {
+  bool is_whole = false;
+  {
+    MutexLock lock(mutex_);
+    is_whole = ended_ && waiting_.empty();
+    if (waiting_.empty() && !ended_) {
+      own_wait_.emplace(watchdog_, call_);
+      when_decided_ = std::move(then);
+      return;
+    }
+  }
+  then(is_whole);
 }
 
 bool UploadStream::Next(grpc::ByteBuffer& message) {

@@ -37,6 +37,10 @@ class UploadStream final : public grpc::ServerReadReactor<grpc::ByteBuffer> {
   // Waits for the next message; false at the end of the stream, whatever ended it. By one thread at
   // a time, before Finish().
   bool Next(grpc::ByteBuffer& message);
+  // Calls `then` once, on a thread of gRPC's or this one: with true as soon as the stream is at its
+  // end with no message left, so that Next() will not wait, or with false as soon as there is a
+  // message. Not while Next() waits.
+  void WhenDecided(std::function<void(bool)> then);
   // Of the messages that Next() brought; for the same thread.
   size_t received_bytes() const { return received_bytes_; }
 
@@ -51,13 +55,14 @@ class UploadStream final : public grpc::ServerReadReactor<grpc::ByteBuffer> {
 
   grpc::CallbackServerContext& call_;
   StreamWatchdog& watchdog_;
-  std::optional<StreamWatchdog::Wait> first_wait_;  // While no handler waits.
+  std::optional<StreamWatchdog::Wait> own_wait_;  // While no handler waits.
   Begin begin_;
   grpc::ByteBuffer incoming_;  // gRPC's, while it reads.
   size_t received_bytes_ = 0;
 
   Mutex mutex_;
   CondVar changed_;
+  std::function<void(bool)> when_decided_ ABSL_GUARDED_BY(mutex_);
   std::deque<grpc::ByteBuffer> waiting_ ABSL_GUARDED_BY(mutex_);
   bool reading_ ABSL_GUARDED_BY(mutex_) = true;
   bool ended_ ABSL_GUARDED_BY(mutex_) = false;
@@ -72,6 +77,8 @@ class ChunkSource final : public ByteSource {
 
   // To be called first. Reason INVALID_FIELD if the first message carries no header.
   absl::StatusOr<v1::UploadFileHeader> ReadHeader();
+  // What came with the header.
+  absl::string_view first_chunk() const { return first_chunk_; }
   absl::StatusOr<absl::string_view> Read() override;
 
  private:
@@ -81,7 +88,7 @@ class ChunkSource final : public ByteSource {
 
   UploadStream& stream_;
   v1::UploadFileRequest message_;
-  std::string first_chunk_;  // What came with the header.
+  std::string first_chunk_;
   bool first_chunk_is_next_ = false;
   std::vector<grpc::Slice> slices_;  // Of a chunk ...
   size_t next_slice_ = 0;            // ... those from here on are left,

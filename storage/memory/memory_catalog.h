@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <map>
 #include <set>
 #include <string>
@@ -14,6 +15,10 @@ namespace backup::storage {
 // A catalog in memory, for tests. Thread-safe.
 class MemoryCatalog final : public Catalog {
  public:
+  void Start(std::function<void()> work, std::function<void(const absl::Status&)> done) override {
+    work();
+    done(absl::OkStatus());
+  }
   absl::StatusOr<Client> RegisterClient(const std::string& name, const ClientId& new_id,
                                         DuplicateNames policy, absl::Time now) override;
   absl::StatusOr<Client> FindClient(const ClientId& id) override;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <type_traits>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "base/error.h"
@@ -38,6 +39,14 @@ absl::StatusOr<int64_t> ReserveVersionIds(Database& database) {
   return query.Int(0) - kVersionIdBlock;
 }
 
+// Numbers of a block whose reservation was undone are given out all the same: reserves this one
+// anew if need be.
+absl::Status KeepReserved(Database& database, int64_t version_id) {
+  return database.Prepare("UPDATE totals SET next_version_id = ?1 + 1 WHERE next_version_id <= ?1")
+      .Bind(version_id)
+      .Run();
+}
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<SqliteCatalog>> SqliteCatalog::Open(const std::string& path,
@@ -49,22 +58,21 @@ absl::StatusOr<std::unique_ptr<SqliteCatalog>> SqliteCatalog::Open(const std::st
   return std::unique_ptr<SqliteCatalog>(new SqliteCatalog(path, std::move(writer), metrics));
 }
 
+void SqliteCatalog::Start(std::function<void()> work,
+                          std::function<void(const absl::Status&)> done) {
+  StartNotingSeen();
+  writes_.Start(std::move(work), std::move(done));
+}
+
 template <typename Work>
 auto SqliteCatalog::Write(const Work& work) {
-  std::map<ClientId, absl::Time> seen;
-  {
-    MutexLock lock(mutex_);
-    seen.swap(seen_);
-  }
+  StartNotingSeen();
   std::invoke_result_t<Work, Database&> result = absl::UnknownError("not run");
   const absl::Status committed = writes_.Run([&](Database& database) -> absl::Status {
-    for (const auto& [id, time] : seen) RETURN_IF_ERROR(NoteSeen(database, id, time));
     result = work(database);
     return result.status();
   });
-  if (committed.ok()) return result;
-  for (const auto& [id, time] : seen) RememberSeen(id, time);
-  result = committed;
+  if (!committed.ok()) result = committed;
   return result;
 }
 
@@ -79,9 +87,34 @@ void SqliteCatalog::RememberSeen(const ClientId& id, absl::Time time) {
   latest = std::max(latest, time);
 }
 
+void SqliteCatalog::StartNotingSeen() {
+  SeenTimes taken;
+  {
+    MutexLock lock(mutex_);
+    taken.swap(seen_);
+  }
+  if (taken.empty()) return;
+  const auto seen = std::make_shared<const SeenTimes>(std::move(taken));
+  const auto remember = [this, seen] {
+    for (const auto& [id, time] : *seen) RememberSeen(id, time);
+  };
+  writes_.Start(
+      [this, seen, remember] {
+        const absl::Status noted = writes_.Run([&](Database& database) -> absl::Status {
+          for (const auto& [id, time] : *seen) RETURN_IF_ERROR(NoteSeen(database, id, time));
+          return absl::OkStatus();
+        });
+        if (!noted.ok()) remember();
+      },
+      [remember](const absl::Status& committed) {
+        if (!committed.ok()) remember();
+      });
+}
+
 template <typename Work>
 auto SqliteCatalog::Read(const Work& work) {
   using Result = std::invoke_result_t<Work, Database&>;
+  if (Database* const writer = writes_.OwnDatabase()) return Result(work(*writer));
   absl::StatusOr<std::unique_ptr<Database>> reader = TakeReader();
   if (!reader.ok()) return Result(reader.status());
   // One transaction, so that several statements see one state.
@@ -249,6 +282,7 @@ absl::StatusOr<Version> SqliteCatalog::AddVersion(const Version& version, const 
     ASSIGN_OR_RETURN(const int64_t file_id,
                      SelectOrInsertFile(database, version.client_id, version.file_name));
     RETURN_IF_ERROR(InsertVersion(database, file_id, version, content));
+    RETURN_IF_ERROR(KeepReserved(database, version.version_id));
     if (client.legacy.Merge(observed))
       RETURN_IF_ERROR(StoreLegacyProfile(database, client.id, client.legacy));
     RETURN_IF_ERROR(NoteSeen(database, version.client_id, version.receive_time));

@@ -23,6 +23,7 @@ class SqliteCatalog final : public Catalog {
                                                              const StorageMetrics& metrics = {});
   ~SqliteCatalog() override;
 
+  void Start(std::function<void()> work, std::function<void(const absl::Status&)> done) override;
   absl::StatusOr<Client> RegisterClient(const std::string& name, const ClientId& new_id,
                                         DuplicateNames policy, absl::Time now) override;
   absl::StatusOr<Client> FindClient(const ClientId& id) override;
@@ -66,14 +67,18 @@ class SqliteCatalog final : public Catalog {
         metrics_(metrics),
         writes_(std::move(writer), WriteQueue::kMaxWaiting, metrics) {}
 
+  using SeenTimes = std::map<ClientId, absl::Time>;
+
   // Runs `work`, a callable that takes a Database& and returns an absl::StatusOr, on the writer or
-  // on a reader.
+  // on a reader; within started work on the writer, and without waiting.
   template <typename Work>
   auto Write(const Work& work);
   template <typename Work>
   auto Read(const Work& work);
 
   void RememberSeen(const ClientId& id, absl::Time time);
+  // Puts them before the next work that waits for the writer, and so, as a rule, in its commit.
+  void StartNotingSeen();
 
   absl::StatusOr<std::unique_ptr<Database>> TakeReader();
   void GiveBack(std::unique_ptr<Database> reader);
@@ -85,7 +90,7 @@ class SqliteCatalog final : public Catalog {
   Mutex mutex_;
   std::vector<std::unique_ptr<Database>> idle_readers_ ABSL_GUARDED_BY(mutex_);
   // When clients were seen without anything else to write: goes along with the next transaction.
-  std::map<ClientId, absl::Time> seen_ ABSL_GUARDED_BY(mutex_);
+  SeenTimes seen_ ABSL_GUARDED_BY(mutex_);
   int64_t next_version_id_ ABSL_GUARDED_BY(mutex_) = 0;
   int64_t version_ids_end_ ABSL_GUARDED_BY(mutex_) = 0;
 };

@@ -87,6 +87,16 @@ TEST_F(SqliteCatalogTest, NeverGivesOutAVersionIdAgainAfterReopening) {
   }
 }
 
+TEST_F(SqliteCatalogTest, NeverGivesOutAVersionIdAgainWhoseReservationWasUndone) {
+  constexpr int64_t kUnreserved = 5000;
+  {
+    const auto catalog = Open().value();
+    ASSERT_OK(catalog->RegisterClient("name", IdOf<ClientId>(1), DuplicateNames::kReject, At(0)));
+    ASSERT_OK(catalog->AddVersion(SomeVersion(kUnreserved), std::string("bytes"), {}));
+  }
+  EXPECT_GT(Open().value()->AllocateVersionId().value(), kUnreserved);
+}
+
 TEST_F(SqliteCatalogTest, RefusesACatalogOfANewerSchemaAndLeavesItAsItIs) {
   ASSERT_OK(Open());
   ASSERT_OK(Database::Open(path_, Database::Mode::kReadWrite)

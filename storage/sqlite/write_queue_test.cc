@@ -1,6 +1,9 @@
 #include "storage/sqlite/write_queue.h"
 
 #include <atomic>
+#include <future>
+#include <thread>
+#include <vector>
 
 #include "base/error.h"
 #include "base/status_macros.h"
@@ -89,10 +92,65 @@ TEST_F(WriteQueueTest, CommitsTheWorkOfManyCallersTogether) {
   EXPECT_TRUE(grouped);
 }
 
+TEST_F(WriteQueueTest, HasCommittedWhenStartedWorkIsDone) {
+  WriteQueue queue(MakeDatabase());
+  std::promise<int64_t> rows;
+  queue.Start(
+      [&] {
+        EXPECT_OK(queue.Run([](Database& database) { return Insert(database, 1); }));
+        EXPECT_EQ(CountIn(*queue.OwnDatabase()), 1);
+        EXPECT_EQ(CountIn(*OpenDatabase(Database::Mode::kReadOnly)), 0);
+      },
+      [&](const absl::Status& committed) {
+        EXPECT_OK(committed);
+        rows.set_value(CountIn(*OpenDatabase(Database::Mode::kReadOnly)));
+      });
+  EXPECT_EQ(rows.get_future().get(), 1);
+  EXPECT_EQ(queue.OwnDatabase(), nullptr);
+}
+
+TEST_F(WriteQueueTest, TellsEveryCallerOfABatchWhoseTransactionWasLost) {
+  WriteQueue queue(MakeDatabase());
+  std::promise<void> started;
+  std::promise<void> go_on;
+  queue.Start(
+      [&, wait = go_on.get_future().share()] {
+        started.set_value();
+        wait.wait();
+      },
+      [](const absl::Status&) {});
+  started.get_future().wait();
+  // These become one batch.
+  std::vector<absl::Status> results(3);
+  std::promise<void> done;
+  const auto start = [&](size_t i, const WriteQueue::Work& work) {
+    queue.Start([&queue, work] { queue.Run(work).IgnoreError(); },
+                [&, i](const absl::Status& committed) {
+                  results[i] = committed;
+                  if (i == 2) done.set_value();
+                });
+  };
+  start(0, [](Database& database) { return Insert(database, 1); });
+  start(1, [](Database& database) {
+    EXPECT_OK(database.Execute("ROLLBACK"));  // As some errors of the disk do.
+    return absl::DataLossError("lost");
+  });
+  start(2, [](Database& database) { return Insert(database, 1); });
+  go_on.set_value();
+  done.get_future().wait();
+  EXPECT_THAT(results, ::testing::Each(StatusIs(absl::StatusCode::kDataLoss)));
+  EXPECT_EQ(CountIn(*OpenDatabase(Database::Mode::kReadOnly)), 0);
+  EXPECT_OK(queue.Run([](Database& database) { return Insert(database, 1); }));
+}
+
 TEST_F(WriteQueueTest, TurnsCallersAwayWhenTooManyWait) {
   WriteQueue queue(MakeDatabase(), 0);
   EXPECT_THAT(queue.Run([](Database&) { return absl::OkStatus(); }),
               HasReason(Reason::kOverloaded));
+  absl::Status result;
+  queue.Start([] { FAIL() << "work that was turned away"; },
+              [&](const absl::Status& committed) { result = committed; });
+  EXPECT_THAT(result, HasReason(Reason::kOverloaded));
 }
 
 TEST_F(WriteQueueTest, SaysThatTheDiskIsFullAndGoesOnWhenThereIsSpaceAgain) {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <functional>
+#include <future>
 #include <memory>
 #include <optional>
 #include <set>
@@ -660,6 +661,40 @@ TEST_P(CatalogContract, AddsAnUploadOnceThoughManyThreadsSendIt) {
   }
   EXPECT_EQ(std::set<int64_t>(answers.begin(), answers.end()).size(), 1u);
   EXPECT_EQ(catalog_->Count().value().versions, 1);
+}
+
+// Started work.
+
+TEST_P(CatalogContract, StartedWorkSeesAndKeepsItsOwnChanges) {
+  const ClientId id = IdOf<ClientId>(1);
+  std::promise<absl::Status> done;
+  catalog_->Start(
+      [&] {
+        Register("name", 1);
+        EXPECT_EQ(catalog_->FindClient(id).value().name, "name");
+        Add(id, "file");
+        EXPECT_OK(catalog_->TouchClient(id, At(50)));
+      },
+      [&](const absl::Status& result) { done.set_value(result); });
+  ASSERT_OK(done.get_future().get());
+  Register("other", 2);
+  EXPECT_EQ(catalog_->FindClient(id).value().last_seen_time, At(50));
+  EXPECT_EQ(catalog_->Count().value().versions, 1);
+}
+
+TEST_P(CatalogContract, AnErrorInStartedWorkUndoesOnlyTheCallThatHadIt) {
+  std::promise<absl::Status> done;
+  catalog_->Start(
+      [&] {
+        RegisterWithKey("name", 1);
+        EXPECT_THAT(
+            catalog_->RegisterClient("name", IdOf<ClientId>(2), DuplicateNames::kReject, At(1)),
+            HasReason(Reason::kNameTaken));
+        Register("other", 3);
+      },
+      [&](const absl::Status& result) { done.set_value(result); });
+  ASSERT_OK(done.get_future().get());
+  EXPECT_EQ(catalog_->Count().value().clients, 2);
 }
 
 }  // namespace backup::storage

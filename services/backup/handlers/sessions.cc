@@ -163,6 +163,10 @@ absl::StatusOr<v1::ReportTransferResponse> ReportTransfer(
   return response;
 }
 
+bool StaysInCatalog(const v1::ReportTransferRequest& request) {
+  return request.outcome() == v1::ReportTransferRequest::VERIFIED;
+}
+
 absl::StatusOr<v1::ObserveClientResponse> ObserveClient(storage::Catalog& catalog,
                                                         const Clock& clock,
                                                         const v1::ObserveClientRequest& request) {

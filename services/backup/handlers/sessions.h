@@ -41,6 +41,10 @@ absl::StatusOr<v1::ReportTransferResponse> ReportTransfer(storage::Catalog& cata
                                                           bool corrupt_checksums,
                                                           const v1::ReportTransferRequest& request);
 
+// Whether ReportTransfer() needs nothing but the catalog: it may delete the content of other files
+// than verified ones, and only when that is durable.
+bool StaysInCatalog(const v1::ReportTransferRequest& request);
+
 absl::StatusOr<v1::ObserveClientResponse> ObserveClient(storage::Catalog& catalog,
                                                         const Clock& clock,
                                                         const v1::ObserveClientRequest& request);

@@ -1,5 +1,6 @@
 #include "services/backup/handlers/upload_file.h"
 
+#include <algorithm>
 #include <chrono>
 #include <memory>
 #include <optional>
@@ -30,6 +31,8 @@ namespace {
 using storage::StorageForm;
 // Smaller files are not worth the threads.
 constexpr int64_t kStagesMinSize = 8 << 20;
+// To read, decrypt and hash so much takes no longer than to store it.
+constexpr int64_t kMaxQuickSize = 64 << 10;
 using Encoding = v1::UploadFileHeader;
 
 // A header whose every field was checked.
@@ -527,6 +530,15 @@ absl::StatusOr<v1::UploadFileResponse> UploadFile(storage::Catalog& catalog,
                  << " key=" << absl::BytesToHexString(session_key);
   }
   return ToResponse(*stored, policy.corrupt_checksums);
+}
+
+bool StaysInCatalog(const v1::UploadFileHeader& header, const UploadPolicy& policy) {
+  // What is kept as the client's ciphertext is also logged, which is to happen once it is durable.
+  if (header.segment_count() != 0 || policy.form == StorageForm::kClientCiphertext) return false;
+  const int64_t payload = policy.form == StorageForm::kSealed
+                              ? crypto::SealedSize(header.encoded_size())
+                              : header.encoded_size();
+  return payload <= std::min(policy.inline_blob_limit, kMaxQuickSize);
 }
 
 }  // namespace backup::handlers

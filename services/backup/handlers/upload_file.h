@@ -38,4 +38,8 @@ absl::StatusOr<v1::UploadFileResponse> UploadFile(storage::Catalog& catalog,
                                                   const v1::UploadFileHeader& header,
                                                   ByteSource& chunks);
 
+// Whether UploadFile() needs nothing but the catalog for such a file, whatever its content, and is
+// quick.
+bool StaysInCatalog(const v1::UploadFileHeader& header, const UploadPolicy& policy);
+
 }  // namespace backup::handlers
