@@ -3,6 +3,7 @@
 #include <atomic>
 
 #include "absl/memory/memory.h"
+#include "base/bulk_thread.h"
 
 namespace backup {
 namespace {
@@ -41,6 +42,7 @@ absl::StatusOr<absl::string_view> ReadAheadSource::Read() {
 }
 
 void ReadAheadSource::Produce() {
+  BecomeBulkThread();  // Only large bodies are worth a stage.
   absl::Status status;
   while (true) {
     const absl::StatusOr<absl::string_view> piece = source_.Read();

@@ -4,6 +4,7 @@
 #include <system_error>
 #include <utility>
 
+#include "base/bulk_thread.h"
 #include "glog/logging.h"
 
 namespace backup {
@@ -52,8 +53,10 @@ void WorkerPool::Work(Threads::iterator self) {
     task();
     task = nullptr;  // Whatever it holds ends outside the lock.
     mutex_.Lock();
+    if (IsBulkThread()) break;
   }
   ended_.splice(ended_.end(), threads_, self);
+  if (!queue_.empty()) AddThread();
   changed_.NotifyAll();
   mutex_.Unlock();
 }

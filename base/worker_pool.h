@@ -10,8 +10,8 @@
 
 namespace backup {
 
-// Threads for what blocks: made when there is work, ended when there was none for a while.
-// Thread-safe.
+// Threads for what blocks: made when there is work, ended when there was none for a while, or once
+// they have become bulk threads, which are no good for other work. Thread-safe.
 class WorkerPool {
  public:
   // At most `max_threads` at once; each ends after `idle_time` without work.

@@ -4,6 +4,7 @@
 #include <latch>
 #include <set>
 
+#include "base/bulk_thread.h"
 #include "gtest/gtest.h"
 
 namespace backup {
@@ -52,6 +53,20 @@ TEST(WorkerPool, GoesOnAfterItsThreadsHaveEnded) {
     pool.Submit([&] { done.count_down(); });
     done.wait();
   }
+}
+
+TEST(WorkerPool, LetsNoOtherWorkRunOnABulkThread) {
+  std::atomic<int> on_bulk_threads = 0;
+  {
+    WorkerPool pool(2, absl::Seconds(10));
+    for (int i = 0; i < 100; ++i) {
+      pool.Submit([&] {
+        if (IsBulkThread()) ++on_bulk_threads;
+        BecomeBulkThread();
+      });
+    }
+  }
+  EXPECT_EQ(on_bulk_threads, 0);
 }
 
 }  // namespace

@@ -7,6 +7,7 @@
 #include <mutex>
 #include <optional>
 
+#include "base/bulk_thread.h"
 #include "base/error.h"
 #include "base/rpc/status.h"
 #include "base/status_macros.h"
@@ -253,6 +254,7 @@ absl::Duration UploadDeadline(const v1::UploadFileHeader& header) {
 // Writes header and body; an error only if the body fails. That the call is over shows at its end.
 absl::Status WriteUpload(UploadCall& call, const v1::UploadFileHeader& header, SpooledBody& body) {
   bool writing = call.WriteHeader(header);  // Alone, since the service may refuse it.
+  int64_t written = 0;
   while (writing) {
     ASSIGN_OR_RETURN(const absl::string_view piece, body.Read());
     if (piece.empty()) {
@@ -260,6 +262,8 @@ absl::Status WriteUpload(UploadCall& call, const v1::UploadFileHeader& header, S
       break;
     }
     writing = call.WriteChunk(piece);
+    written += static_cast<int64_t>(piece.size());
+    if (written >= kBulkMinSize) BecomeBulkThread();
   }
   return absl::OkStatus();
 }
@@ -420,11 +424,11 @@ constexpr char kServiceConfig[] = R"({
   "healthCheckConfig": {"serviceName": "backup.v1.IngestService"}
 })";
 
-std::shared_ptr<grpc::Channel> MakeBackendChannel(
-    const std::string& target, const std::shared_ptr<grpc::ChannelCredentials>& credentials,
-    const std::string& server_name) {
+BackendChannels MakeBackendChannels(const std::string& target,
+                                    const std::shared_ptr<grpc::ChannelCredentials>& credentials,
+                                    const std::string& server_name) {
   grpc::ChannelArguments args;
-  args.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+  args.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);  // Connections of its own for each channel.
   args.SetInt(GRPC_ARG_HTTP2_BDP_PROBE, 0);  // It costs memory and gains nothing with large pieces.
   args.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, 30'000);
   args.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 10'000);
@@ -436,7 +440,8 @@ std::shared_ptr<grpc::Channel> MakeBackendChannel(
   args.SetInt(GRPC_ARG_ENABLE_RETRIES, 0);  // RideThrough() does it, uploads included.
   args.SetServiceConfigJSON(kServiceConfig);
   if (!server_name.empty()) args.SetSslTargetNameOverride(server_name);
-  return grpc::CreateCustomChannel(target, credentials, args);
+  return {grpc::CreateCustomChannel(target, credentials, args),
+          grpc::CreateCustomChannel(target, credentials, args)};
 }
 
 }  // namespace backup::bridge

@@ -40,14 +40,21 @@ struct BackendOptions {
   BridgeMetrics metrics = {};
 };
 
+// Two channels to one service, each with connections of its own: what is small does not wait behind
+// what is large, nor is it handled by whichever thread waits for the large.
+struct BackendChannels {
+  std::shared_ptr<grpc::Channel> calls;
+  std::shared_ptr<grpc::Channel> bodies;
+};
+
 // The service as the bridge sees it: typed calls with deadlines, tried again while the service is
 // away (they are idempotent, and uploads carry an id). Thread-safe.
 class BackendClient {
  public:
-  BackendClient(const std::shared_ptr<grpc::Channel>& channel, BackendOptions options)
-      : stub_(v1::IngestService::NewStub(channel)),
-        upload_(channel),
-        upload_stub_(channel),
+  BackendClient(const BackendChannels& channels, BackendOptions options)
+      : stub_(v1::IngestService::NewStub(channels.calls)),
+        upload_(channels.bodies),
+        upload_stub_(channels.calls),
         options_(std::move(options)) {}
   // Waits until no started call is in flight: gRPC must not end a channel on a thread of its own.
   ~BackendClient();
@@ -115,13 +122,12 @@ class BackendClient {
   std::atomic<size_t> spooled_bytes_ = 0;  // By all uploads in flight.
 };
 
-// A channel to `target`, any gRPC target, that reconnects quickly; the addresses behind a dns:///
+// Channels to `target`, any gRPC target, that reconnect quickly; the addresses behind a dns:///
 // one are used in turn.
 // `server_name` is the name in the service's certificate; empty: the target's.
-std::shared_ptr<grpc::Channel> MakeBackendChannel(
-    const std::string& target,
-    const std::shared_ptr<grpc::ChannelCredentials>& credentials =
-        grpc::InsecureChannelCredentials(),
-    const std::string& server_name = "");
+BackendChannels MakeBackendChannels(const std::string& target,
+                                    const std::shared_ptr<grpc::ChannelCredentials>& credentials =
+                                        grpc::InsecureChannelCredentials(),
+                                    const std::string& server_name = "");
 
 }  // namespace backup::bridge

@@ -30,7 +30,7 @@ class ForwarderTest : public ::testing::Test {
  protected:
   explicit ForwarderTest(BackendOptions options = {}, bool corrupt_checksums = false)
       : server_(service_),
-        backend_(MakeBackendChannel(server_.target()), options),
+        backend_(MakeBackendChannels(server_.target()), options),
         forwarder_(backend_, corrupt_checksums) {}
 
   Forwarded Forward(const ClientId& id, wire::Operation operation, std::string content = "") {
@@ -285,7 +285,7 @@ TEST(GiveUpTest, StoppedBridgeTriesNothingAgain) {
   testing::FakeService service;
   testing::FakeServer server(service);
   std::stop_source give_up;
-  BackendClient backend(MakeBackendChannel(server.target()),
+  BackendClient backend(MakeBackendChannels(server.target()),
                         {.ride_through = absl::Hours(1), .give_up = give_up.get_token()});
   server.Stop();
   std::thread stopper([&] { give_up.request_stop(); });

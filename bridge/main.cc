@@ -267,9 +267,9 @@ int Serve(const std::vector<Setting>& settings, StopRequest& stop) {
   std::stop_source give_up;
   const auto tls = rpc::TlsFileCopies::Make(TlsFromFlags());
   if (!tls.ok()) return Refuse(tls.status());
-  const auto channel = MakeBackendChannel(
+  const BackendChannels channels = MakeBackendChannels(
       FLAGS_service, rpc::MakeChannelCredentials((*tls)->copies()), FLAGS_service_tls_server_name);
-  AddSamples(metrics, channel, (*tls)->copies().cert_file);
+  AddSamples(metrics, channels.calls, (*tls)->copies().cert_file);
   // Before anybody is served: a port in use stops the start with nothing half-started.
   absl::StatusOr<std::unique_ptr<OperationsEndpoint>> endpoint =
       OpenOperations(FLAGS_operations_listen);
@@ -277,13 +277,13 @@ int Serve(const std::vector<Setting>& settings, StopRequest& stop) {
   absl::StatusOr<ListeningSocket> socket =
       ListenOnFirstFree(FLAGS_bind, PortsToTry(PortRulesFromFlags()));
   if (!socket.ok()) return Refuse(socket.status());
-  const BackendWatch watch(channel, FLAGS_service);
+  const BackendWatch watch(channels, FLAGS_service);
   BackendOptions backend_options;
   backend_options.ride_through = DurationFlag(FLAGS_ride_through);
   backend_options.spool_bytes = FLAGS_spool_bytes;
   backend_options.give_up = give_up.get_token();
   backend_options.metrics = bridge_metrics;
-  BackendClient backend(channel, backend_options);
+  BackendClient backend(channels, backend_options);
   Forwarder forwarder(backend, CorruptChecksums(), bridge_metrics.faults_injected);
   IdleShutdown idle(FLAGS_debug ? absl::ZeroDuration() : DurationFlag(FLAGS_idle_shutdown), stop);
   const absl::StatusOr<std::unique_ptr<Listener>> listener =
@@ -295,7 +295,7 @@ int Serve(const std::vector<Setting>& settings, StopRequest& stop) {
   const Operations operations = StartOperations(
       *std::move(endpoint),
       {{"self", [&] { return ProbeListener(**listener); }, /*is_vital=*/true},
-       {"upstream", [&] { return ProbeService(*channel); }}},
+       {"upstream", [&] { return ProbeService(*channels.calls); }}},
       [&] { return idle.is_idle(); }, metrics);
   if (!FLAGS_bound_port_file.empty()) {
     const absl::Status written =

@@ -10,7 +10,7 @@ namespace backup::bridge::testing {
 TestBridge::TestBridge(TestBridgeOptions options)
     : server_(service_),
       idle_(absl::ZeroDuration(), stop_),
-      backend_(MakeBackendChannel(server_.target()), options.backend),
+      backend_(MakeBackendChannels(server_.target()), options.backend),
       forwarder_(backend_, options.corrupt_checksums) {
   absl::StatusOr<ListeningSocket> socket = ListenOnFirstFree("127.0.0.1", std::vector<int>{0});
   CHECK(socket.ok()) << socket.status();

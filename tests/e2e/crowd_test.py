@@ -30,6 +30,7 @@ KEPT_DESCRIPTORS = 20
 UPLOADS = 1000
 UPLOADS_OF_SMALL_CROWD = 100
 UPLOAD_SIZE = MEBIBYTE
+LARGE_UPLOAD_SIZE = 64 * MEBIBYTE
 SENT_OF_UPLOAD = 256 * KIBIBYTE
 # Of all of them together. What the bridge is to need at most is 256 MiB, which it misses: docs/performance.md.
 BRIDGE_LIMIT = 384 * MEBIBYTE
@@ -59,11 +60,20 @@ def descriptors(process):
     return count
 
 
-def begin_upload(client, name, sent):
+def bulk_threads(process):
+    """How many threads stand behind the others."""
+    nice_values = []
+    for stat in pathlib.Path(f"/proc/{process.process.pid}/task").glob("*/stat"):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # Ended meanwhile.
+            nice_values.append(int(stat.read_text().rpartition(")")[2].split()[16]))
+    return sum(nice > min(nice_values) for nice in nice_values)
+
+
+def begin_upload(client, name, sent, size=UPLOAD_SIZE):
     """A connection on which so much of a file's content was sent."""
     connection = client.connect()
-    payload = struct.pack("<I", UPLOAD_SIZE) + m.name_field(name) + bytes(sent)
-    connection.send(client.id, client.version, m.FILE, payload, payload_size=4 + m.NAME_SIZE + UPLOAD_SIZE)
+    payload = struct.pack("<I", size) + m.name_field(name) + bytes(sent)
+    connection.send(client.id, client.version, m.FILE, payload, payload_size=4 + m.NAME_SIZE + size)
     return connection
 
 
@@ -162,6 +172,24 @@ class CrowdTest(ClusterTest):
                 client.send_signal(end)
                 self.assert_nothing_is_left()
         self.assert_what_was_acknowledged_is_there()
+
+    def test_threads_of_large_bodies_and_only_those_stand_behind_the_others(self):
+        self.start_pair()
+        cluster = self.cluster
+        crowd = m.ModelClient(cluster.port, b"crowd").sign_up()
+        small = begin_upload(crowd, b"small", SENT_OF_UPLOAD)
+        wait_until(lambda: len(self.parts()) == 1, "the small upload is on its way")
+        self.assertEqual([bulk_threads(cluster.bridge), bulk_threads(cluster.service)], [0, 0])
+        large = begin_upload(crowd, b"large", LARGE_UPLOAD_SIZE // 2, LARGE_UPLOAD_SIZE)
+        # The service receives, hashes and writes on three.
+        wait_until(lambda: (bulk_threads(cluster.bridge), bulk_threads(cluster.service)) == (1, 3),
+                   "the large upload's threads stand behind the others")
+        m.ModelClient(cluster.port, b"beside").sign_up().back_up(b"f", b"content")
+        for connection in (small, large):
+            connection.close()
+        wait_until(lambda: bulk_threads(cluster.bridge) + bulk_threads(cluster.service) == 0,
+                   "the threads end with their upload")
+        crowd.back_up(b"small", bytes(MEBIBYTE))
 
     def test_crowds_one_after_the_other_take_no_more_memory_than_the_first_ones(self):
         self.start_pair()

@@ -8,6 +8,7 @@
 
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
+#include "base/bulk_thread.h"
 #include "base/checksum.h"
 #include "base/error.h"
 #include "base/name_text.h"
@@ -30,7 +31,7 @@ namespace {
 
 using storage::StorageForm;
 // Smaller files are not worth the threads.
-constexpr int64_t kStagesMinSize = 8 << 20;
+constexpr int64_t kStagesMinSize = kBulkMinSize;
 // To read, decrypt and hash so much takes no longer than to store it.
 constexpr int64_t kMaxQuickSize = 64 << 10;
 using Encoding = v1::UploadFileHeader;
@@ -293,6 +294,7 @@ class StoredForm final : public ByteSource {
     ByteSource& payload = payload_ != nullptr ? *payload_ : *measured_;
     ASSIGN_OR_RETURN(const absl::string_view piece, payload.Read());
     payload_size_ += static_cast<int64_t>(piece.size());
+    if (payload_size_ >= kBulkMinSize) BecomeBulkThread();
     if (!piece.empty()) return piece;
     RETURN_IF_ERROR(MakeFooter());
     ended_.emplace(std::chrono::steady_clock::now());
