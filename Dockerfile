@@ -7,7 +7,9 @@ COPY .ci/install_packages.sh .ci/
 COPY deploy/packages.txt deploy/
 RUN .ci/install_packages.sh
 COPY . .
-RUN cmake --preset release \
+# For `backupctl version` and backup_build_info; .git is not among what the images are made from.
+ARG BACKUP_COMMIT=unknown
+RUN cmake --preset release -DBACKUP_COMMIT=$BACKUP_COMMIT \
  && cmake --build --preset release --target backup-service backup-bridge backupctl legacy-client backup_protoset
 # What each image gets below /out/IMAGE, and the packages of the libraries that its programs are linked with. Everywhere
 # backupctl comes along: it is the health check.
@@ -24,10 +26,10 @@ RUN groupadd --gid 65532 backup-service \
 # The service's socket: for backupctl, here and in `docker exec`.
 ENV BACKUP_SERVICE=unix:/run/backup/service.sock
 ARG VERSION=0.1.0
-ARG REVISION=
+ARG BACKUP_COMMIT=unknown
 LABEL org.opencontainers.image.vendor="backup" \
       org.opencontainers.image.version=$VERSION \
-      org.opencontainers.image.revision=$REVISION
+      org.opencontainers.image.revision=$BACKUP_COMMIT
 
 FROM base AS service
 LABEL org.opencontainers.image.title="backup-service" \

@@ -10,6 +10,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
 #include "base/aligned_buffer.h"
+#include "base/build_info.h"
 #include "base/checksum.h"
 #include "glog/logging.h"
 #include "prometheus/counter.h"
@@ -224,7 +225,7 @@ double SecondsSinceEpoch(absl::Time time) {
 void AddProcessMetrics(Metrics& metrics, const Labels& libraries, absl::string_view configuration) {
   Labels build = libraries;
   build["version"] = BACKUP_VERSION;
-  build["commit"] = BACKUP_COMMIT;
+  build["commit"] = std::string(BuildCommit());
   Crc32 hash;
   hash.Update(configuration);
   metrics.AddGauge(kConfigHash).Set(hash.Value());

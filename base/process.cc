@@ -113,6 +113,12 @@ void SetDebugLogging() {
 
 void SetQuietLogging() { FLAGS_minloglevel = google::GLOG_ERROR; }
 
+int LeaveNoPortFiles(int exit_code, const std::vector<std::string>& paths) {
+  if (exit_code == 0 || exit_code == kExitInUse) return exit_code;
+  for (const std::string& path : paths) ::unlink(path.c_str());
+  return exit_code;
+}
+
 absl::Status WriteFileAtomically(const std::string& path, absl::string_view text) {
   const std::string beside = absl::StrCat(path, ".new");
   std::ofstream out(beside, std::ios::binary | std::ios::trunc);

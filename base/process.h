@@ -46,6 +46,11 @@ std::vector<Setting> StartProcess(const ProgramText& program, int& argc, char**&
 void SetDebugLogging();
 void SetQuietLogging();
 
+// The end of a program whose start failed with `exit_code`, which it returns: removes the port
+// files that an earlier run left, so that nobody waits for a program that is not there. They stay
+// if that run still goes on (kExitInUse).
+int LeaveNoPortFiles(int exit_code, const std::vector<std::string>& paths);
+
 // Writes `text` to `path` by way of a file beside it, so that a reader sees all or nothing. Not
 // durable.
 absl::Status WriteFileAtomically(const std::string& path, absl::string_view text);

@@ -15,6 +15,7 @@
 #include "base/rpc/tls.h"
 #include "base/rpc/tls_file_copies.h"
 #include "base/rpc/versions.h"
+#include "base/service_manager.h"
 #include "base/status_macros.h"
 #include "bridge/backend_watch.h"
 #include "bridge/listener.h"
@@ -257,6 +258,7 @@ void AddSamples(Metrics& metrics, const std::shared_ptr<grpc::Channel>& channel,
 }
 
 int Serve(const std::vector<Setting>& settings, StopRequest& stop) {
+  RaiseDescriptorLimit();
   Metrics metrics;
   AddProcessMetrics(metrics, rpc::LibraryVersions(), ConfigurationText(settings));
   const MetricFamily<Gauge> modes = AddModes(metrics, {{"debug", FLAGS_debug},
@@ -306,11 +308,13 @@ int Serve(const std::vector<Setting>& settings, StopRequest& stop) {
             << FLAGS_service;
   if (CorruptChecksums())
     LOG(WARNING) << "checksums are falsified on purpose: no client will verify a file";
+  TellServiceManager("READY=1");
   std::unique_ptr<SelfBackup> self_backup = StartSelfBackup(socket->port);
   const std::string why = stop.Wait();  // First: a log line has the time of its beginning.
   LOG(INFO) << "stopping: " << why;
   modes.With({"draining"}).Set(1);
   operations.SetDraining();
+  TellServiceManager("STOPPING=1");
   self_backup.reset();
   if (!(*listener)->Drain(DurationFlag(FLAGS_drain_timeout))) {
     LOG(WARNING) << "requests are still in flight after " << FLAGS_drain_timeout << ", hanging up";
@@ -328,11 +332,10 @@ int Main(int argc, char** argv) {
       stop);
   if (FLAGS_debug) SetDebugLogging();
   if (FLAGS_encrypt && !FLAGS_debug) SetQuietLogging();
-  if (argc > 1) return Refuse(UnknownArgument(argv[1]));
-  if (const absl::Status checked = CheckConfiguration(); !checked.ok()) return Refuse(checked);
-  if (CheckConfigurationOnly()) return 0;
-  RaiseDescriptorLimit();
-  return Serve(settings, stop);
+  const absl::Status checked = argc > 1 ? UnknownArgument(argv[1]) : CheckConfiguration();
+  if (CheckConfigurationOnly()) return checked.ok() ? 0 : Refuse(checked);
+  return LeaveNoPortFiles(checked.ok() ? Serve(settings, stop) : Refuse(checked),
+                          {FLAGS_bound_port_file, FLAGS_operations_bound_port_file});
 }
 
 }  // namespace

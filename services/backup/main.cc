@@ -20,6 +20,7 @@
 #include "base/rpc/tls.h"
 #include "base/rpc/tls_file_copies.h"
 #include "base/rpc/versions.h"
+#include "base/service_manager.h"
 #include "base/status_macros.h"
 #include "gflags/gflags.h"
 #include "grpcpp/create_channel.h"
@@ -320,10 +321,12 @@ int Serve(const std::vector<Setting>& settings, StopRequest& stop) {
             << ", at rest " << AtRest();
   if (CorruptChecksums())
     LOG(WARNING) << "checksums are falsified on purpose: no client will verify a file";
+  TellServiceManager("READY=1");
   const std::string why = stop.Wait();  // First: a log line has the time of its beginning.
   LOG(INFO) << "stopping: " << why;
   modes.With({"draining"}).Set(1);
   operations.SetDraining();
+  TellServiceManager("STOPPING=1");
   (*server)->Drain(DurationFlag(FLAGS_drain_timeout));
   LOG(INFO) << "stopped";
   return 0;
@@ -331,6 +334,8 @@ int Serve(const std::vector<Setting>& settings, StopRequest& stop) {
 
 // What can be told without starting.
 absl::Status CheckConfiguration() {
+  if (FLAGS_data_dir.empty())
+    return UsageError("--data_dir=DIR must say where to keep the data (--help tells more)");
   if (!IsAddress(FLAGS_listen)) {
     return absl::InvalidArgumentError(
         absl::StrCat("--listen=", FLAGS_listen, " is neither HOST:PORT nor unix:PATH"));
@@ -364,11 +369,10 @@ int Main(int argc, char** argv) {
                    argc, argv, stop);
   if (FLAGS_debug) SetDebugLogging();
   if (FLAGS_encrypt && !FLAGS_debug) SetQuietLogging();
-  if (FLAGS_data_dir.empty())
-    return Refuse(UsageError("--data_dir=DIR must say where to keep the data (--help tells more)"));
-  if (argc > 1) return Refuse(UnknownArgument(argv[1]));
-  if (const absl::Status checked = CheckConfiguration(); !checked.ok()) return Refuse(checked);
-  return CheckConfigurationOnly() ? 0 : Serve(settings, stop);
+  const absl::Status checked = argc > 1 ? UnknownArgument(argv[1]) : CheckConfiguration();
+  if (CheckConfigurationOnly()) return checked.ok() ? 0 : Refuse(checked);
+  return LeaveNoPortFiles(checked.ok() ? Serve(settings, stop) : Refuse(checked),
+                          {FLAGS_bound_port_file, FLAGS_operations_bound_port_file});
 }
 
 }  // namespace

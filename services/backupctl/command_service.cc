@@ -6,6 +6,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "base/build_info.h"
 #include "base/status_macros.h"
 #include "nlohmann/json.hpp"
 #include "services/backupctl/commands.h"
@@ -104,9 +105,11 @@ absl::StatusOr<ExitCode> SetLogLevel(Connection& connection,
 
 absl::StatusOr<ExitCode> ShowVersion(Connection&, Output& output) {
   if (output.json()) {
-    output.Json(nlohmann::json{{"program", "backupctl"}, {"version", BACKUP_VERSION}});
+    output.Json(nlohmann::json{{"program", "backupctl"},
+                               {"version", BACKUP_VERSION},
+                               {"commit", std::string(BuildCommit())}});
   } else {
-    output.Text("backupctl " BACKUP_VERSION "\n");
+    output.Text(absl::StrCat("backupctl ", BACKUP_VERSION, " (", BuildCommit(), ")\n"));
   }
   return ExitCode::kOk;
 }

@@ -32,6 +32,8 @@ OBSERVED = DEPLOY / "observability"
 BIN_DIR = pathlib.Path(os.environ.get("TEST_BIN_DIR", ROOT / "build/release/bin")).resolve()
 BUILD_TIMEOUT_S = 2400
 WAIT_S = 90
+# The same each time, because every other one is built anew.
+COMMIT = "0123456789ab"
 # Big enough to be a blob, small enough for the bridge to repeat it.
 CONTENT = bytes(range(256)) * 4000
 # In the place of an image that cannot be pulled: Debian's package of the same version.
@@ -79,7 +81,7 @@ class Deployment:
         os.environ.update(COMPOSE_PROJECT_NAME=self.project, BACKUP_LEGACY_ADDRESS="127.0.0.1",
                           BACKUP_LEGACY_PORT=str(self.port), BACKUP_API_PORT=str(self.api_port),
                           BACKUP_PROMETHEUS_PORT=str(self.prometheus_port), BACKUP_GRAFANA_PORT=str(self.grafana_port),
-                          BACKUP_CERTIFICATES=str(self.certificates))
+                          BACKUP_CERTIFICATES=str(self.certificates), BACKUP_COMMIT=COMMIT)
         self.command = docker_engine.compose_command()
         self.variants = ()
 
@@ -213,12 +215,14 @@ class HardeningTest(ComposeTest):
         run("docker", "run", "--rm", f"--network={network}", docker_engine.BASE_IMAGE, "bash", "-ec",
             "exec 3<>/dev/tcp/bridge/1357; ! getent hosts service")
 
-    def test_labels_tell_the_version(self):
+    def test_labels_and_programs_tell_version_and_commit(self):
         version = run(BIN_DIR / "backupctl", "version").split()[1]
         for image in ("backup-service", "backup-bridge", "backupctl"):
             config = json.loads(run("docker", "inspect", image))[0]["Config"]
             self.assertEqual(config["Labels"]["org.opencontainers.image.title"], image)
             self.assertEqual(config["Labels"]["org.opencontainers.image.version"], version)
+            self.assertEqual(config["Labels"]["org.opencontainers.image.revision"], COMMIT)
+        self.assertEqual(self.deployment.backupctl("version").strip(), f"backupctl {version} ({COMMIT})")
 
     def test_health_checks_notice_an_absent_service(self):
         probe = self.deployment.inspect("bridge")["Config"]["Healthcheck"]["Test"][1:]

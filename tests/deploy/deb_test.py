@@ -153,6 +153,8 @@ class SystemdTest(unittest.TestCase):
         for unit in UNITS:
             state = self.machine.sh(f"systemctl is-active {unit}; systemctl is-enabled {unit}")
             self.assertEqual(state, "active\nenabled\n")
+            # Active is what has told systemd that it is ready.
+            self.assertEqual(self.machine.sh(f"systemctl show --property=Type --value {unit}"), "notify\n")
             judged = self.machine.sh(f"systemd-analyze security --no-pager {unit}.service")
             exposure = float(re.search(r"exposure level for \S+: ([\d.]+)", judged).group(1))
             self.assertLessEqual(exposure, EXPOSURE_LIMITS[unit], judged)

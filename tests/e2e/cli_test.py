@@ -165,6 +165,11 @@ class BackupctlTest(CliTest):
         self.backupctl("restore", "--client", "laptop", "--to", str(self.folder / "restored"), code=PARTIAL)
         self.assertEqual((self.folder / "restored" / "notes.txt").read_bytes(), b"notes")
 
+    def test_version_tells_the_commit(self):
+        version = json.loads(self.backupctl("--json", "version").stdout)
+        self.assertRegex(version["commit"], r"^([0-9a-f]{12,40}|unknown)$")
+        self.assertEqual(self.backupctl("version").stdout, f"backupctl {version['version']} ({version['commit']})\n")
+
     def test_exit_codes(self):
         for arguments, code in ((("status",), OK), (("health",), OK), (("version",), OK), ((), USAGE),
                                 (("no-such-command",), USAGE), (("client", "show", "nobody"), NO_SUCH),

@@ -2,8 +2,10 @@
 
 import contextlib
 import json
+import os
 import pathlib
 import signal
+import socket
 import struct
 import subprocess
 import sys
@@ -11,6 +13,7 @@ import time
 import unittest
 import urllib.error
 import urllib.request
+from unittest import mock
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 
@@ -162,6 +165,26 @@ class OperationsTest(ClusterTest):
                  for line in self.backupctl(cluster, "--json", "client", "stale", "--older-than=1s").splitlines()]
         self.assertIn("lazy", stale)
         self.assertNotIn("new", stale)
+
+    def test_the_service_manager_is_told_when_both_are_ready_and_when_they_stop(self):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+            manager.settimeout(WAIT_S)
+            manager.bind(str(self.folder / "notify"))
+            with mock.patch.dict(os.environ, NOTIFY_SOCKET=str(self.folder / "notify")):
+                service = Process("backup-service", [f"--data_dir={self.folder}/data", "--listen=127.0.0.1:0"], self.folder)
+                self.addCleanup(service.stop)
+                self.assertEqual(manager.recv(100), b"READY=1")
+                health = [BIN_DIR / "backupctl", f"--service=127.0.0.1:{service.port}", "health"]
+                subprocess.run(health, check=True, capture_output=True, timeout=WAIT_S)
+                bridge = Process("backup-bridge", ["--port=0", f"--service=127.0.0.1:{service.port}"], self.folder)
+                self.addCleanup(bridge.stop)
+                self.assertEqual(manager.recv(100), b"READY=1")
+            m.ModelClient(bridge.port, b"client").sign_up()
+            for process in (bridge, service):
+                self.assertEqual(process.stop(), 0)
+                self.assertEqual(manager.recv(100), b"STOPPING=1")
+            manager.settimeout(0)
+            self.assertRaises(BlockingIOError, manager.recv, 100)
 
     def test_a_bad_address_stops_the_start(self):
         done = subprocess.run([BIN_DIR / "backup-bridge", "--port=0", "--operations_listen=nonsense"],

@@ -87,6 +87,28 @@ class StartErrorsTest(unittest.TestCase):
         for path in self.port_files:
             path.unlink(missing_ok=True)
 
+    # Port files.
+
+    def test_the_port_files_of_an_earlier_run_go_unless_it_still_goes_on(self):
+        def start(name, *flags):
+            for path in self.port_files:
+                path.write_text("1\n")
+            code = self.run_command(self.command(name, *flags)).returncode
+            return code, [path.exists() for path in self.port_files]
+
+        gone, kept = [False, False], [True, True]
+        for name, wrong in (("backup-service", "--listen=0.0.0.0:0"), ("backup-bridge", "--service=192.0.2.1:1")):
+            self.assertEqual(start(name, wrong), (BAD_CONFIGURATION, gone), name)
+            self.assertEqual(start(name, wrong, "--check_config"), (BAD_CONFIGURATION, kept), name)
+            self.assertEqual(start(name, "stray"), (USAGE, gone), name)
+            self.assertEqual(start(name, "--operations_listen=nonsense"), (BAD_CONFIGURATION, gone), name)
+            with port_in_use() as port:
+                self.assertEqual(start(name, f"--listen=127.0.0.1:{port}" if name == "backup-service" else
+                                       f"--port={port}"), (IN_USE, kept), name)
+        holder = Process("backup-service", [f"--data_dir={self.data}", "--listen=127.0.0.1:0"], self.folder)
+        self.addCleanup(holder.stop)
+        self.assertEqual(start("backup-service"), (IN_USE, kept))
+
     # Flags and variables.
 
     def test_values_out_of_range(self):
