@@ -114,39 +114,25 @@ auto RideThrough(const BackendOptions& options, const Attempt& attempt,
 }
 
 // A call that was started, until it is done: it deletes itself then.
-template <typename Request, typename Response>
-class StartedCall {
+template <typename Response>
+class StartedCall final : public CallQueue::Event {
  public:
-  // `start` is given the context, the request, the response and what to call with the status.
-  template <typename StartCall>
+  // `prepare` makes the call, of which the context is given to it.
+  template <typename PrepareCall>
   static void Start(std::shared_ptr<BackendClient::Started> started, const BackendOptions& options,
                     absl::string_view method, const CallOrigin& origin, absl::Duration deadline,
-                    Request request, BackendClient::Done<Response> done, const StartCall& start) {
+                    BackendClient::Done<Response> done, const PrepareCall& prepare) {
     started->Add();
-    auto* const call =
-        new StartedCall(std::move(started), options, method, std::move(request), std::move(done));
+    auto* const call = new StartedCall(std::move(started), options, method, std::move(done));
     Prepare(call->context_, origin, deadline);
     call->cancel_.emplace(options.give_up, Cancel{call->context_});
-    start(&call->context_, &call->request_, &call->response_,
-          [call](const grpc::Status& status) { call->Finish(status); });
+    call->reader_ = prepare(&call->context_);
+    call->reader_->StartCall();
+    call->reader_->Finish(&call->response_, &call->status_, call->Tag());
   }
 
- private:
-  struct Cancel {
-    grpc::ClientContext& context;
-    void operator()() const { context.TryCancel(); }
-  };
-
-  StartedCall(std::shared_ptr<BackendClient::Started> started, const BackendOptions& options,
-              absl::string_view method, Request request, BackendClient::Done<Response> done)
-      : started_(std::move(started)),
-        options_(options),
-        attempt_(options.metrics, method),
-        request_(std::move(request)),
-        done_(std::move(done)) {}
-
-  void Finish(const grpc::Status& status) {
-    const absl::Status result = rpc::FromGrpc(status);
+  void Happen() override {
+    const absl::Status result = rpc::FromGrpc(status_);
     attempt_.End(result);
     if (IsAway(result, options_))
       done_(absl::UnavailableError(result.message()));
@@ -159,13 +145,27 @@ class StartedCall {
     started->Remove();
   }
 
+ private:
+  struct Cancel {
+    grpc::ClientContext& context;
+    void operator()() const { context.TryCancel(); }
+  };
+
+  StartedCall(std::shared_ptr<BackendClient::Started> started, const BackendOptions& options,
+              absl::string_view method, BackendClient::Done<Response> done)
+      : started_(std::move(started)),
+        options_(options),
+        attempt_(options.metrics, method),
+        done_(std::move(done)) {}
+
   std::shared_ptr<BackendClient::Started> started_;
   const BackendOptions& options_;  // Of the client, which waits for this.
   const Attempt attempt_;
   grpc::ClientContext context_;
-  Request request_;
   Response response_;
+  grpc::Status status_;
   BackendClient::Done<Response> done_;
+  std::unique_ptr<grpc::ClientAsyncResponseReader<Response>> reader_;
   std::optional<std::stop_callback<Cancel>> cancel_;
 };
 
@@ -363,59 +363,59 @@ absl::StatusOr<v1::UploadFileResponse> BackendClient::UploadFile(const CallOrigi
   return RideThrough(options_, attempt, [&] { return spooled.can_restart(); });
 }
 
-void BackendClient::Start(const CallOrigin& origin, v1::RegisterClientRequest request,
+void BackendClient::Start(const CallOrigin& origin, const v1::RegisterClientRequest& request,
                           Done<v1::RegisterClientResponse> done) {
-  using Call = StartedCall<v1::RegisterClientRequest, v1::RegisterClientResponse>;
-  Call::Start(started_, options_, "RegisterClient", origin, kUnaryDeadline, std::move(request),
-              std::move(done), [this](auto... arguments) {
-                stub_->async()->RegisterClient(std::move(arguments)...);
-              });
+  StartedCall<v1::RegisterClientResponse>::Start(
+      started_, options_, "RegisterClient", origin, kUnaryDeadline, std::move(done),
+      [&](grpc::ClientContext* context) {
+        return stub_->PrepareAsyncRegisterClient(context, request, &queue_->completions());
+      });
 }
 
-void BackendClient::Start(const CallOrigin& origin, v1::ExchangeKeyRequest request,
+void BackendClient::Start(const CallOrigin& origin, const v1::ExchangeKeyRequest& request,
                           Done<v1::ExchangeKeyResponse> done) {
-  using Call = StartedCall<v1::ExchangeKeyRequest, v1::ExchangeKeyResponse>;
-  Call::Start(started_, options_, "ExchangeKey", origin, kUnaryDeadline, std::move(request),
-              std::move(done),
-              [this](auto... arguments) { stub_->async()->ExchangeKey(std::move(arguments)...); });
+  StartedCall<v1::ExchangeKeyResponse>::Start(
+      started_, options_, "ExchangeKey", origin, kUnaryDeadline, std::move(done),
+      [&](grpc::ClientContext* context) {
+        return stub_->PrepareAsyncExchangeKey(context, request, &queue_->completions());
+      });
 }
 
-void BackendClient::Start(const CallOrigin& origin, v1::ResumeClientRequest request,
+void BackendClient::Start(const CallOrigin& origin, const v1::ResumeClientRequest& request,
                           Done<v1::ResumeClientResponse> done) {
-  using Call = StartedCall<v1::ResumeClientRequest, v1::ResumeClientResponse>;
-  Call::Start(started_, options_, "ResumeClient", origin, kUnaryDeadline, std::move(request),
-              std::move(done),
-              [this](auto... arguments) { stub_->async()->ResumeClient(std::move(arguments)...); });
+  StartedCall<v1::ResumeClientResponse>::Start(
+      started_, options_, "ResumeClient", origin, kUnaryDeadline, std::move(done),
+      [&](grpc::ClientContext* context) {
+        return stub_->PrepareAsyncResumeClient(context, request, &queue_->completions());
+      });
 }
 
-void BackendClient::Start(const CallOrigin& origin, v1::ReportTransferRequest request,
+void BackendClient::Start(const CallOrigin& origin, const v1::ReportTransferRequest& request,
                           Done<v1::ReportTransferResponse> done) {
-  using Call = StartedCall<v1::ReportTransferRequest, v1::ReportTransferResponse>;
-  Call::Start(started_, options_, "ReportTransfer", origin, kUnaryDeadline, std::move(request),
-              std::move(done), [this](auto... arguments) {
-                stub_->async()->ReportTransfer(std::move(arguments)...);
-              });
+  StartedCall<v1::ReportTransferResponse>::Start(
+      started_, options_, "ReportTransfer", origin, kUnaryDeadline, std::move(done),
+      [&](grpc::ClientContext* context) {
+        return stub_->PrepareAsyncReportTransfer(context, request, &queue_->completions());
+      });
 }
 
-void BackendClient::Start(const CallOrigin& origin, v1::ObserveClientRequest request,
+void BackendClient::Start(const CallOrigin& origin, const v1::ObserveClientRequest& request,
                           Done<v1::ObserveClientResponse> done) {
-  using Call = StartedCall<v1::ObserveClientRequest, v1::ObserveClientResponse>;
-  Call::Start(started_, options_, "ObserveClient", origin, kUnaryDeadline, std::move(request),
-              std::move(done), [this](auto... arguments) {
-                stub_->async()->ObserveClient(std::move(arguments)...);
-              });
+  StartedCall<v1::ObserveClientResponse>::Start(
+      started_, options_, "ObserveClient", origin, kUnaryDeadline, std::move(done),
+      [&](grpc::ClientContext* context) {
+        return stub_->PrepareAsyncObserveClient(context, request, &queue_->completions());
+      });
 }
 
-void BackendClient::Start(const CallOrigin& origin, v1::UploadFileRequest request,
+void BackendClient::Start(const CallOrigin& origin, const v1::UploadFileRequest& request,
                           Done<v1::UploadFileResponse> done) {
-  using Call = StartedCall<v1::UploadFileRequest, v1::UploadFileResponse>;
-  const absl::Duration deadline = UploadDeadline(request.header());
-  Call::Start(started_, options_, kUpload, origin, deadline, std::move(request), std::move(done),
-              [this](grpc::ClientContext* context, auto... arguments) {
-                upload_stub_.UnaryCall(context, UploadMethod::kPath,
-                                       grpc::StubOptions(UploadMethod::kPath),
-                                       std::move(arguments)...);
-              });
+  StartedCall<v1::UploadFileResponse>::Start(
+      started_, options_, kUpload, origin, UploadDeadline(request.header()), std::move(done),
+      [&](grpc::ClientContext* context) {
+        return upload_stub_.PrepareUnaryCall(context, UploadMethod::kPath, request,
+                                             &queue_->completions());
+      });
 }
 
 // A backend that drains is left alone at once; the others behind a dns:/// target are used in turn.
@@ -441,7 +441,7 @@ BackendChannels MakeBackendChannels(const std::string& target,
   args.SetServiceConfigJSON(kServiceConfig);
   if (!server_name.empty()) args.SetSslTargetNameOverride(server_name);
   return {grpc::CreateCustomChannel(target, credentials, args),
-          grpc::CreateCustomChannel(target, credentials, args)};
+          grpc::CreateCustomChannel(target, credentials, args), std::make_shared<CallQueue>()};
 }
 
 }  // namespace backup::bridge

@@ -12,6 +12,7 @@
 #include "base/byte_stream.h"
 #include "base/mutex.h"
 #include "bridge/bridge_metrics.h"
+#include "bridge/call_queue.h"
 #include "bridge/upload_call.h"
 #include "grpcpp/channel.h"
 #include "grpcpp/generic/generic_stub.h"
@@ -45,6 +46,8 @@ struct BackendOptions {
 struct BackendChannels {
   std::shared_ptr<grpc::Channel> calls;
   std::shared_ptr<grpc::Channel> bodies;
+  // Tells of their calls. Before these end, all that waits for it must have ended.
+  std::shared_ptr<CallQueue> queue;
 };
 
 // The service as the bridge sees it: typed calls with deadlines, tried again while the service is
@@ -55,6 +58,7 @@ class BackendClient {
       : stub_(v1::IngestService::NewStub(channels.calls)),
         upload_(channels.bodies),
         upload_stub_(channels.calls),
+        queue_(channels.queue),
         options_(std::move(options)) {}
   // Waits until no started call is in flight: gRPC must not end a channel on a thread of its own.
   ~BackendClient();
@@ -75,23 +79,23 @@ class BackendClient {
                                                     const v1::UploadFileHeader& header,
                                                     ByteSource& body);
 
-  // The same calls, started only, and tried only once. `done` gets what came of it, on a thread of
-  // gRPC's that it must not block: Unavailable if the service is away. After the call's deadline at
-  // the latest.
+  // The same calls, started only, and tried only once. `done` gets what came of it, on the
+  // channels' queue, which it must not block: Unavailable if the service is away. After the call's
+  // deadline at the latest.
   template <typename Response>
   using Done = std::function<void(absl::StatusOr<Response>)>;
-  void Start(const CallOrigin& origin, v1::RegisterClientRequest request,
+  void Start(const CallOrigin& origin, const v1::RegisterClientRequest& request,
              Done<v1::RegisterClientResponse> done);
-  void Start(const CallOrigin& origin, v1::ExchangeKeyRequest request,
+  void Start(const CallOrigin& origin, const v1::ExchangeKeyRequest& request,
              Done<v1::ExchangeKeyResponse> done);
-  void Start(const CallOrigin& origin, v1::ResumeClientRequest request,
+  void Start(const CallOrigin& origin, const v1::ResumeClientRequest& request,
              Done<v1::ResumeClientResponse> done);
-  void Start(const CallOrigin& origin, v1::ReportTransferRequest request,
+  void Start(const CallOrigin& origin, const v1::ReportTransferRequest& request,
              Done<v1::ReportTransferResponse> done);
-  void Start(const CallOrigin& origin, v1::ObserveClientRequest request,
+  void Start(const CallOrigin& origin, const v1::ObserveClientRequest& request,
              Done<v1::ObserveClientResponse> done);
   // A whole file: its header with all its content as the first chunk.
-  void Start(const CallOrigin& origin, v1::UploadFileRequest request,
+  void Start(const CallOrigin& origin, const v1::UploadFileRequest& request,
              Done<v1::UploadFileResponse> done);
 
   // How many started calls there are. Outlives the client by as long as the last of them needs to
@@ -118,6 +122,7 @@ class BackendClient {
   const UploadMethod upload_;
   // A stream of one message is, on the wire, a unary call.
   grpc::TemplatedGenericStub<v1::UploadFileRequest, v1::UploadFileResponse> upload_stub_;
+  const std::shared_ptr<CallQueue> queue_;
   const BackendOptions options_;
   std::atomic<size_t> spooled_bytes_ = 0;  // By all uploads in flight.
 };

@@ -5,27 +5,17 @@
 #include <optional>
 #include <utility>
 
+#include "base/mutex.h"
+#include "bridge/call_queue.h"
 #include "glog/logging.h"
 
 namespace backup::bridge {
 namespace {
 
-// How soon the end of this process is noticed.
+// How soon the end of the watch is noticed.
 constexpr std::chrono::milliseconds kStopCheckInterval(100);
 
 using OnState = std::function<void(grpc_connectivity_state)>;
-
-// Calls `on_state`, with each state that the channel comes into, until the token is stopped.
-void KeepConnected(grpc::Channel& channel, const std::stop_token& token, const OnState& on_state) {
-  while (!token.stop_requested()) {
-    const grpc_connectivity_state state = channel.GetState(/*try_to_connect=*/true);
-    on_state(state);
-    while (
-        !token.stop_requested() &&
-        !channel.WaitForStateChange(state, std::chrono::system_clock::now() + kStopCheckInterval)) {
-    }
-  }
-}
 
 // Logs when the service is lost and found again.
 class StateLog {
@@ -47,12 +37,52 @@ class StateLog {
 
 }  // namespace
 
+// A channel whose states are all looked at, which makes it connect.
+class BackendWatch::Watched final : public CallQueue::Event {
+ public:
+  Watched(std::shared_ptr<grpc::Channel> channel, std::shared_ptr<CallQueue> queue,
+          OnState on_state)
+      : channel_(std::move(channel)), queue_(std::move(queue)), on_state_(std::move(on_state)) {
+    Await();
+  }
+  // Waits until nothing is awaited.
+  ~Watched() override {
+    MutexLock lock(mutex_);
+    stopping_ = true;
+    while (!stopped_) changed_.Wait(mutex_);
+  }
+
+  void Happen() override {
+    MutexLock lock(mutex_);
+    if (!stopping_) return Await();
+    stopped_ = true;
+    changed_.NotifyOne();
+  }
+
+ private:
+  void Await() {
+    const grpc_connectivity_state state = channel_->GetState(/*try_to_connect=*/true);
+    if (state != last_state_) on_state_(state);
+    last_state_ = state;
+    channel_->NotifyOnStateChange(state, std::chrono::system_clock::now() + kStopCheckInterval,
+                                  &queue_->completions(), Tag());
+  }
+
+  const std::shared_ptr<grpc::Channel> channel_;
+  const std::shared_ptr<CallQueue> queue_;
+  const OnState on_state_;
+  std::optional<grpc_connectivity_state> last_state_;
+  Mutex mutex_;
+  CondVar changed_;
+  bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
+  bool stopped_ ABSL_GUARDED_BY(mutex_) = false;
+};
+
 BackendWatch::BackendWatch(const BackendChannels& channels, const std::string& target)
-    : calls_([channel = channels.calls, target](const std::stop_token& token) {
-        KeepConnected(*channel, token, StateLog(target));
-      }),
-      bodies_([channel = channels.bodies](const std::stop_token& token) {
-        KeepConnected(*channel, token, [](grpc_connectivity_state) {});
-      }) {}
+    : calls_(std::make_unique<Watched>(channels.calls, channels.queue, StateLog(target))),
+      bodies_(std::make_unique<Watched>(channels.bodies, channels.queue,
+                                        [](grpc_connectivity_state) {})) {}
+
+BackendWatch::~BackendWatch() = default;
 
 }  // namespace backup::bridge

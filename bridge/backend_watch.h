@@ -1,7 +1,7 @@
 #pragma once
 
+#include <memory>
 #include <string>
-#include <thread>
 
 #include "bridge/backend_client.h"
 
@@ -9,17 +9,18 @@ namespace backup::bridge {
 
 // Keeps the channels to the service connected, and logs when it is lost and found again.
 //
-// Without it gRPC looks at an idle channel every 5 s only (its backup poller): a service that
-// drains waited so long for an idle bridge to hang up, and a restarted one was found so late.
+// Without it gRPC would connect a channel again only once it is needed.
 class BackendWatch {
  public:
   // `target` is what to call the service in the log.
   BackendWatch(const BackendChannels& channels, const std::string& target);
-  ~BackendWatch() = default;
+  ~BackendWatch();
 
  private:
-  std::jthread calls_;
-  std::jthread bodies_;
+  class Watched;
+
+  const std::unique_ptr<Watched> calls_;
+  const std::unique_ptr<Watched> bodies_;
 };
 
 }  // namespace backup::bridge
