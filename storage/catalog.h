@@ -51,6 +51,12 @@ enum class Rekey { kPin, kAllow };
 // was answered on purpose, or if the client named its kind.
 enum class Learning { kOff, kOn };
 
+// What an outcome did.
+struct Settlement {
+  bool changed = false;          // Whether there was a version to settle.
+  std::vector<BlobId> released;  // Nothing refers to them any more.
+};
+
 struct KeyGrant {
   std::string public_key;
   std::string sealed_session_key;  // Stored unless the stored one stays.
@@ -125,15 +131,14 @@ class Catalog {
   virtual absl::StatusOr<std::optional<Version>> FindUpload(const ClientId& client,
                                                             const UploadId& upload) = 0;
   // Settles the newest version of the file that is still kReceived: kVerified makes it count;
-  // kRetrying deletes it; kAbandoned keeps its row without content. Returns the blobs that nothing
-  // refers to any more. With nothing left to settle: OK if the file has any version, or for
-  // kRetrying and kAbandoned if the client is known (they may be told twice, or of an upload that
-  // failed); otherwise reason FILE_NOT_FOUND. Reason CLIENT_NOT_FOUND. With `learning` on, a
-  // version that is settled also tells the client's LegacyProfile what it compares.
-  virtual absl::StatusOr<std::vector<BlobId>> SettleVersion(const ClientId& client,
-                                                            const std::string& file_name,
-                                                            Outcome outcome, Learning learning,
-                                                            absl::Time now) = 0;
+  // kRetrying deletes it; kAbandoned keeps its row without content. With nothing left to settle:
+  // OK, and nothing changed, if the file has any version, or for kRetrying and kAbandoned if the
+  // client is known (they may be told twice, or of an upload that failed); otherwise reason
+  // FILE_NOT_FOUND. Reason CLIENT_NOT_FOUND. With `learning` on, a version that is settled also
+  // tells the client's LegacyProfile what it compares.
+  virtual absl::StatusOr<Settlement> SettleVersion(const ClientId& client,
+                                                   const std::string& file_name, Outcome outcome,
+                                                   Learning learning, absl::Time now) = 0;
 
   // One version; version_id 0 means the newest verified one. `with_content` false leaves content
   // empty. Reasons CLIENT_NOT_FOUND, FILE_NOT_FOUND, VERSION_NOT_FOUND.

@@ -4,6 +4,7 @@
 #include <iterator>
 #include <memory>
 #include <optional>
+#include <type_traits>
 #include <utility>
 
 #include "base/error.h"
@@ -32,13 +33,23 @@ void Note(const Request& request, const char* rpc, RpcScope& scope) {
   VLOG(2) << rpc << " " << TraceText(request);
 }
 
-// Answers a unary call with what its handler returned.
+// The answer that is in what a handler returned.
 template <typename Response>
-grpc::Status Answer(absl::StatusOr<Response> result, const char* rpc, RpcScope& scope,
+Response AnswerIn(Response&& result, RpcScope&) {
+  return std::move(result);
+}
+v1::ReportTransferResponse AnswerIn(handlers::ReportedTransfer&& result, RpcScope& scope) {
+  if (!result.changed) scope.set_verdict("");  // Clients that try again say it twice.
+  return std::move(result.response);
+}
+
+// Answers a unary call with what its handler returned.
+template <typename Result, typename Response>
+grpc::Status Answer(absl::StatusOr<Result> result, const char* rpc, RpcScope& scope,
                     Response* response) {
   if (!result.ok()) return scope.Finish(result.status());
-  VLOG(2) << rpc << " answers " << TraceText(*result);
-  *response = *std::move(result);
+  *response = AnswerIn(*std::move(result), scope);
+  VLOG(2) << rpc << " answers " << TraceText(*response);
   scope.add_sent(response->ByteSizeLong());
   return scope.Finish(absl::OkStatus());
 }
@@ -51,15 +62,15 @@ grpc::Status Serve(grpc::ServerContextBase* call, const ServiceContext& context,
   RpcScope scope(*call, context, rpc);
   if (!scope.admitted().ok()) return scope.Finish(scope.admitted());
   Note(request, rpc, scope);
-  return Answer<Response>(handler(request), rpc, scope, response);
+  return Answer(handler(request), rpc, scope, response);
 }
 
-// Starts `handler`, which takes nothing and returns an absl::StatusOr<Response>, as work of the
+// Starts `handler`, which takes nothing and returns an absl::StatusOr<Result>, as work of the
 // catalog's, so that no thread waits for its commit. `answer` gets what it returned once that is
 // durable, or the error that undid it.
-template <typename Response, typename Handler, typename Answer>
+template <typename Result, typename Handler, typename Answer>
 void StartHandler(storage::Catalog& catalog, Handler handler, Answer answer) {
-  const auto result = std::make_shared<absl::StatusOr<Response>>();
+  const auto result = std::make_shared<absl::StatusOr<Result>>();
   catalog.Start([=] { *result = handler(); },
                 [=](const absl::Status& committed) {
                   answer(committed.ok() ? std::move(*result) : committed);
@@ -78,9 +89,10 @@ void StartServing(grpc::CallbackServerContext* call, grpc::ServerUnaryReactor* r
   };
   if (!(*scope)->admitted().ok()) return finish((*scope)->Finish((*scope)->admitted()));
   Note(*request, rpc, **scope);
-  StartHandler<Response>(
+  using Result = typename std::invoke_result_t<Handler, const Request&>::value_type;
+  StartHandler<Result>(
       context.catalog, [=] { return handler(*request); },
-      [=](absl::StatusOr<Response> result) {
+      [=](absl::StatusOr<Result> result) {
         finish(Answer(std::move(result), rpc, **scope, response));
       });
 }

@@ -30,7 +30,7 @@ class RpcScope {
   // Whom the call is about, for the log line; what is no client id is not logged, for it may be
   // anything.
   void set_client(absl::string_view client_id);
-  // What a client made of a file, by its name in the API.
+  // What a client made of a file, by its name in the API; empty if that is not to be counted.
   void set_verdict(absl::string_view verdict) { verdict_ = std::string(verdict); }
   void add_bytes(int64_t bytes) { bytes_ += bytes; }
   // Messages, as large as they are on the wire.

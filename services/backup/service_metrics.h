@@ -42,7 +42,8 @@ struct EndedCall {
   absl::string_view rpc;
   absl::Status outcome;
   bool cancelled = false;  // By the caller, or because it moved nothing.
-  // What a client made of a file (VERIFIED, RETRYING, ABANDONED); else empty.
+  // What a client made of a file (VERIFIED, RETRYING, ABANDONED), unless it had said so before;
+  // else empty.
   absl::string_view verdict = "";
   bool from_old_client = false;    // By way of the bridge.
   bool checksum_is_wrong = false;  // On purpose.

@@ -193,30 +193,30 @@ absl::StatusOr<std::optional<Version>> MemoryCatalog::FindUpload(const ClientId&
   return std::nullopt;
 }
 
-absl::StatusOr<std::vector<BlobId>> MemoryCatalog::SettleVersion(const ClientId& client,
-                                                                 const std::string& file_name,
-                                                                 Outcome outcome, Learning learning,
-                                                                 absl::Time now) {
+absl::StatusOr<Settlement> MemoryCatalog::SettleVersion(const ClientId& client,
+                                                        const std::string& file_name,
+                                                        Outcome outcome, Learning learning,
+                                                        absl::Time now) {
   MutexLock lock(mutex_);
   ASSIGN_OR_RETURN(Client* const owner, Require(client));
   const absl::StatusOr<const std::set<int64_t>*> file = RequireFile(client, file_name);
   if (!file.ok() && outcome == Outcome::kVerified) return file.status();
   NoteSeen(*owner, now);
   StoredVersion* const stored = file.ok() ? NewestIn(**file, VersionState::kReceived) : nullptr;
-  if (stored == nullptr) return std::vector<BlobId>();
+  if (stored == nullptr) return Settlement();
   if (learning == Learning::kOn) owner->legacy.Learn(outcome, stored->version.checksum_kind);
   switch (outcome) {
     case Outcome::kVerified:
       stored->version.state = VersionState::kVerified;
       stored->version.verify_time = owner->last_verified_time = now;
-      return std::vector<BlobId>();
+      return Settlement{true, {}};
     case Outcome::kRetrying:
       ++owner->resends;
-      return Remove(stored->version.version_id);
+      return Settlement{true, Remove(stored->version.version_id)};
     case Outcome::kAbandoned:
       Forget(stored->version);
       stored->version.state = VersionState::kAbandoned;
-      return BlobsOf(std::exchange(stored->content, Content()));
+      return Settlement{true, BlobsOf(std::exchange(stored->content, Content()))};
   }
   return absl::InternalError("unknown outcome");
 }

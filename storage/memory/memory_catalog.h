@@ -35,9 +35,9 @@ class MemoryCatalog final : public Catalog {
                                      const LegacyProfile& observed) override;
   absl::StatusOr<std::optional<Version>> FindUpload(const ClientId& client,
                                                     const UploadId& upload) override;
-  absl::StatusOr<std::vector<BlobId>> SettleVersion(const ClientId& client,
-                                                    const std::string& file_name, Outcome outcome,
-                                                    Learning learning, absl::Time now) override;
+  absl::StatusOr<Settlement> SettleVersion(const ClientId& client, const std::string& file_name,
+                                           Outcome outcome, Learning learning,
+                                           absl::Time now) override;
   absl::StatusOr<StoredVersion> FindVersion(const ClientId& client, const std::string& file_name,
                                             int64_t version_id, bool with_content) override;
   absl::StatusOr<std::vector<File>> ListFiles(const ClientId& client, const std::string& after,

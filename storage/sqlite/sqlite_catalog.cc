@@ -295,18 +295,18 @@ absl::StatusOr<std::optional<Version>> SqliteCatalog::FindUpload(const ClientId&
   return Read([&](Database& database) { return SelectUpload(database, client, upload); });
 }
 
-absl::StatusOr<std::vector<BlobId>> SqliteCatalog::SettleVersion(const ClientId& client,
-                                                                 const std::string& file_name,
-                                                                 Outcome outcome, Learning learning,
-                                                                 absl::Time now) {
-  return Write([&](Database& database) -> absl::StatusOr<std::vector<BlobId>> {
+absl::StatusOr<Settlement> SqliteCatalog::SettleVersion(const ClientId& client,
+                                                        const std::string& file_name,
+                                                        Outcome outcome, Learning learning,
+                                                        absl::Time now) {
+  return Write([&](Database& database) -> absl::StatusOr<Settlement> {
     ASSIGN_OR_RETURN(const Client owner, SelectClient(database, client));
     RETURN_IF_ERROR(NoteSeen(database, client, now));
     const absl::StatusOr<int64_t> file_id = SelectFileId(database, client, file_name);
-    std::vector<BlobId> released;
+    Settlement settlement;
     if (!file_id.ok()) {
       if (ReasonOf(file_id.status()) == Reason::kFileNotFound && outcome != Outcome::kVerified)
-        return released;
+        return settlement;
       return file_id.status();
     }
     Query query = database.Prepare(
@@ -314,7 +314,8 @@ absl::StatusOr<std::vector<BlobId>> SqliteCatalog::SettleVersion(const ClientId&
         "ORDER BY "
         "version_id DESC LIMIT 1");
     ASSIGN_OR_RETURN(const bool found, query.Bind(*file_id).Step());
-    if (!found) return released;
+    if (!found) return settlement;
+    settlement.changed = true;
     const std::optional<BlobId> blob = BlobId::FromBytes(query.Blob(1));
     const auto checksum_kind = static_cast<ChecksumKind>(query.Int(2));
     RETURN_IF_ERROR(ApplyOutcome(database, query.Int(0), outcome, now));
@@ -330,7 +331,7 @@ absl::StatusOr<std::vector<BlobId>> SqliteCatalog::SettleVersion(const ClientId&
               .BindBlob(client.bytes())
               .Run());
     } else if (blob) {
-      released.push_back(*blob);
+      settlement.released.push_back(*blob);
     }
     if (outcome == Outcome::kRetrying) {
       RETURN_IF_ERROR(
@@ -338,7 +339,7 @@ absl::StatusOr<std::vector<BlobId>> SqliteCatalog::SettleVersion(const ClientId&
               .BindBlob(client.bytes())
               .Run());
     }
-    return released;
+    return settlement;
   });
 }
 

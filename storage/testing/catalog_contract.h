@@ -64,8 +64,13 @@ class CatalogContract : public ::testing::TestWithParam<std::function<std::uniqu
     return catalog_->AddVersion(MakeVersion(client, file_name), content, {}).value();
   }
 
+  // The blobs that were released.
   std::vector<BlobId> Settle(const ClientId& client, const std::string& file_name,
                              Outcome outcome) {
+    return SettleOnce(client, file_name, outcome).released;
+  }
+
+  Settlement SettleOnce(const ClientId& client, const std::string& file_name, Outcome outcome) {
     return catalog_->SettleVersion(client, file_name, outcome, Learning::kOff, At(3)).value();
   }
 
@@ -456,6 +461,16 @@ TEST_P(CatalogContract, LearnsWhatAClientComparesOnlyWhereAsked) {
   // Nothing is left to settle, so there is nothing to learn either.
   ASSERT_OK(catalog_->SettleVersion(id, "file", Outcome::kAbandoned, Learning::kOn, At(3)));
   EXPECT_TRUE(catalog_->FindClient(id).value().legacy.checksum_kind.has_value());
+}
+
+TEST_P(CatalogContract, SaysWhetherAnOutcomeChangedAnything) {
+  const ClientId id = Register("name", 1).id;
+  for (const Outcome outcome : {Outcome::kRetrying, Outcome::kAbandoned, Outcome::kVerified}) {
+    Add(id, "file");
+    EXPECT_TRUE(SettleOnce(id, "file", outcome).changed);
+    EXPECT_FALSE(SettleOnce(id, "file", outcome).changed);
+  }
+  EXPECT_FALSE(SettleOnce(id, "none", Outcome::kRetrying).changed);
 }
 
 TEST_P(CatalogContract, IsContentWithNothingLeftToSettle) {

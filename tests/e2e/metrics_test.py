@@ -182,6 +182,9 @@ class MetricsTest(ClusterTest):
         client.back_up(b"resent", b"content")
         client.send_file(b"given up", b"content")
         client.verdict(m.ABORT, b"given up")
+        # Said once more, by clients that did not hear the answer, it changes nothing.
+        for code, name in ((m.ABORT, b"given up"), (m.VALID, b"first"), (m.RETRY, b"resent")):
+            self.assertEqual(client.verdict(code, name), m.ACKNOWLEDGED)
         # Content that is no ciphertext, and a client that nobody knows.
         for sender in (client.id, UNKNOWN_ID):
             payload = struct.pack("<I", 16) + m.name_field(b"garbage") + bytes(16)
@@ -279,7 +282,7 @@ class MetricsTest(ClusterTest):
         def requests(request, result="ok"):
             return bridged.value("backup_bridge_requests_total", request=request, result=result)
         self.assertEqual([requests(kind) for kind in ("register", "public_key", "reconnect", "file", "valid", "retry", "abort")],
-                         [6, 6, 0, good + 4, good + 2, 1, 1])
+                         [6, 6, 0, good + 4, good + 3, 2, 2])
         self.assertEqual([requests("file", "CONTENT_REJECTED"), requests("file", "CLIENT_NOT_FOUND"),
                           requests("reconnect", "CLIENT_NOT_FOUND"), requests("public_key", "REKEY_REFUSED")], [1, 1, 1, 1])
         self.assertEqual(bridged.value("backup_bridge_request_duration_seconds_count"),

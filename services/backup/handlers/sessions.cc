@@ -145,22 +145,24 @@ absl::StatusOr<v1::ResumeClientResponse> ResumeClient(storage::Catalog& catalog,
   return response;
 }
 
-absl::StatusOr<v1::ReportTransferResponse> ReportTransfer(
-    storage::Catalog& catalog, storage::BlobStore& blobs, const Clock& clock,
-    bool corrupt_checksums, const v1::ReportTransferRequest& request) {
+absl::StatusOr<ReportedTransfer> ReportTransfer(storage::Catalog& catalog,
+                                                storage::BlobStore& blobs, const Clock& clock,
+                                                bool corrupt_checksums,
+                                                const v1::ReportTransferRequest& request) {
   ASSIGN_OR_RETURN(const ClientId id, ParseClientId(request.client_id()));
   ASSIGN_OR_RETURN(const std::string file_name, ParseName("file_name", request.file_name()));
   ASSIGN_OR_RETURN(const storage::Outcome outcome, ParseOutcome(request.outcome()));
-  ASSIGN_OR_RETURN(const std::vector<BlobId> released,
+  ASSIGN_OR_RETURN(const storage::Settlement settlement,
                    catalog.SettleVersion(id, file_name, outcome,
                                          request.learn_checksum() && !corrupt_checksums
                                              ? storage::Learning::kOn
                                              : storage::Learning::kOff,
                                          clock.Now()));
-  DeleteReleased(blobs, released);
-  v1::ReportTransferResponse response;
-  response.set_client_id(ToUuid(id));
-  return response;
+  DeleteReleased(blobs, settlement.released);
+  ReportedTransfer reported;
+  reported.changed = settlement.changed;
+  reported.response.set_client_id(ToUuid(id));
+  return reported;
 }
 
 bool StaysInCatalog(const v1::ReportTransferRequest& request) {

@@ -33,13 +33,17 @@ absl::StatusOr<v1::ResumeClientResponse> ResumeClient(storage::Catalog& catalog,
                                                       const Clock& clock, const KeyPolicy& policy,
                                                       const v1::ResumeClientRequest& request);
 
+struct ReportedTransfer {
+  v1::ReportTransferResponse response;
+  bool changed = false;  // Not if it was told before, or of an upload that failed.
+};
+
 // `corrupt_checksums`: wrong checksums are answered on purpose, so nothing is learned from
 // outcomes.
-absl::StatusOr<v1::ReportTransferResponse> ReportTransfer(storage::Catalog& catalog,
-                                                          storage::BlobStore& blobs,
-                                                          const Clock& clock,
-                                                          bool corrupt_checksums,
-                                                          const v1::ReportTransferRequest& request);
+absl::StatusOr<ReportedTransfer> ReportTransfer(storage::Catalog& catalog,
+                                                storage::BlobStore& blobs, const Clock& clock,
+                                                bool corrupt_checksums,
+                                                const v1::ReportTransferRequest& request);
 
 // Whether ReportTransfer() needs nothing but the catalog: it may delete the content of other files
 // than verified ones, and only when that is durable.
