@@ -9,6 +9,12 @@
 
 namespace backup {
 
+SharedPiece CopyPiece(absl::string_view bytes) {
+  const auto buffer = std::make_shared_for_overwrite<char[]>(bytes.size());
+  bytes.copy(buffer.get(), bytes.size());
+  return {buffer, bytes.size(), absl::string_view(buffer.get(), bytes.size())};
+}
+
 absl::StatusOr<int64_t> CopyAll(ByteSource& source, ByteSink& sink) {
   int64_t copied = 0;
   while (true) {

@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string>
 #include <utility>
@@ -16,6 +17,16 @@ namespace backup {
 inline constexpr size_t kPieceSize = size_t{1} << 20;
 inline constexpr size_t kMaxPieceSize = size_t{2} << 20;
 
+// Bytes that are valid as long as this, or a copy of it, exists.
+struct SharedPiece {
+  std::shared_ptr<const char[]> buffer;
+  size_t buffer_size = 0;   // That is, what it takes of memory.
+  absl::string_view bytes;  // In the buffer.
+};
+
+// A copy of `bytes`.
+SharedPiece CopyPiece(absl::string_view bytes);
+
 // Bytes that are pulled, piece by piece: the one way in which file content moves through both
 // processes. Used by one thread at a time.
 class ByteSource {
@@ -24,6 +35,9 @@ class ByteSource {
   // The next bytes, valid until the next call or the source's end; empty at the end of the bytes,
   // then and ever after. After an error the source must not be read again.
   virtual absl::StatusOr<absl::string_view> Read() = 0;
+  // Makes what the last Read() returned last: copied, unless the source can do without its buffer.
+  // At most once after each Read().
+  virtual SharedPiece Share(absl::string_view piece) { return CopyPiece(piece); }
 };
 
 // A source whose pieces can be made to last, so that stages on threads of their own pass them on

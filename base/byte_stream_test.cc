@@ -160,5 +160,15 @@ TEST(RangeSource, OfNothingIsEmpty) {
   EXPECT_THAT(source.Read(), IsOkAndHolds(""));
 }
 
+TEST(ByteSource, SharedPiecesLast) {
+  StringSource source("abcdef", 3);
+  const SharedPiece first = source.Share(*source.Read());
+  const SharedPiece second = source.Share(*source.Read());
+  EXPECT_EQ(first.bytes, "abc");
+  EXPECT_EQ(second.bytes, "def");
+  EXPECT_NE(first.buffer, second.buffer);
+  EXPECT_EQ(first.buffer_size, 3u);
+}
+
 }  // namespace
 }  // namespace backup

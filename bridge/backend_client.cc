@@ -6,6 +6,8 @@
 #include <future>
 #include <mutex>
 #include <optional>
+#include <utility>
+#include <vector>
 
 #include "base/bulk_thread.h"
 #include "base/error.h"
@@ -207,25 +209,27 @@ class SpooledBody {
   void Restart() { replay_at_ = 0; }
   bool can_restart() const { return fits_ && status_.ok(); }
 
-  absl::StatusOr<absl::string_view> Read() {
-    if (replay_at_ < spool_.size()) {
-      const absl::string_view piece = absl::string_view(spool_).substr(replay_at_, kPieceSize);
-      replay_at_ += piece.size();
-      return piece;
-    }
-    const absl::StatusOr<absl::string_view> piece = source_.Read();
-    status_ = piece.status();
-    if (piece.ok() && fits_) Keep(*piece);
+  // An empty piece at the end.
+  absl::StatusOr<SharedPiece> Read() {
+    if (replay_at_ < spool_.size()) return spool_[replay_at_++];
+    const absl::StatusOr<absl::string_view> bytes = source_.Read();
+    status_ = bytes.status();
+    if (!bytes.ok()) return status_;
+    if (bytes->empty()) return SharedPiece();
+    SharedPiece piece = source_.Share(*bytes);
+    if (fits_) Keep(piece);
     return piece;
   }
 
  private:
-  void Keep(absl::string_view piece) {
-    fits_ = spool_.size() + piece.size() <= limit_ && room_.Take(piece.size());
+  void Keep(const SharedPiece& piece) {
+    size_bytes_ += piece.bytes.size();
+    fits_ = size_bytes_ <= limit_ && room_.Take(piece.buffer_size);
     if (fits_) {
-      spool_.append(piece.data(), piece.size());
+      spool_.push_back(piece);
     } else {
-      spool_ = std::string();
+      spool_.clear();
+      spool_.shrink_to_fit();
       room_.GiveBack();
     }
     replay_at_ = spool_.size();
@@ -234,7 +238,8 @@ class SpooledBody {
   ByteSource& source_;
   const size_t limit_;
   SpoolRoom& room_;
-  std::string spool_;
+  std::vector<SharedPiece> spool_;  // The pieces that were read so far, if they fit,
+  size_t size_bytes_ = 0;           // with so many bytes.
   size_t replay_at_ = 0;
   bool fits_ = true;
   absl::Status status_;
@@ -256,13 +261,13 @@ absl::Status WriteUpload(UploadCall& call, const v1::UploadFileHeader& header, S
   bool writing = call.WriteHeader(header);  // Alone, since the service may refuse it.
   int64_t written = 0;
   while (writing) {
-    ASSIGN_OR_RETURN(const absl::string_view piece, body.Read());
-    if (piece.empty()) {
+    ASSIGN_OR_RETURN(SharedPiece piece, body.Read());
+    if (piece.bytes.empty()) {
       call.WritesDone();
       break;
     }
-    writing = call.WriteChunk(piece);
-    written += static_cast<int64_t>(piece.size());
+    written += static_cast<int64_t>(piece.bytes.size());
+    writing = call.WriteChunk(std::move(piece));
     if (written >= kBulkMinSize) BecomeBulkThread();
   }
   return absl::OkStatus();

@@ -8,7 +8,9 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <bit>
 #include <cerrno>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
@@ -161,12 +163,14 @@ absl::Status BodySource::WaitForClient() {
 }
 
 size_t BodySource::PrepareBuffer() {
-  const size_t share = std::clamp(kAllBodyPieces / bodies.load(), kLeastBodyPiece, kPieceSize);
+  // Of a few sizes, so that memory that was given back fits the next buffer.
+  const size_t share =
+      std::clamp(std::bit_floor(kAllBodyPieces / bodies.load()), kLeastBodyPiece, kPieceSize);
   const size_t wanted = std::min<uint64_t>(left_, share);
   if (buffer_size_ < wanted || buffer_size_ > 2 * share) {
     buffer_.reset();
     // Not initialised, so that memory is only taken for what really comes.
-    buffer_ = std::make_unique_for_overwrite<char[]>(wanted);
+    buffer_ = std::make_shared_for_overwrite<char[]>(wanted);
     buffer_size_ = wanted;
   }
   return wanted;
@@ -192,6 +196,11 @@ absl::StatusOr<absl::string_view> BodySource::Read() {
   }
   left_ -= filled;
   return absl::string_view(buffer_.get(), filled);
+}
+
+SharedPiece BodySource::Share(absl::string_view piece) {
+  if (piece.size() < buffer_size_ / 4 * 3) return CopyPiece(piece);  // Memory counts, too.
+  return {std::exchange(buffer_, nullptr), std::exchange(buffer_size_, 0), piece};
 }
 
 absl::StatusOr<size_t> BodySource::Fill(size_t filled, size_t wanted, absl::Duration timeout) {

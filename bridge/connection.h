@@ -133,6 +133,7 @@ class BodySource final : public Body {
   BodySource& operator=(const BodySource&) = delete;
 
   absl::StatusOr<absl::string_view> Read() override;
+  SharedPiece Share(absl::string_view piece) override;
 
   uint64_t left() const override { return left_; }
   const absl::Status& status() const override { return status_; }
@@ -150,7 +151,7 @@ class BodySource final : public Body {
   Connection& connection_;
   uint64_t left_;
   const BodyLimits limits_;
-  std::unique_ptr<char[]> buffer_;
+  std::shared_ptr<char[]> buffer_;
   size_t buffer_size_ = 0;
   absl::Duration waited_;       // In the current window.
   int64_t received_bytes_ = 0;  // In the current window.

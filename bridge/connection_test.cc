@@ -37,6 +37,11 @@ class ConnectionTest : public ::testing::Test {
     }
   }
 
+  static SharedPiece ShareNext(ByteSource& source) {
+    const auto piece = source.Read();
+    EXPECT_OK(piece);
+    return source.Share(*piece);
+  }
   absl::StatusOr<std::string> ReadWhole(ByteSource& source) {
     return ReadAll(source, size_t{64} << 20);
   }
@@ -110,6 +115,27 @@ TEST_F(ConnectionTest, BodyHandsOverWhatHasComeInsteadOfWaitingForAWholePiece) {
   PeerSends("some");
   BodySource body(*connection_, 1000, {});
   EXPECT_THAT(body.Read(), IsOkAndHolds("some"));
+}
+
+TEST_F(ConnectionTest, SharedPiecesOfABodyLastWithoutBeingCopied) {
+  const std::string sent = std::string(kPieceSize, 'a') + std::string(kPieceSize, 'b');
+  std::thread sender([&] { PeerSends(sent); });
+  BodySource body(*connection_, sent.size(), {.gather = kLong});
+  std::string shared;
+  for (const SharedPiece& piece : {ShareNext(body), ShareNext(body)}) {
+    EXPECT_EQ(piece.bytes.data(), piece.buffer.get());
+    shared += std::string(piece.bytes);
+  }
+  sender.join();
+  EXPECT_EQ(shared, sent);
+}
+
+TEST_F(ConnectionTest, ASharedPieceTakesNotMuchMoreMemoryThanItHasBytes) {
+  PeerSends("some");
+  BodySource body(*connection_, 1000, {});
+  const SharedPiece piece = ShareNext(body);
+  EXPECT_EQ(piece.bytes, "some");
+  EXPECT_EQ(piece.buffer_size, 4u);
 }
 
 TEST_F(ConnectionTest, BodyThatEndsEarlyIsAnErrorAndStaysOne) {

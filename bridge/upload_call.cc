@@ -23,6 +23,15 @@ std::string ChunkPrefix(size_t size) {
   return prefix;
 }
 
+// The same bytes, not copied.
+grpc::Slice ToSlice(SharedPiece piece) {
+  using Buffer = std::shared_ptr<const char[]>;
+  auto* const buffer = new Buffer(std::move(piece.buffer));
+  return grpc::Slice(
+      const_cast<char*>(piece.bytes.data()), piece.bytes.size(),
+      [](void* done) { delete static_cast<Buffer*>(done); }, buffer);
+}
+
 grpc::ByteBuffer Serialize(const v1::UploadFileHeader& header) {
   v1::UploadFileRequest request;
   *request.mutable_header() = header;
@@ -54,9 +63,9 @@ bool UploadCall::WriteHeader(const v1::UploadFileHeader& header) {
   return writer_->Write(Serialize(header));
 }
 
-bool UploadCall::WriteChunk(absl::string_view chunk) {
-  const std::string prefix = ChunkPrefix(chunk.size());
-  const grpc::Slice slices[] = {grpc::Slice(prefix), grpc::Slice(chunk.data(), chunk.size())};
+bool UploadCall::WriteChunk(SharedPiece chunk) {
+  const std::string prefix = ChunkPrefix(chunk.bytes.size());
+  const grpc::Slice slices[] = {grpc::Slice(prefix), ToSlice(std::move(chunk))};
   return writer_->Write(grpc::ByteBuffer(slices, std::size(slices)));
 }
 

@@ -3,8 +3,8 @@
 #include <memory>
 
 #include "absl/status/statusor.h"
-#include "absl/strings/string_view.h"
 #include "backup/v1/backup.pb.h"
+#include "base/byte_stream.h"
 #include "grpcpp/channel.h"
 #include "grpcpp/client_context.h"
 #include "grpcpp/support/byte_buffer.h"
@@ -35,7 +35,7 @@ class UploadCall {
   // The header and then chunks; WritesDone() after the last. False if the call is over: Finish()
   // tells why.
   bool WriteHeader(const v1::UploadFileHeader& header);
-  bool WriteChunk(absl::string_view chunk);
+  bool WriteChunk(SharedPiece chunk);
   void WritesDone() { writer_->WritesDone(); }
 
   // Waits for the answer. To be called once, after a message was written.

@@ -32,8 +32,8 @@ UPLOADS_OF_SMALL_CROWD = 100
 UPLOAD_SIZE = MEBIBYTE
 LARGE_UPLOAD_SIZE = 64 * MEBIBYTE
 SENT_OF_UPLOAD = 256 * KIBIBYTE
-# Of all of them together. What the bridge is to need at most is 256 MiB, which it misses: docs/performance.md.
-BRIDGE_LIMIT = 384 * MEBIBYTE
+# Of all of them together.
+BRIDGE_LIMIT = 256 * MEBIBYTE
 SERVICE_LIMIT = 512 * MEBIBYTE
 # The largest file that the protocol has room for, less what it rounds up, and how much of it arrives.
 HUGE = 4096 * MEBIBYTE - 4096
