@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include <fstream>
+#include <iterator>
 #include <sstream>
 #include <utility>
 
@@ -19,6 +20,8 @@ namespace {
 
 constexpr pid_t kNone = -1;
 constexpr double kKibibytesPerMebibyte = 1024;
+// Lets the kernel end a program when the thread that started it is gone, however that ended.
+constexpr const char* kEndWithParent[] = {"/usr/bin/setpriv", "--pdeathsig=TERM", "--"};
 
 double Seconds(const timeval& time) {
   return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_usec) / 1e6;
@@ -29,6 +32,7 @@ double Seconds(const timeval& time) {
 absl::StatusOr<ChildProcess> ChildProcess::Start(std::vector<std::string> args,
                                                  const std::string& stdout_path,
                                                  const std::string& stderr_path) {
+  args.insert(args.begin(), std::begin(kEndWithParent), std::end(kEndWithParent));
   std::vector<char*> argv;
   for (std::string& arg : args) argv.push_back(arg.data());
   argv.push_back(nullptr);

@@ -13,8 +13,8 @@ namespace backup::bench {
 // A program that runs beside this one. Used by one thread at a time.
 class ChildProcess {
  public:
-  // Starts the program `args[0]`; what it prints on standard output and standard error goes to the
-  // files of those names.
+  // Starts the program `args[0]`, which does not outlive the calling thread; what it prints on
+  // standard output and standard error goes to the files of those names.
   static absl::StatusOr<ChildProcess> Start(std::vector<std::string> args,
                                             const std::string& stdout_path,
                                             const std::string& stderr_path);
