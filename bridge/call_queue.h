@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <thread>
 
 #include "grpcpp/completion_queue.h"
@@ -11,13 +12,22 @@ namespace backup::bridge {
 // wake each other for every message. Thread-safe.
 class CallQueue {
  public:
-  // What gRPC is to tell of. Its tag for gRPC is Tag().
+  // What gRPC is to tell of.
   class Event {
    public:
     virtual ~Event() = default;
     // Called on the queue's thread, which it must not block. May be the end of this.
     virtual void Happen() = 0;
-    void* Tag() { return this; }
+    // The tag for gRPC, once all is ready for Happen().
+    void* Tag() {
+      ready_.store(true, std::memory_order_release);
+      return this;
+    }
+
+   private:
+    friend class CallQueue;
+    // gRPC's own hand-over between the threads is not visible to ThreadSanitizer.
+    std::atomic<bool> ready_ = false;
   };
 
   CallQueue();
