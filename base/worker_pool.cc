@@ -53,10 +53,10 @@ void WorkerPool::Work(Threads::iterator self) {
     task();
     task = nullptr;  // Whatever it holds ends outside the lock.
     mutex_.Lock();
-    if (IsBulkThread()) break;
+    // Another cannot be made from here: it would have this one's priority.
+    if (IsBulkThread() && (idle_ > 0 || queue_.empty())) break;
   }
   ended_.splice(ended_.end(), threads_, self);
-  if (!queue_.empty()) AddThread();
   changed_.NotifyAll();
   mutex_.Unlock();
 }

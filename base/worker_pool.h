@@ -11,7 +11,7 @@
 namespace backup {
 
 // Threads for what blocks: made when there is work, ended when there was none for a while, or once
-// they have become bulk threads, which are no good for other work. Thread-safe.
+// they are bulk threads, unless work waits that no other thread is free for. Thread-safe.
 class WorkerPool {
  public:
   // At most `max_threads` at once; each ends after `idle_time` without work.

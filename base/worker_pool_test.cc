@@ -56,17 +56,32 @@ TEST(WorkerPool, GoesOnAfterItsThreadsHaveEnded) {
 }
 
 TEST(WorkerPool, LetsNoOtherWorkRunOnABulkThread) {
-  std::atomic<int> on_bulk_threads = 0;
+  WorkerPool pool(100, absl::Seconds(10));
+  for (int i = 0; i < 100; ++i) {
+    bool was_bulk = true;
+    std::latch done(1);
+    pool.Submit([&] {
+      was_bulk = IsBulkThread();
+      BecomeBulkThread();
+      done.count_down();
+    });
+    done.wait();
+    EXPECT_FALSE(was_bulk);
+  }
+}
+
+TEST(WorkerPool, WorkThatFindsOnlyABulkThreadIsDoneByIt) {
+  std::atomic<int> done = 0;
   {
-    WorkerPool pool(2, absl::Seconds(10));
+    WorkerPool pool(1, absl::Seconds(10));
     for (int i = 0; i < 100; ++i) {
       pool.Submit([&] {
-        if (IsBulkThread()) ++on_bulk_threads;
         BecomeBulkThread();
+        ++done;
       });
     }
   }
-  EXPECT_EQ(on_bulk_threads, 0);
+  EXPECT_EQ(done, 100);
 }
 
 }  // namespace

@@ -61,11 +61,12 @@ def descriptors(process):
 
 
 def bulk_threads(process):
-    """How many threads stand behind the others."""
+    """How many threads stand behind the others, all by as much."""
     nice_values = []
     for stat in pathlib.Path(f"/proc/{process.process.pid}/task").glob("*/stat"):
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # Ended meanwhile.
             nice_values.append(int(stat.read_text().rpartition(")")[2].split()[16]))
+    assert len(set(nice_values)) <= 2, nice_values
     return sum(nice > min(nice_values) for nice in nice_values)
 
 
