@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 
 #include "absl/strings/string_view.h"
 
@@ -29,15 +30,15 @@ class Crc32 {
   uint32_t state_ = 0;
 };
 
-// Both of the same bytes: which of them a client compares may not be known when they pass. Used by
-// one thread at a time.
+// Those of the same bytes that are wanted: each costs a pass over them. Used by one thread at a
+// time.
 struct Checksums {
-  Cksum cksum;
-  Crc32 crc32;
+  std::optional<Cksum> cksum;
+  std::optional<Crc32> crc32;
 
   void Update(absl::string_view piece) {
-    cksum.Update(piece);
-    crc32.Update(piece);
+    if (cksum) cksum->Update(piece);
+    if (crc32) crc32->Update(piece);
   }
 };
 

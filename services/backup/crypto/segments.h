@@ -17,9 +17,9 @@ namespace backup::crypto {
 class SegmentDecryptor {
  public:
   // There must be exactly `segment_count` segments, or, if that is 0, as many as come, at least
-  // one.
-  SegmentDecryptor(absl::string_view key, int segment_count)
-      : key_(key), segment_count_(segment_count) {}
+  // one. `wanted`, of no bytes yet, says which checksums of the ciphertext are.
+  SegmentDecryptor(absl::string_view key, int segment_count, const Checksums& wanted = {})
+      : key_(key), segment_count_(segment_count), ciphertext_sums_(wanted) {}
 
   // Writes the plaintext that is certain so far to `out`, which has room for `piece` and a block
   // more; returns its size. Reason CONTENT_REJECTED as CbcDecryptor; INVALID_FIELD if there are

@@ -68,16 +68,16 @@ TEST(SegmentDecryptor, JoinsThePlaintextsHoweverThePiecesAreCut) {
 TEST(SegmentDecryptor, SumsTheCiphertextWithoutTheSizes) {
   const std::string first = Encrypt("first");
   const std::string second = Encrypt("second segment, of two blocks");
-  SegmentDecryptor decryptor(kKey, 2);
+  SegmentDecryptor decryptor(kKey, 2, {Cksum(), Crc32()});
   const std::string segments = Segment(first) + Segment(second);
   std::string plain(segments.size() + kCipherBlockSize, '\0');
   ASSERT_OK(decryptor.Update(segments, plain.data()));
   ASSERT_OK(decryptor.Finish(plain.data()));
-  Checksums expected;
+  Checksums expected{Cksum(), Crc32()};
   expected.Update(first + second);
   EXPECT_EQ(decryptor.ciphertext_size(), static_cast<int64_t>(first.size() + second.size()));
-  EXPECT_EQ(decryptor.ciphertext_sums().crc32.Value(), expected.crc32.Value());
-  EXPECT_EQ(decryptor.ciphertext_sums().cksum.Value(), expected.cksum.Value());
+  EXPECT_EQ(decryptor.ciphertext_sums().crc32->Value(), expected.crc32->Value());
+  EXPECT_EQ(decryptor.ciphertext_sums().cksum->Value(), expected.cksum->Value());
 }
 
 TEST(SegmentDecryptor, WantsEverySegmentWholeAndNoOther) {

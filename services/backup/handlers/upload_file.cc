@@ -120,10 +120,31 @@ absl::StatusOr<Upload> ParseHeader(const v1::UploadFileHeader& header, absl::Tim
   return upload;
 }
 
+// The checksums of the plaintext, or else of the ciphertext, that an upload of this kind needs.
+Checksums WantedSums(storage::ChecksumKind kind, bool of_plaintext) {
+  Checksums wanted;
+  switch (kind) {
+    case storage::ChecksumKind::kCksumOfPlaintext:
+      if (of_plaintext) wanted.cksum.emplace();
+      break;
+    case storage::ChecksumKind::kCksumOfCiphertext:
+      if (!of_plaintext) wanted.cksum.emplace();
+      break;
+    case storage::ChecksumKind::kCrc32OfPlaintext:
+      if (of_plaintext) wanted.crc32.emplace();
+      break;
+    case storage::ChecksumKind::kCrc32OfCiphertext:
+      if (!of_plaintext) wanted.crc32.emplace();
+      break;
+  }
+  return wanted;
+}
+
 // The encoded bytes: exactly `size_bytes` of them, summed as they pass.
 class WholeEncoded final : public ByteSource {
  public:
-  WholeEncoded(ByteSource& chunks, int64_t size_bytes) : exact_(chunks, size_bytes) {}
+  WholeEncoded(ByteSource& chunks, int64_t size_bytes, const Checksums& wanted)
+      : exact_(chunks, size_bytes), sums_(wanted) {}
   absl::StatusOr<absl::string_view> Read() override {
     ASSIGN_OR_RETURN(const absl::string_view piece, exact_.Read());
     sums_.Update(piece);
@@ -269,14 +290,16 @@ class StoredForm final : public ByteSource {
         clock_(clock),
         chunks_(chunks) {
     footer_.form = form;
+    measures_.sums = WantedSums(upload.checksum_kind, /*of_plaintext=*/true);
+    const Checksums encoded = WantedSums(upload.checksum_kind, /*of_plaintext=*/false);
     if (segmented()) {
       encoded_ = std::make_unique<BoundedSource>(chunks_);
       const crypto::SegmentDecryptor& segments =
-          StackDecryptor<crypto::SegmentDecryptor>(session_key_, upload.segment_count);
+          StackDecryptor<crypto::SegmentDecryptor>(session_key_, upload.segment_count, encoded);
       encoded_sums_ = &segments.ciphertext_sums();
       segments_ = &segments;
     } else {
-      auto whole = std::make_unique<WholeEncoded>(chunks_, upload.encoded_size);
+      auto whole = std::make_unique<WholeEncoded>(chunks_, upload.encoded_size, encoded);
       encoded_sums_ = &whole->sums();
       encoded_ = std::move(whole);
       if (upload.encrypted) StackDecryptor<crypto::CbcDecryptor>(session_key_);
@@ -368,13 +391,13 @@ class StoredForm final : public ByteSource {
   uint32_t Checksum() const {
     switch (upload_.checksum_kind) {
       case storage::ChecksumKind::kCksumOfPlaintext:
-        return measures_.sums.cksum.Value();
+        return measures_.sums.cksum->Value();
       case storage::ChecksumKind::kCksumOfCiphertext:
-        return encoded_sums_->cksum.Value();
+        return encoded_sums_->cksum->Value();
       case storage::ChecksumKind::kCrc32OfPlaintext:
-        return measures_.sums.crc32.Value();
+        return measures_.sums.crc32->Value();
       case storage::ChecksumKind::kCrc32OfCiphertext:
-        return encoded_sums_->crc32.Value();
+        return encoded_sums_->crc32->Value();
     }
     return 0;
   }
