@@ -2,6 +2,7 @@
 
 #include "absl/cleanup/cleanup.h"
 #include "base/error.h"
+#include "base/status_macros.h"
 #include "glog/logging.h"
 #include "services/backup/handlers/catalog_queries.h"
 #include "services/backup/handlers/converters.h"
@@ -84,7 +85,8 @@ grpc::Status AdminServiceFace::VerifyStore(grpc::ServerContext* call,
   if (!scope.admitted().ok()) return scope.Finish(scope.admitted());
   return scope.Finish(handlers::VerifyStore(
       context_.catalog, context_.blobs, context_.master_key, info_.start_time,
-      [&](const v1::VerifyStoreResponse& event) {
+      [&](const v1::VerifyStoreResponse& event) -> absl::Status {
+        RETURN_IF_ERROR(context_.gate.CheckOpen());  // It would hold up the end for too long.
         scope.add_sent(event.ByteSizeLong());
         const StreamWatchdog::Wait wait(context_.watchdog, *call);
         return stream->Write(event) ? absl::OkStatus() : absl::CancelledError("the caller is gone");
@@ -130,6 +132,7 @@ grpc::Status AdminServiceFace::TraceClient(grpc::ServerContext* call,
   ClientTrace::Watch watch(*context_.trace, request->client_id(), request->peer());
   stream->SendInitialMetadata();  // Tells the caller that from now on it misses nothing.
   while (!call->IsCancelled()) {
+    if (const absl::Status open = context_.gate.CheckOpen(); !open.ok()) return scope.Finish(open);
     const std::optional<v1::TraceClientResponse> event = watch.Next(kTraceCancelCheckInterval);
     const StreamWatchdog::Wait wait(context_.watchdog, *call);
     if (event) scope.add_sent(event->ByteSizeLong());

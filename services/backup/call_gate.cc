@@ -1,14 +1,19 @@
 #include "services/backup/call_gate.h"
 
+#include <algorithm>
 #include <chrono>
 
 #include "absl/strings/match.h"
+#include "base/error.h"
 
 namespace backup {
 namespace {
 
 // Others may last as long as their callers like, as health watches do.
 constexpr char kOwnMethods[] = "/backup.v1.";
+
+// The clock has no room for an infinite one.
+constexpr absl::Duration kLongestWait = absl::Hours(24 * 365);
 
 // gRPC destroys it with the call, whose answer was handed to the kernel by then.
 class CallInside final : public grpc::experimental::Interceptor {
@@ -54,13 +59,15 @@ void CallGate::Close() {
   closed_ = true;
 }
 
-bool CallGate::closed() const {
+absl::Status CallGate::CheckOpen() const {
   MutexLock lock(mutex_);
-  return closed_;
+  if (!closed_) return absl::OkStatus();
+  return MakeError(Reason::kDraining, "the service is about to end; try again");
 }
 
 bool CallGate::WaitUntilEmpty(absl::Duration timeout) const {
-  const auto end = std::chrono::steady_clock::now() + absl::ToChronoNanoseconds(timeout);
+  const auto end =
+      std::chrono::steady_clock::now() + absl::ToChronoNanoseconds(std::min(timeout, kLongestWait));
   MutexLock lock(mutex_);
   while (inside_ > 0) {
     const auto left = end - std::chrono::steady_clock::now();

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <memory>
 
+#include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "base/mutex.h"
 #include "grpcpp/support/server_interceptor.h"
@@ -19,7 +20,8 @@ class CallGate {
   bool Enter();
   void Leave();
   void Close();
-  bool closed() const;
+  // Reason DRAINING once closed.
+  absl::Status CheckOpen() const;
   // Whether all calls that were let in are over within `timeout`.
   bool WaitUntilEmpty(absl::Duration timeout) const;
 

@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "base/ids.h"
 #include "base/rpc/status.h"
+#include "base/status_macros.h"
 #include "glog/logging.h"
 #include "services/backup/crypto/random.h"
 #include "services/backup/service_metrics.h"
@@ -39,8 +40,7 @@ std::map<absl::string_view, std::string> MakeMethodPaths() {
 
 absl::Status Admit(const grpc::ServerContextBase& call, const ServiceContext& context,
                    absl::string_view rpc) {
-  if (context.gate.closed())
-    return MakeError(Reason::kDraining, "the service is about to end; try again");
+  RETURN_IF_ERROR(context.gate.CheckOpen());
   if (context.authorization == nullptr) return absl::OkStatus();
   static const auto& paths = *new std::map<absl::string_view, std::string>(MakeMethodPaths());
   return context.authorization->Check(RoleOf(*call.auth_context()), paths.at(rpc));

@@ -56,22 +56,26 @@ class ServerTest : public ::testing::Test {
  protected:
   explicit ServerTest(absl::Duration stream_limit = absl::ZeroDuration())
       : watchdog_(stream_limit),
-        context_{service_.catalog,
-                 service_.blobs,
-                 service_.master_key,
-                 service_.clock,
-                 idle_,
-                 watchdog_,
-                 gate_,
-                 service_.duplicate_names,
-                 service_.keys,
-                 service_.uploads},
+        context_(ContextWith(gate_)),
         server_(*Server::Start(*Acceptor::Listen("127.0.0.1:0"), context_,
                                {absl::FromUnixSeconds(42), {"debug"}, "plain"}, {})),
         channel_(grpc::CreateChannel(server_->bound_address(), grpc::InsecureChannelCredentials())),
         ingest_(v1::IngestService::NewStub(channel_)),
         catalog_(v1::CatalogService::NewStub(channel_)),
         admin_(v1::AdminService::NewStub(channel_)) {}
+
+  ServiceContext ContextWith(CallGate& gate) {
+    return {service_.catalog,
+            service_.blobs,
+            service_.master_key,
+            service_.clock,
+            idle_,
+            watchdog_,
+            gate,
+            service_.duplicate_names,
+            service_.keys,
+            service_.uploads};
+  }
 
   std::string Register(const std::string& name) {
     Call call;
@@ -458,16 +462,7 @@ TEST_F(ServerTest, TellsNoCallThatItWasCancelledWhenItDrainsUnderLoad) {
   constexpr int kCallers = 16;
   for (int round = 0; round < kRounds; ++round) {
     CallGate gate;
-    ServiceContext context{service_.catalog,
-                           service_.blobs,
-                           service_.master_key,
-                           service_.clock,
-                           idle_,
-                           watchdog_,
-                           gate,
-                           service_.duplicate_names,
-                           service_.keys,
-                           service_.uploads};
+    const ServiceContext context = ContextWith(gate);
     const auto server =
         *Server::Start(*Acceptor::Listen("127.0.0.1:0"), context, {absl::Now(), {}, "plain"}, {});
     std::latch calling(kCallers);
@@ -481,6 +476,24 @@ TEST_F(ServerTest, TellsNoCallThatItWasCancelledWhenItDrainsUnderLoad) {
     for (std::future<absl::Status>& caller : callers)
       EXPECT_THAT(caller.get(), StatusIs(absl::StatusCode::kUnavailable));
   }
+}
+
+TEST_F(ServerTest, DoesNotWaitForThoseWhoWatch) {
+  CallGate gate;
+  ClientTrace trace;
+  ServiceContext context = ContextWith(gate);
+  context.trace = &trace;
+  const auto server =
+      *Server::Start(*Acceptor::Listen("127.0.0.1:0"), context, {absl::Now(), {}, "plain"}, {});
+  const auto admin = v1::AdminService::NewStub(
+      grpc::CreateChannel(server->bound_address(), grpc::InsecureChannelCredentials()));
+  Call call;
+  const auto stream = admin->TraceClient(&call, {});
+  stream->WaitForInitialMetadata();
+  server->Drain(absl::InfiniteDuration());
+  v1::TraceClientResponse event;
+  EXPECT_FALSE(stream->Read(&event));
+  EXPECT_THAT(rpc::FromGrpc(stream->Finish()), HasReason(Reason::kDraining));
 }
 
 class SilentPeerTest : public ServerTest {
