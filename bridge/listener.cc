@@ -49,9 +49,9 @@ std::string PeerText(const sockaddr_storage& address) {
   return absl::StrCat(host.data(), ":", ntohs(in.sin_port));
 }
 
-bool Watch(const UniqueFd& epoll, int fd, uint64_t key) {
+bool Watch(const UniqueFd& epoll, int fd, uint32_t events, uint64_t key) {
   epoll_event event = {};
-  event.events = EPOLLIN;
+  event.events = events;
   event.data.u64 = key;
   return ::epoll_ctl(epoll.get(), EPOLL_CTL_ADD, fd, &event) == 0;
 }
@@ -98,10 +98,13 @@ absl::StatusOr<std::unique_ptr<Listener>> Listener::Start(UniqueFd socket, Forwa
                                                           const ListenerOptions& options) {
   UniqueFd epoll(::epoll_create1(EPOLL_CLOEXEC));
   UniqueFd wake(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-  if (!epoll.valid() || !wake.valid() || !Watch(epoll, wake.get(), kWakeKey) ||
-      !Watch(epoll, socket.get(), kListenKey)) {
+  if (!epoll.valid() || !wake.valid() || !Watch(epoll, wake.get(), EPOLLIN, kWakeKey) ||
+      !Watch(epoll, socket.get(), EPOLLIN, kListenKey)) {
     return absl::ErrnoToStatus(errno, "cannot start the event loop");
   }
+  const int on = 1;
+  ::setsockopt(socket.get(), IPPROTO_TCP, TCP_NODELAY, &on,
+               sizeof(on));  // Connections inherit it; without it an answer is only slower.
   return absl::WrapUnique(new Listener(std::move(socket), std::move(epoll),
                                        std::make_shared<Returns>(std::move(wake)), forwarder, idle,
                                        options));
@@ -201,23 +204,22 @@ bool Listener::AcceptOne() {
     options_.session.metrics.admission_rejected.With({"descriptors"}).Add();
     return true;
   }
-  const int on = 1;
-  ::setsockopt(socket.get(), IPPROTO_TCP, TCP_NODELAY, &on,
-               sizeof(on));  // Without it an answer is only slower.
   const uint64_t number = ++last_number_;
   const bool too_many = held_.size() - lingering_ >= static_cast<size_t>(options_.max_connections);
   auto owned = std::make_unique<Held>(std::move(socket), PeerText(address), number, *this);
   Held& held = *owned;
-  if (!Watch(epoll_, held.connection.fd(), number)) {
+  if (!Watch(epoll_, held.connection.fd(), EPOLLONESHOT, number)) {
     PLOG(ERROR) << "conn=" << number << " cannot be watched and is closed";
     return true;
   }
   held_.emplace(number, std::move(owned));
   VLOG(1) << "conn=" << number << " peer=" << held.connection.peer() << " connected";
-  if (too_many)
+  if (too_many) {
     Refuse(held);
-  else
-    Wait(held);
+  } else {
+    deadlines_.Set(number, options_.idle_timeout);
+    ReadHead(held);  // As a rule the request has come with the connection.
+  }
   return true;
 }
 

@@ -214,7 +214,7 @@ absl::StatusOr<std::vector<BlobId>> SqliteCatalog::DeleteClient(const ClientId& 
 absl::StatusOr<Client> SqliteCatalog::SetClientKey(const ClientId& id, const KeyGrant& grant,
                                                    Rekey policy, absl::Time now) {
   return Write([&](Database& database) -> absl::StatusOr<Client> {
-    ASSIGN_OR_RETURN(const Client client, SelectClient(database, id));
+    ASSIGN_OR_RETURN(Client client, SelectClient(database, id));
     const bool same_key = client.public_key == grant.public_key;
     if (!client.public_key.empty() && !same_key && policy == Rekey::kPin) {
       return MakeError(Reason::kRekeyRefused,
@@ -222,6 +222,7 @@ absl::StatusOr<Client> SqliteCatalog::SetClientKey(const ClientId& id, const Key
                        "(--rekey=allow)");
     }
     RETURN_IF_ERROR(NoteSeen(database, id, now));
+    client.last_seen_time = std::max(client.last_seen_time, StoredTime(now));
     if (!same_key || client.session_key_bits != grant.session_key_bits || grant.rotate) {
       RETURN_IF_ERROR(
           database
@@ -233,8 +234,11 @@ absl::StatusOr<Client> SqliteCatalog::SetClientKey(const ClientId& id, const Key
               .Bind(grant.session_key_bits)
               .BindBlob(id.bytes())
               .Run());
+      client.public_key = grant.public_key;
+      client.sealed_session_key = grant.sealed_session_key;
+      client.session_key_bits = grant.session_key_bits;
     }
-    return SelectClient(database, id);
+    return client;
   });
 }
 

@@ -5,6 +5,8 @@
 
 namespace backup::storage {
 
+absl::Time StoredTime(absl::Time time) { return absl::FromUnixMicros(absl::ToUnixMicros(time)); }
+
 absl::Status NoteSeen(Database& database, const ClientId& id, absl::Time now) {
   return database
       .Prepare("UPDATE clients SET last_seen_time = max(last_seen_time, ?) WHERE client_id = ?")
@@ -24,6 +26,10 @@ absl::StatusOr<std::optional<Client>> SelectClientByName(Database& database,
 
 absl::StatusOr<Client> InsertClient(Database& database, const std::string& name, const ClientId& id,
                                     absl::Time now) {
+  Client client;
+  client.id = id;
+  client.name = name;
+  client.create_time = client.last_seen_time = StoredTime(now);
   RETURN_IF_ERROR(database
                       .Prepare("INSERT INTO clients (client_id, name, create_time, "
                                "last_seen_time, public_key, sealed_session_key, session_key_bits) "
@@ -33,7 +39,7 @@ absl::StatusOr<Client> InsertClient(Database& database, const std::string& name,
                       .Bind(absl::ToUnixMicros(now))
                       .Bind(absl::ToUnixMicros(now))
                       .Run());
-  return SelectClient(database, id);
+  return client;
 }
 
 absl::Status StoreLegacyProfile(Database& database, const ClientId& id,

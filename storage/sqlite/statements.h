@@ -12,6 +12,9 @@
 
 namespace backup::storage {
 
+// A time as it is once it was stored.
+absl::Time StoredTime(absl::Time time);
+
 // The steps of which the catalog's transactions are made. Each runs in the caller's transaction.
 
 // Sets last_seen_time, which never goes back; nothing happens if there is no such client.
