@@ -31,6 +31,8 @@ constexpr int64_t kLeastBytesPerSecond = 1024;
 constexpr int64_t kMaxSegmentedSize = int64_t{1} << 32;
 // A file of at most so many bytes goes in one message.
 constexpr int64_t kMaxSingleMessageSize = 64 << 10;
+// What a kept piece takes beside its bytes, more or less: a slow client makes many small ones.
+constexpr size_t kPieceOverhead = 128;
 constexpr char kUpload[] = "UploadFile";
 constexpr std::chrono::milliseconds kFirstBackOff(50);
 constexpr std::chrono::milliseconds kLongestBackOff(200);
@@ -224,7 +226,7 @@ class SpooledBody {
  private:
   void Keep(const SharedPiece& piece) {
     size_bytes_ += piece.bytes.size();
-    fits_ = size_bytes_ <= limit_ && room_.Take(piece.buffer_size);
+    fits_ = size_bytes_ <= limit_ && room_.Take(piece.buffer_size + kPieceOverhead);
     if (fits_) {
       spool_.push_back(piece);
     } else {
