@@ -109,12 +109,12 @@ TEST_F(BridgeMetricsTest, CountWhatIsKeptOfAFileWithWhatItTakesBesideItsBytes) {
   const std::string upload = FileRequest(id, "a", std::string(100'000, 'x'));
   client.Send(upload.substr(0, upload.size() - 40'000));
   // One piece, or more if they come slowly.
-  constexpr absl::string_view kSample = "\nbackup_bridge_spool_bytes ";
+  const std::string sample = "\nbackup_bridge_spool_bytes ";
   double kept = 0;
   const absl::Time end = absl::Now() + kLong;
   while (kept <= 60'000 && absl::Now() < end) {
     const std::string text = metrics_.Text();
-    kept = std::stod(text.substr(text.find(kSample) + kSample.size()));
+    kept = std::stod(text.substr(text.find(sample) + sample.size()));
     absl::SleepFor(absl::Milliseconds(5));
   }
   EXPECT_GE(kept, 60'000 + 128);
