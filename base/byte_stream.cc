@@ -71,13 +71,4 @@ absl::Status StringAccess::ReadAt(int64_t offset, std::span<char> out) const {
   return absl::OkStatus();
 }
 
-absl::StatusOr<absl::string_view> RangeSource::Read() {
-  buffer_.resize(static_cast<size_t>(std::min<int64_t>(left_, kPieceSize)));
-  if (buffer_.empty()) return absl::string_view();
-  RETURN_IF_ERROR(access_.ReadAt(offset_, std::span<char>(buffer_.data(), buffer_.size())));
-  offset_ += static_cast<int64_t>(buffer_.size());
-  left_ -= static_cast<int64_t>(buffer_.size());
-  return buffer_;
-}
-
 }  // namespace backup

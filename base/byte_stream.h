@@ -125,18 +125,4 @@ class StringAccess final : public RandomAccess {
   const std::string bytes_;
 };
 
-// The bytes [offset, offset + size_bytes) of `access`, in order.
-class RangeSource final : public ByteSource {
- public:
-  RangeSource(const RandomAccess& access, int64_t offset, int64_t size_bytes)
-      : access_(access), offset_(offset), left_(size_bytes) {}
-  absl::StatusOr<absl::string_view> Read() override;
-
- private:
-  const RandomAccess& access_;
-  int64_t offset_;
-  int64_t left_;
-  std::string buffer_;
-};
-
 }  // namespace backup

@@ -131,35 +131,6 @@ TEST(StringAccess, RefusesARangeThatLeavesItsBytes) {
   EXPECT_THAT(access.ReadAt(INT64_MAX, out), StatusIs(absl::StatusCode::kDataLoss));
 }
 
-TEST(RangeSource, YieldsExactlyTheRangeInPiecesOfLimitedSize) {
-  const std::string bytes = PseudoRandomBytes(2 * kPieceSize + 1000);
-  const StringAccess access(bytes);
-  RangeSource source(access, 10, 2 * kPieceSize + 500);
-  std::string all;
-  size_t largest = 0;
-  while (true) {
-    const absl::StatusOr<absl::string_view> piece = source.Read();
-    ASSERT_OK(piece);
-    if (piece->empty()) break;
-    largest = std::max(largest, piece->size());
-    all.append(piece->data(), piece->size());
-  }
-  EXPECT_EQ(largest, kPieceSize);
-  EXPECT_TRUE(all == bytes.substr(10, 2 * kPieceSize + 500));
-}
-
-TEST(RangeSource, ReportsBytesThatAreMissing) {
-  const StringAccess access("0123456789");
-  RangeSource source(access, 5, 6);
-  EXPECT_THAT(source.Read(), HasReason(Reason::kBlobDamaged));
-}
-
-TEST(RangeSource, OfNothingIsEmpty) {
-  const StringAccess access("0123456789");
-  RangeSource source(access, 10, 0);
-  EXPECT_THAT(source.Read(), IsOkAndHolds(""));
-}
-
 TEST(ByteSource, SharedPiecesLast) {
   StringSource source("abcdef", 3);
   const SharedPiece first = source.Share(*source.Read());

@@ -60,4 +60,14 @@ absl::StatusOr<absl::string_view> GatherSource::Read() {
   return absl::string_view(piece, filled);
 }
 
+absl::StatusOr<absl::string_view> RangeSource::Read() {
+  if (left_ == 0) return absl::string_view();
+  char* const piece = buffers_.Next();
+  const int64_t size = std::min(left_, static_cast<int64_t>(buffers_.piece_size()));
+  RETURN_IF_ERROR(access_.ReadAt(offset_, std::span<char>(piece, static_cast<size_t>(size))));
+  offset_ += size;
+  left_ -= size;
+  return absl::string_view(piece, static_cast<size_t>(size));
+}
+
 }  // namespace backup

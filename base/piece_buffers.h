@@ -65,4 +65,19 @@ class GatherSource final : public LastingSource {
   bool ended_ = false;
 };
 
+// The bytes [offset, offset + size_bytes) of `access`, in order. Used by one thread at a time.
+class RangeSource final : public LastingSource {
+ public:
+  RangeSource(const RandomAccess& access, int64_t offset, int64_t size_bytes)
+      : access_(access), offset_(offset), left_(size_bytes), buffers_(size_bytes) {}
+  void MakeLast(size_t pieces) override { buffers_.set_count(pieces + 1); }
+  absl::StatusOr<absl::string_view> Read() override;
+
+ private:
+  const RandomAccess& access_;
+  int64_t offset_;
+  int64_t left_;
+  PieceBuffers buffers_;
+};
+
 }  // namespace backup

@@ -1,8 +1,11 @@
 #include "base/piece_buffers.h"
 
+#include <algorithm>
 #include <memory>
+#include <string>
 #include <vector>
 
+#include "base/error.h"
 #include "base/testing/random_cut_source.h"
 #include "base/testing/status_matchers.h"
 #include "gtest/gtest.h"
@@ -10,7 +13,9 @@
 namespace backup {
 namespace {
 
+using testing::HasReason;
 using testing::IsOkAndHolds;
+using testing::PseudoRandomBytes;
 
 TEST(PieceBuffers, AreAlignedAndUsedInTurn) {
   PieceBuffers buffers;
@@ -58,6 +63,35 @@ TEST(GatherSource, YieldsTheSameBytesInFullPieces) {
   EXPECT_THAT(gathered.Read(), IsOkAndHolds(bytes.substr(2 * kPieceSize)));
   EXPECT_THAT(gathered.Read(), IsOkAndHolds(""));
   EXPECT_THAT(gathered.Read(), IsOkAndHolds(""));
+}
+
+TEST(RangeSource, YieldsExactlyTheRangeInPiecesOfLimitedSize) {
+  const std::string bytes = PseudoRandomBytes(2 * kPieceSize + 1000);
+  const StringAccess access(bytes);
+  RangeSource source(access, 10, 2 * kPieceSize + 500);
+  std::string all;
+  size_t largest = 0;
+  while (true) {
+    const absl::StatusOr<absl::string_view> piece = source.Read();
+    ASSERT_OK(piece);
+    if (piece->empty()) break;
+    largest = std::max(largest, piece->size());
+    all.append(piece->data(), piece->size());
+  }
+  EXPECT_EQ(largest, kPieceSize);
+  EXPECT_TRUE(all == bytes.substr(10, 2 * kPieceSize + 500));
+}
+
+TEST(RangeSource, ReportsBytesThatAreMissing) {
+  const StringAccess access("0123456789");
+  RangeSource source(access, 5, 6);
+  EXPECT_THAT(source.Read(), HasReason(Reason::kBlobDamaged));
+}
+
+TEST(RangeSource, OfNothingIsEmpty) {
+  const StringAccess access("0123456789");
+  RangeSource source(access, 10, 0);
+  EXPECT_THAT(source.Read(), IsOkAndHolds(""));
 }
 
 }  // namespace

@@ -96,14 +96,18 @@ std::vector<Setting> StartProcess(const ProgramText& program, int& argc, char**&
   }
   // Without it the C library looks at /etc/localtime again for each line of the log.
   setenv("TZ", ":/etc/localtime", /*overwrite=*/0);
+  TuneLibraries();
+  signal(SIGPIPE, SIG_IGN);
+  HandleSignals(stop);
+  return *std::move(settings);
+}
+
+void TuneLibraries() {
   CHECK_EQ(mallopt(M_MMAP_THRESHOLD, kAllocatorThreshold), 1);
   CHECK_EQ(mallopt(M_TRIM_THRESHOLD, kAllocatorThreshold), 1);
   // Debian builds Abseil with its search for deadlocks on: a graph of all mutexes behind one lock,
   // which costs gRPC, full of them, a tenth of its time.
   absl::SetMutexDeadlockDetectionMode(absl::OnDeadlockCycle::kIgnore);
-  signal(SIGPIPE, SIG_IGN);
-  HandleSignals(stop);
-  return *std::move(settings);
 }
 
 void SetDebugLogging() {

@@ -11,8 +11,9 @@
 #include "base/status_macros.h"
 #include "glog/logging.h"
 #include "grpcpp/impl/codegen/proto_utils.h"
+#include "grpcpp/support/method_handler.h"
+#include "services/backup/download_stream.h"
 #include "services/backup/handlers/catalog_queries.h"
-#include "services/backup/handlers/download_file.h"
 #include "services/backup/limits.h"
 #include "services/backup/rpc_scope.h"
 #include "services/backup/trace.h"
@@ -226,6 +227,21 @@ void IngestServiceFace::StartUpload(const std::shared_ptr<Upload>& upload) {
       });
 }
 
+CatalogServiceFace::CatalogServiceFace(const ServiceContext& context) : context_(context) {
+  // As the generated WithSplitStreamingMethod_DownloadFile does it, but for the type of messages.
+  const int method = v1::DownloadFileRequest::descriptor()
+                         ->file()
+                         ->FindServiceByName("CatalogService")
+                         ->FindMethodByName("DownloadFile")
+                         ->index();
+  MarkMethodStreamed(
+      method,
+      new grpc::internal::SplitServerStreamingHandler<v1::DownloadFileRequest, grpc::ByteBuffer>(
+          [this](grpc::ServerContext* call, DownloadStream* stream) {
+            return ServeDownload(context_, *call, *stream);
+          }));
+}
+
 #define UNARY(Rpc, ...)                                                                            \
   grpc::Status CatalogServiceFace::Rpc(grpc::ServerContext* call, const v1::Rpc##Request* request, \
                                        v1::Rpc##Response* response) {                              \
@@ -243,33 +259,5 @@ UNARY(GetVersion, context_.catalog)
 UNARY(DeleteVersion, context_.catalog, context_.blobs)
 
 #undef UNARY
-
-grpc::Status CatalogServiceFace::DownloadFile(
-    grpc::ServerContext* call, const v1::DownloadFileRequest* request,
-    grpc::ServerWriter<v1::DownloadFileResponse>* stream) {
-  RpcScope scope(*call, context_, "DownloadFile");
-  if (!scope.admitted().ok()) return scope.Finish(scope.admitted());
-  scope.set_client(request->client_id());
-  scope.add_received(request->ByteSizeLong());
-  VLOG(2) << "DownloadFile " << TraceText(*request);
-  const absl::StatusOr<handlers::Download> download =
-      handlers::DownloadFile(context_.catalog, context_.blobs, context_.master_key, *request);
-  if (!download.ok()) return scope.Finish(download.status());
-  v1::DownloadFileResponse message;
-  *message.mutable_version() = download->version;
-  const auto write = [&] {
-    scope.add_sent(message.ByteSizeLong());
-    const StreamWatchdog::Wait wait(context_.watchdog, *call);
-    return stream->Write(message);
-  };
-  while (write()) {
-    const absl::StatusOr<absl::string_view> piece = download->bytes->Read();
-    if (!piece.ok()) return scope.Finish(piece.status());
-    if (piece->empty()) return scope.Finish(absl::OkStatus());
-    message.set_chunk(piece->data(), piece->size());
-    scope.add_bytes(static_cast<int64_t>(piece->size()));
-  }
-  return scope.Finish(absl::CancelledError("the caller is gone"));
-}
 
 }  // namespace backup

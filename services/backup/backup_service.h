@@ -91,9 +91,10 @@ class IngestServiceFace final
   WorkerPool uploads_;
 };
 
+// DownloadFile is in download_stream.h.
 class CatalogServiceFace final : public v1::CatalogService::Service {
  public:
-  explicit CatalogServiceFace(const ServiceContext& context) : context_(context) {}
+  explicit CatalogServiceFace(const ServiceContext& context);
   grpc::Status ListClients(grpc::ServerContext* call, const v1::ListClientsRequest* request,
                            v1::ListClientsResponse* response) override;
   grpc::Status GetClient(grpc::ServerContext* call, const v1::GetClientRequest* request,
@@ -106,8 +107,6 @@ class CatalogServiceFace final : public v1::CatalogService::Service {
                             v1::ListVersionsResponse* response) override;
   grpc::Status GetVersion(grpc::ServerContext* call, const v1::GetVersionRequest* request,
                           v1::GetVersionResponse* response) override;
-  grpc::Status DownloadFile(grpc::ServerContext* call, const v1::DownloadFileRequest* request,
-                            grpc::ServerWriter<v1::DownloadFileResponse>* stream) override;
   grpc::Status DeleteVersion(grpc::ServerContext* call, const v1::DeleteVersionRequest* request,
                              v1::DeleteVersionResponse* response) override;
 

@@ -54,7 +54,8 @@ absl::StatusOr<FilePlace> WriteOut(const handlers::StoredContent& content,
   const storage::BlobFooter& footer = content.footer();
   ASSIGN_OR_RETURN(FilePlace place,
                    FindPlace(options.out, SafeBaseName(footer.file_name), options.force));
-  ASSIGN_OR_RETURN(const std::unique_ptr<OutputFile> file, OutputFile::Create(place.folder.get()));
+  ASSIGN_OR_RETURN(const std::unique_ptr<OutputFile> file,
+                   OutputFile::Create(place.folder.get(), content.footer().size_bytes));
   ProgressBar progress(output.progress(), place.name, footer.size_bytes);
   WatchedSink sink(*file, progress, interrupt);
   const std::unique_ptr<ByteSource> plaintext = content.Read(0, footer.size_bytes);

@@ -109,7 +109,8 @@ absl::StatusOr<ExitCode> GetFile(Connection& connection, Output& output,
                    connection.CallUnary(connection.catalog(),
                                         &v1::CatalogService::StubInterface::GetVersion, request));
   const v1::FileVersion& version = found.version();
-  ASSIGN_OR_RETURN(const std::unique_ptr<OutputFile> file, OutputFile::Create(place.folder.get()));
+  ASSIGN_OR_RETURN(const std::unique_ptr<OutputFile> file,
+                   OutputFile::Create(place.folder.get(), version.size_bytes()));
   {
     ProgressBar progress(output.progress(), options.file, version.size_bytes());
     RETURN_IF_ERROR(Download(connection, version, *file, progress));

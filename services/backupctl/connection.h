@@ -44,6 +44,8 @@ class Connection {
   v1::IngestService::StubInterface& ingest() { return *ingest_; }
   v1::CatalogService::StubInterface& catalog() { return *catalog_; }
   v1::AdminService::StubInterface& admin() { return *admin_; }
+  // For what the stubs cannot do.
+  grpc::ChannelInterface& channel() { return *channel_; }
   Interrupt& interrupt() { return interrupt_; }
 
   // Calls one unary method of one of the stubs above.

@@ -18,7 +18,8 @@
 namespace backup::ctl {
 namespace {
 
-constexpr mode_t kFileMode = 0600;
+// The file system finds room for smaller files as well when it writes them.
+constexpr int64_t kAllocateMinSize = int64_t{1} << 20;
 
 absl::Status Taken(absl::string_view name) {
   return absl::AlreadyExistsError(absl::StrCat(name, " is there already: --force replaces a file"));
@@ -72,15 +73,18 @@ absl::Status LocalFile::ReadAt(int64_t offset, std::span<char> out) const {
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::unique_ptr<OutputFile>> OutputFile::Create(int folder_fd) {
+absl::StatusOr<std::unique_ptr<OutputFile>> OutputFile::Create(int folder_fd,
+                                                               int64_t expected_size) {
   UniqueFd folder(::fcntl(folder_fd, F_DUPFD_CLOEXEC, 0));
   if (!folder.valid()) return absl::ErrnoToStatus(errno, "cannot use the folder");
   const std::string name =
       absl::StrCat(".backupctl-", absl::BytesToHexString(crypto::RandomBytes(8)), ".part");
-  UniqueFd fd(::openat(folder.get(), name.c_str(),
-                       O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, kFileMode));
+  UniqueFd fd = DirectFile::Create(folder.get(), name);
   if (!fd.valid()) return absl::ErrnoToStatus(errno, "cannot make a file in the folder");
-  return std::unique_ptr<OutputFile>(new OutputFile(std::move(folder), std::move(fd), name));
+  std::unique_ptr<OutputFile> output(new OutputFile(std::move(folder), std::move(fd), name));
+  if (expected_size >= kAllocateMinSize && !output->file_.Allocate(expected_size))
+    return absl::ErrnoToStatus(errno, "cannot make room for the file");
+  return output;
 }
 
 OutputFile::~OutputFile() {
@@ -88,17 +92,12 @@ OutputFile::~OutputFile() {
 }
 
 absl::Status OutputFile::Write(absl::string_view piece) {
-  while (!piece.empty()) {
-    const ssize_t count = ::write(fd_.get(), piece.data(), piece.size());
-    if (count < 0 && errno == EINTR) continue;
-    if (count < 0) return absl::ErrnoToStatus(errno, "cannot write the file");
-    piece.remove_prefix(static_cast<size_t>(count));
-  }
+  if (!file_.Write(piece)) return absl::ErrnoToStatus(errno, "cannot write the file");
   return absl::OkStatus();
 }
 
 absl::Status OutputFile::Sync() {
-  if (::fsync(fd_.get()) != 0) return absl::ErrnoToStatus(errno, "cannot write the file");
+  if (!file_.Flush() || !file_.Sync()) return absl::ErrnoToStatus(errno, "cannot write the file");
   return absl::OkStatus();
 }
 
@@ -107,6 +106,7 @@ absl::Status OutputFile::Commit(int folder_fd, const std::string& name, bool rep
   if (occupant == Occupant::kOther || (occupant == Occupant::kReplaceable && !replace)) {
     return Taken(name);
   }
+  if (!file_.Flush()) return absl::ErrnoToStatus(errno, "cannot write the file");
   const int result = replace
                          ? ::renameat(folder_.get(), part_name_.c_str(), folder_fd, name.c_str())
                          : RenameWithoutReplacing(folder_.get(), part_name_, folder_fd, name);

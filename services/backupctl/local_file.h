@@ -7,6 +7,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "base/byte_stream.h"
+#include "base/direct_file.h"
 #include "base/unique_fd.h"
 
 namespace backup::ctl {
@@ -35,8 +36,9 @@ class LocalFile final : public RandomAccess {
 // or else removed. Readable for its owner only. Used by one thread at a time.
 class OutputFile final : public ByteSink {
  public:
-  // In the folder that `folder_fd` is open on.
-  static absl::StatusOr<std::unique_ptr<OutputFile>> Create(int folder_fd);
+  // In the folder that `folder_fd` is open on. Space for `expected_size` bytes is set aside, if the
+  // file is large.
+  static absl::StatusOr<std::unique_ptr<OutputFile>> Create(int folder_fd, int64_t expected_size);
   ~OutputFile() override;
 
   absl::Status Write(absl::string_view piece) override;
@@ -50,10 +52,10 @@ class OutputFile final : public ByteSink {
 
  private:
   OutputFile(UniqueFd folder, UniqueFd fd, std::string part_name)
-      : folder_(std::move(folder)), fd_(std::move(fd)), part_name_(std::move(part_name)) {}
+      : folder_(std::move(folder)), file_(std::move(fd)), part_name_(std::move(part_name)) {}
 
   const UniqueFd folder_;
-  const UniqueFd fd_;
+  DirectFile file_;
   std::string part_name_;  // Empty once it is in place.
 };
 

@@ -8,6 +8,7 @@
 #include "CLI/CLI.hpp"
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
+#include "base/process.h"
 #include "base/rpc/tls.h"
 #include "base/status_macros.h"
 #include "glog/logging.h"
@@ -126,7 +127,8 @@ ExitCode Refuse(const CLI::App& app, const CLI::ParseError& error) {
 }
 
 int Main(int argc, char** argv) {
-  Interrupt interrupt;  // First: before any other thread starts.
+  TuneLibraries();
+  Interrupt interrupt;  // Before any other thread starts.
   std::signal(SIGPIPE, SIG_IGN);
   FLAGS_logtostderr = true;
   FLAGS_minloglevel = google::GLOG_ERROR;  // What libraries have to say is for the service's log.

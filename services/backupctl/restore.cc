@@ -29,7 +29,7 @@ bool EndsEverything(const absl::Status& status) {
 absl::StatusOr<std::string> RestoreOnce(Connection& connection, const v1::FileVersion& version,
                                         RestoreFolder& folder, ProgressBar& progress) {
   ASSIGN_OR_RETURN(const std::string name, TextToName(version.file_name()));
-  ASSIGN_OR_RETURN(const std::unique_ptr<OutputFile> file, folder.NewFile());
+  ASSIGN_OR_RETURN(const std::unique_ptr<OutputFile> file, folder.NewFile(version.size_bytes()));
   RETURN_IF_ERROR(Download(connection, version, *file, progress));
   return folder.Place(*file, name);
 }

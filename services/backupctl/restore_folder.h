@@ -20,8 +20,9 @@ class RestoreFolder {
   // also allows files that were there before to be replaced.
   static absl::StatusOr<RestoreFolder> Open(const std::string& path, bool force);
 
-  absl::StatusOr<std::unique_ptr<OutputFile>> NewFile() const {
-    return OutputFile::Create(root_.get());
+  // A file that will have `size_bytes` bytes.
+  absl::StatusOr<std::unique_ptr<OutputFile>> NewFile(int64_t size_bytes) const {
+    return OutputFile::Create(root_.get(), size_bytes);
   }
   // Puts a finished file where `name`, any bytes but not none, says; returns its path below the
   // folder. A place that is taken is never taken twice: the next best is found.

@@ -1,14 +1,21 @@
 #include "services/backupctl/transfer.h"
 
 #include <cstdint>
+#include <iterator>
+#include <memory>
 
+#include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
+#include "base/bulk_thread.h"
 #include "base/checksum.h"
 #include "base/error.h"
 #include "base/ids.h"
+#include "base/piece_buffers.h"
+#include "base/read_ahead_source.h"
 #include "base/status_macros.h"
 #include "services/backup/crypto/random.h"
 #include "services/backup/crypto/sha256.h"
+#include "services/backupctl/download_source.h"
 
 namespace backup::ctl {
 namespace {
@@ -18,9 +25,52 @@ using Outcome = v1::ReportTransferRequest;
 constexpr int kMaxUploads = 3;
 constexpr absl::Duration kFirstBackOff = absl::Milliseconds(200);
 
-absl::Status Damaged(absl::string_view why, const v1::FileVersion& version) {
-  return MakeError(Reason::kBlobDamaged, why, version.file_name());
-}
+// Passes on what arrives of `version`, and compares it with its size and SHA-256: DataLoss.
+class CheckedSource final : public LastingSource {
+ public:
+  CheckedSource(LastingSource& source, const v1::FileVersion& version)
+      : source_(source), version_(version) {}
+  void MakeLast(size_t pieces) override { source_.MakeLast(pieces); }
+  absl::StatusOr<absl::string_view> Read() override {
+    ASSIGN_OR_RETURN(const absl::string_view piece, source_.Read());
+    if (piece.empty()) {
+      RETURN_IF_ERROR(CheckEnd());
+      return piece;
+    }
+    size_bytes_ += std::ssize(piece);
+    if (size_bytes_ > version_.size_bytes())
+      return absl::DataLossError("the service sent more than the file's size");
+    sha256_.Update(piece);
+    return piece;
+  }
+
+ private:
+  absl::Status CheckEnd() {
+    if (size_bytes_ != version_.size_bytes())
+      return absl::DataLossError("the service sent less than the file's size");
+    if (sha256_.Finish() != version_.sha256())
+      return absl::DataLossError("what arrived does not match the file's SHA-256");
+    return absl::OkStatus();
+  }
+
+  LastingSource& source_;
+  const v1::FileVersion& version_;
+  crypto::Sha256 sha256_;
+  int64_t size_bytes_ = 0;
+};
+
+// A thread of its own for what comes before it, if that is worth it.
+class Stage {
+ public:
+  Stage(LastingSource& source, int64_t size_bytes)
+      : source_(source),
+        ahead_(size_bytes >= kBulkMinSize ? ReadAheadSource::TryMake(source) : nullptr) {}
+  LastingSource& source() const { return ahead_ ? *ahead_ : source_; }
+
+ private:
+  LastingSource& source_;
+  const std::unique_ptr<ReadAheadSource> ahead_;
+};
 
 // What is to be known of a file, gathered while it is sent.
 struct Measures {
@@ -104,41 +154,54 @@ absl::StatusOr<v1::FileVersion> Settle(Connection& connection, const v1::UploadF
   return response.version();
 }
 
-}  // namespace
-
-absl::Status Download(Connection& connection, const v1::FileVersion& version, ByteSink& sink,
-                      ProgressBar& progress) {
+v1::DownloadFileRequest RequestOf(const v1::FileVersion& version) {
   v1::DownloadFileRequest request;
   request.set_client_id(version.client_id());
   request.set_file_name(version.file_name());
   request.set_version_id(version.version_id());
+  return request;
+}
+
+// DataLoss, without a Reason, if what arrived is not `version`.
+absl::Status DownloadOnce(Connection& connection, const v1::FileVersion& version, ByteSink& sink,
+                          ProgressBar& progress) {
+  v1::DownloadFileRequest request = RequestOf(version);
+  request.set_caller_verifies(true);
   Call call(connection.interrupt(), connection.TransferTimeout(version.size_bytes()));
-  const auto stream = connection.catalog().DownloadFile(&call.context(), request);
-  crypto::Sha256 sha256;
-  int64_t size_bytes = 0;
-  v1::DownloadFileResponse message;
-  while (stream->Read(&message)) {
-    if (!message.has_chunk()) continue;
-    size_bytes += static_cast<int64_t>(message.chunk().size());
-    absl::Status taken = size_bytes > version.size_bytes()
-                             ? Damaged("the service sent more than the file's size", version)
-                             : sink.Write(message.chunk());
-    if (!taken.ok()) {
-      call.context().TryCancel();
-      static_cast<void>(stream->Finish());
-      return taken;
-    }
-    sha256.Update(message.chunk());
-    progress.Advance(static_cast<int64_t>(message.chunk().size()));
+  DownloadSource incoming(connection, call.context(), request);
+  // Hashing takes about as long as receiving and writing together.
+  GatherSource pieces(incoming, version.size_bytes());
+  const Stage received(pieces, version.size_bytes());
+  CheckedSource checked(received.source(), version);
+  const Stage hashed(checked, version.size_bytes());
+  // First of all when this ends: a stage may wait for the call.
+  const absl::Cleanup cancel = [&] { call.context().TryCancel(); };
+  while (true) {
+    ASSIGN_OR_RETURN(const absl::string_view piece, hashed.source().Read());
+    if (piece.empty()) return absl::OkStatus();
+    RETURN_IF_ERROR(sink.Write(piece));
+    progress.Advance(std::ssize(piece));
   }
-  RETURN_IF_ERROR(connection.Explain(stream->Finish()));
-  if (size_bytes != version.size_bytes()) {
-    return Damaged("the service sent less than the file's size", version);
+}
+
+// Has the service itself look for damage, which it then counts.
+absl::Status HaveVerified(Connection& connection, const v1::FileVersion& version) {
+  Call call(connection.interrupt(), connection.TransferTimeout(version.size_bytes()));
+  DownloadSource bytes(connection, call.context(), RequestOf(version));
+  while (true) {
+    ASSIGN_OR_RETURN(const absl::string_view piece, bytes.Read());
+    if (piece.empty()) return absl::OkStatus();
   }
-  if (sha256.Finish() != version.sha256()) {
-    return Damaged("what arrived does not match the file's SHA-256", version);
-  }
-  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::Status Download(Connection& connection, const v1::FileVersion& version, ByteSink& sink,
+                      ProgressBar& progress) {
+  const absl::Status done = DownloadOnce(connection, version, sink, progress);
+  if (!absl::IsDataLoss(done) || ReasonOf(done)) return done;
+  RETURN_IF_ERROR(HaveVerified(connection, version));
+  return MakeError(Reason::kBlobDamaged, done.message(), version.file_name());
 }
 
 absl::StatusOr<v1::FileVersion> BackUp(Connection& connection, const std::string& client_id,

@@ -3,6 +3,7 @@
 #include <memory>
 #include <string>
 
+#include "base/bulk_thread.h"
 #include "base/testing/random_cut_source.h"
 #include "base/testing/status_matchers.h"
 #include "gmock/gmock.h"
@@ -107,14 +108,39 @@ TEST_F(TransferTest, DownloadsEveryByte) {
   EXPECT_EQ(sink.bytes(), bytes);
 }
 
+TEST_F(TransferTest, DownloadsALargeFileInStages) {
+  const std::string bytes = PseudoRandomBytes(kBulkMinSize + 4097);
+  StringSink sink;
+  ASSERT_OK(DownloadEntry(service_.catalog.Add("f", bytes), sink));
+  EXPECT_TRUE(sink.bytes() == bytes);
+}
+
 TEST_F(TransferTest, RefusesADownloadThatIsChangedOrShorterOrLonger) {
   for (const std::string& sent :
        {std::string("contenT"), std::string("conten"), std::string("contents")}) {
     auto& entry = service_.catalog.Add("f", "content");
     entry.sent = sent;
     StringSink sink;
-    EXPECT_THAT(DownloadEntry(entry, sink), HasReason(Reason::kBlobDamaged)) << sent;
+    const absl::Status changed_on_its_way = DownloadEntry(entry, sink);
+    EXPECT_THAT(changed_on_its_way, HasReason(Reason::kBlobDamaged)) << sent;
+    entry.damaged = true;
+    const absl::Status damaged = DownloadEntry(entry, sink);
+    EXPECT_THAT(damaged, HasReason(Reason::kBlobDamaged)) << sent;
+    EXPECT_EQ(damaged.message(), "damaged in the store");
+    EXPECT_NE(changed_on_its_way.message(), damaged.message());
   }
+}
+
+TEST_F(TransferTest, ADownloadThatCannotBeWrittenEndsAtOnce) {
+  class FullSink final : public ByteSink {
+   public:
+    absl::Status Write(absl::string_view) override {
+      return absl::ResourceExhaustedError("the disk is full");
+    }
+  };
+  const auto& entry = service_.catalog.Add("f", PseudoRandomBytes(4 * kBulkMinSize));
+  FullSink sink;
+  EXPECT_THAT(DownloadEntry(entry, sink), StatusIs(absl::StatusCode::kResourceExhausted));
 }
 
 TEST_F(TransferTest, StopsWhenInterrupted) {
@@ -129,12 +155,12 @@ TEST_F(TransferTest, AFileAppearsOnlyWhenItIsWhole) {
   const auto place = FindPlace(folder_.Path("out"), "default", /*replace=*/false);
   ASSERT_OK(place);
   {
-    const auto abandoned = OutputFile::Create(place->folder.get());
+    const auto abandoned = OutputFile::Create(place->folder.get(), /*expected_size=*/0);
     ASSERT_OK(abandoned);
     ASSERT_OK((*abandoned)->Write("half"));
   }
   EXPECT_THAT(folder_.List(), IsEmpty());
-  const auto file = OutputFile::Create(place->folder.get());
+  const auto file = OutputFile::Create(place->folder.get(), /*expected_size=*/0);
   ASSERT_OK(file);
   ASSERT_OK((*file)->Write("whole"));
   ASSERT_OK((*file)->Commit(place->folder.get(), place->name, /*replace=*/false));
@@ -148,7 +174,7 @@ TEST_F(TransferTest, NothingIsReplacedWithoutForce) {
               StatusIs(absl::StatusCode::kAlreadyExists));
   const auto place = FindPlace(folder_.Path("out"), "default", true);
   ASSERT_OK(place);
-  const auto file = OutputFile::Create(place->folder.get());
+  const auto file = OutputFile::Create(place->folder.get(), /*expected_size=*/0);
   ASSERT_OK(file);
   ASSERT_OK((*file)->Write("new"));
   EXPECT_THAT((*file)->Commit(place->folder.get(), "out", false),

@@ -2,19 +2,23 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <cstring>
 #include <filesystem>
+#include <iterator>
+#include <vector>
 
 #include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "base/aligned_buffer.h"
+#include "base/direct_file.h"
 #include "base/error.h"
 #include "base/status_macros.h"
 #include "glog/logging.h"
@@ -22,16 +26,13 @@
 namespace backup::storage {
 namespace {
 
-constexpr size_t kAlignment = kBufferAlignment;  // Of buffer, offset and size.
-constexpr size_t kBufferSize = kPieceSize;
-static_assert(kBufferSize % kAlignment == 0);
 // What blobs leave to the catalog, so that versions can still be confirmed and deleted: so much, or
 // one part in so many of a small file system.
-constexpr uint64_t kReserveBytes = 64 << 20;
-constexpr uint64_t kSmallestReservePart = 16;
-// How far a file without allocated space grows until room is looked for again.
-constexpr int64_t kRoomStep = 4 << 20;
-static_assert(kRoomStep >= static_cast<int64_t>(kMaxPieceSize));
+constexpr int64_t kReserveBytes = 64 << 20;
+constexpr int64_t kSmallestReservePart = 16;
+constexpr size_t kLargeReadSize = kPieceSize / 2;
+// How far ahead of large reads through the page cache the file is read.
+constexpr int64_t kReadAheadBytes = 4 << 20;
 // Folders of blobs, one for each first byte of an id.
 constexpr int kFolders = 256;
 
@@ -107,126 +108,88 @@ BlobId NewBlobId() {
   return *BlobId::FromBytes(absl::string_view(bytes, sizeof(bytes)));
 }
 
-// Whether there is room for `size_bytes` more without touching the reserve.
-absl::Status CheckRoom(const StorageMetrics& metrics, int fd, int64_t size_bytes) {
+// What a new blob must leave free in the file system of `fd`.
+absl::StatusOr<int64_t> ReserveOf(const StorageMetrics& metrics, int fd) {
   struct statvfs disk = {};
   if (::fstatvfs(fd, &disk) != 0) return IoError(metrics, "ask for free space");
-  const uint64_t reserve =
-      std::min<uint64_t>(kReserveBytes / disk.f_frsize, disk.f_blocks / kSmallestReservePart);
-  if (static_cast<uint64_t>(size_bytes) / disk.f_frsize + reserve < disk.f_bavail)
-    return absl::OkStatus();
-  errno = ENOSPC;
-  return IoError(metrics, "allocate space");
+  return std::min(kReserveBytes,
+                  static_cast<int64_t>(disk.f_blocks * disk.f_frsize) / kSmallestReservePart);
 }
 
-// Sets space aside for a file. Returns for how much of it: 0 where the file system cannot.
-absl::StatusOr<int64_t> Allocate(const StorageMetrics& metrics, int fd, int64_t size_bytes) {
-  // Asked for more than there is, fallocate() first takes all that is free, which others would
-  // feel.
-  RETURN_IF_ERROR(CheckRoom(metrics, fd, size_bytes));
-  if (::fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, size_bytes) == 0) return size_bytes;
-  if (errno == EOPNOTSUPP) return 0;
-  return IoError(metrics, "allocate space");
-}
-
-// A new file that is written front to back. Full blocks bypass the page cache; the rest goes
-// through it at the end.
+// A blob on its way.
 class PartFile final : public ByteSink {
  public:
   static absl::StatusOr<std::unique_ptr<PartFile>> Create(const StorageMetrics& metrics,
                                                           const std::string& path,
                                                           std::optional<int64_t> expected_size) {
-    constexpr int kFlags = O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC;
-    UniqueFd fd(::open(path.c_str(), kFlags | O_DIRECT, 0600));
-    // EINVAL comes after the file was made on some systems and before it on others.
-    if (!fd.valid() && errno == EINVAL) fd = UniqueFd(::open(path.c_str(), kFlags & ~O_EXCL, 0600));
+    UniqueFd fd = DirectFile::Create(AT_FDCWD, path);
     if (!fd.valid()) return IoError(metrics, "create a file");
-    int64_t allocated = 0;
-    if (expected_size && *expected_size > 0) {
-      ASSIGN_OR_RETURN(allocated, Allocate(metrics, fd.get(), *expected_size));
-    }
-    return std::unique_ptr<PartFile>(new PartFile(metrics, std::move(fd), allocated));
+    ASSIGN_OR_RETURN(const int64_t reserve_bytes, ReserveOf(metrics, fd.get()));
+    std::unique_ptr<PartFile> part(new PartFile(metrics, std::move(fd), reserve_bytes));
+    if (expected_size && *expected_size > 0 && !part->file_.Allocate(*expected_size))
+      return IoError(metrics, "allocate space");
+    return part;
   }
-  ~PartFile() override { metrics_.temp_bytes.Add(-static_cast<double>(offset_)); }
+  ~PartFile() override { metrics_.temp_bytes.Add(-static_cast<double>(counted_bytes_)); }
 
   absl::Status Write(absl::string_view piece) override {
-    // A piece that is aligned as its place in the file is goes to the disk as it is.
-    if (filled_ == 0 && reinterpret_cast<uintptr_t>(piece.data()) % kAlignment == 0) {
-      const size_t size = piece.size() / kAlignment * kAlignment;
-      RETURN_IF_ERROR(WriteOut(piece.substr(0, size)));
-      piece.remove_prefix(size);
-    }
-    while (!piece.empty()) {
-      const size_t taken = std::min(piece.size(), kBufferSize - filled_);
-      std::memcpy(buffer_.get() + filled_, piece.data(), taken);
-      filled_ += taken;
-      piece.remove_prefix(taken);
-      if (filled_ == kBufferSize) RETURN_IF_ERROR(Flush());
-    }
+    if (!file_.Write(piece)) return IoError(metrics_, "write");
+    CountBytes();
     return absl::OkStatus();
   }
 
   // Everything is on the medium when this returns OK.
   absl::Status Finish() {
-    if (filled_ % kAlignment != 0 && !UsePageCache()) return IoError(metrics_, "write");
-    RETURN_IF_ERROR(Flush());
+    if (!file_.Flush()) return IoError(metrics_, "write");
+    CountBytes();
     const SyncTimer timer(metrics_);
-    // Gives back what was allocated and not used.
-    if (::ftruncate(fd_.get(), offset_) != 0 || ::fsync(fd_.get()) != 0)
-      return IoError(metrics_, "sync a file");
+    if (!file_.Sync()) return IoError(metrics_, "sync a file");
     return absl::OkStatus();
   }
 
-  int64_t size_bytes() const { return offset_; }
+  int64_t size_bytes() const { return file_.written_bytes(); }
 
  private:
-  PartFile(const StorageMetrics& metrics, UniqueFd fd, int64_t allocated)
-      : metrics_(metrics), fd_(std::move(fd)), room_until_(allocated) {}
+  PartFile(const StorageMetrics& metrics, UniqueFd fd, int64_t reserve_bytes)
+      : metrics_(metrics), file_(std::move(fd), reserve_bytes) {}
 
-  bool IsDirect() const { return (::fcntl(fd_.get(), F_GETFL) & O_DIRECT) != 0; }
-  bool UsePageCache() {
-    return ::fcntl(fd_.get(), F_SETFL, ::fcntl(fd_.get(), F_GETFL) & ~O_DIRECT) == 0;
-  }
-
-  absl::Status Flush() {
-    RETURN_IF_ERROR(WriteOut(absl::string_view(buffer_.get(), filled_)));
-    filled_ = 0;
-    return absl::OkStatus();
-  }
-
-  // Appends `bytes`, which are aligned as O_DIRECT wants it unless that is off.
-  absl::Status WriteOut(absl::string_view bytes) {
-    while (!bytes.empty()) {
-      if (offset_ + std::ssize(bytes) > room_until_) {
-        RETURN_IF_ERROR(CheckRoom(metrics_, fd_.get(), kRoomStep));
-        room_until_ = offset_ + kRoomStep;
-      }
-      const ssize_t written = ::pwrite(fd_.get(), bytes.data(), bytes.size(), offset_);
-      if (written < 0 && errno == EINTR) continue;
-      // Some file systems refuse direct writes only now.
-      if (written < 0 && errno == EINVAL && IsDirect() && UsePageCache()) continue;
-      if (written <= 0) return IoError(metrics_, "write");
-      bytes.remove_prefix(static_cast<size_t>(written));
-      offset_ += written;
-      metrics_.temp_bytes.Add(static_cast<double>(written));
-    }
-    return absl::OkStatus();
+  void CountBytes() {
+    const int64_t written_bytes = file_.written_bytes();
+    metrics_.temp_bytes.Add(static_cast<double>(written_bytes - counted_bytes_));
+    counted_bytes_ = written_bytes;
   }
 
   const StorageMetrics& metrics_;
-  UniqueFd fd_;
-  const AlignedBuffer buffer_ = TakeAlignedBuffer(kBufferSize);
-  size_t filled_ = 0;
-  int64_t offset_ = 0;
-  int64_t room_until_;  // The reserve is safe if the file does not grow beyond this.
+  DirectFile file_;
+  int64_t counted_bytes_ = 0;
 };
+
+// Whether bytes of a file, on whole blocks, are in the page cache already.
+bool IsCached(int fd, int64_t offset, size_t size) {
+  void* const pages = ::mmap(nullptr, size, PROT_READ, MAP_SHARED, fd, offset);
+  if (pages == MAP_FAILED) return true;
+  std::vector<unsigned char> resident(size / kBufferAlignment);
+  const bool known = ::mincore(pages, size, resident.data()) == 0;
+  ::munmap(pages, size);
+  return !known || std::all_of(resident.begin(), resident.end(),
+                               [](unsigned char page) { return (page & 1) != 0; });
+}
 
 class FileAccess final : public RandomAccess {
  public:
-  FileAccess(const StorageMetrics& metrics, UniqueFd fd, int64_t size_bytes)
-      : metrics_(metrics), fd_(std::move(fd)), size_bytes_(size_bytes) {}
+  // `direct_fd` is open on the same file for direct reads, or not valid.
+  FileAccess(const StorageMetrics& metrics, UniqueFd fd, UniqueFd direct_fd, int64_t size_bytes)
+      : metrics_(metrics),
+        fd_(std::move(fd)),
+        direct_fd_(std::move(direct_fd)),
+        size_bytes_(size_bytes) {}
   int64_t size_bytes() const override { return size_bytes_; }
   absl::Status ReadAt(int64_t offset, std::span<char> out) const override {
+    if (out.size() >= kLargeReadSize) {
+      if (TryReadDirect(offset, out)) return absl::OkStatus();
+      // Who reads so much at once reads on. The kernel's own reading ahead is slower than disks.
+      ::posix_fadvise(fd_.get(), offset + kReadAheadBytes, std::ssize(out), POSIX_FADV_WILLNEED);
+    }
     size_t done = 0;
     while (done < out.size()) {
       const ssize_t got = ::pread(fd_.get(), out.data() + done, out.size() - done,
@@ -241,8 +204,21 @@ class FileAccess final : public RandomAccess {
   }
 
  private:
+  // Past the page cache, which costs less time and leaves it to the catalog: large blobs are rarely
+  // read twice. False if that cannot be, or the bytes are in the page cache anyway.
+  bool TryReadDirect(int64_t offset, std::span<char> out) const {
+    const auto address = reinterpret_cast<uintptr_t>(out.data());
+    if (!direct_fd_.valid() ||
+        (static_cast<uintptr_t>(offset) | address | out.size()) % kBufferAlignment != 0 ||
+        IsCached(fd_.get(), offset, out.size())) {
+      return false;
+    }
+    return ::pread(direct_fd_.get(), out.data(), out.size(), offset) == std::ssize(out);
+  }
+
   const StorageMetrics metrics_;  // A reader may outlive its store.
   const UniqueFd fd_;
+  const UniqueFd direct_fd_;
   const int64_t size_bytes_;
 };
 
@@ -282,12 +258,17 @@ absl::StatusOr<StoredBlob> LocalBlobStore::Put(ByteSource& source,
 }
 
 absl::StatusOr<std::unique_ptr<RandomAccess>> LocalBlobStore::Open(const BlobId& id) const {
-  UniqueFd fd(::open(PathOf(id).c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
+  constexpr int kFlags = O_RDONLY | O_CLOEXEC | O_NOFOLLOW;
+  const std::string path = PathOf(id);
+  UniqueFd fd(::open(path.c_str(), kFlags));
   if (!fd.valid() && errno == ENOENT)
     return absl::NotFoundError(absl::StrCat("there is no blob ", ToHex(id)));
   struct stat info = {};
   if (!fd.valid() || ::fstat(fd.get(), &info) != 0) return IoError(metrics_, "open a file");
-  return std::make_unique<FileAccess>(metrics_, std::move(fd), info.st_size);
+  UniqueFd direct_fd;
+  if (info.st_size >= static_cast<int64_t>(kLargeReadSize))
+    direct_fd = UniqueFd(::open(path.c_str(), kFlags | O_DIRECT));
+  return std::make_unique<FileAccess>(metrics_, std::move(fd), std::move(direct_fd), info.st_size);
 }
 
 absl::Status LocalBlobStore::Delete(const BlobId& id) {

@@ -1,5 +1,6 @@
 #include "storage/local/local_blob_store.h"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -135,6 +136,25 @@ TEST_F(LocalBlobStoreTest, StoresAlignedPiecesOfAnySize) {
     std::string read(size, '\0');
     ASSERT_OK(store->Open(stored->id).value()->ReadAt(0, std::span<char>(read)));
     EXPECT_TRUE(read == bytes) << size;
+  }
+}
+
+TEST_F(LocalBlobStoreTest, ReadsWhatIsInThePageCacheAndWhatIsNot) {
+  const auto store = LocalBlobStore::Open(folder_.path()).value();
+  const std::string bytes = testing::PseudoRandomBytes(3 * kPieceSize + 4097);
+  const BlobId id = Put(*store, bytes).value().id;
+  const UniqueFd fd(::open(PathOf(id).c_str(), O_RDONLY));
+  const auto blob = store->Open(id).value();
+  for (const bool is_cached : {false, true}) {
+    std::string piece(kPieceSize, '\0');
+    ASSERT_EQ(::posix_fadvise(fd.get(), 0, 0, POSIX_FADV_DONTNEED), 0);
+    for (off_t at = 0; is_cached && at < std::ssize(bytes); at += std::ssize(piece))
+      ASSERT_GT(::pread(fd.get(), piece.data(), piece.size(), at), 0);
+    for (const int64_t offset : {0, 4096, 5000}) {
+      RangeSource range(*blob, offset, std::ssize(bytes) - offset);
+      EXPECT_TRUE(ReadAll(range, bytes.size()).value() == bytes.substr(offset))
+          << offset << " cached: " << is_cached;
+    }
   }
 }
 

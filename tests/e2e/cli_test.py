@@ -162,7 +162,9 @@ class BackupctlTest(CliTest):
         damaged[100] ^= 1
         blob.write_bytes(damaged)
         self.assertIn("sub/large.bin", self.backupctl("verify", code=DAMAGED).stdout)
-        self.backupctl("restore", "--client", "laptop", "--to", str(self.folder / "restored"), code=PARTIAL)
+        restore = self.backupctl("restore", "--client", "laptop", "--to", str(self.folder / "restored"), code=PARTIAL)
+        self.assertIn("the stored content does not match its SHA-256", restore.stderr)
+        self.assertFalse((self.folder / "restored" / "sub" / "large.bin").exists())
         self.assertEqual((self.folder / "restored" / "notes.txt").read_bytes(), b"notes")
 
     def test_version_tells_the_commit(self):

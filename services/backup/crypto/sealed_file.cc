@@ -13,7 +13,7 @@ namespace backup::crypto {
 namespace {
 
 constexpr int kNonceSize = 12;
-// Segments that one Read() seals or opens, so that pieces are about as large as elsewhere.
+// Segments that one Read() seals, so that pieces are about as large as elsewhere.
 constexpr int64_t kSegmentsPerRead = static_cast<int64_t>(kPieceSize) / kSegmentSize;
 
 unsigned char* Bytes(std::string& text) { return reinterpret_cast<unsigned char*>(text.data()); }
@@ -104,7 +104,8 @@ UnsealSource::UnsealSource(const RandomAccess& payload, absl::string_view file_k
       context_(EVP_CIPHER_CTX_new()),
       plaintext_size_(plaintext_size),
       offset_(offset),
-      left_(size_bytes) {
+      left_(size_bytes),
+      plain_(plaintext_size) {
   CHECK(offset >= 0 && size_bytes >= 0 && size_bytes <= plaintext_size - offset);
   CHECK_EQ(file_key.size(), kFileKeySize);
   CHECK_EQ(EVP_DecryptInit_ex(context_, Aes256Gcm(), nullptr, Bytes(file_key.data()), nullptr), 1);
@@ -116,12 +117,14 @@ absl::StatusOr<absl::string_view> UnsealSource::Read() {
   if (left_ == 0) return absl::string_view();
   const int64_t last = LastSegment(plaintext_size_);
   const int64_t first_wanted = offset_ / kSegmentSize;
+  char* const plain = plain_.Next();
+  const int64_t room =
+      std::max<int64_t>(static_cast<int64_t>(plain_.piece_size()) / kSegmentSize, 1);
   const int64_t last_wanted =
-      std::min(first_wanted + kSegmentsPerRead - 1, (offset_ + left_ - 1) / kSegmentSize);
+      std::min(first_wanted + room - 1, (offset_ + left_ - 1) / kSegmentSize);
   const int64_t begin = first_wanted * kSegmentSize;
   const int64_t plain_size = std::min((last_wanted + 1) * kSegmentSize, plaintext_size_) - begin;
   sealed_.resize(static_cast<size_t>(plain_size + (last_wanted - first_wanted + 1) * kTagSize));
-  plain_.resize(static_cast<size_t>(plain_size));
   RETURN_IF_ERROR(
       payload_.ReadAt(first_wanted * (kSegmentSize + kTagSize), {sealed_.data(), sealed_.size()}));
   char* sealed = sealed_.data();
@@ -129,7 +132,7 @@ absl::StatusOr<absl::string_view> UnsealSource::Read() {
     const int64_t at = (segment - first_wanted) * kSegmentSize;
     const int64_t size = std::min(kSegmentSize, plain_size - at);
     if (!OpenSegment(context_, static_cast<uint64_t>(segment), segment == last, sealed,
-                     static_cast<size_t>(size), plain_.data() + at)) {
+                     static_cast<size_t>(size), plain + at)) {
       return MakeError(Reason::kBlobDamaged,
                        "sealed content was changed, or sealed under another key");
     }
@@ -139,7 +142,7 @@ absl::StatusOr<absl::string_view> UnsealSource::Read() {
   const int64_t size = std::min(plain_size - skip, left_);
   offset_ += size;
   left_ -= size;
-  return absl::string_view(plain_).substr(static_cast<size_t>(skip), static_cast<size_t>(size));
+  return absl::string_view(plain + skip, static_cast<size_t>(size));
 }
 
 }  // namespace backup::crypto

@@ -7,6 +7,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "base/byte_stream.h"
+#include "base/piece_buffers.h"
 
 struct evp_cipher_ctx_st;
 
@@ -46,11 +47,12 @@ class SealSource final : public ByteSource {
 // The plaintext bytes [offset, offset + size_bytes) of a sealed payload at the front of `payload`.
 // The range must lie within `plaintext_size`, the whole plaintext's size. Reason BLOB_DAMAGED if a
 // segment was changed.
-class UnsealSource final : public ByteSource {
+class UnsealSource final : public LastingSource {
  public:
   UnsealSource(const RandomAccess& payload, absl::string_view file_key, int64_t plaintext_size,
                int64_t offset, int64_t size_bytes);
   ~UnsealSource() override;
+  void MakeLast(size_t pieces) override { plain_.set_count(pieces + 1); }
   absl::StatusOr<absl::string_view> Read() override;
 
  private:
@@ -60,7 +62,7 @@ class UnsealSource final : public ByteSource {
   int64_t offset_;
   int64_t left_;
   std::string sealed_;
-  std::string plain_;
+  PieceBuffers plain_;
 };
 
 }  // namespace backup::crypto

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/bulk_thread.h"
 #include "base/error.h"
 #include "base/status_macros.h"
 #include "services/backup/handlers/converters.h"
@@ -32,7 +33,10 @@ absl::StatusOr<Download> DownloadFile(storage::Catalog& catalog, const storage::
   Download download;
   download.version = ToProto(stored.version);
   ASSIGN_OR_RETURN(download.content, OpenContent(blobs, master_key, stored));
-  download.bytes = download.content->Read(request.offset_bytes(), size);
+  download.range = request.caller_verifies()
+                       ? download.content->ReadUnverified(request.offset_bytes(), size)
+                       : download.content->Read(request.offset_bytes(), size);
+  if (size >= kBulkMinSize) download.read_ahead = ReadAheadSource::TryMake(*download.range);
   return download;
 }
 

@@ -3,6 +3,7 @@
 #include <string>
 #include <variant>
 
+#include "base/bulk_thread.h"
 #include "base/error.h"
 #include "base/testing/random_cut_source.h"
 #include "base/testing/status_matchers.h"
@@ -120,6 +121,36 @@ TEST_F(DownloadFileTest, NoticesEveryChangedByteOfEveryForm) {
     service_.Replace(stored, whole.substr(1));
     EXPECT_THAT(service_.Download(DownloadOf(client_.id, "file", version)),
                 HasReason(Reason::kBlobDamaged));
+  }
+}
+
+TEST_F(DownloadFileTest, LeavesTheSha256ToACallerWhoVerifies) {
+  const std::string plain = PseudoRandomBytes(10'000);
+  for (const StorageForm form : kForms) {
+    const int64_t version = Store(form, plain);
+    Request request = DownloadOf(client_.id, "file", version);
+    request.set_caller_verifies(true);
+    EXPECT_THAT(service_.Download(request), IsOkAndHolds(plain));
+    const storage::StoredVersion stored = service_.Stored(client_.id, "file", version);
+    std::string changed = std::get<std::string>(stored.content);
+    changed[0] = static_cast<char>(changed[0] ^ 1);
+    service_.Replace(stored, changed);
+    const absl::StatusOr<std::string> downloaded = service_.Download(request);
+    // What is sealed cannot be read without noticing.
+    EXPECT_EQ(downloaded.ok(), form != StorageForm::kSealed);
+    EXPECT_NE(downloaded.value_or(""), plain);
+  }
+}
+
+TEST_F(DownloadFileTest, ReadsALargeFileAheadWhateverItsForm) {
+  service_.uploads.inline_blob_limit = 0;
+  std::string plain = PseudoRandomBytes(kBulkMinSize + 17);
+  for (const StorageForm form : kForms) {
+    const int64_t version = Store(form, plain);
+    const absl::StatusOr<std::string> downloaded =
+        service_.Download(DownloadOf(client_.id, "file", version));
+    ASSERT_OK(downloaded);
+    EXPECT_TRUE(*downloaded == plain) << static_cast<int>(form);
   }
 }
 

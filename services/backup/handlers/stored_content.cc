@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "base/name_text.h"
+#include "base/piece_buffers.h"
 #include "base/status_macros.h"
 #include "services/backup/crypto/cipher.h"
 #include "services/backup/crypto/sealed_file.h"
@@ -21,7 +22,7 @@ absl::Status Damaged(absl::string_view why, const storage::Version& version) {
 
 // The client's ciphertext, decrypted; CBC begins at the front, so what is before the range is
 // decrypted and dropped.
-class DecryptedRange final : public ByteSource {
+class DecryptedRange final : public LastingSource {
  public:
   DecryptedRange(const RandomAccess& access, const storage::BlobFooter& footer,
                  absl::string_view key, int64_t offset, int64_t size_bytes)
@@ -33,6 +34,7 @@ class DecryptedRange final : public ByteSource {
       plain_ = std::make_unique<crypto::CbcDecryptSource>(ciphertext_, footer.payload_size, key);
     }
   }
+  void MakeLast(size_t pieces) override { plain_->MakeLast(pieces); }
   absl::StatusOr<absl::string_view> Read() override {
     while (left_ > 0) {
       const absl::StatusOr<absl::string_view> read = plain_->Read();
@@ -58,16 +60,17 @@ class DecryptedRange final : public ByteSource {
 
  private:
   RangeSource ciphertext_;
-  std::unique_ptr<ByteSource> plain_;
+  std::unique_ptr<LastingSource> plain_;
   int64_t skip_;
   int64_t left_;
 };
 
 // Compares what passes with the SHA-256 that it should have.
-class VerifiedSource final : public ByteSource {
+class VerifiedSource final : public LastingSource {
  public:
-  VerifiedSource(std::unique_ptr<ByteSource> source, std::string sha256)
+  VerifiedSource(std::unique_ptr<LastingSource> source, std::string sha256)
       : source_(std::move(source)), expected_(std::move(sha256)) {}
+  void MakeLast(size_t pieces) override { source_->MakeLast(pieces); }
   absl::StatusOr<absl::string_view> Read() override {
     if (ended_) return absl::string_view();
     ASSIGN_OR_RETURN(const absl::string_view piece, source_->Read());
@@ -80,7 +83,7 @@ class VerifiedSource final : public ByteSource {
   }
 
  private:
-  const std::unique_ptr<ByteSource> source_;
+  const std::unique_ptr<LastingSource> source_;
   const std::string expected_;
   crypto::Sha256 hash_;
   bool ended_ = false;
@@ -88,21 +91,23 @@ class VerifiedSource final : public ByteSource {
 
 }  // namespace
 
-std::unique_ptr<ByteSource> StoredContent::Read(int64_t offset, int64_t size_bytes) const {
-  std::unique_ptr<ByteSource> range;
+std::unique_ptr<LastingSource> StoredContent::ReadUnverified(int64_t offset,
+                                                             int64_t size_bytes) const {
   switch (footer_.form) {
     case StorageForm::kPlain:
-      range = std::make_unique<RangeSource>(*access_, offset, size_bytes);
-      break;
+      return std::make_unique<RangeSource>(*access_, offset, size_bytes);
     case StorageForm::kSealed:
-      range = std::make_unique<crypto::UnsealSource>(*access_, key_, footer_.size_bytes, offset,
-                                                     size_bytes);
-      break;
+      return std::make_unique<crypto::UnsealSource>(*access_, key_, footer_.size_bytes, offset,
+                                                    size_bytes);
     case StorageForm::kClientCiphertext:
     case StorageForm::kClientSegments:
-      range = std::make_unique<DecryptedRange>(*access_, footer_, key_, offset, size_bytes);
-      break;
+      return std::make_unique<DecryptedRange>(*access_, footer_, key_, offset, size_bytes);
   }
+  return nullptr;
+}
+
+std::unique_ptr<LastingSource> StoredContent::Read(int64_t offset, int64_t size_bytes) const {
+  std::unique_ptr<LastingSource> range = ReadUnverified(offset, size_bytes);
   if (size_bytes != footer_.size_bytes) return range;
   return std::make_unique<VerifiedSource>(std::move(range), footer_.sha256);
 }

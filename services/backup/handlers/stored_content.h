@@ -24,7 +24,9 @@ class StoredContent {
   // The plaintext bytes [offset, offset + size_bytes), which must lie within footer().size_bytes;
   // this must outlive it. The whole content is compared with its SHA-256 at the end: reason
   // BLOB_DAMAGED.
-  std::unique_ptr<ByteSource> Read(int64_t offset, int64_t size_bytes) const;
+  std::unique_ptr<LastingSource> Read(int64_t offset, int64_t size_bytes) const;
+  // The same for a caller who compares the SHA-256 himself.
+  std::unique_ptr<LastingSource> ReadUnverified(int64_t offset, int64_t size_bytes) const;
 
  private:
   const std::unique_ptr<RandomAccess> access_;

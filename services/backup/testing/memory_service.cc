@@ -70,7 +70,7 @@ absl::StatusOr<std::string> MemoryService::Download(const v1::DownloadFileReques
   ASSIGN_OR_RETURN(const handlers::Download download,
                    handlers::DownloadFile(catalog, blobs, master_key, request));
   StringSink bytes;
-  RETURN_IF_ERROR(CopyAll(*download.bytes, bytes).status());
+  RETURN_IF_ERROR(CopyAll(download.bytes(), bytes).status());
   return bytes.bytes();
 }
 

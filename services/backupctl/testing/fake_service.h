@@ -9,6 +9,8 @@
 #include "absl/time/time.h"
 #include "backup/v1/backup.grpc.pb.h"
 #include "base/checksum.h"
+#include "base/error.h"
+#include "base/rpc/status.h"
 #include "grpcpp/security/server_credentials.h"
 #include "grpcpp/server_builder.h"
 #include "services/backup/crypto/sha256.h"
@@ -31,11 +33,12 @@ class FakeCatalog final : public v1::CatalogService::Service {
   struct Entry {
     std::string file_name;  // As text.
     std::string sent;       // What a download sends.
+    bool damaged = false;   // The service finds that, if it is to verify.
     v1::FileVersion version;
   };
 
   Entry& Add(const std::string& file_name, const std::string& content) {
-    Entry entry{file_name, content, {}};
+    Entry entry{file_name, content, false, {}};
     entry.version.set_client_id(kClientId);
     entry.version.set_file_name(file_name);
     entry.version.set_version_id(static_cast<int64_t>(entries_.size()) + 1);
@@ -101,6 +104,8 @@ class FakeCatalog final : public v1::CatalogService::Service {
         return grpc::Status(grpc::StatusCode::UNAVAILABLE, "restarting");
       }
     }
+    if (entry.damaged && !request->caller_verifies())
+      return rpc::ToGrpc(MakeError(Reason::kBlobDamaged, "damaged in the store"));
     return grpc::Status::OK;
   }
 
