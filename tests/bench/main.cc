@@ -9,6 +9,7 @@
 #include <fstream>
 #include <functional>
 #include <iostream>
+#include <map>
 #include <memory>
 #include <string>
 #include <utility>
@@ -23,12 +24,14 @@
 #include "base/status_macros.h"
 #include "gflags/gflags.h"
 #include "glog/logging.h"
+#include "tests/bench/other_servers.h"
 #include "tests/bench/report.h"
+#include "tests/bench/timing.h"
 
 DEFINE_string(bin_dir, "", "where the programs are; empty: beside this one");
 DEFINE_string(work_dir, "/var/tmp", "where the data goes for the time of the measurement");
 DEFINE_string(only, "",
-              "of files, sessions, crowds, restore, catalog: comma-separated; empty: all");
+              "of files, others, restore, sessions, crowds, catalog: comma-separated; empty: all");
 DEFINE_int32(file_mebibytes, 1024, "size of a large file");
 DEFINE_int32(largest_mebibytes, 4032,
              "size of the largest one; the protocol's fields end at 4 GiB");
@@ -36,6 +39,8 @@ DEFINE_int32(runs, 3, "how often a large file is sent");
 DEFINE_string(clients, "1,8,16,64", "how many clients play sessions at once");
 DEFINE_int32(seconds, 4, "how long they do");
 DEFINE_string(catalog_versions, "1000000,10000000", "sizes of catalogs");
+DEFINE_string(servers_dir, "",
+              "where packages of servers to compare with are unpacked; empty: as installed");
 DEFINE_string(json_file, "", "file to write the figures to as well, one JSON object a line");
 
 namespace backup::bench {
@@ -47,7 +52,8 @@ constexpr int kSlowUploads = 1000;
 constexpr int kSlowUploadMebibytes = 32;
 // What the size fields of the legacy protocol cannot say.
 constexpr int kTooManyMebibytes = 4096;
-constexpr int kBackupMebibytes = 1024;  // Of what is restored.
+constexpr int kBackupMebibytes = 1024;    // Of what is restored.
+constexpr int kComparedMebibytes = 1024;  // Of what other servers receive as well.
 
 bool ValidatePositive(const char* flag, int32_t value) {
   if (value > 0) return true;
@@ -104,6 +110,7 @@ class Bench {
     ASSIGN_OR_RETURN(limits_, MeasurePhysicalLimits(dir_, Bytes(FLAGS_file_mebibytes)));
     Add(ReportLimits(limits_));
     RETURN_IF_ERROR(RunSection("files", [this] { return MeasureFiles(); }));
+    RETURN_IF_ERROR(RunSection("others", [this] { return MeasureOthers(); }));
     RETURN_IF_ERROR(RunSection("restore", [this] { return MeasureRestores(); }));
     RETURN_IF_ERROR(RunSection("sessions", [this] { return MeasureSessions(); }));
     RETURN_IF_ERROR(RunSection("crowds", [this] { return MeasureCrowds(); }));
@@ -176,14 +183,43 @@ class Bench {
     return absl::OkStatus();
   }
 
+  // In turn, so that what the machine does meanwhile meets all of them.
+  absl::Status MeasureOthers() {
+    RETURN_IF_ERROR(StartServers());
+    ASSIGN_OR_RETURN(const auto others, StartOtherServers(FLAGS_servers_dir, section_dir_));
+    if (others.empty()) return absl::OkStatus();
+    const int64_t size = Bytes(kComparedMebibytes);
+    std::vector<double> ours;
+    std::map<std::string, std::vector<double>> speeds;
+    for (int run = 0; run < FLAGS_runs; ++run) {
+      ASSIGN_OR_RETURN(const PreparedLoadResult load, MeasurePreparedLoad(*servers_, 1, size, 1));
+      ours.push_back(load.median_mb_per_second);
+      for (const auto& other : others) {
+        ASSIGN_OR_RETURN(const double seconds, other->Upload(size));
+        speeds[other->name()].push_back(static_cast<double>(size) / kBytesPerMegabyte / seconds);
+      }
+    }
+    std::map<std::string, double> medians;
+    for (const auto& [name, values] : speeds) medians[name] = Median(values);
+    Add(ReportComparison(absl::StrCat("the same upload of ", kComparedMebibytes,
+                                      " MiB to other servers, durable at the end"),
+                         Median(ours), medians));
+    return absl::OkStatus();
+  }
+
   absl::Status MeasureRestores() {
     RETURN_IF_ERROR(StartServers());
     RETURN_IF_ERROR(SendByRealClient(kBackupMebibytes, 1).status());
-    ASSIGN_OR_RETURN(const RestoreResult restored,
-                     MeasureRestore(*servers_, programs_.backupctl, section_dir_, kLargeFileClient,
-                                    Bytes(kBackupMebibytes), FLAGS_runs));
-    Add(ReportRestore(
-        absl::StrCat("restore of ", kBackupMebibytes, " MiB by backupctl to the disk"), restored));
+    const auto measure = [&](StoredWhere where) {
+      return MeasureRestore(*servers_, programs_.backupctl, section_dir_, kLargeFileClient,
+                            Bytes(kBackupMebibytes), FLAGS_runs, where);
+    };
+    const std::string what =
+        absl::StrCat("restore of ", kBackupMebibytes, " MiB by backupctl to the disk, from ");
+    ASSIGN_OR_RETURN(const RestoreResult from_memory, measure(StoredWhere::kPageCache));
+    Add(ReportRestore(what + "the page cache", from_memory, limits_.disk_write_mb_per_second));
+    ASSIGN_OR_RETURN(const RestoreResult from_disk, measure(StoredWhere::kDisk));
+    Add(ReportRestore(what + "that disk", from_disk, limits_.disk_copy_mb_per_second));
     return absl::OkStatus();
   }
 

@@ -109,6 +109,23 @@ absl::StatusOr<double> MeasureDiskWrite(const std::string& path, int64_t size) {
   return static_cast<double>(size) / kBytesPerMegabyte / SecondsSince(start);
 }
 
+// Reads the file `source` while one of the same size is written to `path`.
+absl::StatusOr<double> MeasureDiskCopy(const std::string& source, const std::string& path,
+                                       int64_t size) {
+  const UniqueFd fd(::open(source.c_str(), O_RDONLY | O_DIRECT | O_CLOEXEC));
+  if (!fd.valid()) return absl::ErrnoToStatus(errno, absl::StrCat("open with O_DIRECT ", source));
+  const auto start = MonotonicClock::now();
+  {
+    const std::jthread reader([&fd] {
+      const std::unique_ptr<void, decltype(&free)> piece(
+          std::aligned_alloc(kDirectAlignment, kPieceSize), &free);
+      while (::read(fd.get(), piece.get(), kPieceSize) > 0) continue;
+    });
+    RETURN_IF_ERROR(MeasureDiskWrite(path, size).status());
+  }
+  return static_cast<double>(size) / kBytesPerMegabyte / SecondsSince(start);
+}
+
 absl::StatusOr<double> MeasureFsync(const std::string& path) {
   const std::array<char, kSmallWrite> bytes = {};
   const UniqueFd fd(::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
@@ -138,6 +155,9 @@ absl::StatusOr<PhysicalLimits> MeasurePhysicalLimits(const std::string& dir, int
   }
   std::sort(writes.begin(), writes.end());
   limits.disk_write_mb_per_second = writes[1];
+  const std::string copy_path = path + ".copy";
+  const absl::Cleanup remove_copy = [&copy_path] { ::unlink(copy_path.c_str()); };
+  ASSIGN_OR_RETURN(limits.disk_copy_mb_per_second, MeasureDiskCopy(path, copy_path, file_size));
   ASSIGN_OR_RETURN(limits.fsyncs_per_second, MeasureFsync(path));
   return limits;
 }

@@ -13,6 +13,7 @@ struct PhysicalLimits {
   double sha256_mb_per_second = 0;       // One core.
   double loopback_mb_per_second = 0;     // TCP, one stream.
   double disk_write_mb_per_second = 0;   // 1 MiB writes past the page cache, then fdatasync.
+  double disk_copy_mb_per_second = 0;    // The same while another file is read so, at that speed.
   double fsyncs_per_second = 0;          // 1 KiB written over and over.
 };
 

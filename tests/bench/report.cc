@@ -62,6 +62,12 @@ std::vector<Figure> ReportLimits(const PhysicalLimits& limits) {
        "MB/s",
        {},
        {}},
+      {group,
+       "disk, O_DIRECT reads and writes at once, each",
+       limits.disk_copy_mb_per_second,
+       "MB/s",
+       {},
+       {}},
       {group, "disk, fsyncs of 1 KiB", limits.fsyncs_per_second, "/s", {}, {}},
   };
 }
@@ -99,8 +105,23 @@ std::vector<Figure> ReportPreparedLoad(const std::string& group, const PreparedL
   return figures;
 }
 
-std::vector<Figure> ReportRestore(const std::string& group, const RestoreResult& result) {
-  return {{group, "speed, median", result.median_mb_per_second, "MB/s", AtLeast(1000), {}},
+std::vector<Figure> ReportComparison(const std::string& group, double ours,
+                                     const std::map<std::string, double>& others) {
+  std::vector<Figure> figures = {
+      {group, "backup-service, decrypted and checksummed", ours, "MB/s", {}, {}}};
+  double fastest = 0;
+  for (const auto& [name, speed] : others) {
+    figures.push_back({group, name, speed, "MB/s", {}, {}});
+    fastest = std::max(fastest, speed);
+  }
+  figures.push_back(
+      {group, "ours against the fastest of them", ours / fastest, "times", AtLeast(1), {}});
+  return figures;
+}
+
+std::vector<Figure> ReportRestore(const std::string& group, const RestoreResult& result,
+                                  std::optional<double> limit) {
+  return {{group, "speed, median", result.median_mb_per_second, "MB/s", AtLeast(1000), limit},
           {group, "CPU, service", result.service_cpu_seconds / result.gibibytes, "s/GiB", {}, {}},
           {group, "CPU, backupctl", result.client_cpu_seconds / result.gibibytes, "s/GiB", {}, {}}};
 }

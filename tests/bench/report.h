@@ -1,5 +1,6 @@
 #pragma once
 
+#include <map>
 #include <string>
 #include <vector>
 
@@ -24,7 +25,12 @@ std::vector<Figure> ReportPreparedFile(const std::string& group, const PreparedL
 // Of several clients; `single` is one client's.
 std::vector<Figure> ReportPreparedLoad(const std::string& group, const PreparedLoadResult& result,
                                        const PreparedLoadResult& single);
-std::vector<Figure> ReportRestore(const std::string& group, const RestoreResult& result);
+// `limit` in MB/s, if there is one.
+std::vector<Figure> ReportRestore(const std::string& group, const RestoreResult& result,
+                                  std::optional<double> limit);
+// Of the same upload to our service and to others, by name: speeds in MB/s.
+std::vector<Figure> ReportComparison(const std::string& group, double ours,
+                                     const std::map<std::string, double>& others);
 std::vector<Figure> ReportSessions(int clients, const SessionLoadResult& result,
                                    const PhysicalLimits& limits);
 std::vector<Figure> ReportIdleCrowd(int connections, const IdleCrowdResult& result);

@@ -15,10 +15,13 @@ struct RestoreResult {
   double gibibytes = 0;
 };
 
+// Where the service finds what it sends.
+enum class StoredWhere { kPageCache, kDisk };
+
 // Has `program`, backupctl, fetch all files of `client` into folders below `dir`, `runs` times;
 // they are `size` bytes together.
 absl::StatusOr<RestoreResult> MeasureRestore(const ServerPair& servers, const std::string& program,
                                              const std::string& dir, const std::string& client,
-                                             int64_t size, int runs);
+                                             int64_t size, int runs, StoredWhere where);
 
 }  // namespace backup::bench

@@ -1,0 +1,183 @@
+// stage-bench: each stage that content passes, alone and on one core, by Google Benchmark.
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cstdint>
+#include <cstdlib>
+#include <memory>
+#include <string>
+
+#include "base/aligned_buffer.h"
+#include "base/byte_stream.h"
+#include "base/checksum.h"
+#include "base/direct_file.h"
+#include "base/piece_buffers.h"
+#include "base/read_ahead_source.h"
+#include "base/rpc/chunk_framing.h"
+#include "benchmark/benchmark.h"
+#include "bridge/client/cipher.h"
+#include "bridge/client/key_pair.h"
+#include "glog/logging.h"
+#include "services/backup/crypto/cipher.h"
+#include "services/backup/crypto/public_key.h"
+#include "services/backup/crypto/sealed_file.h"
+#include "services/backup/crypto/sha256.h"
+
+namespace backup::bench {
+namespace {
+
+using ::benchmark::DoNotOptimize;
+using ::benchmark::State;
+
+constexpr int64_t kContentSize = int64_t{64} << 20;
+constexpr char kAesKey[] = "0123456789abcdef";
+const std::string& FileKey() {
+  static const std::string& key = *new std::string(crypto::kFileKeySize, 'k');
+  return key;
+}
+
+// The same piece until there are `size_bytes`.
+class RepeatedSource final : public ByteSource {
+ public:
+  explicit RepeatedSource(int64_t size_bytes) : left_(size_bytes) {}
+  absl::StatusOr<absl::string_view> Read() override {
+    static const std::string& piece = *new std::string(kPieceSize, 'x');
+    if (left_ <= 0) return absl::string_view();
+    left_ -= std::ssize(piece);
+    return absl::string_view(piece);
+  }
+
+ private:
+  int64_t left_;
+};
+
+void ReadToEnd(ByteSource& source) {
+  while (true) {
+    const absl::StatusOr<absl::string_view> piece = source.Read();
+    CHECK(piece.ok()) << piece.status();
+    if (piece->empty()) return;
+    const char* data = piece->data();
+    DoNotOptimize(data);
+  }
+}
+
+void CountContent(State& state) { state.SetBytesProcessed(state.iterations() * kContentSize); }
+
+template <typename Sum>
+void SumPieces(State& state) {
+  const std::string piece(kPieceSize, 'x');
+  Sum sum;
+  for (auto _ : state) {
+    sum.Update(piece);
+    ::benchmark::ClobberMemory();
+  }
+  state.SetBytesProcessed(state.iterations() * std::ssize(piece));
+}
+BENCHMARK(SumPieces<Cksum>)->Name("cksum");
+BENCHMARK(SumPieces<Crc32>)->Name("crc32");
+BENCHMARK(SumPieces<crypto::Sha256>)->Name("sha256");
+
+void EncryptAsClient(State& state) {
+  const std::string piece(kPieceSize, 'x');
+  std::string out(kPieceSize + legacy_client::kCipherBlockSize, '\0');
+  legacy_client::CbcEncryptor encryptor(absl::string_view(kAesKey, 16));
+  for (auto _ : state) encryptor.Update(piece, out);
+  state.SetBytesProcessed(state.iterations() * std::ssize(piece));
+}
+BENCHMARK(EncryptAsClient)->Name("client: AES-128-CBC encryption");
+
+void DecryptPieces(State& state) {
+  const std::string piece(kPieceSize, 'x');
+  std::string out(kPieceSize + crypto::kCipherBlockSize, '\0');
+  crypto::CbcDecryptor decryptor(absl::string_view(kAesKey, 16));
+  for (auto _ : state) CHECK(decryptor.Update(piece, out.data()).ok());
+  state.SetBytesProcessed(state.iterations() * std::ssize(piece));
+}
+BENCHMARK(DecryptPieces)->Name("AES-128-CBC decryption");
+
+void Seal(State& state) {
+  for (auto _ : state) {
+    RepeatedSource plain(kContentSize);
+    crypto::SealSource sealed(plain, FileKey());
+    ReadToEnd(sealed);
+  }
+  CountContent(state);
+}
+BENCHMARK(Seal)->Name("seal, AES-256-GCM");
+
+void Unseal(State& state) {
+  RepeatedSource plain(kContentSize);
+  crypto::SealSource source(plain, FileKey());
+  const StringAccess sealed(ReadAll(source, 2 * kContentSize).value());
+  for (auto _ : state) {
+    crypto::UnsealSource unsealed(sealed, FileKey(), kContentSize, 0, kContentSize);
+    ReadToEnd(unsealed);
+  }
+  CountContent(state);
+}
+BENCHMARK(Unseal)->Name("unseal, AES-256-GCM");
+
+void Gather(State& state) {
+  for (auto _ : state) {
+    RepeatedSource source(kContentSize);
+    GatherSource pieces(source, kContentSize);
+    ReadToEnd(pieces);
+  }
+  CountContent(state);
+}
+BENCHMARK(Gather)->Name("copy into aligned pieces");
+
+// What a thread of its own costs that has next to nothing to do: measured by the clock.
+void PassStage(State& state) {
+  const StringAccess content(std::string(kContentSize, 'x'));
+  for (auto _ : state) {
+    RangeSource range(content, 0, kContentSize);
+    const std::unique_ptr<ReadAheadSource> ahead = ReadAheadSource::TryMake(range);
+    ReadToEnd(*ahead);
+  }
+  CountContent(state);
+}
+BENCHMARK(PassStage)->Name("a copy and a stage")->UseRealTime();
+
+void TakeChunkApart(State& state) {
+  constexpr int kField = 2;
+  const std::string bytes = rpc::ChunkPrefix(kField, kPieceSize) + std::string(kPieceSize, 'x');
+  const grpc::Slice slice(bytes);
+  const grpc::ByteBuffer message(&slice, 1);
+  rpc::ChunkSlices slices(kField);
+  for (auto _ : state) {
+    CHECK(slices.Take(message));
+    while (!slices.Next().empty()) continue;
+  }
+}
+BENCHMARK(TakeChunkApart)->Name("take a message of 1 MiB apart");
+
+void WriteFile(State& state) {
+  constexpr int kPieces = kContentSize / kPieceSize;
+  const AlignedBuffer piece = TakeAlignedBuffer(kPieceSize);
+  const char* const folder = std::getenv("BENCH_DIR");
+  const std::string path = std::string(folder != nullptr ? folder : "/var/tmp") + "/stage-bench";
+  for (auto _ : state) {
+    DirectFile file(DirectFile::Create(AT_FDCWD, path));
+    PCHECK(file.Allocate(kContentSize));
+    for (int i = 0; i < kPieces; ++i) PCHECK(file.Write({piece.get(), kPieceSize}));
+    PCHECK(file.Flush() && file.Sync());
+    PCHECK(::unlink(path.c_str()) == 0);
+  }
+  CountContent(state);
+}
+BENCHMARK(WriteFile)->Name("write 64 MiB past the page cache, fsync")->UseRealTime();
+
+void WrapSessionKey(State& state) {
+  const auto pair = legacy_client::KeyPair::Generate();
+  const std::string key =
+      crypto::ParsePublicKey(pair.PublicKeyField(legacy_client::PublicKeyForm::kSpki)).value();
+  for (auto _ : state) CHECK(crypto::EncryptSessionKey(key, kAesKey).ok());
+}
+BENCHMARK(WrapSessionKey)->Name("wrap a session key, RSA-1024 OAEP");
+
+}  // namespace
+}  // namespace backup::bench
+
+BENCHMARK_MAIN();
