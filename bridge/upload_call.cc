@@ -4,6 +4,7 @@
 #include <string>
 #include <utility>
 
+#include "base/rpc/chunk_framing.h"
 #include "base/rpc/status.h"
 #include "base/status_macros.h"
 #include "glog/logging.h"
@@ -12,16 +13,6 @@
 
 namespace backup::bridge {
 namespace {
-
-// What stands before a chunk's bytes in its message: the field's number and type (2: bytes), and
-// the size as a varint, 7 bits a byte, least significant first
-// (protobuf.dev/programming-guides/encoding).
-std::string ChunkPrefix(size_t size) {
-  std::string prefix(1, static_cast<char>(v1::UploadFileRequest::kChunkFieldNumber << 3 | 2));
-  for (; size > 0x7F; size >>= 7) prefix.push_back(static_cast<char>(size | 0x80));
-  prefix.push_back(static_cast<char>(size));
-  return prefix;
-}
 
 // The same bytes, not copied.
 grpc::Slice ToSlice(SharedPiece piece) {
@@ -64,7 +55,8 @@ bool UploadCall::WriteHeader(const v1::UploadFileHeader& header) {
 }
 
 bool UploadCall::WriteChunk(SharedPiece chunk) {
-  const std::string prefix = ChunkPrefix(chunk.bytes.size());
+  const std::string prefix =
+      rpc::ChunkPrefix(v1::UploadFileRequest::kChunkFieldNumber, chunk.bytes.size());
   const grpc::Slice slices[] = {grpc::Slice(prefix), ToSlice(std::move(chunk))};
   return writer_->Write(grpc::ByteBuffer(slices, std::size(slices)));
 }

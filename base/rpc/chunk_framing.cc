@@ -43,12 +43,17 @@ std::optional<size_t> ChunkPrefixSize(int field_number, absl::string_view begin,
 bool ChunkSlices::Take(const grpc::ByteBuffer& message) {
   slices_.clear();
   next_ = 0;
+  size_bytes_ = 0;
   if (!message.Dump(&slices_).ok() || slices_.empty()) return false;
   const std::optional<size_t> prefix_size =
       ChunkPrefixSize(field_number_, View(slices_.front()), message.Length());
-  if (!prefix_size) slices_.clear();
-  skip_ = prefix_size.value_or(0);
-  return prefix_size.has_value();
+  if (!prefix_size) {
+    slices_.clear();
+    return false;
+  }
+  skip_ = *prefix_size;
+  size_bytes_ = message.Length() - skip_;
+  return true;
 }
 
 absl::string_view ChunkSlices::Next() {

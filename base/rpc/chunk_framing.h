@@ -32,11 +32,14 @@ class ChunkSlices {
   // Goes on with `message` instead of the one before. False if that is not just a chunk in the form
   // that every encoder gives it: then there are no bytes, and generated code has to read it.
   bool Take(const grpc::ByteBuffer& message);
+  // Of the whole chunk.
+  size_t size_bytes() const { return size_bytes_; }
   // The next bytes, valid until the next Take(); empty at the end of the chunk.
   absl::string_view Next();
 
  private:
   const int field_number_;
+  size_t size_bytes_ = 0;
   std::vector<grpc::Slice> slices_;
   size_t next_ = 0;  // Of slices_ ...
   size_t skip_ = 0;  // ... without so many bytes of it.

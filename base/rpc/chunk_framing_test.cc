@@ -49,6 +49,7 @@ TEST(ChunkFraming, IsTakenApartHoweverItArrives) {
     for (const size_t slice_size : {size_t{5}, size_t{1000}, bytes.size()}) {
       if (size > 20000 && slice_size == 5) continue;
       ASSERT_TRUE(slices.Take(Cut(bytes, slice_size))) << size;
+      EXPECT_EQ(slices.size_bytes(), size);
       EXPECT_TRUE(All(slices) == chunk) << size;
     }
   }

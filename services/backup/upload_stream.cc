@@ -1,7 +1,5 @@
 #include "services/backup/upload_stream.h"
 
-#include <cstdint>
-#include <optional>
 #include <utility>
 
 #include "base/error.h"
@@ -13,31 +11,6 @@
 
 namespace backup {
 namespace {
-
-// Protobuf's wire format: a field of type bytes begins with its number and type, and its size as a
-// varint, 7 bits a byte, least significant first (protobuf.dev/programming-guides/encoding).
-constexpr uint8_t kBytesType = 2;
-constexpr uint8_t kChunkTag = v1::UploadFileRequest::kChunkFieldNumber << 3 | kBytesType;
-constexpr size_t kMaxVarintSize = 4;  // Of sizes below 2^28, as those of messages are.
-
-absl::string_view View(const grpc::Slice& slice) {
-  return absl::string_view(reinterpret_cast<const char*>(slice.begin()), slice.size());
-}
-
-// How many bytes come before the chunk's own in a message of `message_size` bytes that begins with
-// `begin`; nothing if it is not just one chunk, or cannot be told.
-std::optional<size_t> ChunkPrefixSize(absl::string_view begin, size_t message_size) {
-  if (begin.empty() || static_cast<uint8_t>(begin[0]) != kChunkTag) return std::nullopt;
-  size_t chunk_size = 0;
-  for (size_t i = 1; i < begin.size() && i <= kMaxVarintSize; ++i) {
-    const auto byte = static_cast<uint8_t>(begin[i]);
-    chunk_size |= size_t{byte & 0x7FU} << (7 * (i - 1));
-    if ((byte & 0x80) != 0) continue;
-    if (i + 1 + chunk_size != message_size) return std::nullopt;
-    return i + 1;
-  }
-  return std::nullopt;
-}
 
 absl::Status CheckChunkSize(size_t size) {
   if (size <= kMaxChunkSize) return absl::OkStatus();
@@ -118,13 +91,11 @@ absl::StatusOr<v1::UploadFileHeader> ChunkSource::ReadHeader() {
 absl::StatusOr<absl::string_view> ChunkSource::Read() {
   if (std::exchange(first_chunk_is_next_, false)) return absl::string_view(first_chunk_);
   while (true) {
-    while (next_slice_ < slices_.size()) {
-      const absl::string_view piece = View(slices_[next_slice_++]).substr(std::exchange(skip_, 0));
-      if (!piece.empty()) return piece;
-    }
+    const absl::string_view piece = slices_.Next();
+    if (!piece.empty()) return piece;
     ASSIGN_OR_RETURN(const bool more, NextMessage());
     if (!more) return absl::string_view();
-    if (!slices_.empty()) continue;
+    if (in_slices_) continue;
     if (!message_.has_chunk()) {
       return MakeError(Reason::kInvalidField,
                        "only the first message of an upload carries a header", "part");
@@ -135,20 +106,14 @@ absl::StatusOr<absl::string_view> ChunkSource::Read() {
 }
 
 absl::StatusOr<bool> ChunkSource::NextMessage() {
-  slices_.clear();
-  next_slice_ = 0;
   grpc::ByteBuffer buffer;
+  in_slices_ = false;
   if (!stream_.Next(buffer)) return false;
-  const bool dumped = buffer.Dump(&slices_).ok();
-  const std::optional<size_t> prefix_size =
-      dumped && !slices_.empty() ? ChunkPrefixSize(View(slices_.front()), buffer.Length())
-                                 : std::nullopt;
-  if (prefix_size) {
-    skip_ = *prefix_size;
-    RETURN_IF_ERROR(CheckChunkSize(buffer.Length() - skip_));
+  in_slices_ = slices_.Take(buffer);
+  if (in_slices_) {
+    RETURN_IF_ERROR(CheckChunkSize(slices_.size_bytes()));
     return true;
   }
-  slices_.clear();
   if (!grpc::SerializationTraits<v1::UploadFileRequest>::Deserialize(&buffer, &message_).ok())
     return MakeError(Reason::kInvalidField, "a message of the upload cannot be read", "part");
   return true;

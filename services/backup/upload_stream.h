@@ -5,7 +5,6 @@
 #include <optional>
 #include <string>
 #include <utility>
-#include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
@@ -13,9 +12,9 @@
 #include "backup/v1/backup.pb.h"
 #include "base/byte_stream.h"
 #include "base/mutex.h"
+#include "base/rpc/chunk_framing.h"
 #include "grpcpp/support/byte_buffer.h"
 #include "grpcpp/support/server_callback.h"
-#include "grpcpp/support/slice.h"
 #include "services/backup/stream_watchdog.h"
 
 namespace backup {
@@ -90,9 +89,8 @@ class ChunkSource final : public ByteSource {
   v1::UploadFileRequest message_;
   std::string first_chunk_;
   bool first_chunk_is_next_ = false;
-  std::vector<grpc::Slice> slices_;  // Of a chunk ...
-  size_t next_slice_ = 0;            // ... those from here on are left,
-  size_t skip_ = 0;                  // without so many bytes of the next one.
+  rpc::ChunkSlices slices_{v1::UploadFileRequest::kChunkFieldNumber};
+  bool in_slices_ = false;  // What is left of the last message, rather than in message_.
 };
 
 }  // namespace backup
