@@ -4,10 +4,12 @@ the rights to mount one; without them the test says so and is skipped (exit code
 import json
 import os
 import pathlib
+import select
 import struct
 import subprocess
 import sys
 import threading
+import time
 import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
@@ -151,8 +153,12 @@ class FullDiskTest(ClusterTest):
         self.assertIn("free disk space", done.stderr)
         connection = self.keeper.connect()
         self.addCleanup(connection.close)
-        begin = struct.pack("<I", DISK_SIZE) + m.name_field(b"huge") + bytes(2 * MEBIBYTE)
+        begin = struct.pack("<I", DISK_SIZE) + m.name_field(b"huge")
         connection.send(self.keeper.id, 1, m.FILE, begin, payload_size=4 + m.NAME_SIZE + DISK_SIZE)
+        deadline = time.monotonic() + WAIT_S
+        while not select.select([connection.socket], [], [], 0.01)[0]:
+            self.assertLess(time.monotonic(), deadline)
+            connection.socket.sendall(bytes(64 << 10))
         self.assertEqual(connection.answer()[0], m.ERROR)
         self.assertEqual(self.cluster.service.log().count("outcome=STORAGE_FULL"), 2)
         self.assert_nothing_is_left(blobs)
