@@ -52,7 +52,7 @@ class StartErrorsTest(unittest.TestCase):
     def command(self, name, *flags):
         where = [f"--data_dir={self.data}", "--listen=127.0.0.1:0"] if name == "backup-service" else ["--port=0"]
         return [self.shared / name, f"--bound_port_file={self.port_files[0]}",
-                f"--operations_bound_port_file={self.port_files[1]}", "--idle_shutdown=100ms", *where, *flags]
+                f"--operations_bound_port_file={self.port_files[1]}", "--idle_shutdown=1s", *where, *flags]
 
     def run_command(self, command, **variables):
         return subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE_S, cwd=self.folder,
