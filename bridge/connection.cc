@@ -22,11 +22,13 @@ std::atomic<size_t> bodies = 0;  // In the process: they share kAllBodyPieces.
 
 bool WouldBlock() { return errno == EAGAIN || errno == EWOULDBLOCK; }
 
-MonotonicTime After(absl::Duration timeout) {
-  return MonotonicClock::now() + absl::ToChronoNanoseconds(timeout);
-}
-
 }  // namespace
+
+MonotonicTime After(absl::Duration timeout) {
+  // The clock has no room for an infinite one, nor has poll() for more than 24 days.
+  constexpr absl::Duration kLongest = absl::Hours(20 * 24);
+  return MonotonicClock::now() + absl::ToChronoNanoseconds(std::min(timeout, kLongest));
+}
 
 ssize_t Connection::Receive(char* out, size_t size) const {
   ssize_t received;

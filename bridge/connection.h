@@ -19,6 +19,9 @@ namespace backup::bridge {
 using MonotonicClock = std::chrono::steady_clock;
 using MonotonicTime = MonotonicClock::time_point;
 
+// The end of `timeout`, which begins now. An infinite one ends in 20 days.
+MonotonicTime After(absl::Duration timeout);
+
 // One socket of a legacy client, with bytes read ahead. Used by one thread at a time, except for
 // Abort().
 class Connection {

@@ -155,6 +155,15 @@ TEST_F(ConnectionTest, BodyThatStallsIsGivenUpAfterOneWindow) {
   EXPECT_THAT(ReadWhole(body), StatusIs(absl::StatusCode::kDeadlineExceeded));
 }
 
+TEST_F(ConnectionTest, WaitsWithoutALimitIfAsked) {
+  std::thread sender([&] {
+    ::usleep(1000);
+    PeerSends("some");
+  });
+  EXPECT_OK(connection_->WaitForBuffered(4, absl::InfiniteDuration()));
+  sender.join();
+}
+
 TEST_F(ConnectionTest, BodyThatIsSlowButFastEnoughIsRead) {
   const std::string sent(200, 'x');
   std::thread sender([&] {

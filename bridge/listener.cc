@@ -132,7 +132,7 @@ Listener::~Listener() {
 bool Listener::Drain(absl::Duration timeout) {
   draining_ = true;
   returns_->Wake();
-  const MonotonicTime end = MonotonicClock::now() + absl::ToChronoNanoseconds(timeout);
+  const MonotonicTime end = After(timeout);
   MutexLock lock(mutex_);
   while (!finished_) {
     const auto left = end - MonotonicClock::now();
@@ -143,7 +143,7 @@ bool Listener::Drain(absl::Duration timeout) {
 }
 
 bool Listener::Turns(absl::Duration timeout) {
-  const MonotonicTime end = MonotonicClock::now() + absl::ToChronoNanoseconds(timeout);
+  const MonotonicTime end = After(timeout);
   MutexLock lock(mutex_);
   const uint64_t before = turns_;
   returns_->Wake();

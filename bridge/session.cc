@@ -421,8 +421,7 @@ void Session::SettleFraming(const Exchange& exchange, uint64_t size) {
 Served Session::Settle(Body& body) const {
   if (body.left() > options_.drain_limit_bytes)
     return {Served::Next::kLinger, ReasonFor(body.status())};
-  const MonotonicTime end =
-      MonotonicClock::now() + absl::ToChronoNanoseconds(options_.drain_timeout);
+  const MonotonicTime end = After(options_.drain_timeout);
   uint64_t drained = 0;
   while (body.status().ok() && body.left() > 0 && drained <= options_.drain_limit_bytes &&
          MonotonicClock::now() < end) {
