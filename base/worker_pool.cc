@@ -38,6 +38,7 @@ bool WorkerPool::AddThread() {
   const auto self = threads_.emplace(threads_.end());
   try {
     *self = std::thread([this, self] { Work(self); });
+    ++idle_;
     return true;
   } catch (const std::system_error& error) {  // The task waits for the threads there are.
     LOG(ERROR) << "cannot make another thread: " << error.what();
@@ -55,6 +56,7 @@ void WorkerPool::Work(Threads::iterator self) {
     mutex_.Lock();
     // Another cannot be made from here: it would have this one's priority.
     if (IsBulkThread() && (idle_ > 0 || queue_.empty())) break;
+    ++idle_;
   }
   ended_.splice(ended_.end(), threads_, self);
   changed_.NotifyAll();
@@ -63,7 +65,6 @@ void WorkerPool::Work(Threads::iterator self) {
 
 std::function<void()> WorkerPool::Next() {
   const auto end = std::chrono::steady_clock::now() + absl::ToChronoNanoseconds(idle_time_);
-  ++idle_;
   while (queue_.empty() && !stopping_) {
     const auto left = end - std::chrono::steady_clock::now();
     if (left <= left.zero()) break;

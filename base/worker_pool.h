@@ -32,7 +32,7 @@ class WorkerPool {
   // False if there can be no more threads.
   bool AddThread() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Work(Threads::iterator self);
-  // The next task; an empty one if the calling thread is to end.
+  // The next task for the calling thread, which is idle until then; an empty one if it is to end.
   std::function<void()> Next() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   static void Join(Threads& ended);
 
@@ -44,6 +44,7 @@ class WorkerPool {
   std::deque<std::function<void()>> queue_ ABSL_GUARDED_BY(mutex_);
   Threads threads_ ABSL_GUARDED_BY(mutex_);
   Threads ended_ ABSL_GUARDED_BY(mutex_);
+  // Threads without a task, those about to start included.
   size_t idle_ ABSL_GUARDED_BY(mutex_) = 0;
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
 };
