@@ -43,8 +43,8 @@ class Manager {
 };
 
 TEST(ServiceManager, IsToldInOneDatagramEach) {
-  char folder[] = "/tmp/service_manager_test.XXXXXX";
-  ASSERT_NE(::mkdtemp(folder), nullptr);
+  std::string folder = absl::StrCat(::testing::TempDir(), "service_manager_test.XXXXXX");
+  ASSERT_NE(::mkdtemp(folder.data()), nullptr);
   const std::string path = absl::StrCat(folder, "/notify");
   {
     const Manager manager(path);
@@ -55,7 +55,7 @@ TEST(ServiceManager, IsToldInOneDatagramEach) {
     EXPECT_EQ(manager.Heard(), "");
   }
   ::unlink(path.c_str());
-  ::rmdir(folder);
+  ::rmdir(folder.c_str());
 }
 
 TEST(ServiceManager, MayHaveAnAbstractAddress) {

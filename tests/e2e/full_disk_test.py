@@ -112,9 +112,9 @@ class FullDiskTest(ClusterTest):
                 self.assertEqual(newest_verified(self.cluster.data_dir, self.keeper.id, stored), expected)
         self.assertEqual(newest_verified(self.cluster.data_dir, client.id, name), content)
 
-    def test_writes_that_find_no_room_fail_and_leave_nothing(self):
-        """On a file system that cannot set space aside (ext4 without extents, as ext3)."""
-        self.start_on_disk("^extent,^64bit")
+    def check_disk_that_fills_up_in_the_middle(self, features, expected_log):
+        """Of a large file that is being written: it fails and leaves nothing, and all else goes on."""
+        self.start_on_disk(features)
         blobs = self.stored("blobs")
         client = m.ModelClient(self.cluster.port, b"unlucky", version=1).sign_up()
         connection, rest = self.send_half(client, b"file")
@@ -122,26 +122,20 @@ class FullDiskTest(ClusterTest):
         connection.socket.sendall(rest)
         self.assertEqual(connection.answer()[0], m.ERROR)
         self.cluster.service.wait_for_log("outcome=STORAGE_FULL")
-        self.assertIn("cannot write: No space left on device", self.cluster.service.log())
+        self.assertIn(expected_log, self.cluster.service.log())
         self.assert_nothing_is_left(blobs)
         self.assert_reads_work()
         ballast.unlink()
         self.assert_all_is_well_again(client, b"file")
 
+    def test_writes_that_find_no_room_fail_and_leave_nothing(self):
+        """On a file system that cannot set space aside (ext4 without extents, as ext3)."""
+        self.check_disk_that_fills_up_in_the_middle("^extent,^64bit", "cannot write: No space left on device")
+
     def test_space_that_was_set_aside_is_there_and_is_given_back_when_the_catalog_has_none(self):
-        self.start_on_disk()
-        blobs = self.stored("blobs")
-        client = m.ModelClient(self.cluster.port, b"unlucky", version=1).sign_up()
-        connection, rest = self.send_half(client, b"file")
-        ballast = self.fill_disk()
-        connection.socket.sendall(rest)
-        self.assertEqual(connection.answer()[0], m.ERROR)
-        self.cluster.service.wait_for_log("the catalog cannot run a statement: database or disk is full")
+        self.check_disk_that_fills_up_in_the_middle(
+            "extent", "the catalog cannot run a statement: database or disk is full")
         self.assertNotIn("No space left on device", self.cluster.service.log())
-        self.assert_nothing_is_left(blobs)
-        self.assert_reads_work()
-        ballast.unlink()
-        self.assert_all_is_well_again(client, b"file")
 
     def test_what_is_too_large_for_the_disk_is_refused_when_it_has_hardly_begun(self):
         self.start_on_disk()

@@ -120,22 +120,19 @@ absl::StatusOr<Upload> ParseHeader(const v1::UploadFileHeader& header, absl::Tim
   return upload;
 }
 
-// The checksums of the plaintext, or else of the ciphertext, that an upload of this kind needs.
-Checksums WantedSums(storage::ChecksumKind kind, bool of_plaintext) {
+bool IsOfPlaintext(storage::ChecksumKind kind) {
+  return kind == storage::ChecksumKind::kCksumOfPlaintext ||
+         kind == storage::ChecksumKind::kCrc32OfPlaintext;
+}
+
+// The one sum that this kind is, of no bytes yet.
+Checksums SumOf(storage::ChecksumKind kind) {
   Checksums wanted;
-  switch (kind) {
-    case storage::ChecksumKind::kCksumOfPlaintext:
-      if (of_plaintext) wanted.cksum.emplace();
-      break;
-    case storage::ChecksumKind::kCksumOfCiphertext:
-      if (!of_plaintext) wanted.cksum.emplace();
-      break;
-    case storage::ChecksumKind::kCrc32OfPlaintext:
-      if (of_plaintext) wanted.crc32.emplace();
-      break;
-    case storage::ChecksumKind::kCrc32OfCiphertext:
-      if (!of_plaintext) wanted.crc32.emplace();
-      break;
+  if (kind == storage::ChecksumKind::kCksumOfPlaintext ||
+      kind == storage::ChecksumKind::kCksumOfCiphertext) {
+    wanted.cksum.emplace();
+  } else {
+    wanted.crc32.emplace();
   }
   return wanted;
 }
@@ -290,8 +287,8 @@ class StoredForm final : public ByteSource {
         clock_(clock),
         chunks_(chunks) {
     footer_.form = form;
-    measures_.sums = WantedSums(upload.checksum_kind, /*of_plaintext=*/true);
-    const Checksums encoded = WantedSums(upload.checksum_kind, /*of_plaintext=*/false);
+    Checksums encoded;
+    (IsOfPlaintext(upload.checksum_kind) ? measures_.sums : encoded) = SumOf(upload.checksum_kind);
     if (segmented()) {
       encoded_ = std::make_unique<BoundedSource>(chunks_);
       const crypto::SegmentDecryptor& segments =
@@ -389,17 +386,8 @@ class StoredForm final : public ByteSource {
   bool segmented() const { return upload_.segmented; }
 
   uint32_t Checksum() const {
-    switch (upload_.checksum_kind) {
-      case storage::ChecksumKind::kCksumOfPlaintext:
-        return measures_.sums.cksum->Value();
-      case storage::ChecksumKind::kCksumOfCiphertext:
-        return encoded_sums_->cksum->Value();
-      case storage::ChecksumKind::kCrc32OfPlaintext:
-        return measures_.sums.crc32->Value();
-      case storage::ChecksumKind::kCrc32OfCiphertext:
-        return encoded_sums_->crc32->Value();
-    }
-    return 0;
+    const Checksums& sums = IsOfPlaintext(upload_.checksum_kind) ? measures_.sums : *encoded_sums_;
+    return sums.cksum ? sums.cksum->Value() : sums.crc32->Value();
   }
 
   absl::Status MakeFooter() {
