@@ -1,166 +1,174 @@
 #include "tests/bench/session_load.h"
 
-#include <atomic>
+#include <netinet/in.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+
+#include <array>
+#include <cerrno>
 #include <chrono>
+#include <optional>
 #include <string>
-#include <thread>
 #include <utility>
 #include <vector>
 
-#include "absl/functional/function_ref.h"
-#include "absl/status/status.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "base/byte_stream.h"
-#include "base/checksum.h"
 #include "base/status_macros.h"
-#include "bridge/client/channel.h"
-#include "bridge/client/cipher.h"
+#include "base/unique_fd.h"
 #include "bridge/client/frames.h"
 #include "bridge/client/key_pair.h"
+#include "tests/bench/session_client.h"
 #include "tests/bench/timing.h"
 
 namespace backup::bench {
 namespace {
 
 using legacy_client::Answer;
-using legacy_client::AnswerKind;
-using legacy_client::Channel;
-using legacy_client::RequestKind;
+using legacy_client::AnswerHeader;
+using legacy_client::kAnswerHeaderSize;
 
-constexpr size_t kFileSize = 1024;
-constexpr char kFileName[] = "bench.bin";
+constexpr int kTimeoutMs = 30'000;  // For the server to answer anybody.
+constexpr int kMaxEvents = 64;
 
-std::string Encrypt(absl::string_view plaintext, absl::string_view key) {
-  legacy_client::CbcEncryptor encryptor(key);
-  std::string out(plaintext.size() + legacy_client::kCipherBlockSize, '\0');
-  size_t size = encryptor.Update(plaintext, out);
-  size += encryptor.Finish(std::span<char>(out).subspan(size));
-  out.resize(size);
-  return out;
+absl::Status Failed(absl::string_view what) { return absl::ErrnoToStatus(errno, what); }
+
+sockaddr_in LoopbackAddress(const legacy_client::Endpoint& server) {
+  int port = 0;
+  sockaddr_in address = {};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  if (absl::SimpleAtoi(server.port, &port)) address.sin_port = htons(static_cast<uint16_t>(port));
+  return address;
 }
 
-// One thread's clients. Used by one thread at a time.
-class Worker {
- public:
-  // `name` begins the names of its clients.
-  Worker(std::string name, const legacy_client::Endpoint& server,
-         const legacy_client::KeyPair& key_pair)
-      : name_(std::move(name)),
-        channel_({server, legacy_client::ConnectionUse::kPerRequest}),
-        key_pair_(key_pair),
-        public_key_(key_pair.PublicKeyField(legacy_client::PublicKeyForm::kSpki)) {}
+// The answer that `bytes` are, to a client of family C; nothing while it is not whole.
+absl::StatusOr<std::optional<Answer>> DecodeAnswer(absl::string_view bytes) {
+  if (bytes.size() < kAnswerHeaderSize) return std::nullopt;
+  ASSIGN_OR_RETURN(const AnswerHeader header,
+                   legacy_client::DecodeAnswerHeader(bytes.substr(0, kAnswerHeaderSize),
+                                                     legacy_client::Family::kC));
+  const absl::string_view payload = bytes.substr(kAnswerHeaderSize);
+  if (payload.size() > header.payload_size)
+    return absl::DataLossError("the server sends more than its answer");
+  if (payload.size() < header.payload_size) return std::nullopt;
+  return Answer{header.kind, std::string(payload)};
+}
 
-  void RunUntil(MonotonicClock::time_point end) {
-    while (status_.ok() && MonotonicClock::now() < end) {
-      status_ = RunSession(absl::StrCat(name_, sessions_));
-      if (status_.ok()) ++sessions_;
-    }
-  }
-
-  const absl::Status& status() const { return status_; }
-  int64_t sessions() const { return sessions_; }
-  const std::vector<double>& request_milliseconds() const { return request_milliseconds_; }
-
- private:
-  absl::Status RunSession(const std::string& name) {
-    legacy_client::Sender sender;
-    ASSIGN_OR_RETURN(const Answer registered, Ask(AnswerKind::kRegistered, [&] {
-                       return channel_.Ask(EncodeNameRequest(sender, RequestKind::kRegister, name));
-                     }));
-    ASSIGN_OR_RETURN(sender.id, legacy_client::DecodeIdPayload(registered.payload));
-    ASSIGN_OR_RETURN(const Answer accepted, Ask(AnswerKind::kKeyAccepted, [&] {
-                       return channel_.Ask(EncodePublicKeyRequest(sender, name, public_key_));
-                     }));
-    ASSIGN_OR_RETURN(const legacy_client::KeyAnswer key,
-                     legacy_client::DecodeKeyPayload(accepted.payload));
-    ASSIGN_OR_RETURN(const std::string session_key, key_pair_.Decrypt(key.encrypted_key));
-    RETURN_IF_ERROR(SendFile(sender, Encrypt(plaintext_, session_key)));
-    return Ask(AnswerKind::kAcknowledged,
-               [&] {
-                 return channel_.Ask(
-                     EncodeNameRequest(sender, RequestKind::kChecksumOk, kFileName));
-               })
-        .status();
-  }
-
-  absl::Status SendFile(const legacy_client::Sender& sender, const std::string& content) {
-    const auto size = static_cast<int64_t>(content.size());
-    const std::string request = absl::StrCat(
-        EncodeFileHead(sender, {legacy_client::FileFieldsSize(sender.family) + size, size},
-                       kFileName),
-        content);
-    ASSIGN_OR_RETURN(const Answer answer,
-                     Ask(AnswerKind::kFileReceived, [&] { return channel_.Ask(request); }));
-    ASSIGN_OR_RETURN(const legacy_client::FileAnswer received,
-                     legacy_client::DecodeFilePayload(answer.payload));
-    Crc32 checksum;
-    checksum.Update(content);
-    if (received.checksum == checksum.Value()) return absl::OkStatus();
-    return absl::DataLossError("the server answers a wrong checksum");
-  }
-
-  absl::StatusOr<Answer> Ask(AnswerKind expected, absl::FunctionRef<absl::StatusOr<Answer>()> ask) {
-    const auto start = MonotonicClock::now();
-    ASSIGN_OR_RETURN(Answer answer, ask());
-    request_milliseconds_.push_back(1e3 * SecondsSince(start));
-    if (answer.kind == expected) return answer;
-    return absl::InternalError(
-        absl::StrCat("the server answers with ", static_cast<int>(answer.kind)));
-  }
-
-  const std::string name_;
-  Channel channel_;
-  const legacy_client::KeyPair& key_pair_;
-  const std::string public_key_;
-  const std::string plaintext_ = std::string(kFileSize, 'b');
-  absl::Status status_;
-  int64_t sessions_ = 0;
-  std::vector<double> request_milliseconds_;
+// A client and the connection of its request at hand.
+struct Asker {
+  SessionClient client;
+  UniqueFd socket = {};
+  bool is_sent = false;
+  std::string received = {};
+  MonotonicClock::time_point start = {};
 };
 
-absl::Status Summarize(const std::vector<Worker>& workers, SessionLoadResult& result) {
-  std::vector<double> milliseconds;
-  for (const Worker& worker : workers) {
-    RETURN_IF_ERROR(worker.status());
-    result.sessions += worker.sessions();
-    milliseconds.insert(milliseconds.end(), worker.request_milliseconds().begin(),
-                        worker.request_milliseconds().end());
+// All clients' connections. Used by one thread.
+class Loop {
+ public:
+  Loop(const legacy_client::Endpoint& server, std::vector<Asker>& askers)
+      : address_(LoopbackAddress(server)), askers_(askers) {}
+
+  // Until each client has ended the session that it was in at `end`, or something goes wrong.
+  absl::Status RunUntil(MonotonicClock::time_point end) {
+    if (!epoll_.valid()) return Failed("epoll_create1");
+    for (Asker& asker : askers_) RETURN_IF_ERROR(Ask(asker));
+    std::array<epoll_event, kMaxEvents> events;
+    for (size_t asking = askers_.size(); asking > 0;) {
+      const int count = ::epoll_wait(epoll_.get(), events.data(), kMaxEvents, kTimeoutMs);
+      if (count < 0 && errno != EINTR) return Failed("epoll_wait");
+      if (count == 0) return absl::DeadlineExceededError("the server does not answer in time");
+      for (int i = 0; i < count; ++i) {
+        Asker& asker = *static_cast<Asker*>(events[i].data.ptr);
+        RETURN_IF_ERROR(asker.is_sent ? Receive(asker) : Send(asker, EPOLL_CTL_MOD));
+        if (asker.socket.valid()) continue;
+        if (asker.client.is_between_sessions() && MonotonicClock::now() >= end) {
+          --asking;
+        } else {
+          RETURN_IF_ERROR(Ask(asker));
+        }
+      }
+    }
+    return absl::OkStatus();
   }
-  if (milliseconds.empty()) return absl::InternalError("no session came to its end");
-  result.p50_milliseconds = Percentile(milliseconds, 0.50);
-  result.p99_milliseconds = Percentile(milliseconds, 0.99);
-  return absl::OkStatus();
-}
+
+  // How long each request took, from its connection to the end of that.
+  std::vector<double>& request_milliseconds() { return request_milliseconds_; }
+
+ private:
+  absl::Status Ask(Asker& asker) {
+    asker.start = MonotonicClock::now();
+    asker.is_sent = false;
+    asker.received.clear();
+    asker.socket = UniqueFd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+    if (!asker.socket.valid()) return Failed("socket");
+    const auto* address = reinterpret_cast<const sockaddr*>(&address_);
+    if (::connect(asker.socket.get(), address, sizeof(address_)) != 0 && errno != EINPROGRESS)
+      return Failed("connect");
+    return Send(asker, EPOLL_CTL_ADD);  // As a rule the connection is there already.
+  }
+
+  // Sends the request if there is a connection, and has epoll watch for what is awaited then.
+  absl::Status Send(Asker& asker, int epoll_operation) {
+    const std::string request = asker.client.Request();
+    const ssize_t sent = ::send(asker.socket.get(), request.data(), request.size(), MSG_NOSIGNAL);
+    if (sent < 0 && errno != EAGAIN) return Failed("send");
+    asker.is_sent = sent >= 0;
+    if (asker.is_sent && static_cast<size_t>(sent) < request.size())
+      return absl::InternalError("a request does not fit into the socket's buffer");
+    epoll_event event = {};
+    event.events = asker.is_sent ? EPOLLIN : EPOLLOUT;
+    event.data.ptr = &asker;
+    return ::epoll_ctl(epoll_.get(), epoll_operation, asker.socket.get(), &event) == 0
+               ? absl::OkStatus()
+               : Failed("epoll_ctl");
+  }
+
+  // Takes what has come of the answer; once it is whole, the connection ends.
+  absl::Status Receive(Asker& asker) {
+    std::array<char, 1024> buffer;  // The longest answer of the protocol has 286 bytes.
+    const ssize_t size = ::recv(asker.socket.get(), buffer.data(), buffer.size(), 0);
+    if (size < 0) return Failed("recv");
+    if (size == 0) return absl::UnavailableError("the server hung up without an answer");
+    asker.received.append(buffer.data(), static_cast<size_t>(size));
+    ASSIGN_OR_RETURN(const std::optional<Answer> answer, DecodeAnswer(asker.received));
+    if (!answer) return absl::OkStatus();
+    asker.socket.Reset();
+    request_milliseconds_.push_back(1e3 * SecondsSince(asker.start));
+    return asker.client.Take(*answer);
+  }
+
+  const sockaddr_in address_;
+  std::vector<Asker>& askers_;
+  const UniqueFd epoll_ = UniqueFd(::epoll_create1(EPOLL_CLOEXEC));
+  std::vector<double> request_milliseconds_;
+};
 
 }  // namespace
 
 absl::StatusOr<SessionLoadResult> MeasureSessionLoad(const ServerPair& servers, int clients,
                                                      absl::Duration duration) {
-  static std::atomic<int> loads = 0;  // Every session has a name of its own.
-  const int load = ++loads;
-  const legacy_client::KeyPair key_pair = legacy_client::KeyPair::Generate();
-  std::vector<Worker> workers;
-  workers.reserve(static_cast<size_t>(clients));
-  for (int i = 0; i < clients; ++i) {
-    workers.emplace_back(absl::StrCat("bench load ", load, " ", i, " "), servers.bridge_address,
-                         key_pair);
-  }
+  static int loads = 0;  // Every session has a name of its own.
+  ++loads;
+  const auto key_pair = legacy_client::KeyPair::Generate();
+  std::vector<Asker> askers;
+  for (int i = 0; i < clients; ++i)
+    askers.push_back({SessionClient(absl::StrCat("bench load ", loads, " ", i, " "), key_pair)});
+  Loop loop(servers.bridge_address, askers);
 
   SessionLoadResult result;
   const ServerCpu cpu_start = CpuOf(servers);
   const double own_cpu_start = OwnCpuSeconds();
   const auto start = MonotonicClock::now();
-  {
-    std::vector<std::jthread> threads;
-    for (Worker& worker : workers) {
-      threads.emplace_back([&] { worker.RunUntil(start + absl::ToChronoNanoseconds(duration)); });
-    }
-  }
+  RETURN_IF_ERROR(loop.RunUntil(start + absl::ToChronoNanoseconds(duration)));
   const double seconds = SecondsSince(start);
   result.cpu = CpuOf(servers) - cpu_start;
   result.client_cpu_seconds = OwnCpuSeconds() - own_cpu_start;
-  RETURN_IF_ERROR(Summarize(workers, result));
+  for (const Asker& asker : askers) result.sessions += asker.client.sessions();
   result.sessions_per_second = static_cast<double>(result.sessions) / seconds;
+  result.p50_milliseconds = Percentile(loop.request_milliseconds(), 0.50);
+  result.p99_milliseconds = Percentile(loop.request_milliseconds(), 0.99);
   return result;
 }
 

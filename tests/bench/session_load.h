@@ -17,9 +17,9 @@ struct SessionLoadResult {
   double client_cpu_seconds = 0;
 };
 
-// Has `clients` threads play whole sessions for `duration`: register, key, a file of 1 KiB,
-// acknowledgement, each request on a connection of its own as the old clients do. Fails at the
-// first session that goes wrong.
+// Plays whole sessions of `clients` clients at once for `duration`: register, key, a file of 1 KiB,
+// acknowledgement, each request on a connection of its own as the old clients do. One thread does
+// it, so that it is cheap. Fails at the first session that goes wrong.
 absl::StatusOr<SessionLoadResult> MeasureSessionLoad(const ServerPair& servers, int clients,
                                                      absl::Duration duration);
 
