@@ -27,6 +27,7 @@
 #include "services/backup/authorization.h"
 #include "services/backup/limits.h"
 #include "services/backup/open_storage.h"
+#include "services/backup/parked_thread.h"
 #include "services/backup/server.h"
 #include "services/backup/service_metrics.h"
 #include "storage/sweep.h"
@@ -311,11 +312,11 @@ int Serve(const std::vector<Setting>& settings, StopRequest& stop) {
         WriteFileAtomically(FLAGS_bound_port_file, absl::StrCat(port, "\n"));
     if (!written.ok()) return Refuse(written);
   }
+  const auto to_itself =
+      grpc::CreateChannel((*server)->bound_address(), rpc::MakeSelfCredentials((*tls)->copies()));
+  const ParkedThread parked(to_itself);
   const Operations operations = StartOperations(
-      *std::move(endpoint),
-      ServiceProbes(*storage->catalog, FLAGS_data_dir,
-                    grpc::CreateChannel((*server)->bound_address(),
-                                        rpc::MakeSelfCredentials((*tls)->copies()))),
+      *std::move(endpoint), ServiceProbes(*storage->catalog, FLAGS_data_dir, to_itself),
       [&] { return idle.is_idle(); }, metrics);
   LOG(INFO) << "serving on " << (*server)->bound_address() << ", data in " << FLAGS_data_dir
             << ", at rest " << AtRest();
