@@ -1,6 +1,7 @@
 #include "bridge/forwarder.h"
 
 #include <optional>
+#include <utility>
 
 #include "base/error.h"
 #include "base/name_text.h"
@@ -84,7 +85,7 @@ v1::ChecksumKind ToProto(wire::Checksum checksum) {
 struct Translation {
   const ClientId client_id;
   LegacyProfiles& profiles;
-  const LegacyProfile observed;
+  LegacyProfile observed;
   const bool corrupt_checksums;
   const Counter faults_injected;
 
@@ -245,28 +246,29 @@ struct Call {
 struct StartedCall {
   BackendClient& backend;
   const CallOrigin& origin;
-  const Translation& translation;
+  Translation translation;
   const absl::string_view content;
-  const std::function<void(std::optional<Forwarded>)>& done;
+  std::function<void(std::optional<Forwarded>)> done;
 
   template <typename Operation>
-  void operator()(const Operation& operation) const {
-    backend.Start(origin, translation.RequestOf(operation),
-                  [&operation, translation = translation, done = done](const auto& response) {
-                    done(Settled(translation.Answer(operation, response)));
-                  });
+  void operator()(const Operation& operation) {
+    const auto request = translation.RequestOf(operation);
+    backend.Start(
+        origin, request,
+        [&operation, translation = std::move(translation), done = std::move(done)](
+            const auto& response) { done(Settled(translation.Answer(operation, response))); });
   }
-  void operator()(const wire::SendFile& operation) const {
+  void operator()(const wire::SendFile& operation) {
     v1::UploadFileRequest request;
     *request.mutable_header() =
         translation.RequestOf(operation, origin, content.size(), std::nullopt);
     request.mutable_header()->set_first_chunk(std::string(content));
     const bool told_profile = request.header().has_legacy_profile();
-    backend.Start(
-        origin, std::move(request),
-        [&operation, told_profile, translation = translation, done = done](const auto& response) {
-          done(Settled(translation.Answer(operation, told_profile, response)));
-        });
+    backend.Start(origin, request,
+                  [&operation, told_profile, translation = std::move(translation),
+                   done = std::move(done)](const auto& response) {
+                    done(Settled(translation.Answer(operation, told_profile, response)));
+                  });
   }
 
   // Nothing if the call has to be waited for after all.
@@ -287,11 +289,12 @@ Forwarded Forwarder::Forward(const CallOrigin& origin, const wire::Request& requ
 }
 
 void Forwarder::Start(const CallOrigin& origin, const wire::Request& request,
-                      const LegacyProfile& observed, absl::string_view content,
+                      LegacyProfile observed, absl::string_view content,
                       std::function<void(std::optional<Forwarded>)> done) {
-  const Translation translation{request.client_id, profiles_, observed, corrupt_checksums_,
-                                faults_injected_};
-  std::visit(StartedCall{backend_, origin, translation, content, done}, request.operation);
+  Translation translation{request.client_id, profiles_, std::move(observed), corrupt_checksums_,
+                          faults_injected_};
+  std::visit(StartedCall{backend_, origin, std::move(translation), content, std::move(done)},
+             request.operation);
 }
 
 void Forwarder::ReportProtocolError(const CallOrigin& origin, const ClientId& id,

@@ -44,7 +44,7 @@ class Forwarder {
   // `content` is a file's; `request` must live until `done` was called, which happens on any thread
   // and may be before this returns. `done` gets nothing if Forward() has to be called after all:
   // because the service is away, or for a second call. It must not block.
-  void Start(const CallOrigin& origin, const wire::Request& request, const LegacyProfile& observed,
+  void Start(const CallOrigin& origin, const wire::Request& request, LegacyProfile observed,
              absl::string_view content, std::function<void(std::optional<Forwarded>)> done);
 
   // What is known of how the client speaks: LegacyProfiles::Find().

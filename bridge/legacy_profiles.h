@@ -1,9 +1,9 @@
 #pragma once
 
-#include <map>
 #include <optional>
 #include <string>
 
+#include "absl/container/node_hash_map.h"
 #include "absl/status/statusor.h"
 #include "base/ids.h"
 #include "base/mutex.h"
@@ -62,7 +62,7 @@ class LegacyProfiles {
 
   BackendClient& backend_;
   Mutex mutex_;
-  std::map<ClientId, Entry> entries_ ABSL_GUARDED_BY(mutex_);
+  absl::node_hash_map<ClientId, Entry> entries_ ABSL_GUARDED_BY(mutex_);
 };
 
 v1::LegacyProfile ToProto(const LegacyProfile& profile);

@@ -208,10 +208,6 @@ bool Listener::AcceptOne() {
   const bool too_many = held_.size() - lingering_ >= static_cast<size_t>(options_.max_connections);
   auto owned = std::make_unique<Held>(std::move(socket), PeerText(address), number, *this);
   Held& held = *owned;
-  if (!Watch(epoll_, held.connection.fd(), EPOLLONESHOT, number)) {
-    PLOG(ERROR) << "conn=" << number << " cannot be watched and is closed";
-    return true;
-  }
   held_.emplace(number, std::move(owned));
   VLOG(1) << "conn=" << number << " peer=" << held.connection.peer() << " connected";
   if (too_many) {
@@ -325,7 +321,7 @@ void Listener::Resume(Held& held, Served served) {
     held.after_lazy_answer = std::move(served);
     return Wait(held);
   }
-  held.connection.WriteNow(served.lazy_answer);
+  if (!served.lazy_answer.empty()) held.connection.WriteNow(served.lazy_answer);
   Continue(held, served);
 }
 
@@ -386,7 +382,10 @@ void Listener::Arm(Held& held) {
   epoll_event event = {};
   event.events = EPOLLIN | EPOLLONESHOT;  // Once: a connection being served belongs to its worker.
   event.data.u64 = held.connection.number();
-  PCHECK(::epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, held.connection.fd(), &event) == 0);
+  const int operation = std::exchange(held.is_watched, true) ? EPOLL_CTL_MOD : EPOLL_CTL_ADD;
+  if (::epoll_ctl(epoll_.get(), operation, held.connection.fd(), &event) == 0) return;
+  PLOG(ERROR) << "conn=" << held.connection.number() << " cannot be watched and is closed";
+  Close(held, CloseReason::kLimit);
 }
 
 void Listener::Close(Held& held, CloseReason reason) {

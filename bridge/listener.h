@@ -70,6 +70,7 @@ class Listener {
     const IdleShutdown::Activity activity;
     const BridgeMetrics& metrics;
     State state = State::kWaiting;
+    bool is_watched = false;                       // By epoll, once it was waited for.
     CloseReason close_reason = CloseReason::kEof;  // While it lingers, why.
     std::string lazy_answer;
     Served after_lazy_answer;
@@ -121,6 +122,7 @@ class Listener {
   void Linger(Held& held, CloseReason reason);
   void Discard(Held& held);
   void Expire(Held& held);
+  // Has epoll tell when more comes. Closes the connection if that cannot be had.
   void Arm(Held& held);
   void Close(Held& held, CloseReason reason);
   void StopAccepting();

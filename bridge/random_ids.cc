@@ -2,16 +2,27 @@
 
 #include <sys/random.h>
 
+#include <array>
 #include <cstdint>
+#include <cstring>
 
-#include "absl/strings/str_format.h"
+#include "absl/strings/str_cat.h"
 #include "glog/logging.h"
 
 namespace backup::bridge {
 namespace {
 
+// At most kPoolSize bytes; one system call is for many ids.
 void FillRandomly(void* out, size_t size) {
-  PCHECK(::getrandom(out, size, 0) == static_cast<ssize_t>(size)) << "getrandom";
+  constexpr size_t kPoolSize = 256;  // As many as no signal cuts short.
+  thread_local std::array<char, kPoolSize> pool;
+  thread_local size_t used = kPoolSize;
+  if (used + size > kPoolSize) {
+    PCHECK(::getrandom(pool.data(), kPoolSize, 0) == ssize_t{kPoolSize}) << "getrandom";
+    used = 0;
+  }
+  std::memcpy(out, pool.data() + used, size);
+  used += size;
 }
 
 }  // namespace
@@ -28,7 +39,7 @@ std::string RandomUuidBytes() {
 std::string NewRequestId() {
   uint64_t number = 0;
   FillRandomly(&number, sizeof(number));
-  return absl::StrFormat("%016x", number);
+  return absl::StrCat(absl::Hex(number, absl::kZeroPad16));
 }
 
 }  // namespace backup::bridge

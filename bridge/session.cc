@@ -197,8 +197,8 @@ bool Session::CanStart(const wire::Dialect& dialect, const wire::DecodedHead& he
   if (dialect.MaySendBlocks() && framing_ != Framing::kStream) return false;
   if (registrations_ >= options_.max_registrations || retries_ >= options_.max_retries)
     return false;
-  // Only then there is room for any answer.
-  return connection_.HasSentEverything();
+  // Only then there is room for any answer. Before the first nothing was sent.
+  return requests_ == 0 || connection_.HasSentEverything();
 }
 
 void Session::FinishStarted(std::optional<Forwarded> forwarded) {

@@ -55,7 +55,7 @@ struct Served {
 // read. Between requests it remembers only how the client speaks. Used by one thread at a time.
 class Session {
  public:
-  // `forwarder` must outlive this. `connection` is used by nobody else while Serve() runs.
+  // All must outlive this. `connection` is used by nobody else while Serve() runs.
   Session(Connection& connection, Forwarder& forwarder, const SessionOptions& options)
       : connection_(connection), forwarder_(forwarder), options_(options) {}
 
@@ -145,7 +145,7 @@ class Session {
 
   Connection& connection_;
   Forwarder& forwarder_;
-  const SessionOptions options_;
+  const SessionOptions& options_;
   const wire::Dialect* dialect_ = nullptr;  // Of the requests so far.
   Framing framing_ = Framing::kUnknown;
   std::optional<PacketFile> last_packets_;
