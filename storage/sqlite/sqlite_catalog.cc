@@ -47,6 +47,38 @@ absl::Status KeepReserved(Database& database, int64_t version_id) {
       .Run();
 }
 
+void SetSeen(Client& client, absl::Time now) {
+  client.last_seen_time = std::max(client.last_seen_time, StoredTime(now));
+}
+
+// Settles the newest version of the owner's file that is still kReceived, if there is one. What
+// that changes of the owner, beside last_verified_time, is still to be stored.
+absl::StatusOr<Settlement> SettleNewest(Database& database, Client& owner, int64_t file_id,
+                                        Outcome outcome, Learning learning, absl::Time now) {
+  Settlement settlement;
+  Query query = database.Prepare(
+      "SELECT version_id, blob_id, checksum_kind FROM versions WHERE file_id = ? AND state = 1 "
+      "ORDER BY version_id DESC LIMIT 1");
+  ASSIGN_OR_RETURN(const bool found, query.Bind(file_id).Step());
+  if (!found) return settlement;
+  settlement.changed = true;
+  const std::optional<BlobId> blob = BlobId::FromBytes(query.Blob(1));
+  const auto checksum_kind = static_cast<ChecksumKind>(query.Int(2));
+  RETURN_IF_ERROR(ApplyOutcome(database, query.Int(0), outcome, now));
+  if (learning == Learning::kOn) owner.legacy.Learn(outcome, checksum_kind);
+  if (outcome == Outcome::kRetrying) ++owner.resends;
+  if (outcome == Outcome::kVerified) {
+    RETURN_IF_ERROR(
+        database.Prepare("UPDATE clients SET last_verified_time = ? WHERE client_id = ?")
+            .Bind(absl::ToUnixMicros(now))
+            .BindBlob(owner.id.bytes())
+            .Run());
+  } else if (blob) {
+    settlement.released.push_back(*blob);
+  }
+  return settlement;
+}
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<SqliteCatalog>> SqliteCatalog::Open(const std::string& path,
@@ -221,23 +253,13 @@ absl::StatusOr<Client> SqliteCatalog::SetClientKey(const ClientId& id, const Key
                        "the client has another public key; delete the client or allow the change "
                        "(--rekey=allow)");
     }
-    RETURN_IF_ERROR(NoteSeen(database, id, now));
-    client.last_seen_time = std::max(client.last_seen_time, StoredTime(now));
+    SetSeen(client, now);
     if (!same_key || client.session_key_bits != grant.session_key_bits || grant.rotate) {
-      RETURN_IF_ERROR(
-          database
-              .Prepare(
-                  "UPDATE clients SET public_key = ?, sealed_session_key = ?, session_key_bits = ? "
-                  "WHERE client_id = ?")
-              .BindBlob(grant.public_key)
-              .BindBlob(grant.sealed_session_key)
-              .Bind(grant.session_key_bits)
-              .BindBlob(id.bytes())
-              .Run());
       client.public_key = grant.public_key;
       client.sealed_session_key = grant.sealed_session_key;
       client.session_key_bits = grant.session_key_bits;
     }
+    RETURN_IF_ERROR(UpdateClient(database, client));
     return client;
   });
 }
@@ -246,8 +268,7 @@ absl::StatusOr<Client> SqliteCatalog::UpdateLegacyProfile(const ClientId& id,
                                                           const LegacyProfile& observed) {
   return Write([&](Database& database) -> absl::StatusOr<Client> {
     ASSIGN_OR_RETURN(Client client, SelectClient(database, id));
-    if (client.legacy.Merge(observed))
-      RETURN_IF_ERROR(StoreLegacyProfile(database, id, client.legacy));
+    if (client.legacy.Merge(observed)) RETURN_IF_ERROR(UpdateClient(database, client));
     return client;
   });
 }
@@ -287,9 +308,9 @@ absl::StatusOr<Version> SqliteCatalog::AddVersion(const Version& version, const 
                      SelectOrInsertFile(database, version.client_id, version.file_name));
     RETURN_IF_ERROR(InsertVersion(database, file_id, version, content));
     RETURN_IF_ERROR(KeepReserved(database, version.version_id));
-    if (client.legacy.Merge(observed))
-      RETURN_IF_ERROR(StoreLegacyProfile(database, client.id, client.legacy));
-    RETURN_IF_ERROR(NoteSeen(database, version.client_id, version.receive_time));
+    client.legacy.Merge(observed);
+    SetSeen(client, version.receive_time);
+    RETURN_IF_ERROR(UpdateClient(database, client));
     return version;
   });
 }
@@ -304,45 +325,17 @@ absl::StatusOr<Settlement> SqliteCatalog::SettleVersion(const ClientId& client,
                                                         Outcome outcome, Learning learning,
                                                         absl::Time now) {
   return Write([&](Database& database) -> absl::StatusOr<Settlement> {
-    ASSIGN_OR_RETURN(const Client owner, SelectClient(database, client));
-    RETURN_IF_ERROR(NoteSeen(database, client, now));
+    ASSIGN_OR_RETURN(Client owner, SelectClient(database, client));
+    SetSeen(owner, now);
     const absl::StatusOr<int64_t> file_id = SelectFileId(database, client, file_name);
     Settlement settlement;
-    if (!file_id.ok()) {
-      if (ReasonOf(file_id.status()) == Reason::kFileNotFound && outcome != Outcome::kVerified)
-        return settlement;
+    if (file_id.ok()) {
+      ASSIGN_OR_RETURN(settlement, SettleNewest(database, owner, *file_id, outcome, learning, now));
+    } else if (ReasonOf(file_id.status()) != Reason::kFileNotFound ||
+               outcome == Outcome::kVerified) {
       return file_id.status();
     }
-    Query query = database.Prepare(
-        "SELECT version_id, blob_id, checksum_kind FROM versions WHERE file_id = ? AND state = 1 "
-        "ORDER BY "
-        "version_id DESC LIMIT 1");
-    ASSIGN_OR_RETURN(const bool found, query.Bind(*file_id).Step());
-    if (!found) return settlement;
-    settlement.changed = true;
-    const std::optional<BlobId> blob = BlobId::FromBytes(query.Blob(1));
-    const auto checksum_kind = static_cast<ChecksumKind>(query.Int(2));
-    RETURN_IF_ERROR(ApplyOutcome(database, query.Int(0), outcome, now));
-    if (learning == Learning::kOn) {
-      LegacyProfile legacy = owner.legacy;
-      legacy.Learn(outcome, checksum_kind);
-      if (legacy != owner.legacy) RETURN_IF_ERROR(StoreLegacyProfile(database, client, legacy));
-    }
-    if (outcome == Outcome::kVerified) {
-      RETURN_IF_ERROR(
-          database.Prepare("UPDATE clients SET last_verified_time = ? WHERE client_id = ?")
-              .Bind(absl::ToUnixMicros(now))
-              .BindBlob(client.bytes())
-              .Run());
-    } else if (blob) {
-      settlement.released.push_back(*blob);
-    }
-    if (outcome == Outcome::kRetrying) {
-      RETURN_IF_ERROR(
-          database.Prepare("UPDATE clients SET resends = resends + 1 WHERE client_id = ?")
-              .BindBlob(client.bytes())
-              .Run());
-    }
+    RETURN_IF_ERROR(UpdateClient(database, owner));
     return settlement;
   });
 }

@@ -42,13 +42,20 @@ absl::StatusOr<Client> InsertClient(Database& database, const std::string& name,
   return client;
 }
 
-absl::Status StoreLegacyProfile(Database& database, const ClientId& id,
-                                const LegacyProfile& legacy) {
+absl::Status UpdateClient(Database& database, const Client& client) {
+  const LegacyProfile& legacy = client.legacy;
   Query update = database.Prepare(
-      "UPDATE clients SET family = ?, header_version = ?, framing = ?, file_style = ?, "
-      "connection_style = ?, last_protocol_error = ?, last_protocol_error_time = ?, "
-      "checksum_kind = ?, checksum_refusals = ? WHERE client_id = ?");
-  update.BindBlob(legacy.family)
+      "UPDATE clients SET last_seen_time = ?, public_key = ?, sealed_session_key = ?, "
+      "session_key_bits = ?, resends = ?, family = ?, header_version = ?, framing = ?, "
+      "file_style = ?, connection_style = ?, last_protocol_error = ?, "
+      "last_protocol_error_time = ?, checksum_kind = ?, checksum_refusals = ? "
+      "WHERE client_id = ?");
+  update.Bind(absl::ToUnixMicros(client.last_seen_time))
+      .BindBlob(client.public_key)
+      .BindBlob(client.sealed_session_key)
+      .Bind(client.session_key_bits)
+      .Bind(client.resends)
+      .BindBlob(legacy.family)
       .Bind(legacy.header_version)
       .BindBlob(legacy.framing)
       .BindBlob(legacy.file_style)
@@ -61,7 +68,7 @@ absl::Status StoreLegacyProfile(Database& database, const ClientId& id,
   }
   return update.Bind(legacy.checksum_kind ? static_cast<int>(*legacy.checksum_kind) : 0)
       .Bind(legacy.checksum_refusals)
-      .BindBlob(id.bytes())
+      .BindBlob(client.id.bytes())
       .Run();
 }
 

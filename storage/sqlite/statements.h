@@ -27,8 +27,9 @@ absl::StatusOr<std::optional<Client>> SelectClientByName(Database& database,
 absl::StatusOr<Client> InsertClient(Database& database, const std::string& name, const ClientId& id,
                                     absl::Time create_time);
 
-absl::Status StoreLegacyProfile(Database& database, const ClientId& id,
-                                const LegacyProfile& legacy);
+// Stores what requests change of a client, in one statement: all but its last_verified_time, which
+// is in an index, and what triggers count.
+absl::Status UpdateClient(Database& database, const Client& client);
 
 // The file's id; adds the file if it is new. Reason CLIENT_NOT_FOUND.
 absl::StatusOr<int64_t> SelectOrInsertFile(Database& database, const ClientId& client,
