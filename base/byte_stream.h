@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -16,6 +17,10 @@ namespace backup {
 // Pieces that sources hand over are usually this large, and never larger than kMaxPieceSize.
 inline constexpr size_t kPieceSize = size_t{1} << 20;
 inline constexpr size_t kMaxPieceSize = size_t{2} << 20;
+
+// What looks at bytes as they pass, as a checksum does, gets parts of at most this size: the
+// nearest cache (32 KiB and more) still has such a part from whatever made it.
+inline constexpr size_t kHotSize = size_t{16} << 10;
 
 // Bytes that are valid as long as this, or a copy of it, exists.
 struct SharedPiece {
@@ -39,6 +44,10 @@ class ByteSource {
   // At most once after each Read().
   virtual SharedPiece Share(absl::string_view piece) { return CopyPiece(piece); }
 };
+
+// Looks at all bytes that a source yields, in their order, when they are made and maybe some time
+// before they are read: parts of at most kHotSize.
+using Observer = std::function<void(absl::string_view)>;
 
 // A source whose pieces can be made to last, so that stages on threads of their own pass them on
 // without copying. Used by one thread at a time.

@@ -52,8 +52,10 @@ absl::StatusOr<absl::string_view> GatherSource::Read() {
       ASSIGN_OR_RETURN(rest_, source_.Read());
       ended_ = rest_.empty();
     }
-    const size_t taken = std::min(rest_.size(), buffers_.piece_size() - filled);
+    const size_t wanted = std::min(buffers_.piece_size() - filled, observer_ ? kHotSize : SIZE_MAX);
+    const size_t taken = std::min(rest_.size(), wanted);
     if (taken > 0) std::memcpy(piece + filled, rest_.data(), taken);
+    if (observer_) observer_(absl::string_view(piece + filled, taken));
     rest_.remove_prefix(taken);
     filled += taken;
   }

@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "base/aligned_buffer.h"
@@ -56,11 +57,14 @@ class GatherSource final : public LastingSource {
   GatherSource(ByteSource& source, std::optional<int64_t> expected_size)
       : source_(source), buffers_(expected_size) {}
   void MakeLast(size_t pieces) override { buffers_.set_count(pieces + 1); }
+  // Before the first Read().
+  void set_observer(Observer observer) { observer_ = std::move(observer); }
   absl::StatusOr<absl::string_view> Read() override;
 
  private:
   ByteSource& source_;
   PieceBuffers buffers_;
+  Observer observer_;
   absl::string_view rest_;  // Of what was read of the source.
   bool ended_ = false;
 };

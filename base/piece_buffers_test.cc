@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "base/error.h"
 #include "base/testing/random_cut_source.h"
 #include "base/testing/status_matchers.h"
@@ -63,6 +64,19 @@ TEST(GatherSource, YieldsTheSameBytesInFullPieces) {
   EXPECT_THAT(gathered.Read(), IsOkAndHolds(bytes.substr(2 * kPieceSize)));
   EXPECT_THAT(gathered.Read(), IsOkAndHolds(""));
   EXPECT_THAT(gathered.Read(), IsOkAndHolds(""));
+}
+
+TEST(GatherSource, ShowsAllBytesToItsObserverInSmallParts) {
+  const std::string bytes = testing::PseudoRandomBytes((5 << 20) / 2);
+  testing::RandomCutSource cut(bytes, /*max_piece=*/300'000);
+  GatherSource gathered(cut, std::nullopt);
+  std::string seen;
+  gathered.set_observer([&](absl::string_view part) {
+    EXPECT_LE(part.size(), kHotSize);
+    absl::StrAppend(&seen, part);
+  });
+  EXPECT_THAT(ReadAll(gathered, bytes.size()), IsOkAndHolds(bytes));
+  EXPECT_TRUE(seen == bytes);
 }
 
 TEST(RangeSource, YieldsExactlyTheRangeInPiecesOfLimitedSize) {

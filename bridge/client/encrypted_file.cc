@@ -14,14 +14,17 @@ namespace backup::legacy_client {
 
 namespace {
 
-// Plaintext that is read at a time: whole chunks if they are small, so that what becomes of it
+// The caches still have so much plaintext when it is encrypted and summed.
+constexpr int64_t kReadSize = 64 << 10;
+
+// Plaintext that becomes a piece: whole chunks if they are small, so that what becomes of it
 // stays near kPieceSize however much padding they get.
-size_t PlaintextPieceSize(int64_t file_size, int64_t chunk_size) {
+int64_t PlaintextPieceSize(int64_t file_size, int64_t chunk_size) {
   int64_t size = int64_t{kPieceSize};
   if (chunk_size != 0 && chunk_size < size) {
     size = std::max<int64_t>(size / EncryptedSize(chunk_size), 1) * chunk_size;
   }
-  return static_cast<size_t>(std::min(file_size, size));
+  return std::min(file_size, size);
 }
 
 bool IsOfPlaintext(ChecksumKind kind) {
@@ -60,12 +63,12 @@ EncryptedFile::EncryptedFile(UniqueFd fd, int64_t size, absl::string_view key,
       plaintext_size_(size),
       plaintext_left_(size),
       chunk_left_(options.chunk_size),
-      encryptor_(key) {
-  plaintext_.resize(PlaintextPieceSize(size, options.chunk_size));
-  const int64_t piece_size = static_cast<int64_t>(plaintext_.size());
+      piece_size_(PlaintextPieceSize(size, options.chunk_size)),
+      encryptor_(key),
+      plaintext_(static_cast<size_t>(std::min(piece_size_, kReadSize))) {
   // Room for a block that was held back from the piece before, and for one that OpenSSL may use.
   const auto room =
-      static_cast<size_t>(EncryptedSize(piece_size, options.chunk_size)) + 3 * kCipherBlockSize;
+      static_cast<size_t>(EncryptedSize(piece_size_, options.chunk_size)) + 3 * kCipherBlockSize;
   for (Piece& piece : pieces_) piece.bytes.resize(room);
   producer_ = std::jthread([this] { Produce(); });
 }
@@ -118,21 +121,26 @@ bool EncryptedFile::WaitForRoom() {
 }
 
 absl::Status EncryptedFile::FillPiece(Piece& piece) {
-  const size_t size =
-      static_cast<size_t>(std::min(plaintext_left_, static_cast<int64_t>(plaintext_.size())));
-  RETURN_IF_ERROR(ReadPlaintext(size));
-  plaintext_left_ -= static_cast<int64_t>(size);
-  const absl::string_view plaintext(plaintext_.data(), size);
-  Encrypt(plaintext, piece);
-  UpdateChecksum(plaintext, absl::string_view(piece.bytes.data(), piece.size));
+  piece.size = 0;
+  int64_t left = std::min(plaintext_left_, piece_size_);
+  do {
+    const size_t size = std::min(static_cast<size_t>(left), plaintext_.size());
+    RETURN_IF_ERROR(ReadPlaintext(size));
+    left -= static_cast<int64_t>(size);
+    plaintext_left_ -= static_cast<int64_t>(size);
+    const absl::string_view plaintext(plaintext_.data(), size);
+    const size_t begin = piece.size;
+    Encrypt(plaintext, piece);
+    UpdateChecksum(plaintext, absl::string_view(piece.bytes.data() + begin, piece.size - begin));
+  } while (left > 0);
   return absl::OkStatus();
 }
 
-// All of `plaintext`, chunk by chunk, into `piece`; `plaintext_left_` is what comes after it.
+// All of `plaintext`, chunk by chunk, behind what is in `piece`; `plaintext_left_` is what comes
+// after it.
 void EncryptedFile::Encrypt(absl::string_view plaintext, Piece& piece) {
   const bool in_chunks = options_.chunk_size != 0;
   const std::span<char> out(piece.bytes);
-  piece.size = 0;
   do {
     const absl::string_view part =
         in_chunks ? plaintext.substr(0, static_cast<size_t>(chunk_left_)) : plaintext;

@@ -79,7 +79,8 @@ class EncryptedFile final : public ByteSource {
   const EncryptionOptions options_;
   const int64_t plaintext_size_;
   int64_t plaintext_left_;
-  int64_t chunk_left_;  // Of the chunk that is being encrypted.
+  int64_t chunk_left_;        // Of the chunk that is being encrypted.
+  const int64_t piece_size_;  // Of the plaintext of a piece.
   CbcEncryptor encryptor_;
   std::vector<char> plaintext_;
   Cksum cksum_;  // Only the one that `options_` names is kept.

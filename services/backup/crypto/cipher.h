@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 #include <optional>
+#include <utility>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -51,12 +52,16 @@ class DecryptSource final : public LastingSource {
 
   void MakeLast(size_t pieces) override { buffers_.set_count(pieces + 1); }
 
+  // Before the first Read().
+  void set_observer(Observer observer) { observer_ = std::move(observer); }
+
   absl::StatusOr<absl::string_view> Read() override {
     char* const piece = buffers_.Next();
     if (!surplus_.empty()) std::memmove(piece, surplus_.data(), surplus_.size());
     size_t filled = surplus_.size();
     while (!ended_ && filled < buffers_.piece_size()) {
       ASSIGN_OR_RETURN(const size_t size, Decrypt(buffers_.piece_size() - filled, piece + filled));
+      if (observer_) observer_(absl::string_view(piece + filled, size));
       filled += size;
     }
     const size_t size = std::min(filled, buffers_.piece_size());
@@ -75,7 +80,8 @@ class DecryptSource final : public LastingSource {
       ended_ = rest_.empty();
       if (ended_) return decryptor_.Finish(out);
     }
-    const absl::string_view taken = rest_.substr(0, wanted);
+    const absl::string_view taken =
+        rest_.substr(0, observer_ ? std::min(wanted, kHotSize - kCipherBlockSize) : wanted);
     rest_.remove_prefix(taken.size());
     return decryptor_.Update(taken, out);
   }
@@ -83,6 +89,7 @@ class DecryptSource final : public LastingSource {
   ByteSource& ciphertext_;
   PieceBuffers buffers_;
   Decryptor decryptor_;
+  Observer observer_;
   absl::string_view rest_;     // Of what was read of the ciphertext.
   absl::string_view surplus_;  // Plaintext behind the piece before, in its buffer's slack.
   bool ended_ = false;

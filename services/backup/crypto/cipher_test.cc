@@ -7,6 +7,7 @@
 #include <string>
 
 #include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
 #include "base/error.h"
 #include "base/status_macros.h"
 #include "base/testing/random_cut_source.h"
@@ -102,6 +103,20 @@ TEST(CbcDecryptSource, GivesBackThePlaintextAtEverySizeHoweverItIsCut) {
       }
     }
   }
+}
+
+TEST(CbcDecryptSource, ShowsAllPlaintextToItsObserverInSmallParts) {
+  const std::string key = PseudoRandomBytes(16);
+  const std::string plain = PseudoRandomBytes(3 << 20);
+  RandomCutSource ciphertext(Encrypt(key, plain), kMaxPieceSize);
+  CbcDecryptSource source(ciphertext, std::nullopt, key);
+  std::string seen;
+  source.set_observer([&](absl::string_view part) {
+    EXPECT_LE(part.size(), kHotSize);
+    absl::StrAppend(&seen, part);
+  });
+  EXPECT_THAT(ReadAll(source, plain.size()), IsOkAndHolds(plain));
+  EXPECT_TRUE(seen == plain);
 }
 
 TEST(CbcDecryptSource, NeverYieldsMoreThanTheLargestPiece) {

@@ -167,22 +167,6 @@ struct PlaintextMeasures {
   }
 };
 
-class MeasuredSource final : public LastingSource {
- public:
-  MeasuredSource(LastingSource& source, PlaintextMeasures& measures)
-      : source_(source), measures_(measures) {}
-  void MakeLast(size_t pieces) override { source_.MakeLast(pieces); }
-  absl::StatusOr<absl::string_view> Read() override {
-    ASSIGN_OR_RETURN(const absl::string_view piece, source_.Read());
-    measures_.Update(piece);
-    return piece;
-  }
-
- private:
-  LastingSource& source_;
-  PlaintextMeasures& measures_;
-};
-
 // Passes the ciphertext on as it is, and measures the plaintext that is in it. `Decryptor` is
 // CbcDecryptor or SegmentDecryptor.
 template <typename Decryptor>
@@ -302,8 +286,12 @@ class StoredForm final : public ByteSource {
       if (upload.encrypted) StackDecryptor<crypto::CbcDecryptor>(session_key_);
     }
     if (payload_ != nullptr) return;  // The client's own form.
-    if (plain_ == nullptr) plain_ = std::make_unique<GatherSource>(*encoded_, upload.encoded_size);
-    StackMeasures();
+    if (plain_ == nullptr) {
+      auto gathered = std::make_unique<GatherSource>(*encoded_, upload.encoded_size);
+      gathered->set_observer(MeasuringObserver());
+      plain_ = std::move(gathered);
+    }
+    StackStages();
     if (form != StorageForm::kSealed) return;
     file_key_ = crypto::RandomBytes(crypto::kFileKeySize);
     payload_ = std::make_unique<crypto::SealSource>(*measured_, file_key_);
@@ -348,19 +336,16 @@ class StoredForm final : public ByteSource {
   }
 
  private:
-  // Puts the measures on top of the plaintext. SHA-256 alone takes about as long as all that comes
-  // before it and all that comes after it, so for a large file these are three stages, each on a
-  // thread of its own.
-  void StackMeasures() {
-    const bool in_stages = upload_.encoded_size >= kStagesMinSize;
+  Observer MeasuringObserver() {
+    return [this](absl::string_view part) { measures_.Update(part); };
+  }
+
+  // A large file is received, decrypted and measured on a thread of its own while it is written.
+  void StackStages() {
     timed_plain_ = std::make_unique<TimedLastingSource>(*plain_);
-    LastingSource* source = timed_plain_.get();
-    if (in_stages) received_ = ReadAheadSource::TryMake(*source);
-    if (received_) source = received_.get();
-    measuring_ = std::make_unique<MeasuredSource>(*source, measures_);
-    measured_ = measuring_.get();
-    if (in_stages) hashed_ = ReadAheadSource::TryMake(*measuring_);
-    if (hashed_) measured_ = hashed_.get();
+    measured_ = timed_plain_.get();
+    if (upload_.encoded_size >= kStagesMinSize) ahead_ = ReadAheadSource::TryMake(*timed_plain_);
+    if (ahead_) measured_ = ahead_.get();
   }
 
   // Puts the decryptor on top of the encoded bytes: beside them if they are kept as they are, else
@@ -378,6 +363,7 @@ class StoredForm final : public ByteSource {
     }
     auto decrypted = std::make_unique<crypto::DecryptSource<Decryptor>>(
         *encoded_, segmented() ? std::nullopt : std::optional(upload_.encoded_size), args...);
+    decrypted->set_observer(MeasuringObserver());
     const Decryptor& decryptor = decrypted->decryptor();
     plain_ = std::move(decrypted);
     return decryptor;
@@ -424,11 +410,9 @@ class StoredForm final : public ByteSource {
   const crypto::SegmentDecryptor* segments_ = nullptr;  // If it comes in segments.
   std::unique_ptr<LastingSource> plain_;                // Null if the client's own form is kept.
   std::unique_ptr<TimedLastingSource> timed_plain_;     // The same.
-  std::unique_ptr<ReadAheadSource> received_;           // The stages; not always there.
-  std::unique_ptr<MeasuredSource> measuring_;
-  std::unique_ptr<ReadAheadSource> hashed_;
-  ByteSource* measured_ = nullptr;       // The last of those.
-  std::unique_ptr<ByteSource> payload_;  // Null: *measured_ is the payload.
+  std::unique_ptr<ReadAheadSource> ahead_;              // Not always there.
+  ByteSource* measured_ = nullptr;                      // The last of those.
+  std::unique_ptr<ByteSource> payload_;                 // Null: *measured_ is the payload.
   std::string file_key_;
   int64_t payload_size_ = 0;
   storage::BlobFooter footer_;
