@@ -41,6 +41,12 @@ class RestartTest(ClusterTest):
 
 
 class EndTest(RestartTest):
+    def begin_upload(self, cluster):
+        """A connection on which half a file was sent, and that much is known to the service (if run with --v=2)."""
+        connection = self.send_half(m.ModelClient(cluster.port, b"client").sign_up())
+        cluster.service.wait_for_log("] UploadFile ")
+        return connection
+
     def assert_ends(self, daemon, code, within_s):
         begin = time.monotonic()
         self.assertEqual(daemon.process.wait(timeout=within_s), code, daemon.log())
@@ -65,8 +71,8 @@ class EndTest(RestartTest):
                 service.wait()
 
     def test_a_second_signal_ends_both_at_once(self):
-        cluster = self.start(service_flags=["--drain_timeout=60s"], bridge_flags=["--drain_timeout=60s"])
-        self.send_half(m.ModelClient(cluster.port, b"client").sign_up())
+        cluster = self.start(service_flags=["--drain_timeout=60s", "--v=2"], bridge_flags=["--drain_timeout=60s"])
+        self.begin_upload(cluster)
         for daemon in (cluster.service, cluster.bridge):
             daemon.process.send_signal(signal.SIGTERM)
             daemon.wait_for_log("stopping")
@@ -75,8 +81,8 @@ class EndTest(RestartTest):
             self.assert_ends(daemon, INTERRUPTED, SLACK_S)
 
     def test_the_service_ends_within_the_drain_timeout_though_an_upload_stalls(self):
-        cluster = self.start(service_flags=[f"--drain_timeout={DRAIN_S}s"])
-        connection = self.send_half(m.ModelClient(cluster.port, b"client").sign_up())
+        cluster = self.start(service_flags=[f"--drain_timeout={DRAIN_S}s", "--v=2"])
+        connection = self.begin_upload(cluster)
         cluster.service.process.send_signal(signal.SIGTERM)
         self.assert_ends(cluster.service, 0, DRAIN_S + SLACK_S)
         connection.close()
