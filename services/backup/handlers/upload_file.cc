@@ -30,8 +30,8 @@ namespace backup::handlers {
 namespace {
 
 using storage::StorageForm;
-// Smaller files are not worth the threads.
-constexpr int64_t kStagesMinSize = kBulkMinSize;
+// Smaller files are not worth a thread of their own.
+constexpr int64_t kReadAheadMinSize = kBulkMinSize;
 // To read, decrypt and hash so much takes no longer than to store it.
 constexpr int64_t kMaxQuickSize = 64 << 10;
 using Encoding = v1::UploadFileHeader;
@@ -291,7 +291,7 @@ class StoredForm final : public ByteSource {
       gathered->set_observer(MeasuringObserver());
       plain_ = std::move(gathered);
     }
-    StackStages();
+    StackReadAhead();
     if (form != StorageForm::kSealed) return;
     file_key_ = crypto::RandomBytes(crypto::kFileKeySize);
     payload_ = std::make_unique<crypto::SealSource>(*measured_, file_key_);
@@ -341,10 +341,10 @@ class StoredForm final : public ByteSource {
   }
 
   // A large file is received, decrypted and measured on a thread of its own while it is written.
-  void StackStages() {
+  void StackReadAhead() {
     timed_plain_ = std::make_unique<TimedLastingSource>(*plain_);
     measured_ = timed_plain_.get();
-    if (upload_.encoded_size >= kStagesMinSize) ahead_ = ReadAheadSource::TryMake(*timed_plain_);
+    if (upload_.encoded_size >= kReadAheadMinSize) ahead_ = ReadAheadSource::TryMake(*timed_plain_);
     if (ahead_) measured_ = ahead_.get();
   }
 
