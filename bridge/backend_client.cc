@@ -259,11 +259,15 @@ absl::Duration UploadDeadline(const v1::UploadFileHeader& header) {
 }
 
 // Writes header and body; an error only if the body fails. That the call is over shows at its end.
-absl::Status WriteUpload(UploadCall& call, const v1::UploadFileHeader& header, SpooledBody& body) {
+absl::Status WriteUpload(UploadCall& call, const v1::UploadFileHeader& header, SpooledBody& body,
+                         BodyTurns& turns) {
   bool writing = call.WriteHeader(header);  // Alone, since the service may refuse it.
   int64_t written = 0;
+  BodyPace pace(turns, header.encoded_size());
   while (writing) {
+    pace.BeforeRead();
     ASSIGN_OR_RETURN(SharedPiece piece, body.Read());
+    pace.AfterRead(piece.bytes.size());
     if (piece.bytes.empty()) {
       call.WritesDone();
       break;
@@ -279,14 +283,14 @@ absl::Status WriteUpload(UploadCall& call, const v1::UploadFileHeader& header, S
 absl::StatusOr<v1::UploadFileResponse> UploadOnce(const UploadMethod& method,
                                                   const CallOrigin& origin,
                                                   const v1::UploadFileHeader& header,
-                                                  const BackendOptions& options,
-                                                  SpooledBody& body) {
+                                                  const BackendOptions& options, SpooledBody& body,
+                                                  BodyTurns& turns) {
   const Attempt attempt(options.metrics, kUpload);
   grpc::ClientContext context;
   Prepare(context, origin, UploadDeadline(header));
   const std::stop_callback cancel(options.give_up, [&] { context.TryCancel(); });
   UploadCall call(method, context);
-  const absl::Status written = WriteUpload(call, header, body);
+  const absl::Status written = WriteUpload(call, header, body, turns);
   if (!written.ok()) context.TryCancel();
   absl::StatusOr<v1::UploadFileResponse> result = call.Finish();
   if (!written.ok()) result = written;
@@ -365,7 +369,7 @@ absl::StatusOr<v1::UploadFileResponse> BackendClient::UploadFile(const CallOrigi
   SpooledBody spooled(body, options_.spool_bytes, room);
   const auto attempt = [&] {
     spooled.Restart();
-    return UploadOnce(upload_, origin, header, options_, spooled);
+    return UploadOnce(upload_, origin, header, options_, spooled, turns_);
   };
   return RideThrough(options_, attempt, [&] { return spooled.can_restart(); });
 }

@@ -11,6 +11,7 @@
 #include "backup/v1/backup.grpc.pb.h"
 #include "base/byte_stream.h"
 #include "base/mutex.h"
+#include "bridge/body_turns.h"
 #include "bridge/bridge_metrics.h"
 #include "bridge/call_queue.h"
 #include "bridge/upload_call.h"
@@ -59,7 +60,8 @@ class BackendClient {
         upload_(channels.bodies),
         upload_stub_(channels.calls),
         queue_(channels.queue),
-        options_(std::move(options)) {}
+        options_(std::move(options)),
+        turns_(BodyTurns::Limits(), options_.metrics.waiting_bodies) {}
   // Waits until no started call is in flight: gRPC must not end a channel on a thread of its own.
   ~BackendClient();
 
@@ -125,6 +127,7 @@ class BackendClient {
   const std::shared_ptr<CallQueue> queue_;
   const BackendOptions options_;
   std::atomic<size_t> spooled_bytes_ = 0;  // By all uploads in flight.
+  BodyTurns turns_;
 };
 
 // Channels to `target`, any gRPC target, that reconnect quickly; the addresses behind a dns:///

@@ -21,6 +21,8 @@ constexpr MetricName kFaultsInjected{"backup_debug_faults_injected_total",
                                      "Wrong checksums answered on purpose"};
 constexpr MetricName kSpoolBytes{"backup_bridge_spool_bytes",
                                  "Memory that keeps uploads so that they can be repeated"};
+constexpr MetricName kWaitingBodies{"backup_bridge_waiting_bodies",
+                                    "Large files that wait for their turn to go on"};
 constexpr MetricName kRideThroughDuration{"backup_bridge_ride_through_seconds",
                                           "How long calls waited for a service that was away"};
 constexpr MetricName kRideThroughs{
@@ -48,6 +50,7 @@ BridgeMetrics::BridgeMetrics(Metrics& metrics)
       admission_rejected(metrics.AddCounters(kAdmissionRejected, {"reason"})),
       faults_injected(metrics.AddCounter(kFaultsInjected)),
       spool_bytes(metrics.AddGauge(kSpoolBytes)),
+      waiting_bodies(metrics.AddGauge(kWaitingBodies)),
       ride_through_duration(metrics.AddHistogram(kRideThroughDuration)),
       ride_throughs(metrics.AddCounters(kRideThroughs, {"outcome"})),
       attempts_started(metrics.AddCounters(kAttemptsStarted, {"grpc_method"})),

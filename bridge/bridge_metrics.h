@@ -35,6 +35,7 @@ struct BridgeMetrics {
   MetricFamily<Counter> admission_rejected;  // reason: connections, descriptors.
   Counter faults_injected;
   Gauge spool_bytes;
+  Gauge waiting_bodies;
   Histogram ride_through_duration;
   MetricFamily<Counter> ride_throughs;       // outcome: recovered, gave_up, not_repeatable.
   MetricFamily<Counter> attempts_started;    // grpc_method.

@@ -32,6 +32,7 @@ UPLOADS_OF_SMALL_CROWD = 100
 UPLOAD_SIZE = MEBIBYTE
 LARGE_UPLOAD_SIZE = 64 * MEBIBYTE
 SENT_OF_UPLOAD = 256 * KIBIBYTE
+TURNS_FOR_EACH_CORE = 4
 # Of all of them together.
 BRIDGE_LIMIT = 256 * MEBIBYTE
 SERVICE_LIMIT = 512 * MEBIBYTE
@@ -99,6 +100,9 @@ class CrowdTest(ClusterTest):
 
     def descriptors(self):
         return [descriptors(process) for process in (self.cluster.bridge, self.cluster.service)]
+
+    def waiting_bodies(self):
+        return exposition.scrape(self.operations_ports[1]).value("backup_bridge_waiting_bodies")
 
     def assert_nothing_is_left(self):
         """Parts, buffers, spools and descriptors of those who are gone; and a new upload works at once."""
@@ -191,6 +195,20 @@ class CrowdTest(ClusterTest):
         wait_until(lambda: bulk_threads(cluster.bridge) + bulk_threads(cluster.service) == 0,
                    "the threads end with their upload")
         crowd.back_up(b"small", bytes(MEBIBYTE))
+
+    def test_large_uploads_that_stall_in_their_turns_keep_nobody_out(self):
+        self.start_pair()
+        crowd = m.ModelClient(self.cluster.port, b"crowd").sign_up()
+        connections = [begin_upload(crowd, b"file %d" % i, SENT_OF_UPLOAD, LARGE_UPLOAD_SIZE)
+                       for i in range(TURNS_FOR_EACH_CORE * os.cpu_count() * 3)]
+        wait_until(lambda: self.waiting_bodies() > 0, "there are more than have a turn")
+        m.ModelClient(self.cluster.port, b"small").sign_up().back_up(b"f", b"content")
+        m.ModelClient(self.cluster.port, b"large").sign_up().back_up(b"f", bytes(LARGE_UPLOAD_SIZE))
+        wait_until(lambda: self.waiting_bodies() == 0, "nobody waits for a turn that takes too long")
+        for connection in connections:
+            connection.close()
+        self.assert_nothing_is_left()
+        self.assert_what_was_acknowledged_is_there()
 
     def test_crowds_one_after_the_other_take_no_more_memory_than_the_first_ones(self):
         self.start_pair()
