@@ -47,7 +47,7 @@ void BodyPace::BeforeRead() {
   if (left_ <= 0 || (waits_for_client && left_ <= kShare - kSample)) EndTurn();
   if (left_ > 0) return;
   if (!waits_for_client) turn_ = turns_.Begin();
-  left_ = kShare;
+  left_ = turn_ ? kShare : kSample;
   reading_ = sending_ = {};
   mark_ = now_();
 }

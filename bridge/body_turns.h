@@ -55,23 +55,23 @@ class BodyTurns {
   std::map<Turn, MonotonicTime> running_ ABSL_GUARDED_BY(mutex_);
 };
 
-// One body among those that take turns. It does so from a size of kBulkMinSize on, and while it
-// waits less for its client than for the service: a client that is the slower of both gains nothing
-// by turns, and must not keep one from others. Used by one thread at a time.
+// One body among those that take turns. It does so if it is large, and while it waits less for its
+// client than for the service: a client that is the slower of both gains nothing by turns, and must
+// neither wait for one nor keep one from others. Used by one thread at a time.
 class BodyPace {
  public:
   // What is sent in a turn: several times what waits in the sockets' buffers when it begins, which
   // is in no cache any more.
   static constexpr int64_t kShare = int64_t{32} << 20;
-  // After so much of it shows who waits for whom.
-  static constexpr int64_t kSample = int64_t{4} << 20;
+  // By so much of it shows who waits for whom.
+  static constexpr int64_t kSample = int64_t{2} << 20;
 
   // Of `announced_size` bytes; 0 if that is not known.
   BodyPace(BodyTurns& turns, int64_t announced_size,
            std::function<MonotonicTime()> now = &MonotonicClock::now)
       : turns_(turns),
         now_(std::move(now)),
-        left_(announced_size < kBulkMinSize ? kBulkMinSize : 0),
+        left_(announced_size < kBulkMinSize ? kBulkMinSize : kSample),
         mark_(now_()) {}
   ~BodyPace() { EndTurn(); }
   BodyPace(const BodyPace&) = delete;
@@ -90,7 +90,7 @@ class BodyPace {
   BodyTurns& turns_;
   const std::function<MonotonicTime()> now_;
   std::optional<BodyTurns::Turn> turn_;
-  int64_t left_;  // Of the present share, whether it has a turn or not.
+  int64_t left_;  // Of the share that is sent in the present turn, or until one may be due.
   MonotonicTime mark_;
   MonotonicClock::duration reading_{};  // In the present share.
   MonotonicClock::duration sending_{};

@@ -107,8 +107,9 @@ class BodyPaceTest : public BodyTurnsTest {
   FakeBody slow_{turns_, kLarge, absl::Milliseconds(2), absl::Milliseconds(1)};
 };
 
-TEST_F(BodyPaceTest, ALargeBodyBeginsWithItsTurn) {
+TEST_F(BodyPaceTest, ALargeBodyTakesATurnAfterASample) {
   const BodyTurns::Turn others = turns_.Begin();
+  fast_.Send(BodyPace::kSample);
   std::jthread body([&] { fast_.Send(kPieceSize); });
   AwaitWaiting(1);
   turns_.End(others);
@@ -129,27 +130,35 @@ TEST_F(BodyPaceTest, ABodyOfUnknownSizeTakesOneOnceItIsLarge) {
 }
 
 TEST_F(BodyPaceTest, ATurnEndsAfterItsShare) {
-  fast_.Send(BodyPace::kShare);
+  fast_.Send(BodyPace::kSample + BodyPace::kShare);
   std::jthread other([&] { TakeTurn(); });
   AwaitWaiting(1);
   fast_.Send(kPieceSize);
 }
 
 TEST_F(BodyPaceTest, ATurnEndsWithItsBody) {
-  FakeBody(turns_, kLarge, absl::Milliseconds(1), absl::Milliseconds(2)).Send(kPieceSize);
+  FakeBody(turns_, kLarge, absl::Milliseconds(1), absl::Milliseconds(2))
+      .Send(BodyPace::kSample + kPieceSize);
   TakeTurn();
 }
 
-TEST_F(BodyPaceTest, ABodyThatWaitsForItsClientGivesItsTurnBackAndTakesNoOther) {
-  slow_.Send(BodyPace::kSample + kPieceSize);
+TEST_F(BodyPaceTest, ABodyThatWaitsForItsClientTakesNone) {
   turns_.Begin();
   slow_.Send(2 * BodyPace::kShare);
 }
 
+TEST_F(BodyPaceTest, ABodyThatHasBecomeSlowGivesItsTurnBack) {
+  fast_.Send(BodyPace::kSample + kPieceSize);
+  fast_.set_times(absl::Milliseconds(3), absl::Milliseconds(1));
+  fast_.Send(BodyPace::kSample);
+  turns_.Begin();
+  fast_.Send(BodyPace::kShare);
+}
+
 TEST_F(BodyPaceTest, ABodyThatHasBecomeFastTakesTurnsAgain) {
-  slow_.Send(BodyPace::kShare);
+  slow_.Send(BodyPace::kSample);
   slow_.set_times(absl::Milliseconds(1), absl::Milliseconds(2));
-  slow_.Send(BodyPace::kShare);
+  slow_.Send(BodyPace::kSample);
   const BodyTurns::Turn others = turns_.Begin();
   std::jthread body([&] { slow_.Send(kPieceSize); });
   AwaitWaiting(1);
