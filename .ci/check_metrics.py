@@ -14,7 +14,7 @@ OBSERVABILITY = ("alerts.yml", "alerts_test.yml", "dashboard.json")
 
 
 def declared():
-    return {name for folder in ("base", "bridge", "services", "storage") for path in (ROOT / folder).rglob("*")
+    return {name for folder in ("base", "bridge", "content", "services", "storage") for path in (ROOT / folder).rglob("*")
             if path.suffix in (".h", ".cc") and not path.name.endswith("_test.cc")
             for name in DECLARATION.findall(path.read_text())}
 

@@ -12,8 +12,8 @@ def main():
     header = (ROOT / "base/error.h").read_text()
     constants = re.findall(r"\bk\w+", re.search(r"enum class Reason \{(.*?)\};", header, re.DOTALL).group(1))
     documented = re.findall(r"`([A-Z_]+)`", (ROOT / "docs/operations.md").read_text())
-    meanings = (ROOT / "bridge/forwarder.cc").read_text()
-    tests = "".join(path.read_text() for folder in ("base", "bridge", "services", "storage")
+    meanings = (ROOT / "bridge/request/translation.cc").read_text()
+    tests = "".join(path.read_text() for folder in ("base", "bridge", "content", "services", "storage")
                     for path in (ROOT / folder).rglob("*") if path.name.endswith(("_test.cc", "_contract.h")))
     missing = []
     for constant in constants:
@@ -23,7 +23,7 @@ def main():
         if f"Reason::{constant}" not in tests:
             missing.append(f"no test names {name}")
         if f"case Reason::{constant}:" not in meanings:
-            missing.append(f"{name} means nothing to old clients in bridge/forwarder.cc")
+            missing.append(f"{name} means nothing to old clients in bridge/request/translation.cc")
     print("\n".join(missing) if missing else f"{len(constants)} reasons are documented, tested and have a meaning")
     return 1 if missing else 0
 

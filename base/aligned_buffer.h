@@ -15,7 +15,7 @@ struct ReturnToPool {
 using AlignedBuffer = std::unique_ptr<char, ReturnToPool>;
 
 inline constexpr size_t kBufferAlignment = 4096;
-// So much that nobody uses is kept for the next.
+// Unused memory of at most this size is kept for the next buffers.
 inline constexpr size_t kMaxIdleBufferBytes = size_t{32} << 20;
 
 // `size` is a multiple of kBufferAlignment; few different ones are best. Thread-safe.

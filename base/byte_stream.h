@@ -25,7 +25,7 @@ inline constexpr size_t kHotSize = size_t{16} << 10;
 // Bytes that are valid as long as this, or a copy of it, exists.
 struct SharedPiece {
   std::shared_ptr<const char[]> buffer;
-  size_t buffer_size = 0;   // That is, what it takes of memory.
+  size_t buffer_size = 0;   // The memory that it takes.
   absl::string_view bytes;  // In the buffer.
 };
 
@@ -118,7 +118,7 @@ class RandomAccess {
  public:
   virtual ~RandomAccess() = default;
   virtual int64_t size_bytes() const = 0;
-  // Fills `out` with the bytes at `offset`. DataLoss if there are not as many; Internal, reason
+  // Fills `out` with the bytes at `offset`. DataLoss if there are fewer; Internal, reason
   // STORAGE_IO, if the medium fails.
   virtual absl::Status ReadAt(int64_t offset, std::span<char> out) const = 0;
 };

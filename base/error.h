@@ -11,7 +11,7 @@ namespace backup {
 
 // Why a request failed, for programs: each is the `reason` of the API's ErrorInfo, has one
 // canonical code, a row in docs/operations.md and an answer in the legacy protocol
-// (bridge/forwarder.cc).
+// (bridge/request/translation.cc).
 enum class Reason {
   kInvalidField,
   kSizeLimit,

@@ -2,8 +2,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <condition_variable>
-#include <mutex>
 
 #include "absl/strings/str_cat.h"
 
@@ -20,9 +18,9 @@ int64_t MonotonicNanos() {
 
 IdleShutdown::IdleShutdown(absl::Duration after, StopRequest& stop)
     : after_(after), stop_(stop), idle_since_nanos_(MonotonicNanos()) {
-  if (after_ > absl::ZeroDuration()) {
-    watcher_ = std::jthread([this](std::stop_token token) { Watch(token); });
-  }
+  if (after_ == absl::ZeroDuration()) return;
+  const absl::Duration interval = std::clamp(after_ / 40, absl::Milliseconds(10), absl::Seconds(1));
+  watcher_.emplace(interval, [this](const std::stop_token&) { Check(); });
 }
 
 IdleShutdown::~IdleShutdown() = default;
@@ -34,29 +32,19 @@ void IdleShutdown::End() {
   active_.fetch_sub(1);
 }
 
-void IdleShutdown::Watch(std::stop_token token) {
-  std::mutex mutex;
-  std::condition_variable_any stopped;
-  const auto tick =
-      absl::ToChronoNanoseconds(std::clamp(after_ / 40, absl::Milliseconds(10), absl::Seconds(1)));
-  int announced_quarters = 0;
-  std::unique_lock lock(mutex);
-  while (!stopped.wait_for(lock, token, tick, [&] { return token.stop_requested(); })) {
-    const absl::Duration idle =
-        active_.load() > 0 ? absl::ZeroDuration()
-                           : absl::Nanoseconds(MonotonicNanos() - idle_since_nanos_.load());
-    if (idle >= after_) {
-      stop_.Request(absl::StrCat("idle for ", absl::FormatDuration(after_)));
-      return;
-    }
-    const int quarters = static_cast<int>(absl::FDivDuration(idle, after_ / kQuarters));
-    if (quarters > announced_quarters) {
-      LOG(INFO) << "no connection and no call for "
-                << absl::FormatDuration(after_ / kQuarters * quarters) << ", shutting down after "
-                << absl::FormatDuration(after_);
-    }
-    announced_quarters = quarters;
+void IdleShutdown::Check() {
+  if (stop_.requested()) return;
+  const absl::Duration idle = is_idle()
+                                  ? absl::Nanoseconds(MonotonicNanos() - idle_since_nanos_.load())
+                                  : absl::ZeroDuration();
+  if (idle >= after_) return stop_.Request(absl::StrCat("idle for ", absl::FormatDuration(after_)));
+  const int quarters = static_cast<int>(absl::FDivDuration(idle, after_ / kQuarters));
+  if (quarters > announced_quarters_) {
+    LOG(INFO) << "no connection and no call for "
+              << absl::FormatDuration(after_ / kQuarters * quarters) << ", shutting down after "
+              << absl::FormatDuration(after_);
   }
+  announced_quarters_ = quarters;
 }
 
 }  // namespace backup

@@ -2,9 +2,10 @@
 
 #include <atomic>
 #include <cstdint>
-#include <thread>
+#include <optional>
 
 #include "absl/time/time.h"
+#include "base/periodic_task.h"
 #include "base/process.h"
 
 namespace backup {
@@ -35,13 +36,14 @@ class IdleShutdown {
   bool is_idle() const { return active_.load() == 0; }
 
  private:
-  void Watch(std::stop_token token);
+  void Check();
 
   const absl::Duration after_;
   StopRequest& stop_;
   std::atomic<int64_t> active_ = 0;
   std::atomic<int64_t> idle_since_nanos_;  // Monotonic clock.
-  std::jthread watcher_;                   // Last: ends before what it reads.
+  int announced_quarters_ = 0;             // Of the time, since the last activity. Check()'s own.
+  std::optional<PeriodicTask> watcher_;    // Last: ends before what it reads.
 };
 
 }  // namespace backup

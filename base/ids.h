@@ -46,6 +46,7 @@ class Id {
 using ClientId = Id<struct ClientIdTag>;  // Text: UUID.
 using UploadId = Id<struct UploadIdTag>;  // Text: UUID.
 using BlobId = Id<struct BlobIdTag>;      // Text: 32 hex digits.
+using OwnerId = Id<struct OwnerIdTag>;    // One run of a process that stores blobs.
 
 // Canonical lower-case UUID text of 16 bytes. Dies on any other size.
 std::string ToUuidText(absl::string_view bytes);

@@ -10,7 +10,7 @@
 namespace backup {
 
 // std::mutex with thread-safety annotations. Debian's Abseil is not instrumented, so absl::Mutex
-// makes ThreadSanitizer report races that are none; std::mutex does not. See
+// makes ThreadSanitizer report false races; std::mutex does not. See
 // docs/adr/0005-string-view-and-mutex.md. Thread-safe.
 class ABSL_LOCKABLE Mutex {
  public:

@@ -5,25 +5,21 @@
 #include <event2/http.h>
 #include <event2/keyvalq_struct.h>
 #include <event2/thread.h>
-#include <netinet/in.h>
-#include <sys/socket.h>
 
-#include <cerrno>
 #include <optional>
 #include <thread>
 
 #include "absl/strings/match.h"
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/strip.h"
-#include "base/exit_code.h"
+#include "base/listening_socket.h"
 #include "base/process.h"
 #include "base/status_macros.h"
+#include "glog/logging.h"
 
 namespace backup {
 namespace {
 
-// A scraper that does not read or write for so long is hung up on.
+// How long a scraper may neither read nor write before its connection is closed.
 constexpr int kTimeoutSeconds = 10;
 constexpr int kMaxHeadersSize = 8 << 10;
 constexpr int kMaxBodySize = 1 << 10;
@@ -74,9 +70,15 @@ void AnswerMetrics(evhttp_request* request, void* sources) {
   Answer(request, kOk, kMetricsText, static_cast<const Sources*>(sources)->metrics.Text());
 }
 
+// libevent itself would write to standard error from whichever thread complains.
+void LogOfLibevent(int severity, const char* message) {
+  LOG_IF(WARNING, severity >= EVENT_LOG_WARN) << "libevent: " << message;
+}
+
 class HttpEndpoint final : public OperationsEndpoint {
  public:
   HttpEndpoint() {
+    event_set_log_callback(&LogOfLibevent);
     evthread_use_pthreads();  // The destructor ends the loop from another thread.
     base_.reset(event_base_new());
     http_.reset(evhttp_new(base_.get()));
@@ -87,23 +89,16 @@ class HttpEndpoint final : public OperationsEndpoint {
   }
   int bound_port() const override { return bound_port_; }
 
-  absl::Status Listen(const std::string& host, uint16_t port) {
+  absl::Status Listen(const HostAndPort& address) {
     evhttp_set_timeout(http_.get(), kTimeoutSeconds);
     evhttp_set_max_headers_size(http_.get(), kMaxHeadersSize);
     evhttp_set_max_body_size(http_.get(), kMaxBodySize);
     evhttp_set_allowed_methods(http_.get(), EVHTTP_REQ_GET | EVHTTP_REQ_HEAD);
-    evhttp_bound_socket* const bound =
-        evhttp_bind_socket_with_handle(http_.get(), host.c_str(), port);
-    if (bound == nullptr) {
-      const int error = errno;
-      const absl::Status status = absl::ErrnoToStatus(
-          error, absl::StrCat("cannot listen on ", host, ":", port, " (--operations_listen)"));
-      return error == EADDRINUSE ? WithExitCode(status, kExitInUse) : status;
-    }
-    sockaddr_in6 address = {};  // Long enough for both families; the port is at the same place.
-    socklen_t size = sizeof(address);
-    ::getsockname(evhttp_bound_socket_get_fd(bound), reinterpret_cast<sockaddr*>(&address), &size);
-    bound_port_ = ntohs(address.sin6_port);
+    ASSIGN_OR_RETURN(ListeningSocket socket, ListenOnTcp(address, "--operations_listen"));
+    if (evhttp_accept_socket(http_.get(), socket.fd.get()) != 0)
+      return absl::ResourceExhaustedError("cannot serve on --operations_listen");
+    socket.fd.Release();  // It is libevent's.
+    bound_port_ = socket.port;
     return absl::OkStatus();
   }
 
@@ -128,18 +123,13 @@ class HttpEndpoint final : public OperationsEndpoint {
 
 absl::StatusOr<std::unique_ptr<OperationsEndpoint>> OperationsEndpoint::Open(
     const std::string& address) {
-  const size_t colon = address.rfind(':');
-  int port = 0;
-  if (colon == std::string::npos || colon == 0 ||
-      !absl::SimpleAtoi(address.substr(colon + 1), &port) || port < 0 || port > 65535) {
+  const absl::StatusOr<HostAndPort> parts = SplitHostAndPort(address);
+  if (!parts.ok() || parts->host.empty()) {
     return absl::InvalidArgumentError(
         absl::StrCat("--operations_listen=", address, " is not ADDRESS:PORT"));
   }
-  absl::string_view host = absl::string_view(address).substr(0, colon);
-  absl::ConsumePrefix(&host, "[");
-  absl::ConsumeSuffix(&host, "]");
   auto endpoint = std::make_unique<HttpEndpoint>();
-  RETURN_IF_ERROR(endpoint->Listen(std::string(host), static_cast<uint16_t>(port)));
+  RETURN_IF_ERROR(endpoint->Listen(*parts));
   return endpoint;
 }
 

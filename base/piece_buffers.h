@@ -20,7 +20,7 @@ class PieceBuffers {
  public:
   static constexpr size_t kAlignment = kBufferAlignment;
   static constexpr size_t kSmallPieceSize = size_t{128} << 10;
-  // Behind each piece there is so much room.
+  // Room behind each piece.
   static constexpr size_t kSlack = 64;
   static constexpr int64_t kMaxLargeBytes = int64_t{192} << 20;
 
@@ -31,7 +31,7 @@ class PieceBuffers {
   PieceBuffers(const PieceBuffers&) = delete;
   PieceBuffers& operator=(const PieceBuffers&) = delete;
 
-  // So many buffers are used in turn; 1 unless told otherwise. Before the first Next().
+  // How many buffers are used in turn; 1 unless told otherwise. Before the first Next().
   void set_count(size_t count) { count_ = count; }
 
   // The next buffer: piece_size() + kSlack bytes. The oldest piece ends with this.

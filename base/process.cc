@@ -16,6 +16,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
 #include "base/exit_code.h"
+#include "base/log_writer.h"
 
 namespace backup {
 namespace {
@@ -29,19 +30,36 @@ constexpr int kAllocatorThreshold = 32 << 20;
 // What --debug shows: call traces (1) and hex dumps (2).
 constexpr int kDebugVerbosity = 2;
 
-void HandleSignals(StopRequest& stop) {
+sigset_t StopSignals() {
   sigset_t signals;
   sigemptyset(&signals);
   sigaddset(&signals, SIGTERM);
   sigaddset(&signals, SIGINT);
-  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
-  std::thread([signals, &stop] {
+  return signals;
+}
+
+void HandleSignals(StopRequest& stop, LogWriter& log) {
+  std::thread([&stop, &log] {
+    const sigset_t signals = StopSignals();
     int signal = 0;
     sigwait(&signals, &signal);
     stop.Request(strsignal(signal));
     sigwait(&signals, &signal);
+    log.WaitUntilWritten(LogWriter::kLastWait);
     _exit(kInterruptedExitCode);
   }).detach();  // Waits for signals as long as the process lives.
+}
+
+// For the rest of the process, whose exit() waits a moment for the last lines.
+LogWriter& StartLog(const char* program) {
+  google::InitGoogleLogging(program);
+  LogWriter& log = *new LogWriter(STDERR_FILENO);
+  log.TakeOver();
+  const auto flush = [](int, void* writer) {
+    static_cast<LogWriter*>(writer)->WaitUntilWritten(LogWriter::kLastWait);
+  };
+  ::on_exit(flush, &log);
+  return log;
 }
 
 std::vector<std::string> Environment() {
@@ -82,11 +100,15 @@ std::string StopRequest::Wait() const {
   return reason_;
 }
 
-std::vector<Setting> StartProcess(const ProgramText& program, int& argc, char**& argv,
-                                  StopRequest& stop) {
-  FLAGS_logtostderr = true;
-  FLAGS_colorlogtostderr = isatty(STDERR_FILENO) != 0;
-  google::InitGoogleLogging(argv[0]);
+Process StartProcess(const ProgramText& program, int& argc, char**& argv, StopRequest& stop) {
+  // Before the first thread, for all of them.
+  const sigset_t signals = StopSignals();
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  signal(SIGPIPE, SIG_IGN);
+  // Without it the C library looks at /etc/localtime again for each line of the log.
+  setenv("TZ", ":/etc/localtime", /*overwrite=*/0);
+  TuneLibraries();
+  LogWriter& log = StartLog(argv[0]);
   absl::StatusOr<std::vector<Setting>> settings =
       LoadConfiguration(program, argc, argv, Environment());
   if (!settings.ok()) std::exit(Refuse(settings.status()));
@@ -94,12 +116,9 @@ std::vector<Setting> StartProcess(const ProgramText& program, int& argc, char**&
     std::cout << ConfigurationText(*settings) << std::flush;
     std::exit(0);
   }
-  // Without it the C library looks at /etc/localtime again for each line of the log.
-  setenv("TZ", ":/etc/localtime", /*overwrite=*/0);
-  TuneLibraries();
-  signal(SIGPIPE, SIG_IGN);
-  HandleSignals(stop);
-  return *std::move(settings);
+  log.TakeOver();  // Again: glog has flags of its own, which may have been given.
+  HandleSignals(stop, log);
+  return {*std::move(settings), log};
 }
 
 void TuneLibraries() {

@@ -16,6 +16,8 @@
 
 namespace backup {
 
+class LogWriter;
+
 // Asks the process to end, once; whoever waits learns why. Thread-safe.
 class StopRequest {
  public:
@@ -34,13 +36,19 @@ class StopRequest {
   std::string reason_ ABSL_GUARDED_BY(mutex_);
 };
 
-// What main() does first in each daemon, before any thread starts: loads the configuration, sends
-// logs to standard error with file and line (colours on a terminal), ignores SIGPIPE, keeps big
-// allocations in the process, and turns SIGTERM and SIGINT into `stop.Request()`; a second signal
-// ends the process at once with code 130. `stop` must live as long as the process. A configuration
-// that cannot be loaded, and flags that only ask for information, end the process here.
-std::vector<Setting> StartProcess(const ProgramText& program, int& argc, char**& argv,
-                                  StopRequest& stop);
+// What StartProcess() has made.
+struct Process {
+  std::vector<Setting> settings;
+  LogWriter& log;  // Lives as long as the process.
+};
+
+// What main() does first in each daemon, before any thread starts: loads the configuration, lets a
+// thread write the log to standard error with file and line (colours on a terminal), ignores
+// SIGPIPE, keeps big allocations in the process, and turns SIGTERM and SIGINT into
+// `stop.Request()`; a second signal ends the process at once with code 130. `stop` must live as
+// long as the process. A configuration that cannot be loaded, and flags that only ask for
+// information, end the process here.
+Process StartProcess(const ProgramText& program, int& argc, char**& argv, StopRequest& stop);
 
 // Sets the C library and Abseil up for messages of many kilobytes on gRPC, which is several times
 // faster then. StartProcess() does it; other programs call it before any thread starts.

@@ -1,9 +1,10 @@
 #include "base/read_ahead_source.h"
 
 #include <atomic>
+#include <optional>
 
 #include "absl/memory/memory.h"
-#include "base/bulk_thread.h"
+#include "base/low_priority_thread.h"
 
 namespace backup {
 namespace {
@@ -12,12 +13,13 @@ std::atomic<int> instances = 0;
 
 }  // namespace
 
-std::unique_ptr<ReadAheadSource> ReadAheadSource::TryMake(LastingSource& source) {
+std::unique_ptr<ReadAheadSource> ReadAheadSource::TryMake(LastingSource& source,
+                                                          ThreadStarter start) {
   if (instances.fetch_add(1) >= kMaxInstances) {
     instances.fetch_sub(1);
     return nullptr;
   }
-  return absl::WrapUnique(new ReadAheadSource(source));
+  return absl::WrapUnique(new ReadAheadSource(source, std::move(start)));
 }
 
 ReadAheadSource::~ReadAheadSource() {
@@ -31,7 +33,12 @@ ReadAheadSource::~ReadAheadSource() {
 }
 
 absl::StatusOr<absl::string_view> ReadAheadSource::Read() {
-  if (!producer_.joinable()) producer_ = std::jthread([this] { Produce(); });
+  if (const ThreadStarter start = std::exchange(start_, nullptr)) {
+    if (std::optional<std::thread> thread = start([this] { Produce(); })) {
+      producer_ = *std::move(thread);
+    }
+  }
+  if (!producer_.joinable()) return source_.Read();
   MutexLock lock(mutex_);
   released_ = taken_;  // The caller is done with the piece before.
   changed_.NotifyAll();
@@ -42,7 +49,7 @@ absl::StatusOr<absl::string_view> ReadAheadSource::Read() {
 }
 
 void ReadAheadSource::Produce() {
-  BecomeBulkThread();  // Only large bodies are worth a stage.
+  BecomeLowPriority();  // Only large bodies are worth a stage.
   absl::Status status;
   while (true) {
     const absl::StatusOr<absl::string_view> piece = source_.Read();

@@ -4,11 +4,13 @@
 #include <cstddef>
 #include <memory>
 #include <thread>
+#include <utility>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "base/byte_stream.h"
 #include "base/mutex.h"
+#include "base/start_thread.h"
 
 namespace backup {
 
@@ -21,26 +23,31 @@ class ReadAheadSource final : public LastingSource {
 
   // A stage behind `source`, which nobody else may touch until this is destroyed. Null if there are
   // too many already: then read `source` itself.
-  static std::unique_ptr<ReadAheadSource> TryMake(LastingSource& source);
+  static std::unique_ptr<ReadAheadSource> TryMake(LastingSource& source,
+                                                  ThreadStarter start = TryStartThread);
   // Waits for a read of the source that is going on.
   ~ReadAheadSource() override;
   ReadAheadSource(const ReadAheadSource&) = delete;
   ReadAheadSource& operator=(const ReadAheadSource&) = delete;
 
   void MakeLast(size_t pieces) override { source_.MakeLast(pieces + kAhead + 1); }
-  // The thread starts with the first call.
+  // The thread starts with the first call. If the system has no room for it, nothing is read ahead.
   absl::StatusOr<absl::string_view> Read() override;
 
  private:
   // Pieces that wait for whoever reads.
   static constexpr size_t kAhead = 2;
 
-  explicit ReadAheadSource(LastingSource& source) : source_(source) { MakeLast(0); }
+  ReadAheadSource(LastingSource& source, ThreadStarter start)
+      : source_(source), start_(std::move(start)) {
+    MakeLast(0);
+  }
   void Produce();
   // False once nobody wants another piece.
   bool WaitForRoom();
 
   LastingSource& source_;
+  ThreadStarter start_;  // Empty once used.
   Mutex mutex_;
   CondVar changed_;
   // The last pieces produced; those that were not released are valid.
@@ -51,7 +58,7 @@ class ReadAheadSource final : public LastingSource {
   bool finished_ ABSL_GUARDED_BY(mutex_) = false;
   bool abandoned_ ABSL_GUARDED_BY(mutex_) = false;
   absl::Status status_ ABSL_GUARDED_BY(mutex_);
-  std::jthread producer_;  // Last: ends before what it uses.
+  std::thread producer_;
 };
 
 }  // namespace backup

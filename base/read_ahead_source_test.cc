@@ -1,6 +1,8 @@
 #include "base/read_ahead_source.h"
 
 #include <deque>
+#include <functional>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -87,6 +89,15 @@ TEST(ReadAheadSource, EndsWithoutBeingReadToItsEnd) {
   EndlessSource source;
   const auto ahead = ReadAheadSource::TryMake(source);
   EXPECT_THAT(ahead->Read(), IsOkAndHolds("piece"));
+}
+
+TEST(ReadAheadSource, ReadsWithoutAThreadIfThereIsNoRoomForOne) {
+  const std::string bytes = testing::PseudoRandomBytes(50'000);
+  testing::RandomCutSource cut(bytes, /*max_piece=*/5000, /*seed=*/1);
+  SmallPieces source(cut, /*piece_size=*/777);
+  const auto ahead =
+      ReadAheadSource::TryMake(source, [](const std::function<void()>&) { return std::nullopt; });
+  EXPECT_THAT(ReadAll(*ahead, bytes.size()), IsOkAndHolds(bytes));
 }
 
 TEST(ReadAheadSource, IsLimitedInNumber) {

@@ -1,8 +1,5 @@
 #include "base/readiness.h"
 
-#include <condition_variable>
-#include <mutex>
-
 #include "absl/strings/str_cat.h"
 #include "glog/logging.h"
 
@@ -23,34 +20,33 @@ Readiness::Readiness(std::vector<Probe> probes, absl::Duration interval, Metrics
       interval_(interval),
       success_(metrics.AddGauges(kSuccess, {"probe"})),
       duration_(metrics.AddGauges(kDuration, {"probe"})),
-      thread_([this](std::stop_token token) { Run(token); }) {}
+      before_(probes_.size()),
+      rounds_(
+          interval, [this](const std::stop_token&) { RunProbes(); },
+          PeriodicTask::FirstRun::kAtOnce) {}
 
-void Readiness::Run(std::stop_token token) {
-  std::mutex mutex;
-  std::condition_variable_any never;
-  std::unique_lock<std::mutex> lock(mutex);
-  std::vector<absl::Status> before(probes_.size());
-  do {
-    std::vector<absl::Status> results;
-    for (const Probe& probe : probes_) {
-      const auto begin = std::chrono::steady_clock::now();
-      results.push_back(probe.run());
-      success_.With({probe.name}).Set(results.back().ok() ? 1 : 0);
-      duration_.With({probe.name})
-          .Set(absl::ToDoubleSeconds(absl::FromChrono(std::chrono::steady_clock::now() - begin)));
-      absl::Status& last = before[results.size() - 1];
-      if (last.code() != results.back().code() && !draining()) {
-        LOG_IF(WARNING, !results.back().ok())
-            << "not ready: " << probe.name << ": " << results.back().message();
-        LOG_IF(INFO, results.back().ok()) << "ready again: " << probe.name;
-      }
-      last = results.back();
-    }
-    MutexLock results_lock(mutex_);
-    results_ = std::move(results);
-    checked_ = std::chrono::steady_clock::now();
-  } while (!never.wait_for(lock, token, absl::ToChronoNanoseconds(interval_),
-                           [&] { return token.stop_requested(); }));
+void Readiness::RunProbes() {
+  std::vector<absl::Status> results;
+  for (size_t i = 0; i < probes_.size(); ++i) {
+    results.push_back(Run(probes_[i]));
+    if (before_[i].code() == results[i].code() || draining()) continue;
+    LOG_IF(WARNING, !results[i].ok())
+        << "not ready: " << probes_[i].name << ": " << results[i].message();
+    LOG_IF(INFO, results[i].ok()) << "ready again: " << probes_[i].name;
+  }
+  before_ = results;
+  MutexLock lock(mutex_);
+  results_ = std::move(results);
+  checked_ = std::chrono::steady_clock::now();
+}
+
+absl::Status Readiness::Run(const Probe& probe) const {
+  const auto begin = std::chrono::steady_clock::now();
+  absl::Status result = probe.run();
+  success_.With({probe.name}).Set(result.ok() ? 1 : 0);
+  duration_.With({probe.name})
+      .Set(absl::ToDoubleSeconds(absl::FromChrono(std::chrono::steady_clock::now() - begin)));
+  return result;
 }
 
 bool Readiness::draining() const {

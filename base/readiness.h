@@ -3,13 +3,13 @@
 #include <chrono>
 #include <functional>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "base/metrics.h"
 #include "base/mutex.h"
+#include "base/periodic_task.h"
 
 namespace backup {
 
@@ -40,18 +40,20 @@ class Readiness {
   void SetDraining();
 
  private:
-  void Run(std::stop_token token);
+  void RunProbes();
+  absl::Status Run(const Probe& probe) const;
   bool draining() const;  // What fails while the process ends is not worth a line in the log.
 
   const std::vector<Probe> probes_;
   const absl::Duration interval_;
   const MetricFamily<Gauge> success_;
   const MetricFamily<Gauge> duration_;
+  std::vector<absl::Status> before_;  // What the round before found. RunProbes()' own.
   mutable Mutex mutex_;
   std::vector<absl::Status> results_ ABSL_GUARDED_BY(mutex_);
   std::chrono::steady_clock::time_point checked_ ABSL_GUARDED_BY(mutex_);
   bool draining_ ABSL_GUARDED_BY(mutex_) = false;
-  std::jthread thread_;  // Last: ends before what it uses.
+  PeriodicTask rounds_;  // Last: ends before what it uses.
 };
 
 }  // namespace backup

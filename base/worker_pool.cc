@@ -1,49 +1,74 @@
 #include "base/worker_pool.h"
 
 #include <chrono>
-#include <system_error>
+#include <optional>
 #include <utility>
 
-#include "base/bulk_thread.h"
-#include "glog/logging.h"
+#include "base/low_priority_thread.h"
 
 namespace backup {
+namespace {
+
+// How long the system gets to find room for a thread that could not be made.
+constexpr absl::Duration kRetryInterval = absl::Milliseconds(20);
+
+}  // namespace
+
+WorkerPool::WorkerPool(int max_threads, absl::Duration idle_time, ThreadStarter start)
+    : max_threads_(max_threads),
+      idle_time_(idle_time),
+      start_(std::move(start)),
+      retrier_([this] { Retry(); }) {}
 
 WorkerPool::~WorkerPool() {
   {
     MutexLock lock(mutex_);
     stopping_ = true;
     changed_.NotifyAll();
-    while (!threads_.empty()) changed_.Wait(mutex_);
+    while (!threads_.empty() || !queue_.empty()) changed_.Wait(mutex_);
+    work_is_done_ = true;
+    retry_changed_.NotifyOne();
   }
+  retrier_.join();
   Join(ended_);
 }
 
 void WorkerPool::Submit(std::function<void()> task) {
   Threads ended;
-  bool waits_for_thread = false;
   {
     MutexLock lock(mutex_);
     ended.swap(ended_);
     queue_.push_back(std::move(task));
-    waits_for_thread = idle_ >= queue_.size() || !AddThread();
+    AddThreadIfNeeded();
   }
   // Outside the lock, which the woken thread wants first.
-  if (waits_for_thread) changed_.NotifyOne();
+  changed_.NotifyOne();
   Join(ended);
 }
 
-bool WorkerPool::AddThread() {
-  if (threads_.size() >= static_cast<size_t>(max_threads_)) return false;
+void WorkerPool::AddThreadIfNeeded() {
+  thread_is_missing_ = false;
+  if (idle_ >= queue_.size() || threads_.size() >= static_cast<size_t>(max_threads_)) return;
   const auto self = threads_.emplace(threads_.end());
-  try {
-    *self = std::thread([this, self] { Work(self); });
+  if (std::optional<std::thread> thread = start_([this, self] { Work(self); })) {
+    *self = *std::move(thread);
     ++idle_;
-    return true;
-  } catch (const std::system_error& error) {  // The task waits for the threads there are.
-    LOG(ERROR) << "cannot make another thread: " << error.what();
-    threads_.erase(self);
-    return false;
+    return;
+  }
+  threads_.erase(self);
+  thread_is_missing_ = true;
+  retry_changed_.NotifyOne();
+}
+
+void WorkerPool::Retry() {
+  MutexLock lock(mutex_);
+  while (!work_is_done_) {
+    if (!thread_is_missing_) {
+      retry_changed_.Wait(mutex_);
+      continue;
+    }
+    retry_changed_.WaitFor(mutex_, kRetryInterval);
+    if (thread_is_missing_) AddThreadIfNeeded();
   }
 }
 
@@ -55,7 +80,7 @@ void WorkerPool::Work(Threads::iterator self) {
     task = nullptr;  // Whatever it holds ends outside the lock.
     mutex_.Lock();
     // Another cannot be made from here: it would have this one's priority.
-    if (IsBulkThread() && (idle_ > 0 || queue_.empty())) break;
+    if (IsLowPriority() && (idle_ > 0 || queue_.empty())) break;
     ++idle_;
   }
   ended_.splice(ended_.end(), threads_, self);

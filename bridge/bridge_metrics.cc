@@ -22,12 +22,12 @@ constexpr MetricName kFaultsInjected{"backup_debug_faults_injected_total",
 constexpr MetricName kSpoolBytes{"backup_bridge_spool_bytes",
                                  "Memory that keeps uploads so that they can be repeated"};
 constexpr MetricName kWaitingBodies{"backup_bridge_waiting_bodies",
-                                    "Large files that wait for their turn to go on"};
-constexpr MetricName kRideThroughDuration{"backup_bridge_ride_through_seconds",
-                                          "How long calls waited for a service that was away"};
-constexpr MetricName kRideThroughs{
-    "backup_bridge_ride_through_total",
-    "Calls that met a service that was away, by what became of them"};
+                                    "Large files that wait for a slot to go on"};
+constexpr MetricName kRideThroughDuration{
+    "backup_bridge_ride_through_seconds",
+    "How long calls waited for a service that was unavailable"};
+constexpr MetricName kRideThroughs{"backup_bridge_ride_through_total",
+                                   "Calls that met an unavailable service, by what became of them"};
 constexpr MetricName kAttemptsStarted{"grpc_client_attempt_started_total",
                                       "Calls to the service, each try counted, by method"};
 constexpr MetricName kAttemptDuration{"grpc_client_attempt_duration_seconds",

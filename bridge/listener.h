@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <deque>
+#include <limits>
 #include <map>
 #include <memory>
 #include <optional>
@@ -16,8 +17,12 @@
 #include "base/mutex.h"
 #include "base/unique_fd.h"
 #include "base/worker_pool.h"
-#include "bridge/deadlines.h"
-#include "bridge/session.h"
+#include "bridge/held_connection.h"
+#include "bridge/loop_mailbox.h"
+#include "bridge/net/accepting_socket.h"
+#include "bridge/net/body_source.h"
+#include "bridge/net/deadlines.h"
+#include "bridge/request/session.h"
 
 namespace backup::bridge {
 
@@ -35,9 +40,9 @@ struct ListenerOptions {
   SessionOptions session;
 };
 
-// Accepts connections and holds each until it has sent the whole head of a request, without a
-// thread. A request that came whole is served without one, too; another by a worker. Then the
-// connection is given back. One event loop keeps all deadlines but those of a request being served.
+// Accepts connections and holds each until it has sent the whole head of a request; then its
+// session serves that and gives it back. One event loop, which never blocks, keeps all deadlines
+// but those of a request being served. Workers wait for what is still to come of a request.
 // Thread-safe.
 class Listener {
  public:
@@ -57,46 +62,16 @@ class Listener {
   bool Turns(absl::Duration timeout);
 
  private:
-  enum class State { kWaiting, kServed, kLingering };
-  static absl::string_view StateName(State state);
-  // A connection and what the loop knows of it.
-  struct Held {
-    Held(UniqueFd socket, std::string peer, uint64_t number, Listener& owner);
-    ~Held();
-    void Enter(State next);
+  using State = HeldConnection::State;
+  // What an event is about, if it is not about a connection: connections are numbered from 1.
+  static constexpr uint64_t kListenKey = std::numeric_limits<uint64_t>::max();
+  static constexpr uint64_t kWakeKey = kListenKey - 1;
 
-    Connection connection;
-    Session session;  // In state kServed not the loop's to touch.
-    const IdleShutdown::Activity activity;
-    const BridgeMetrics& metrics;
-    State state = State::kWaiting;
-    bool is_watched = false;                       // By epoll, once it was waited for.
-    CloseReason close_reason = CloseReason::kEof;  // While it lingers, why.
-    std::string lazy_answer;
-    Served after_lazy_answer;
-  };
+  // Changes what `epoll` tells of `fd`; false with errno.
+  static bool Watch(const UniqueFd& epoll, int operation, int fd, uint32_t events, uint64_t key);
 
-  // Connections that were served, on their way back to the loop. Outlives the listener if need be,
-  // because whoever gave the last one back may not have returned from that yet. Thread-safe.
-  class Returns {
-   public:
-    explicit Returns(UniqueFd wake) : wake_(std::move(wake)) {}
-    // Nothing: a worker has to serve it.
-    void Add(uint64_t number, std::optional<Served> served);
-    std::vector<std::pair<uint64_t, std::optional<Served>>> Take();
-    // Ends the loop's wait.
-    void Wake();
-    // Once the loop has seen it.
-    void ClearWake();
-
-   private:
-    const UniqueFd wake_;  // An eventfd.
-    Mutex mutex_;
-    std::vector<std::pair<uint64_t, std::optional<Served>>> returned_ ABSL_GUARDED_BY(mutex_);
-  };
-
-  Listener(UniqueFd socket, UniqueFd epoll, std::shared_ptr<Returns> returns, Forwarder& forwarder,
-           IdleShutdown& idle, const ListenerOptions& options);
+  Listener(AcceptingSocket socket, UniqueFd epoll, std::shared_ptr<LoopMailbox> mailbox,
+           Forwarder& forwarder, IdleShutdown& idle, const ListenerOptions& options);
 
   // Everything below runs on the loop's thread.
   void Loop();
@@ -104,46 +79,53 @@ class Listener {
   void Accept();
   // One connection; false if there was none to accept.
   bool AcceptOne();
-  void Refuse(Held& held);
-  void ReadHead(Held& held);
-  void HandleEnd(Held& held);
+  void NoteReserve() const;
+  void Hold(AcceptingSocket::Accepted accepted);
+  void PauseAccepting();
+  void ResumeAccepting();
+  void Refuse(HeldConnection& held);
+  // Begins to read of the connections that were accepted before.
+  void ReadAccepted();
+  void ReadHead(HeldConnection& held);
+  void HandleEnd(HeldConnection& held);
   // Waits for the rest of a head, or for the next one.
-  void Wait(Held& held);
+  void Wait(HeldConnection& held);
   // Once there is room for it under max_active_requests.
-  void Serve(Held& held);
-  void Begin(Held& held);
+  void Serve(HeldConnection& held);
+  void Begin(HeldConnection& held);
   // Gives the room of a request that was served to the next that waits.
   void BeginNext();
-  void ServeByWorker(Held& held);
-  void TakeBack();
-  void Resume(Held& held, Served served);
+  void TakeMail();
+  void Resume(HeldConnection& held, Served served);
   // Goes on as the last request, answered by now, wants it.
-  void Continue(Held& held, const Served& served);
-  void Linger(Held& held, CloseReason reason);
-  void Discard(Held& held);
-  void Expire(Held& held);
+  void Continue(HeldConnection& held, const Served& served);
+  void Linger(HeldConnection& held, CloseReason reason);
+  void Discard(HeldConnection& held);
+  void Expire(uint64_t key);
+  void ExpireHead(HeldConnection& held);
   // Has epoll tell when more comes. Closes the connection if that cannot be had.
-  void Arm(Held& held);
-  void Close(Held& held, CloseReason reason);
+  void Arm(HeldConnection& held);
+  void Close(HeldConnection& held, CloseReason reason);
   void StopAccepting();
   void AbortAll();
-  Held* Find(uint64_t number);
+  HeldConnection* Find(uint64_t number);
 
-  Forwarder& forwarder_;
   IdleShutdown& idle_;
   const ListenerOptions options_;
+  BodyBudget body_budget_;
   const UniqueFd epoll_;
-  const std::shared_ptr<Returns> returns_;
+  const std::shared_ptr<LoopMailbox> mailbox_;
+  const SessionContext context_;
   std::atomic<bool> draining_ = false;
   std::atomic<bool> aborting_ = false;
 
   // Used by the loop's thread only.
-  UniqueFd socket_;
-  const int first_reserved_;  // A connection that gets this descriptor or a higher one is refused.
-  std::map<uint64_t, std::unique_ptr<Held>> held_;
-  Deadlines deadlines_;
+  AcceptingSocket socket_;
+  std::map<uint64_t, std::unique_ptr<HeldConnection>> held_;
+  std::vector<uint64_t> accepted_;  // Connections of which nothing was read yet.
+  Deadlines deadlines_;             // By connection, and kListenKey.
   size_t lingering_ = 0;
-  int active_ = 0;               // Requests that are being served, by whomever.
+  int active_ = 0;               // Requests that are being served.
   std::deque<uint64_t> queued_;  // Connections whose requests wait for one of them to end.
   uint64_t last_number_ = 0;
 

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "absl/cleanup/cleanup.h"
+#include "absl/time/clock.h"
 #include "bridge/testing/raw_client.h"
 #include "bridge/testing/test_bridge.h"
 #include "gmock/gmock.h"
@@ -176,6 +177,28 @@ TEST(Listener, LeavesTheLastDescriptorsToTheProcess) {
   EXPECT_EQ(served.Ask(RegisterRequest("meanwhile")).code, kRegistered);
   others.clear();
   EXPECT_EQ(AskUntilServed(bridge.port(), RegisterRequest("after")), kRegistered);
+}
+
+TEST(Listener, AnswersOthersWhileTheSystemHasNoRoomForOneMore) {
+  constexpr int kRequests = 100;
+  TestBridge bridge;
+  RawClient served(bridge.port());
+  const ClientId id = served.Introduce("laptop");
+  UniqueFd socket = RawClient::MakeSocket();
+  rlimit before = {};
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
+  const absl::Cleanup restore = [&] { ::setrlimit(RLIMIT_NOFILE, &before); };
+  const int lowest_free = UniqueFd(::open("/dev/null", O_RDONLY | O_CLOEXEC)).get();
+  const rlimit none = {static_cast<rlim_t>(lowest_free), before.rlim_max};
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &none), 0);
+  RawClient waiting(std::move(socket), bridge.port());
+  const absl::Time begin = absl::Now();
+  for (int i = 0; i < kRequests; ++i)
+    ASSERT_EQ(served.Ask(ReconnectRequest(id, "laptop")).code, kReconnected);
+  // A loop that waits for room takes 100 ms for each.
+  EXPECT_LT(absl::Now() - begin, kRequests * absl::Milliseconds(50));
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &before), 0);
+  EXPECT_EQ(waiting.Ask(ReconnectRequest(id, "laptop")).code, kReconnected);
 }
 
 TEST(Listener, RestartOfTheServiceIsNotVisibleToAClient) {

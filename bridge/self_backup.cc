@@ -7,17 +7,16 @@
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
-#include <condition_variable>
 #include <filesystem>
-#include <mutex>
 #include <vector>
 
 #include "absl/cleanup/cleanup.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
+#include "base/periodic_task.h"
 #include "base/process.h"
 #include "base/status_macros.h"
-#include "bridge/random_ids.h"
+#include "bridge/request/random_ids.h"
 
 extern char** environ;
 
@@ -26,7 +25,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::chrono::milliseconds kPollInterval(50);
+constexpr absl::Duration kPollInterval = absl::Milliseconds(50);
 
 absl::StatusOr<std::vector<std::string>> FilesBelow(const std::string& directory) {
   std::vector<std::string> files;
@@ -78,13 +77,9 @@ absl::StatusOr<pid_t> Spawn(const std::string& program, std::vector<std::string>
 // Waits for the child; kills it when `limit` has passed or `token` was stopped.
 absl::Status WaitForChild(pid_t pid, absl::Duration limit, const std::stop_token& token) {
   const auto end = std::chrono::steady_clock::now() + absl::ToChronoNanoseconds(limit);
-  std::mutex mutex;
-  std::condition_variable_any never;
-  std::unique_lock<std::mutex> lock(mutex);
   int status = 0;
   while (::waitpid(pid, &status, WNOHANG) == 0) {
-    never.wait_for(lock, token, kPollInterval, [] { return false; });
-    if (!token.stop_requested() && std::chrono::steady_clock::now() < end) continue;
+    if (WaitFor(token, kPollInterval) && std::chrono::steady_clock::now() < end) continue;
     ::kill(pid, SIGKILL);
     ::waitpid(pid, &status, 0);
     return absl::CancelledError(token.stop_requested() ? "this program ends" : "it took too long");

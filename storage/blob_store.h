@@ -7,21 +7,14 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "absl/time/time.h"
 #include "base/byte_stream.h"
 #include "base/ids.h"
 
 namespace backup::storage {
 
-struct StoredBlob {
-  BlobId id;
-  int64_t size_bytes = 0;
-};
-
 struct BlobInfo {
   BlobId id;
   int64_t size_bytes = 0;
-  absl::Time create_time;
 };
 
 // Bytes by opaque id. Whole and durable, or not there: nobody can observe a part of a blob.
@@ -30,11 +23,12 @@ class BlobStore {
  public:
   virtual ~BlobStore() = default;
 
-  // Stores everything `source` yields under a new random id. OK means whole and durable (file and
-  // folder synced); otherwise nothing was stored. `expected_size`, if known, lets the store
-  // preallocate; it is no limit. Errors: those of `source`; reasons STORAGE_FULL, STORAGE_IO.
-  virtual absl::StatusOr<StoredBlob> Put(ByteSource& source,
-                                         std::optional<int64_t> expected_size) = 0;
+  // Stores everything `source` yields under `id`, which nothing was ever stored under; returns its
+  // size in bytes. OK means whole and durable (file and folder synced); otherwise nothing was
+  // stored. `expected_size`, if known, lets the store preallocate; it is no limit. Errors: those of
+  // `source`; reasons STORAGE_FULL, STORAGE_IO.
+  virtual absl::StatusOr<int64_t> Put(const BlobId& id, ByteSource& source,
+                                      std::optional<int64_t> expected_size) = 0;
 
   // Opens a blob for reading. It stays readable until the reader is destroyed, even if it is
   // deleted meanwhile. Errors: NotFound; reason STORAGE_IO.
@@ -44,8 +38,9 @@ class BlobStore {
   virtual absl::Status Delete(const BlobId& id) = 0;
 
   // Calls `visit` for every blob in no particular order, until it returns an error, which is
-  // returned. Blobs that come and go meanwhile may or may not be visited.
-  virtual absl::Status ForEach(const std::function<absl::Status(const BlobInfo&)>& visit) const = 0;
+  // returned. Blobs that come and go meanwhile may or may not be visited. For verification: what
+  // becomes of a blob hangs on the catalog's rows alone.
+  virtual absl::Status List(const std::function<absl::Status(const BlobInfo&)>& visit) const = 0;
 };
 
 }  // namespace backup::storage

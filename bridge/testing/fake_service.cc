@@ -7,12 +7,12 @@
 #include "base/checksum.h"
 #include "base/error.h"
 #include "base/ids.h"
-#include "base/rpc/status.h"
 #include "base/status_macros.h"
-#include "bridge/random_ids.h"
+#include "bridge/request/random_ids.h"
 #include "glog/logging.h"
 #include "grpcpp/security/server_credentials.h"
 #include "grpcpp/server_builder.h"
+#include "rpc/status.h"
 
 namespace backup::bridge::testing {
 namespace {
@@ -78,6 +78,11 @@ std::vector<std::string> FakeService::upload_ids() const {
 v1::UploadFileHeader FakeService::last_upload() const {
   MutexLock lock(mutex_);
   return last_upload_;
+}
+
+v1::ReportTransferRequest FakeService::last_report() const {
+  MutexLock lock(mutex_);
+  return last_report_;
 }
 
 v1::LegacyProfile FakeService::profile(const std::string& client_id) const {
@@ -194,6 +199,10 @@ grpc::Status FakeService::UploadFile(grpc::ServerContext* context,
 grpc::Status FakeService::ReportTransfer(grpc::ServerContext* context,
                                          const v1::ReportTransferRequest* request,
                                          v1::ReportTransferResponse*) {
+  {
+    MutexLock lock(mutex_);
+    last_report_ = *request;
+  }
   const std::string outcome = v1::ReportTransferRequest::Outcome_Name(request->outcome());
   if (const absl::Status error = Begin(*context, absl::StrCat("ReportTransfer ", outcome));
       !error.ok()) {

@@ -7,7 +7,8 @@
 #include <vector>
 
 #include "absl/status/status.h"
-#include "backup/v1/backup.grpc.pb.h"
+#include "backup/v1/ingest.grpc.pb.h"
+#include "backup/v1/types.pb.h"
 #include "base/mutex.h"
 #include "grpcpp/server.h"
 
@@ -34,6 +35,7 @@ class FakeService final : public v1::IngestService::Service {
   v1::UploadFileHeader last_upload() const;
   // Of all uploads so far, those that failed included.
   std::vector<std::string> upload_ids() const;
+  v1::ReportTransferRequest last_report() const;
   // What is on the client's record; all empty if nothing.
   v1::LegacyProfile profile(const std::string& client_id) const;
   // A client with a key, which registered elsewhere.
@@ -70,6 +72,7 @@ class FakeService final : public v1::IngestService::Service {
   std::map<std::string, bool> has_key_by_id_ ABSL_GUARDED_BY(mutex_);
   std::map<std::string, std::string> contents_ ABSL_GUARDED_BY(mutex_);
   v1::UploadFileHeader last_upload_ ABSL_GUARDED_BY(mutex_);
+  v1::ReportTransferRequest last_report_ ABSL_GUARDED_BY(mutex_);
   std::vector<std::string> upload_ids_ ABSL_GUARDED_BY(mutex_);
   std::map<std::string, std::string> last_metadata_ ABSL_GUARDED_BY(mutex_);
   std::map<std::string, v1::LegacyProfile> profiles_ ABSL_GUARDED_BY(mutex_);

@@ -2,7 +2,7 @@
 
 #include <vector>
 
-#include "bridge/listening_socket.h"
+#include "bridge/net/ports_to_try.h"
 #include "glog/logging.h"
 
 namespace backup::bridge::testing {

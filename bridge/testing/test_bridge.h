@@ -4,9 +4,9 @@
 
 #include "base/idle_shutdown.h"
 #include "base/process.h"
-#include "bridge/backend_client.h"
-#include "bridge/forwarder.h"
 #include "bridge/listener.h"
+#include "bridge/request/forwarder.h"
+#include "bridge/service/backend_client.h"
 #include "bridge/testing/fake_service.h"
 
 namespace backup::bridge::testing {

@@ -1,25 +1,19 @@
 #pragma once
 
 #include <atomic>
-#include <string>
-#include <vector>
+#include <utility>
 
-#include "absl/time/time.h"
 #include "backup/v1/admin.grpc.pb.h"
-#include "services/backup/backup_service.h"
+#include "services/backup/handlers/get_status.h"
+#include "services/backup/service_context.h"
 
 namespace backup {
 
-struct ServiceInfo {
-  absl::Time start_time;
-  std::vector<std::string> modes;
-  std::string at_rest;
-};
-
-// The RPC face of admin.proto. Thread-safe.
-class AdminServiceFace final : public v1::AdminService::Service {
+// What whoever runs the service asks for. Thread-safe.
+class AdminServiceImpl final : public v1::AdminService::Service {
  public:
-  AdminServiceFace(const ServiceContext& context, ServiceInfo info)
+  // `context` must outlive this.
+  AdminServiceImpl(const ServiceContext& context, ServiceInfo info)
       : context_(context), info_(std::move(info)) {}
   grpc::Status GetStatus(grpc::ServerContext* call, const v1::GetStatusRequest* request,
                          v1::GetStatusResponse* response) override;

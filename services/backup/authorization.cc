@@ -9,10 +9,10 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "base/error.h"
-#include "base/rpc/status.h"
 #include "base/status_macros.h"
 #include "glog/logging.h"
 #include "nlohmann/json.hpp"
+#include "rpc/status.h"
 
 namespace backup {
 namespace {

@@ -6,7 +6,9 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "backup/v1/admin.pb.h"
-#include "backup/v1/backup.pb.h"
+#include "backup/v1/catalog.pb.h"
+#include "backup/v1/ingest.pb.h"
+#include "backup/v1/types.pb.h"
 #include "base/error.h"
 #include "gtest/gtest.h"
 
@@ -33,7 +35,8 @@ TEST(ShippedPolicy, GivesEachRoleItsCallsAndNoOther) {
   const Policy policy = Shipped();
   int methods = 0;
   for (const auto* file :
-       {v1::Client::descriptor()->file(), v1::GetStatusRequest::descriptor()->file()}) {
+       {v1::UploadFileRequest::descriptor()->file(), v1::DownloadFileRequest::descriptor()->file(),
+        v1::GetStatusRequest::descriptor()->file()}) {
     for (int s = 0; s < file->service_count(); ++s) {
       const auto& service = *file->service(s);
       for (int m = 0; m < service.method_count(); ++m, ++methods) {

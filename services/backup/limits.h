@@ -3,17 +3,12 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "base/byte_stream.h"
-
 namespace backup {
 
 // Every bound of the service's API.
 inline constexpr int64_t kMaxFileSizeBytes = int64_t{1} << 40;
-inline constexpr size_t kMaxChunkSize = kMaxPieceSize;
 // The legacy protocol counts packets in 16 bits.
 inline constexpr int kMaxSegments = 65535;
-// Room for a chunk and its framing.
-inline constexpr int kMaxMessageSize = static_cast<int>(kMaxChunkSize) + (64 << 10);
 inline constexpr int kMaxMetadataSize = 16 << 10;
 inline constexpr size_t kMaxModulePatternSize = 100;
 // Each holds a thread.

@@ -5,9 +5,9 @@
 
 #include "absl/status/statusor.h"
 #include "base/unique_fd.h"
-#include "services/backup/crypto/master_key.h"
+#include "crypto/master_key.h"
 #include "storage/blob_store.h"
-#include "storage/catalog.h"
+#include "storage/catalog/catalog.h"
 #include "storage/storage_metrics.h"
 
 namespace backup {

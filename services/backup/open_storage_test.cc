@@ -48,13 +48,16 @@ TEST_F(OpenStorageTest, KeepsEverythingForTheNextProcess) {
     const auto storage = OpenStorage(path, "");
     ASSERT_OK(storage);
     fingerprint = storage->master_key->Fingerprint();
-    ASSERT_OK(storage->catalog->RegisterClient("laptop", ClientId(),
-                                               storage::DuplicateNames::kReject, absl::Now()));
+    ASSERT_OK(storage->catalog->Run([](storage::Transaction& transaction) {
+      return transaction.RegisterClient("laptop", ClientId(), storage::DuplicateNames::kReject,
+                                        absl::Now());
+    }));
   }
   const auto storage = OpenStorage(path, "");
   ASSERT_OK(storage);
   EXPECT_EQ(storage->master_key->Fingerprint(), fingerprint);
-  EXPECT_OK(storage->catalog->FindClientByName("laptop"));
+  EXPECT_OK(storage->catalog->Read(
+      [](storage::Snapshot& snapshot) { return snapshot.FindClientByName("laptop"); }));
 }
 
 TEST_F(OpenStorageTest, LetsOnlyOneHoldADataDirectory) {

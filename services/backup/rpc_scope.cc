@@ -7,12 +7,14 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "backup/v1/admin.pb.h"
+#include "backup/v1/catalog.pb.h"
+#include "backup/v1/ingest.pb.h"
 #include "base/error.h"
 #include "base/ids.h"
-#include "base/rpc/status.h"
 #include "base/status_macros.h"
+#include "crypto/random.h"
 #include "glog/logging.h"
-#include "services/backup/crypto/random.h"
+#include "rpc/status.h"
 #include "services/backup/service_metrics.h"
 
 namespace backup {
@@ -25,7 +27,8 @@ constexpr size_t kMaxRequestIdSize = 128;
 std::map<absl::string_view, std::string> MakeMethodPaths() {
   std::map<absl::string_view, std::string> paths;
   for (const google::protobuf::FileDescriptor* file :
-       {v1::UploadFileRequest::descriptor()->file(), v1::GetStatusRequest::descriptor()->file()}) {
+       {v1::UploadFileRequest::descriptor()->file(), v1::DownloadFileRequest::descriptor()->file(),
+        v1::GetStatusRequest::descriptor()->file()}) {
     for (int s = 0; s < file->service_count(); ++s) {
       const google::protobuf::ServiceDescriptor& service = *file->service(s);
       for (int m = 0; m < service.method_count(); ++m) {

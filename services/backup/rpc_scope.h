@@ -9,7 +9,7 @@
 #include "base/metrics.h"
 #include "grpcpp/server_context.h"
 #include "grpcpp/support/status.h"
-#include "services/backup/backup_service.h"
+#include "services/backup/service_context.h"
 
 namespace backup {
 

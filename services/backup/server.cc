@@ -18,7 +18,7 @@ constexpr int kMaxConnectionAgeGraceMs =
     24 * 60 * 60 * 1000;  // The largest upload may still finish.
 
 void SetLimits(grpc::ServerBuilder& builder) {
-  builder.SetMaxReceiveMessageSize(kMaxMessageSize);
+  builder.SetMaxReceiveMessageSize(rpc::kMaxMessageSize);
   builder.AddChannelArgument(GRPC_ARG_MAX_METADATA_SIZE, kMaxMetadataSize);
   builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, kMaxConcurrentStreams);
   builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS,
@@ -32,14 +32,15 @@ void SetLimits(grpc::ServerBuilder& builder) {
 
 }  // namespace
 
-Server::Server(std::unique_ptr<Acceptor> acceptor, const ServiceContext& context, ServiceInfo info)
+Server::Server(std::unique_ptr<rpc::Acceptor> acceptor, const ServiceContext& context,
+               ServiceInfo info)
     : acceptor_(std::move(acceptor)),
       gate_(context.gate),
       ingest_(context),
       catalog_(context),
       admin_(context, std::move(info)) {}
 
-absl::StatusOr<std::unique_ptr<Server>> Server::Start(std::unique_ptr<Acceptor> acceptor,
+absl::StatusOr<std::unique_ptr<Server>> Server::Start(std::unique_ptr<rpc::Acceptor> acceptor,
                                                       const ServiceContext& context,
                                                       ServiceInfo info,
                                                       const ServerOptions& options) {
@@ -53,11 +54,8 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(std::unique_ptr<Acceptor> 
   builder.RegisterService(&server->ingest_)
       .RegisterService(&server->catalog_)
       .RegisterService(&server->admin_);
-  std::vector<std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface>> interceptors;
-  interceptors.push_back(PassThrough(context.gate));
-  builder.experimental().SetInterceptorCreators(std::move(interceptors));
-  auto connections = builder.experimental().AddExternalConnectionAcceptor(
-      grpc::ServerBuilder::experimental_type::ExternalConnectionType::FROM_FD, options.credentials);
+  rpc::PassThrough(context.gate, builder);
+  rpc::ConnectionSink connections = rpc::ConnectionsInto(builder, options.credentials);
   server->server_ = builder.BuildAndStart();
   if (server->server_ == nullptr) return absl::InternalError("gRPC cannot start its server");
   grpc::HealthCheckServiceInterface& health = *server->server_->GetHealthCheckService();

@@ -7,9 +7,11 @@
 #include "absl/time/time.h"
 #include "grpcpp/security/server_credentials.h"
 #include "grpcpp/server.h"
-#include "services/backup/acceptor.h"
+#include "rpc/acceptor.h"
 #include "services/backup/admin_service.h"
-#include "services/backup/backup_service.h"
+#include "services/backup/catalog_service.h"
+#include "services/backup/ingest_service.h"
+#include "services/backup/service_context.h"
 
 namespace backup {
 
@@ -18,11 +20,11 @@ struct ServerOptions {
   std::shared_ptr<grpc::ServerCredentials> credentials = grpc::InsecureServerCredentials();
 };
 
-// The gRPC server around the faces: acceptor, health, reflection, limits. Thread-safe.
+// The gRPC server around the services: acceptor, health, reflection, limits. Thread-safe.
 class Server {
  public:
   // Serves on `acceptor` at once.
-  static absl::StatusOr<std::unique_ptr<Server>> Start(std::unique_ptr<Acceptor> acceptor,
+  static absl::StatusOr<std::unique_ptr<Server>> Start(std::unique_ptr<rpc::Acceptor> acceptor,
                                                        const ServiceContext& context,
                                                        ServiceInfo info,
                                                        const ServerOptions& options);
@@ -36,13 +38,13 @@ class Server {
   void Drain(absl::Duration timeout);
 
  private:
-  Server(std::unique_ptr<Acceptor> acceptor, const ServiceContext& context, ServiceInfo info);
+  Server(std::unique_ptr<rpc::Acceptor> acceptor, const ServiceContext& context, ServiceInfo info);
 
-  const std::unique_ptr<Acceptor> acceptor_;
-  CallGate& gate_;
-  IngestServiceFace ingest_;
-  CatalogServiceFace catalog_;
-  AdminServiceFace admin_;
+  const std::unique_ptr<rpc::Acceptor> acceptor_;
+  rpc::DrainGate& gate_;
+  IngestServiceImpl ingest_;
+  CatalogServiceImpl catalog_;
+  AdminServiceImpl admin_;
   std::unique_ptr<grpc::Server> server_;
 };
 

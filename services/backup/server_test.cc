@@ -1,5 +1,5 @@
-// The real server, over a real socket, on the memory fakes: every RPC once, and what only the RPC
-// faces do.
+// The real server, over a real socket, on the memory fakes: every RPC once, and what only the
+// services do.
 
 #include "services/backup/server.h"
 
@@ -13,16 +13,17 @@
 
 #include "absl/strings/str_cat.h"
 #include "backup/v1/admin.grpc.pb.h"
-#include "backup/v1/backup.grpc.pb.h"
+#include "backup/v1/catalog.grpc.pb.h"
+#include "backup/v1/ingest.grpc.pb.h"
 #include "base/checksum.h"
 #include "base/error.h"
-#include "base/rpc/status.h"
 #include "base/status_macros.h"
 #include "base/testing/random_cut_source.h"
 #include "base/testing/status_matchers.h"
 #include "gmock/gmock.h"
 #include "grpcpp/create_channel.h"
 #include "gtest/gtest.h"
+#include "rpc/status.h"
 #include "services/backup/limits.h"
 #include "services/backup/testing/legacy_peer.h"
 #include "services/backup/testing/log_capture.h"
@@ -57,16 +58,18 @@ class ServerTest : public ::testing::Test {
   explicit ServerTest(absl::Duration stream_limit = absl::ZeroDuration())
       : watchdog_(stream_limit),
         context_(ContextWith(gate_)),
-        server_(*Server::Start(*Acceptor::Listen("127.0.0.1:0"), context_,
+        server_(*Server::Start(*rpc::Acceptor::Listen("127.0.0.1:0"), context_,
                                {absl::FromUnixSeconds(42), {"debug"}, "plain"}, {})),
         channel_(grpc::CreateChannel(server_->bound_address(), grpc::InsecureChannelCredentials())),
         ingest_(v1::IngestService::NewStub(channel_)),
         catalog_(v1::CatalogService::NewStub(channel_)),
         admin_(v1::AdminService::NewStub(channel_)) {}
 
-  ServiceContext ContextWith(CallGate& gate) {
+  ServiceContext ContextWith(rpc::DrainGate& gate) {
     return {service_.catalog,
             service_.blobs,
+            service_.ledger,
+            service_.version_ids,
             service_.master_key,
             service_.clock,
             idle_,
@@ -138,8 +141,8 @@ class ServerTest : public ::testing::Test {
   MemoryService service_;
   StopRequest stop_;
   IdleShutdown idle_{absl::ZeroDuration(), stop_};
-  StreamWatchdog watchdog_;
-  CallGate gate_;
+  rpc::StreamWatchdog watchdog_;
+  rpc::DrainGate gate_;
   const ServiceContext context_;
   const std::unique_ptr<Server> server_;
   const std::shared_ptr<grpc::Channel> channel_;
@@ -147,6 +150,28 @@ class ServerTest : public ::testing::Test {
   const std::unique_ptr<v1::CatalogService::Stub> catalog_;
   const std::unique_ptr<v1::AdminService::Stub> admin_;
 };
+
+TEST_F(ServerTest, TellsAllWhoExchangeTheSameKeyAtOnceTheSameSessionKey) {
+  constexpr int kCallers = 8;
+  const LegacyPeer peer;
+  v1::ExchangeKeyRequest request;
+  request.set_client_id(Register("laptop"));
+  request.set_public_key(peer.PublicKey());
+  std::latch all_there(kCallers);
+  std::vector<std::future<std::string>> callers;
+  for (int i = 0; i < kCallers; ++i) {
+    callers.push_back(std::async(std::launch::async, [&] {
+      all_there.arrive_and_wait();
+      Call call;
+      v1::ExchangeKeyResponse response;
+      EXPECT_THAT(rpc::FromGrpc(ingest_->ExchangeKey(&call, request, &response)), IsOk());
+      return peer.DecryptSessionKey(response.encrypted_session_key());
+    }));
+  }
+  const std::string session_key = callers.front().get();
+  EXPECT_EQ(session_key.size(), 16u);
+  for (size_t i = 1; i < callers.size(); ++i) EXPECT_EQ(callers[i].get(), session_key);
+}
 
 TEST_F(ServerTest, BacksUpAndRestoresAFileAsALegacyClientDoes) {
   const LegacyPeer peer;
@@ -216,7 +241,7 @@ TEST_F(ServerTest, AnswersEveryQueryAndDeletion) {
   whole.set_client_id(id);
   v1::DeleteClientResponse deleted_client;
   EXPECT_TRUE(catalog_->DeleteClient(&calls[5], whole, &deleted_client).ok());
-  EXPECT_EQ(service_.catalog.Count()->clients, 0);
+  EXPECT_EQ(service_.Count().clients, 0);
 }
 
 TEST_F(ServerTest, TellsItsStatus) {
@@ -274,7 +299,7 @@ TEST_F(ServerTest, StoresNothingOfAStreamThatEndsEarly) {
   Header header = HeaderOf(id, "file", Header::IDENTITY, "content");
   header.set_encoded_size(8);
   EXPECT_THAT(Upload(header, "content").first, HasReason(Reason::kInvalidField));
-  EXPECT_EQ(service_.catalog.Count()->versions, 0);
+  EXPECT_EQ(service_.Count().versions, 0);
 }
 
 TEST_F(ServerTest, WantsTheHeaderFirstAndOnlyOnce) {
@@ -292,7 +317,7 @@ TEST_F(ServerTest, WantsTheHeaderFirstAndOnlyOnce) {
     stream->WritesDone();
     EXPECT_THAT(rpc::FromGrpc(stream->Finish()), HasReason(Reason::kInvalidField));
   }
-  EXPECT_EQ(service_.catalog.Count()->versions, 0);
+  EXPECT_EQ(service_.Count().versions, 0);
 }
 
 TEST_F(ServerTest, RefusesAChunkThatIsTooLarge) {
@@ -300,7 +325,7 @@ TEST_F(ServerTest, RefusesAChunkThatIsTooLarge) {
   Call call;
   v1::UploadFileResponse response;
   const auto stream = ingest_->UploadFile(&call, &response);
-  const std::string large(kMaxChunkSize + 1, 'x');
+  const std::string large(rpc::kMaxChunkSize + 1, 'x');
   v1::UploadFileRequest message;
   *message.mutable_header() = HeaderOf(id, "file", Header::IDENTITY, large);
   stream->Write(message);
@@ -318,7 +343,7 @@ TEST_F(ServerTest, TakesTheFirstChunkWithTheHeader) {
   header = HeaderOf(id, "more", Header::IDENTITY, "content and more");
   header.set_first_chunk("content");
   ASSERT_OK(Upload(header, " and more").first);
-  header.set_first_chunk(std::string(kMaxChunkSize + 1, 'x'));
+  header.set_first_chunk(std::string(rpc::kMaxChunkSize + 1, 'x'));
   EXPECT_THAT(Upload(header, "").first, HasReason(Reason::kInvalidField));
 
   ASSERT_OK(Report(id, "small"));
@@ -461,10 +486,10 @@ TEST_F(ServerTest, TellsNoCallThatItWasCancelledWhenItDrainsUnderLoad) {
   constexpr int kRounds = 20;
   constexpr int kCallers = 16;
   for (int round = 0; round < kRounds; ++round) {
-    CallGate gate;
+    rpc::DrainGate gate;
     const ServiceContext context = ContextWith(gate);
-    const auto server =
-        *Server::Start(*Acceptor::Listen("127.0.0.1:0"), context, {absl::Now(), {}, "plain"}, {});
+    const auto server = *Server::Start(*rpc::Acceptor::Listen("127.0.0.1:0"), context,
+                                       {absl::Now(), {}, "plain"}, {});
     std::latch calling(kCallers);
     std::vector<std::future<absl::Status>> callers;
     for (int i = 0; i < kCallers; ++i) {
@@ -479,12 +504,12 @@ TEST_F(ServerTest, TellsNoCallThatItWasCancelledWhenItDrainsUnderLoad) {
 }
 
 TEST_F(ServerTest, DoesNotWaitForThoseWhoWatch) {
-  CallGate gate;
+  rpc::DrainGate gate;
   ClientTrace trace;
   ServiceContext context = ContextWith(gate);
   context.trace = &trace;
-  const auto server =
-      *Server::Start(*Acceptor::Listen("127.0.0.1:0"), context, {absl::Now(), {}, "plain"}, {});
+  const auto server = *Server::Start(*rpc::Acceptor::Listen("127.0.0.1:0"), context,
+                                     {absl::Now(), {}, "plain"}, {});
   const auto admin = v1::AdminService::NewStub(
       grpc::CreateChannel(server->bound_address(), grpc::InsecureChannelCredentials()));
   Call call;
@@ -510,7 +535,7 @@ TEST_F(SilentPeerTest, AnUploadThatGoesSilentIsCancelled) {
   *message.mutable_header() = HeaderOf(id, "file", Header::IDENTITY, "content");
   ASSERT_TRUE(stream->Write(message));
   EXPECT_THAT(rpc::FromGrpc(stream->Finish()), StatusIs(absl::StatusCode::kCancelled));
-  EXPECT_EQ(service_.catalog.Count()->versions, 0);
+  EXPECT_EQ(service_.Count().versions, 0);
 }
 
 TEST_F(SilentPeerTest, AnUploadThatDoesNotEndIsCancelled) {

@@ -1,17 +1,11 @@
 #pragma once
 
-#include <atomic>
-#include <chrono>
-#include <memory>
-#include <string>
-#include <vector>
+#include <cstdint>
 
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
+#include "absl/time/time.h"
 #include "base/metrics.h"
-#include "base/readiness.h"
-#include "grpcpp/channel.h"
-#include "storage/catalog.h"
 
 namespace backup {
 
@@ -56,21 +50,5 @@ void CountCall(const ServiceMetrics& metrics, const EndedCall& call);
 
 // "OK", the error's reason, or "ERROR".
 absl::string_view OutcomeName(const absl::Status& status);
-
-struct StateSource {
-  storage::Catalog& catalog;
-  const std::string data_dir;
-  // At most so many clients have series of their own; backup_metrics_dropped_series counts the
-  // others.
-  const int64_t max_clients;
-  const std::atomic<int64_t>& blob_bytes;  // Of all blobs, as of the last sweep.
-};
-// What the state is like at `now`: clients, versions, room.
-std::vector<Sample> SampleState(const StateSource& source, absl::Time now);
-
-// What the service needs: a writable catalog, a writable folder with room in it, and that a call
-// through its own listener, by way of `channel`, is answered.
-std::vector<Probe> ServiceProbes(storage::Catalog& catalog, const std::string& data_dir,
-                                 std::shared_ptr<grpc::Channel> channel);
 
 }  // namespace backup

@@ -1,10 +1,9 @@
 #include "services/backup/service_metrics.h"
 
+#include "absl/strings/str_cat.h"
 #include "base/error.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "services/backup/testing/memory_service.h"
-#include "storage/testing/temp_folder.h"
 
 namespace backup {
 namespace {
@@ -88,27 +87,6 @@ TEST_F(ServiceMetricsTest, CountWrongChecksumsOnPurpose) {
   upload.checksum_is_wrong = true;
   Count(upload);
   EXPECT_THAT(metrics_.Text(), HasSubstr("backup_debug_faults_injected_total 1\n"));
-}
-
-TEST_F(ServiceMetricsTest, SampleWhatIsKept) {
-  const storage::TempFolder folder;
-  testing::MemoryService service;
-  const std::string stored = service.Register("stored");
-  service.Store(stored, "file", "content");
-  service.clock.Advance(absl::Hours(37));
-  const std::string fresh = service.Register("fresh");
-  std::atomic<int64_t> blob_bytes = 1000;
-  metrics_.AddCollector([&] {
-    return SampleState({service.catalog, folder.path(), 1, blob_bytes}, service.clock.Now());
-  });
-  EXPECT_THAT(metrics_.Text(),
-              AllOf(HasSubstr("backup_clients 2\n"), HasSubstr("backup_metrics_dropped_series 1\n"),
-                    HasSubstr("backup_clients_stale{threshold=\"36h\"} 1\n"),
-                    HasSubstr("backup_clients_stale{threshold=\"168h\"} 0\n"),
-                    HasSubstr("backup_stored_bytes{kind=\"logical\"} 7\n"),
-                    HasSubstr("backup_stored_bytes{kind=\"physical\"} 1000\n"),
-                    HasSubstr("backup_versions{state=\"verified\"} 1\n"),
-                    HasSubstr("backup_storage_read_only 0\n"), HasSubstr("backup_db_up 1\n")));
 }
 
 }  // namespace

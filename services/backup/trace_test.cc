@@ -3,7 +3,7 @@
 #include <string>
 
 #include "absl/strings/escaping.h"
-#include "backup/v1/backup.pb.h"
+#include "backup/v1/ingest.pb.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 

@@ -48,10 +48,10 @@ class WatchedSink final : public ByteSink {
   const Interrupt& interrupt_;
 };
 
-absl::StatusOr<FilePlace> WriteOut(const handlers::StoredContent& content,
+absl::StatusOr<FilePlace> WriteOut(const content::StoredContent& content,
                                    const DecryptOptions& options, const Interrupt& interrupt,
                                    const Output& output) {
-  const storage::BlobFooter& footer = content.footer();
+  const content::BlobFooter& footer = content.footer();
   ASSIGN_OR_RETURN(FilePlace place,
                    FindPlace(options.out, SafeBaseName(footer.file_name), options.force));
   ASSIGN_OR_RETURN(const std::unique_ptr<OutputFile> file,
@@ -88,7 +88,7 @@ absl::StatusOr<ExitCode> Decrypt(Connection& connection, Output& output,
                                  const DecryptOptions& options) {
   RETURN_IF_ERROR(CheckOptions(options));
   std::optional<Storage> storage;  // Outlives the content.
-  std::unique_ptr<handlers::StoredContent> content;
+  std::unique_ptr<content::StoredContent> content;
   if (options.data_dir.empty()) {
     ASSIGN_OR_RETURN(content, OpenBlobFile(options.blob_file, options.key));
   } else {
@@ -98,7 +98,7 @@ absl::StatusOr<ExitCode> Decrypt(Connection& connection, Output& output,
   }
   ASSIGN_OR_RETURN(const FilePlace place,
                    WriteOut(*content, options, connection.interrupt(), output));
-  const storage::BlobFooter& footer = content->footer();
+  const content::BlobFooter& footer = content->footer();
   if (output.json()) {
     output.Json(nlohmann::json{{"path", place.path},
                                {"client_id", ToUuid(footer.client_id)},

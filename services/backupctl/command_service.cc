@@ -1,6 +1,8 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "CLI/CLI.hpp"
 #include "absl/strings/ascii.h"
@@ -18,6 +20,18 @@ namespace {
 // A store of any size is read within it; a service that dies is noticed by keepalive long before.
 constexpr absl::Duration kVerifyTimeout = absl::Hours(7 * 24);
 
+// When a job last ran, what it did, and why it failed if it did.
+std::string JobText(const v1::JobStatus& job) {
+  std::string text = absl::StrCat(
+      "began ",
+      TimeOrNever(job, &v1::JobStatus::has_last_start_time, &v1::JobStatus::last_start_time),
+      ", ended well ",
+      TimeOrNever(job, &v1::JobStatus::has_last_success_time, &v1::JobStatus::last_success_time),
+      ", did ", job.last_count(), " then, ", job.total_count(), " in all");
+  if (!job.last_error().empty()) absl::StrAppend(&text, "; failed: ", job.last_error());
+  return text;
+}
+
 absl::StatusOr<ExitCode> ShowStatus(Connection& connection, Output& output) {
   ASSIGN_OR_RETURN(
       const v1::GetStatusResponse status,
@@ -27,18 +41,21 @@ absl::StatusOr<ExitCode> ShowStatus(Connection& connection, Output& output) {
     output.Json(status);
     return ExitCode::kOk;
   }
-  output.Text(RenderFields(
-      {{"Version", status.version()},
-       {"Running since", TimeText(status.start_time())},
-       {"Modes", status.modes().empty() ? "default" : absl::StrJoin(status.modes(), ", ")},
-       {"New files kept as", status.at_rest()},
-       {"Clients", absl::StrCat(status.client_count())},
-       {"Files", absl::StrCat(status.file_count())},
-       {"Versions",
-        absl::StrCat(status.version_count(), " (", status.verified_version_count(), " verified)")},
-       {"Stored", HumanSize(status.stored_bytes())},
-       {"Last verified", TimeOrNever(status, &v1::GetStatusResponse::has_last_verified_time,
-                                     &v1::GetStatusResponse::last_verified_time)}}));
+  std::vector<std::pair<std::string, std::string>> fields = {
+      {"Version", status.version()},
+      {"Running since", TimeText(status.start_time())},
+      {"Modes", status.modes().empty() ? "default" : absl::StrJoin(status.modes(), ", ")},
+      {"New files kept as", status.at_rest()},
+      {"Clients", absl::StrCat(status.client_count())},
+      {"Files", absl::StrCat(status.file_count())},
+      {"Versions",
+       absl::StrCat(status.version_count(), " (", status.verified_version_count(), " verified)")},
+      {"Stored", HumanSize(status.stored_bytes())},
+      {"Last verified", TimeOrNever(status, &v1::GetStatusResponse::has_last_verified_time,
+                                    &v1::GetStatusResponse::last_verified_time)}};
+  for (const v1::JobStatus& job : status.jobs())
+    fields.emplace_back(absl::StrCat("Job ", job.name()), JobText(job));
+  output.Text(RenderFields(fields));
   return ExitCode::kOk;
 }
 

@@ -7,12 +7,12 @@
 #include "absl/strings/str_cat.h"
 #include "base/error.h"
 #include "base/ids.h"
-#include "base/rpc/status.h"
 #include "base/status_macros.h"
 #include "google/protobuf/unknown_field_set.h"
 #include "grpcpp/create_channel.h"
 #include "grpcpp/generic/generic_stub.h"
 #include "grpcpp/security/credentials.h"
+#include "rpc/status.h"
 
 namespace backup::ctl {
 namespace {

@@ -12,14 +12,15 @@
 #include "base/ids.h"
 #include "base/name_text.h"
 #include "base/status_macros.h"
-#include "services/backup/crypto/master_key.h"
+#include "content/blob_footer.h"
+#include "crypto/master_key.h"
+#include "services/backup/handlers/open_content.h"
 #include "services/backupctl/local_file.h"
-#include "storage/blob_footer.h"
 
 namespace backup::ctl {
 namespace {
 
-using storage::BlobFooter;
+using content::BlobFooter;
 using storage::StorageForm;
 
 constexpr size_t kMasterKeySize = 32;
@@ -35,7 +36,7 @@ absl::StatusOr<std::string> ParseKey(absl::string_view hex) {
 
 absl::StatusOr<std::string> Unwrap(const crypto::MasterKey& master_key, const BlobFooter& footer) {
   absl::StatusOr<std::string> key =
-      master_key.Open(footer.wrapped_key, storage::EncodeFooterFields(footer));
+      master_key.Open(footer.wrapped_key, content::EncodeFooterFields(footer));
   if (!key.ok()) {
     return MakeError(Reason::kBlobDamaged,
                      "the key does not open this blob: it is another key, or the blob was changed",
@@ -70,24 +71,24 @@ absl::Status CheckExists(const std::string& path, absl::string_view what) {
   return absl::NotFoundError(absl::StrCat("there is no ", what, " ", path));
 }
 
-absl::StatusOr<storage::Client> FindClient(storage::Catalog& catalog, const std::string& text) {
+absl::StatusOr<storage::Client> FindClient(storage::Snapshot& snapshot, const std::string& text) {
   if (const std::optional<ClientId> id = FromUuid<ClientId>(text)) {
-    absl::StatusOr<storage::Client> client = catalog.FindClient(*id);
+    absl::StatusOr<storage::Client> client = snapshot.FindClient(*id);
     if (!absl::IsNotFound(client.status())) return client;
   }
   ASSIGN_OR_RETURN(const std::string name, TextToName(text));
-  return catalog.FindClientByName(name);
+  return snapshot.FindClientByName(name);
 }
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<handlers::StoredContent>> OpenBlobFile(const std::string& path,
-                                                                      const KeyChoice& choice) {
+absl::StatusOr<std::unique_ptr<content::StoredContent>> OpenBlobFile(const std::string& path,
+                                                                     const KeyChoice& choice) {
   ASSIGN_OR_RETURN(std::unique_ptr<LocalFile> blob, LocalFile::Open(path));
-  ASSIGN_OR_RETURN(BlobFooter footer, storage::ReadFooter(*blob));
+  ASSIGN_OR_RETURN(BlobFooter footer, content::ReadFooter(*blob));
   ASSIGN_OR_RETURN(std::string key, PayloadKey(footer, choice));
-  return std::make_unique<handlers::StoredContent>(std::move(blob), std::move(footer),
-                                                   std::move(key));
+  return std::make_unique<content::StoredContent>(std::move(blob), std::move(footer),
+                                                  std::move(key));
 }
 
 absl::StatusOr<Storage> OpenDataDir(const std::string& data_dir,
@@ -107,18 +108,20 @@ absl::StatusOr<Storage> OpenDataDir(const std::string& data_dir,
   return storage;
 }
 
-absl::StatusOr<std::unique_ptr<handlers::StoredContent>> OpenStoredFile(const Storage& storage,
-                                                                        const std::string& client,
-                                                                        const std::string& file,
-                                                                        int64_t version_id) {
-  ASSIGN_OR_RETURN(const storage::Client owner, FindClient(*storage.catalog, client));
+absl::StatusOr<std::unique_ptr<content::StoredContent>> OpenStoredFile(const Storage& storage,
+                                                                       const std::string& client,
+                                                                       const std::string& file,
+                                                                       int64_t version_id) {
   ASSIGN_OR_RETURN(const std::string name, TextToName(file));
-  ASSIGN_OR_RETURN(const storage::StoredVersion stored,
-                   storage.catalog->FindVersion(owner.id, name, version_id, /*with_content=*/true));
-  if (stored.version.state == storage::VersionState::kAbandoned) {
-    return MakeError(Reason::kVersionNotFound,
-                     "the client gave this version up; its content was discarded", file);
-  }
+  ASSIGN_OR_RETURN(
+      const storage::StoredVersion stored,
+      storage.catalog->Read(
+          [&](storage::Snapshot& snapshot) -> absl::StatusOr<storage::StoredVersion> {
+            ASSIGN_OR_RETURN(const storage::Client owner, FindClient(snapshot, client));
+            return snapshot.FindVersion(owner.id, name, version_id, /*with_content=*/true);
+          }));
+  if (stored.version.state == storage::VersionState::kAbandoned)
+    return handlers::Abandoned(stored.version);
   return handlers::OpenContent(*storage.blobs, *storage.master_key, stored);
 }
 

@@ -5,7 +5,7 @@
 #include <string>
 
 #include "absl/status/statusor.h"
-#include "services/backup/handlers/stored_content.h"
+#include "content/stored_content.h"
 #include "services/backup/open_storage.h"
 
 namespace backup::ctl {
@@ -20,8 +20,8 @@ struct KeyChoice {
 
 // Opens a blob's file as it lies in a store, in any of its forms. Errors: NotFound for a missing
 // file; InvalidArgument if the blob needs a key that was not given; reason BLOB_DAMAGED.
-absl::StatusOr<std::unique_ptr<handlers::StoredContent>> OpenBlobFile(const std::string& path,
-                                                                      const KeyChoice& choice);
+absl::StatusOr<std::unique_ptr<content::StoredContent>> OpenBlobFile(const std::string& path,
+                                                                     const KeyChoice& choice);
 
 // Opens the data directory of a service that does not run; makes nothing. An empty
 // `master_key_file` means the one in the directory. NotFound if there is no catalog or key; Aborted
@@ -32,9 +32,9 @@ absl::StatusOr<Storage> OpenDataDir(const std::string& data_dir,
 // Opens a version's content. `client` is an id or a name, and `file` a name, in the API's text
 // form; version 0 means the newest verified one. `storage` must outlive it. Reasons
 // CLIENT_NOT_FOUND, FILE_NOT_FOUND, VERSION_NOT_FOUND, BLOB_DAMAGED.
-absl::StatusOr<std::unique_ptr<handlers::StoredContent>> OpenStoredFile(const Storage& storage,
-                                                                        const std::string& client,
-                                                                        const std::string& file,
-                                                                        int64_t version_id);
+absl::StatusOr<std::unique_ptr<content::StoredContent>> OpenStoredFile(const Storage& storage,
+                                                                       const std::string& client,
+                                                                       const std::string& file,
+                                                                       int64_t version_id);
 
 }  // namespace backup::ctl

@@ -8,11 +8,13 @@
 
 #include "absl/strings/escaping.h"
 #include "base/error.h"
+#include "base/status_macros.h"
 #include "base/testing/random_cut_source.h"
 #include "base/testing/status_matchers.h"
+#include "content/blob_footer.h"
+#include "crypto/sealed_file.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "services/backup/crypto/sealed_file.h"
 #include "services/backupctl/testing/fake_service.h"
 #include "services/backupctl/testing/temp_folder.h"
 
@@ -23,7 +25,7 @@ using ::backup::testing::HasReason;
 using ::backup::testing::IsOkAndHolds;
 using ::backup::testing::PseudoRandomBytes;
 using ::backup::testing::StatusIs;
-using storage::BlobFooter;
+using content::BlobFooter;
 using storage::StorageForm;
 using testing::TempFolder;
 
@@ -50,8 +52,8 @@ std::string SealedBlob() {
   const std::string payload = *ReadAll(sealed, kMaxSize);
   BlobFooter footer = FooterOf(kPlaintext, StorageForm::kSealed, payload.size());
   footer.wrapped_key =
-      crypto::MasterKey(kMasterKey).Seal(kFileKey, storage::EncodeFooterFields(footer));
-  return payload + storage::EncodeFooter(footer);
+      crypto::MasterKey(kMasterKey).Seal(kFileKey, content::EncodeFooterFields(footer));
+  return payload + content::EncodeFooter(footer);
 }
 
 // AES-128-CBC under the key 00 01 .. 0f with a zero IV, made with
@@ -65,8 +67,8 @@ std::string ClientBlob() {
   BlobFooter footer = FooterOf("hello, backup", StorageForm::kClientCiphertext, payload.size());
   footer.wrapped_key =
       crypto::MasterKey(kMasterKey)
-          .Seal(absl::HexStringToBytes(kSessionKeyHex), storage::EncodeFooterFields(footer));
-  return payload + storage::EncodeFooter(footer);
+          .Seal(absl::HexStringToBytes(kSessionKeyHex), content::EncodeFooterFields(footer));
+  return payload + content::EncodeFooter(footer);
 }
 
 class DecryptTest : public ::testing::Test {
@@ -90,7 +92,7 @@ class DecryptTest : public ::testing::Test {
 };
 
 TEST_F(DecryptTest, ReadsAPlainBlobWithoutAKey) {
-  const std::string blob = kPlaintext + storage::EncodeFooter(FooterOf(
+  const std::string blob = kPlaintext + content::EncodeFooter(FooterOf(
                                             kPlaintext, StorageForm::kPlain, kPlaintext.size()));
   EXPECT_THAT(Decrypt(blob, KeyChoice()), IsOkAndHolds(kPlaintext));
 }
@@ -138,30 +140,32 @@ class DataDirTest : public ::testing::Test {
   void SetUp() override {
     auto storage = OpenStorage(folder_.Path("data"), "");
     ASSERT_OK(storage);
-    const auto client =
-        storage->catalog->RegisterClient("laptop", *FromUuid<ClientId>(testing::kClientId),
-                                         storage::DuplicateNames::kReject, absl::Now());
-    ASSERT_OK(client);
-    const auto version_id = storage->catalog->AllocateVersionId();
-    ASSERT_OK(version_id);
+    ASSERT_OK(storage->catalog->Run([&](storage::Transaction& transaction) -> absl::Status {
+      RETURN_IF_ERROR(transaction
+                          .RegisterClient("laptop", *FromUuid<ClientId>(testing::kClientId),
+                                          storage::DuplicateNames::kReject, absl::Now())
+                          .status());
+      ASSIGN_OR_RETURN(const int64_t version_id, transaction.ReserveVersionIds(1));
+      return Store(transaction, version_id, *storage->master_key);
+    }));
+  }
+
+  static absl::Status Store(storage::Transaction& transaction, int64_t version_id,
+                            const crypto::MasterKey& master_key) {
     StringSource plaintext("secret");
     crypto::SealSource sealed(plaintext, kFileKey);
     const std::string payload = *ReadAll(sealed, kMaxSize);
     BlobFooter footer = FooterOf("secret", StorageForm::kSealed, payload.size());
-    footer.version_id = *version_id;
-    footer.wrapped_key = storage->master_key->Seal(kFileKey, storage::EncodeFooterFields(footer));
-    storage::Version version;
-    version.client_id = footer.client_id;
-    version.file_name = footer.file_name;
-    version.version_id = footer.version_id;
-    version.size_bytes = footer.size_bytes;
-    version.sha256 = footer.sha256;
-    version.receive_time = absl::Now();
-    version.form = footer.form;
-    ASSERT_OK(storage->catalog->AddVersion(version, payload + storage::EncodeFooter(footer), {}));
-    ASSERT_OK(storage->catalog->SettleVersion(footer.client_id, footer.file_name,
-                                              storage::Outcome::kVerified, storage::Learning::kOff,
-                                              absl::Now()));
+    footer.version_id = version_id;
+    footer.wrapped_key = master_key.Seal(kFileKey, content::EncodeFooterFields(footer));
+    RETURN_IF_ERROR(transaction
+                        .AddVersion(content::VersionOf(footer),
+                                    payload + content::EncodeFooter(footer), /*blob_size=*/0, {})
+                        .status());
+    storage::Verdict verdict;
+    verdict.client = footer.client_id;
+    verdict.file_name = footer.file_name;
+    return transaction.SettleVersion(verdict, absl::Now()).status();
   }
 
   TempFolder folder_;

@@ -13,7 +13,7 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
-#include "services/backup/crypto/random.h"
+#include "crypto/random.h"
 
 namespace backup::ctl {
 namespace {

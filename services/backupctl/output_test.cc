@@ -4,7 +4,7 @@
 #include <string>
 
 #include "absl/strings/match.h"
-#include "backup/v1/backup.pb.h"
+#include "backup/v1/types.pb.h"
 #include "base/error.h"
 #include "base/exit_code.h"
 #include "gmock/gmock.h"

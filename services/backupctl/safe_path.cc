@@ -12,8 +12,8 @@
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
 #include "base/name_text.h"
+#include "crypto/sha256.h"
 #include "glog/logging.h"
-#include "services/backup/crypto/sha256.h"
 
 namespace backup::ctl {
 namespace {

@@ -6,15 +6,15 @@
 
 #include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
-#include "base/bulk_thread.h"
 #include "base/checksum.h"
 #include "base/error.h"
 #include "base/ids.h"
+#include "base/low_priority_thread.h"
 #include "base/piece_buffers.h"
 #include "base/read_ahead_source.h"
 #include "base/status_macros.h"
-#include "services/backup/crypto/random.h"
-#include "services/backup/crypto/sha256.h"
+#include "crypto/random.h"
+#include "crypto/sha256.h"
 #include "services/backupctl/download_source.h"
 
 namespace backup::ctl {
@@ -64,7 +64,7 @@ class Stage {
  public:
   Stage(LastingSource& source, int64_t size_bytes)
       : source_(source),
-        ahead_(size_bytes >= kBulkMinSize ? ReadAheadSource::TryMake(source) : nullptr) {}
+        ahead_(size_bytes >= kLowPriorityMinSize ? ReadAheadSource::TryMake(source) : nullptr) {}
   LastingSource& source() const { return ahead_ ? *ahead_ : source_; }
 
  private:
@@ -121,6 +121,7 @@ absl::Status Report(Connection& connection, const v1::UploadFileHeader& header,
   request.set_client_id(header.client_id());
   request.set_file_name(header.file_name());
   request.set_outcome(outcome);
+  request.set_upload_id(header.upload_id());  // Saying it twice settles no other upload.
   return connection
       .CallUnary(connection.ingest(), &v1::IngestService::StubInterface::ReportTransfer, request)
       .status();

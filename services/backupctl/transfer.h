@@ -4,7 +4,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "backup/v1/backup.pb.h"
+#include "backup/v1/types.pb.h"
 #include "base/byte_stream.h"
 #include "services/backupctl/connection.h"
 #include "services/backupctl/local_file.h"

@@ -3,7 +3,7 @@
 #include <memory>
 #include <string>
 
-#include "base/bulk_thread.h"
+#include "base/low_priority_thread.h"
 #include "base/testing/random_cut_source.h"
 #include "base/testing/status_matchers.h"
 #include "gmock/gmock.h"
@@ -71,6 +71,9 @@ TEST_F(TransferTest, SendsAgainUnderANewIdAfterAWrongChecksum) {
               ElementsAre(Outcome::RETRYING, Outcome::RETRYING, Outcome::VERIFIED));
   const auto& uploads = service_.ingest.uploads();
   EXPECT_NE(uploads[0].header.upload_id(), uploads[1].header.upload_id());
+  EXPECT_THAT(service_.ingest.settled_uploads(),
+              ElementsAre(uploads[0].header.upload_id(), uploads[1].header.upload_id(),
+                          uploads[2].header.upload_id()));
   EXPECT_EQ(uploads[2].content, "content");
 }
 
@@ -109,7 +112,7 @@ TEST_F(TransferTest, DownloadsEveryByte) {
 }
 
 TEST_F(TransferTest, DownloadsALargeFileInStages) {
-  const std::string bytes = PseudoRandomBytes(kBulkMinSize + 4097);
+  const std::string bytes = PseudoRandomBytes(kLowPriorityMinSize + 4097);
   StringSink sink;
   ASSERT_OK(DownloadEntry(service_.catalog.Add("f", bytes), sink));
   EXPECT_TRUE(sink.bytes() == bytes);
@@ -138,7 +141,7 @@ TEST_F(TransferTest, ADownloadThatCannotBeWrittenEndsAtOnce) {
       return absl::ResourceExhaustedError("the disk is full");
     }
   };
-  const auto& entry = service_.catalog.Add("f", PseudoRandomBytes(4 * kBulkMinSize));
+  const auto& entry = service_.catalog.Add("f", PseudoRandomBytes(4 * kLowPriorityMinSize));
   FullSink sink;
   EXPECT_THAT(DownloadEntry(entry, sink), StatusIs(absl::StatusCode::kResourceExhausted));
 }

@@ -3,13 +3,14 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <sys/mman.h>
-#include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
+#include <cstdio>
 #include <cstring>
 #include <filesystem>
 #include <iterator>
@@ -26,8 +27,8 @@
 namespace backup::storage {
 namespace {
 
-// What blobs leave to the catalog, so that versions can still be confirmed and deleted: so much, or
-// one part in so many of a small file system.
+// What blobs leave to the catalog, so that versions can still be confirmed and deleted: these
+// bytes, or this part (1/n) of a small file system.
 constexpr int64_t kReserveBytes = 64 << 20;
 constexpr int64_t kSmallestReservePart = 16;
 constexpr size_t kLargeReadSize = kPieceSize / 2;
@@ -102,10 +103,12 @@ absl::Status RemoveLeftOverParts(const StorageMetrics& metrics, const std::strin
   return absl::OkStatus();
 }
 
-BlobId NewBlobId() {
-  char bytes[BlobId::kSize];
-  CHECK_EQ(::getrandom(bytes, sizeof(bytes), 0), static_cast<ssize_t>(sizeof(bytes)));
-  return *BlobId::FromBytes(absl::string_view(bytes, sizeof(bytes)));
+// Renames a file to a name that must not be there yet; errno is EEXIST if it is.
+bool RenameToNew(const std::string& from, const std::string& to) {
+  if (::renameat2(AT_FDCWD, from.c_str(), AT_FDCWD, to.c_str(), RENAME_NOREPLACE) == 0) return true;
+  if (errno != EINVAL) return false;
+  // A file system that cannot do this, such as NFS: a link replaces nothing either.
+  return ::link(from.c_str(), to.c_str()) == 0 && ::unlink(from.c_str()) == 0;
 }
 
 // What a new blob must leave free in the file system of `fd`.
@@ -239,22 +242,21 @@ std::string LocalBlobStore::PathOf(const BlobId& id) const {
   return absl::StrCat(FolderOf(id), "/", ToHex(id));
 }
 
-absl::StatusOr<StoredBlob> LocalBlobStore::Put(ByteSource& source,
-                                               std::optional<int64_t> expected_size) {
-  const BlobId id = NewBlobId();
-  const std::string part_path = absl::StrCat(directory_, "/tmp/", ToHex(id));
+absl::StatusOr<int64_t> LocalBlobStore::Put(const BlobId& id, ByteSource& source,
+                                            std::optional<int64_t> expected_size) {
+  // The number keeps a second Put() of the same id, which is a mistake, away from the first.
+  const std::string part_path = absl::StrCat(directory_, "/tmp/", ToHex(id), ".", ++parts_);
   absl::Cleanup discard = [&] { ::unlink(part_path.c_str()); };
   ASSIGN_OR_RETURN(const std::unique_ptr<PartFile> part,
                    PartFile::Create(metrics_, part_path, expected_size));
   RETURN_IF_ERROR(CopyAll(source, *part).status());
   RETURN_IF_ERROR(part->Finish());
-  if (::rename(part_path.c_str(), PathOf(id).c_str()) != 0)
-    return IoError(metrics_, "rename a file");
+  if (!RenameToNew(part_path, PathOf(id))) return IoError(metrics_, "rename a file");
   std::move(discard).Cancel();
   absl::Cleanup remove = [&] { ::unlink(PathOf(id).c_str()); };
   RETURN_IF_ERROR(SyncFolder(metrics_, FolderOf(id)));
   std::move(remove).Cancel();
-  return StoredBlob{id, part->size_bytes()};
+  return part->size_bytes();
 }
 
 absl::StatusOr<std::unique_ptr<RandomAccess>> LocalBlobStore::Open(const BlobId& id) const {
@@ -277,8 +279,7 @@ absl::Status LocalBlobStore::Delete(const BlobId& id) {
   return absl::OkStatus();
 }
 
-absl::Status LocalBlobStore::ForEach(
-    const std::function<absl::Status(const BlobInfo&)>& visit) const {
+absl::Status LocalBlobStore::List(const std::function<absl::Status(const BlobInfo&)>& visit) const {
   for (int first_byte = 0; first_byte < kFolders; ++first_byte) {
     const std::string folder = absl::StrFormat("%s/blobs/%02x", directory_, first_byte);
     DIR* const listing = ::opendir(folder.c_str());
@@ -293,7 +294,7 @@ absl::Status LocalBlobStore::ForEach(
       struct stat info = {};
       if (!id || ::fstatat(::dirfd(listing), entry->d_name, &info, AT_SYMLINK_NOFOLLOW) != 0)
         continue;
-      RETURN_IF_ERROR(visit({*id, info.st_size, absl::TimeFromTimespec(info.st_mtim)}));
+      RETURN_IF_ERROR(visit({*id, info.st_size}));
     }
   }
   return absl::OkStatus();

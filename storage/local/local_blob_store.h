@@ -1,5 +1,7 @@
 #pragma once
 
+#include <atomic>
+#include <cstdint>
 #include <memory>
 #include <string>
 
@@ -19,10 +21,12 @@ class LocalBlobStore final : public BlobStore {
   static absl::StatusOr<std::unique_ptr<LocalBlobStore>> Open(const std::string& directory,
                                                               const StorageMetrics& metrics = {});
 
-  absl::StatusOr<StoredBlob> Put(ByteSource& source, std::optional<int64_t> expected_size) override;
+  // Reason STORAGE_IO if there is such a blob, which stays as it is.
+  absl::StatusOr<int64_t> Put(const BlobId& id, ByteSource& source,
+                              std::optional<int64_t> expected_size) override;
   absl::StatusOr<std::unique_ptr<RandomAccess>> Open(const BlobId& id) const override;
   absl::Status Delete(const BlobId& id) override;
-  absl::Status ForEach(const std::function<absl::Status(const BlobInfo&)>& visit) const override;
+  absl::Status List(const std::function<absl::Status(const BlobInfo&)>& visit) const override;
 
  private:
   LocalBlobStore(std::string directory, const StorageMetrics& metrics)
@@ -32,6 +36,7 @@ class LocalBlobStore final : public BlobStore {
 
   const std::string directory_;
   const StorageMetrics metrics_;
+  std::atomic<uint64_t> parts_ = 0;  // Begun by this process.
 };
 
 }  // namespace backup::storage

@@ -13,6 +13,7 @@
 #include "glog/logging.h"
 #include "gmock/gmock.h"
 #include "storage/testing/blob_store_contract.h"
+#include "storage/testing/ids.h"
 #include "storage/testing/temp_folder.h"
 
 namespace backup::storage {
@@ -24,16 +25,16 @@ using testing::HasReason;
 // A store in a folder of its own.
 class StoreInTempFolder final : public BlobStore {
  public:
-  absl::StatusOr<StoredBlob> Put(ByteSource& source,
-                                 std::optional<int64_t> expected_size) override {
-    return store_->Put(source, expected_size);
+  absl::StatusOr<int64_t> Put(const BlobId& id, ByteSource& source,
+                              std::optional<int64_t> expected_size) override {
+    return store_->Put(id, source, expected_size);
   }
   absl::StatusOr<std::unique_ptr<RandomAccess>> Open(const BlobId& id) const override {
     return store_->Open(id);
   }
   absl::Status Delete(const BlobId& id) override { return store_->Delete(id); }
-  absl::Status ForEach(const std::function<absl::Status(const BlobInfo&)>& visit) const override {
-    return store_->ForEach(visit);
+  absl::Status List(const std::function<absl::Status(const BlobInfo&)>& visit) const override {
+    return store_->List(visit);
   }
 
  private:
@@ -50,39 +51,47 @@ class LocalBlobStoreTest : public ::testing::Test {
     return folder_.path() + "/blobs/" + ToHex(id).substr(0, 2) + "/" + ToHex(id);
   }
 
-  static absl::StatusOr<StoredBlob> Put(BlobStore& store, const std::string& bytes,
-                                        std::optional<int64_t> expected_size = std::nullopt) {
+  absl::StatusOr<int64_t> Put(BlobStore& store, const std::string& bytes,
+                              std::optional<int64_t> expected_size = std::nullopt) {
     StringSource source(bytes);
-    return store.Put(source, expected_size);
+    return store.Put(id_, source, expected_size);
   }
 
   bool HasParts() const { return !fs::is_empty(folder_.path() + "/tmp"); }
 
   const TempFolder folder_;
+  const BlobId id_ = IdOf<BlobId>(0xAB);
 };
 
 TEST_F(LocalBlobStoreTest, KeepsABlobInTheFolderOfItsFirstByteForTheNextProcess) {
-  const BlobId id = Put(*LocalBlobStore::Open(folder_.path()).value(), "bytes").value().id;
-  EXPECT_EQ(fs::file_size(PathOf(id)), 5u);
+  ASSERT_OK(Put(*LocalBlobStore::Open(folder_.path()).value(), "bytes"));
+  EXPECT_EQ(fs::file_size(PathOf(id_)), 5u);
   EXPECT_FALSE(HasParts());
-  EXPECT_EQ(LocalBlobStore::Open(folder_.path()).value()->Open(id).value()->size_bytes(), 5);
+  EXPECT_EQ(LocalBlobStore::Open(folder_.path()).value()->Open(id_).value()->size_bytes(), 5);
 }
 
 TEST_F(LocalBlobStoreTest, RemovesThePartsThatAnEarlierProcessLeft) {
-  const BlobId id = Put(*LocalBlobStore::Open(folder_.path()).value(), "bytes").value().id;
-  std::ofstream(folder_.path() + "/tmp/00112233445566778899aabbccddeeff") << "half a blo";
+  ASSERT_OK(Put(*LocalBlobStore::Open(folder_.path()).value(), "bytes"));
+  std::ofstream(folder_.path() + "/tmp/00112233445566778899aabbccddeeff.1") << "half a blo";
   ASSERT_TRUE(HasParts());
   const auto store = LocalBlobStore::Open(folder_.path());
   ASSERT_OK(store);
   EXPECT_FALSE(HasParts());
-  EXPECT_OK((*store)->Open(id));
+  EXPECT_OK((*store)->Open(id_));
+}
+
+TEST_F(LocalBlobStoreTest, LeavesNoPartWhenThereIsABlobOfThisId) {
+  const auto store = LocalBlobStore::Open(folder_.path()).value();
+  ASSERT_OK(Put(*store, "bytes"));
+  EXPECT_THAT(Put(*store, "other"), HasReason(Reason::kStorageIo));
+  EXPECT_FALSE(HasParts());
 }
 
 TEST_F(LocalBlobStoreTest, GivesBackSpaceThatWasAllocatedInVain) {
   const auto store = LocalBlobStore::Open(folder_.path()).value();
-  const BlobId id = Put(*store, "bytes", int64_t{64} << 20).value().id;
+  ASSERT_OK(Put(*store, "bytes", int64_t{64} << 20));
   struct stat info = {};
-  ASSERT_EQ(::stat(PathOf(id).c_str(), &info), 0);
+  ASSERT_EQ(::stat(PathOf(id_).c_str(), &info), 0);
   EXPECT_LT(info.st_blocks * 512, 1 << 20);
 }
 
@@ -94,14 +103,13 @@ TEST_F(LocalBlobStoreTest, SaysThatTheDiskIsFullAndLeavesNoPart) {
 }
 
 // As if the disk were full once a file has `limit` bytes.
-absl::StatusOr<StoredBlob> PutUnderFileSizeLimit(BlobStore& store, ByteSource& source,
-                                                 rlim_t limit) {
+absl::StatusOr<int64_t> PutUnderFileSizeLimit(BlobStore& store, ByteSource& source, rlim_t limit) {
   rlimit before = {};
   CHECK_EQ(::getrlimit(RLIMIT_FSIZE, &before), 0);
   const auto handler = ::signal(SIGXFSZ, SIG_IGN);
   const rlimit small = {limit, before.rlim_max};
   CHECK_EQ(::setrlimit(RLIMIT_FSIZE, &small), 0);
-  absl::StatusOr<StoredBlob> stored = store.Put(source, std::nullopt);
+  absl::StatusOr<int64_t> stored = store.Put(IdOf<BlobId>(1), source, std::nullopt);
   CHECK_EQ(::setrlimit(RLIMIT_FSIZE, &before), 0);
   ::signal(SIGXFSZ, handler);
   return stored;
@@ -119,8 +127,7 @@ TEST_F(LocalBlobStoreTest, LeavesNothingWhenAWriteFails) {
     GatherSource aligned(source, std::nullopt);
     EXPECT_THAT(PutUnderFileSizeLimit(*store, aligned, limit), HasReason(Reason::kStorageIo));
     EXPECT_FALSE(HasParts());
-    EXPECT_OK(
-        store->ForEach([](const BlobInfo&) { return absl::InternalError("there is a blob"); }));
+    EXPECT_OK(store->List([](const BlobInfo&) { return absl::InternalError("there is a blob"); }));
   }
   EXPECT_OK(Put(*store, bytes));
 }
@@ -131,20 +138,20 @@ TEST_F(LocalBlobStoreTest, StoresAlignedPiecesOfAnySize) {
     const std::string bytes = testing::PseudoRandomBytes(size);
     StringSource source(bytes);
     GatherSource aligned(source, std::nullopt);
-    const auto stored = store->Put(aligned, std::nullopt);
-    ASSERT_OK(stored);
+    ASSERT_OK(store->Put(id_, aligned, std::nullopt));
     std::string read(size, '\0');
-    ASSERT_OK(store->Open(stored->id).value()->ReadAt(0, std::span<char>(read)));
+    ASSERT_OK(store->Open(id_).value()->ReadAt(0, std::span<char>(read)));
     EXPECT_TRUE(read == bytes) << size;
+    ASSERT_OK(store->Delete(id_));
   }
 }
 
 TEST_F(LocalBlobStoreTest, ReadsWhatIsInThePageCacheAndWhatIsNot) {
   const auto store = LocalBlobStore::Open(folder_.path()).value();
   const std::string bytes = testing::PseudoRandomBytes(3 * kPieceSize + 4097);
-  const BlobId id = Put(*store, bytes).value().id;
-  const UniqueFd fd(::open(PathOf(id).c_str(), O_RDONLY));
-  const auto blob = store->Open(id).value();
+  ASSERT_OK(Put(*store, bytes));
+  const UniqueFd fd(::open(PathOf(id_).c_str(), O_RDONLY));
+  const auto blob = store->Open(id_).value();
   for (const bool is_cached : {false, true}) {
     std::string piece(kPieceSize, '\0');
     ASSERT_EQ(::posix_fadvise(fd.get(), 0, 0, POSIX_FADV_DONTNEED), 0);
@@ -161,7 +168,7 @@ TEST_F(LocalBlobStoreTest, ReadsWhatIsInThePageCacheAndWhatIsNot) {
 TEST_F(LocalBlobStoreTest, SkipsFilesThatAreNoBlobs) {
   const auto store = LocalBlobStore::Open(folder_.path()).value();
   std::ofstream(folder_.path() + "/blobs/00/notes.txt") << "by hand";
-  EXPECT_OK(store->ForEach([](const BlobInfo&) { return absl::InternalError("there is a blob"); }));
+  EXPECT_OK(store->List([](const BlobInfo&) { return absl::InternalError("there is a blob"); }));
 }
 
 TEST_F(LocalBlobStoreTest, DoesNotOpenWhereItCannotMakeItsFolders) {
@@ -172,12 +179,12 @@ TEST_F(LocalBlobStoreTest, DoesNotOpenWhereItCannotMakeItsFolders) {
 TEST_F(LocalBlobStoreTest, CountsSyncsErrorsAndWhatItRemoved) {
   Metrics metrics;
   LocalBlobStore::Open(folder_.path()).value();
-  std::ofstream(folder_.path() + "/tmp/00112233445566778899aabbccddeeff") << "half a blo";
+  std::ofstream(folder_.path() + "/tmp/00112233445566778899aabbccddeeff.1") << "half a blo";
   const auto store = LocalBlobStore::Open(folder_.path(), StorageMetrics(metrics)).value();
-  const BlobId id = Put(*store, "bytes").value().id;
-  fs::remove(PathOf(id));
-  fs::create_directory(PathOf(id));
-  EXPECT_THAT(store->Delete(id), HasReason(Reason::kStorageIo));
+  ASSERT_OK(Put(*store, "bytes"));
+  fs::remove(PathOf(id_));
+  fs::create_directory(PathOf(id_));
+  EXPECT_THAT(store->Delete(id_), HasReason(Reason::kStorageIo));
   // Three folders when it was opened; the file and its folder.
   EXPECT_THAT(
       metrics.Text(),
@@ -206,7 +213,7 @@ TEST_F(LocalBlobStoreTest, CountsTheBytesOfBlobsThatAreNotWhole) {
   Metrics metrics;
   const auto store = LocalBlobStore::Open(folder_.path(), StorageMetrics(metrics)).value();
   Looking source(metrics);
-  ASSERT_OK(store->Put(source, std::nullopt));
+  ASSERT_OK(store->Put(id_, source, std::nullopt));
   EXPECT_THAT(source.during(), ::testing::ContainsRegex("\nbackup_storage_temp_bytes [1-9]"));
   EXPECT_THAT(metrics.Text(), ::testing::HasSubstr("backup_storage_temp_bytes 0\n"));
 }

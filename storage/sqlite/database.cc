@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/error.h"
+#include "base/status_macros.h"
 #include "glog/logging.h"
 
 namespace backup::storage {
@@ -65,10 +66,11 @@ Query& Query::BindNull() {
 
 absl::StatusOr<bool> Query::Step() {
   if (statement_ == nullptr) return error_;
+  RETURN_IF_ERROR(database_->CheckTransaction());
   const int code = sqlite3_step(statement_);
   if (code == SQLITE_ROW) return true;
   if (code == SQLITE_DONE) return false;
-  return SqliteError(sqlite3_db_handle(statement_), "run a statement");
+  return database_->Fail("run a statement");
 }
 
 int64_t Query::Int(int column) const { return sqlite3_column_int64(statement_, column); }
@@ -84,14 +86,14 @@ bool Query::IsNull(int column) const {
 }
 
 absl::StatusOr<std::unique_ptr<Database>> Database::Open(const std::string& path, Mode mode,
-                                                         Counter busy) {
+                                                         Counter busy, const char* vfs) {
   // Counting memory would take a lock that all connections share at every allocation.
   [[maybe_unused]] static const int configured = sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
   const int flags = (mode == Mode::kReadWrite ? SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE
                                               : SQLITE_OPEN_READONLY) |
                     SQLITE_OPEN_NOMUTEX;
   sqlite3* connection = nullptr;
-  const int code = sqlite3_open_v2(path.c_str(), &connection, flags, nullptr);
+  const int code = sqlite3_open_v2(path.c_str(), &connection, flags, vfs);
   CHECK(connection != nullptr) << "out of memory";
   std::unique_ptr<Database> database(new Database(connection, busy));
   if (code != SQLITE_OK) return SqliteError(connection, "be opened");
@@ -114,9 +116,9 @@ Database::~Database() {
 std::string Database::LibraryVersion() { return sqlite3_libversion(); }
 
 absl::Status Database::Execute(const char* sql) {
-  if (sqlite3_exec(connection_, sql, nullptr, nullptr, nullptr) != SQLITE_OK) {
-    return SqliteError(connection_, "run a command");
-  }
+  RETURN_IF_ERROR(CheckTransaction());
+  if (sqlite3_exec(connection_, sql, nullptr, nullptr, nullptr) != SQLITE_OK)
+    return Fail("run a command");
   return absl::OkStatus();
 }
 
@@ -124,9 +126,40 @@ Query Database::Prepare(const char* sql) {
   sqlite3_stmt*& statement = statements_[sql];
   if (statement == nullptr && sqlite3_prepare_v3(connection_, sql, -1, SQLITE_PREPARE_PERSISTENT,
                                                  &statement, nullptr) != SQLITE_OK) {
-    return Query(SqliteError(connection_, "prepare a statement"));
+    return Query(Fail("prepare a statement"));
   }
-  return Query(statement);
+  return Query(*this, statement);
+}
+
+absl::Status Database::Begin(Mode mode) {
+  Rollback();  // Of one that could not be rolled back before.
+  RETURN_IF_ERROR(Prepare(mode == Mode::kReadWrite ? "BEGIN IMMEDIATE" : "BEGIN").Run());
+  begun_ = true;
+  return absl::OkStatus();
+}
+
+absl::Status Database::CheckTransaction() {
+  if (!begun_ || InTransaction()) return absl::OkStatus();
+  if (lost_by_.ok()) lost_by_ = MakeError(Reason::kStorageIo, "the catalog lost a transaction");
+  return lost_by_;
+}
+
+absl::Status Database::Commit() {
+  const absl::Status committed = Prepare("COMMIT").Run();
+  Rollback();
+  return committed;
+}
+
+void Database::Rollback() {
+  begun_ = false;
+  lost_by_ = absl::OkStatus();
+  if (InTransaction()) Prepare("ROLLBACK").Run().IgnoreError();
+}
+
+absl::Status Database::Fail(absl::string_view doing) {
+  absl::Status error = SqliteError(connection_, doing);
+  if (begun_ && !InTransaction() && lost_by_.ok()) lost_by_ = error;
+  return error;
 }
 
 bool Database::InTransaction() const { return sqlite3_get_autocommit(connection_) == 0; }

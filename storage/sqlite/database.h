@@ -17,12 +17,15 @@ struct sqlite3_stmt;
 
 namespace backup::storage {
 
+class Database;
+
 // One use of a prepared statement: bind the parameters in order, then Step(). Resets it at the end,
 // so that the next use starts clean. An error in preparing shows at Step(). Used by one thread at a
 // time.
 class Query {
  public:
-  explicit Query(sqlite3_stmt* statement) : statement_(statement) {}
+  Query(Database& database, sqlite3_stmt* statement)
+      : database_(&database), statement_(statement) {}
   // Of what could not be prepared: Step() fails with `error`.
   explicit Query(absl::Status error) : error_(std::move(error)) {}
   ~Query();
@@ -33,7 +36,8 @@ class Query {
   Query& BindBlob(absl::string_view value);
   Query& BindNull();
 
-  // True if there is a row to read; false at the end.
+  // True if there is a row to read; false at the end. Within a transaction that is lost
+  // (Database::CheckTransaction) it runs nothing and fails.
   absl::StatusOr<bool> Step();
   // For statements without rows.
   absl::Status Run() { return Step().status(); }
@@ -44,6 +48,7 @@ class Query {
   bool IsNull(int column) const;
 
  private:
+  Database* const database_ = nullptr;
   sqlite3_stmt* const statement_ = nullptr;
   const absl::Status error_;
   int next_parameter_ = 1;
@@ -54,9 +59,11 @@ class Database {
  public:
   enum class Mode { kReadWrite, kReadOnly };
 
-  // `busy` counts statements that had to wait for a lock.
+  // `busy` counts statements that had to wait for a lock. `vfs` names the SQLite VFS that reaches
+  // the file; null: the system's own.
   static absl::StatusOr<std::unique_ptr<Database>> Open(const std::string& path, Mode mode,
-                                                        Counter busy = {});
+                                                        Counter busy = {},
+                                                        const char* vfs = nullptr);
   ~Database();
   static std::string LibraryVersion();
   Database(const Database&) = delete;
@@ -66,11 +73,29 @@ class Database {
   absl::Status Execute(const char* sql);
   // A statement, prepared once and kept. `sql` must be a literal: its address is the key.
   Query Prepare(const char* sql);
-  // Whether a transaction is open. Some errors, such as a full disk, end one on their own.
-  bool InTransaction() const;
+
+  // A transaction: from Begin() until Commit() or Rollback() nothing runs outside of it. Some
+  // errors, such as a full disk, make SQLite end a transaction on its own, after which it would
+  // commit every further statement by itself: here, each of them fails with the error that ended
+  // the transaction.
+
+  // Begins one: to read, or to write, with the lock that only one writer has.
+  absl::Status Begin(Mode mode);
+  // OK while all that was done in the transaction can still be committed.
+  absl::Status CheckTransaction();
+  // Commits. After an error nothing of the transaction is left to be committed, and what it did is
+  // undone; after reason STORAGE_IO it may be durable all the same.
+  absl::Status Commit();
+  // Undoes all of it, if SQLite has not done so on its own.
+  void Rollback();
 
  private:
+  friend class Query;
+
   Database(sqlite3* connection, Counter busy) : connection_(connection), busy_(busy) {}
+  // The status of what SQLite failed at last, by `doing`; noted if it ended the transaction.
+  absl::Status Fail(absl::string_view doing);
+  bool InTransaction() const;
   // Called by SQLite when a statement meets a lock for the `tries`-th time; whether it is to try
   // again.
   static int WaitForLock(void* database, int tries);
@@ -78,6 +103,8 @@ class Database {
   sqlite3* const connection_;
   const Counter busy_;
   std::unordered_map<const char*, sqlite3_stmt*> statements_;
+  bool begun_ = false;    // And neither committed nor rolled back by us.
+  absl::Status lost_by_;  // What ended the transaction that was begun.
 };
 
 }  // namespace backup::storage

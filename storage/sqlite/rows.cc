@@ -1,20 +1,24 @@
 #include "storage/sqlite/rows.h"
 
+#include <algorithm>
+
 #include "absl/strings/str_cat.h"
 #include "base/error.h"
 #include "base/name_text.h"
 #include "base/status_macros.h"
+
+// The columns that UpdateClient() binds, in its order.
+#define CLIENT_CHANGES                                                                 \
+  "last_seen_time = ?, public_key = ?, sealed_session_key = ?, session_key_bits = ?, " \
+  "resends = ?, family = ?, header_version = ?, framing = ?, file_style = ?, "         \
+  "connection_style = ?, last_protocol_error = ?, last_protocol_error_time = ?, "      \
+  "checksum_kind = ?, checksum_refusals = ?"
 
 namespace backup::storage {
 namespace {
 
 absl::Time TimeColumn(const Query& row, int column) {
   return absl::FromUnixMicros(row.Int(column));
-}
-
-std::optional<absl::Time> OptionalTimeColumn(const Query& row, int column) {
-  if (row.IsNull(column)) return std::nullopt;
-  return TimeColumn(row, column);
 }
 
 constexpr int kVersionIdColumn = 2;
@@ -37,6 +41,17 @@ LegacyProfile ReadLegacyProfile(const Query& row) {
 
 }  // namespace
 
+absl::Time StoredTime(absl::Time time) { return absl::FromUnixMicros(absl::ToUnixMicros(time)); }
+
+std::optional<absl::Time> OptionalTimeColumn(const Query& row, int column) {
+  if (row.IsNull(column)) return std::nullopt;
+  return TimeColumn(row, column);
+}
+
+void BindTime(Query& query, std::optional<absl::Time> time) {
+  time ? query.Bind(absl::ToUnixMicros(*time)) : query.BindNull();
+}
+
 Client ReadClient(const Query& row) {
   Client client;
   client.id = ClientId::FromBytes(row.Blob(0)).value_or(ClientId());
@@ -51,6 +66,15 @@ Client ReadClient(const Query& row) {
   client.stored_bytes = row.Int(17);
   client.resends = row.Int(18);
   return client;
+}
+
+absl::StatusOr<std::vector<Client>> ReadClients(Query& query) {
+  std::vector<Client> clients;
+  while (true) {
+    ASSIGN_OR_RETURN(const bool more, query.Step());
+    if (!more) return clients;
+    clients.push_back(ReadClient(query));
+  }
 }
 
 Version ReadVersion(const Query& row) {
@@ -99,13 +123,45 @@ absl::StatusOr<int64_t> SelectFileId(Database& database, const ClientId& client,
   ASSIGN_OR_RETURN(const bool found, query.BindBlob(client.bytes()).BindBlob(file_name).Step());
   if (found) return query.Int(0);
   RETURN_IF_ERROR(SelectClient(database, client).status());
-  const std::string name = NameToText(file_name);
-  return MakeError(Reason::kFileNotFound, absl::StrCat("the client has no file ", name), name);
+  return FileNotFound(file_name);
+}
+
+void SetSeen(Client& client, absl::Time now) {
+  client.last_seen_time = std::max(client.last_seen_time, StoredTime(now));
+}
+
+absl::Status UpdateClient(Database& database, const Client& client,
+                          std::optional<absl::Time> verified) {
+  const LegacyProfile& legacy = client.legacy;
+  Query update = database.Prepare(
+      verified ? "UPDATE clients SET " CLIENT_CHANGES ", last_verified_time = ? WHERE client_id = ?"
+               : "UPDATE clients SET " CLIENT_CHANGES " WHERE client_id = ?");
+  update.Bind(absl::ToUnixMicros(client.last_seen_time))
+      .BindBlob(client.public_key)
+      .BindBlob(client.sealed_session_key)
+      .Bind(client.session_key_bits)
+      .Bind(client.resends)
+      .BindBlob(legacy.family)
+      .Bind(legacy.header_version)
+      .BindBlob(legacy.framing)
+      .BindBlob(legacy.file_style)
+      .BindBlob(legacy.connection_style)
+      .BindBlob(legacy.last_protocol_error);
+  BindTime(update, legacy.last_protocol_error_time);
+  update.Bind(legacy.checksum_kind ? static_cast<int>(*legacy.checksum_kind) : 0)
+      .Bind(legacy.checksum_refusals);
+  if (verified) update.Bind(absl::ToUnixMicros(*verified));
+  return update.BindBlob(client.id.bytes()).Run();
 }
 
 absl::Status ClientNotFound(const ClientId& id) {
   return MakeError(Reason::kClientNotFound, absl::StrCat("there is no client ", ToUuid(id)),
                    ToUuid(id));
+}
+
+absl::Status FileNotFound(const std::string& file_name) {
+  const std::string name = NameToText(file_name);
+  return MakeError(Reason::kFileNotFound, absl::StrCat("the client has no file ", name), name);
 }
 
 absl::Status VersionNotFound(const std::string& file_name, int64_t version_id) {

@@ -1,9 +1,13 @@
 #pragma once
 
+#include <optional>
 #include <string>
+#include <vector>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "storage/catalog.h"
+#include "absl/time/time.h"
+#include "storage/catalog/types.h"
 #include "storage/sqlite/database.h"
 
 namespace backup::storage {
@@ -21,7 +25,15 @@ namespace backup::storage {
   "v.sha256, "                                                                                     \
   "v.state, v.receive_time, v.verify_time, v.form, v.upload_id, v.blob_id"
 
+// A time as it is once it was stored.
+absl::Time StoredTime(absl::Time time);
+// Times that may be NULL.
+std::optional<absl::Time> OptionalTimeColumn(const Query& row, int column);
+void BindTime(Query& query, std::optional<absl::Time> time);
+
 Client ReadClient(const Query& row);
+// All rows.
+absl::StatusOr<std::vector<Client>> ReadClients(Query& query);
 Version ReadVersion(const Query& row);
 // The content of a row of ReadVersion; what is inline is read from the database.
 absl::StatusOr<Content> ReadContent(Database& database, const Query& row);
@@ -32,8 +44,16 @@ absl::StatusOr<Client> SelectClient(Database& database, const ClientId& id);
 absl::StatusOr<int64_t> SelectFileId(Database& database, const ClientId& client,
                                      const std::string& file_name);
 
+// Sets last_seen_time, which never goes back.
+void SetSeen(Client& client, absl::Time now);
+// Stores what requests change of a client, in one statement: all but what triggers count. Only
+// `verified`, if given, becomes its last_verified_time, which is in an index.
+absl::Status UpdateClient(Database& database, const Client& client,
+                          std::optional<absl::Time> verified = std::nullopt);
+
 // Errors that name what was not found.
 absl::Status ClientNotFound(const ClientId& id);
+absl::Status FileNotFound(const std::string& file_name);
 absl::Status VersionNotFound(const std::string& file_name, int64_t version_id);
 
 }  // namespace backup::storage

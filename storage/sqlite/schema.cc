@@ -11,7 +11,7 @@ namespace {
 
 // Migration n is kMigrations[n - 1]. Never change one that was released; add the next. Times are
 // microseconds since 1970, names are bytes, and the numbers of states, kinds and forms are those of
-// storage/version.h.
+// storage/catalog/version.h.
 constexpr const char* kMigrations[] = {
     R"(
 CREATE TABLE clients (
@@ -96,7 +96,7 @@ CREATE TRIGGER version_removed AFTER DELETE ON versions BEGIN
 END;
 )",
     R"(
--- What was learned of how an old client speaks: storage/legacy_profile.h.
+-- What was learned of how an old client speaks: storage/catalog/legacy_profile.h.
 ALTER TABLE clients ADD COLUMN family BLOB NOT NULL DEFAULT x'';
 ALTER TABLE clients ADD COLUMN header_version INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE clients ADD COLUMN framing BLOB NOT NULL DEFAULT x'';
@@ -134,6 +134,82 @@ CREATE TRIGGER abandoned_removed AFTER DELETE ON versions WHEN OLD.state = 3 BEG
   UPDATE totals SET abandoned_versions = abandoned_versions - 1;
 END;
 )",
+    R"(
+-- The last version that was added to a file, which may be gone: of old files the newest that is left.
+ALTER TABLE files ADD COLUMN last_version_id INTEGER NOT NULL DEFAULT 0;
+UPDATE files SET last_version_id = coalesce((
+  SELECT max(version_id) FROM versions WHERE versions.file_id = files.file_id), 0);
+
+-- What a version's blob takes, else 0. Of old blobs that is not known; the encoded size is close.
+ALTER TABLE versions ADD COLUMN blob_size INTEGER NOT NULL DEFAULT 0;
+UPDATE versions SET blob_size = encoded_size WHERE blob_id IS NOT NULL;
+
+-- The life of a blob (docs/storage.md): a row here while it is stored, then versions.blob_id, then a
+-- row in dropped_blobs until the store has it no more.
+CREATE TABLE pending_blobs (
+  blob_id BLOB PRIMARY KEY,
+  owner BLOB NOT NULL,
+  lease_end INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE dropped_blobs (blob_id BLOB PRIMARY KEY) WITHOUT ROWID;
+
+CREATE TABLE jobs (
+  name BLOB PRIMARY KEY,
+  cursor BLOB NOT NULL,
+  last_start_time INTEGER,
+  last_success_time INTEGER,
+  last_error BLOB NOT NULL,
+  last_count INTEGER NOT NULL,
+  total_count INTEGER NOT NULL
+) WITHOUT ROWID;
+
+ALTER TABLE totals ADD COLUMN blob_bytes INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE totals ADD COLUMN dropped_blobs INTEGER NOT NULL DEFAULT 0;
+UPDATE totals SET blob_bytes = (SELECT coalesce(sum(blob_size), 0) FROM versions);
+CREATE TRIGGER blob_dropped AFTER INSERT ON dropped_blobs BEGIN
+  UPDATE totals SET dropped_blobs = dropped_blobs + 1;
+END;
+CREATE TRIGGER blob_forgotten AFTER DELETE ON dropped_blobs BEGIN
+  UPDATE totals SET dropped_blobs = dropped_blobs - 1;
+END;
+
+-- Every reference to a blob that ends, in whatever way.
+CREATE TRIGGER blob_reference_changed AFTER UPDATE OF blob_id ON versions
+WHEN OLD.blob_id IS NOT NULL AND OLD.blob_id IS NOT NEW.blob_id BEGIN
+  INSERT INTO dropped_blobs VALUES (OLD.blob_id) ON CONFLICT DO NOTHING;
+END;
+CREATE TRIGGER blob_reference_removed AFTER DELETE ON versions WHEN OLD.blob_id IS NOT NULL BEGIN
+  INSERT INTO dropped_blobs VALUES (OLD.blob_id) ON CONFLICT DO NOTHING;
+END;
+
+-- As before, and with blob_bytes and last_version_id.
+DROP TRIGGER version_added;
+CREATE TRIGGER version_added AFTER INSERT ON versions BEGIN
+  UPDATE totals SET
+    versions = versions + 1,
+    stored_bytes = stored_bytes + NEW.size_bytes,
+    blob_bytes = blob_bytes + NEW.blob_size;
+  UPDATE files SET version_count = version_count + 1, last_version_id = NEW.version_id
+  WHERE file_id = NEW.file_id;
+END;
+DROP TRIGGER version_settled;
+CREATE TRIGGER version_settled AFTER UPDATE OF state ON versions BEGIN
+  UPDATE totals SET
+    verified_versions = verified_versions + (NEW.state = 2) - (OLD.state = 2),
+    stored_bytes = stored_bytes - OLD.size_bytes * (NEW.state = 3),
+    blob_bytes = blob_bytes + NEW.blob_size - OLD.blob_size;
+END;
+DROP TRIGGER version_removed;
+CREATE TRIGGER version_removed AFTER DELETE ON versions BEGIN
+  UPDATE totals SET
+    versions = versions - 1,
+    verified_versions = verified_versions - (OLD.state = 2),
+    stored_bytes = stored_bytes - OLD.size_bytes * (OLD.state <> 3),
+    blob_bytes = blob_bytes - OLD.blob_size;
+  UPDATE files SET version_count = version_count - 1 WHERE file_id = OLD.file_id;
+  DELETE FROM files WHERE file_id = OLD.file_id AND version_count = 0;
+END;
+)",
 };
 
 absl::StatusOr<int64_t> SchemaVersion(Database& database) {
@@ -144,21 +220,22 @@ absl::StatusOr<int64_t> SchemaVersion(Database& database) {
 
 }  // namespace
 
-absl::Status Migrate(Database& database) {
-  constexpr int64_t kNewest = std::size(kMigrations);
+absl::Status Migrate(Database& database) { return MigrateTo(database, std::size(kMigrations)); }
+
+absl::Status MigrateTo(Database& database, int64_t newest) {
   ASSIGN_OR_RETURN(const int64_t current, SchemaVersion(database));
-  if (current > kNewest) {
+  if (current > newest) {
     return absl::UnimplementedError(absl::StrCat("the catalog has schema ", current,
-                                                 ", this program knows ", kNewest,
+                                                 ", this program knows ", newest,
                                                  ": run the newer program that wrote it"));
   }
-  for (int64_t version = current; version < kNewest; ++version) {
+  for (int64_t version = current; version < newest; ++version) {
     const std::string migration = absl::StrCat("BEGIN IMMEDIATE;", kMigrations[version],
                                                ";PRAGMA user_version = ", version + 1, ";COMMIT;");
     RETURN_IF_ERROR(database.Execute(migration.c_str()));
   }
-  LOG_IF(INFO, current > 0 && current < kNewest)
-      << "the catalog was migrated from schema " << current << " to " << kNewest;
+  LOG_IF(INFO, current > 0 && current < newest)
+      << "the catalog was migrated from schema " << current << " to " << newest;
   return absl::OkStatus();
 }
 

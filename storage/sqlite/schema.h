@@ -1,5 +1,7 @@
 #pragma once
 
+#include <cstdint>
+
 #include "absl/status/status.h"
 #include "storage/sqlite/database.h"
 
@@ -9,5 +11,8 @@ namespace backup::storage {
 // user_version tells which was the last. Unimplemented if the catalog is of a newer schema
 // than this program knows.
 absl::Status Migrate(Database& database);
+
+// As if `newest` were the newest schema: for tests of later migrations.
+absl::Status MigrateTo(Database& database, int64_t newest);
 
 }  // namespace backup::storage

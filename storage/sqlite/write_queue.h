@@ -15,7 +15,7 @@ namespace backup::storage {
 
 // The one writer of a catalog, with group commit: a thread takes whatever work waits, at most
 // kMaxBatch pieces, and commits what all of it changed together, so that one sync of the disk
-// serves many callers. Nobody has to wait for it on a thread. Thread-safe.
+// serves many callers. Thread-safe.
 class WriteQueue {
  public:
   using Work = std::function<absl::Status(Database&)>;
@@ -30,39 +30,32 @@ class WriteQueue {
   // Finishes what waits.
   ~WriteQueue();
 
-  // Runs `work` on the writer's thread; it changes the database by calling Run(), any number of
-  // times. Then calls `done`, on the same thread, which it must not block: with OK if all that was
-  // changed is committed and durable, with an error if all of it was undone. Reason OVERLOADED if
-  // too many wait: at once, and `work` does not run.
-  void Start(std::function<void()> work, Done done);
-
-  // Runs `work` on the writer's thread, in a savepoint. OK means committed and durable, or, if this
-  // is called by started work, that it will be if that is done with OK. An error of `work` undoes
-  // only that work; an error of the commit undoes all of the batch, and every caller gets it.
-  // Reason OVERLOADED if too many wait.
-  absl::Status Run(const Work& work);
-
-  // What started work reads from, its own changes included; null to everybody else.
-  Database* OwnDatabase();
+  // Runs `work` in a savepoint, and `done` when its batch has ended, both on the writer's thread,
+  // which they must not block; in the order of the calls. `done` gets what `work` returned once the
+  // batch is committed and durable: an error of `work` undoes only that work. If the transaction of
+  // the batch ends in any other way, all of the batch is undone, and every `done` of it gets that
+  // error, whatever its work returned. Reason OVERLOADED if too many wait: at once, on this thread,
+  // and `work` does not run.
+  void Submit(Work work, Done done);
 
  private:
   struct Entry {
-    std::function<void()> work;
+    Work work;
     Done done;
+    absl::Status result;  // Of the work.
   };
 
   void WriteBatches();
-  // Runs and commits all of it.
-  absl::Status WriteBatch(const std::vector<Entry>& batch);
-  absl::Status RunInSavepoint(const Work& work);
-  absl::Status TryInSavepoint(const Work& work);
+  // Runs and commits all of it. An error undoes all of it.
+  absl::Status WriteBatch(std::vector<Entry>& batch);
+  // Runs the work and undoes it if it fails. An error is one of the batch.
+  absl::Status RunInSavepoint(Entry& entry);
   absl::Status Commit();
 
   const std::unique_ptr<Database> database_;
   const size_t max_waiting_;
   const StorageMetrics metrics_;
   const GaugeScope writer_count_{metrics_.writers};
-  absl::Status broken_by_;  // What ended the batch's transaction too early. The writer's.
   Mutex mutex_;
   CondVar arrived_;
   std::deque<Entry> waiting_ ABSL_GUARDED_BY(mutex_);

@@ -1,6 +1,5 @@
 #include "storage/sqlite/write_queue.h"
 
-#include <atomic>
 #include <future>
 #include <thread>
 #include <vector>
@@ -37,6 +36,38 @@ class WriteQueueTest : public ::testing::Test {
     return database.Prepare("INSERT INTO notes VALUES (?1, zeroblob(?1))").Bind(size).Run();
   }
 
+  static absl::Status InsertOne(Database& database) { return Insert(database, 1); }
+
+  // Submits and waits.
+  static absl::Status Run(WriteQueue& queue, const WriteQueue::Work& work) {
+    std::promise<absl::Status> result;
+    queue.Submit(work, [&](const absl::Status& status) { result.set_value(status); });
+    return result.get_future().get();
+  }
+
+  // Runs the works as one batch; returns what each was told.
+  static std::vector<absl::Status> RunBatch(WriteQueue& queue,
+                                            const std::vector<WriteQueue::Work>& works) {
+    std::promise<void> started;
+    std::promise<void> go_on;
+    // Keeps the writer busy while the others come to wait.
+    queue.Submit(
+        [&, wait = go_on.get_future().share()](Database&) {
+          started.set_value();
+          wait.wait();
+          return absl::OkStatus();
+        },
+        [](const absl::Status& result) { EXPECT_OK(result); });
+    started.get_future().wait();
+    std::vector<std::promise<absl::Status>> results(works.size());
+    for (size_t i = 0; i < works.size(); ++i)
+      queue.Submit(works[i], [&, i](const absl::Status& result) { results[i].set_value(result); });
+    go_on.set_value();
+    std::vector<absl::Status> told;
+    for (auto& result : results) told.push_back(result.get_future().get());
+    return told;
+  }
+
   static int64_t CountIn(Database& database) {
     Query query = database.Prepare("SELECT count(*) FROM notes");
     EXPECT_OK(query.Step());
@@ -46,10 +77,21 @@ class WriteQueueTest : public ::testing::Test {
   const TempFolder folder_;
 };
 
-TEST_F(WriteQueueTest, HasCommittedWhenItReturns) {
+TEST_F(WriteQueueTest, HasCommittedWhenItIsDone) {
   WriteQueue queue(MakeDatabase());
-  ASSERT_OK(queue.Run([](Database& database) { return Insert(database, 1); }));
-  EXPECT_EQ(CountIn(*OpenDatabase(Database::Mode::kReadOnly)), 1);
+  std::promise<int64_t> rows;
+  queue.Submit(
+      [&](Database& database) {
+        EXPECT_OK(Insert(database, 1));
+        EXPECT_EQ(CountIn(database), 1);
+        EXPECT_EQ(CountIn(*OpenDatabase(Database::Mode::kReadOnly)), 0);
+        return absl::OkStatus();
+      },
+      [&](const absl::Status& committed) {
+        EXPECT_OK(committed);
+        rows.set_value(CountIn(*OpenDatabase(Database::Mode::kReadOnly)));
+      });
+  EXPECT_EQ(rows.get_future().get(), 1);
 }
 
 TEST_F(WriteQueueTest, UndoesOnlyTheWorkThatFails) {
@@ -59,7 +101,7 @@ TEST_F(WriteQueueTest, UndoesOnlyTheWorkThatFails) {
     for (int t = 0; t < 16; ++t) {
       threads.emplace_back([&, fails = t % 2 == 0] {
         for (int i = 0; i < 10; ++i) {
-          const absl::Status result = queue.Run([&](Database& database) -> absl::Status {
+          const absl::Status result = Run(queue, [&](Database& database) -> absl::Status {
             RETURN_IF_ERROR(Insert(database, 1));
             return fails ? absl::AbortedError("on purpose") : absl::OkStatus();
           });
@@ -74,82 +116,84 @@ TEST_F(WriteQueueTest, UndoesOnlyTheWorkThatFails) {
 TEST_F(WriteQueueTest, CommitsTheWorkOfManyCallersTogether) {
   WriteQueue queue(MakeDatabase());
   const std::unique_ptr<Database> reader = OpenDatabase(Database::Mode::kReadOnly);
-  // Set once a row was there that the writer saw and a reader did not: an earlier caller's, not yet
-  // committed.
-  std::atomic<bool> grouped = false;
-  std::vector<std::jthread> threads;
-  for (int t = 0; t < 16; ++t) {
-    threads.emplace_back([&] {
-      while (!grouped) {
-        EXPECT_OK(queue.Run([&](Database& database) {
-          if (CountIn(database) > CountIn(*reader)) grouped = true;
-          return Insert(database, 1);
-        }));
-      }
-    });
-  }
-  threads.clear();
-  EXPECT_TRUE(grouped);
-}
-
-TEST_F(WriteQueueTest, HasCommittedWhenStartedWorkIsDone) {
-  WriteQueue queue(MakeDatabase());
-  std::promise<int64_t> rows;
-  queue.Start(
-      [&] {
-        EXPECT_OK(queue.Run([](Database& database) { return Insert(database, 1); }));
-        EXPECT_EQ(CountIn(*queue.OwnDatabase()), 1);
-        EXPECT_EQ(CountIn(*OpenDatabase(Database::Mode::kReadOnly)), 0);
-      },
-      [&](const absl::Status& committed) {
-        EXPECT_OK(committed);
-        rows.set_value(CountIn(*OpenDatabase(Database::Mode::kReadOnly)));
-      });
-  EXPECT_EQ(rows.get_future().get(), 1);
-  EXPECT_EQ(queue.OwnDatabase(), nullptr);
-}
-
-TEST_F(WriteQueueTest, TellsEveryCallerOfABatchWhoseTransactionWasLost) {
-  WriteQueue queue(MakeDatabase());
-  std::promise<void> started;
-  std::promise<void> go_on;
-  queue.Start(
-      [&, wait = go_on.get_future().share()] {
-        started.set_value();
-        wait.wait();
-      },
-      [](const absl::Status&) {});
-  started.get_future().wait();
-  // These become one batch.
-  std::vector<absl::Status> results(3);
-  std::promise<void> done;
-  const auto start = [&](size_t i, const WriteQueue::Work& work) {
-    queue.Start([&queue, work] { queue.Run(work).IgnoreError(); },
-                [&, i](const absl::Status& committed) {
-                  results[i] = committed;
-                  if (i == 2) done.set_value();
-                });
+  std::vector<int64_t> seen_by_reader;
+  const WriteQueue::Work work = [&](Database& database) {
+    seen_by_reader.push_back(CountIn(*reader));
+    return Insert(database, 1);
   };
-  start(0, [](Database& database) { return Insert(database, 1); });
-  start(1, [](Database& database) {
-    EXPECT_OK(database.Execute("ROLLBACK"));  // As some errors of the disk do.
-    return absl::DataLossError("lost");
+  EXPECT_THAT(RunBatch(queue, {work, work, work}), ::testing::Each(testing::IsOk()));
+  EXPECT_THAT(seen_by_reader, ::testing::ElementsAre(0, 0, 0));
+  EXPECT_EQ(CountIn(*reader), 3);
+}
+
+TEST_F(WriteQueueTest, TakesWorkFromTheDoneOfOther) {
+  WriteQueue queue(MakeDatabase());
+  std::promise<absl::Status> result;
+  queue.Submit(InsertOne, [&](const absl::Status& first) {
+    EXPECT_OK(first);
+    queue.Submit(InsertOne, [&](const absl::Status& second) { result.set_value(second); });
   });
-  start(2, [](Database& database) { return Insert(database, 1); });
-  go_on.set_value();
-  done.get_future().wait();
-  EXPECT_THAT(results, ::testing::Each(StatusIs(absl::StatusCode::kDataLoss)));
+  EXPECT_OK(result.get_future().get());
+  EXPECT_EQ(CountIn(*OpenDatabase(Database::Mode::kReadOnly)), 2);
+}
+
+// SQLite ends a transaction on its own when the disk is full, fails, or memory runs out, also in a
+// read. Whichever work of a batch meets that, and whatever it makes of it, all of the batch is
+// gone.
+TEST_F(WriteQueueTest, TellsNobodyOkWhoseTransactionWasLost) {
+  WriteQueue queue(MakeDatabase());
+  const std::vector<WriteQueue::Work> losers = {
+      [](Database& database) { return database.Execute("ROLLBACK"); },
+      [](Database& database) -> absl::Status {
+        RETURN_IF_ERROR(database.Execute("ROLLBACK"));
+        return absl::NotFoundError("an error of the work's own");
+      },
+      [](Database& database) {
+        EXPECT_OK(Insert(database, 1));
+        EXPECT_OK(database.Execute("ROLLBACK"));
+        EXPECT_FALSE(Insert(database, 1).ok()) << "outside of the transaction";
+        EXPECT_FALSE(database.Execute("INSERT INTO notes VALUES (1, x'')").ok());
+        EXPECT_FALSE(database.Prepare("SELECT count(*) FROM notes").Step().ok());
+        return absl::OkStatus();
+      }};
+  constexpr size_t kBatch = 4;
+  for (const WriteQueue::Work& loser : losers) {
+    for (size_t position = 0; position < kBatch; ++position) {
+      std::vector<WriteQueue::Work> works(kBatch, InsertOne);
+      works[(position + 1) % kBatch] = [](Database&) { return absl::AbortedError("on purpose"); };
+      works[position] = loser;
+      EXPECT_THAT(RunBatch(queue, works), ::testing::Each(HasReason(Reason::kStorageIo)))
+          << "position " << position;
+      EXPECT_EQ(CountIn(*OpenDatabase(Database::Mode::kReadOnly)), 0);
+    }
+  }
+  EXPECT_THAT(RunBatch(queue, {InsertOne, InsertOne}), ::testing::Each(testing::IsOk()));
+  EXPECT_EQ(CountIn(*OpenDatabase(Database::Mode::kReadOnly)), 2);
+}
+
+TEST_F(WriteQueueTest, TellsAllOfABatchWhatEndedItsTransaction) {
+  std::unique_ptr<Database> database = MakeDatabase();
+  ASSERT_OK(database->Execute("PRAGMA max_page_count = 20"));
+  WriteQueue queue(std::move(database));
+  const WriteQueue::Work fills = [](Database& writer) {
+    Insert(writer, kManyPages).IgnoreError();
+    return absl::OkStatus();
+  };
+  EXPECT_THAT(RunBatch(queue, {InsertOne, fills, InsertOne}),
+              ::testing::Each(HasReason(Reason::kStorageFull)));
   EXPECT_EQ(CountIn(*OpenDatabase(Database::Mode::kReadOnly)), 0);
-  EXPECT_OK(queue.Run([](Database& database) { return Insert(database, 1); }));
+  EXPECT_OK(Run(queue, InsertOne));
 }
 
 TEST_F(WriteQueueTest, TurnsCallersAwayWhenTooManyWait) {
   WriteQueue queue(MakeDatabase(), 0);
-  EXPECT_THAT(queue.Run([](Database&) { return absl::OkStatus(); }),
-              HasReason(Reason::kOverloaded));
   absl::Status result;
-  queue.Start([] { FAIL() << "work that was turned away"; },
-              [&](const absl::Status& committed) { result = committed; });
+  queue.Submit(
+      [](Database&) {
+        ADD_FAILURE() << "work that was turned away";
+        return absl::OkStatus();
+      },
+      [&](const absl::Status& committed) { result = committed; });
   EXPECT_THAT(result, HasReason(Reason::kOverloaded));
 }
 
@@ -157,10 +201,10 @@ TEST_F(WriteQueueTest, SaysThatTheDiskIsFullAndGoesOnWhenThereIsSpaceAgain) {
   std::unique_ptr<Database> database = MakeDatabase();
   ASSERT_OK(database->Execute("PRAGMA max_page_count = 20"));
   WriteQueue queue(std::move(database));
-  EXPECT_THAT(queue.Run([](Database& writer) { return Insert(writer, kManyPages); }),
+  EXPECT_THAT(Run(queue, [](Database& writer) { return Insert(writer, kManyPages); }),
               HasReason(Reason::kStorageFull));
   EXPECT_EQ(CountIn(*OpenDatabase(Database::Mode::kReadOnly)), 0);
-  EXPECT_OK(queue.Run([](Database& writer) { return Insert(writer, 1); }));
+  EXPECT_OK(Run(queue, [](Database& writer) { return Insert(writer, 1); }));
   EXPECT_EQ(CountIn(*OpenDatabase(Database::Mode::kReadOnly)), 1);
 }
 
@@ -170,18 +214,18 @@ TEST_F(WriteQueueTest, SaysThatTheDatabaseIsBusy) {
   const std::unique_ptr<Database> other = OpenDatabase();
   ASSERT_OK(other->Execute("BEGIN IMMEDIATE"));
   WriteQueue queue(std::move(database));
-  EXPECT_THAT(queue.Run([](Database& writer) { return Insert(writer, 1); }),
+  EXPECT_THAT(Run(queue, [](Database& writer) { return Insert(writer, 1); }),
               HasReason(Reason::kBackendDown));
   ASSERT_OK(other->Execute("ROLLBACK"));
-  EXPECT_OK(queue.Run([](Database& writer) { return Insert(writer, 1); }));
+  EXPECT_OK(Run(queue, [](Database& writer) { return Insert(writer, 1); }));
 }
 
 TEST_F(WriteQueueTest, TellsOfAStatementThatCannotBePrepared) {
   WriteQueue queue(MakeDatabase());
-  EXPECT_THAT(queue.Run([](Database& writer) {
-    return writer.Prepare("SELECT * FROM nothing").Bind(1).Run();
-  }),
-              HasReason(Reason::kStorageIo));
+  EXPECT_THAT(
+      Run(queue,
+          [](Database& writer) { return writer.Prepare("SELECT * FROM nothing").Bind(1).Run(); }),
+      HasReason(Reason::kStorageIo));
 }
 
 TEST_F(WriteQueueTest, CountsItselfItsCommitsAndLocksItMeets) {
@@ -196,7 +240,7 @@ TEST_F(WriteQueueTest, CountsItselfItsCommitsAndLocksItMeets) {
             .value(),
         WriteQueue::kMaxWaiting, storage_metrics);
     std::jthread waits(
-        [&] { EXPECT_OK(queue.Run([](Database& database) { return Insert(database, 1); })); });
+        [&] { EXPECT_OK(Run(queue, [](Database& database) { return Insert(database, 1); })); });
     while (metrics.Text().find("backup_db_busy_total 1\n") == std::string::npos)
       std::this_thread::yield();
     ASSERT_OK(other->Execute("COMMIT"));

@@ -32,11 +32,11 @@ absl::Status FaultyBlobStore::CountCall() const {
   return absl::OkStatus();
 }
 
-absl::StatusOr<StoredBlob> FaultyBlobStore::Put(ByteSource& source,
-                                                std::optional<int64_t> expected_size) {
+absl::StatusOr<int64_t> FaultyBlobStore::Put(const BlobId& id, ByteSource& source,
+                                             std::optional<int64_t> expected_size) {
   RETURN_IF_ERROR(CountCall());
   FaultySource faulty(source, fault_);
-  return store_.Put(faulty, expected_size);
+  return store_.Put(id, faulty, expected_size);
 }
 
 absl::StatusOr<std::unique_ptr<RandomAccess>> FaultyBlobStore::Open(const BlobId& id) const {
@@ -49,10 +49,10 @@ absl::Status FaultyBlobStore::Delete(const BlobId& id) {
   return store_.Delete(id);
 }
 
-absl::Status FaultyBlobStore::ForEach(
+absl::Status FaultyBlobStore::List(
     const std::function<absl::Status(const BlobInfo&)>& visit) const {
   RETURN_IF_ERROR(CountCall());
-  return store_.ForEach(visit);
+  return store_.List(visit);
 }
 
 }  // namespace backup::storage

@@ -14,7 +14,7 @@ class FaultyBlobStore final : public BlobStore {
  public:
   struct Fault {
     absl::Status error;
-    // So many calls pass first; every later one fails.
+    // How many calls pass; every later one fails.
     int after_calls = std::numeric_limits<int>::max();
     // A Put() fails when its source has yielded more than that.
     int64_t after_bytes = std::numeric_limits<int64_t>::max();
@@ -22,10 +22,11 @@ class FaultyBlobStore final : public BlobStore {
 
   FaultyBlobStore(BlobStore& store, Fault fault) : store_(store), fault_(std::move(fault)) {}
 
-  absl::StatusOr<StoredBlob> Put(ByteSource& source, std::optional<int64_t> expected_size) override;
+  absl::StatusOr<int64_t> Put(const BlobId& id, ByteSource& source,
+                              std::optional<int64_t> expected_size) override;
   absl::StatusOr<std::unique_ptr<RandomAccess>> Open(const BlobId& id) const override;
   absl::Status Delete(const BlobId& id) override;
-  absl::Status ForEach(const std::function<absl::Status(const BlobInfo&)>& visit) const override;
+  absl::Status List(const std::function<absl::Status(const BlobInfo&)>& visit) const override;
 
  private:
   absl::Status CountCall() const;

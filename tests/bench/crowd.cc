@@ -11,7 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "base/status_macros.h"
-#include "bridge/client/legacy_socket.h"
+#include "legacy_client/legacy_socket.h"
 #include "tests/bench/prepared_file.h"
 #include "tests/bench/timing.h"
 

@@ -14,7 +14,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/substitute.h"
 #include "backup/v1/admin.grpc.pb.h"
-#include "backup/v1/backup.grpc.pb.h"
+#include "backup/v1/catalog.grpc.pb.h"
 #include "base/status_macros.h"
 #include "grpcpp/create_channel.h"
 #include "grpcpp/security/credentials.h"

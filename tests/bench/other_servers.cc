@@ -24,7 +24,7 @@
 #include "base/byte_stream.h"
 #include "base/status_macros.h"
 #include "base/unique_fd.h"
-#include "bridge/client/legacy_socket.h"
+#include "legacy_client/legacy_socket.h"
 #include "tests/bench/child_process.h"
 #include "tests/bench/prepared_file.h"
 #include "tests/bench/timing.h"

@@ -22,7 +22,7 @@
 #include "base/byte_stream.h"
 #include "base/status_macros.h"
 #include "base/unique_fd.h"
-#include "bridge/client/cipher.h"
+#include "legacy_client/cipher.h"
 #include "tests/bench/timing.h"
 
 namespace backup::bench {

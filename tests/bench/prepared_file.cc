@@ -4,13 +4,13 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "backup/v1/backup.grpc.pb.h"
+#include "backup/v1/catalog.grpc.pb.h"
 #include "base/byte_stream.h"
 #include "base/checksum.h"
 #include "base/status_macros.h"
-#include "bridge/client/cipher.h"
 #include "grpcpp/create_channel.h"
 #include "grpcpp/security/credentials.h"
+#include "legacy_client/cipher.h"
 
 namespace backup::bench {
 namespace {

@@ -6,9 +6,9 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
-#include "bridge/client/channel.h"
-#include "bridge/client/frames.h"
-#include "bridge/client/key_pair.h"
+#include "legacy_client/channel.h"
+#include "legacy_client/frames.h"
+#include "legacy_client/key_pair.h"
 
 namespace backup::bench {
 

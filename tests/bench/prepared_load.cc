@@ -7,7 +7,7 @@
 #include "absl/functional/function_ref.h"
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
-#include "bridge/client/key_pair.h"
+#include "legacy_client/key_pair.h"
 #include "tests/bench/prepared_file.h"
 #include "tests/bench/timing.h"
 

@@ -4,7 +4,7 @@
 #include <string>
 
 #include "absl/status/statusor.h"
-#include "bridge/client/transfer_info.h"
+#include "legacy_client/transfer_info.h"
 #include "tests/bench/child_process.h"
 
 namespace backup::bench {

@@ -6,7 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/checksum.h"
 #include "base/status_macros.h"
-#include "bridge/client/cipher.h"
+#include "legacy_client/cipher.h"
 
 namespace backup::bench {
 namespace {

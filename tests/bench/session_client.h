@@ -4,8 +4,8 @@
 #include <string>
 
 #include "absl/status/status.h"
-#include "bridge/client/frames.h"
-#include "bridge/client/key_pair.h"
+#include "legacy_client/frames.h"
+#include "legacy_client/key_pair.h"
 
 namespace backup::bench {
 

@@ -16,8 +16,8 @@
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
 #include "base/unique_fd.h"
-#include "bridge/client/frames.h"
-#include "bridge/client/key_pair.h"
+#include "legacy_client/frames.h"
+#include "legacy_client/key_pair.h"
 #include "tests/bench/session_client.h"
 #include "tests/bench/timing.h"
 

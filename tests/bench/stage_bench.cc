@@ -14,15 +14,15 @@
 #include "base/direct_file.h"
 #include "base/piece_buffers.h"
 #include "base/read_ahead_source.h"
-#include "base/rpc/chunk_framing.h"
 #include "benchmark/benchmark.h"
-#include "bridge/client/cipher.h"
-#include "bridge/client/key_pair.h"
+#include "crypto/cipher.h"
+#include "crypto/public_key.h"
+#include "crypto/sealed_file.h"
+#include "crypto/sha256.h"
 #include "glog/logging.h"
-#include "services/backup/crypto/cipher.h"
-#include "services/backup/crypto/public_key.h"
-#include "services/backup/crypto/sealed_file.h"
-#include "services/backup/crypto/sha256.h"
+#include "legacy_client/cipher.h"
+#include "legacy_client/key_pair.h"
+#include "rpc/chunk_framing.h"
 
 namespace backup::bench {
 namespace {

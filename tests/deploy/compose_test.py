@@ -12,7 +12,6 @@ import socket
 import ssl
 import struct
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -20,13 +19,11 @@ import unittest
 import urllib.parse
 import urllib.request
 
+import docker_engine
+import model_client as m
+from docker_engine import run
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "tests" / "support"))
-
-import docker_engine  # noqa: E402
-import model_client as m  # noqa: E402
-from docker_engine import run  # noqa: E402
-
 DEPLOY = ROOT / "deploy"
 OBSERVED = DEPLOY / "observability"
 BIN_DIR = pathlib.Path(os.environ.get("TEST_BIN_DIR", ROOT / "build/release/bin")).resolve()

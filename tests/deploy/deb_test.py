@@ -5,17 +5,14 @@ Runs where a Docker engine does, or with TEST_START_DOCKER=1 (./check --deploy).
 import os
 import pathlib
 import re
-import sys
 import time
 import unittest
 
+import docker_engine
+import model_client as m
+from docker_engine import run, succeeds
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "tests" / "support"))
-
-import docker_engine  # noqa: E402
-import model_client as m  # noqa: E402
-from docker_engine import run, succeeds  # noqa: E402
-
 BIN_DIR = pathlib.Path(os.environ.get("TEST_BIN_DIR", ROOT / "build/release/bin")).resolve()
 BUILD_DIR = BIN_DIR.parent
 PROGRAMS = ("backup-service", "backup-bridge", "backupctl", "legacy-client")
@@ -106,16 +103,16 @@ class LifeTest(unittest.TestCase):
         self.check_completion(machine)
 
         with self.subTest("what the operator changed survives an upgrade and a removal"):
-            machine.sh("echo '# mine' >>/etc/backup/bridge.flags; touch /var/lib/backup/catalog.db")
+            machine.sh("echo '# mine' >>/etc/backup/bridge.flags; touch /var/lib/backup/a_file")
             machine.sh(INSTALL + " --reinstall; apt-get remove -y backup")
             self.assertIn("# mine", machine.sh("cat /etc/backup/bridge.flags"))
-            machine.sh("test -e /var/lib/backup/catalog.db; getent passwd _backup; ! test -e /usr/bin/backupctl")
+            machine.sh("test -e /var/lib/backup/a_file; getent passwd _backup; ! test -e /usr/bin/backupctl")
         with self.subTest("a purge keeps backups and says so"):
             said = machine.sh("apt-get purge -y backup 2>&1")
             self.assertIn("the stored files are kept in /var/lib/backup", said)
-            machine.sh("test -e /var/lib/backup/catalog.db; getent passwd _backup; ! test -e /etc/backup")
+            machine.sh("test -e /var/lib/backup/a_file; getent passwd _backup; ! test -e /etc/backup")
         with self.subTest("without backups nothing is left"):
-            machine.sh(f"rm /var/lib/backup/catalog.db; {INSTALL}; apt-get purge -y backup")
+            machine.sh(f"rm /var/lib/backup/a_file; {INSTALL}; apt-get purge -y backup")
             machine.sh("getent passwd _backup", code=2)
             machine.sh("getent group _backup", code=2)
             self.assertEqual(machine.sh(self.NAMESAKES), before)

@@ -2,13 +2,10 @@
 
 import pathlib
 import subprocess
-import sys
 import tempfile
 import unittest
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
-
-from cluster import BIN_DIR, wait_until  # noqa: E402
+from cluster import BIN_DIR, wait_until
 
 
 def children(process):

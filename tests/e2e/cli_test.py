@@ -6,16 +6,13 @@ import pathlib
 import pty
 import signal
 import subprocess
-import sys
 import tempfile
 import threading
 import time
 import unittest
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
-
-import model_client as m  # noqa: E402
-from cluster import BIN_DIR, Cluster  # noqa: E402
+import model_client as m
+from cluster import BIN_DIR, Cluster
 
 WAIT_S = 60
 OK, FAILED, USAGE, PARTIAL, NO_SUCH, DAMAGED, UNREACHABLE = 0, 1, 2, 3, 10, 14, 15
@@ -76,13 +73,14 @@ class LegacyClientTest(CliTest):
                 self.assertEqual((self.folder / f"restored {flag}" / file).read_bytes(), content)
         self.assertEqual([len(self.json_lines("file", "versions", flag, "empty")) for flag in
                           ("crc32-ciphertext", "cksum-plaintext")], [2, 2])
-        self.assertEqual(self.cluster.bridge.log().count("request=reconnect"), 2)
+        self.cluster.bridge.wait_for_log("request=reconnect", 2)
 
     def test_a_wrong_checksum_is_tried_three_times_and_given_up(self):
         self.start(service_flags=["--debug"])
         folder = self.client_folder({"f": b"content", "g": b"more"})
         failed = self.legacy_client(folder, "--json", code=FAILED)
         self.assertEqual([json.loads(line)["ok"] for line in failed.stdout.splitlines()], [False, False])
+        self.cluster.bridge.wait_for_log("request=abort", 2)
         log = self.cluster.bridge.log()
         self.assertEqual([log.count(f"request={kind}") for kind in ("file", "retry", "abort")], [6, 4, 2])
         self.assertFalse(any("newest_verified" in file for file in self.json_lines("file", "list", "laptop")))

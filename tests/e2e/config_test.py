@@ -3,13 +3,10 @@
 import os
 import pathlib
 import subprocess
-import sys
 import tempfile
 import unittest
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
-
-from cluster import BIN_DIR  # noqa: E402
+from cluster import BIN_DIR
 
 WAIT_S = 30
 USAGE, BAD_CONFIGURATION = 2, 10

@@ -3,19 +3,15 @@
 CRASH_ROUNDS (default 50) and CRASH_SEED (default: random, printed) repeat a run."""
 
 import os
-import pathlib
 import random
-import sys
 import tempfile
 import threading
 import time
 import unittest
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
-
-import model_client as m  # noqa: E402
-from cluster import Cluster  # noqa: E402
-from stored_files import newest_verified  # noqa: E402
+import model_client as m
+from cluster import Cluster
+from stored_files import all_newest_verified, name_text
 
 ROUNDS = int(os.environ.get("CRASH_ROUNDS", "50"))
 SEED = int(os.environ.get("CRASH_SEED", random.randrange(1 << 32)))
@@ -58,8 +54,7 @@ class CrashTest(unittest.TestCase):
     def test_what_was_acknowledged_survives_kill_9(self):
         print(f"CRASH_SEED={SEED} CRASH_ROUNDS={ROUNDS}")
         pause = random.Random(SEED)
-        with tempfile.TemporaryDirectory() as directory:
-            cluster = Cluster(directory)
+        with tempfile.TemporaryDirectory() as directory, Cluster(directory) as cluster:
             stop = threading.Event()
             backups = [Backup(cluster.port, number, stop) for number in range(CLIENTS)]
             for backup in backups:
@@ -73,12 +68,11 @@ class CrashTest(unittest.TestCase):
                 stop.set()
                 for backup in backups:
                     backup.join()
-                cluster.__exit__()
             checked = 0
             for backup in backups:
+                stored = all_newest_verified(cluster.service, backup.client.id)
                 for name, content in backup.acknowledged.items():
-                    stored = newest_verified(cluster.data_dir, backup.client.id, name)
-                    self.assertIn(stored, (content, backup.doubtful.get(name)), name)
+                    self.assertIn(stored.get(name_text(name)), (content, backup.doubtful.get(name)), name)
                     checked += 1
             failures = sum(backup.failures for backup in backups)
             print(f"{checked} acknowledged files are there and equal; {failures} transfers were told to have failed")

@@ -10,15 +10,12 @@ import signal
 import socket
 import struct
 import subprocess
-import sys
 import unittest
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
-
-import exposition  # noqa: E402
-import model_client as m  # noqa: E402
-from cluster import BIN_DIR, ClusterTest, wait_until  # noqa: E402
-from stored_files import newest_verified  # noqa: E402
+import exposition
+import model_client as m
+from cluster import BIN_DIR, ClusterTest, wait_until
+from stored_files import newest_verified
 
 KIBIBYTE = 1 << 10
 MEBIBYTE = 1 << 20
@@ -61,7 +58,7 @@ def descriptors(process):
     return count
 
 
-def bulk_threads(process):
+def low_priority_threads(process):
     """How many threads stand behind the others, all by as much."""
     nice_values = []
     for stat in pathlib.Path(f"/proc/{process.process.pid}/task").glob("*/stat"):
@@ -117,8 +114,8 @@ class CrowdTest(ClusterTest):
                    "descriptors are closed")
 
     def assert_what_was_acknowledged_is_there(self):
+        self.assertEqual(newest_verified(self.cluster.service, self.before.id, b"f"), b"content")
         self.assertEqual(self.cluster.service.stop(), 0)
-        self.assertEqual(newest_verified(self.cluster.data_dir, self.before.id, b"f"), b"content")
 
     def test_idle_connections_cost_little(self):
         self.start_pair()
@@ -184,15 +181,15 @@ class CrowdTest(ClusterTest):
         crowd = m.ModelClient(cluster.port, b"crowd").sign_up()
         small = begin_upload(crowd, b"small", SENT_OF_UPLOAD)
         wait_until(lambda: len(self.parts()) == 1, "the small upload is on its way")
-        self.assertEqual([bulk_threads(cluster.bridge), bulk_threads(cluster.service)], [0, 0])
+        self.assertEqual([low_priority_threads(cluster.bridge), low_priority_threads(cluster.service)], [0, 0])
         large = begin_upload(crowd, b"large", LARGE_UPLOAD_SIZE // 2, LARGE_UPLOAD_SIZE)
         # The service receives and hashes on one, and writes on another.
-        wait_until(lambda: (bulk_threads(cluster.bridge), bulk_threads(cluster.service)) == (1, 2),
+        wait_until(lambda: (low_priority_threads(cluster.bridge), low_priority_threads(cluster.service)) == (1, 2),
                    "the large upload's threads stand behind the others")
         m.ModelClient(cluster.port, b"beside").sign_up().back_up(b"f", b"content")
         for connection in (small, large):
             connection.close()
-        wait_until(lambda: bulk_threads(cluster.bridge) + bulk_threads(cluster.service) == 0,
+        wait_until(lambda: low_priority_threads(cluster.bridge) + low_priority_threads(cluster.service) == 0,
                    "the threads end with their upload")
         crowd.back_up(b"small", bytes(MEBIBYTE))
 

@@ -1,17 +1,13 @@
 """A service that ran out of file descriptors answers again afterwards (the listener of gRPC 1.51 would not)."""
 
-import pathlib
 import resource
 import socket
-import sys
 import tempfile
 import time
 import unittest
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
-
-import cluster as c  # noqa: E402
-import model_client as m  # noqa: E402
+import cluster as c
+import model_client as m
 
 LIMIT = 64
 FLOOD = 150

@@ -1,29 +1,28 @@
 """Model clients of families A to E, in every style, against the service and two bridges: one takes 1025 for family C,
 one for family D. What was confirmed must be in the store when the conversations are over."""
 
+import collections
 import concurrent.futures
-import contextlib
 import dataclasses
 import functools
 import itertools
 import pathlib
 import random
 import re
-import sqlite3
-import sys
 import tempfile
 import traceback
 import unittest
 
 from Cryptodome.PublicKey import RSA
 
+import exposition
+import family_clients as f
+from cluster import Cluster, Process
+from stored_files import all_newest_verified, name_text
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "tests" / "support"))
-
-import family_clients as f  # noqa: E402
-from cluster import Cluster, Process  # noqa: E402
-
 PROCESSES = 2
+RESTORES_AT_ONCE = 4
 CONVERSATIONS_AT_ONCE = 96
 BATCH = 100
 SHOWN_FAILURES = 10
@@ -35,11 +34,6 @@ LARGEST_SIZE = 3 << 20
 BODY_SIZES = (1008, 4096, 65536)
 BLOCK_PLAINTEXTS = (735, 720)  # The most that fits into a block; a multiple of a cipher block's size.
 FILES_A_RUN = 2
-
-RECEIVED, VERIFIED = 1, 2
-VERSIONS = """SELECT f.client_id, f.name, v.state, v.version_id, v.size_bytes, v.blob_id
-              FROM versions v JOIN files f USING (file_id) ORDER BY v.version_id"""
-INLINE = "SELECT content FROM inline_contents WHERE version_id = ?"
 
 
 @functools.cache
@@ -195,7 +189,9 @@ class FamiliesTest(unittest.TestCase):
     def setUp(self):
         directory = tempfile.TemporaryDirectory()
         self.addCleanup(directory.cleanup)
-        self.cluster = Cluster(directory.name, bridge_flags=["--family_of_1025=C"])
+        self.operations_port_file = pathlib.Path(directory.name) / "operations"
+        self.cluster = Cluster(directory.name, bridge_flags=["--family_of_1025=C"], service_flags=[
+            "--operations_listen=127.0.0.1:0", f"--operations_bound_port_file={self.operations_port_file}"])
         self.addCleanup(self.cluster.__exit__)
         second = pathlib.Path(directory.name) / "second"
         second.mkdir()
@@ -218,17 +214,16 @@ class FamiliesTest(unittest.TestCase):
 
     def check_stored(self, total):
         """The newest confirmed contents, no more and no fewer; and nothing left that nobody decided on."""
-        self.cluster.service.stop()
-        data_dir = self.cluster.data_dir
-        with contextlib.closing(sqlite3.connect(f"file:{data_dir}/catalog.db?mode=ro", uri=True)) as catalog:
-            rows = catalog.execute(VERSIONS).fetchall()
-            self.assertEqual([row[:2] for row in rows if row[2] == RECEIVED], [])
-            verified = [row for row in rows if row[2] == VERIFIED]
-            self.assertEqual(len(verified), total.verified)
-            newest = {row[:2]: row[3:] for row in verified}
-            self.assertEqual(newest.keys(), total.newest.keys())
-            for key, (size, seed) in total.newest.items():
-                self.assertTrue(stored(catalog, data_dir, *newest[key]) == content_of(size, seed), key)
+        seen = exposition.scrape(int(self.operations_port_file.read_text()))
+        self.assertEqual(seen.value("backup_versions", state="received"), 0)
+        self.assertEqual(seen.value("backup_versions", state="verified"), total.verified)
+        expected = collections.defaultdict(dict)
+        for (client_id, name), (size, seed) in total.newest.items():
+            expected[client_id][name_text(name)] = content_of(size, seed)
+        restore = functools.partial(all_newest_verified, self.cluster.service)
+        with concurrent.futures.ThreadPoolExecutor(RESTORES_AT_ONCE) as pool:
+            for client_id, stored in zip(expected, pool.map(restore, expected)):
+                self.assertTrue(stored == expected[client_id], f"{client_id.hex()}: {stored.keys()}")
 
     def test_family_a(self):
         self.play(plans_for("A"))
@@ -286,14 +281,6 @@ def batched(items, size):
     iterator = iter(items)
     while batch := tuple(itertools.islice(iterator, size)):
         yield batch
-
-
-def stored(catalog, data_dir, version_id, size, blob_id):
-    """A version's plaintext, from the catalog or from its blob."""
-    if blob_id is None:
-        return catalog.execute(INLINE, (version_id,)).fetchone()[0][:size]
-    text = blob_id.hex()
-    return (data_dir / "store" / "blobs" / text[:2] / text).read_bytes()[:size]
 
 
 class Recording:

@@ -12,11 +12,9 @@ import threading
 import time
 import unittest
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
-
-import model_client as m  # noqa: E402
-from cluster import BIN_DIR, ClusterTest, wait_until  # noqa: E402
-from stored_files import newest_verified  # noqa: E402
+import model_client as m
+from cluster import BIN_DIR, ClusterTest, wait_until
+from stored_files import newest_verified
 
 MEBIBYTE = 1 << 20
 # The catalog may take 64 MiB of it, half of that for its log.
@@ -106,11 +104,11 @@ class FullDiskTest(ClusterTest):
         for kept, expected in self.kept.items():
             self.keeper.back_up(b"again " + kept, expected)
         self.assertEqual(self.backupctl("verify").returncode, 0)
-        self.assertEqual(self.cluster.service.stop(), 0)
         for kept, expected in self.kept.items():
             for stored in (kept, b"again " + kept):
-                self.assertEqual(newest_verified(self.cluster.data_dir, self.keeper.id, stored), expected)
-        self.assertEqual(newest_verified(self.cluster.data_dir, client.id, name), content)
+                self.assertEqual(newest_verified(self.cluster.service, self.keeper.id, stored), expected)
+        self.assertEqual(newest_verified(self.cluster.service, client.id, name), content)
+        self.assertEqual(self.cluster.service.stop(), 0)
 
     def check_disk_that_fills_up_in_the_middle(self, features, expected_log):
         """Of a large file that is being written: it fails and leaves nothing, and all else goes on."""
@@ -122,7 +120,7 @@ class FullDiskTest(ClusterTest):
         connection.socket.sendall(rest)
         self.assertEqual(connection.answer()[0], m.ERROR)
         self.cluster.service.wait_for_log("outcome=STORAGE_FULL")
-        self.assertIn(expected_log, self.cluster.service.log())
+        self.cluster.service.wait_for_log(expected_log)
         self.assert_nothing_is_left(blobs)
         self.assert_reads_work()
         ballast.unlink()
@@ -155,7 +153,7 @@ class FullDiskTest(ClusterTest):
             self.assertLess(time.monotonic(), deadline)
             connection.socket.sendall(bytes(64 << 10))
         self.assertEqual(connection.answer()[0], m.ERROR)
-        self.assertEqual(self.cluster.service.log().count("outcome=STORAGE_FULL"), 2)
+        self.cluster.service.wait_for_log("outcome=STORAGE_FULL", 2)
         self.assert_nothing_is_left(blobs)
         self.assert_all_is_well_again(self.keeper, b"huge")
 
@@ -173,7 +171,7 @@ class FullDiskTest(ClusterTest):
                               text=True, timeout=WAIT_S)
         others.end()
         self.assertEqual(done.returncode, FAILED, done.stderr)
-        self.assertIn("outcome=STORAGE_FULL", self.cluster.service.log())
+        self.cluster.service.wait_for_log("outcome=STORAGE_FULL")
         self.assertEqual(others.error, None)
         self.assertGreater(others.backed_up, 0)
         self.assert_nothing_is_left(blobs)

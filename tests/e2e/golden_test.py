@@ -4,7 +4,6 @@ recorded, with our ids and the content under our session key; our answers byte f
 import pathlib
 import re
 import struct
-import sys
 import tempfile
 import unittest
 
@@ -12,12 +11,10 @@ from Cryptodome.Cipher import AES, PKCS1_OAEP
 from Cryptodome.PublicKey import RSA
 from Cryptodome.Util.Padding import pad, unpad
 
+import model_client as m
+from cluster import Cluster
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "tests" / "support"))
-
-import model_client as m  # noqa: E402
-from cluster import Cluster  # noqa: E402
-
 HEADER = struct.Struct("<16sBHI")
 WHOLE_FIELDS_SIZE = 4 + m.NAME_SIZE
 PACKET_FIELDS_SIZE = 12 + m.NAME_SIZE

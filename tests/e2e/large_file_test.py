@@ -4,13 +4,10 @@ import hashlib
 import pathlib
 import re
 import subprocess
-import sys
 import tempfile
 import unittest
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
-
-from cluster import BIN_DIR, Cluster  # noqa: E402
+from cluster import BIN_DIR, Cluster
 
 MEBIBYTE = 1 << 20
 SIZES = {"200 MiB": 200 * MEBIBYTE, "2.5 GiB": 2560 * MEBIBYTE + 7}

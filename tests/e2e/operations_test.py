@@ -3,22 +3,18 @@
 import contextlib
 import json
 import os
-import pathlib
 import signal
 import socket
 import struct
 import subprocess
-import sys
 import time
 import unittest
 import urllib.error
 import urllib.request
 from unittest import mock
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
-
-import model_client as m  # noqa: E402
-from cluster import BIN_DIR, Cluster, ClusterTest, Process  # noqa: E402
+import model_client as m
+from cluster import BIN_DIR, Cluster, ClusterTest, Process
 
 WAIT_S = 30
 # A file of this size is passed on as it comes; a small one only when it is there.

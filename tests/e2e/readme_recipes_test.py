@@ -6,15 +6,12 @@ by reflection_test)."""
 import pathlib
 import re
 import subprocess
-import sys
 import tempfile
 import unittest
 
+from cluster import Cluster
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "tests" / "support"))
-
-from cluster import Cluster  # noqa: E402
-
 STANDARD_ADDRESS = "127.0.0.1:50051"
 SECTION = re.compile(r"^## Calling the API\n(.*?)^## ", re.DOTALL | re.MULTILINE)
 RECIPE = re.compile(r"^```sh\n(.*?)^```", re.DOTALL | re.MULTILINE)

@@ -1,20 +1,16 @@
 """Drain and ride-through: how both programs end, and that clients under load do not notice that the service restarts."""
 
 import json
-import pathlib
 import random
 import signal
 import subprocess
-import sys
 import threading
 import time
 import traceback
 import unittest
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
-
-import model_client as m  # noqa: E402
-from cluster import BIN_DIR, ClusterTest  # noqa: E402
+import model_client as m
+from cluster import BIN_DIR, ClusterTest
 
 CLIENTS, RESTARTS = 64, 20
 LOAD_DEADLINE_S = 100

@@ -13,16 +13,17 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "backup/v1/admin.grpc.pb.h"
-#include "backup/v1/backup.grpc.pb.h"
+#include "backup/v1/catalog.grpc.pb.h"
+#include "backup/v1/ingest.grpc.pb.h"
 #include "base/error.h"
-#include "base/rpc/status.h"
-#include "base/rpc/tls.h"
 #include "gmock/gmock.h"
 #include "google/protobuf/descriptor.h"
 #include "grpc/health/v1/health.pb.h"
 #include "grpcpp/create_channel.h"
 #include "grpcpp/generic/generic_stub.h"
 #include "gtest/gtest.h"
+#include "rpc/status.h"
+#include "rpc/tls.h"
 #include "storage/testing/temp_folder.h"
 #include "tests/support/reflection.pb.h"
 #include "tests/support/service_process.h"
@@ -69,7 +70,8 @@ const std::map<std::string, std::set<std::string>> kMayCall = {
 std::vector<const MethodDescriptor*> AllMethods() {
   std::vector<const MethodDescriptor*> methods;
   for (const google::protobuf::FileDescriptor* file :
-       {v1::UploadFileRequest::descriptor()->file(), v1::GetStatusRequest::descriptor()->file(),
+       {v1::UploadFileRequest::descriptor()->file(), v1::DownloadFileRequest::descriptor()->file(),
+        v1::GetStatusRequest::descriptor()->file(),
         grpc::health::v1::HealthCheckRequest::descriptor()->file(),
         grpc::reflection::v1alpha::ServerReflectionRequest::descriptor()->file()}) {
     for (int s = 0; s < file->service_count(); ++s)

@@ -1,20 +1,16 @@
 """An independent client of family C against both real processes."""
 
 import os
-import pathlib
 import random
 import struct
-import sys
 import tempfile
 import threading
 import time
 import unittest
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
-
-import model_client as m  # noqa: E402
-from cluster import Cluster  # noqa: E402
-from stored_files import newest_verified  # noqa: E402
+import model_client as m
+from cluster import Cluster
+from stored_files import newest_verified
 
 SIZES = (0, 1, 15, 16, 17, 1024, 65535, 65536, 65537, 3 << 20)
 
@@ -30,9 +26,8 @@ class SessionsTest(unittest.TestCase):
         return cluster
 
     def check_stored(self, cluster, client, expected):
-        cluster.service.stop()
         for name, content in expected.items():
-            self.assertEqual(newest_verified(cluster.data_dir, client.id, name), content, name)
+            self.assertEqual(newest_verified(cluster.service, client.id, name), content, name)
 
     def test_every_size_in_both_variants_one_connection_per_request(self):
         cluster = self.start()
@@ -161,8 +156,8 @@ class BadInputTest(unittest.TestCase):
 
     @classmethod
     def tearDownClass(cls):
+        stored = newest_verified(cls.cluster.service, cls.client.id, b"f")
         cls.cluster.__exit__()
-        stored = newest_verified(cls.cluster.data_dir, cls.client.id, b"f")
         cls.directory.cleanup()
         assert stored == b"precious", stored
 

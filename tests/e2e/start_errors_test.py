@@ -8,15 +8,12 @@ import shutil
 import socket
 import sqlite3
 import subprocess
-import sys
 import tempfile
 import unittest
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
-
-import certificates  # noqa: E402
-import model_client as m  # noqa: E402
-from cluster import BIN_DIR, Cluster, Process  # noqa: E402
+import certificates
+import model_client as m
+from cluster import BIN_DIR, Cluster, Process
 
 DEADLINE_S = 10
 SUCCESS, FAILED, USAGE, BAD_CONFIGURATION, IN_USE, NEWER_SCHEMA, DAMAGED = 0, 1, 2, 10, 11, 13, 14
@@ -283,6 +280,8 @@ class StartErrorsTest(unittest.TestCase):
         self.assertEqual(done.returncode, IN_USE, done.stderr)
         self.assertEqual(len(done.stderr.splitlines()), 1, done.stderr)
         self.assertIn(f"the data directory {self.data}: another process holds it: stop that first", done.stderr)
+
+    # These two are about the file in which the SQLite catalog lives.
 
     def test_a_data_directory_of_a_newer_schema(self):
         self.start_once()

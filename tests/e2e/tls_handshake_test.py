@@ -5,17 +5,14 @@ import pathlib
 import socket
 import ssl
 import subprocess
-import sys
 import tempfile
 import threading
 import unittest
 import warnings
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
-
-import certificates  # noqa: E402
-import model_client as m  # noqa: E402
-from cluster import BIN_DIR, Process  # noqa: E402
+import certificates
+import model_client as m
+from cluster import BIN_DIR, Process
 
 POLICY = pathlib.Path(__file__).resolve().parents[2] / "deploy/authz_policy.json"
 WAIT_S = 20

@@ -5,16 +5,13 @@ import shutil
 import socket
 import ssl
 import subprocess
-import sys
 import threading
 import time
 import unittest
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
-
-import certificates  # noqa: E402
-import model_client as m  # noqa: E402
-from cluster import BIN_DIR, Cluster, ClusterTest  # noqa: E402
+import certificates
+import model_client as m
+from cluster import BIN_DIR, Cluster, ClusterTest
 
 DEPLOY = pathlib.Path(__file__).resolve().parents[2] / "deploy"
 WAIT_S = 30

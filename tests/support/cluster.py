@@ -23,9 +23,9 @@ def wait_until(condition, what):
 
 
 class Process:
-    """One daemon; its log is kept beside its port file."""
+    """One daemon; its log is kept beside its port file, unless `stderr` is another place for it."""
 
-    def __init__(self, name, flags, directory):
+    def __init__(self, name, flags, directory, stderr=None):
         self.name = name
         self.log_path = pathlib.Path(directory) / f"{name}.log"
         port_file = pathlib.Path(directory) / f"{name}.port"
@@ -33,7 +33,7 @@ class Process:
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(
                 [BIN_DIR / name, f"--bound_port_file={port_file}", "--idle_shutdown=0s", *flags],
-                stdout=log, stderr=log, cwd=directory)
+                stdout=log, stderr=log if stderr is None else stderr, cwd=directory)
         deadline = time.monotonic() + START_DEADLINE_S
         while not port_file.exists():
             if self.process.poll() is not None or time.monotonic() > deadline:
@@ -44,10 +44,10 @@ class Process:
     def log(self):
         return self.log_path.read_text(errors="replace")
 
-    def wait_for_log(self, text):
-        """A line is written a moment after the answer that it is about."""
+    def wait_for_log(self, text, count=1):
+        """A line is written a moment after what it is about; `count` lines, at least."""
         deadline = time.monotonic() + LOG_DEADLINE_S
-        while text not in self.log():
+        while self.log().count(text) < count:
             if time.monotonic() > deadline:
                 raise AssertionError(f"{self.name} does not log {text!r}:\n{self.log()}")
             time.sleep(0.005)

@@ -1,23 +1,55 @@
-"""What the catalog and the blobs of a stopped service hold: read without any code of the product."""
+"""What a running service has stored, asked as everybody else would: by backupctl, whatever the catalog and the store are."""
 
-import sqlite3
+import json
+import pathlib
+import subprocess
+import tempfile
+import unicodedata
+import uuid
 
-INLINE = "SELECT c.content FROM inline_contents c WHERE c.version_id = ?"
-NEWEST = """SELECT v.version_id, v.size_bytes, v.blob_id FROM versions v JOIN files f USING (file_id)
-            WHERE f.client_id = ? AND f.name = ? AND v.state = 2 ORDER BY v.version_id DESC LIMIT 1"""
+from cluster import BIN_DIR
+
+NOT_FOUND = 10
+WAIT_S = 60
 
 
-def newest_verified(data_dir, client_id, name):
-    """The plaintext of the newest verified version, or None; for stores at rest in plain."""
-    catalog = sqlite3.connect(f"file:{data_dir}/catalog.db?mode=ro", uri=True)
-    try:
-        row = catalog.execute(NEWEST, (client_id, name)).fetchone()
-        if row is None:
-            return None
-        version_id, size, blob_id = row
-        if blob_id is None:
-            return catalog.execute(INLINE, (version_id,)).fetchone()[0][:size]
-        text = blob_id.hex()
-        return (data_dir / "store" / "blobs" / text[:2] / text).read_bytes()[:size]
-    finally:
-        catalog.close()
+def backupctl(service, *arguments, codes=(0,)):
+    """Standard output; None if there is no such object."""
+    done = subprocess.run([BIN_DIR / "backupctl", f"--service=127.0.0.1:{service.port}", *arguments],
+                          capture_output=True, text=True, timeout=WAIT_S)
+    if done.returncode == NOT_FOUND:
+        return None
+    if done.returncode not in codes:
+        raise AssertionError(f"backupctl {arguments} ends with {done.returncode}: {done.stderr}")
+    return done.stdout
+
+
+def client_text(client_id):
+    """An id of the wire as the API writes it."""
+    return str(uuid.UUID(bytes=client_id))
+
+
+def name_text(name):
+    """A name of the wire as the API writes it: control characters, bytes that are not UTF-8 and % as %XX."""
+    def is_plain(character):
+        return character != "%" and not 0xDC80 <= ord(character) <= 0xDCFF and unicodedata.category(character) != "Cc"
+    return "".join(character if is_plain(character) else
+                   "".join(f"%{byte:02X}" for byte in character.encode(errors="surrogateescape"))
+                   for character in name.decode(errors="surrogateescape"))
+
+
+def newest_verified(service, client_id, name):
+    """The plaintext of the newest verified version, or None."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = pathlib.Path(folder) / "file"
+        got = backupctl(service, "--quiet", "file", "get", f"--out={path}", client_text(client_id), "--", name_text(name))
+        return None if got is None else path.read_bytes()
+
+
+def all_newest_verified(service, client_id):
+    """The same of all files of a client: by name."""
+    with tempfile.TemporaryDirectory() as folder:
+        said = backupctl(service, "--json", "restore", f"--client={client_text(client_id)}", f"--to={folder}/files")
+        lines = [json.loads(line) for line in said.splitlines()]
+        files = [line["restored"] for line in lines if "restored" in line]
+        return {file["file_name"]: (pathlib.Path(folder) / "files" / file["path"]).read_bytes() for file in files}

@@ -1,36 +1,17 @@
 #include "services/backup/handlers/converters.h"
 
-#include <algorithm>
-
-#include "absl/strings/escaping.h"
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "base/error.h"
 #include "base/name_text.h"
 #include "base/status_macros.h"
-#include "services/backup/crypto/sha256.h"
-#include "services/backup/limits.h"
 
 namespace backup::handlers {
-namespace {
-
-// Enough of a hash of the scope to notice a token that belongs to another list.
-constexpr size_t kScopeTagSize = 8;
-
 void SetTime(absl::Time time, google::protobuf::Timestamp& out) {
   const int64_t seconds = absl::ToUnixSeconds(time);
   out.set_seconds(seconds);
   out.set_nanos(
       static_cast<int32_t>(absl::ToInt64Nanoseconds(time - absl::FromUnixSeconds(seconds))));
 }
-
-std::string ScopeTag(absl::string_view scope) {
-  crypto::Sha256 hash;
-  hash.Update(scope);
-  return hash.Finish().substr(0, kScopeTagSize);
-}
-
-}  // namespace
 
 absl::StatusOr<ClientId> ParseClientId(absl::string_view text) {
   const std::optional<ClientId> id = FromUuid<ClientId>(text);
@@ -45,32 +26,12 @@ absl::StatusOr<std::string> ParseName(absl::string_view field, absl::string_view
                    field);
 }
 
-absl::StatusOr<std::optional<UploadId>> ParseUploadId(absl::string_view text) {
+absl::StatusOr<std::optional<UploadId>> ParseUploadId(absl::string_view field,
+                                                      absl::string_view text) {
   if (text.empty()) return std::nullopt;
   const std::optional<UploadId> id = FromUuid<UploadId>(text);
-  if (!id) return MakeError(Reason::kInvalidField, "upload_id must be a UUID", "header.upload_id");
+  if (!id) return MakeError(Reason::kInvalidField, "upload_id must be a UUID", field);
   return id;
-}
-
-absl::StatusOr<int> ParsePageSize(int requested) {
-  if (requested < 0)
-    return MakeError(Reason::kInvalidField, "page_size must not be negative", "page_size");
-  return requested == 0 ? kDefaultPageSize : std::min(requested, kMaxPageSize);
-}
-
-std::string MakePageToken(absl::string_view scope, absl::string_view position) {
-  return absl::WebSafeBase64Escape(absl::StrCat(ScopeTag(scope), position));
-}
-
-absl::StatusOr<std::string> ParsePageToken(absl::string_view scope, absl::string_view token) {
-  if (token.empty()) return std::string();
-  std::string bytes;
-  if (!absl::WebSafeBase64Unescape(token, &bytes) || bytes.size() <= kScopeTagSize ||
-      !absl::StartsWith(bytes, ScopeTag(scope))) {
-    return MakeError(Reason::kInvalidField,
-                     "page_token must come from the previous page of the same list", "page_token");
-  }
-  return bytes.substr(kScopeTagSize);
 }
 
 v1::LegacyProfile ToProto(const storage::LegacyProfile& legacy) {
@@ -129,7 +90,7 @@ v1::FileVersion ToProto(const storage::Version& version) {
   out.set_version_id(version.version_id);
   out.set_size_bytes(version.size_bytes);
   out.set_encoded_size(version.encoded_size);
-  // The numbers are the same on both sides: storage/version.h.
+  // The numbers are the same on both sides: storage/catalog/version.h.
   out.set_checksum_kind(static_cast<v1::ChecksumKind>(version.checksum_kind));
   out.set_checksum(version.checksum);
   out.set_sha256(version.sha256);

@@ -1,11 +1,13 @@
 #pragma once
 
+#include <optional>
 #include <string>
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
-#include "backup/v1/backup.pb.h"
-#include "storage/catalog.h"
+#include "backup/v1/catalog.pb.h"
+#include "backup/v1/types.pb.h"
+#include "storage/catalog/types.h"
 
 // Between the API's messages and what storage keeps. What cannot be converted is reason
 // INVALID_FIELD with the field.
@@ -14,16 +16,10 @@ namespace backup::handlers {
 absl::StatusOr<ClientId> ParseClientId(absl::string_view text);
 absl::StatusOr<std::string> ParseName(absl::string_view field, absl::string_view text);
 // Nothing if empty.
-absl::StatusOr<std::optional<UploadId>> ParseUploadId(absl::string_view text);
+absl::StatusOr<std::optional<UploadId>> ParseUploadId(absl::string_view field,
+                                                      absl::string_view text);
 
-// The number of entries a page may have.
-absl::StatusOr<int> ParsePageSize(int requested);
-// Page tokens are opaque and bound to the other arguments of the list, `scope`: where the page
-// before ended.
-std::string MakePageToken(absl::string_view scope, absl::string_view position);
-// The position, empty for the first page.
-absl::StatusOr<std::string> ParsePageToken(absl::string_view scope, absl::string_view token);
-
+void SetTime(absl::Time time, google::protobuf::Timestamp& out);
 v1::Client ToProto(const storage::Client& client);
 v1::LegacyProfile ToProto(const storage::LegacyProfile& legacy);
 // Observed at `now`. Reason INVALID_FIELD if a text is too long.

@@ -6,6 +6,7 @@
 #include "base/testing/status_matchers.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "services/backup/handlers/page_tokens.h"
 #include "services/backup/limits.h"
 
 namespace backup::handlers {
@@ -40,8 +41,8 @@ TEST(ParseName, TellsTheField) {
 }
 
 TEST(ParseUploadId, MayBeLeftOut) {
-  EXPECT_THAT(ParseUploadId(""), IsOkAndHolds(::testing::Eq(std::nullopt)));
-  EXPECT_THAT(ParseUploadId("no uuid"), HasReason(Reason::kInvalidField));
+  EXPECT_THAT(ParseUploadId("header.upload_id", ""), IsOkAndHolds(::testing::Eq(std::nullopt)));
+  EXPECT_THAT(ParseUploadId("header.upload_id", "no uuid"), HasReason(Reason::kInvalidField));
 }
 
 TEST(ToProto, KeepsTimesToTheNanosecondAlsoBeforeTheEpoch) {

@@ -3,23 +3,22 @@
 #include <memory>
 
 #include "absl/status/statusor.h"
-#include "backup/v1/backup.pb.h"
+#include "backup/v1/catalog.pb.h"
+#include "backup/v1/types.pb.h"
 #include "base/byte_stream.h"
-#include "base/read_ahead_source.h"
-#include "services/backup/handlers/stored_content.h"
+#include "crypto/master_key.h"
+#include "storage/blob_store.h"
+#include "storage/catalog/catalog.h"
 
 namespace backup::handlers {
 
 struct Download {
   v1::FileVersion version;
-  std::unique_ptr<StoredContent> content;
-  std::unique_ptr<LastingSource> range;         // Reads from `content`.
-  std::unique_ptr<ReadAheadSource> read_ahead;  // Reads `range`; not always there.
-
-  LastingSource& bytes() const { return read_ahead ? *read_ahead : *range; }
+  std::unique_ptr<ByteSource> bytes;
 };
 
-// Opens what a download asks for; the caller reads bytes() to the end.
+// Opens what a download asks for; the caller reads `bytes` to the end. A version that is deleted
+// before its content is open is reason VERSION_NOT_FOUND; later, the download goes on.
 absl::StatusOr<Download> DownloadFile(storage::Catalog& catalog, const storage::BlobStore& blobs,
                                       const crypto::MasterKey& master_key,
                                       const v1::DownloadFileRequest& request);

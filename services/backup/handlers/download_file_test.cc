@@ -1,15 +1,18 @@
 #include "services/backup/handlers/download_file.h"
 
+#include <functional>
 #include <string>
+#include <utility>
 #include <variant>
 
-#include "base/bulk_thread.h"
 #include "base/error.h"
+#include "base/low_priority_thread.h"
 #include "base/testing/random_cut_source.h"
 #include "base/testing/status_matchers.h"
+#include "crypto/sealed_file.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "services/backup/crypto/sealed_file.h"
+#include "services/backup/handlers/open_content.h"
 #include "services/backup/testing/legacy_peer.h"
 #include "services/backup/testing/memory_service.h"
 
@@ -144,7 +147,7 @@ TEST_F(DownloadFileTest, LeavesTheSha256ToACallerWhoVerifies) {
 
 TEST_F(DownloadFileTest, ReadsALargeFileAheadWhateverItsForm) {
   service_.uploads.inline_blob_limit = 0;
-  std::string plain = PseudoRandomBytes(kBulkMinSize + 17);
+  std::string plain = PseudoRandomBytes(kLowPriorityMinSize + 17);
   for (const StorageForm form : kForms) {
     const int64_t version = Store(form, plain);
     const absl::StatusOr<std::string> downloaded =
@@ -158,7 +161,7 @@ TEST_F(DownloadFileTest, NoticesContentThatBelongsToAnotherVersion) {
   const int64_t one = Store(StorageForm::kPlain, "content");
   const int64_t other = Store(StorageForm::kPlain, "content");
   service_.Replace(service_.Stored(client_.id, "file", one),
-                   service_.Stored(client_.id, "file", other).content);
+                   std::get<std::string>(service_.Stored(client_.id, "file", other).content));
   EXPECT_THAT(service_.Download(DownloadOf(client_.id, "file", one)),
               HasReason(Reason::kBlobDamaged));
 }
@@ -177,6 +180,90 @@ TEST_F(DownloadFileTest, OpensSealedContentOnlyWithItsMasterKey) {
   const crypto::MasterKey other(std::string(32, 'o'));
   EXPECT_THAT(OpenContent(service_.blobs, other, service_.Stored(client_.id, "file", version)),
               HasReason(Reason::kBlobDamaged));
+}
+
+// A version that is given up between the moment when the catalog said where its content is and the
+// moment when that is read.
+class VanishingVersionTest : public DownloadFileTest {
+ protected:
+  // Makes `vanish` happen when the next blob is opened, with the sweep at its heels.
+  void BeforeNextOpen(std::function<void()> vanish) {
+    service_.blobs.before_open = [this, vanish = std::move(vanish)](const BlobId&) {
+      service_.blobs.before_open = [](const BlobId&) {};
+      vanish();
+      service_.Sweep();
+    };
+  }
+};
+
+TEST_F(VanishingVersionTest, IsNotFoundRatherThanDamagedIfItIsDeletedBeforeItIsOpen) {
+  service_.uploads.inline_blob_limit = 0;
+  for (const StorageForm form : kForms) {
+    for (const bool caller_verifies : {false, true}) {
+      const int64_t version = Store(form, "content");
+      BeforeNextOpen([&] { ASSERT_OK(service_.Delete(client_.id, "file", version)); });
+      Request request = DownloadOf(client_.id, "file", version);
+      request.set_caller_verifies(caller_verifies);
+      EXPECT_THAT(service_.Download(request), HasReason(Reason::kVersionNotFound));
+    }
+  }
+}
+
+TEST_F(VanishingVersionTest, IsNotFoundIfItsClientGivesItUpBeforeItIsOpen) {
+  service_.uploads.inline_blob_limit = 0;
+  const int64_t version = Store(StorageForm::kPlain, "content");
+  BeforeNextOpen([&] {
+    ASSERT_OK(service_.Report(client_.id, "file", v1::ReportTransferRequest::ABANDONED));
+  });
+  Request request = DownloadOf(client_.id, "file", version);
+  request.set_offset_bytes(1);
+  EXPECT_THAT(service_.Download(request), HasReason(Reason::kVersionNotFound));
+}
+
+TEST_F(VanishingVersionTest, IsNotFoundIfItsClientIsDeletedBeforeItIsOpen) {
+  service_.uploads.inline_blob_limit = 0;
+  const int64_t version = Store(StorageForm::kPlain, "content");
+  BeforeNextOpen([&] {
+    v1::DeleteClientRequest request;
+    request.set_client_id(client_.id);
+    ASSERT_OK(service_.DeleteClient(request));
+  });
+  EXPECT_THAT(service_.Download(DownloadOf(client_.id, "file", version)),
+              HasReason(Reason::kVersionNotFound));
+}
+
+TEST_F(VanishingVersionTest, IsReadToItsEndIfItIsDeletedWhileItIsOpen) {
+  service_.uploads.inline_blob_limit = 0;
+  for (const StorageForm form : kForms) {
+    const std::string plain = PseudoRandomBytes(kLowPriorityMinSize + 17);
+    const int64_t version = Store(form, plain);
+    const auto download = DownloadFile(service_.catalog, service_.blobs, service_.master_key,
+                                       DownloadOf(client_.id, "file", version));
+    ASSERT_OK(download);
+    ASSERT_OK(service_.Delete(client_.id, "file", version));
+    service_.Sweep();
+    StringSink bytes;
+    ASSERT_OK(CopyAll(*download->bytes, bytes));
+    EXPECT_TRUE(bytes.bytes() == plain) << static_cast<int>(form);
+  }
+}
+
+// What is damaged and deleted before that is noticed was deleted.
+TEST_F(VanishingVersionTest, IsNotFoundIfItIsDeletedBeforeItsDamageIsNoticed) {
+  for (const StorageForm form : kForms) {
+    const int64_t version = Store(form, std::string(1000, 'x'));
+    const storage::StoredVersion stored = service_.Stored(client_.id, "file", version);
+    std::string changed = std::get<std::string>(stored.content);
+    changed[0] = static_cast<char>(changed[0] ^ 1);
+    service_.Replace(stored, changed);
+    const auto download = DownloadFile(service_.catalog, service_.blobs, service_.master_key,
+                                       DownloadOf(client_.id, "file", version));
+    ASSERT_OK(download);
+    ASSERT_OK(service_.Delete(client_.id, "file", version));
+    StringSink bytes;
+    EXPECT_THAT(CopyAll(*download->bytes, bytes), HasReason(Reason::kVersionNotFound))
+        << static_cast<int>(form);
+  }
 }
 
 }  // namespace

@@ -1,13 +1,26 @@
 #pragma once
 
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "backup/v1/backup.pb.h"
+#include "backup/v1/ingest.pb.h"
 #include "base/byte_stream.h"
 #include "base/clock.h"
 #include "base/metrics.h"
-#include "services/backup/crypto/master_key.h"
+#include "content/stored_form.h"
+#include "crypto/master_key.h"
+#include "services/backup/handlers/pending_blob.h"
+#include "services/backup/handlers/upload_header.h"
+#include "storage/blob_ledger.h"
 #include "storage/blob_store.h"
-#include "storage/catalog.h"
+#include "storage/catalog/catalog.h"
+#include "storage/catalog/stock.h"
 
 namespace backup::handlers {
 
@@ -29,17 +42,76 @@ struct UploadPolicy {
   UploadPhases phases = {};
 };
 
-// Stores one file as a new, unconfirmed version, durable when this returns OK; on any error nothing
-// is stored. `chunks` is everything that follows the header. Memory does not grow with the file.
-absl::StatusOr<v1::UploadFileResponse> UploadFile(storage::Catalog& catalog,
-                                                  storage::BlobStore& blobs,
-                                                  const crypto::MasterKey& master_key,
-                                                  const Clock& clock, const UploadPolicy& policy,
-                                                  const v1::UploadFileHeader& header,
-                                                  ByteSource& chunks);
+// What uploads work on; all of it outlives them.
+struct UploadResources {
+  storage::Catalog& catalog;
+  storage::BlobStore& blobs;
+  storage::BlobLedger& ledger;
+  storage::Stock<int64_t>& version_ids;
+  const crypto::MasterKey& master_key;
+  const Clock& clock;
+  const UploadPolicy& policy;
+  // Called when the catalog has dropped a blob; must return at once.
+  std::function<void()> blob_was_dropped = [] {};
+};
 
-// Whether UploadFile() needs nothing but the catalog for such a file, whatever its content, and is
-// quick.
-bool StaysInCatalog(const v1::UploadFileHeader& header, const UploadPolicy& policy);
+// Stores one file as a new, unconfirmed version: small content with the row, in its transaction;
+// large content before it, as a blob. `chunks` is everything that follows the header. Memory does
+// not grow with the file. Used by one thread at a time.
+class UploadFile {
+ public:
+  // Reads all of `chunks` and stores what is large. Errors: those of the chunks and of StoredForm;
+  // reasons INVALID_FIELD, SIZE_LIMIT, CLIENT_NOT_FOUND, KEY_NOT_SET, STORAGE_FULL, STORAGE_IO.
+  // What was observed of the client is noted all the same.
+  static absl::StatusOr<UploadFile> Prepare(const UploadResources& resources,
+                                            const v1::UploadFileHeader& header, ByteSource& chunks);
+  // The same of content for which IsQuick(), with a reserved version id, by a thread that must not
+  // wait; nothing must be left to wait for in `chunks`.
+  static absl::StatusOr<UploadFile> PrepareQuick(const UploadResources& resources,
+                                                 const v1::UploadFileHeader& header,
+                                                 ByteSource& chunks, int64_t version_id);
+  // Whether to prepare such an upload, once all of it has come, takes no longer than to add it.
+  static bool IsQuick(const v1::UploadFileHeader& header, const UploadPolicy& policy);
+
+  absl::Status Apply(storage::Transaction& transaction);
+  // To be called once, with what became of the transaction. Trivial if IsQuick(); else it may
+  // delete the blob.
+  absl::StatusOr<v1::UploadFileResponse> Respond(const absl::Status& committed);
+
+ private:
+  UploadFile(const UploadResources& resources, UploadRequest request)
+      : resources_(&resources), request_(std::move(request)) {}
+
+  static absl::StatusOr<UploadFile> PrepareWith(const UploadResources& resources,
+                                                const v1::UploadFileHeader& header,
+                                                ByteSource& chunks,
+                                                const content::StoredForm::NextVersionId& next_id);
+  absl::Status FindWhatIsKnown();
+  absl::Status Store(ByteSource& chunks, const content::StoredForm::NextVersionId& next_id);
+  absl::Status StoreForm(content::StoredForm& form);
+  void ObservePhases() const;
+  void NoteObserved() const;
+  void LogClientKey() const;
+
+  const UploadResources* resources_;
+  UploadRequest request_;
+  storage::Client client_;
+  std::string session_key_;          // If it comes encrypted.
+  storage::Version version_;         // To be added.
+  storage::Content content_;         // Of that.
+  std::optional<PendingBlob> blob_;  // If that is a blob.
+  int64_t blob_size_ = 0;
+  absl::Duration receive_time_;
+  std::optional<absl::Duration> decrypt_time_;
+  std::optional<absl::Duration> fsync_time_;
+  std::chrono::steady_clock::time_point prepared_;
+  bool is_known_ = false;   // The version was there before: nothing is to be added.
+  storage::Version added_;  // What the upload made, now or before.
+};
+
+// All three steps; waits for the transaction.
+absl::StatusOr<v1::UploadFileResponse> StoreUpload(const UploadResources& resources,
+                                                   const v1::UploadFileHeader& header,
+                                                   ByteSource& chunks);
 
 }  // namespace backup::handlers

@@ -11,6 +11,7 @@
 #include "base/testing/status_matchers.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "services/backup/jobs/sweep.h"
 #include "services/backup/limits.h"
 #include "services/backup/testing/legacy_peer.h"
 #include "services/backup/testing/log_capture.h"
@@ -31,6 +32,7 @@ using testing::LogCapture;
 using testing::MemoryService;
 using ::testing::Not;
 using testing::PseudoRandomBytes;
+using testing::RandomCutSource;
 using testing::StatusIs;
 using Header = v1::UploadFileHeader;
 
@@ -92,7 +94,7 @@ class UploadFileTest : public ::testing::Test {
  protected:
   // Nothing was stored, neither as a row nor as a blob.
   void ExpectNothingStored() {
-    EXPECT_EQ(service_.catalog.Count()->versions, 0);
+    EXPECT_EQ(service_.Count().versions, 0);
     EXPECT_EQ(service_.BlobCount(), 0);
   }
   Header Encrypted(const std::string& encoded) const {
@@ -163,7 +165,7 @@ TEST_F(UploadFileTest, MakesNoSecondVersionForTheSameUploadId) {
   ASSERT_OK(first);
   ASSERT_OK(second);
   EXPECT_EQ(first->SerializeAsString(), second->SerializeAsString());
-  EXPECT_EQ(service_.catalog.Count()->versions, 1);
+  EXPECT_EQ(service_.Count().versions, 1);
   EXPECT_EQ(service_.BlobCount(), 1);
 }
 
@@ -193,11 +195,11 @@ TEST_F(UploadFileTest, DeletesItsBlobWhenTheSameUploadWasFasterElsewhere) {
   Header header = Identity("content");
   header.set_upload_id(kUploadId);
   LateRowSource chunks(service_, header, "content");
-  const auto response = UploadFile(service_.catalog, service_.blobs, service_.master_key,
-                                   service_.clock, service_.uploads, header, chunks);
+  const auto response = StoreUpload(service_.upload_resources, header, chunks);
   ASSERT_OK(chunks.rival());
   ASSERT_OK(response);
   EXPECT_EQ(response->version().version_id(), chunks.rival()->version().version_id());
+  service_.Sweep();
   EXPECT_EQ(service_.BlobCount(), 1);
   EXPECT_THAT(service_.Download(DownloadOf(client_.id, "file", response->version().version_id())),
               IsOkAndHolds("content"));
@@ -283,6 +285,69 @@ TEST_F(UploadFileTest, WantsAKnownClientAndForCiphertextItsKey) {
                       "0123456789abcdef"),
       HasReason(Reason::kKeyNotSet));
   EXPECT_OK(service_.Upload(HeaderOf(keyless, "file", Header::IDENTITY, "content"), "content"));
+}
+
+// The clock steps back and forth between the moment when the blob is stored and the one when its
+// row is added, with a sweep after each step, by this process and by another one.
+TEST_F(UploadFileTest, KeepsItsBlobWhateverTheClockSaysWhileTheSweepRuns) {
+  service_.uploads.inline_blob_limit = 0;
+  service_.blobs.after_put = [&](const BlobId&) {
+    for (const absl::Duration step : {-absl::Hours(48), absl::Hours(96), -absl::Hours(1000)}) {
+      service_.clock.Advance(step);
+      service_.Sweep();
+    }
+  };
+  const auto response = service_.Upload(Identity("content"), "content");
+  ASSERT_OK(response);
+  service_.blobs.after_put = [](const BlobId&) {};
+  service_.clock.Advance(absl::Hours(10'000));
+  service_.Sweep();
+  EXPECT_EQ(service_.BlobCount(), 1);
+  EXPECT_THAT(service_.Download(DownloadOf(client_.id, "file", response->version().version_id())),
+              IsOkAndHolds("content"));
+}
+
+// Another process takes this one for dead and sweeps its blob away: then there is no row either.
+TEST_F(UploadFileTest, FailsIfItsBlobWasDroppedByAnotherProcess) {
+  service_.uploads.inline_blob_limit = 0;
+  storage::BlobLedger other_ledger(service_.catalog, service_.clock, storage::IdOf<OwnerId>(2));
+  service_.blobs.after_put = [&](const BlobId&) {
+    jobs::Sweep sweep(service_.catalog, service_.blobs, other_ledger, service_.clock, Counter());
+    ASSERT_OK(sweep.Step("", /*budget=*/1000, std::stop_token()));
+  };
+  EXPECT_THAT(service_.Upload(Identity("content"), "content"), HasReason(Reason::kBackendDown));
+  ExpectNothingStored();
+}
+
+TEST_F(UploadFileTest, DeletesItsBlobAtOnceIfTheCatalogHasNoRoomForTheRow) {
+  service_.uploads.inline_blob_limit = 0;
+  RandomCutSource chunks("content", 100);
+  auto upload = UploadFile::Prepare(service_.upload_resources, Identity("content"), chunks);
+  ASSERT_OK(upload);
+  EXPECT_EQ(service_.BlobCount(), 1);
+  EXPECT_THAT(upload->Respond(MakeError(Reason::kStorageFull, "the disk is full")),
+              HasReason(Reason::kStorageFull));
+  EXPECT_EQ(service_.BlobCount(), 0);
+}
+
+TEST_F(UploadFileTest, LeavesItsBlobToTheSweepIfNobodyKnowsWhetherTheRowIsThere) {
+  service_.uploads.inline_blob_limit = 0;
+  for (const bool row_is_there : {false, true}) {
+    {
+      RandomCutSource chunks("content", 100);
+      auto upload = UploadFile::Prepare(service_.upload_resources, Identity("content"), chunks);
+      ASSERT_OK(upload);
+      if (row_is_there) {
+        ASSERT_OK(service_.catalog.Run(
+            [&](storage::Transaction& transaction) { return upload->Apply(transaction); }));
+      }
+      EXPECT_THAT(upload->Respond(MakeError(Reason::kBackendDown, "the catalog is away")),
+                  HasReason(Reason::kBackendDown));
+      EXPECT_EQ(service_.BlobCount(), 1);
+    }
+    service_.Sweep();
+    EXPECT_EQ(service_.BlobCount(), row_is_there ? 1 : 0);
+  }
 }
 
 TEST_F(UploadFileTest, LogsTheSessionKeyOnceInClientModeAndNeverOtherwise) {

@@ -4,17 +4,16 @@
 
 #include "absl/status/status.h"
 #include "backup/v1/admin.pb.h"
-#include "services/backup/crypto/master_key.h"
+#include "crypto/master_key.h"
 #include "storage/blob_store.h"
-#include "storage/catalog.h"
+#include "storage/catalog/catalog.h"
 
 namespace backup::handlers {
 
 // Reads everything back and compares it with its checksums. `report` gets progress, findings, and a
-// summary last; an error it returns (the caller is gone) ends the verification. `orphans_before`:
-// younger blobs without a version belong to uploads that are under way.
+// summary last; an error it returns (the caller is gone) ends the verification.
 absl::Status VerifyStore(storage::Catalog& catalog, const storage::BlobStore& blobs,
-                         const crypto::MasterKey& master_key, absl::Time orphans_before,
+                         const crypto::MasterKey& master_key,
                          const std::function<absl::Status(const v1::VerifyStoreResponse&)>& report);
 
 }  // namespace backup::handlers

@@ -30,7 +30,6 @@ class VerifyStoreTest : public ::testing::Test {
   Verification Verify() {
     Verification result;
     const absl::Status status = VerifyStore(service_.catalog, service_.blobs, service_.master_key,
-                                            service_.clock.Now() + absl::Seconds(1),
                                             [&](const v1::VerifyStoreResponse& event) {
                                               if (event.has_finding())
                                                 result.findings.push_back(event.finding());
@@ -92,7 +91,7 @@ TEST_F(VerifyStoreTest, DoesNotMissTheContentOfAbandonedVersions) {
 
 TEST_F(VerifyStoreTest, TellsOfBlobsThatNoVersionRefersTo) {
   StringSource source("nobody's");
-  ASSERT_OK(service_.blobs.Put(source, std::nullopt));
+  ASSERT_OK(service_.blobs.Put(storage::IdOf<BlobId>(1), source, std::nullopt));
   const Verification result = Verify();
   ASSERT_EQ(result.findings.size(), 1u);
   EXPECT_EQ(result.findings[0].kind(), v1::VerifyFinding::ORPHAN);
@@ -100,14 +99,45 @@ TEST_F(VerifyStoreTest, TellsOfBlobsThatNoVersionRefersTo) {
   EXPECT_EQ(result.summary.damaged_versions(), 0);
 }
 
+TEST_F(VerifyStoreTest, DoesNotMissWhatIsDeletedMeanwhile) {
+  const int64_t version = service_.Store(client_.id, "file", std::string(1000, 'x'));
+  service_.blobs.before_open = [&](const BlobId&) {
+    service_.blobs.before_open = [](const BlobId&) {};
+    ASSERT_OK(service_.Delete(client_.id, "file", version));
+    service_.Sweep();
+  };
+  const Verification result = Verify();
+  EXPECT_TRUE(result.findings.empty());
+  EXPECT_EQ(result.summary.damaged_versions(), 0);
+}
+
+TEST_F(VerifyStoreTest, TakesNoBlobForAnOrphanThatIsOnItsWayOrAboutToBeDeleted) {
+  const int64_t version = service_.Store(client_.id, "file", std::string(1000, 'x'));
+  ASSERT_OK(service_.Delete(client_.id, "file", version));  // Dropped, but still in the store.
+  const auto pending = service_.ledger.Take();
+  ASSERT_OK(pending);
+  StringSource source("on its way");
+  ASSERT_OK(service_.blobs.Put(*pending, source, std::nullopt));
+  ASSERT_EQ(service_.BlobCount(), 2);
+  EXPECT_TRUE(Verify().findings.empty());
+}
+
+TEST_F(VerifyStoreTest, TakesNoBlobForAnOrphanThatIsGoneWhenItIsLookedAtAgain) {
+  StringSource source("nobody's");
+  ASSERT_OK(service_.blobs.Put(storage::IdOf<BlobId>(1), source, std::nullopt));
+  service_.blobs.before_open = [&](const BlobId& id) {
+    ASSERT_OK(service_.memory_blobs.Delete(id));
+  };
+  EXPECT_TRUE(Verify().findings.empty());
+}
+
 TEST_F(VerifyStoreTest, EndsWhenNobodyListensAnyMore) {
   service_.Store(client_.id, "file", "x");
-  EXPECT_THAT(
-      VerifyStore(service_.catalog, service_.blobs, service_.master_key, service_.clock.Now(),
-                  [](const v1::VerifyStoreResponse&) {
-                    return absl::CancelledError("the caller is gone");
-                  }),
-      StatusIs(absl::StatusCode::kCancelled));
+  EXPECT_THAT(VerifyStore(service_.catalog, service_.blobs, service_.master_key,
+                          [](const v1::VerifyStoreResponse&) {
+                            return absl::CancelledError("the caller is gone");
+                          }),
+              StatusIs(absl::StatusCode::kCancelled));
 }
 
 }  // namespace

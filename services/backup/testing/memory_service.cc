@@ -4,7 +4,16 @@
 #include "base/testing/random_cut_source.h"
 #include "glog/logging.h"
 #include "services/backup/handlers/converters.h"
+#include "services/backup/handlers/delete_client.h"
+#include "services/backup/handlers/delete_version.h"
 #include "services/backup/handlers/download_file.h"
+#include "services/backup/handlers/exchange_key.h"
+#include "services/backup/handlers/observe_client.h"
+#include "services/backup/handlers/register_client.h"
+#include "services/backup/handlers/report_transfer.h"
+#include "services/backup/handlers/resume_client.h"
+#include "services/backup/handlers/transact.h"
+#include "services/backup/jobs/sweep.h"
 #include "services/backup/testing/legacy_peer.h"
 
 namespace backup::testing {
@@ -21,12 +30,53 @@ T ValueOf(absl::StatusOr<T> result) {
 
 }  // namespace
 
+absl::StatusOr<v1::RegisterClientResponse> MemoryService::RegisterClient(
+    const v1::RegisterClientRequest& request) {
+  return handlers::Transact(
+      catalog, [&] { return handlers::RegisterClient::Prepare(clock, duplicate_names, request); });
+}
+
+absl::StatusOr<v1::ExchangeKeyResponse> MemoryService::ExchangeKey(
+    const v1::ExchangeKeyRequest& request) {
+  return handlers::Transact(catalog, [&] {
+    return handlers::ExchangeKey::Prepare(catalog, master_key, clock, keys, request);
+  });
+}
+
+absl::StatusOr<v1::ResumeClientResponse> MemoryService::ResumeClient(
+    const v1::ResumeClientRequest& request) {
+  return handlers::Transact(catalog, [&] {
+    return handlers::ResumeClient::Prepare(catalog, master_key, clock, keys, request);
+  });
+}
+
+absl::StatusOr<v1::ReportTransferResponse> MemoryService::ReportTransfer(
+    const v1::ReportTransferRequest& request) {
+  return handlers::Transact(catalog, [&] {
+    return handlers::ReportTransfer::Prepare(clock, uploads.corrupt_checksums, request);
+  });
+}
+
+absl::StatusOr<v1::ObserveClientResponse> MemoryService::ObserveClient(
+    const v1::ObserveClientRequest& request) {
+  return handlers::Transact(catalog,
+                            [&] { return handlers::ObserveClient::Prepare(clock, request); });
+}
+
+absl::StatusOr<v1::DeleteClientResponse> MemoryService::DeleteClient(
+    const v1::DeleteClientRequest& request) {
+  return handlers::Transact(catalog, [&] { return handlers::DeleteClient::Prepare(request); });
+}
+
+absl::StatusOr<v1::DeleteVersionResponse> MemoryService::DeleteVersion(
+    const v1::DeleteVersionRequest& request) {
+  return handlers::Transact(catalog, [&] { return handlers::DeleteVersion::Prepare(request); });
+}
+
 std::string MemoryService::Register(const std::string& name) {
   v1::RegisterClientRequest request;
   request.set_name(name);
-  return ValueOf(handlers::RegisterClient(catalog, clock, duplicate_names, request))
-      .client()
-      .client_id();
+  return ValueOf(RegisterClient(request)).client().client_id();
 }
 
 KnownClient MemoryService::MakeClient(const std::string& name, int session_key_bits) {
@@ -35,15 +85,14 @@ KnownClient MemoryService::MakeClient(const std::string& name, int session_key_b
   request.set_client_id(Register(name));
   request.set_public_key(peer.PublicKey());
   request.set_session_key_bits(session_key_bits);
-  const v1::ExchangeKeyResponse response =
-      ValueOf(handlers::ExchangeKey(catalog, master_key, clock, keys, request));
+  const v1::ExchangeKeyResponse response = ValueOf(ExchangeKey(request));
   return {request.client_id(), peer.DecryptSessionKey(response.encrypted_session_key())};
 }
 
 absl::StatusOr<v1::UploadFileResponse> MemoryService::Upload(const v1::UploadFileHeader& header,
                                                              const std::string& encoded) {
   RandomCutSource chunks(encoded, kMaxTestPiece);
-  return handlers::UploadFile(catalog, blobs, master_key, clock, uploads, header, chunks);
+  return handlers::StoreUpload(upload_resources, header, chunks);
 }
 
 int64_t MemoryService::Store(const std::string& client_id, const std::string& file_name,
@@ -57,38 +106,70 @@ int64_t MemoryService::Store(const std::string& client_id, const std::string& fi
 }
 
 absl::Status MemoryService::Report(const std::string& client_id, const std::string& file_name,
-                                   v1::ReportTransferRequest::Outcome outcome) {
+                                   v1::ReportTransferRequest::Outcome outcome,
+                                   const std::string& upload_id) {
   v1::ReportTransferRequest request;
   request.set_client_id(client_id);
   request.set_file_name(file_name);
   request.set_outcome(outcome);
-  return handlers::ReportTransfer(catalog, blobs, clock, uploads.corrupt_checksums, request)
-      .status();
+  request.set_upload_id(upload_id);
+  return ReportTransfer(request).status();
+}
+
+absl::Status MemoryService::Delete(const std::string& client_id, const std::string& file_name,
+                                   int64_t version_id) {
+  v1::DeleteVersionRequest request;
+  request.set_client_id(client_id);
+  request.set_file_name(file_name);
+  request.set_version_id(version_id);
+  return DeleteVersion(request).status();
 }
 
 absl::StatusOr<std::string> MemoryService::Download(const v1::DownloadFileRequest& request) {
   ASSIGN_OR_RETURN(const handlers::Download download,
                    handlers::DownloadFile(catalog, blobs, master_key, request));
   StringSink bytes;
-  RETURN_IF_ERROR(CopyAll(download.bytes(), bytes).status());
+  RETURN_IF_ERROR(CopyAll(*download.bytes, bytes).status());
   return bytes.bytes();
+}
+
+storage::Client MemoryService::Client(const std::string& client_id) {
+  const ClientId id = ValueOf(handlers::ParseClientId(client_id));
+  return ValueOf(
+      catalog.Read([&](storage::Snapshot& snapshot) { return snapshot.FindClient(id); }));
+}
+
+storage::Counts MemoryService::Count() {
+  return ValueOf(catalog.Read([](storage::Snapshot& snapshot) { return snapshot.Count(); }));
 }
 
 storage::StoredVersion MemoryService::Stored(const std::string& client_id,
                                              const std::string& file_name, int64_t version_id) {
-  return ValueOf(catalog.FindVersion(ValueOf(handlers::ParseClientId(client_id)), file_name,
-                                     version_id, /*with_content=*/true));
+  const ClientId id = ValueOf(handlers::ParseClientId(client_id));
+  return ValueOf(catalog.Read([&](storage::Snapshot& snapshot) {
+    return snapshot.FindVersion(id, file_name, version_id, /*with_content=*/true);
+  }));
 }
 
-void MemoryService::Replace(const storage::StoredVersion& stored, const storage::Content& content) {
+void MemoryService::Replace(const storage::StoredVersion& stored, const std::string& content) {
   const storage::Version& version = stored.version;
-  ValueOf(catalog.DeleteVersion(version.client_id, version.file_name, version.version_id));
-  ValueOf(catalog.AddVersion(version, content, {}));
+  const absl::Status replaced = catalog.Run([&](storage::Transaction& transaction) -> absl::Status {
+    RETURN_IF_ERROR(
+        transaction.DeleteVersion(version.client_id, version.file_name, version.version_id));
+    return transaction.AddVersion(version, content, /*blob_size=*/0, {}).status();
+  });
+  CHECK(replaced.ok()) << replaced;
+}
+
+void MemoryService::Sweep() {
+  jobs::Sweep sweep(catalog, blobs, ledger, clock, Counter());
+  const auto progress = ValueOf(sweep.Step("", /*budget=*/1000, std::stop_token()));
+  CHECK(progress.is_done);
 }
 
 int MemoryService::BlobCount() const {
   int count = 0;
-  const absl::Status visited = blobs.ForEach([&](const storage::BlobInfo&) {
+  const absl::Status visited = blobs.List([&](const storage::BlobInfo&) {
     ++count;
     return absl::OkStatus();
   });

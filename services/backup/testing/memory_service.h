@@ -1,15 +1,21 @@
 #pragma once
 
+#include <memory>
 #include <string>
 
 #include "absl/status/statusor.h"
-#include "backup/v1/backup.pb.h"
+#include "backup/v1/catalog.pb.h"
+#include "backup/v1/ingest.pb.h"
 #include "base/clock.h"
-#include "services/backup/crypto/master_key.h"
-#include "services/backup/handlers/sessions.h"
+#include "crypto/master_key.h"
+#include "services/backup/handlers/session_keys.h"
 #include "services/backup/handlers/upload_file.h"
+#include "services/backup/handlers/version_ids.h"
+#include "services/backup/testing/hooked_blob_store.h"
+#include "storage/blob_ledger.h"
 #include "storage/memory/memory_blob_store.h"
 #include "storage/memory/memory_catalog.h"
+#include "storage/testing/ids.h"
 
 namespace backup::testing {
 
@@ -22,13 +28,39 @@ struct KnownClient {
 // Everything handlers work on, in memory, and the calls that most tests begin with. Those that
 // return a value die if the call fails. Used by one thread at a time.
 struct MemoryService {
+  MemoryService() : MemoryService(std::make_unique<storage::MemoryCatalog>()) {}
+  explicit MemoryService(std::unique_ptr<storage::Catalog> any_catalog)
+      : owned_catalog(std::move(any_catalog)) {}
+
   FakeClock clock{absl::FromUnixSeconds(1'700'000'000)};
-  storage::MemoryCatalog catalog;
-  storage::MemoryBlobStore blobs{clock};
+  const std::unique_ptr<storage::Catalog> owned_catalog;
+  storage::Catalog& catalog{*owned_catalog};
+  storage::MemoryBlobStore memory_blobs;
+  HookedBlobStore blobs{memory_blobs};
+  storage::BlobLedger ledger{catalog, clock, storage::IdOf<OwnerId>(1)};
+  storage::Stock<int64_t> version_ids{handlers::NewVersionIds(catalog)};
   crypto::MasterKey master_key{std::string(32, 'k')};
   storage::DuplicateNames duplicate_names = storage::DuplicateNames::kReject;
   handlers::KeyPolicy keys;
   handlers::UploadPolicy uploads;
+  const handlers::UploadResources upload_resources{catalog,    blobs, ledger, version_ids,
+                                                   master_key, clock, uploads};
+
+  // The three steps of each handler.
+  absl::StatusOr<v1::RegisterClientResponse> RegisterClient(
+      const v1::RegisterClientRequest& request);
+  absl::StatusOr<v1::ExchangeKeyResponse> ExchangeKey(const v1::ExchangeKeyRequest& request);
+  absl::StatusOr<v1::ResumeClientResponse> ResumeClient(const v1::ResumeClientRequest& request);
+  absl::StatusOr<v1::ReportTransferResponse> ReportTransfer(
+      const v1::ReportTransferRequest& request);
+  absl::StatusOr<v1::ObserveClientResponse> ObserveClient(const v1::ObserveClientRequest& request);
+  absl::StatusOr<v1::DeleteClientResponse> DeleteClient(const v1::DeleteClientRequest& request);
+  absl::StatusOr<v1::DeleteVersionResponse> DeleteVersion(const v1::DeleteVersionRequest& request);
+  // What a handler that only reads returns.
+  template <typename Handler, typename Request>
+  auto Read(const Handler& handler, const Request& request) {
+    return catalog.Read([&](storage::Snapshot& snapshot) { return handler(snapshot, request); });
+  }
 
   // A new client, as text id.
   std::string Register(const std::string& name);
@@ -40,15 +72,22 @@ struct MemoryService {
   int64_t Store(const std::string& client_id, const std::string& file_name,
                 const std::string& plain);
   absl::Status Report(const std::string& client_id, const std::string& file_name,
-                      v1::ReportTransferRequest::Outcome outcome);
+                      v1::ReportTransferRequest::Outcome outcome,
+                      const std::string& upload_id = "");
+  absl::Status Delete(const std::string& client_id, const std::string& file_name,
+                      int64_t version_id);
   // The bytes that a download brings.
   absl::StatusOr<std::string> Download(const v1::DownloadFileRequest& request);
 
+  storage::Client Client(const std::string& client_id);
+  storage::Counts Count();
   // What is kept of a version, payload and footer included.
   storage::StoredVersion Stored(const std::string& client_id, const std::string& file_name,
                                 int64_t version_id);
   // Puts `content` in the place of what is kept of a version.
-  void Replace(const storage::StoredVersion& stored, const storage::Content& content);
+  void Replace(const storage::StoredVersion& stored, const std::string& content);
+  // Runs the sweep once, which must go well.
+  void Sweep();
   int BlobCount() const;
 };
 

@@ -7,13 +7,15 @@
 #include <vector>
 
 #include "absl/time/time.h"
-#include "backup/v1/backup.grpc.pb.h"
+#include "backup/v1/catalog.grpc.pb.h"
+#include "backup/v1/ingest.grpc.pb.h"
+#include "backup/v1/types.pb.h"
 #include "base/checksum.h"
 #include "base/error.h"
-#include "base/rpc/status.h"
+#include "crypto/sha256.h"
 #include "grpcpp/security/server_credentials.h"
 #include "grpcpp/server_builder.h"
-#include "services/backup/crypto/sha256.h"
+#include "rpc/status.h"
 #include "services/backupctl/connection.h"
 
 namespace backup::ctl::testing {
@@ -131,6 +133,8 @@ class FakeIngest final : public v1::IngestService::Service {
 
   const std::vector<Upload>& uploads() const { return uploads_; }
   const std::vector<v1::ReportTransferRequest::Outcome>& outcomes() const { return outcomes_; }
+  // Which upload each of them was about.
+  const std::vector<std::string>& settled_uploads() const { return settled_uploads_; }
 
   grpc::Status UploadFile(grpc::ServerContext*, grpc::ServerReader<v1::UploadFileRequest>* stream,
                           v1::UploadFileResponse* response) override {
@@ -157,12 +161,14 @@ class FakeIngest final : public v1::IngestService::Service {
   grpc::Status ReportTransfer(grpc::ServerContext*, const v1::ReportTransferRequest* request,
                               v1::ReportTransferResponse*) override {
     outcomes_.push_back(request->outcome());
+    settled_uploads_.push_back(request->upload_id());
     return grpc::Status::OK;
   }
 
  private:
   std::vector<Upload> uploads_;
   std::vector<v1::ReportTransferRequest::Outcome> outcomes_;
+  std::vector<std::string> settled_uploads_;
   int wrong_checksums_ = 0;
   int lost_answers_ = 0;
 };

@@ -1,0 +1,188 @@
+#include "base/log_writer.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <chrono>
+#include <climits>
+#include <cstdlib>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
+#include "base/unique_fd.h"
+
+namespace backup {
+namespace {
+
+constexpr MetricName kLostLines{"backup_log_lines_lost_total",
+                                "Lines of the log that nobody took in time"};
+
+// Written at once: as many whole lines as a pipe takes without another writer's in between.
+constexpr size_t kBatchSize = PIPE_BUF;
+// How long a line waits for others: a write for each would cost more than most of what they tell.
+constexpr absl::Duration kGatherTime = absl::Milliseconds(2);
+
+// As glog colours them.
+constexpr absl::string_view kYellow = "\033[0;33m";
+constexpr absl::string_view kRed = "\033[0;31m";
+constexpr absl::string_view kNoColor = "\033[m";
+
+bool ShowsColors(int fd) {
+  const char* const terminal = std::getenv("TERM");
+  return ::isatty(fd) != 0 && terminal != nullptr && absl::string_view(terminal) != "dumb";
+}
+
+// Whether the next write will not wait.
+bool HasRoom(int fd) {
+  pollfd room = {fd, POLLOUT, 0};
+  return ::poll(&room, 1, 0) > 0 && (room.revents & POLLOUT) != 0;
+}
+
+// What cannot be written at all is left out: there is nobody to tell.
+void WriteAll(int fd, absl::string_view bytes) {
+  while (!bytes.empty()) {
+    const ssize_t written = ::write(fd, bytes.data(), bytes.size());
+    if (written >= 0) {
+      bytes.remove_prefix(static_cast<size_t>(written));
+    } else if (errno == EAGAIN) {  // Others who have this file open may have made it non-blocking.
+      pollfd room = {fd, POLLOUT, 0};
+      ::poll(&room, 1, -1);
+    } else if (errno != EINTR) {
+      return;
+    }
+  }
+}
+
+}  // namespace
+
+LogWriter::LogWriter(int fd, size_t max_queued_bytes)
+    : fd_(fd),
+      max_queued_bytes_(max_queued_bytes),
+      has_colors_(ShowsColors(fd)),
+      thread_([this] { Run(); }) {}
+
+LogWriter::~LogWriter() {
+  {
+    MutexLock lock(mutex_);
+    ending_ = true;
+    changed_.NotifyAll();
+  }
+  thread_.join();
+}
+
+void LogWriter::TakeOver() {
+  FLAGS_logtostderr = false;
+  FLAGS_logtostdout = false;
+  FLAGS_alsologtostderr = false;
+  FLAGS_stderrthreshold = google::NUM_SEVERITIES;
+  // Lines of all severities come to the file of the lowest; the other files are turned off.
+  for (int severity = google::GLOG_WARNING; severity < google::NUM_SEVERITIES; ++severity)
+    google::SetLogDestination(severity, "");
+  if (!std::exchange(has_taken_over_, true)) google::base::SetLogger(google::GLOG_INFO, this);
+}
+
+bool LogWriter::WaitUntilWritten(absl::Duration timeout) {
+  const auto end = std::chrono::steady_clock::now() + absl::ToChronoNanoseconds(timeout);
+  MutexLock lock(mutex_);
+  ++waiters_;
+  changed_.NotifyAll();
+  while (!lines_.empty() || queued_bytes_ > 0) {
+    const auto left = end - std::chrono::steady_clock::now();
+    if (left <= left.zero()) break;
+    written_.WaitFor(mutex_, absl::FromChrono(left));
+  }
+  --waiters_;
+  return lines_.empty() && queued_bytes_ == 0;
+}
+
+void LogWriter::Write(bool /*force_flush*/, time_t /*time*/, const char* message,
+                      size_t message_size) {
+  const absl::string_view line(message, message_size);
+  if (line.empty()) {
+    if (is_fatal_) WriteLastLines();
+    return;
+  }
+  const char severity = line[0];
+  const bool has_color = has_colors_ && severity != 'I';
+  Queue(has_color ? absl::StrCat(severity == 'W' ? kYellow : kRed, line, kNoColor)
+                  : std::string(line),
+        severity == 'F');
+}
+
+void LogWriter::Queue(std::string line, bool is_fatal) {
+  MutexLock lock(mutex_);
+  if (is_fatal) {
+    is_fatal_ = true;
+    fatal_line_ = line;
+  }
+  const bool was_empty = lines_.empty();
+  const size_t bytes_before = queued_bytes_;
+  if (queued_bytes_ + line.size() <= max_queued_bytes_ || is_fatal) {
+    queued_bytes_ += line.size();
+    lines_.push_back(std::move(line));
+  } else {
+    ++lost_lines_;
+    if (untold_losses_++ == 0) lines_.emplace_back();
+  }
+  if (was_empty || (bytes_before < kBatchSize && queued_bytes_ >= kBatchSize)) changed_.NotifyAll();
+}
+
+void LogWriter::WriteLastLines() {
+  const bool is_written = WaitUntilWritten(kLastWait);
+  if (!is_written && HasRoom(fd_)) {
+    MutexLock lock(mutex_);
+    WriteAll(fd_, absl::string_view(fatal_line_).substr(0, kBatchSize));
+  }
+  if (is_written && HasRoom(fd_)) return;
+  // glog writes a stack trace next, and must not wait for a reader that is not there.
+  const UniqueFd nowhere(::open("/dev/null", O_WRONLY | O_CLOEXEC));
+  ::dup2(nowhere.get(), fd_);
+}
+
+void LogWriter::Run() {
+  std::string batch;
+  while (NextBatch(batch)) WriteAll(fd_, batch);
+}
+
+bool LogWriter::NextBatch(std::string& batch) {
+  MutexLock lock(mutex_);
+  queued_bytes_ -= batch.size();
+  batch.clear();
+  if (lines_.empty()) written_.NotifyAll();
+  while (lines_.empty()) {
+    if (ending_) return false;
+    changed_.Wait(mutex_);
+  }
+  if (queued_bytes_ < kBatchSize && waiters_ == 0 && !ending_)
+    changed_.WaitFor(mutex_, kGatherTime);
+  while (!lines_.empty()) {
+    if (lines_.front().empty()) lines_.front() = LossLine();
+    if (!batch.empty() && batch.size() + lines_.front().size() > kBatchSize) break;
+    batch += lines_.front();
+    lines_.pop_front();
+  }
+  return true;
+}
+
+std::string LogWriter::LossLine() {
+  std::string line =
+      absl::StrCat("W", absl::FormatTime("%Y%m%d %H:%M:%E6S", absl::Now(), absl::LocalTimeZone()),
+                   " ", absl::Dec(::gettid(), absl::kSpacePad5), " log_writer.cc:", __LINE__, "] ",
+                   std::exchange(untold_losses_, 0), " log lines were lost: nobody took them\n");
+  queued_bytes_ += line.size();
+  return line;
+}
+
+void AddLogMetrics(Metrics& metrics, const LogWriter& log) {
+  metrics.AddCollector([&log] {
+    return std::vector<Sample>{
+        {kLostLines, {}, static_cast<double>(log.lost_lines()), Sample::Kind::kCounter}};
+  });
+}
+
+}  // namespace backup

@@ -1,0 +1,47 @@
+#pragma once
+
+#include <stop_token>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "bridge/bridge_metrics.h"
+#include "bridge/listener.h"
+#include "bridge/net/ports_to_try.h"
+#include "bridge/service/backend_options.h"
+#include "gflags/gflags.h"
+#include "rpc/tls.h"
+
+// The flags of backup-bridge, which only main.cc reads.
+DECLARE_string(bind);
+DECLARE_string(bound_port_file);
+DECLARE_bool(debug);
+DECLARE_string(drain_timeout);
+DECLARE_bool(encrypt);
+DECLARE_string(legacy_client);
+DECLARE_int32(max_connections);
+DECLARE_string(operations_bound_port_file);
+DECLARE_string(operations_listen);
+DECLARE_string(self_backup_dir);
+DECLARE_string(service);
+DECLARE_string(service_tls_server_name);
+
+namespace backup::bridge {
+
+// What can be told of them without starting.
+absl::Status CheckConfiguration();
+// The file that defines them, for --help.
+const char* FlagsFile();
+
+// Whether wrong checksums are answered on purpose.
+bool CorruptChecksums();
+absl::Duration DrainTimeout();
+// Zero turns it off.
+absl::Duration IdleShutdownTime();
+
+PortRules PortRulesFromFlags();
+// `port` is the one that is listened on.
+ListenerOptions ListenerOptionsFromFlags(int port, const BridgeMetrics& metrics);
+BackendOptions BackendOptionsFromFlags(std::stop_token give_up, const BridgeMetrics& metrics);
+rpc::TlsFiles TlsFromFlags();
+
+}  // namespace backup::bridge

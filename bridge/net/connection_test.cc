@@ -1,0 +1,88 @@
+#include "bridge/net/connection.h"
+
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <thread>
+
+#include "base/testing/status_matchers.h"
+#include "glog/logging.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace backup::bridge {
+namespace {
+
+using ::backup::testing::IsOkAndHolds;
+using ::backup::testing::StatusIs;
+
+constexpr absl::Duration kShort = absl::Milliseconds(20);
+constexpr absl::Duration kLong = absl::Seconds(20);
+
+class ConnectionTest : public ::testing::Test {
+ protected:
+  ConnectionTest() {
+    int fds[2];
+    CHECK_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
+    peer_ = UniqueFd(fds[1]);
+    connection_ = std::make_unique<Connection>(UniqueFd(fds[0]), "peer", 1);
+  }
+
+  void PeerSends(absl::string_view bytes) {
+    while (!bytes.empty()) {
+      const ssize_t sent = ::send(peer_.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL);
+      CHECK_GT(sent, 0);
+      bytes.remove_prefix(static_cast<size_t>(sent));
+    }
+  }
+
+  UniqueFd peer_;
+  std::unique_ptr<Connection> connection_;
+};
+
+TEST_F(ConnectionTest, ReadsAheadNoMoreThanAskedFor) {
+  PeerSends("0123456789");
+  EXPECT_EQ(connection_->ReadAhead(4), Connection::ReadAheadResult::kBytes);
+  EXPECT_EQ(connection_->buffered(), "0123");
+  connection_->Consume(2);
+  EXPECT_EQ(connection_->buffered(), "23");
+  EXPECT_EQ(connection_->ReadAhead(100), Connection::ReadAheadResult::kBytes);
+  EXPECT_EQ(connection_->buffered(), "23456789");
+}
+
+TEST_F(ConnectionTest, TellsNothingYetFromTheEnd) {
+  EXPECT_EQ(connection_->ReadAhead(4), Connection::ReadAheadResult::kNothing);
+  PeerSends("a");
+  peer_.Reset();
+  EXPECT_EQ(connection_->ReadAhead(4), Connection::ReadAheadResult::kBytes);
+  EXPECT_EQ(connection_->ReadAhead(4), Connection::ReadAheadResult::kEnd);
+}
+
+TEST_F(ConnectionTest, WriteToAPeerThatNeverReadsEndsAtTheDeadline) {
+  EXPECT_THAT(connection_->WriteAll(std::string(size_t{8} << 20, 'x'), kShort),
+              StatusIs(absl::StatusCode::kDeadlineExceeded));
+}
+
+TEST_F(ConnectionTest, WriteToAPeerThatIsGoneFailsWithoutASignal) {
+  peer_.Reset();
+  EXPECT_FALSE(connection_->WriteAll("answer", kLong).ok());
+}
+
+TEST_F(ConnectionTest, AbortEndsAReadThatWaits) {
+  std::thread aborter([&] { connection_->Abort(); });
+  char byte;
+  EXPECT_THAT(connection_->Read(std::span<char>(&byte, 1), kLong), IsOkAndHolds(0u));
+  aborter.join();
+}
+
+TEST_F(ConnectionTest, WaitsWithoutALimitIfAsked) {
+  std::thread sender([&] {
+    ::usleep(1000);
+    PeerSends("some");
+  });
+  EXPECT_OK(connection_->WaitForBuffered(4, absl::InfiniteDuration()));
+  sender.join();
+}
+
+}  // namespace
+}  // namespace backup::bridge

@@ -1,0 +1,162 @@
+#include "bridge/request/forwarder.h"
+
+#include <string>
+#include <utility>
+
+#include "bridge/request/ordered_body.h"
+#include "bridge/request/random_ids.h"
+#include "glog/logging.h"
+
+namespace backup::bridge {
+namespace {
+
+// Longer texts are refused by the service.
+constexpr size_t kMaxRuleSize = 255;
+// What clients break beyond that is not noted meanwhile.
+constexpr int kMaxReportsInFlight = 64;
+
+// A request on its way, until it is answered. One overload for each operation; each makes one call.
+class Errand : public std::enable_shared_from_this<Errand> {
+ public:
+  Errand(BackendClient& backend, const CallOrigin& origin, Translation translation,
+         ClientOrder::Place place, absl::string_view content, Forwarder::Done done)
+      : backend_(backend),
+        origin_(origin),
+        translation_(std::move(translation)),
+        place_(std::move(place)),
+        content_(content),
+        done_(std::move(done)) {}
+
+  ClientOrder::Place& place() { return place_; }
+
+  void operator()(const wire::Register& operation) {
+    Invoke<methods::RegisterClient>(operation, translation_.RequestOf(operation));
+  }
+  void operator()(const wire::SendPublicKey& operation) {
+    Invoke<methods::ExchangeKey>(operation, translation_.RequestOf(operation));
+  }
+  void operator()(const wire::Reconnect& operation) {
+    backend_.Invoke<methods::ResumeClient>(
+        origin_, translation_.RequestOf(operation),
+        [self = shared_from_this(), &operation](const auto& response) {
+          Forwarded forwarded = self->translation_.Answer(operation, response);
+          if (std::holds_alternative<wire::ReconnectDenied>(forwarded.reply))
+            return self->AddFreshId(operation, std::move(forwarded.outcome));
+          self->Finish(std::move(forwarded));
+        });
+  }
+  void operator()(const wire::SendFile& operation) {
+    v1::UploadFileRequest request;
+    *request.mutable_header() =
+        translation_.HeaderOf(operation, origin_, content_.size(), std::nullopt);
+    request.mutable_header()->set_first_chunk(std::string(content_));
+    const bool told_profile = request.header().has_legacy_profile();
+    backend_.Invoke<methods::UploadWholeFile>(
+        origin_, std::move(request),
+        [self = shared_from_this(), &operation, told_profile](const auto& response) {
+          self->Finish(self->translation_.Answer(operation, told_profile, response));
+        });
+  }
+  void operator()(const wire::ChecksumVerdict& operation) {
+    Invoke<methods::ReportTransfer>(operation, translation_.RequestOf(operation, origin_));
+  }
+
+  void Finish(Forwarded forwarded) {
+    place_.Leave();
+    done_(std::move(forwarded));
+  }
+
+ private:
+  template <typename Method, typename Operation>
+  void Invoke(const Operation& operation, typename Method::Request request) {
+    backend_.Invoke<Method>(origin_, std::move(request),
+                            [self = shared_from_this(), &operation](const auto& response) {
+                              self->Finish(self->translation_.Answer(operation, response));
+                            });
+  }
+
+  // Answers a client whose reconnect was denied, because of `why`, with an id on which it may send
+  // its key at once: registers the name. If that is refused, an id that nobody has, and the
+  // client's own registration will tell it why.
+  void AddFreshId(const wire::Reconnect& operation, absl::Status why) {
+    backend_.Invoke<methods::RegisterClient>(
+        origin_, translation_.RequestOf(wire::Register{operation.name}),
+        [self = shared_from_this(), why = std::move(why)](const auto& response) {
+          const absl::StatusOr<ClientId> id = Translation::IdOf(response);
+          if (id.ok()) return self->Finish({wire::ReconnectDenied{*id}, why});
+          if (MeaningOf(id.status()) != Meaning::kRegistrationRefused)
+            return self->Finish(Failed(id.status()));
+          self->Finish({wire::ReconnectDenied{*ClientId::FromBytes(RandomUuidBytes())}, why});
+        });
+  }
+
+  BackendClient& backend_;
+  const CallOrigin& origin_;
+  const Translation translation_;
+  ClientOrder::Place place_;
+  const absl::string_view content_;
+  const Forwarder::Done done_;
+};
+
+}  // namespace
+
+Forwarder::Forwarder(BackendClient& backend, bool corrupt_checksums, Counter faults_injected)
+    : backend_(backend),
+      profiles_(backend),
+      order_(backend.queue(), backend.longest_call()),
+      corrupt_checksums_(corrupt_checksums),
+      faults_injected_(faults_injected) {}
+
+ClientOrder::Place Forwarder::TakePlace(const wire::Request& request) {
+  const bool registers = std::holds_alternative<wire::Register>(request.operation);
+  return registers ? ClientOrder::Place() : order_.Take(request.client_id);
+}
+
+void Forwarder::Forward(const CallOrigin& origin, const wire::Request& request,
+                        ClientOrder::Place place, v1::LegacyProfile observed,
+                        absl::string_view content, Done done) {
+  const auto errand =
+      std::make_shared<Errand>(backend_, origin, MakeTranslation(request, std::move(observed)),
+                               std::move(place), content, std::move(done));
+  if (!errand->place().is_taken()) return std::visit(*errand, request.operation);
+  order_.WhenFirst(errand->place(), [errand, &request](const absl::Status& first) {
+    if (!first.ok()) return errand->Finish(Failed(first));
+    std::visit(*errand, request.operation);
+  });
+}
+
+Forwarded Forwarder::ForwardStream(const CallOrigin& origin, const wire::Request& request,
+                                   v1::LegacyProfile observed, const StreamedContent& content) {
+  const auto& operation = std::get<wire::SendFile>(request.operation);
+  const Translation translation = MakeTranslation(request, std::move(observed));
+  const v1::UploadFileHeader header =
+      translation.HeaderOf(operation, origin, content.size, content.segment_count);
+  OrderedBody body(content.bytes, order_, request.client_id);
+  return translation.Answer(operation, header.has_legacy_profile(),
+                            backend_.UploadFile(origin, header, body));
+}
+
+void Forwarder::ReportProtocolError(const CallOrigin& origin, const ClientId& id,
+                                    absl::string_view rule) {
+  if (reports_in_flight_->fetch_add(1) >= kMaxReportsInFlight) {
+    reports_in_flight_->fetch_sub(1);
+    return;
+  }
+  v1::ObserveClientRequest request;
+  request.set_client_id(ToUuid(id));
+  request.mutable_observed()->set_last_protocol_error(std::string(rule.substr(0, kMaxRuleSize)));
+  const auto kept = std::make_shared<const CallOrigin>(origin);
+  backend_.Invoke<methods::ObserveClient>(
+      *kept, std::move(request),
+      [kept, in_flight = reports_in_flight_](const auto& response) {
+        in_flight->fetch_sub(1);
+        VLOG_IF(1, !response.ok()) << "the rule is not on the record: " << response.status();
+      },
+      Policy::kOnce);
+}
+
+Translation Forwarder::MakeTranslation(const wire::Request& request, v1::LegacyProfile observed) {
+  return {request.client_id, profiles_, std::move(observed), corrupt_checksums_, faults_injected_};
+}
+
+}  // namespace backup::bridge

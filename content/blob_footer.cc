@@ -1,0 +1,169 @@
+#include "content/blob_footer.h"
+
+#include <algorithm>
+#include <optional>
+
+#include "absl/strings/str_cat.h"
+#include "base/checksum.h"
+#include "base/error.h"
+#include "base/name_text.h"
+#include "base/status_macros.h"
+#include "glog/logging.h"
+
+namespace backup::content {
+namespace {
+
+using storage::ChecksumKind;
+using storage::StorageForm;
+
+constexpr char kMagic[] = "BKPBLOB1";
+constexpr size_t kMagicSize = 8;
+constexpr size_t kTrailerSize = 4 + 4 + kMagicSize;
+constexpr size_t kSha256Size = 32;
+
+void AppendUint(uint64_t value, size_t size, std::string& out) {
+  for (size_t i = 0; i < size; ++i) out.push_back(static_cast<char>(value >> (8 * i)));
+}
+
+// Takes fields off the front; after the first that is not there, everything is empty and ok() is
+// false.
+class FieldReader {
+ public:
+  explicit FieldReader(absl::string_view bytes) : rest_(bytes) {}
+  absl::string_view Bytes(size_t size) {
+    if (size > rest_.size()) {
+      ok_ = false;
+      rest_ = {};
+      return {};
+    }
+    const absl::string_view field = rest_.substr(0, size);
+    rest_.remove_prefix(size);
+    return field;
+  }
+  uint64_t Uint(size_t size) {
+    uint64_t value = 0;
+    const absl::string_view field = Bytes(size);
+    for (size_t i = 0; i < field.size(); ++i)
+      value |= uint64_t{static_cast<uint8_t>(field[i])} << (8 * i);
+    return value;
+  }
+  bool ok() const { return ok_; }
+  bool AtEnd() const { return rest_.empty(); }
+
+ private:
+  absl::string_view rest_;
+  bool ok_ = true;
+};
+
+absl::Status Damaged(absl::string_view why) {
+  return MakeError(Reason::kBlobDamaged, absl::StrCat("a stored blob is damaged: ", why));
+}
+
+template <typename Enum>
+bool InRange(Enum value, Enum last) {
+  return static_cast<int>(value) >= 1 && static_cast<int>(value) <= static_cast<int>(last);
+}
+
+std::optional<BlobFooter> DecodeFooter(absl::string_view bytes) {
+  FieldReader reader(bytes);
+  BlobFooter footer;
+  footer.client_id = ClientId::FromBytes(reader.Bytes(ClientId::kSize)).value_or(ClientId());
+  footer.version_id = static_cast<int64_t>(reader.Uint(8));
+  footer.size_bytes = static_cast<int64_t>(reader.Uint(8));
+  footer.encoded_size = static_cast<int64_t>(reader.Uint(8));
+  footer.payload_size = static_cast<int64_t>(reader.Uint(8));
+  footer.receive_time = absl::FromUnixMicros(static_cast<int64_t>(reader.Uint(8)));
+  footer.checksum_kind = static_cast<ChecksumKind>(reader.Uint(1));
+  footer.checksum = static_cast<uint32_t>(reader.Uint(4));
+  footer.form = static_cast<StorageForm>(reader.Uint(1));
+  footer.sha256 = std::string(reader.Bytes(kSha256Size));
+  footer.file_name = std::string(reader.Bytes(reader.Uint(2)));
+  footer.wrapped_key = std::string(reader.Bytes(reader.Uint(2)));
+  const bool valid =
+      reader.ok() && reader.AtEnd() && footer.size_bytes >= 0 && footer.encoded_size >= 0 &&
+      InRange(footer.checksum_kind, ChecksumKind::kCrc32OfPlaintext) &&
+      InRange(footer.form, StorageForm::kClientSegments) && !footer.file_name.empty() &&
+      footer.file_name.size() <= kMaxNameSize && footer.wrapped_key.size() <= kMaxWrappedKeySize;
+  if (!valid) return std::nullopt;
+  return footer;
+}
+
+uint32_t Crc(absl::string_view bytes) {
+  Crc32 crc;
+  crc.Update(bytes);
+  return crc.Value();
+}
+
+}  // namespace
+
+std::string EncodeFooterFields(const BlobFooter& footer) {
+  CHECK_EQ(footer.sha256.size(), kSha256Size);
+  CHECK(!footer.file_name.empty() && footer.file_name.size() <= kMaxNameSize);
+  std::string out(footer.client_id.bytes());
+  AppendUint(static_cast<uint64_t>(footer.version_id), 8, out);
+  AppendUint(static_cast<uint64_t>(footer.size_bytes), 8, out);
+  AppendUint(static_cast<uint64_t>(footer.encoded_size), 8, out);
+  AppendUint(static_cast<uint64_t>(footer.payload_size), 8, out);
+  AppendUint(static_cast<uint64_t>(absl::ToUnixMicros(footer.receive_time)), 8, out);
+  AppendUint(static_cast<uint64_t>(footer.checksum_kind), 1, out);
+  AppendUint(footer.checksum, 4, out);
+  AppendUint(static_cast<uint64_t>(footer.form), 1, out);
+  out += footer.sha256;
+  AppendUint(footer.file_name.size(), 2, out);
+  out += footer.file_name;
+  return out;
+}
+
+std::string EncodeFooter(const BlobFooter& footer) {
+  CHECK_LE(footer.wrapped_key.size(), kMaxWrappedKeySize);
+  std::string out = EncodeFooterFields(footer);
+  AppendUint(footer.wrapped_key.size(), 2, out);
+  out += footer.wrapped_key;
+  AppendUint(Crc(out), 4, out);
+  AppendUint(out.size() + 4 + kMagicSize, 4, out);
+  out.append(kMagic, kMagicSize);
+  CHECK_LE(out.size(), kMaxFooterSize);
+  return out;
+}
+
+storage::Version VersionOf(const BlobFooter& footer) {
+  storage::Version version;
+  version.client_id = footer.client_id;
+  version.file_name = footer.file_name;
+  version.version_id = footer.version_id;
+  version.size_bytes = footer.size_bytes;
+  version.encoded_size = footer.encoded_size;
+  version.checksum_kind = footer.checksum_kind;
+  version.checksum = footer.checksum;
+  version.sha256 = footer.sha256;
+  version.receive_time = footer.receive_time;
+  version.form = footer.form;
+  return version;
+}
+
+absl::StatusOr<BlobFooter> ReadFooter(const RandomAccess& blob) {
+  const size_t tail_size =
+      static_cast<size_t>(std::min<int64_t>(blob.size_bytes(), kMaxFooterSize));
+  if (tail_size < kTrailerSize) return Damaged("it is too short");
+  std::string tail(tail_size, '\0');
+  RETURN_IF_ERROR(
+      blob.ReadAt(blob.size_bytes() - static_cast<int64_t>(tail_size), {tail.data(), tail.size()}));
+  FieldReader trailer(absl::string_view(tail).substr(tail_size - kTrailerSize));
+  const uint64_t crc = trailer.Uint(4);
+  const uint64_t footer_size = trailer.Uint(4);
+  if (trailer.Bytes(kMagicSize) != absl::string_view(kMagic, kMagicSize))
+    return Damaged("its end is missing");
+  if (footer_size < kTrailerSize || footer_size > tail_size)
+    return Damaged("its footer's size is impossible");
+  const absl::string_view fields =
+      absl::string_view(tail).substr(tail_size - footer_size, footer_size - kTrailerSize);
+  if (Crc(fields) != crc) return Damaged("its footer was changed");
+  std::optional<BlobFooter> footer = DecodeFooter(fields);
+  if (!footer) return Damaged("its footer makes no sense");
+  if (footer->payload_size != blob.size_bytes() - static_cast<int64_t>(footer_size)) {
+    return Damaged("its size is not what its footer says");
+  }
+  return *std::move(footer);
+}
+
+}  // namespace backup::content

@@ -1,0 +1,35 @@
+#pragma once
+
+#include <memory>
+
+#include "absl/strings/string_view.h"
+#include "base/byte_stream.h"
+#include "base/checksum.h"
+#include "content/encoding.h"
+#include "content/measures.h"
+#include "crypto/segments.h"
+
+namespace backup::content {
+
+// What decodes content. `segments` is a part of `source` and tells of the ciphertext; null if it
+// does not come in segments.
+template <typename Source>
+struct Decoding {
+  std::unique_ptr<Source> source;
+  const crypto::SegmentDecryptor* segments = nullptr;
+};
+
+// The plaintext of what `encoded` yields, in aligned pieces, full ones but for the last. `measures`
+// are those of all that was read, and perhaps of what comes next. `segment_sums`, of no bytes yet,
+// says which checksums of segments are wanted. What is borrowed must outlive the result.
+Decoding<LastingSource> Decode(const Encoding& encoding, absl::string_view session_key,
+                               const Checksums& segment_sums, ByteSource& encoded,
+                               PlaintextMeasures& measures);
+
+// Passes on what `encoded` yields as it is, and measures the plaintext that is in it. Only for what
+// is encrypted.
+Decoding<ByteSource> DecodeBeside(const Encoding& encoding, absl::string_view session_key,
+                                  const Checksums& segment_sums, ByteSource& encoded,
+                                  PlaintextMeasures& measures);
+
+}  // namespace backup::content

@@ -1,0 +1,142 @@
+#include "content/stored_content.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "base/low_priority_thread.h"
+#include "base/name_text.h"
+#include "base/piece_buffers.h"
+#include "base/status_macros.h"
+#include "crypto/cipher.h"
+#include "crypto/sealed_file.h"
+#include "crypto/segments.h"
+#include "crypto/sha256.h"
+
+namespace backup::content {
+namespace {
+
+using storage::StorageForm;
+
+// The client's ciphertext, decrypted; CBC begins at the front, so what is before the range is
+// decrypted and dropped.
+class DecryptedRange final : public LastingSource {
+ public:
+  DecryptedRange(const RandomAccess& access, const BlobFooter& footer, absl::string_view key,
+                 int64_t offset, int64_t size_bytes)
+      : ciphertext_(access, 0, footer.payload_size), skip_(offset), left_(size_bytes) {
+    if (footer.form == StorageForm::kClientSegments) {
+      plain_ = std::make_unique<crypto::DecryptSource<crypto::SegmentDecryptor>>(
+          ciphertext_, footer.payload_size, key, /*segment_count=*/0);
+    } else {
+      plain_ = std::make_unique<crypto::CbcDecryptSource>(ciphertext_, footer.payload_size, key);
+    }
+  }
+  void MakeLast(size_t pieces) override { plain_->MakeLast(pieces); }
+  absl::StatusOr<absl::string_view> Read() override {
+    while (left_ > 0) {
+      const absl::StatusOr<absl::string_view> read = plain_->Read();
+      // It was right when it came, so what cannot be decrypted now is damage, not the client's
+      // fault.
+      const std::optional<Reason> reason = ReasonOf(read.status());
+      if (reason == Reason::kContentRejected || reason == Reason::kInvalidField) {
+        return MakeError(Reason::kBlobDamaged, "the stored content can no longer be decrypted");
+      }
+      RETURN_IF_ERROR(read.status());
+      absl::string_view piece = *read;
+      if (piece.empty())
+        return MakeError(Reason::kBlobDamaged, "the stored content is shorter than it should be");
+      const int64_t skipped = std::min<int64_t>(skip_, static_cast<int64_t>(piece.size()));
+      skip_ -= skipped;
+      piece.remove_prefix(static_cast<size_t>(skipped));
+      piece = piece.substr(0, static_cast<size_t>(left_));
+      left_ -= static_cast<int64_t>(piece.size());
+      if (!piece.empty()) return piece;
+    }
+    return absl::string_view();
+  }
+
+ private:
+  RangeSource ciphertext_;
+  std::unique_ptr<LastingSource> plain_;
+  int64_t skip_;
+  int64_t left_;
+};
+
+// Compares what passes with the SHA-256 that it should have.
+class VerifiedSource final : public LastingSource {
+ public:
+  VerifiedSource(std::unique_ptr<LastingSource> source, std::string sha256)
+      : source_(std::move(source)), expected_(std::move(sha256)) {}
+  void MakeLast(size_t pieces) override { source_->MakeLast(pieces); }
+  absl::StatusOr<absl::string_view> Read() override {
+    if (ended_) return absl::string_view();
+    ASSIGN_OR_RETURN(const absl::string_view piece, source_->Read());
+    hash_.Update(piece);
+    ended_ = piece.empty();
+    if (ended_ && hash_.Finish() != expected_) {
+      return MakeError(Reason::kBlobDamaged, "the stored content does not match its SHA-256");
+    }
+    return piece;
+  }
+
+ private:
+  const std::unique_ptr<LastingSource> source_;
+  const std::string expected_;
+  crypto::Sha256 hash_;
+  bool ended_ = false;
+};
+
+}  // namespace
+
+std::unique_ptr<LastingSource> StoredContent::ReadUnverified(int64_t offset,
+                                                             int64_t size_bytes) const {
+  switch (footer_.form) {
+    case StorageForm::kPlain:
+      return std::make_unique<RangeSource>(*access_, offset, size_bytes);
+    case StorageForm::kSealed:
+      return std::make_unique<crypto::UnsealSource>(*access_, key_, footer_.size_bytes, offset,
+                                                    size_bytes);
+    case StorageForm::kClientCiphertext:
+    case StorageForm::kClientSegments:
+      return std::make_unique<DecryptedRange>(*access_, footer_, key_, offset, size_bytes);
+  }
+  return nullptr;
+}
+
+std::unique_ptr<LastingSource> StoredContent::Read(int64_t offset, int64_t size_bytes) const {
+  std::unique_ptr<LastingSource> range = ReadUnverified(offset, size_bytes);
+  if (size_bytes != footer_.size_bytes) return range;
+  return std::make_unique<VerifiedSource>(std::move(range), footer_.sha256);
+}
+
+absl::StatusOr<std::unique_ptr<StoredContent>> StoredContent::Open(
+    std::unique_ptr<RandomAccess> access, const crypto::MasterKey& master_key,
+    const storage::Version& version) {
+  ASSIGN_OR_RETURN(BlobFooter footer, ReadFooter(*access));
+  if (footer.client_id != version.client_id || footer.file_name != version.file_name ||
+      footer.version_id != version.version_id || footer.sha256 != version.sha256 ||
+      footer.size_bytes != version.size_bytes) {
+    return MakeError(Reason::kBlobDamaged, "the stored content belongs to another version",
+                     NameToText(version.file_name));
+  }
+  std::string key;
+  if (footer.form != StorageForm::kPlain) {
+    ASSIGN_OR_RETURN(key, master_key.Open(footer.wrapped_key, EncodeFooterFields(footer)));
+  }
+  return std::make_unique<StoredContent>(std::move(access), std::move(footer), std::move(key));
+}
+
+ContentRange::ContentRange(std::unique_ptr<StoredContent> content, int64_t offset,
+                           int64_t size_bytes, Verification verification)
+    : content_(std::move(content)) {
+  range_ = verification == Verification::kOn ? content_->Read(offset, size_bytes)
+                                             : content_->ReadUnverified(offset, size_bytes);
+  // Smaller content is not worth a thread of its own.
+  if (size_bytes >= kLowPriorityMinSize) ahead_ = ReadAheadSource::TryMake(*range_);
+}
+
+absl::StatusOr<absl::string_view> ContentRange::Read() {
+  return ahead_ ? ahead_->Read() : range_->Read();
+}
+
+}  // namespace backup::content

@@ -1,0 +1,158 @@
+#include "crypto/master_key.h"
+
+#include <fcntl.h>
+#include <openssl/crypto.h>
+#include <openssl/evp.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <filesystem>
+
+#include "absl/cleanup/cleanup.h"
+#include "absl/strings/ascii.h"
+#include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
+#include "base/error.h"
+#include "base/status_macros.h"
+#include "base/unique_fd.h"
+#include "crypto/algorithms.h"
+#include "crypto/random.h"
+#include "crypto/sha256.h"
+#include "glog/logging.h"
+
+namespace backup::crypto {
+namespace {
+
+constexpr size_t kKeySize = 32;
+constexpr size_t kMaxKeyFileSize = 2 * kKeySize + 2;  // Hex digits, and a newline of either kind.
+constexpr size_t kNonceSize = 12;
+constexpr size_t kTagSize = 16;
+constexpr size_t kFingerprintSize = 8;
+
+unsigned char* Bytes(std::string& text) { return reinterpret_cast<unsigned char*>(text.data()); }
+const unsigned char* Bytes(absl::string_view text) {
+  return reinterpret_cast<const unsigned char*>(text.data());
+}
+
+absl::Status FileError(const std::string& path, absl::string_view doing) {
+  return absl::ErrnoToStatus(errno, absl::StrCat("cannot ", doing, " the master key file ", path,
+                                                 errno == ENOSPC ? ": free disk space" : ""));
+}
+
+// Writes the key beside `path` and links it there, so that of two that try at once one wins and
+// both read the same.
+absl::Status CreateKeyFile(const std::string& path) {
+  // A random name: in a container, one that crashed had the same process id.
+  const std::string beside =
+      absl::StrCat(path, ".new.", absl::BytesToHexString(RandomBytes(kFingerprintSize)));
+  UniqueFd file(::open(beside.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
+  if (!file.valid()) return FileError(path, "create");
+  const absl::Cleanup remove_beside = [&] { ::unlink(beside.c_str()); };
+  std::string key = RandomBytes(kKeySize);
+  std::string text = absl::BytesToHexString(key);
+  text += '\n';
+  const absl::Cleanup wipe = [&] {
+    OPENSSL_cleanse(key.data(), key.size());
+    OPENSSL_cleanse(text.data(), text.size());
+  };
+  const bool written =
+      ::write(file.get(), text.data(), text.size()) == static_cast<ssize_t>(text.size()) &&
+      ::fsync(file.get()) == 0;
+  if (!written) return FileError(path, "write");
+  if (::link(beside.c_str(), path.c_str()) != 0 && errno != EEXIST)
+    return FileError(path, "create");
+  const std::string folder = std::filesystem::absolute(path).parent_path();
+  UniqueFd directory(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!directory.valid() || ::fsync(directory.get()) != 0)
+    return FileError(path, "sync the folder of");
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<MasterKey>> MasterKey::LoadOrCreate(const std::string& path) {
+  if (::access(path.c_str(), F_OK) != 0 && errno == ENOENT) RETURN_IF_ERROR(CreateKeyFile(path));
+  return Load(path);
+}
+
+absl::StatusOr<std::unique_ptr<MasterKey>> MasterKey::Load(const std::string& path) {
+  const UniqueFd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!file.valid()) return FileError(path, "open");
+  struct stat info = {};
+  if (::fstat(file.get(), &info) != 0) return FileError(path, "examine");
+  if ((info.st_mode & 077) != 0) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "the master key file ", path, " can be read by group or others: chmod 600 it"));
+  }
+  std::string text(kMaxKeyFileSize + 1, '\0');
+  const ssize_t size = ::read(file.get(), text.data(), text.size());
+  if (size < 0) return FileError(path, "read");
+  text.resize(static_cast<size_t>(size));
+  const absl::Cleanup wipe = [&] { OPENSSL_cleanse(text.data(), text.size()); };
+  const absl::string_view hex = absl::StripAsciiWhitespace(text);
+  if (text.size() > kMaxKeyFileSize || hex.size() != 2 * kKeySize ||
+      hex.find_first_not_of("0123456789abcdefABCDEF") != absl::string_view::npos) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("the master key file ", path, " must hold 64 hex digits and a newline"));
+  }
+  return std::make_unique<MasterKey>(absl::HexStringToBytes(hex));
+}
+
+MasterKey::MasterKey(std::string key) : key_(std::move(key)) { CHECK_EQ(key_.size(), kKeySize); }
+
+MasterKey::~MasterKey() { OPENSSL_cleanse(key_.data(), key_.size()); }
+
+std::string MasterKey::Seal(absl::string_view secret, absl::string_view context) const {
+  std::string sealed = RandomBytes(kNonceSize);
+  sealed.resize(kNonceSize + secret.size() + kTagSize);
+  unsigned char* const out = Bytes(sealed) + kNonceSize;
+  EVP_CIPHER_CTX* const cipher = EVP_CIPHER_CTX_new();
+  const absl::Cleanup free_cipher = [&] { EVP_CIPHER_CTX_free(cipher); };
+  int size = 0;
+  CHECK_EQ(EVP_EncryptInit_ex(cipher, Aes256Gcm(), nullptr, Bytes(key_), Bytes(sealed)), 1);
+  CHECK_EQ(
+      EVP_EncryptUpdate(cipher, nullptr, &size, Bytes(context), static_cast<int>(context.size())),
+      1);
+  CHECK_EQ(EVP_EncryptUpdate(cipher, out, &size, Bytes(secret), static_cast<int>(secret.size())),
+           1);
+  CHECK_EQ(EVP_EncryptFinal_ex(cipher, out + size, &size), 1);
+  CHECK_EQ(EVP_CIPHER_CTX_ctrl(cipher, EVP_CTRL_GCM_GET_TAG, kTagSize, out + secret.size()), 1);
+  return sealed;
+}
+
+absl::StatusOr<std::string> MasterKey::Open(absl::string_view sealed,
+                                            absl::string_view context) const {
+  const auto damaged = [] {
+    return MakeError(Reason::kBlobDamaged,
+                     "a sealed key was changed, or sealed under another master key");
+  };
+  if (sealed.size() < kOverhead) return damaged();
+  std::string secret(sealed.size() - kOverhead, '\0');
+  const absl::string_view ciphertext = sealed.substr(kNonceSize, secret.size());
+  std::string tag(sealed.substr(kNonceSize + secret.size()));
+  EVP_CIPHER_CTX* const cipher = EVP_CIPHER_CTX_new();
+  const absl::Cleanup free_cipher = [&] { EVP_CIPHER_CTX_free(cipher); };
+  int size = 0;
+  CHECK_EQ(EVP_DecryptInit_ex(cipher, Aes256Gcm(), nullptr, Bytes(key_), Bytes(sealed)), 1);
+  CHECK_EQ(
+      EVP_DecryptUpdate(cipher, nullptr, &size, Bytes(context), static_cast<int>(context.size())),
+      1);
+  CHECK_EQ(EVP_DecryptUpdate(cipher, Bytes(secret), &size, Bytes(ciphertext),
+                             static_cast<int>(ciphertext.size())),
+           1);
+  CHECK_EQ(EVP_CIPHER_CTX_ctrl(cipher, EVP_CTRL_GCM_SET_TAG, kTagSize, tag.data()), 1);
+  if (EVP_DecryptFinal_ex(cipher, Bytes(secret) + size, &size) != 1) {
+    OPENSSL_cleanse(secret.data(), secret.size());
+    return damaged();
+  }
+  return secret;
+}
+
+std::string MasterKey::Fingerprint() const {
+  Sha256 hash;
+  hash.Update(key_);
+  return absl::BytesToHexString(hash.Finish().substr(0, kFingerprintSize));
+}
+
+}  // namespace backup::crypto

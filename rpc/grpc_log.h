@@ -1,0 +1,9 @@
+#pragma once
+
+namespace backup::rpc {
+
+// Makes gRPC's own log part of ours, with its severities, files and lines; by itself gRPC writes to
+// standard error from whichever thread logs. Before the first use of gRPC.
+void SendGrpcLogToGlog();
+
+}  // namespace backup::rpc

@@ -1,0 +1,170 @@
+#include "services/backup/flags.h"
+
+#include "absl/strings/str_cat.h"
+#include "base/config.h"
+#include "base/flag_validators.h"
+#include "base/status_macros.h"
+#include "gflags/gflags.h"
+#include "rpc/acceptor.h"
+#include "services/backup/authorization.h"
+#include "services/backup/limits.h"
+
+DEFINE_string(data_dir, "", "folder that holds all state (required); one process at a time");
+DEFINE_string(listen, "127.0.0.1:50051",
+              "HOST:PORT or unix:PATH to serve gRPC on; port 0 means any free one");
+DEFINE_string(bound_port_file, "",
+              "file to write the bound port to (for a unix socket, its address)");
+DEFINE_string(
+    operations_listen, "",
+    "ADDRESS:PORT of /livez, /readyz, /drainz, /metrics, for example 127.0.0.1:9101; empty: "
+    "none");
+DEFINE_string(operations_bound_port_file, "", "file to write the bound port of those to");
+DEFINE_int64(metrics_max_clients, 10'000, "clients that have metrics of their own");
+DEFINE_bool(insecure_grpc, false, "allow --listen beyond loopback without TLS");
+DEFINE_string(tls_cert_file, "", "certificate of the service, PEM; with it gRPC is over TLS");
+DEFINE_string(tls_key_file, "", "private key of that, readable by its owner only");
+DEFINE_string(tls_client_ca_file, "",
+              "CA of the callers' certificates; with it every caller needs one");
+DEFINE_string(authz_policy_file, "",
+              "which certificate's name may call what, JSON; needed with --tls_client_ca_file");
+DEFINE_string(grpc_reflection, "auto",
+              "server reflection: on, off, or auto (on while --listen is local)");
+DEFINE_bool(debug, false,
+            "log everything, answer wrong checksums, never close or end what is idle");
+DEFINE_bool(encrypt, false, "store files encrypted and log only ERROR and CRITICAL lines");
+DEFINE_string(
+    at_rest, "auto",
+    "how new files are kept: plain, sealed, client, or auto (sealed with --encrypt, else plain)");
+DEFINE_string(master_key_file, "",
+              "file of the master key, made if missing; empty means DATA_DIR/master.key");
+DEFINE_string(corrupt_checksums, "auto",
+              "answer wrong checksums on purpose: true, false, or auto (with --debug)");
+DEFINE_string(idle_shutdown, "240s",
+              "end after so long without a connection or call; 0s turns it off");
+DEFINE_string(duplicate_names, "reject",
+              "what to do with a client name that is taken: reject or allow");
+DEFINE_string(rekey, "pin",
+              "what to do with a second, different public key of a client: pin (refuse) or allow");
+DEFINE_bool(rotate_session_keys, false, "make a new session key at each reconnect");
+DEFINE_int64(inline_blob_limit, 64 << 10,
+             "files of at most so many stored bytes live in the catalog");
+DEFINE_string(drain_timeout, "30s", "how long calls in flight may go on after SIGTERM");
+DEFINE_string(stream_idle_timeout, "60s",
+              "end an upload or download whose peer moves nothing for so long; 0s turns it off");
+DEFINE_string(sweep_interval, "1h", "how often blobs that no version needs are looked for");
+
+namespace backup {
+namespace {
+
+bool ValidateReflection(const char*, const std::string& value) {
+  return IsOneOf(value, {"auto", "on", "off"});
+}
+bool ValidateAtRest(const char*, const std::string& value) {
+  return IsOneOf(value, {"auto", "plain", "sealed", "client"});
+}
+bool ValidateDuplicateNames(const char*, const std::string& value) {
+  return IsOneOf(value, {"reject", "allow"});
+}
+bool ValidateRekey(const char*, const std::string& value) {
+  return IsOneOf(value, {"pin", "allow"});
+}
+bool ValidateInlineLimit(const char*, int64_t value) {
+  return (value >= 0 && value <= kMaxInlineBlobLimit) ||
+         MustBe(absl::StrCat("0 to ", kMaxInlineBlobLimit));
+}
+
+DEFINE_validator(idle_shutdown, &ValidateDuration);
+DEFINE_validator(drain_timeout, &ValidateDuration);
+DEFINE_validator(stream_idle_timeout, &ValidateDuration);
+DEFINE_validator(sweep_interval, &ValidateDuration);
+DEFINE_validator(corrupt_checksums, &ValidateTristate);
+DEFINE_validator(grpc_reflection, &ValidateReflection);
+DEFINE_validator(at_rest, &ValidateAtRest);
+DEFINE_validator(duplicate_names, &ValidateDuplicateNames);
+DEFINE_validator(rekey, &ValidateRekey);
+DEFINE_validator(metrics_max_clients, &ValidateNotNegative);
+DEFINE_validator(inline_blob_limit, &ValidateInlineLimit);
+
+std::string AtRest() {
+  if (FLAGS_at_rest != "auto") return FLAGS_at_rest;
+  return FLAGS_encrypt ? "sealed" : "plain";
+}
+
+storage::StorageForm FormOf(const std::string& at_rest) {
+  if (at_rest == "sealed") return storage::StorageForm::kSealed;
+  if (at_rest == "client") return storage::StorageForm::kClientCiphertext;
+  return storage::StorageForm::kPlain;
+}
+
+rpc::TlsFiles TlsFromFlags() {
+  return {FLAGS_tls_cert_file, FLAGS_tls_key_file, FLAGS_tls_client_ca_file};
+}
+
+handlers::UploadPolicy UploadPolicyFromFlags() {
+  handlers::UploadPolicy policy;
+  policy.form = FormOf(AtRest());
+  policy.inline_blob_limit = FLAGS_inline_blob_limit;
+  policy.corrupt_checksums = TristateFlag(FLAGS_corrupt_checksums, FLAGS_debug);
+  return policy;
+}
+
+}  // namespace
+
+const char* FlagsFile() { return __FILE__; }
+
+Options OptionsFromFlags() {
+  Options options;
+  options.data_dir = FLAGS_data_dir;
+  options.master_key_file = FLAGS_master_key_file.empty()
+                                ? absl::StrCat(FLAGS_data_dir, "/master.key")
+                                : FLAGS_master_key_file;
+  options.listen = FLAGS_listen;
+  options.bound_port_file = FLAGS_bound_port_file;
+  options.operations_listen = FLAGS_operations_listen;
+  options.operations_bound_port_file = FLAGS_operations_bound_port_file;
+  options.tls = TlsFromFlags();
+  options.authz_policy_file = FLAGS_authz_policy_file;
+  options.reflection = FLAGS_grpc_reflection == "auto" ? rpc::IsLocalAddress(FLAGS_listen)
+                                                       : FLAGS_grpc_reflection == "on";
+  options.debug = FLAGS_debug;
+  options.encrypt = FLAGS_encrypt;
+  options.at_rest = AtRest();
+  if (FLAGS_duplicate_names == "allow") options.duplicate_names = storage::DuplicateNames::kAllow;
+  if (FLAGS_rekey == "allow") options.keys.rekey = storage::Rekey::kAllow;
+  options.keys.rotate_session_keys = FLAGS_rotate_session_keys;
+  options.uploads = UploadPolicyFromFlags();
+  options.metrics_max_clients = FLAGS_metrics_max_clients;
+  options.drain_timeout = DurationFlag(FLAGS_drain_timeout);
+  if (!FLAGS_debug) options.idle_shutdown = DurationFlag(FLAGS_idle_shutdown);
+  if (!FLAGS_debug) options.stream_idle_timeout = DurationFlag(FLAGS_stream_idle_timeout);
+  options.sweep_interval = std::max(DurationFlag(FLAGS_sweep_interval), absl::Seconds(1));
+  return options;
+}
+
+absl::Status CheckFlags() {
+  if (FLAGS_data_dir.empty())
+    return UsageError("--data_dir=DIR must say where to keep the data (--help tells more)");
+  if (!rpc::IsAddress(FLAGS_listen)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--listen=", FLAGS_listen, " is neither HOST:PORT nor unix:PATH"));
+  }
+  RETURN_IF_ERROR(rpc::CheckTlsFiles(TlsFromFlags()));
+  if (!FLAGS_tls_client_ca_file.empty() && FLAGS_tls_cert_file.empty())
+    return absl::InvalidArgumentError("--tls_client_ca_file needs --tls_cert_file");
+  if (FLAGS_tls_client_ca_file.empty() != FLAGS_authz_policy_file.empty()) {
+    return absl::InvalidArgumentError(
+        "--tls_client_ca_file says who may connect and --authz_policy_file what each may do: give "
+        "both");
+  }
+  if (!FLAGS_authz_policy_file.empty())
+    RETURN_IF_ERROR(Authorization::Open(FLAGS_authz_policy_file).status());
+  if (!rpc::IsLocalAddress(FLAGS_listen) && !FLAGS_insecure_grpc && FLAGS_tls_cert_file.empty()) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "--listen=", FLAGS_listen,
+        " is reachable from outside without TLS: give "
+        "--tls_cert_file, listen on 127.0.0.1 or unix:PATH, or allow it with --insecure_grpc"));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace backup

@@ -1,0 +1,48 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "rpc/tls.h"
+#include "services/backup/handlers/session_keys.h"
+#include "services/backup/handlers/upload_file.h"
+#include "storage/catalog/types.h"
+
+namespace backup {
+
+// What the flags of backup-service say (docs/operations.md).
+struct Options {
+  std::string data_dir;
+  std::string master_key_file;
+  std::string listen;
+  std::string bound_port_file;  // Empty: none, as is:
+  std::string operations_listen;
+  std::string operations_bound_port_file;
+  rpc::TlsFiles tls;
+  std::string authz_policy_file;  // Empty: every caller may do everything.
+  bool reflection = false;
+  bool debug = false;
+  bool encrypt = false;
+  std::string at_rest;  // plain, sealed or client.
+  storage::DuplicateNames duplicate_names = storage::DuplicateNames::kReject;
+  handlers::KeyPolicy keys;
+  handlers::UploadPolicy uploads;
+  int64_t metrics_max_clients = 0;
+  absl::Duration drain_timeout;
+  absl::Duration idle_shutdown;  // Zero: never, as is:
+  absl::Duration stream_idle_timeout;
+  absl::Duration sweep_interval;
+};
+
+// Once the process has started.
+Options OptionsFromFlags();
+
+// What is wrong with the flags, as far as it can be told without starting.
+absl::Status CheckFlags();
+
+// The file that defines them (ProgramText::main_file).
+const char* FlagsFile();
+
+}  // namespace backup

@@ -1,0 +1,34 @@
+#pragma once
+
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "backup/v1/ingest.pb.h"
+#include "base/clock.h"
+#include "crypto/master_key.h"
+#include "services/backup/handlers/session_keys.h"
+#include "storage/catalog/catalog.h"
+
+namespace backup::handlers {
+
+// Stores a client's public key and answers with a session key. Used by one thread at a time.
+class ExchangeKey {
+ public:
+  static absl::StatusOr<ExchangeKey> Prepare(storage::Catalog& catalog,
+                                             const crypto::MasterKey& master_key,
+                                             const Clock& clock, const KeyPolicy& policy,
+                                             const v1::ExchangeKeyRequest& request);
+  // Outdated() if the client has another session key by now than the one that was wrapped.
+  absl::Status Apply(storage::Transaction& transaction);
+  absl::StatusOr<v1::ExchangeKeyResponse> Respond() const;
+
+ private:
+  ClientId id_;
+  KeyPolicy policy_;
+  absl::Time now_;
+  storage::KeyGrant grant_;
+  std::string encrypted_session_key_;
+  bool replaced_ = false;  // Another public key.
+};
+
+}  // namespace backup::handlers

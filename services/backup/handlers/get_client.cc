@@ -1,0 +1,29 @@
+#include "services/backup/handlers/get_client.h"
+
+#include "base/status_macros.h"
+#include "services/backup/handlers/converters.h"
+
+namespace backup::handlers {
+namespace {
+
+absl::StatusOr<storage::Client> FindClient(storage::Snapshot& snapshot,
+                                           const v1::GetClientRequest& request) {
+  if (!request.client_id().empty()) {
+    ASSIGN_OR_RETURN(const ClientId id, ParseClientId(request.client_id()));
+    return snapshot.FindClient(id);
+  }
+  ASSIGN_OR_RETURN(const std::string name, ParseName("name", request.name()));
+  return snapshot.FindClientByName(name);
+}
+
+}  // namespace
+
+absl::StatusOr<v1::GetClientResponse> GetClient(storage::Snapshot& snapshot,
+                                                const v1::GetClientRequest& request) {
+  ASSIGN_OR_RETURN(const storage::Client client, FindClient(snapshot, request));
+  v1::GetClientResponse response;
+  *response.mutable_client() = ToProto(client);
+  return response;
+}
+
+}  // namespace backup::handlers

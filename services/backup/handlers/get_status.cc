@@ -1,0 +1,44 @@
+#include "services/backup/handlers/get_status.h"
+
+#include "base/status_macros.h"
+#include "services/backup/handlers/converters.h"
+
+namespace backup::handlers {
+namespace {
+
+v1::JobStatus ToProto(const storage::JobState& job) {
+  v1::JobStatus out;
+  out.set_name(job.name);
+  if (job.last_start_time) SetTime(*job.last_start_time, *out.mutable_last_start_time());
+  if (job.last_success_time) SetTime(*job.last_success_time, *out.mutable_last_success_time());
+  out.set_last_error(job.last_error);
+  out.set_last_count(job.last_count);
+  out.set_total_count(job.total_count);
+  return out;
+}
+
+}  // namespace
+
+absl::StatusOr<v1::GetStatusResponse> GetStatus(storage::Snapshot& snapshot,
+                                                const ServiceInfo& info) {
+  ASSIGN_OR_RETURN(const storage::Counts counts, snapshot.Count());
+  ASSIGN_OR_RETURN(const std::vector<storage::JobState> jobs, snapshot.ListJobs());
+  v1::GetStatusResponse response;
+  response.set_version(BACKUP_VERSION);
+  response.mutable_start_time()->set_seconds(absl::ToUnixSeconds(info.start_time));
+  for (const std::string& mode : info.modes) response.add_modes(mode);
+  response.set_at_rest(info.at_rest);
+  response.set_client_count(counts.clients);
+  response.set_file_count(counts.files);
+  response.set_version_count(counts.versions);
+  response.set_verified_version_count(counts.verified_versions);
+  response.set_stored_bytes(counts.stored_bytes);
+  if (counts.last_verified_time) {
+    response.mutable_last_verified_time()->set_seconds(
+        absl::ToUnixSeconds(*counts.last_verified_time));
+  }
+  for (const storage::JobState& job : jobs) *response.add_jobs() = ToProto(job);
+  return response;
+}
+
+}  // namespace backup::handlers

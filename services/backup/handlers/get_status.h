@@ -1,0 +1,28 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "backup/v1/admin.pb.h"
+#include "storage/catalog/snapshot.h"
+
+namespace backup {
+
+// What does not change while the service runs.
+struct ServiceInfo {
+  absl::Time start_time;
+  std::vector<std::string> modes;
+  std::string at_rest;
+};
+
+}  // namespace backup
+
+namespace backup::handlers {
+
+// What is running, how much it keeps, and what became of its jobs.
+absl::StatusOr<v1::GetStatusResponse> GetStatus(storage::Snapshot& snapshot,
+                                                const ServiceInfo& info);
+
+}  // namespace backup::handlers

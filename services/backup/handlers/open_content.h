@@ -1,0 +1,49 @@
+#pragma once
+
+#include <memory>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "base/byte_stream.h"
+#include "content/stored_content.h"
+#include "crypto/master_key.h"
+#include "storage/blob_store.h"
+#include "storage/catalog/catalog.h"
+
+// Content may go while it is looked for: between the moment when the catalog said where it is and
+// the moment when it is read, its version may be deleted. So what looks like damage is looked at
+// twice.
+namespace backup::handlers {
+
+// Opens a version's content, wherever it is. Reasons BLOB_DAMAGED if it is missing or is not this
+// version's, STORAGE_IO.
+absl::StatusOr<std::unique_ptr<content::StoredContent>> OpenContent(
+    const storage::BlobStore& blobs, const crypto::MasterKey& master_key,
+    const storage::StoredVersion& stored);
+
+// What is to be made of `found`, an error met in opening or reading this version's content: reason
+// VERSION_NOT_FOUND if it says that the content is damaged, but the catalog has given the version
+// or its content up meanwhile; else as it is.
+absl::Status LookAgain(storage::Catalog& catalog, const storage::Version& version,
+                       const absl::Status& found);
+
+// The error of a version that its client gave up.
+absl::Status Abandoned(const storage::Version& version);
+
+// Passes on what it reads of a version's content; errors as LookAgain(). Used by one thread at a
+// time.
+class ConfirmedSource final : public ByteSource {
+ public:
+  // `catalog` must outlive this.
+  ConfirmedSource(storage::Catalog& catalog, storage::Version version,
+                  std::unique_ptr<ByteSource> content)
+      : catalog_(catalog), version_(std::move(version)), content_(std::move(content)) {}
+  absl::StatusOr<absl::string_view> Read() override;
+
+ private:
+  storage::Catalog& catalog_;
+  const storage::Version version_;
+  const std::unique_ptr<ByteSource> content_;
+};
+
+}  // namespace backup::handlers

@@ -1,0 +1,52 @@
+#include "services/backup/handlers/resume_client.h"
+
+#include <utility>
+
+#include "base/status_macros.h"
+#include "services/backup/handlers/converters.h"
+#include "services/backup/handlers/transact.h"
+
+namespace backup::handlers {
+
+absl::StatusOr<ResumeClient> ResumeClient::Prepare(storage::Catalog& catalog,
+                                                   const crypto::MasterKey& master_key,
+                                                   const Clock& clock, const KeyPolicy& policy,
+                                                   const v1::ResumeClientRequest& request) {
+  ResumeClient handler;
+  ASSIGN_OR_RETURN(const ClientId id, ParseClientId(request.client_id()));
+  ASSIGN_OR_RETURN(handler.client_, catalog.Read([&](storage::Snapshot& snapshot) {
+    return snapshot.FindClient(id);
+  }));
+  const storage::Client& client = handler.client_;
+  ASSIGN_OR_RETURN(WrappedSessionKey session_key, PresentSessionKey(master_key, client));
+  if (policy.rotate_session_keys) {
+    ASSIGN_OR_RETURN(session_key,
+                     NewSessionKey(master_key, id, client.public_key, client.session_key_bits));
+  }
+  handler.grant_.public_key = client.public_key;
+  handler.grant_.sealed_session_key = std::move(session_key.sealed);
+  handler.grant_.session_key_bits = client.session_key_bits;
+  handler.grant_.rotate = policy.rotate_session_keys;
+  handler.encrypted_session_key_ = std::move(session_key.encrypted);
+  handler.now_ = clock.Now();
+  return handler;
+}
+
+absl::Status ResumeClient::Apply(storage::Transaction& transaction) {
+  ASSIGN_OR_RETURN(const storage::Client now, transaction.FindClient(client_.id));
+  if (now.public_key != client_.public_key ||
+      now.sealed_session_key != client_.sealed_session_key) {
+    return Outdated("the client was given other keys");
+  }
+  if (!grant_.rotate) return transaction.TouchClient(client_.id, now_);
+  return transaction.SetClientKey(client_.id, grant_, storage::Rekey::kPin, now_).status();
+}
+
+absl::StatusOr<v1::ResumeClientResponse> ResumeClient::Respond() const {
+  v1::ResumeClientResponse response;
+  response.set_client_id(ToUuid(client_.id));
+  response.set_encrypted_session_key(encrypted_session_key_);
+  return response;
+}
+
+}  // namespace backup::handlers

@@ -1,0 +1,42 @@
+#pragma once
+
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "base/metrics.h"
+#include "crypto/master_key.h"
+#include "storage/catalog/catalog.h"
+
+// The session keys of clients: made here, kept under the master key, told to a client under its own
+// public key. Thread-safe as far as what they are given is.
+namespace backup::handlers {
+
+struct KeyPolicy {
+  storage::Rekey rekey = storage::Rekey::kPin;
+  bool rotate_session_keys = false;  // A new session key at every ResumeClient.
+  Counter replaced_keys = {};        // Counts public keys that took another one's place.
+};
+
+// A session key as it is kept and as its client is told.
+struct WrappedSessionKey {
+  std::string sealed;     // Under the master key.
+  std::string encrypted;  // Under the client's public key.
+};
+
+// A new one.
+absl::StatusOr<WrappedSessionKey> NewSessionKey(const crypto::MasterKey& master_key,
+                                                const ClientId& client,
+                                                const std::string& public_key, int bits);
+// The one that the client has; reason KEY_NOT_SET if none.
+absl::StatusOr<WrappedSessionKey> PresentSessionKey(const crypto::MasterKey& master_key,
+                                                    const storage::Client& client);
+
+// The session key itself of a client that has one; reason KEY_NOT_SET if not.
+absl::StatusOr<std::string> OpenSessionKey(const crypto::MasterKey& master_key,
+                                           const storage::Client& client);
+
+// FailedPrecondition if the session keys of clients are sealed under another master key.
+absl::Status CheckMasterKey(storage::Catalog& catalog, const crypto::MasterKey& master_key);
+
+}  // namespace backup::handlers

@@ -1,0 +1,74 @@
+#include "services/backup/jobs/sweep.h"
+
+#include <optional>
+#include <vector>
+
+#include "base/error.h"
+#include "base/status_macros.h"
+#include "glog/logging.h"
+
+namespace backup::jobs {
+namespace {
+
+// Rows that one transaction changes at most.
+constexpr int kPage = 256;
+
+}  // namespace
+
+absl::StatusOr<Job::Progress> Sweep::Step(const std::string& cursor, int64_t budget,
+                                          const std::stop_token& token) {
+  // On a full disk nothing can be dropped, but what was dropped before can be deleted.
+  if (cursor.empty()) {
+    const absl::Status dropped = DropWhatOthersLeft();
+    if (ReasonOf(dropped) != Reason::kStorageFull) RETURN_IF_ERROR(dropped);
+  }
+  const BlobId after = BlobIdFromHex(cursor).value_or(BlobId());
+  ASSIGN_OR_RETURN(const std::vector<BlobId> blobs, catalog_.Read([&](storage::Snapshot& snapshot) {
+    return snapshot.ListDroppedBlobs(after, static_cast<int>(budget));
+  }));
+  Progress progress;
+  std::vector<BlobId> deleted;
+  for (const BlobId& id : blobs) {
+    if (token.stop_requested()) break;
+    progress.cursor = ToHex(id);
+    const absl::StatusOr<bool> was_there = Remove(id);
+    if (!was_there.ok()) {
+      LOG(WARNING) << "a blob that is not needed stays until the next sweep: "
+                   << was_there.status();
+      continue;
+    }
+    deleted.push_back(id);
+    if (*was_there) ++progress.count;
+  }
+  progress.is_done = std::ssize(blobs) < budget;
+  removed_.Add(static_cast<double>(progress.count));
+  if (deleted.empty()) return progress;
+  const absl::Status forgotten = catalog_.Run(
+      [&](storage::Transaction& transaction) { return transaction.ForgetDroppedBlobs(deleted); });
+  // What is remembered for nothing is looked for again, which does no harm.
+  if (ReasonOf(forgotten) != Reason::kStorageFull) RETURN_IF_ERROR(forgotten);
+  return progress;
+}
+
+absl::Status Sweep::DropWhatOthersLeft() {
+  RETURN_IF_ERROR(ledger_.Renew());
+  const absl::Time ended_before = earlier_ones_are_dropped_ ? clock_.Now() : absl::InfiniteFuture();
+  while (true) {
+    ASSIGN_OR_RETURN(const int64_t dropped, catalog_.Run([&](storage::Transaction& transaction) {
+      return transaction.DropPendingBlobsOfOthers(ledger_.self(), ended_before, kPage);
+    }));
+    if (dropped < kPage) break;
+  }
+  earlier_ones_are_dropped_ = true;
+  return absl::OkStatus();
+}
+
+absl::StatusOr<bool> Sweep::Remove(const BlobId& id) {
+  // Many were never put: as a rule a process that ends leaves ids that it did not use.
+  const absl::Status there = blobs_.Open(id).status();
+  if (absl::IsNotFound(there)) return false;
+  RETURN_IF_ERROR(blobs_.Delete(id));
+  return true;
+}
+
+}  // namespace backup::jobs

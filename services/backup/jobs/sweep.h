@@ -1,0 +1,48 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "base/clock.h"
+#include "base/metrics.h"
+#include "services/backup/jobs/job.h"
+#include "storage/blob_ledger.h"
+#include "storage/blob_store.h"
+#include "storage/catalog/catalog.h"
+
+namespace backup::jobs {
+
+// Deletes the blobs that no version needs. The catalog's rows alone say which those are: it never
+// lists the store and never asks for a file's time. Counts the blobs that it removed. Used by one
+// thread at a time.
+class Sweep final : public Job {
+ public:
+  static constexpr absl::string_view kName = "sweep";
+
+  // All that is borrowed must outlive this. Nobody else may use the catalog and the store when this
+  // is made: what other processes left pending is dropped by the first run, whatever its lease
+  // says, and later once its lease has ended.
+  Sweep(storage::Catalog& catalog, storage::BlobStore& blobs, storage::BlobLedger& ledger,
+        const Clock& clock, const Counter& removed)
+      : catalog_(catalog), blobs_(blobs), ledger_(ledger), clock_(clock), removed_(removed) {}
+
+  absl::string_view name() const override { return kName; }
+  // The cursor is the last blob that was looked at, in hex. A blob that cannot be deleted is left
+  // for the next run.
+  absl::StatusOr<Progress> Step(const std::string& cursor, int64_t budget,
+                                const std::stop_token& token) override;
+
+ private:
+  absl::Status DropWhatOthersLeft();
+  // Whether it was there.
+  absl::StatusOr<bool> Remove(const BlobId& id);
+
+  storage::Catalog& catalog_;
+  storage::BlobStore& blobs_;
+  storage::BlobLedger& ledger_;
+  const Clock& clock_;
+  const Counter removed_;
+  bool earlier_ones_are_dropped_ = false;
+};
+
+}  // namespace backup::jobs

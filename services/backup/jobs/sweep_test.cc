@@ -1,0 +1,140 @@
+#include "services/backup/jobs/sweep.h"
+
+#include <optional>
+#include <set>
+#include <string>
+
+#include "base/error.h"
+#include "base/testing/status_matchers.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "storage/memory/memory_blob_store.h"
+#include "storage/memory/memory_catalog.h"
+#include "storage/testing/ids.h"
+
+namespace backup::jobs {
+namespace {
+
+using storage::BlobUse;
+using storage::IdOf;
+using testing::IsOkAndHolds;
+
+// Cannot delete some blobs.
+class StubbornBlobStore final : public storage::BlobStore {
+ public:
+  std::set<BlobId> stuck;
+
+  absl::StatusOr<int64_t> Put(const BlobId& id, ByteSource& source,
+                              std::optional<int64_t> expected_size) override {
+    return store_.Put(id, source, expected_size);
+  }
+  absl::StatusOr<std::unique_ptr<RandomAccess>> Open(const BlobId& id) const override {
+    return store_.Open(id);
+  }
+  absl::Status Delete(const BlobId& id) override {
+    if (stuck.contains(id)) return MakeError(Reason::kStorageIo, "the medium is broken");
+    return store_.Delete(id);
+  }
+  absl::Status List(
+      const std::function<absl::Status(const storage::BlobInfo&)>& visit) const override {
+    return store_.List(visit);
+  }
+
+ private:
+  storage::MemoryBlobStore store_;
+};
+
+class SweepTest : public ::testing::Test {
+ protected:
+  // Puts a blob that is pending for `owner` and, if `dropped`, needed no more.
+  void Put(const BlobId& id, const OwnerId& owner, absl::Duration lease, bool dropped = false) {
+    ASSERT_OK(catalog_.Run([&](storage::Transaction& transaction) -> absl::Status {
+      const absl::Status added = transaction.AddPendingBlobs({id}, {owner, clock_.Now() + lease});
+      if (!added.ok() || !dropped) return added;
+      return transaction.DropPendingBlob(id);
+    }));
+    StringSource source("content");
+    ASSERT_OK(blobs_.Put(id, source, std::nullopt));
+  }
+  bool IsThere(const BlobId& id) { return blobs_.Open(id).ok(); }
+  absl::StatusOr<BlobUse> Use(const BlobId& id) {
+    return catalog_.Read([&](storage::Snapshot& snapshot) { return snapshot.FindBlob(id); });
+  }
+  // From the beginning to the end, in steps; returns how many blobs were removed.
+  absl::StatusOr<int64_t> Run(int64_t budget = 2) {
+    int64_t count = 0;
+    Job::Progress progress;
+    while (!progress.is_done) {
+      auto next = sweep_.Step(progress.cursor, budget, std::stop_token());
+      if (!next.ok()) return next.status();
+      progress = *std::move(next);
+      count += progress.count;
+    }
+    return count;
+  }
+
+  FakeClock clock_{absl::FromUnixSeconds(1'700'000'000)};
+  storage::MemoryCatalog catalog_;
+  StubbornBlobStore blobs_;
+  const OwnerId self_ = IdOf<OwnerId>(1);
+  const OwnerId other_ = IdOf<OwnerId>(2);
+  storage::BlobLedger ledger_{catalog_, clock_, self_};
+  Sweep sweep_{catalog_, blobs_, ledger_, clock_, Counter()};
+};
+
+TEST_F(SweepTest, RemovesWhatWasDroppedAndForgetsIt) {
+  for (uint8_t i = 1; i <= 5; ++i) Put(IdOf<BlobId>(i), self_, absl::Minutes(1), /*dropped=*/true);
+  Put(IdOf<BlobId>(6), self_, absl::Minutes(1));
+  EXPECT_THAT(Run(), IsOkAndHolds(5));
+  for (uint8_t i = 1; i <= 5; ++i) {
+    EXPECT_FALSE(IsThere(IdOf<BlobId>(i)));
+    EXPECT_THAT(Use(IdOf<BlobId>(i)), IsOkAndHolds(BlobUse::kUnknown));
+  }
+  EXPECT_TRUE(IsThere(IdOf<BlobId>(6)));
+  EXPECT_THAT(Run(), IsOkAndHolds(0));
+}
+
+TEST_F(SweepTest, RemovesAtFirstWhatEveryEarlierProcessLeftWhateverItsLease) {
+  Put(IdOf<BlobId>(1), other_, absl::Hours(1000));
+  Put(IdOf<BlobId>(2), self_, -absl::Hours(1000));
+  EXPECT_THAT(Run(), IsOkAndHolds(1));
+  EXPECT_FALSE(IsThere(IdOf<BlobId>(1)));
+  EXPECT_TRUE(IsThere(IdOf<BlobId>(2)));
+}
+
+TEST_F(SweepTest, RemovesLaterWhatAnotherProcessLeftOnceItsLeaseEnded) {
+  ASSERT_OK(Run());
+  Put(IdOf<BlobId>(1), other_, absl::Minutes(10));
+  clock_.Advance(absl::Minutes(9));
+  EXPECT_THAT(Run(), IsOkAndHolds(0));
+  clock_.Advance(absl::Minutes(2));
+  EXPECT_THAT(Run(), IsOkAndHolds(1));
+}
+
+TEST_F(SweepTest, LeavesWhatCannotBeDeletedForTheNextRun) {
+  for (uint8_t i = 1; i <= 5; ++i) Put(IdOf<BlobId>(i), self_, absl::Minutes(1), /*dropped=*/true);
+  blobs_.stuck.insert(IdOf<BlobId>(2));
+  EXPECT_THAT(Run(), IsOkAndHolds(4));
+  EXPECT_THAT(Use(IdOf<BlobId>(2)), IsOkAndHolds(BlobUse::kDropped));
+  blobs_.stuck.clear();
+  EXPECT_THAT(Run(), IsOkAndHolds(1));
+  EXPECT_FALSE(IsThere(IdOf<BlobId>(2)));
+}
+
+TEST_F(SweepTest, KeepsWhatTheCatalogNeverHeardOf) {
+  StringSource source("nobody's");
+  ASSERT_OK(blobs_.Put(IdOf<BlobId>(1), source, std::nullopt));
+  EXPECT_THAT(Run(), IsOkAndHolds(0));
+  EXPECT_TRUE(IsThere(IdOf<BlobId>(1)));
+}
+
+TEST_F(SweepTest, CountsOnlyBlobsThatWereThere) {
+  ASSERT_OK(catalog_.Run([&](storage::Transaction& transaction) {
+    return transaction.AddPendingBlobs({IdOf<BlobId>(1)}, {other_, clock_.Now()});
+  }));
+  EXPECT_THAT(Run(), IsOkAndHolds(0));
+  EXPECT_THAT(Use(IdOf<BlobId>(1)), IsOkAndHolds(BlobUse::kUnknown));
+}
+
+}  // namespace
+}  // namespace backup::jobs

@@ -1,0 +1,149 @@
+#include "services/backup/running_service.h"
+
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "base/exit_code.h"
+#include "base/status_macros.h"
+#include "crypto/random.h"
+#include "glog/logging.h"
+#include "grpcpp/create_channel.h"
+#include "rpc/tls.h"
+#include "services/backup/handlers/session_keys.h"
+#include "services/backup/handlers/version_ids.h"
+#include "services/backup/jobs/sweep.h"
+#include "services/backup/state_samples.h"
+
+namespace backup {
+namespace {
+
+constexpr MetricName kCertExpiry{"backup_tls_cert_expiry_timestamp_seconds",
+                                 "When the certificate ends"};
+// Leases are renewed so often that a few failures do no harm.
+constexpr int kRenewalsPerLease = 10;
+
+OwnerId NewOwnerId() { return *OwnerId::FromBytes(crypto::RandomBytes(OwnerId::kSize)); }
+
+std::shared_ptr<grpc::ServerCredentials> MakeCredentials(
+    const rpc::TlsFiles& files, const std::shared_ptr<Authorization>& authorization) {
+  if (files.cert_file.empty()) return grpc::InsecureServerCredentials();
+  std::shared_ptr<grpc::ServerCredentials> credentials = rpc::MakeServerCredentials(files);
+  if (authorization != nullptr) credentials->SetAuthMetadataProcessor(authorization);
+  return credentials;
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<RunningService>> RunningService::Open(const Options& options,
+                                                                     Metrics& metrics,
+                                                                     StopRequest& stop) {
+  const storage::StorageMetrics storage_metrics(metrics);
+  ASSIGN_OR_RETURN(Storage storage,
+                   OpenStorage(options.data_dir, options.master_key_file, storage_metrics));
+  if (const absl::Status fits = handlers::CheckMasterKey(*storage.catalog, *storage.master_key);
+      !fits.ok()) {
+    return WithMessage(
+        fits, absl::StrCat("the data directory ", options.data_dir, ": ", fits.message(),
+                           " than the one in ", options.master_key_file, ": restore that file"));
+  }
+  ASSIGN_OR_RETURN(auto tls, rpc::TlsFileCopies::Make(options.tls));
+  return std::unique_ptr<RunningService>(new RunningService(
+      options, metrics, stop, std::move(storage), storage_metrics, std::move(tls)));
+}
+
+RunningService::RunningService(const Options& options, Metrics& metrics, StopRequest& stop,
+                               Storage storage, const storage::StorageMetrics& storage_metrics,
+                               std::unique_ptr<rpc::TlsFileCopies> tls)
+    : options_(options),
+      storage_metrics_(storage_metrics),
+      storage_(std::move(storage)),
+      ledger_(*storage_.catalog, clock_, NewOwnerId()),
+      version_ids_(handlers::NewVersionIds(*storage_.catalog)),
+      tls_(std::move(tls)),
+      idle_(options.idle_shutdown, stop),
+      watchdog_(options.stream_idle_timeout),
+      context_(MakeContext(metrics)),
+      jobs_(*storage_.catalog, clock_, jobs::JobMetrics(metrics)) {
+  AddSamples(metrics);
+}
+
+ServiceContext RunningService::MakeContext(Metrics& metrics) {
+  ServiceContext context{*storage_.catalog,
+                         *storage_.blobs,
+                         ledger_,
+                         version_ids_,
+                         *storage_.master_key,
+                         clock_,
+                         idle_,
+                         watchdog_,
+                         gate_};
+  context.duplicate_names = options_.duplicate_names;
+  context.metrics = ServiceMetrics(metrics);
+  context.keys = options_.keys;
+  context.keys.replaced_keys = context.metrics.rekeys.With({"accepted"});
+  context.uploads = options_.uploads;
+  const MetricFamily<Histogram>& phases = context.metrics.upload_duration;
+  context.uploads.phases = {phases.With({"receive"}), phases.With({"decrypt"}),
+                            phases.With({"fsync"}), phases.With({"commit"})};
+  context.wake_sweep = [this] { jobs_.Wake(jobs::Sweep::kName); };
+  context.trace = &trace_;
+  context.callers_are_local = rpc::IsLocalAddress(options_.listen);
+  return context;
+}
+
+// What is sampled when somebody asks.
+void RunningService::AddSamples(Metrics& metrics) {
+  metrics.AddCollector([this] {
+    const absl::StatusOr<absl::Time> end = rpc::CertificateExpiry(tls_->copies().cert_file);
+    if (!end.ok()) return std::vector<Sample>();
+    return std::vector<Sample>{{kCertExpiry, {{"listener", "grpc"}}, SecondsSinceEpoch(*end)}};
+  });
+  metrics.AddCollector([this] {
+    return SampleState({*storage_.catalog, options_.data_dir, options_.metrics_max_clients},
+                       clock_.Now());
+  });
+}
+
+absl::Status RunningService::Start(std::unique_ptr<rpc::Acceptor> acceptor) {
+  if (options_.encrypt) {
+    LOG_CRITICAL << "storing files as " << options_.at_rest << ", master key "
+                 << storage_.master_key->Fingerprint();
+  }
+  if (!options_.authz_policy_file.empty()) {
+    ASSIGN_OR_RETURN(authorization_, Authorization::Open(options_.authz_policy_file));
+    context_.authorization = authorization_.get();
+  }
+  StartJobs();
+  ASSIGN_OR_RETURN(server_, Server::Start(std::move(acceptor), context_, Info(),
+                                          {options_.reflection,
+                                           MakeCredentials(tls_->copies(), authorization_)}));
+  return absl::OkStatus();
+}
+
+void RunningService::StartJobs() {
+  lease_renewal_.emplace(storage::BlobLedger::kLease / kRenewalsPerLease,
+                         [this](const std::stop_token&) {
+                           const absl::Status renewed = ledger_.Renew();
+                           LOG_IF(WARNING, !renewed.ok())
+                               << "cannot renew the leases of blobs on their way: " << renewed;
+                         });
+  // The data directory is locked: no other process can be alive.
+  jobs_.Add(std::make_unique<jobs::Sweep>(*storage_.catalog, *storage_.blobs, ledger_, clock_,
+                                          storage_metrics_.orphans_removed),
+            {options_.sweep_interval});
+}
+
+ServiceInfo RunningService::Info() const {
+  ServiceInfo info{start_time_, {}, options_.at_rest};
+  if (options_.debug) info.modes.push_back("debug");
+  if (options_.encrypt) info.modes.push_back("encrypt");
+  if (options_.uploads.corrupt_checksums) info.modes.push_back("corrupt_checksums");
+  return info;
+}
+
+std::shared_ptr<grpc::Channel> RunningService::MakeChannelToItself() const {
+  return grpc::CreateChannel(bound_address(), rpc::MakeSelfCredentials(tls_->copies()));
+}
+
+}  // namespace backup

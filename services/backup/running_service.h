@@ -1,0 +1,83 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "base/clock.h"
+#include "base/idle_shutdown.h"
+#include "base/metrics.h"
+#include "base/periodic_task.h"
+#include "base/process.h"
+#include "grpcpp/channel.h"
+#include "rpc/acceptor.h"
+#include "rpc/drain_gate.h"
+#include "rpc/stream_watchdog.h"
+#include "rpc/tls_file_copies.h"
+#include "services/backup/authorization.h"
+#include "services/backup/client_trace.h"
+#include "services/backup/flags.h"
+#include "services/backup/jobs/runner.h"
+#include "services/backup/open_storage.h"
+#include "services/backup/server.h"
+#include "services/backup/service_context.h"
+#include "storage/blob_ledger.h"
+#include "storage/catalog/stock.h"
+#include "storage/storage_metrics.h"
+
+namespace backup {
+
+// Everything between the flags and the server: state, policies, jobs, in the order in which they
+// need one another. Used by one thread at a time.
+class RunningService {
+ public:
+  // Opens the state; nobody is served yet. `metrics` and `stop` must outlive it, and the metrics
+  // must not be asked for when it is gone.
+  static absl::StatusOr<std::unique_ptr<RunningService>> Open(const Options& options,
+                                                              Metrics& metrics, StopRequest& stop);
+
+  // Runs the jobs and serves whoever comes to `acceptor`. Once.
+  absl::Status Start(std::unique_ptr<rpc::Acceptor> acceptor);
+
+  // The rest only once it has started.
+  const std::string& bound_address() const { return server_->bound_address(); }
+  int bound_port() const { return server_->bound_port(); }
+  storage::Catalog& catalog() { return *storage_.catalog; }
+  bool is_idle() const { return idle_.is_idle(); }
+  // Calls its own listener.
+  std::shared_ptr<grpc::Channel> MakeChannelToItself() const;
+  // No more calls; waits for those in flight, for at most the drain timeout.
+  void Drain() { server_->Drain(options_.drain_timeout); }
+
+ private:
+  RunningService(const Options& options, Metrics& metrics, StopRequest& stop, Storage storage,
+                 const storage::StorageMetrics& storage_metrics,
+                 std::unique_ptr<rpc::TlsFileCopies> tls);
+  ServiceContext MakeContext(Metrics& metrics);
+  void AddSamples(Metrics& metrics);
+  void StartJobs();
+  ServiceInfo Info() const;
+
+  const Options options_;
+  const SystemClock clock_;
+  const absl::Time start_time_ = clock_.Now();
+  const storage::StorageMetrics storage_metrics_;
+  Storage storage_;
+  storage::BlobLedger ledger_;
+  storage::Stock<int64_t> version_ids_;
+  const std::unique_ptr<rpc::TlsFileCopies> tls_;
+  IdleShutdown idle_;
+  rpc::StreamWatchdog watchdog_;
+  rpc::DrainGate gate_;
+  ClientTrace trace_;
+  std::shared_ptr<Authorization> authorization_;  // gRPC shares it.
+  ServiceContext context_;
+  std::optional<PeriodicTask> lease_renewal_;
+  jobs::Runner jobs_;
+  std::unique_ptr<Server> server_;  // Last: ends first.
+};
+
+}  // namespace backup

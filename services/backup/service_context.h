@@ -1,0 +1,46 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+
+#include "base/clock.h"
+#include "base/idle_shutdown.h"
+#include "crypto/master_key.h"
+#include "rpc/drain_gate.h"
+#include "rpc/stream_watchdog.h"
+#include "services/backup/authorization.h"
+#include "services/backup/client_trace.h"
+#include "services/backup/handlers/session_keys.h"
+#include "services/backup/handlers/upload_file.h"
+#include "services/backup/service_metrics.h"
+#include "storage/blob_ledger.h"
+#include "storage/blob_store.h"
+#include "storage/catalog/catalog.h"
+#include "storage/catalog/stock.h"
+
+namespace backup {
+
+// Everything that the services hand on to handlers; all of it outlives them.
+struct ServiceContext {
+  storage::Catalog& catalog;
+  storage::BlobStore& blobs;
+  storage::BlobLedger& ledger;
+  storage::Stock<int64_t>& version_ids;
+  const crypto::MasterKey& master_key;
+  const Clock& clock;
+  IdleShutdown& idle;
+  rpc::StreamWatchdog& watchdog;
+  rpc::DrainGate& gate;
+  storage::DuplicateNames duplicate_names = storage::DuplicateNames::kReject;
+  handlers::KeyPolicy keys = {};
+  handlers::UploadPolicy uploads = {};
+  ServiceMetrics metrics = {};
+  // To be called after a change that may have dropped a blob; returns at once.
+  std::function<void()> wake_sweep = [] {};
+  ClientTrace* trace = nullptr;            // Null if nobody can watch.
+  Authorization* authorization = nullptr;  // Null if every caller may do everything.
+  // Only this machine can call: then whoever does may stand for old clients.
+  bool callers_are_local = true;
+};
+
+}  // namespace backup

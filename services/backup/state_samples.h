@@ -1,0 +1,23 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/time/time.h"
+#include "base/metrics.h"
+#include "storage/catalog/catalog.h"
+
+namespace backup {
+
+struct StateSource {
+  storage::Catalog& catalog;
+  const std::string data_dir;
+  // At most so many clients have series of their own; backup_metrics_dropped_series counts the
+  // others.
+  const int64_t max_clients;
+};
+// What the state is like at `now`: clients, versions, room.
+std::vector<Sample> SampleState(const StateSource& source, absl::Time now);
+
+}  // namespace backup

@@ -1,0 +1,48 @@
+#include "services/backup/state_samples.h"
+
+#include <optional>
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "base/testing/status_matchers.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "services/backup/testing/memory_service.h"
+#include "storage/testing/temp_folder.h"
+
+namespace backup {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+
+TEST(StateSamples, TellWhatIsKept) {
+  const storage::TempFolder folder;
+  testing::MemoryService service;
+  const std::string stored = service.Register("stored");
+  service.Store(stored, "file", "content");
+  service.uploads.inline_blob_limit = 0;
+  service.Store(stored, "blob", "more content");
+  service.clock.Advance(absl::Hours(37));
+  const std::string fresh = service.Register("fresh");
+  StringSource orphan("nobody's");
+  ASSERT_OK(service.blobs.Put(storage::IdOf<BlobId>(1), orphan, std::nullopt));
+  const int64_t blob_bytes = service.Count().blob_bytes;
+  EXPECT_GT(blob_bytes, 12);
+  Metrics metrics;
+  metrics.AddCollector([&] {
+    return SampleState({service.catalog, folder.path(), 1}, service.clock.Now());
+  });
+  EXPECT_THAT(
+      metrics.Text(),
+      AllOf(HasSubstr("backup_clients 2\n"), HasSubstr("backup_metrics_dropped_series 1\n"),
+            HasSubstr("backup_clients_stale{threshold=\"36h\"} 1\n"),
+            HasSubstr("backup_clients_stale{threshold=\"168h\"} 0\n"),
+            HasSubstr("backup_stored_bytes{kind=\"logical\"} 19\n"),
+            HasSubstr(absl::StrCat("backup_stored_bytes{kind=\"physical\"} ", blob_bytes, "\n")),
+            HasSubstr("backup_versions{state=\"verified\"} 2\n"),
+            HasSubstr("backup_storage_read_only 0\n"), HasSubstr("backup_db_up 1\n")));
+}
+
+}  // namespace
+}  // namespace backup

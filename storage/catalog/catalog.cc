@@ -1,0 +1,24 @@
+#include "storage/catalog/catalog.h"
+
+#include "base/mutex.h"
+
+namespace backup::storage {
+
+absl::Status Catalog::SubmitAndWait(const Work& work) {
+  absl::Status result;
+  // A lock of its own: with one for all, those that a commit wakes would only queue up for it.
+  Mutex mutex;
+  CondVar finished;
+  bool done = false;
+  Submit(work, [&](const absl::Status& committed) {
+    MutexLock lock(mutex);
+    result = committed;
+    done = true;
+    finished.NotifyOne();
+  });
+  MutexLock lock(mutex);
+  while (!done) finished.Wait(mutex);
+  return result;
+}
+
+}  // namespace backup::storage

@@ -1,0 +1,72 @@
+#pragma once
+
+#include <functional>
+#include <type_traits>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "storage/catalog/snapshot.h"
+#include "storage/catalog/transaction.h"
+
+namespace backup::storage {
+
+// Who owns which file and where its bytes are. Thread-safe.
+class Catalog {
+ public:
+  // What is to be done in one transaction; an error undoes it. It may touch nothing but the
+  // transaction and what it captured, must neither block nor compute for long, since it is on
+  // everybody's way to the disk, and may be run again from its beginning, on any thread, after what
+  // it did was undone: so it replaces results of an earlier run and adds nothing to them.
+  using Work = std::function<absl::Status(Transaction&)>;
+  // Told once what became of it: OK if what it did is durable; an error of the work or of the
+  // catalog if all of it was undone; reason BACKEND_DOWN or STORAGE_IO if that is not known. Must
+  // not block, nor use the catalog but to Submit().
+  using Done = std::function<void(const absl::Status&)>;
+
+  virtual ~Catalog() = default;
+
+  // Runs `work` soon, and then `done`, on threads of the catalog's own or on this one. Nobody waits
+  // for it. Works take effect in the order in which they are submitted. Reason OVERLOADED if too
+  // many wait, in which case `work` does not run.
+  virtual void Submit(Work work, Done done) = 0;
+
+  // Calls `read` once, on this thread, with the newest durable state; returns what that returns.
+  // May wait for the medium, never for a writer. `read` takes a Snapshot& and returns an
+  // absl::Status or an absl::StatusOr.
+  template <typename ReadWork>
+  std::invoke_result_t<ReadWork, Snapshot&> Read(const ReadWork& read) {
+    return Keep<Snapshot>(read, [this](const std::function<absl::Status(Snapshot&)>& keeping) {
+      return ReadSnapshot(keeping);
+    });
+  }
+
+  // Submits `work` and waits for it; returns what its last run returned, if that is durable. Like
+  // Work, but it may return an absl::StatusOr. Not to be called by works and their `done`.
+  template <typename RunWork>
+  std::invoke_result_t<RunWork, Transaction&> Run(const RunWork& work) {
+    return Keep<Transaction>(work, [this](const Work& keeping) { return SubmitAndWait(keeping); });
+  }
+
+ private:
+  virtual absl::Status ReadSnapshot(const std::function<absl::Status(Snapshot&)>& read) = 0;
+  absl::Status SubmitAndWait(const Work& work);
+
+  // Gives `call` a function that keeps what `work` returns, which is returned unless `call` fails.
+  template <typename Access, typename AnyWork, typename Call>
+  static std::invoke_result_t<AnyWork, Access&> Keep(const AnyWork& work, const Call& call) {
+    using Result = std::invoke_result_t<AnyWork, Access&>;
+    if constexpr (std::is_same_v<Result, absl::Status>) {
+      return call(work);
+    } else {
+      Result result = absl::UnknownError("not run");
+      const absl::Status status = call([&](Access& access) {
+        result = work(access);
+        return result.status();
+      });
+      return status.ok() ? std::move(result) : Result(status);
+    }
+  }
+};
+
+}  // namespace backup::storage

@@ -1,0 +1,75 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "base/ids.h"
+#include "storage/catalog/types.h"
+
+namespace backup::storage {
+
+// One state of a catalog, to be read from: all that is asked of one snapshot is true at the same
+// moment. Any method may fail with reason STORAGE_IO, BACKEND_DOWN or STATE_CORRUPT beside those it
+// names. Used by one thread at a time, within the function that it is given to.
+class Snapshot {
+ public:
+  virtual ~Snapshot() = default;
+
+  // Clients.
+
+  // Reason CLIENT_NOT_FOUND.
+  virtual absl::StatusOr<Client> FindClient(const ClientId& id) = 0;
+  // The client of that name that registered last. Reason CLIENT_NOT_FOUND.
+  virtual absl::StatusOr<Client> FindClientByName(const std::string& name) = 0;
+  // At most `limit` clients with ids above `after`, in order.
+  virtual absl::StatusOr<std::vector<Client>> ListClients(const ClientId& after, int limit) = 0;
+
+  // Versions.
+
+  // The version that an upload id made, if any.
+  virtual absl::StatusOr<std::optional<Version>> FindUpload(const ClientId& client,
+                                                            const UploadId& upload) = 0;
+  // One version; version_id 0 means the newest verified one. `with_content` false leaves content
+  // empty. Reasons CLIENT_NOT_FOUND, FILE_NOT_FOUND, VERSION_NOT_FOUND.
+  virtual absl::StatusOr<StoredVersion> FindVersion(const ClientId& client,
+                                                    const std::string& file_name,
+                                                    int64_t version_id, bool with_content) = 0;
+  // At most `limit` files with names above `after` (bytewise), in order. Reason CLIENT_NOT_FOUND.
+  virtual absl::StatusOr<std::vector<File>> ListFiles(const ClientId& client,
+                                                      const std::string& after, int limit) = 0;
+  // At most `limit` versions with ids below `before` (0: no bound), newest first. Reasons as
+  // FindVersion().
+  virtual absl::StatusOr<std::vector<Version>> ListVersions(const ClientId& client,
+                                                            const std::string& file_name,
+                                                            int64_t before, int limit) = 0;
+  // At most `limit` versions of all clients with ids above `after`, in order, with content.
+  virtual absl::StatusOr<std::vector<StoredVersion>> ScanVersions(int64_t after, int limit) = 0;
+
+  // Blobs.
+
+  virtual absl::StatusOr<BlobUse> FindBlob(const BlobId& id) = 0;
+  // At most `limit` blobs that are to be deleted, with ids above `after`, in order.
+  virtual absl::StatusOr<std::vector<BlobId>> ListDroppedBlobs(const BlobId& after, int limit) = 0;
+
+  // Reports.
+
+  virtual absl::StatusOr<Counts> Count() = 0;
+  // At most `limit` clients with ids above `after`, in order, that neither verified a file nor
+  // registered at or after `since`.
+  virtual absl::StatusOr<std::vector<Client>> ListStaleClients(absl::Time since,
+                                                               const ClientId& after,
+                                                               int limit) = 0;
+  // How many clients ListStaleClients() would list without limit.
+  virtual absl::StatusOr<int64_t> CountStaleClients(absl::Time since) = 0;
+
+  // Jobs.
+
+  // All jobs of which something was saved, by name.
+  virtual absl::StatusOr<std::vector<JobState>> ListJobs() = 0;
+};
+
+}  // namespace backup::storage

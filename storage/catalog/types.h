@@ -1,0 +1,104 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <variant>
+
+#include "absl/time/time.h"
+#include "base/ids.h"
+#include "storage/catalog/legacy_profile.h"
+#include "storage/catalog/version.h"
+
+// What a catalog holds, and what is asked of it, as plain values.
+namespace backup::storage {
+
+struct Client {
+  ClientId id;
+  std::string name;  // Raw bytes.
+  absl::Time create_time;
+  absl::Time last_seen_time;
+  std::string public_key;          // DER; empty before the key exchange.
+  std::string sealed_session_key;  // Under the master key; empty before the key exchange.
+  int session_key_bits = 0;
+  std::optional<absl::Time> last_verified_time;
+  LegacyProfile legacy;
+  int64_t stored_bytes = 0;  // Plaintext sizes of its versions with content.
+  int64_t resends = 0;       // Versions that it found damaged and sent again.
+};
+
+struct File {
+  std::string name;  // Raw bytes.
+  std::optional<Version> newest_verified;
+  int64_t version_count = 0;
+};
+
+// Where a version's bytes (payload and footer) are: in the catalog itself, or in a blob; monostate:
+// discarded.
+using Content = std::variant<std::monostate, std::string, BlobId>;
+
+struct StoredVersion {
+  Version version;
+  Content content;
+};
+
+enum class DuplicateNames { kReject, kAllow };
+enum class Rekey { kPin, kAllow };
+// Whether an outcome says something about the checksum that the client compares: not if a wrong one
+// was answered on purpose, or if the client named its kind.
+enum class Learning { kOff, kOn };
+
+struct KeyGrant {
+  std::string public_key;
+  std::string sealed_session_key;  // Stored unless the stored one stays.
+  int session_key_bits = 128;
+  bool rotate = false;  // Replace the stored session key even if the public key is the same.
+};
+
+// What a client makes of a file that it sent.
+struct Verdict {
+  ClientId client;
+  std::string file_name;           // Raw bytes.
+  std::optional<UploadId> upload;  // Which upload; without it the newest of this file.
+  Outcome outcome = Outcome::kVerified;
+  Learning learning = Learning::kOff;
+};
+
+// Whom a blob on its way belongs to, and how long that is believed without a renewal.
+struct BlobLease {
+  OwnerId owner;
+  absl::Time end;
+};
+
+// What a catalog knows of a blob.
+enum class BlobUse {
+  kUnknown,     // Nothing: whatever the store has under this id is an orphan.
+  kPending,     // It is being stored, or about to be.
+  kReferenced,  // It is a version's content.
+  kDropped,     // Nothing needs it any more; it is to be deleted.
+};
+
+// What is kept of a job that runs by itself (services/backup/jobs).
+struct JobState {
+  std::string name;
+  std::string cursor;  // Where it goes on, in the job's own words; empty: at the beginning.
+  std::optional<absl::Time> last_start_time;
+  std::optional<absl::Time> last_success_time;
+  std::string last_error;  // Of the last run; empty if that ended well.
+  int64_t last_count = 0;  // What the last run that ended well did, in the job's own unit.
+  int64_t total_count = 0;
+};
+
+struct Counts {
+  int64_t clients = 0;
+  int64_t files = 0;
+  int64_t versions = 0;
+  int64_t verified_versions = 0;
+  int64_t abandoned_versions = 0;
+  int64_t stored_bytes = 0;  // Plaintext sizes of versions with content.
+  int64_t blob_bytes = 0;    // What the blobs of versions take.
+  int64_t dropped_blobs = 0;
+  std::optional<absl::Time> last_verified_time;
+};
+
+}  // namespace backup::storage

@@ -1,0 +1,51 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "absl/time/time.h"
+#include "base/ids.h"
+
+namespace backup::storage {
+
+// The numbers are those of the database and of blob footers, and of proto/backup/v1/types.proto:
+// never change one.
+enum class ChecksumKind : int {
+  kCksumOfPlaintext = 1,
+  kCrc32OfCiphertext = 2,
+  kCksumOfCiphertext = 3,
+  kCrc32OfPlaintext = 4,
+};
+// kClientSegments is kClientCiphertext of a file that came in segments, each with its size before
+// it (UploadFileHeader.AES_CBC_ZERO_IV_SEGMENTS); the API does not tell them apart.
+enum class StorageForm : int {
+  kPlain = 1,
+  kSealed = 2,
+  kClientCiphertext = 3,
+  kClientSegments = 4,
+};
+enum class VersionState : int { kReceived = 1, kVerified = 2, kAbandoned = 3 };
+
+// What a client made of the checksum of a version: right; wrong, and the file comes again; wrong
+// for the last time.
+enum class Outcome { kVerified, kRetrying, kAbandoned };
+
+// One version of a file. Everything but its content.
+struct Version {
+  ClientId client_id;
+  std::string file_name;  // Raw bytes.
+  int64_t version_id = 0;
+  int64_t size_bytes = 0;
+  int64_t encoded_size = 0;
+  ChecksumKind checksum_kind = ChecksumKind::kCksumOfPlaintext;
+  uint32_t checksum = 0;
+  std::string sha256;  // 32 bytes.
+  VersionState state = VersionState::kReceived;
+  absl::Time receive_time;
+  std::optional<absl::Time> verify_time;
+  StorageForm form = StorageForm::kPlain;
+  std::optional<UploadId> upload_id;
+};
+
+}  // namespace backup::storage

@@ -1,0 +1,70 @@
+#include <algorithm>
+
+#include "storage/memory/memory_transaction.h"
+
+namespace backup::storage {
+
+absl::StatusOr<BlobUse> MemoryTransaction::FindBlob(const BlobId& id) {
+  if (state_.pending_blobs.contains(id)) return BlobUse::kPending;
+  if (state_.dropped_blobs.contains(id)) return BlobUse::kDropped;
+  const bool referenced =
+      std::any_of(state_.versions.begin(), state_.versions.end(),
+                  [&](const auto& entry) { return entry.second.stored.content == Content(id); });
+  return referenced ? BlobUse::kReferenced : BlobUse::kUnknown;
+}
+
+absl::StatusOr<std::vector<BlobId>> MemoryTransaction::ListDroppedBlobs(const BlobId& after,
+                                                                        int limit) {
+  std::vector<BlobId> blobs;
+  for (auto it = state_.dropped_blobs.upper_bound(after);
+       it != state_.dropped_blobs.end() && std::ssize(blobs) < limit; ++it) {
+    blobs.push_back(*it);
+  }
+  return blobs;
+}
+
+absl::Status MemoryTransaction::AddPendingBlobs(const std::vector<BlobId>& ids,
+                                                const BlobLease& lease) {
+  for (const BlobId& id : ids) state_.pending_blobs[id] = lease;
+  return absl::OkStatus();
+}
+
+absl::Status MemoryTransaction::RenewLeases(const BlobLease& lease) {
+  for (auto& [id, pending] : state_.pending_blobs) {
+    if (pending.owner == lease.owner) pending = lease;
+  }
+  return absl::OkStatus();
+}
+
+absl::Status MemoryTransaction::DropPendingBlob(const BlobId& id) {
+  if (FindBlob(id).value() == BlobUse::kReferenced) return absl::OkStatus();
+  state_.pending_blobs.erase(id);
+  state_.dropped_blobs.insert(id);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<int64_t> MemoryTransaction::DropPendingBlobsOfOthers(const OwnerId& self,
+                                                                    absl::Time ended_before,
+                                                                    int limit) {
+  int64_t dropped = 0;
+  for (auto it = state_.pending_blobs.begin();
+       it != state_.pending_blobs.end() && dropped < limit;) {
+    const auto& [id, lease] = *it;
+    if (lease.owner == self ||
+        (ended_before != absl::InfiniteFuture() && lease.end >= ended_before)) {
+      ++it;
+      continue;
+    }
+    state_.dropped_blobs.insert(id);
+    it = state_.pending_blobs.erase(it);
+    ++dropped;
+  }
+  return dropped;
+}
+
+absl::Status MemoryTransaction::ForgetDroppedBlobs(const std::vector<BlobId>& ids) {
+  for (const BlobId& id : ids) state_.dropped_blobs.erase(id);
+  return absl::OkStatus();
+}
+
+}  // namespace backup::storage

@@ -1,0 +1,57 @@
+#include <algorithm>
+#include <limits>
+
+#include "base/status_macros.h"
+#include "storage/memory/memory_transaction.h"
+
+namespace backup::storage {
+
+absl::StatusOr<Counts> MemoryTransaction::Count() {
+  Counts counts;
+  counts.clients = std::ssize(state_.clients);
+  counts.files = std::ssize(state_.files);
+  counts.versions = std::ssize(state_.versions);
+  counts.dropped_blobs = std::ssize(state_.dropped_blobs);
+  for (const auto& [id, kept] : state_.versions) {
+    const Version& version = kept.stored.version;
+    if (version.state == VersionState::kVerified) ++counts.verified_versions;
+    if (version.state == VersionState::kAbandoned) ++counts.abandoned_versions;
+    if (version.state != VersionState::kAbandoned) counts.stored_bytes += version.size_bytes;
+    counts.blob_bytes += kept.blob_size;
+  }
+  for (const auto& [id, client] : state_.clients) {
+    counts.last_verified_time = std::max(counts.last_verified_time, client.last_verified_time);
+  }
+  return counts;
+}
+
+absl::StatusOr<std::vector<Client>> MemoryTransaction::ListStaleClients(absl::Time since,
+                                                                        const ClientId& after,
+                                                                        int limit) {
+  std::vector<Client> clients;
+  for (auto it = state_.clients.upper_bound(after);
+       it != state_.clients.end() && std::ssize(clients) < limit; ++it) {
+    const Client& client = it->second;
+    if (client.last_verified_time.value_or(client.create_time) < since) clients.push_back(client);
+  }
+  return clients;
+}
+
+absl::StatusOr<int64_t> MemoryTransaction::CountStaleClients(absl::Time since) {
+  ASSIGN_OR_RETURN(const std::vector<Client> clients,
+                   ListStaleClients(since, ClientId(), std::numeric_limits<int>::max()));
+  return std::ssize(clients);
+}
+
+absl::StatusOr<std::vector<JobState>> MemoryTransaction::ListJobs() {
+  std::vector<JobState> jobs;
+  for (const auto& [name, job] : state_.jobs) jobs.push_back(job);
+  return jobs;
+}
+
+absl::Status MemoryTransaction::SaveJob(const JobState& job) {
+  state_.jobs[job.name] = job;
+  return absl::OkStatus();
+}
+
+}  // namespace backup::storage

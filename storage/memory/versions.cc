@@ -1,0 +1,204 @@
+#include <algorithm>
+#include <utility>
+
+#include "base/error.h"
+#include "base/name_text.h"
+#include "base/status_macros.h"
+#include "storage/memory/memory_transaction.h"
+
+namespace backup::storage {
+namespace {
+
+absl::Status VersionNotFound(const std::string& file_name) {
+  return MakeError(Reason::kVersionNotFound, "the file has no such version", NameToText(file_name));
+}
+
+}  // namespace
+
+absl::StatusOr<const MemoryState::StoredFile*> MemoryTransaction::RequireFile(
+    const ClientId& client, const std::string& file_name) {
+  RETURN_IF_ERROR(Require(client).status());
+  const auto found = state_.files.find({client, file_name});
+  if (found == state_.files.end()) {
+    return MakeError(Reason::kFileNotFound, "the client has no such file", NameToText(file_name));
+  }
+  return &found->second;
+}
+
+const StoredVersion* MemoryTransaction::NewestVerified(const MemoryState::StoredFile& file) const {
+  for (auto id = file.versions.rbegin(); id != file.versions.rend(); ++id) {
+    const StoredVersion& stored = state_.versions.at(*id).stored;
+    if (stored.version.state == VersionState::kVerified) return &stored;
+  }
+  return nullptr;
+}
+
+const Version* MemoryTransaction::VersionOfUpload(const ClientId& client,
+                                                  const UploadId& upload) const {
+  for (const auto& [id, kept] : state_.versions) {
+    const Version& version = kept.stored.version;
+    if (version.client_id == client && version.upload_id == upload) return &version;
+  }
+  return nullptr;
+}
+
+absl::StatusOr<std::optional<Version>> MemoryTransaction::FindUpload(const ClientId& client,
+                                                                     const UploadId& upload) {
+  const Version* const version = VersionOfUpload(client, upload);
+  if (version == nullptr) return std::nullopt;
+  return *version;
+}
+
+absl::StatusOr<StoredVersion> MemoryTransaction::FindVersion(const ClientId& client,
+                                                             const std::string& file_name,
+                                                             int64_t version_id,
+                                                             bool with_content) {
+  ASSIGN_OR_RETURN(const MemoryState::StoredFile* const file, RequireFile(client, file_name));
+  const StoredVersion* stored = nullptr;
+  if (version_id == 0) {
+    stored = NewestVerified(*file);
+  } else if (file->versions.contains(version_id)) {
+    stored = &state_.versions.at(version_id).stored;
+  }
+  if (stored == nullptr) return VersionNotFound(file_name);
+  return StoredVersion{stored->version, with_content ? stored->content : Content()};
+}
+
+absl::StatusOr<std::vector<File>> MemoryTransaction::ListFiles(const ClientId& client,
+                                                               const std::string& after,
+                                                               int limit) {
+  RETURN_IF_ERROR(Require(client).status());
+  std::vector<File> files;
+  for (auto it = state_.files.upper_bound({client, after});
+       it != state_.files.end() && std::ssize(files) < limit; ++it) {
+    if (it->first.first != client) break;
+    const StoredVersion* const newest = NewestVerified(it->second);
+    files.push_back({it->first.second,
+                     newest == nullptr ? std::nullopt : std::optional(newest->version),
+                     std::ssize(it->second.versions)});
+  }
+  return files;
+}
+
+absl::StatusOr<std::vector<Version>> MemoryTransaction::ListVersions(const ClientId& client,
+                                                                     const std::string& file_name,
+                                                                     int64_t before, int limit) {
+  ASSIGN_OR_RETURN(const MemoryState::StoredFile* const file, RequireFile(client, file_name));
+  std::vector<Version> versions;
+  for (auto id = file->versions.rbegin();
+       id != file->versions.rend() && std::ssize(versions) < limit; ++id) {
+    if (before == 0 || *id < before) versions.push_back(state_.versions.at(*id).stored.version);
+  }
+  return versions;
+}
+
+absl::StatusOr<std::vector<StoredVersion>> MemoryTransaction::ScanVersions(int64_t after,
+                                                                           int limit) {
+  std::vector<StoredVersion> versions;
+  for (auto it = state_.versions.upper_bound(after);
+       it != state_.versions.end() && std::ssize(versions) < limit; ++it) {
+    versions.push_back(it->second.stored);
+  }
+  return versions;
+}
+
+absl::StatusOr<int64_t> MemoryTransaction::ReserveVersionIds(int64_t count) {
+  return std::exchange(state_.next_version_id, state_.next_version_id + count);
+}
+
+absl::StatusOr<Version> MemoryTransaction::AddVersion(const Version& version,
+                                                      const Content& content, int64_t blob_size,
+                                                      const LegacyProfile& observed) {
+  ASSIGN_OR_RETURN(Client* const client, Require(version.client_id));
+  const auto* const blob = std::get_if<BlobId>(&content);
+  const Version* const known =
+      version.upload_id ? VersionOfUpload(version.client_id, *version.upload_id) : nullptr;
+  if (known != nullptr) {
+    if (blob != nullptr) RETURN_IF_ERROR(DropPendingBlob(*blob));
+    return *known;
+  }
+  if (blob != nullptr && state_.pending_blobs.erase(*blob) == 0)
+    return MakeError(Reason::kBackendDown, "the file took too long to store; send it again");
+  client->legacy.Merge(observed);
+  client->last_seen_time = std::max(client->last_seen_time, version.receive_time);
+  client->stored_bytes += version.size_bytes;
+  MemoryState::StoredFile& file = state_.files[{version.client_id, version.file_name}];
+  file.versions.insert(version.version_id);
+  file.last_version_id = version.version_id;
+  MemoryState::KeptVersion& kept = state_.versions[version.version_id];
+  kept = {{version, content}, blob != nullptr ? blob_size : 0};
+  kept.stored.version.state = VersionState::kReceived;
+  return kept.stored.version;
+}
+
+absl::StatusOr<MemoryState::KeptVersion*> MemoryTransaction::VersionOfVerdict(
+    const Verdict& verdict) {
+  if (verdict.upload) {
+    const Version* const version = VersionOfUpload(verdict.client, *verdict.upload);
+    const bool is_left = version != nullptr && version->file_name == verdict.file_name &&
+                         version->state != VersionState::kAbandoned;
+    if (is_left) return &state_.versions.at(version->version_id);
+    if (verdict.outcome == Outcome::kVerified) return VersionNotFound(verdict.file_name);
+    return nullptr;
+  }
+  const absl::StatusOr<const MemoryState::StoredFile*> file =
+      RequireFile(verdict.client, verdict.file_name);
+  if (!file.ok() && verdict.outcome == Outcome::kVerified) return file.status();
+  if (!file.ok()) return nullptr;
+  const auto last = state_.versions.find((*file)->last_version_id);
+  return last == state_.versions.end() ? nullptr : &last->second;
+}
+
+absl::StatusOr<bool> MemoryTransaction::SettleVersion(const Verdict& verdict, absl::Time now) {
+  ASSIGN_OR_RETURN(Client* const owner, Require(verdict.client));
+  ASSIGN_OR_RETURN(MemoryState::KeptVersion* const kept, VersionOfVerdict(verdict));
+  Version* const version = kept == nullptr ? nullptr : &kept->stored.version;
+  owner->last_seen_time = std::max(owner->last_seen_time, now);
+  if (version == nullptr || version->state != VersionState::kReceived) return false;
+  if (verdict.learning == Learning::kOn)
+    owner->legacy.Learn(verdict.outcome, version->checksum_kind);
+  switch (verdict.outcome) {
+    case Outcome::kVerified:
+      version->state = VersionState::kVerified;
+      version->verify_time = owner->last_verified_time = now;
+      break;
+    case Outcome::kRetrying:
+      ++owner->resends;
+      Remove(version->version_id);
+      break;
+    case Outcome::kAbandoned:
+      DropContent(*kept);
+      version->state = VersionState::kAbandoned;
+      break;
+  }
+  return true;
+}
+
+void MemoryTransaction::DropContent(MemoryState::KeptVersion& kept) {
+  const Version& version = kept.stored.version;
+  if (version.state != VersionState::kAbandoned)
+    state_.clients.at(version.client_id).stored_bytes -= version.size_bytes;
+  if (const auto* blob = std::get_if<BlobId>(&kept.stored.content))
+    state_.dropped_blobs.insert(*blob);
+  kept.stored.content = Content();
+  kept.blob_size = 0;
+}
+
+void MemoryTransaction::Remove(int64_t version_id) {
+  auto node = state_.versions.extract(version_id);
+  DropContent(node.mapped());
+  const Version& version = node.mapped().stored.version;
+  const auto file = state_.files.find({version.client_id, version.file_name});
+  file->second.versions.erase(version_id);
+  if (file->second.versions.empty()) state_.files.erase(file);
+}
+
+absl::Status MemoryTransaction::DeleteVersion(const ClientId& client, const std::string& file_name,
+                                              int64_t version_id) {
+  ASSIGN_OR_RETURN(const MemoryState::StoredFile* const file, RequireFile(client, file_name));
+  if (!file->versions.contains(version_id)) return VersionNotFound(file_name);
+  Remove(version_id);
+  return absl::OkStatus();
+}
+
+}  // namespace backup::storage

@@ -1,0 +1,115 @@
+#include <algorithm>
+#include <limits>
+
+#include "base/error.h"
+#include "base/status_macros.h"
+#include "storage/sqlite/sqlite_transaction.h"
+
+namespace backup::storage {
+namespace {
+
+// The largest time is kept for "whenever it ends", which is above every lease.
+constexpr int64_t kWhenever = std::numeric_limits<int64_t>::max();
+
+int64_t StoredEnd(const BlobLease& lease) {
+  return std::min(absl::ToUnixMicros(lease.end), kWhenever - 1);
+}
+
+// The first column of all rows, which must be blob ids.
+absl::StatusOr<std::vector<BlobId>> ReadBlobIds(Query& query) {
+  std::vector<BlobId> blobs;
+  while (true) {
+    ASSIGN_OR_RETURN(const bool more, query.Step());
+    if (!more) return blobs;
+    const std::optional<BlobId> id = BlobId::FromBytes(query.Blob(0));
+    if (!id)
+      return MakeError(Reason::kStateCorrupt, "a blob id in the catalog is damaged", "catalog");
+    blobs.push_back(*id);
+  }
+}
+
+}  // namespace
+
+absl::StatusOr<BlobUse> SqliteTransaction::FindBlob(const BlobId& id) {
+  Query query = database_.Prepare(
+      "SELECT EXISTS (SELECT 1 FROM pending_blobs WHERE blob_id = ?1), "
+      "EXISTS (SELECT 1 FROM versions WHERE blob_id = ?1), "
+      "EXISTS (SELECT 1 FROM dropped_blobs WHERE blob_id = ?1)");
+  RETURN_IF_ERROR(query.BindBlob(id.bytes()).Step().status());
+  if (query.Int(0) != 0) return BlobUse::kPending;
+  if (query.Int(1) != 0) return BlobUse::kReferenced;
+  return query.Int(2) != 0 ? BlobUse::kDropped : BlobUse::kUnknown;
+}
+
+absl::StatusOr<std::vector<BlobId>> SqliteTransaction::ListDroppedBlobs(const BlobId& after,
+                                                                        int limit) {
+  Query query = database_.Prepare(
+      "SELECT blob_id FROM dropped_blobs WHERE blob_id > ? ORDER BY blob_id LIMIT ?");
+  return ReadBlobIds(query.BindBlob(after.bytes()).Bind(limit));
+}
+
+absl::Status SqliteTransaction::AddPendingBlobs(const std::vector<BlobId>& ids,
+                                                const BlobLease& lease) {
+  for (const BlobId& id : ids) {
+    RETURN_IF_ERROR(database_.Prepare("INSERT INTO pending_blobs VALUES (?, ?, ?)")
+                        .BindBlob(id.bytes())
+                        .BindBlob(lease.owner.bytes())
+                        .Bind(StoredEnd(lease))
+                        .Run());
+  }
+  return absl::OkStatus();
+}
+
+absl::Status SqliteTransaction::RenewLeases(const BlobLease& lease) {
+  return database_.Prepare("UPDATE pending_blobs SET lease_end = ? WHERE owner = ?")
+      .Bind(StoredEnd(lease))
+      .BindBlob(lease.owner.bytes())
+      .Run();
+}
+
+absl::Status SqliteTransaction::TakePendingBlob(const BlobId& id) {
+  Query query = database_.Prepare("DELETE FROM pending_blobs WHERE blob_id = ? RETURNING 1");
+  ASSIGN_OR_RETURN(const bool found, query.BindBlob(id.bytes()).Step());
+  if (found) return absl::OkStatus();
+  return MakeError(Reason::kBackendDown,
+                   "the service lost sight of the file while it was stored; send it again");
+}
+
+absl::Status SqliteTransaction::DropPendingBlob(const BlobId& id) {
+  RETURN_IF_ERROR(
+      database_.Prepare("DELETE FROM pending_blobs WHERE blob_id = ?").BindBlob(id.bytes()).Run());
+  return database_
+      .Prepare(
+          "INSERT INTO dropped_blobs SELECT ?1 "
+          "WHERE NOT EXISTS (SELECT 1 FROM versions WHERE blob_id = ?1) "
+          "ON CONFLICT DO NOTHING")
+      .BindBlob(id.bytes())
+      .Run();
+}
+
+absl::StatusOr<int64_t> SqliteTransaction::DropPendingBlobsOfOthers(const OwnerId& self,
+                                                                    absl::Time ended_before,
+                                                                    int limit) {
+  std::vector<BlobId> ended;
+  {
+    Query query = database_.Prepare(
+        "SELECT blob_id FROM pending_blobs WHERE owner <> ? AND lease_end < ? LIMIT ?");
+    query.BindBlob(self.bytes())
+        .Bind(ended_before == absl::InfiniteFuture() ? kWhenever : absl::ToUnixMicros(ended_before))
+        .Bind(limit);
+    ASSIGN_OR_RETURN(ended, ReadBlobIds(query));
+  }
+  for (const BlobId& id : ended) RETURN_IF_ERROR(DropPendingBlob(id));
+  return std::ssize(ended);
+}
+
+absl::Status SqliteTransaction::ForgetDroppedBlobs(const std::vector<BlobId>& ids) {
+  for (const BlobId& id : ids) {
+    RETURN_IF_ERROR(database_.Prepare("DELETE FROM dropped_blobs WHERE blob_id = ?")
+                        .BindBlob(id.bytes())
+                        .Run());
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace backup::storage

@@ -1,0 +1,131 @@
+#include "absl/strings/str_cat.h"
+#include "base/error.h"
+#include "base/testing/status_matchers.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "storage/sqlite/schema.h"
+#include "storage/sqlite/sqlite_catalog.h"
+#include "storage/testing/ids.h"
+#include "storage/testing/temp_folder.h"
+
+namespace backup::storage {
+namespace {
+
+using testing::HasReason;
+using testing::IsOkAndHolds;
+
+// A catalog as schema 3 had it: one client and three files. "large" has versions 1 (verified), 2
+// (abandoned) and 3 (received) of which 1 and 3 are blobs; "small" has version 4 (verified) in the
+// catalog; "waiting" has version 5 (received) in a blob.
+constexpr char kOldRows[] = R"(
+INSERT INTO clients (client_id, name, create_time, last_seen_time, public_key, sealed_session_key,
+                     session_key_bits, last_verified_time)
+  VALUES (x'01001111111111111111111111111111', x'6e616d65', 1, 2, x'6b6579', x'73', 256, 3);
+INSERT INTO files (file_id, client_id, name) VALUES
+  (1, x'01001111111111111111111111111111', x'6c61726765'),
+  (2, x'01001111111111111111111111111111', x'736d616c6c'),
+  (3, x'01001111111111111111111111111111', x'77616974696e67');
+INSERT INTO versions VALUES
+  (1, 1, 100, 112, 1, 7, zeroblob(32), 2, 10, 11, 2, NULL, x'01001111111111111111111111111111'),
+  (2, 1, 200, 208, 1, 7, zeroblob(32), 1, 10, NULL, 2, NULL, NULL),
+  (3, 1, 300, 304, 1, 7, zeroblob(32), 1, 10, NULL, 2, x'03001111111111111111111111111111',
+   x'03001111111111111111111111111111'),
+  (4, 2, 5, 16, 1, 7, zeroblob(32), 2, 10, 11, 1, NULL, NULL),
+  (5, 3, 500, 512, 1, 7, zeroblob(32), 1, 10, NULL, 2, NULL, x'05001111111111111111111111111111');
+UPDATE versions SET state = 3 WHERE version_id = 2;
+INSERT INTO inline_contents VALUES (4, x'6279746573');
+UPDATE totals SET next_version_id = 1025;
+)";
+
+class MigrationTest : public ::testing::Test {
+ protected:
+  MigrationTest() {
+    const auto old = Database::Open(path_, Database::Mode::kReadWrite).value();
+    EXPECT_OK(MigrateTo(*old, 3));
+    EXPECT_OK(old->Execute(kOldRows));
+  }
+
+  StoredVersion Find(const std::string& file_name, int64_t version_id) {
+    return catalog()
+        .Read([&](Snapshot& snapshot) {
+          return snapshot.FindVersion(client_, file_name, version_id, true);
+        })
+        .value();
+  }
+  BlobUse UseOf(uint8_t blob) {
+    return catalog()
+        .Read([&](Snapshot& snapshot) { return snapshot.FindBlob(IdOf<BlobId>(blob)); })
+        .value();
+  }
+  absl::StatusOr<bool> Settle(const std::string& file_name, Outcome outcome) {
+    return catalog().Run([&](Transaction& transaction) {
+      return transaction.SettleVersion({client_, file_name, std::nullopt, outcome},
+                                       absl::FromUnixSeconds(1));
+    });
+  }
+  Counts Count() {
+    return catalog().Read([](Snapshot& snapshot) { return snapshot.Count(); }).value();
+  }
+
+  // The first use migrates it.
+  SqliteCatalog& catalog() {
+    if (catalog_ == nullptr) catalog_ = SqliteCatalog::Open(path_).value();
+    return *catalog_;
+  }
+
+  const ClientId client_ = IdOf<ClientId>(1);
+  const TempFolder folder_;
+  const std::string path_ = folder_.path() + "/catalog.db";
+  std::unique_ptr<SqliteCatalog> catalog_;
+};
+
+TEST_F(MigrationTest, KeepsAllThatSchemaThreeHeld) {
+  EXPECT_EQ(Find("large", 0).version.version_id, 1);
+  EXPECT_EQ(Find("large", 1).content, Content(IdOf<BlobId>(1)));
+  EXPECT_EQ(Find("large", 2).version.state, VersionState::kAbandoned);
+  EXPECT_EQ(Find("large", 3).content, Content(IdOf<BlobId>(3)));
+  EXPECT_EQ(Find("large", 3).version.upload_id, IdOf<UploadId>(3));
+  EXPECT_EQ(Find("small", 0).content, Content(std::string("bytes")));
+  EXPECT_EQ(Find("waiting", 5).version.state, VersionState::kReceived);
+  const Client client =
+      catalog().Read([](Snapshot& snapshot) { return snapshot.FindClientByName("name"); }).value();
+  EXPECT_EQ(client.public_key, "key");
+  EXPECT_EQ(client.stored_bytes, 905);
+  EXPECT_THAT(
+      catalog().Run([](Transaction& transaction) { return transaction.ReserveVersionIds(1); }),
+      IsOkAndHolds(1025));
+}
+
+TEST_F(MigrationTest, CountsOldBlobsByTheirEncodedSizes) {
+  const Counts counts = Count();
+  EXPECT_EQ(counts.files, 3);
+  EXPECT_EQ(counts.versions, 5);
+  EXPECT_EQ(counts.stored_bytes, 905);
+  EXPECT_EQ(counts.blob_bytes, 112 + 304 + 512);
+  EXPECT_EQ(counts.dropped_blobs, 0);
+}
+
+TEST_F(MigrationTest, DropsOldBlobsLikeNewOnes) {
+  for (const uint8_t blob : {1, 3, 5}) EXPECT_EQ(UseOf(blob), BlobUse::kReferenced);
+  EXPECT_EQ(UseOf(2), BlobUse::kUnknown);
+  EXPECT_THAT(Settle("waiting", Outcome::kAbandoned), IsOkAndHolds(true));
+  EXPECT_EQ(UseOf(5), BlobUse::kDropped);
+  EXPECT_EQ(Count().blob_bytes, 112 + 304);
+  EXPECT_OK(
+      catalog().Run([&](Transaction& transaction) { return transaction.DeleteClient(client_); }));
+  for (const uint8_t blob : {1, 3}) EXPECT_EQ(UseOf(blob), BlobUse::kDropped);
+  EXPECT_EQ(Count().blob_bytes, 0);
+  EXPECT_EQ(Count().dropped_blobs, 3);
+}
+
+TEST_F(MigrationTest, TakesTheNewestVersionOfAnOldFileForItsLast) {
+  EXPECT_THAT(Settle("large", Outcome::kRetrying), IsOkAndHolds(true));
+  EXPECT_EQ(UseOf(3), BlobUse::kDropped);
+  EXPECT_THAT(Settle("large", Outcome::kRetrying), IsOkAndHolds(false));
+  EXPECT_THAT(Settle("small", Outcome::kVerified), IsOkAndHolds(false));
+  EXPECT_THAT(Settle("none", Outcome::kVerified), HasReason(Reason::kFileNotFound));
+  EXPECT_THAT(Settle("waiting", Outcome::kVerified), IsOkAndHolds(true));
+}
+
+}  // namespace
+}  // namespace backup::storage

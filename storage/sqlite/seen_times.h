@@ -1,0 +1,31 @@
+#pragma once
+
+#include <map>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "base/ids.h"
+#include "base/mutex.h"
+#include "storage/sqlite/database.h"
+
+namespace backup::storage {
+
+// When clients were seen that changed nothing else. Each alone is not worth a sync of the disk, so
+// they are remembered here until something else is written. Thread-safe.
+class SeenTimes {
+ public:
+  using Times = std::map<ClientId, absl::Time>;
+
+  void Remember(const Times& times);
+  // All that is remembered, which is forgotten.
+  Times Take();
+
+ private:
+  Mutex mutex_;
+  Times times_ ABSL_GUARDED_BY(mutex_);
+};
+
+// Sets last_seen_time, which never goes back; nothing happens if there is no such client.
+absl::Status NoteSeen(Database& database, const ClientId& id, absl::Time now);
+
+}  // namespace backup::storage

@@ -1,0 +1,264 @@
+#include <sqlite3.h>
+
+#include <filesystem>
+#include <functional>
+#include <future>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "base/error.h"
+#include "base/status_macros.h"
+#include "base/testing/status_matchers.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "storage/sqlite/sqlite_catalog.h"
+#include "storage/sqlite/testing/fault_vfs.h"
+#include "storage/testing/ids.h"
+#include "storage/testing/temp_folder.h"
+
+namespace backup::storage {
+namespace {
+
+constexpr int kFiles = 4;
+constexpr absl::Time kNow = absl::FromUnixSeconds(1'700'000'000);
+
+std::string FileName(int i) { return absl::StrCat("file ", i); }
+
+Version MakeVersion(int64_t version_id, const std::string& file_name) {
+  Version version;
+  version.client_id = IdOf<ClientId>(1);
+  version.file_name = file_name;
+  version.version_id = version_id;
+  version.size_bytes = 5;
+  version.sha256 = std::string(32, 's');
+  version.receive_time = kNow;
+  version.upload_id = IdOf<UploadId>(static_cast<uint8_t>(version_id));
+  return version;
+}
+
+// Something to write, and how to see that it was written.
+struct Change {
+  std::string name;
+  Catalog::Work work;
+  std::function<bool(Snapshot&)> is_there;
+};
+
+Change Registers(uint8_t id) {
+  const std::string name = absl::StrCat("client ", id);
+  return {"register " + name,
+          [=](Transaction& transaction) {
+            return transaction
+                .RegisterClient(name, IdOf<ClientId>(id), DuplicateNames::kReject, kNow)
+                .status();
+          },
+          [=](Snapshot& snapshot) { return snapshot.FindClient(IdOf<ClientId>(id)).ok(); }};
+}
+
+Change Verifies(int file) {
+  return {absl::StrCat("verify ", file),
+          [=](Transaction& transaction) {
+            return transaction
+                .SettleVersion(
+                    {IdOf<ClientId>(1), FileName(file), std::nullopt, Outcome::kVerified}, kNow)
+                .status();
+          },
+          [=](Snapshot& snapshot) {
+            return snapshot.FindVersion(IdOf<ClientId>(1), FileName(file), 0, false).ok();
+          }};
+}
+
+Change Retries(int file) {
+  const BlobId blob = IdOf<BlobId>(static_cast<uint8_t>(file));
+  return {absl::StrCat("retry ", file),
+          [=](Transaction& transaction) {
+            return transaction
+                .SettleVersion({IdOf<ClientId>(1), FileName(file),
+                                IdOf<UploadId>(static_cast<uint8_t>(file)), Outcome::kRetrying},
+                               kNow)
+                .status();
+          },
+          [=](Snapshot& snapshot) {
+            const bool gone =
+                !snapshot.FindVersion(IdOf<ClientId>(1), FileName(file), file, false).ok();
+            EXPECT_EQ(snapshot.FindBlob(blob).value() == BlobUse::kDropped, gone);
+            return gone;
+          }};
+}
+
+Change Adds(int64_t version_id, size_t size) {
+  const Version version = MakeVersion(version_id, absl::StrCat("new ", version_id));
+  return {absl::StrCat("add ", version_id),
+          [=](Transaction& transaction) {
+            return transaction.AddVersion(version, std::string(size, 'c'), 0, {}).status();
+          },
+          [=](Snapshot& snapshot) {
+            const auto found =
+                snapshot.FindVersion(version.client_id, version.file_name, version_id, true);
+            EXPECT_TRUE(!found.ok() || found->content == Content(std::string(size, 'c')));
+            return found.ok();
+          }};
+}
+
+// Fails on purpose after it has changed something, so that its savepoint is rolled back.
+Change FailsAfter(Change change) {
+  const Catalog::Work work = change.work;
+  change.name += " and fail";
+  change.work = [work](Transaction& transaction) -> absl::Status {
+    RETURN_IF_ERROR(work(transaction));
+    return absl::AbortedError("on purpose");
+  };
+  return change;
+}
+
+// Only reads, which may end the transaction of all the others.
+Change Reads(int file) {
+  return {absl::StrCat("read ", file),
+          [=](Transaction& transaction) {
+            // An error of the disk may show as any: the work goes on as if there were no such file.
+            transaction.FindVersion(IdOf<ClientId>(1), FileName(file), file, true)
+                .status()
+                .IgnoreError();
+            return absl::OkStatus();
+          },
+          nullptr};
+}
+
+struct Fault {
+  std::string name;
+  FaultVfs::Op op;
+  int code;
+};
+
+class SqliteFaultsTest : public ::testing::TestWithParam<Fault> {
+ protected:
+  // A catalog of one client with some files, of which the even ones are in the catalog and of many
+  // pages.
+  static void Prepare(const std::string& path) {
+    const auto catalog = SqliteCatalog::Open(path).value();
+    ASSERT_OK(catalog->Run(Registers(1).work));
+    ASSERT_OK(catalog->Run([](Transaction& transaction) -> absl::Status {
+      for (int i = 0; i < kFiles; ++i) {
+        const BlobId blob = IdOf<BlobId>(static_cast<uint8_t>(i));
+        RETURN_IF_ERROR(transaction.AddPendingBlobs({blob}, {IdOf<OwnerId>(1), kNow}));
+        const Content content = i % 2 == 0 ? Content(std::string(9'000, 'o')) : Content(blob);
+        RETURN_IF_ERROR(
+            transaction.AddVersion(MakeVersion(i + (i == 0 ? 100 : 0), FileName(i)), content, 1, {})
+                .status());
+      }
+      return absl::OkStatus();
+    }));
+  }
+
+  // Runs the changes as one batch; returns what each was told.
+  static std::vector<absl::Status> RunBatch(Catalog& catalog, const std::vector<Change>& changes) {
+    std::promise<void> arrived;
+    std::promise<void> go_on;
+    std::promise<void> ended;
+    // Keeps the writer busy while the others come to wait. A batch that cannot begin runs no works.
+    // Both of these run on the writer's thread.
+    const auto arrive = [&, has_arrived = std::make_shared<bool>(false)] {
+      if (!std::exchange(*has_arrived, true)) arrived.set_value();
+    };
+    catalog.Submit(
+        [&, arrive, wait = go_on.get_future().share()](Transaction&) {
+          arrive();
+          wait.wait();
+          return absl::OkStatus();
+        },
+        [&, arrive](const absl::Status&) {
+          arrive();
+          ended.set_value();
+        });
+    arrived.get_future().wait();
+    std::vector<std::promise<absl::Status>> results(changes.size());
+    for (size_t i = 0; i < changes.size(); ++i)
+      catalog.Submit(changes[i].work,
+                     [&, i](const absl::Status& result) { results[i].set_value(result); });
+    go_on.set_value();
+    ended.get_future().wait();
+    std::vector<absl::Status> told;
+    for (auto& result : results) told.push_back(result.get_future().get());
+    return told;
+  }
+
+  static void ExpectAsTold(Catalog& catalog, const std::vector<Change>& changes,
+                           const std::vector<absl::Status>& told) {
+    ASSERT_OK(catalog.Read([&](Snapshot& snapshot) {
+      for (size_t i = 0; i < changes.size(); ++i) {
+        if (changes[i].is_there == nullptr) continue;
+        const bool is_there = changes[i].is_there(snapshot);
+        const std::optional<Reason> reason = ReasonOf(told[i]);
+        if (told[i].ok()) {
+          EXPECT_TRUE(is_there) << changes[i].name << " is lost";
+        } else if (reason != Reason::kStorageIo && reason != Reason::kBackendDown) {
+          EXPECT_FALSE(is_there) << changes[i].name << " is there despite of " << told[i];
+        }
+      }
+      return absl::OkStatus();
+    }));
+  }
+
+  static void ExpectIntact(const std::string& path) {
+    const auto database = Database::Open(path, Database::Mode::kReadOnly).value();
+    Query check = database->Prepare("PRAGMA integrity_check");
+    ASSERT_OK(check.Step());
+    EXPECT_EQ(check.Blob(0), "ok");
+    Query count = database->Prepare(
+        "SELECT (SELECT versions FROM totals) = (SELECT count(*) FROM versions), "
+        "(SELECT dropped_blobs FROM totals) = (SELECT count(*) FROM dropped_blobs)");
+    ASSERT_OK(count.Step());
+    EXPECT_EQ(count.Int(0), 1);
+    EXPECT_EQ(count.Int(1), 1);
+  }
+
+  FaultVfs vfs_;
+};
+
+TEST_P(SqliteFaultsTest, WhoeverWasToldOkFindsItAgainAndWhoeverWasNotDoesNot) {
+  const std::vector<Change> first = {
+      Adds(10, 9'000), Reads(2),   Verifies(0), FailsAfter(Adds(11, 50)),
+      Registers(2),    Retries(1), Reads(3),    Adds(12, 10)};
+  const std::vector<Change> second = {Registers(3), Retries(3), FailsAfter(Registers(4)),
+                                      Verifies(2)};
+  const TempFolder prepared;
+  Prepare(prepared.path() + "/catalog.db");
+  bool has_failed = true;
+  int runs = 0;
+  for (int nth = 1; has_failed; ++nth, ++runs) {
+    SCOPED_TRACE(absl::StrCat("call ", nth));
+    const TempFolder folder;
+    const std::string path = folder.path() + "/catalog.db";
+    std::filesystem::copy_file(prepared.path() + "/catalog.db", path);
+    std::vector<absl::Status> told_first;
+    std::vector<absl::Status> told_second;
+    {
+      const auto catalog = SqliteCatalog::Open(path, {}, vfs_.name()).value();
+      vfs_.FailNth(GetParam().op, nth, GetParam().code);
+      told_first = RunBatch(*catalog, first);
+      told_second = RunBatch(*catalog, second);
+    }
+    has_failed = vfs_.has_failed();
+    vfs_.FailNth(FaultVfs::Op::kNone, 0, SQLITE_OK);
+    const auto reopened = SqliteCatalog::Open(path).value();
+    ExpectAsTold(*reopened, first, told_first);
+    ExpectAsTold(*reopened, second, told_second);
+    ExpectIntact(path);
+    ASSERT_FALSE(HasFailure());
+  }
+  EXPECT_GT(runs, 2) << "nothing ever failed";
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    , SqliteFaultsTest,
+    ::testing::Values(Fault{"ReadFails", FaultVfs::Op::kRead, SQLITE_IOERR_READ},
+                      Fault{"ReadFindsNoMemory", FaultVfs::Op::kRead, SQLITE_IOERR_NOMEM},
+                      Fault{"WriteFails", FaultVfs::Op::kWrite, SQLITE_IOERR_WRITE},
+                      Fault{"DiskIsFull", FaultVfs::Op::kWrite, SQLITE_FULL},
+                      Fault{"SyncFails", FaultVfs::Op::kSync, SQLITE_IOERR_FSYNC}),
+    [](const auto& fault) { return fault.param.name; });
+
+}  // namespace
+}  // namespace backup::storage

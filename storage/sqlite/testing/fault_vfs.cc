@@ -1,0 +1,111 @@
+#include "storage/sqlite/testing/fault_vfs.h"
+
+#include "glog/logging.h"
+
+namespace backup::storage {
+namespace {
+
+// What SQLite sees of a file; the system's own one is behind it in the same memory.
+struct FaultFile {
+  sqlite3_file base;
+  FaultVfs* vfs;
+  sqlite3_file* real() { return reinterpret_cast<sqlite3_file*>(this + 1); }
+};
+
+FaultFile* Of(sqlite3_file* file) { return reinterpret_cast<FaultFile*>(file); }
+
+// Passes on a method that never fails on purpose.
+template <auto kMethod, typename... Args>
+int PassOn(sqlite3_file* file, Args... args) {
+  sqlite3_file* const real = Of(file)->real();
+  return (real->pMethods->*kMethod)(real, args...);
+}
+
+int Read(sqlite3_file* file, void* out, int size, sqlite3_int64 offset) {
+  if (const int code = Of(file)->vfs->Count(FaultVfs::Op::kRead); code != SQLITE_OK) return code;
+  return PassOn<&sqlite3_io_methods::xRead>(file, out, size, offset);
+}
+
+int Write(sqlite3_file* file, const void* bytes, int size, sqlite3_int64 offset) {
+  if (const int code = Of(file)->vfs->Count(FaultVfs::Op::kWrite); code != SQLITE_OK) return code;
+  return PassOn<&sqlite3_io_methods::xWrite>(file, bytes, size, offset);
+}
+
+int Sync(sqlite3_file* file, int flags) {
+  if (const int code = Of(file)->vfs->Count(FaultVfs::Op::kSync); code != SQLITE_OK) return code;
+  return PassOn<&sqlite3_io_methods::xSync>(file, flags);
+}
+
+void ShmBarrier(sqlite3_file* file) {
+  sqlite3_file* const real = Of(file)->real();
+  real->pMethods->xShmBarrier(real);
+}
+
+// Version 2: with shared memory for the log's index, without memory mapping.
+constexpr sqlite3_io_methods kMethods = {
+    2,
+    PassOn<&sqlite3_io_methods::xClose>,
+    Read,
+    Write,
+    PassOn<&sqlite3_io_methods::xTruncate, sqlite3_int64>,
+    Sync,
+    PassOn<&sqlite3_io_methods::xFileSize, sqlite3_int64*>,
+    PassOn<&sqlite3_io_methods::xLock, int>,
+    PassOn<&sqlite3_io_methods::xUnlock, int>,
+    PassOn<&sqlite3_io_methods::xCheckReservedLock, int*>,
+    PassOn<&sqlite3_io_methods::xFileControl, int, void*>,
+    PassOn<&sqlite3_io_methods::xSectorSize>,
+    PassOn<&sqlite3_io_methods::xDeviceCharacteristics>,
+    PassOn<&sqlite3_io_methods::xShmMap, int, int, int, void volatile**>,
+    PassOn<&sqlite3_io_methods::xShmLock, int, int, int>,
+    ShmBarrier,
+    PassOn<&sqlite3_io_methods::xShmUnmap, int>,
+    nullptr,
+    nullptr,
+};
+
+int Open(sqlite3_vfs* vfs, const char* path, sqlite3_file* file, int flags, int* out_flags) {
+  auto* const self = static_cast<FaultVfs*>(vfs->pAppData);
+  sqlite3_vfs* const system = sqlite3_vfs_find(nullptr);
+  Of(file)->vfs = self;
+  Of(file)->base.pMethods = nullptr;
+  const int code = system->xOpen(system, path, Of(file)->real(), flags, out_flags);
+  if (code == SQLITE_OK) Of(file)->base.pMethods = &kMethods;
+  return code;
+}
+
+}  // namespace
+
+FaultVfs::FaultVfs() {
+  // All but opening files is the system's own.
+  vfs_ = *sqlite3_vfs_find(nullptr);
+  vfs_.szOsFile += static_cast<int>(sizeof(FaultFile));
+  vfs_.zName = name_.c_str();
+  vfs_.pNext = nullptr;
+  vfs_.xOpen = Open;
+  vfs_.pAppData = this;
+  CHECK_EQ(sqlite3_vfs_register(&vfs_, /*makeDflt=*/0), SQLITE_OK);
+}
+
+FaultVfs::~FaultVfs() { sqlite3_vfs_unregister(&vfs_); }
+
+void FaultVfs::FailNth(Op op, int nth, int code) {
+  MutexLock lock(mutex_);
+  op_ = op;
+  left_ = nth;
+  code_ = code;
+}
+
+bool FaultVfs::has_failed() {
+  MutexLock lock(mutex_);
+  return left_ == 0;
+}
+
+int FaultVfs::Count(Op op) {
+  MutexLock lock(mutex_);
+  if (op != op_ || left_ == 0) return SQLITE_OK;
+  --left_;
+  return left_ == 0 ? code_ : SQLITE_OK;
+}
+
+}  // namespace backup::storage

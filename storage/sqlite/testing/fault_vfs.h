@@ -1,0 +1,43 @@
+#pragma once
+
+#include <sqlite3.h>
+
+#include <string>
+
+#include "base/mutex.h"
+
+namespace backup::storage {
+
+// A SQLite VFS that passes everything on to the system's own, until one call fails as if the disk
+// had. Thread-safe.
+class FaultVfs {
+ public:
+  enum class Op { kNone, kRead, kWrite, kSync };
+
+  // Registers itself with SQLite.
+  FaultVfs();
+  ~FaultVfs();
+  FaultVfs(const FaultVfs&) = delete;
+  FaultVfs& operator=(const FaultVfs&) = delete;
+
+  const char* name() const { return name_.c_str(); }
+
+  // Makes the `nth` such call from now on, from 1, fail with this code of SQLite's, without doing
+  // anything; kNone: none.
+  void FailNth(Op op, int nth, int code);
+  // Whether it came to that.
+  bool has_failed();
+
+  // The code to fail with, else SQLITE_OK. For the file methods.
+  int Count(Op op);
+
+ private:
+  const std::string name_ = "fault";
+  sqlite3_vfs vfs_ = {};
+  Mutex mutex_;
+  Op op_ ABSL_GUARDED_BY(mutex_) = Op::kNone;
+  int left_ ABSL_GUARDED_BY(mutex_) = 0;
+  int code_ ABSL_GUARDED_BY(mutex_) = SQLITE_OK;
+};
+
+}  // namespace backup::storage

@@ -1,0 +1,175 @@
+#include "base/error.h"
+#include "base/status_macros.h"
+#include "storage/sqlite/rows.h"
+#include "storage/sqlite/sqlite_transaction.h"
+
+namespace backup::storage {
+
+absl::StatusOr<std::optional<Version>> SqliteTransaction::FindUpload(const ClientId& client,
+                                                                     const UploadId& upload) {
+  Query query =
+      database_.Prepare("SELECT " VERSION_COLUMNS
+                        " FROM versions v JOIN files f USING (file_id) WHERE v.upload_id = ? "
+                        "AND f.client_id = ?");
+  ASSIGN_OR_RETURN(const bool found,
+                   query.BindBlob(upload.bytes()).BindBlob(client.bytes()).Step());
+  if (!found) return std::nullopt;
+  return ReadVersion(query);
+}
+
+absl::StatusOr<StoredVersion> SqliteTransaction::FindVersion(const ClientId& client,
+                                                             const std::string& file_name,
+                                                             int64_t version_id,
+                                                             bool with_content) {
+  ASSIGN_OR_RETURN(const int64_t file_id, SelectFileId(database_, client, file_name));
+  Query query = database_.Prepare(
+      version_id == 0 ? "SELECT " VERSION_COLUMNS
+                        " FROM versions v JOIN files f USING (file_id) "
+                        "WHERE v.file_id = ? AND v.state = 2 ORDER BY v.version_id DESC LIMIT 1"
+                      : "SELECT " VERSION_COLUMNS
+                        " FROM versions v JOIN files f USING (file_id) "
+                        "WHERE v.file_id = ? AND v.version_id = ?");
+  query.Bind(file_id);
+  if (version_id != 0) query.Bind(version_id);
+  ASSIGN_OR_RETURN(const bool found, query.Step());
+  if (!found) return VersionNotFound(file_name, version_id);
+  StoredVersion stored{ReadVersion(query), {}};
+  if (with_content) {
+    ASSIGN_OR_RETURN(stored.content, ReadContent(database_, query));
+  }
+  return stored;
+}
+
+absl::StatusOr<std::vector<File>> SqliteTransaction::ListFiles(const ClientId& client,
+                                                               const std::string& after,
+                                                               int limit) {
+  RETURN_IF_ERROR(SelectClient(database_, client).status());
+  Query query = database_.Prepare(
+      "SELECT file_id, name, version_count FROM files "
+      "WHERE client_id = ? AND name > ? ORDER BY name LIMIT ?");
+  query.BindBlob(client.bytes()).BindBlob(after).Bind(limit);
+  std::vector<File> files;
+  while (true) {
+    ASSIGN_OR_RETURN(const bool more, query.Step());
+    if (!more) return files;
+    File file{query.Blob(1), std::nullopt, query.Int(2)};
+    Query newest =
+        database_.Prepare("SELECT " VERSION_COLUMNS
+                          " FROM versions v JOIN files f USING (file_id) "
+                          "WHERE v.file_id = ? AND v.state = 2 ORDER BY v.version_id DESC LIMIT 1");
+    ASSIGN_OR_RETURN(const bool verified, newest.Bind(query.Int(0)).Step());
+    if (verified) file.newest_verified = ReadVersion(newest);
+    files.push_back(std::move(file));
+  }
+}
+
+absl::StatusOr<std::vector<Version>> SqliteTransaction::ListVersions(const ClientId& client,
+                                                                     const std::string& file_name,
+                                                                     int64_t before, int limit) {
+  ASSIGN_OR_RETURN(const int64_t file_id, SelectFileId(database_, client, file_name));
+  Query query = database_.Prepare(
+      "SELECT " VERSION_COLUMNS
+      " FROM versions v JOIN files f USING (file_id) "
+      "WHERE v.file_id = ? AND v.version_id < ? ORDER BY v.version_id DESC LIMIT ?");
+  query.Bind(file_id).Bind(before == 0 ? INT64_MAX : before).Bind(limit);
+  std::vector<Version> versions;
+  while (true) {
+    ASSIGN_OR_RETURN(const bool more, query.Step());
+    if (!more) return versions;
+    versions.push_back(ReadVersion(query));
+  }
+}
+
+absl::StatusOr<std::vector<StoredVersion>> SqliteTransaction::ScanVersions(int64_t after,
+                                                                           int limit) {
+  Query query = database_.Prepare("SELECT " VERSION_COLUMNS
+                                  " FROM versions v JOIN files f USING (file_id) "
+                                  "WHERE v.version_id > ? ORDER BY v.version_id LIMIT ?");
+  query.Bind(after).Bind(limit);
+  std::vector<StoredVersion> versions;
+  while (true) {
+    ASSIGN_OR_RETURN(const bool more, query.Step());
+    if (!more) return versions;
+    ASSIGN_OR_RETURN(Content content, ReadContent(database_, query));
+    versions.push_back({ReadVersion(query), std::move(content)});
+  }
+}
+
+absl::StatusOr<int64_t> SqliteTransaction::ReserveVersionIds(int64_t count) {
+  Query query = database_.Prepare(
+      "UPDATE totals SET next_version_id = next_version_id + ? RETURNING next_version_id");
+  ASSIGN_OR_RETURN(const bool found, query.Bind(count).Step());
+  if (!found)
+    return MakeError(Reason::kStateCorrupt, "the catalog's totals are missing", "catalog");
+  return query.Int(0) - count;
+}
+
+absl::StatusOr<int64_t> SqliteTransaction::SelectOrInsertFile(const ClientId& client,
+                                                              const std::string& name) {
+  RETURN_IF_ERROR(
+      database_.Prepare("INSERT INTO files (client_id, name) VALUES (?, ?) ON CONFLICT DO NOTHING")
+          .BindBlob(client.bytes())
+          .BindBlob(name)
+          .Run());
+  return SelectFileId(database_, client, name);
+}
+
+absl::Status SqliteTransaction::InsertVersion(int64_t file_id, const Version& version,
+                                              const Content& content, int64_t blob_size) {
+  Query insert = database_.Prepare(
+      "INSERT INTO versions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, ?, ?, ?, ?)");
+  insert.Bind(version.version_id)
+      .Bind(file_id)
+      .Bind(version.size_bytes)
+      .Bind(version.encoded_size)
+      .Bind(static_cast<int>(version.checksum_kind))
+      .Bind(version.checksum)
+      .BindBlob(version.sha256)
+      .Bind(static_cast<int>(VersionState::kReceived))
+      .Bind(absl::ToUnixMicros(version.receive_time))
+      .Bind(static_cast<int>(version.form));
+  version.upload_id ? insert.BindBlob(version.upload_id->bytes()) : insert.BindNull();
+  const auto* blob = std::get_if<BlobId>(&content);
+  blob != nullptr ? insert.BindBlob(blob->bytes()) : insert.BindNull();
+  insert.Bind(blob != nullptr ? blob_size : 0);
+  RETURN_IF_ERROR(insert.Run());
+  const auto* bytes = std::get_if<std::string>(&content);
+  if (bytes == nullptr) return absl::OkStatus();
+  return database_.Prepare("INSERT INTO inline_contents VALUES (?, ?)")
+      .Bind(version.version_id)
+      .BindBlob(*bytes)
+      .Run();
+}
+
+absl::StatusOr<Version> SqliteTransaction::AddVersion(const Version& version,
+                                                      const Content& content, int64_t blob_size,
+                                                      const LegacyProfile& observed) {
+  ASSIGN_OR_RETURN(Client client, SelectClient(database_, version.client_id));
+  const auto* blob = std::get_if<BlobId>(&content);
+  if (version.upload_id) {
+    ASSIGN_OR_RETURN(const std::optional<Version> known,
+                     FindUpload(version.client_id, *version.upload_id));
+    if (known && blob != nullptr) RETURN_IF_ERROR(DropPendingBlob(*blob));
+    if (known) return *known;
+  }
+  if (blob != nullptr) RETURN_IF_ERROR(TakePendingBlob(*blob));
+  ASSIGN_OR_RETURN(const int64_t file_id, SelectOrInsertFile(version.client_id, version.file_name));
+  RETURN_IF_ERROR(InsertVersion(file_id, version, content, blob_size));
+  client.legacy.Merge(observed);
+  SetSeen(client, version.receive_time);
+  RETURN_IF_ERROR(UpdateClient(database_, client));
+  Version added = version;
+  added.state = VersionState::kReceived;
+  return added;
+}
+
+absl::Status SqliteTransaction::DeleteVersion(const ClientId& client, const std::string& file_name,
+                                              int64_t version_id) {
+  ASSIGN_OR_RETURN(const int64_t file_id, SelectFileId(database_, client, file_name));
+  Query query =
+      database_.Prepare("DELETE FROM versions WHERE file_id = ? AND version_id = ? RETURNING 1");
+  ASSIGN_OR_RETURN(const bool found, query.Bind(file_id).Bind(version_id).Step());
+  return found ? absl::OkStatus() : VersionNotFound(file_name, version_id);
+}
+
+}  // namespace backup::storage
