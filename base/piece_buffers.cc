@@ -1,15 +1,12 @@
 #include "base/piece_buffers.h"
 
 #include <algorithm>
-#include <atomic>
 #include <cstring>
 
 #include "base/status_macros.h"
 
 namespace backup {
 namespace {
-
-std::atomic<int64_t> large_bytes = 0;
 
 size_t RoundUp(size_t size) {
   return (size + PieceBuffers::kAlignment - 1) / PieceBuffers::kAlignment *
@@ -18,7 +15,13 @@ size_t RoundUp(size_t size) {
 
 }  // namespace
 
-PieceBuffers::~PieceBuffers() { large_bytes.fetch_sub(reserved_bytes_); }
+bool PieceBudget::TryTake(int64_t bytes) {
+  if (taken_.fetch_add(bytes) + bytes <= kMaxBytes) return true;
+  taken_.fetch_sub(bytes);
+  return false;
+}
+
+PieceBuffers::~PieceBuffers() { budget_.GiveBack(reserved_bytes_); }
 
 char* PieceBuffers::Next() {
   if (piece_size_ == 0) ChooseSize();
@@ -36,12 +39,9 @@ void PieceBuffers::ChooseSize() {
   }
   piece_size_ = kSmallPieceSize;
   const int64_t wanted = static_cast<int64_t>(count_ * kPieceSize);
-  if (large_bytes.fetch_add(wanted) + wanted <= kMaxLargeBytes) {
-    reserved_bytes_ = wanted;
-    piece_size_ = kPieceSize;
-  } else {
-    large_bytes.fetch_sub(wanted);
-  }
+  if (!budget_.TryTake(wanted)) return;
+  reserved_bytes_ = wanted;
+  piece_size_ = kPieceSize;
 }
 
 absl::StatusOr<absl::string_view> GatherSource::Read() {

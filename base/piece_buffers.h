@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -11,10 +12,28 @@
 
 namespace backup {
 
+// How many bytes of large pieces the PieceBuffers that share it may have together. Thread-safe.
+class PieceBudget {
+ public:
+  static constexpr int64_t kMaxBytes = int64_t{192} << 20;
+
+  PieceBudget() = default;
+  PieceBudget(const PieceBudget&) = delete;
+  PieceBudget& operator=(const PieceBudget&) = delete;
+
+  // False if so many bytes are not left.
+  bool TryTake(int64_t bytes);
+  // Of those that were taken.
+  void GiveBack(int64_t bytes) { taken_.fetch_sub(bytes); }
+
+ private:
+  std::atomic<int64_t> taken_ = 0;
+};
+
 // Where a source makes its pieces: buffers that are used in turn, so that a piece lasts while later
 // ones are made. They are aligned for direct I/O, and memory is taken as it is used. Large pieces
-// are faster, so each set of buffers gets them as long as all sets together have room for them
-// (kMaxLargeBytes), and else small ones: thousands of slow uploads stay within a bound. Used by one
+// are faster, so each set of buffers gets them as long as the budget that it shares with others has
+// room for them, and else small ones: thousands of slow uploads stay within a bound. Used by one
 // thread at a time.
 class PieceBuffers {
  public:
@@ -22,11 +41,10 @@ class PieceBuffers {
   static constexpr size_t kSmallPieceSize = size_t{128} << 10;
   // Room behind each piece.
   static constexpr size_t kSlack = 64;
-  static constexpr int64_t kMaxLargeBytes = int64_t{192} << 20;
 
-  // For a content of `expected_size` bytes, if that is known.
-  explicit PieceBuffers(std::optional<int64_t> expected_size = std::nullopt)
-      : expected_size_(expected_size) {}
+  // For a content of `expected_size` bytes, if that is known. `budget` must outlive this.
+  explicit PieceBuffers(PieceBudget& budget, std::optional<int64_t> expected_size = std::nullopt)
+      : budget_(budget), expected_size_(expected_size) {}
   ~PieceBuffers();
   PieceBuffers(const PieceBuffers&) = delete;
   PieceBuffers& operator=(const PieceBuffers&) = delete;
@@ -42,10 +60,11 @@ class PieceBuffers {
  private:
   void ChooseSize();
 
+  PieceBudget& budget_;
   const std::optional<int64_t> expected_size_;
   size_t count_ = 1;
   size_t piece_size_ = 0;
-  int64_t reserved_bytes_ = 0;  // Of kMaxLargeBytes.
+  int64_t reserved_bytes_ = 0;  // Of the budget.
   size_t next_ = 0;
   std::vector<AlignedBuffer> buffers_;
 };
@@ -54,8 +73,8 @@ class PieceBuffers {
 // thread at a time.
 class GatherSource final : public LastingSource {
  public:
-  GatherSource(ByteSource& source, std::optional<int64_t> expected_size)
-      : source_(source), buffers_(expected_size) {}
+  GatherSource(ByteSource& source, PieceBudget& budget, std::optional<int64_t> expected_size)
+      : source_(source), buffers_(budget, expected_size) {}
   void MakeLast(size_t pieces) override { buffers_.set_count(pieces + 1); }
   // Before the first Read().
   void set_observer(Observer observer) { observer_ = std::move(observer); }
@@ -72,8 +91,8 @@ class GatherSource final : public LastingSource {
 // The bytes [offset, offset + size_bytes) of `access`, in order. Used by one thread at a time.
 class RangeSource final : public LastingSource {
  public:
-  RangeSource(const RandomAccess& access, int64_t offset, int64_t size_bytes)
-      : access_(access), offset_(offset), left_(size_bytes), buffers_(size_bytes) {}
+  RangeSource(const RandomAccess& access, PieceBudget& budget, int64_t offset, int64_t size_bytes)
+      : access_(access), offset_(offset), left_(size_bytes), buffers_(budget, size_bytes) {}
   void MakeLast(size_t pieces) override { buffers_.set_count(pieces + 1); }
   absl::StatusOr<absl::string_view> Read() override;
 

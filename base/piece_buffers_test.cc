@@ -19,7 +19,8 @@ using testing::IsOkAndHolds;
 using testing::PseudoRandomBytes;
 
 TEST(PieceBuffers, AreAlignedAndUsedInTurn) {
-  PieceBuffers buffers;
+  PieceBudget budget;
+  PieceBuffers buffers(budget);
   buffers.set_count(3);
   std::vector<char*> round = {buffers.Next(), buffers.Next(), buffers.Next()};
   for (char* buffer : round) {
@@ -32,25 +33,31 @@ TEST(PieceBuffers, AreAlignedAndUsedInTurn) {
 
 TEST(PieceBuffers, HoldASmallContentInOnePieceOfAboutItsSize) {
   for (const int64_t size : {0, 1, 4095, 4096, 100'000}) {
-    PieceBuffers buffers(size);
+    PieceBudget budget;
+    PieceBuffers buffers(budget, size);
     buffers.Next();
     EXPECT_GT(buffers.piece_size(), static_cast<size_t>(size));
     EXPECT_LE(buffers.piece_size(), static_cast<size_t>(size) + PieceBuffers::kAlignment);
   }
 }
 
-TEST(PieceBuffers, AreSmallOnceManyAreInUse) {
+TEST(PieceBuffers, AreSmallOnceManyOfTheSameBudgetAreInUse) {
+  PieceBudget budget;
   std::vector<std::unique_ptr<PieceBuffers>> in_use;
-  for (int64_t bytes = 0; bytes < PieceBuffers::kMaxLargeBytes; bytes += kPieceSize) {
-    in_use.push_back(std::make_unique<PieceBuffers>());
+  for (int64_t bytes = 0; bytes < PieceBudget::kMaxBytes; bytes += kPieceSize) {
+    in_use.push_back(std::make_unique<PieceBuffers>(budget));
     in_use.back()->Next();
     EXPECT_EQ(in_use.back()->piece_size(), kPieceSize);
   }
-  PieceBuffers one_more;
+  PieceBuffers one_more(budget);
   one_more.Next();
   EXPECT_EQ(one_more.piece_size(), PieceBuffers::kSmallPieceSize);
+  PieceBudget other_budget;
+  PieceBuffers of_another_budget(other_budget);
+  of_another_budget.Next();
+  EXPECT_EQ(of_another_budget.piece_size(), kPieceSize);
   in_use.pop_back();
-  PieceBuffers in_its_place;
+  PieceBuffers in_its_place(budget);
   in_its_place.Next();
   EXPECT_EQ(in_its_place.piece_size(), kPieceSize);
 }
@@ -58,7 +65,8 @@ TEST(PieceBuffers, AreSmallOnceManyAreInUse) {
 TEST(GatherSource, YieldsTheSameBytesInFullPieces) {
   const std::string bytes = testing::PseudoRandomBytes((5 << 20) / 2);
   testing::RandomCutSource cut(bytes, /*max_piece=*/300'000);
-  GatherSource gathered(cut, std::nullopt);
+  PieceBudget budget;
+  GatherSource gathered(cut, budget, std::nullopt);
   EXPECT_THAT(gathered.Read(), IsOkAndHolds(bytes.substr(0, kPieceSize)));
   EXPECT_THAT(gathered.Read(), IsOkAndHolds(bytes.substr(kPieceSize, kPieceSize)));
   EXPECT_THAT(gathered.Read(), IsOkAndHolds(bytes.substr(2 * kPieceSize)));
@@ -69,7 +77,8 @@ TEST(GatherSource, YieldsTheSameBytesInFullPieces) {
 TEST(GatherSource, ShowsAllBytesToItsObserverInSmallParts) {
   const std::string bytes = testing::PseudoRandomBytes((5 << 20) / 2);
   testing::RandomCutSource cut(bytes, /*max_piece=*/300'000);
-  GatherSource gathered(cut, std::nullopt);
+  PieceBudget budget;
+  GatherSource gathered(cut, budget, std::nullopt);
   std::string seen;
   gathered.set_observer([&](absl::string_view part) {
     EXPECT_LE(part.size(), kHotSize);
@@ -82,7 +91,8 @@ TEST(GatherSource, ShowsAllBytesToItsObserverInSmallParts) {
 TEST(RangeSource, YieldsExactlyTheRangeInPiecesOfLimitedSize) {
   const std::string bytes = PseudoRandomBytes(2 * kPieceSize + 1000);
   const StringAccess access(bytes);
-  RangeSource source(access, 10, 2 * kPieceSize + 500);
+  PieceBudget budget;
+  RangeSource source(access, budget, 10, 2 * kPieceSize + 500);
   std::string all;
   size_t largest = 0;
   while (true) {
@@ -98,13 +108,15 @@ TEST(RangeSource, YieldsExactlyTheRangeInPiecesOfLimitedSize) {
 
 TEST(RangeSource, ReportsBytesThatAreMissing) {
   const StringAccess access("0123456789");
-  RangeSource source(access, 5, 6);
+  PieceBudget budget;
+  RangeSource source(access, budget, 5, 6);
   EXPECT_THAT(source.Read(), HasReason(Reason::kBlobDamaged));
 }
 
 TEST(RangeSource, OfNothingIsEmpty) {
   const StringAccess access("0123456789");
-  RangeSource source(access, 10, 0);
+  PieceBudget budget;
+  RangeSource source(access, budget, 10, 0);
   EXPECT_THAT(source.Read(), IsOkAndHolds(""));
 }
 

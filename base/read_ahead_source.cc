@@ -1,25 +1,25 @@
 #include "base/read_ahead_source.h"
 
-#include <atomic>
 #include <optional>
 
 #include "absl/memory/memory.h"
 #include "base/low_priority_thread.h"
 
 namespace backup {
-namespace {
 
-std::atomic<int> instances = 0;
+bool ReadAheadSlots::TryTake() {
+  if (taken_.fetch_add(1) < kMaxSlots) return true;
+  taken_.fetch_sub(1);
+  return false;
+}
 
-}  // namespace
+void ReadAheadSlots::GiveBack() { taken_.fetch_sub(1); }
 
 std::unique_ptr<ReadAheadSource> ReadAheadSource::TryMake(LastingSource& source,
+                                                          ReadAheadSlots& slots,
                                                           ThreadStarter start) {
-  if (instances.fetch_add(1) >= kMaxInstances) {
-    instances.fetch_sub(1);
-    return nullptr;
-  }
-  return absl::WrapUnique(new ReadAheadSource(source, std::move(start)));
+  if (!slots.TryTake()) return nullptr;
+  return absl::WrapUnique(new ReadAheadSource(source, slots, std::move(start)));
 }
 
 ReadAheadSource::~ReadAheadSource() {
@@ -29,7 +29,7 @@ ReadAheadSource::~ReadAheadSource() {
     changed_.NotifyAll();
   }
   if (producer_.joinable()) producer_.join();
-  instances.fetch_sub(1);
+  slots_.GiveBack();
 }
 
 absl::StatusOr<absl::string_view> ReadAheadSource::Read() {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <array>
+#include <atomic>
 #include <cstddef>
 #include <memory>
 #include <thread>
@@ -14,16 +15,31 @@
 
 namespace backup {
 
+// How many sources may read ahead at once: each costs a thread and a few pieces. Thread-safe.
+class ReadAheadSlots {
+ public:
+  static constexpr int kMaxSlots = 32;
+
+  ReadAheadSlots() = default;
+  ReadAheadSlots(const ReadAheadSlots&) = delete;
+  ReadAheadSlots& operator=(const ReadAheadSlots&) = delete;
+
+  // False if all are taken.
+  bool TryTake();
+  // Of one that was taken.
+  void GiveBack();
+
+ private:
+  std::atomic<int> taken_ = 0;
+};
+
 // Reads another source on a thread of its own, a few pieces ahead, so that what comes before this
 // stage and what comes after it go on at once. Nothing is copied. Used by one thread at a time.
 class ReadAheadSource final : public LastingSource {
  public:
-  // So many at most in this process: each costs a thread and a few pieces.
-  static constexpr int kMaxInstances = 32;
-
-  // A stage behind `source`, which nobody else may touch until this is destroyed. Null if there are
-  // too many already: then read `source` itself.
-  static std::unique_ptr<ReadAheadSource> TryMake(LastingSource& source,
+  // A stage behind `source`, which nobody else may touch until this is destroyed. Null if no slot
+  // is free: then read `source` itself. `slots` must outlive this.
+  static std::unique_ptr<ReadAheadSource> TryMake(LastingSource& source, ReadAheadSlots& slots,
                                                   ThreadStarter start = TryStartThread);
   // Waits for a read of the source that is going on.
   ~ReadAheadSource() override;
@@ -38,8 +54,8 @@ class ReadAheadSource final : public LastingSource {
   // Pieces that wait for whoever reads.
   static constexpr size_t kAhead = 2;
 
-  ReadAheadSource(LastingSource& source, ThreadStarter start)
-      : source_(source), start_(std::move(start)) {
+  ReadAheadSource(LastingSource& source, ReadAheadSlots& slots, ThreadStarter start)
+      : source_(source), slots_(slots), start_(std::move(start)) {
     MakeLast(0);
   }
   void Produce();
@@ -47,7 +63,8 @@ class ReadAheadSource final : public LastingSource {
   bool WaitForRoom();
 
   LastingSource& source_;
-  ThreadStarter start_;  // Empty once used.
+  ReadAheadSlots& slots_;  // One of them is taken.
+  ThreadStarter start_;    // Empty once used.
   Mutex mutex_;
   CondVar changed_;
   // The last pieces produced; those that were not released are valid.

@@ -71,8 +71,9 @@ TEST(ReadAheadSource, YieldsWhatTheSourceYieldsInOrder) {
   for (uint32_t seed = 1; seed <= 10; ++seed) {
     testing::RandomCutSource cut(bytes, /*max_piece=*/5000, seed);
     SmallPieces source(cut, /*piece_size=*/777);
-    const auto ahead = ReadAheadSource::TryMake(source);
-    const auto further_ahead = ReadAheadSource::TryMake(*ahead);
+    ReadAheadSlots slots;
+    const auto ahead = ReadAheadSource::TryMake(source, slots);
+    const auto further_ahead = ReadAheadSource::TryMake(*ahead, slots);
     EXPECT_THAT(ReadAll(*further_ahead, bytes.size()), IsOkAndHolds(bytes));
     EXPECT_THAT(further_ahead->Read(), IsOkAndHolds(""));
   }
@@ -80,14 +81,16 @@ TEST(ReadAheadSource, YieldsWhatTheSourceYieldsInOrder) {
 
 TEST(ReadAheadSource, YieldsWhatCameBeforeAnErrorAndThenTheError) {
   FailingSource source;
-  const auto ahead = ReadAheadSource::TryMake(source);
+  ReadAheadSlots slots;
+  const auto ahead = ReadAheadSource::TryMake(source, slots);
   EXPECT_THAT(ahead->Read(), IsOkAndHolds("piece"));
   EXPECT_THAT(ahead->Read(), StatusIs(absl::StatusCode::kDataLoss));
 }
 
 TEST(ReadAheadSource, EndsWithoutBeingReadToItsEnd) {
   EndlessSource source;
-  const auto ahead = ReadAheadSource::TryMake(source);
+  ReadAheadSlots slots;
+  const auto ahead = ReadAheadSource::TryMake(source, slots);
   EXPECT_THAT(ahead->Read(), IsOkAndHolds("piece"));
 }
 
@@ -95,23 +98,27 @@ TEST(ReadAheadSource, ReadsWithoutAThreadIfThereIsNoRoomForOne) {
   const std::string bytes = testing::PseudoRandomBytes(50'000);
   testing::RandomCutSource cut(bytes, /*max_piece=*/5000, /*seed=*/1);
   SmallPieces source(cut, /*piece_size=*/777);
-  const auto ahead =
-      ReadAheadSource::TryMake(source, [](const std::function<void()>&) { return std::nullopt; });
+  ReadAheadSlots slots;
+  const auto ahead = ReadAheadSource::TryMake(
+      source, slots, [](const std::function<void()>&) { return std::nullopt; });
   EXPECT_THAT(ReadAll(*ahead, bytes.size()), IsOkAndHolds(bytes));
 }
 
-TEST(ReadAheadSource, IsLimitedInNumber) {
+TEST(ReadAheadSource, IsLimitedInNumberByItsSlots) {
+  ReadAheadSlots slots;
   EndlessSource source;
   std::vector<std::unique_ptr<EndlessSource>> sources;
   std::vector<std::unique_ptr<ReadAheadSource>> aheads;
-  for (int i = 0; i < ReadAheadSource::kMaxInstances; ++i) {
+  for (int i = 0; i < ReadAheadSlots::kMaxSlots; ++i) {
     sources.push_back(std::make_unique<EndlessSource>());
-    aheads.push_back(ReadAheadSource::TryMake(*sources.back()));
+    aheads.push_back(ReadAheadSource::TryMake(*sources.back(), slots));
     EXPECT_NE(aheads.back(), nullptr);
   }
-  EXPECT_EQ(ReadAheadSource::TryMake(source), nullptr);
+  EXPECT_EQ(ReadAheadSource::TryMake(source, slots), nullptr);
+  ReadAheadSlots other_slots;
+  EXPECT_NE(ReadAheadSource::TryMake(source, other_slots), nullptr);
   aheads.pop_back();
-  EXPECT_NE(ReadAheadSource::TryMake(source), nullptr);
+  EXPECT_NE(ReadAheadSource::TryMake(source, slots), nullptr);
 }
 
 }  // namespace

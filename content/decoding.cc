@@ -49,21 +49,22 @@ class MeasuredCiphertextSource final : public ByteSource {
 
 Decoding<LastingSource> Decode(const Encoding& encoding, absl::string_view session_key,
                                const Checksums& segment_sums, ByteSource& encoded,
-                               PlaintextMeasures& measures) {
+                               PieceBudget& budget, PlaintextMeasures& measures) {
   if (encoding.segmented()) {
     auto plain = std::make_unique<crypto::DecryptSource<SegmentDecryptor>>(
-        encoded, /*expected_size=*/std::nullopt, session_key, encoding.segment_count, segment_sums);
+        encoded, budget, /*expected_size=*/std::nullopt, session_key, encoding.segment_count,
+        segment_sums);
     plain->set_observer(Measuring(measures));
     const SegmentDecryptor& segments = plain->decryptor();
     return {std::move(plain), &segments};
   }
   if (encoding.encrypted()) {
-    auto plain =
-        std::make_unique<crypto::CbcDecryptSource>(encoded, encoding.size_bytes, session_key);
+    auto plain = std::make_unique<crypto::CbcDecryptSource>(encoded, budget, encoding.size_bytes,
+                                                            session_key);
     plain->set_observer(Measuring(measures));
     return {std::move(plain)};
   }
-  auto plain = std::make_unique<GatherSource>(encoded, encoding.size_bytes);
+  auto plain = std::make_unique<GatherSource>(encoded, budget, encoding.size_bytes);
   plain->set_observer(Measuring(measures));
   return {std::move(plain)};
 }

@@ -5,6 +5,7 @@
 #include "absl/strings/string_view.h"
 #include "base/byte_stream.h"
 #include "base/checksum.h"
+#include "base/piece_buffers.h"
 #include "content/encoding.h"
 #include "content/measures.h"
 #include "crypto/segments.h"
@@ -24,7 +25,7 @@ struct Decoding {
 // says which checksums of segments are wanted. What is borrowed must outlive the result.
 Decoding<LastingSource> Decode(const Encoding& encoding, absl::string_view session_key,
                                const Checksums& segment_sums, ByteSource& encoded,
-                               PlaintextMeasures& measures);
+                               PieceBudget& budget, PlaintextMeasures& measures);
 
 // Passes on what `encoded` yields as it is, and measures the plaintext that is in it. Only for what
 // is encrypted.

@@ -21,14 +21,15 @@ using storage::StorageForm;
 // decrypted and dropped.
 class DecryptedRange final : public LastingSource {
  public:
-  DecryptedRange(const RandomAccess& access, const BlobFooter& footer, absl::string_view key,
-                 int64_t offset, int64_t size_bytes)
-      : ciphertext_(access, 0, footer.payload_size), skip_(offset), left_(size_bytes) {
+  DecryptedRange(const RandomAccess& access, PieceBudget& budget, const BlobFooter& footer,
+                 absl::string_view key, int64_t offset, int64_t size_bytes)
+      : ciphertext_(access, budget, 0, footer.payload_size), skip_(offset), left_(size_bytes) {
     if (footer.form == StorageForm::kClientSegments) {
       plain_ = std::make_unique<crypto::DecryptSource<crypto::SegmentDecryptor>>(
-          ciphertext_, footer.payload_size, key, /*segment_count=*/0);
+          ciphertext_, budget, footer.payload_size, key, /*segment_count=*/0);
     } else {
-      plain_ = std::make_unique<crypto::CbcDecryptSource>(ciphertext_, footer.payload_size, key);
+      plain_ =
+          std::make_unique<crypto::CbcDecryptSource>(ciphertext_, budget, footer.payload_size, key);
     }
   }
   void MakeLast(size_t pieces) override { plain_->MakeLast(pieces); }
@@ -88,23 +89,24 @@ class VerifiedSource final : public LastingSource {
 
 }  // namespace
 
-std::unique_ptr<LastingSource> StoredContent::ReadUnverified(int64_t offset,
+std::unique_ptr<LastingSource> StoredContent::ReadUnverified(PieceBudget& budget, int64_t offset,
                                                              int64_t size_bytes) const {
   switch (footer_.form) {
     case StorageForm::kPlain:
-      return std::make_unique<RangeSource>(*access_, offset, size_bytes);
+      return std::make_unique<RangeSource>(*access_, budget, offset, size_bytes);
     case StorageForm::kSealed:
-      return std::make_unique<crypto::UnsealSource>(*access_, key_, footer_.size_bytes, offset,
-                                                    size_bytes);
+      return std::make_unique<crypto::UnsealSource>(*access_, budget, key_, footer_.size_bytes,
+                                                    offset, size_bytes);
     case StorageForm::kClientCiphertext:
     case StorageForm::kClientSegments:
-      return std::make_unique<DecryptedRange>(*access_, footer_, key_, offset, size_bytes);
+      return std::make_unique<DecryptedRange>(*access_, budget, footer_, key_, offset, size_bytes);
   }
   return nullptr;
 }
 
-std::unique_ptr<LastingSource> StoredContent::Read(int64_t offset, int64_t size_bytes) const {
-  std::unique_ptr<LastingSource> range = ReadUnverified(offset, size_bytes);
+std::unique_ptr<LastingSource> StoredContent::Read(PieceBudget& budget, int64_t offset,
+                                                   int64_t size_bytes) const {
+  std::unique_ptr<LastingSource> range = ReadUnverified(budget, offset, size_bytes);
   if (size_bytes != footer_.size_bytes) return range;
   return std::make_unique<VerifiedSource>(std::move(range), footer_.sha256);
 }
@@ -126,13 +128,15 @@ absl::StatusOr<std::unique_ptr<StoredContent>> StoredContent::Open(
   return std::make_unique<StoredContent>(std::move(access), std::move(footer), std::move(key));
 }
 
-ContentRange::ContentRange(std::unique_ptr<StoredContent> content, int64_t offset,
-                           int64_t size_bytes, Verification verification)
+ContentRange::ContentRange(std::unique_ptr<StoredContent> content, StageResources& stages,
+                           int64_t offset, int64_t size_bytes, Verification verification)
     : content_(std::move(content)) {
-  range_ = verification == Verification::kOn ? content_->Read(offset, size_bytes)
-                                             : content_->ReadUnverified(offset, size_bytes);
+  range_ = verification == Verification::kOn
+               ? content_->Read(stages.pieces, offset, size_bytes)
+               : content_->ReadUnverified(stages.pieces, offset, size_bytes);
   // Smaller content is not worth a thread of its own.
-  if (size_bytes >= kLowPriorityMinSize) ahead_ = ReadAheadSource::TryMake(*range_);
+  if (size_bytes >= kLowPriorityMinSize)
+    ahead_ = ReadAheadSource::TryMake(*range_, stages.read_ahead);
 }
 
 absl::StatusOr<absl::string_view> ContentRange::Read() {

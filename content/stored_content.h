@@ -7,7 +7,9 @@
 
 #include "absl/status/statusor.h"
 #include "base/byte_stream.h"
+#include "base/piece_buffers.h"
 #include "base/read_ahead_source.h"
+#include "base/stage_resources.h"
 #include "content/blob_footer.h"
 #include "crypto/master_key.h"
 #include "storage/catalog/version.h"
@@ -29,11 +31,13 @@ class StoredContent {
   const BlobFooter& footer() const { return footer_; }
 
   // The plaintext bytes [offset, offset + size_bytes), which must lie within footer().size_bytes;
-  // this must outlive it. The whole content is compared with its SHA-256 at the end: reason
-  // BLOB_DAMAGED.
-  std::unique_ptr<LastingSource> Read(int64_t offset, int64_t size_bytes) const;
+  // this and `budget` must outlive it. The whole content is compared with its SHA-256 at the end:
+  // reason BLOB_DAMAGED.
+  std::unique_ptr<LastingSource> Read(PieceBudget& budget, int64_t offset,
+                                      int64_t size_bytes) const;
   // The same for a caller who compares the SHA-256 himself.
-  std::unique_ptr<LastingSource> ReadUnverified(int64_t offset, int64_t size_bytes) const;
+  std::unique_ptr<LastingSource> ReadUnverified(PieceBudget& budget, int64_t offset,
+                                                int64_t size_bytes) const;
 
  private:
   const std::unique_ptr<RandomAccess> access_;
@@ -48,9 +52,9 @@ enum class Verification { kOn, kOff };
 // read ahead on a thread of its own. Used by one thread at a time.
 class ContentRange final : public ByteSource {
  public:
-  // As StoredContent::Read().
-  ContentRange(std::unique_ptr<StoredContent> content, int64_t offset, int64_t size_bytes,
-               Verification verification);
+  // As StoredContent::Read(). `stages` must outlive this.
+  ContentRange(std::unique_ptr<StoredContent> content, StageResources& stages, int64_t offset,
+               int64_t size_bytes, Verification verification);
   absl::StatusOr<absl::string_view> Read() override;
 
  private:

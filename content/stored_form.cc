@@ -27,10 +27,11 @@ std::optional<int64_t> LargestStoredSize(const Encoding& encoding, StorageForm f
 }
 
 StoredForm::StoredForm(Arrival arrival, const crypto::MasterKey& master_key, const Clock& clock,
-                       NextVersionId next_version_id, ByteSource& chunks)
+                       StageResources& stages, NextVersionId next_version_id, ByteSource& chunks)
     : arrival_(std::move(arrival)),
       master_key_(master_key),
       clock_(clock),
+      stages_(stages),
       next_version_id_(std::move(next_version_id)),
       received_(chunks) {
   Stack();
@@ -60,12 +61,14 @@ void StoredForm::Stack() {
     file_key_ = arrival_.session_key;
     return;
   }
-  auto decoded = Decode(encoding, arrival_.session_key, sent_sums, encoded, measures_);
+  auto decoded =
+      Decode(encoding, arrival_.session_key, sent_sums, encoded, stages_.pieces, measures_);
   segments_ = decoded.segments;
   plain_ = std::move(decoded.source);
   timed_plain_ = std::make_unique<TimedLastingSource>(*plain_);
   // Smaller content is not worth a thread of its own.
-  if (encoding.size_bytes >= kLowPriorityMinSize) ahead_ = ReadAheadSource::TryMake(*timed_plain_);
+  if (encoding.size_bytes >= kLowPriorityMinSize)
+    ahead_ = ReadAheadSource::TryMake(*timed_plain_, stages_.read_ahead);
   payload_ = ahead_ ? static_cast<ByteSource*>(ahead_.get()) : timed_plain_.get();
   if (arrival_.form != StorageForm::kSealed) return;
   file_key_ = crypto::RandomBytes(crypto::kFileKeySize);

@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/ids.h"
 #include "base/read_ahead_source.h"
+#include "base/stage_resources.h"
 #include "content/blob_footer.h"
 #include "content/encoding.h"
 #include "content/measures.h"
@@ -54,7 +55,7 @@ class StoredForm final : public ByteSource {
 
   // What is borrowed must outlive this.
   StoredForm(Arrival arrival, const crypto::MasterKey& master_key, const Clock& clock,
-             NextVersionId next_version_id, ByteSource& chunks);
+             StageResources& stages, NextVersionId next_version_id, ByteSource& chunks);
 
   absl::StatusOr<absl::string_view> Read() override;
 
@@ -76,6 +77,7 @@ class StoredForm final : public ByteSource {
   const Arrival arrival_;
   const crypto::MasterKey& master_key_;
   const Clock& clock_;
+  StageResources& stages_;
   const NextVersionId next_version_id_;
 
   // The stages, each reading the one before it.

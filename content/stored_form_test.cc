@@ -7,6 +7,7 @@
 #include "base/checksum.h"
 #include "base/error.h"
 #include "base/low_priority_thread.h"
+#include "base/stage_resources.h"
 #include "base/testing/random_cut_source.h"
 #include "base/testing/status_matchers.h"
 #include "content/stored_content.h"
@@ -51,7 +52,7 @@ class StoredFormTest : public ::testing::Test {
   absl::StatusOr<std::string> Store(Arrival arrival, const std::string& encoded) {
     RandomCutSource chunks(encoded, kMaxPiece);
     StoredForm form(
-        std::move(arrival), master_key_, clock_, [] { return int64_t{7}; }, chunks);
+        std::move(arrival), master_key_, clock_, stages_, [] { return int64_t{7}; }, chunks);
     absl::StatusOr<std::string> stored = ReadAll(form, kMaxStored);
     footer_ = form.footer();
     return stored;
@@ -60,12 +61,13 @@ class StoredFormTest : public ::testing::Test {
     auto content = StoredContent::Open(std::make_unique<StringAccess>(stored), master_key_,
                                        VersionOf(footer_));
     if (!content.ok()) return content.status();
-    ContentRange range(*std::move(content), offset, size, Verification::kOn);
+    ContentRange range(*std::move(content), stages_, offset, size, Verification::kOn);
     return ReadAll(range, kMaxStored);
   }
 
   const crypto::MasterKey master_key_{std::string(32, 'm')};
   const FakeClock clock_{absl::FromUnixSeconds(1'700'000'000)};
+  StageResources stages_;
   BlobFooter footer_;
 };
 

@@ -45,10 +45,11 @@ template <typename Decryptor>
 class DecryptSource final : public LastingSource {
  public:
   // `expected_size`: how much ciphertext there is, if that is known. The arguments behind it are
-  // the decryptor's.
+  // the decryptor's. What is borrowed must outlive this.
   template <typename... Args>
-  DecryptSource(ByteSource& ciphertext, std::optional<int64_t> expected_size, const Args&... args)
-      : ciphertext_(ciphertext), buffers_(expected_size), decryptor_(args...) {}
+  DecryptSource(ByteSource& ciphertext, PieceBudget& budget, std::optional<int64_t> expected_size,
+                const Args&... args)
+      : ciphertext_(ciphertext), buffers_(budget, expected_size), decryptor_(args...) {}
 
   void MakeLast(size_t pieces) override { buffers_.set_count(pieces + 1); }
 

@@ -49,7 +49,8 @@ std::string Encrypt(const std::string& key, const std::string& plain, bool padde
 
 absl::StatusOr<std::string> Decrypt(const std::string& key, const std::string& ciphertext) {
   StringSource source(ciphertext);
-  CbcDecryptSource plain(source, std::nullopt, key);
+  PieceBudget budget;
+  CbcDecryptSource plain(source, budget, std::nullopt, key);
   return ReadAll(plain, ciphertext.size());
 }
 
@@ -95,7 +96,8 @@ TEST(CbcDecryptSource, GivesBackThePlaintextAtEverySizeHoweverItIsCut) {
       const std::string plain = PseudoRandomBytes(size);
       for (const size_t max_piece : {size_t{50}, size_t{5000}, kMaxPieceSize}) {
         RandomCutSource ciphertext(Encrypt(key, plain), max_piece);
-        CbcDecryptSource source(ciphertext, std::nullopt, key);
+        PieceBudget budget;
+        CbcDecryptSource source(ciphertext, budget, std::nullopt, key);
         const absl::StatusOr<std::string> decrypted = ReadAll(source, size + 1);
         ASSERT_OK(decrypted);
         ASSERT_TRUE(*decrypted == plain) << size << " " << max_piece;
@@ -109,7 +111,8 @@ TEST(CbcDecryptSource, ShowsAllPlaintextToItsObserverInSmallParts) {
   const std::string key = PseudoRandomBytes(16);
   const std::string plain = PseudoRandomBytes(3 << 20);
   RandomCutSource ciphertext(Encrypt(key, plain), kMaxPieceSize);
-  CbcDecryptSource source(ciphertext, std::nullopt, key);
+  PieceBudget budget;
+  CbcDecryptSource source(ciphertext, budget, std::nullopt, key);
   std::string seen;
   source.set_observer([&](absl::string_view part) {
     EXPECT_LE(part.size(), kHotSize);
@@ -122,7 +125,8 @@ TEST(CbcDecryptSource, ShowsAllPlaintextToItsObserverInSmallParts) {
 TEST(CbcDecryptSource, NeverYieldsMoreThanTheLargestPiece) {
   const std::string key = PseudoRandomBytes(16);
   StringSource ciphertext(Encrypt(key, PseudoRandomBytes(5 << 20)), kMaxPieceSize - 1);
-  CbcDecryptSource source(ciphertext, std::nullopt, key);
+  PieceBudget budget;
+  CbcDecryptSource source(ciphertext, budget, std::nullopt, key);
   for (absl::string_view piece = *source.Read(); !piece.empty(); piece = *source.Read()) {
     ASSERT_LE(piece.size(), kMaxPieceSize);
   }
@@ -165,7 +169,8 @@ TEST(CbcDecryptSource, NeverGivesThePlaintextUnderAnotherKey) {
 TEST(CbcDecryptSource, PassesOnTheErrorOfItsSource) {
   StringSource bytes("0123456789abcdef");
   ExactSource ends_early(bytes, 32);
-  CbcDecryptSource source(ends_early, 32, PseudoRandomBytes(16));
+  PieceBudget budget;
+  CbcDecryptSource source(ends_early, budget, 32, PseudoRandomBytes(16));
   EXPECT_THAT(source.Read(), HasReason(Reason::kInvalidField));
 }
 

@@ -98,14 +98,15 @@ absl::StatusOr<absl::string_view> SealSource::Read() {
   return out_;
 }
 
-UnsealSource::UnsealSource(const RandomAccess& payload, absl::string_view file_key,
-                           int64_t plaintext_size, int64_t offset, int64_t size_bytes)
+UnsealSource::UnsealSource(const RandomAccess& payload, PieceBudget& budget,
+                           absl::string_view file_key, int64_t plaintext_size, int64_t offset,
+                           int64_t size_bytes)
     : payload_(payload),
       context_(EVP_CIPHER_CTX_new()),
       plaintext_size_(plaintext_size),
       offset_(offset),
       left_(size_bytes),
-      plain_(plaintext_size) {
+      plain_(budget, plaintext_size) {
   CHECK(offset >= 0 && size_bytes >= 0 && size_bytes <= plaintext_size - offset);
   CHECK_EQ(file_key.size(), kFileKeySize);
   CHECK_EQ(EVP_DecryptInit_ex(context_, Aes256Gcm(), nullptr, Bytes(file_key.data()), nullptr), 1);

@@ -46,11 +46,11 @@ class SealSource final : public ByteSource {
 
 // The plaintext bytes [offset, offset + size_bytes) of a sealed payload at the front of `payload`.
 // The range must lie within `plaintext_size`, the whole plaintext's size. Reason BLOB_DAMAGED if a
-// segment was changed.
+// segment was changed. What is borrowed must outlive it. Used by one thread at a time.
 class UnsealSource final : public LastingSource {
  public:
-  UnsealSource(const RandomAccess& payload, absl::string_view file_key, int64_t plaintext_size,
-               int64_t offset, int64_t size_bytes);
+  UnsealSource(const RandomAccess& payload, PieceBudget& budget, absl::string_view file_key,
+               int64_t plaintext_size, int64_t offset, int64_t size_bytes);
   ~UnsealSource() override;
   void MakeLast(size_t pieces) override { plain_.set_count(pieces + 1); }
   absl::StatusOr<absl::string_view> Read() override;

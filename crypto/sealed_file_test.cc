@@ -44,7 +44,8 @@ std::string Seal(const std::string& plain, size_t max_piece = kPieceSize) {
 absl::StatusOr<std::string> UnsealRange(const std::string& sealed, size_t plaintext_size,
                                         size_t offset, size_t size) {
   const StringAccess payload(sealed);
-  UnsealSource source(payload, FileKey(), static_cast<int64_t>(plaintext_size),
+  PieceBudget budget;
+  UnsealSource source(payload, budget, FileKey(), static_cast<int64_t>(plaintext_size),
                       static_cast<int64_t>(offset), static_cast<int64_t>(size));
   return ReadAll(source, size);
 }
@@ -200,13 +201,15 @@ TEST(UnsealSource, RefusesAPayloadThatIsCutShortOrOfAnotherSize) {
 
 TEST(UnsealSource, RefusesAnotherKey) {
   const StringAccess payload(Seal("content"));
-  UnsealSource source(payload, PseudoRandomBytes(kFileKeySize, 1), 7, 0, 7);
+  PieceBudget budget;
+  UnsealSource source(payload, budget, PseudoRandomBytes(kFileKeySize, 1), 7, 0, 7);
   EXPECT_THAT(source.Read(), HasReason(Reason::kBlobDamaged));
 }
 
 TEST(UnsealSourceDeathTest, DiesOnARangeOutsideThePlaintext) {
   const StringAccess payload(Seal("content"));
-  EXPECT_DEATH(UnsealSource(payload, FileKey(), 7, 5, 3), "plaintext_size");
+  PieceBudget budget;
+  EXPECT_DEATH(UnsealSource(payload, budget, FileKey(), 7, 5, 3), "plaintext_size");
 }
 
 }  // namespace

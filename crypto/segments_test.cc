@@ -43,7 +43,8 @@ std::string Segment(absl::string_view ciphertext) {
 absl::StatusOr<std::string> Decrypt(const std::string& segments, int count, size_t max_piece,
                                     uint32_t seed) {
   testing::RandomCutSource source(segments, max_piece, seed);
-  DecryptSource<SegmentDecryptor> plain(source, std::nullopt, kKey, count);
+  PieceBudget budget;
+  DecryptSource<SegmentDecryptor> plain(source, budget, std::nullopt, kKey, count);
   return ReadAll(plain, 1 << 20);
 }
 

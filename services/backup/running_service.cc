@@ -69,15 +69,9 @@ RunningService::RunningService(const Options& options, Metrics& metrics, StopReq
 }
 
 ServiceContext RunningService::MakeContext(Metrics& metrics) {
-  ServiceContext context{*storage_.catalog,
-                         *storage_.blobs,
-                         ledger_,
-                         version_ids_,
-                         *storage_.master_key,
-                         clock_,
-                         idle_,
-                         watchdog_,
-                         gate_};
+  ServiceContext context{
+      *storage_.catalog, *storage_.blobs, ledger_,   version_ids_, *storage_.master_key, clock_,
+      stages_,           idle_,           watchdog_, gate_};
   context.duplicate_names = options_.duplicate_names;
   context.metrics = ServiceMetrics(metrics);
   context.keys = options_.keys;

@@ -12,6 +12,7 @@
 #include "base/metrics.h"
 #include "base/periodic_task.h"
 #include "base/process.h"
+#include "base/stage_resources.h"
 #include "grpcpp/channel.h"
 #include "rpc/acceptor.h"
 #include "rpc/drain_gate.h"
@@ -69,6 +70,7 @@ class RunningService {
   storage::BlobLedger ledger_;
   storage::Stock<int64_t> version_ids_;
   const std::unique_ptr<rpc::TlsFileCopies> tls_;
+  StageResources stages_;
   IdleShutdown idle_;
   rpc::StreamWatchdog watchdog_;
   rpc::DrainGate gate_;

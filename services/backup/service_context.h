@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "base/idle_shutdown.h"
+#include "base/stage_resources.h"
 #include "crypto/master_key.h"
 #include "rpc/drain_gate.h"
 #include "rpc/stream_watchdog.h"
@@ -28,6 +29,7 @@ struct ServiceContext {
   storage::Stock<int64_t>& version_ids;
   const crypto::MasterKey& master_key;
   const Clock& clock;
+  StageResources& stages;
   IdleShutdown& idle;
   rpc::StreamWatchdog& watchdog;
   rpc::DrainGate& gate;

@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/ids.h"
 #include "base/name_text.h"
+#include "base/piece_buffers.h"
 #include "base/status_macros.h"
 #include "nlohmann/json.hpp"
 #include "services/backupctl/commands.h"
@@ -58,7 +59,8 @@ absl::StatusOr<FilePlace> WriteOut(const content::StoredContent& content,
                    OutputFile::Create(place.folder.get(), content.footer().size_bytes));
   ProgressBar progress(output.progress(), place.name, footer.size_bytes);
   WatchedSink sink(*file, progress, interrupt);
-  const std::unique_ptr<ByteSource> plaintext = content.Read(0, footer.size_bytes);
+  PieceBudget budget;
+  const std::unique_ptr<ByteSource> plaintext = content.Read(budget, 0, footer.size_bytes);
   RETURN_IF_ERROR(CopyAll(*plaintext, sink).status());
   RETURN_IF_ERROR(file->Sync());
   RETURN_IF_ERROR(file->Commit(place.folder.get(), place.name, options.force));

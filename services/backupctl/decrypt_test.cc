@@ -82,7 +82,8 @@ class DecryptTest : public ::testing::Test {
     folder_.Write("blob", blob);
     const auto content = OpenBlobFile(folder_.Path("blob"), choice);
     if (!content.ok()) return content.status();
-    const auto plaintext = (*content)->Read(0, (*content)->footer().size_bytes);
+    PieceBudget budget;
+    const auto plaintext = (*content)->Read(budget, 0, (*content)->footer().size_bytes);
     return ReadAll(*plaintext, kMaxSize);
   }
   KeyChoice KeyFile() const { return {folder_.Path("key"), ""}; }
@@ -177,7 +178,8 @@ TEST_F(DataDirTest, AFileIsReadByItsClientsNameOrId) {
   for (const char* client : {"laptop", testing::kClientId}) {
     const auto content = OpenStoredFile(*storage, client, "name", 0);
     ASSERT_OK(content);
-    const auto plaintext = (*content)->Read(0, (*content)->footer().size_bytes);
+    PieceBudget budget;
+    const auto plaintext = (*content)->Read(budget, 0, (*content)->footer().size_bytes);
     EXPECT_THAT(ReadAll(*plaintext, kMaxSize), IsOkAndHolds("secret"));
   }
 }

@@ -12,6 +12,7 @@
 #include "base/low_priority_thread.h"
 #include "base/piece_buffers.h"
 #include "base/read_ahead_source.h"
+#include "base/stage_resources.h"
 #include "base/status_macros.h"
 #include "crypto/random.h"
 #include "crypto/sha256.h"
@@ -62,9 +63,10 @@ class CheckedSource final : public LastingSource {
 // A thread of its own for what comes before it, if that is worth it.
 class Stage {
  public:
-  Stage(LastingSource& source, int64_t size_bytes)
+  Stage(LastingSource& source, ReadAheadSlots& slots, int64_t size_bytes)
       : source_(source),
-        ahead_(size_bytes >= kLowPriorityMinSize ? ReadAheadSource::TryMake(source) : nullptr) {}
+        ahead_(size_bytes >= kLowPriorityMinSize ? ReadAheadSource::TryMake(source, slots)
+                                                 : nullptr) {}
   LastingSource& source() const { return ahead_ ? *ahead_ : source_; }
 
  private:
@@ -92,7 +94,8 @@ absl::StatusOr<v1::UploadFileResponse> UploadOnce(Connection& connection,
   bool sending = stream->Write(message);
   if (!sending) RETURN_IF_ERROR(connection.Explain(stream->Finish()));
   progress.SetDone(0);
-  RangeSource source(file, 0, file.size_bytes());
+  PieceBudget budget;
+  RangeSource source(file, budget, 0, file.size_bytes());
   while (true) {
     const absl::StatusOr<absl::string_view> piece = source.Read();
     if (!piece.ok()) {
@@ -170,11 +173,12 @@ absl::Status DownloadOnce(Connection& connection, const v1::FileVersion& version
   request.set_caller_verifies(true);
   Call call(connection.interrupt(), connection.TransferTimeout(version.size_bytes()));
   DownloadSource incoming(connection, call.context(), request);
+  StageResources stages;
   // Hashing takes about as long as receiving and writing together.
-  GatherSource pieces(incoming, version.size_bytes());
-  const Stage received(pieces, version.size_bytes());
+  GatherSource pieces(incoming, stages.pieces, version.size_bytes());
+  const Stage received(pieces, stages.read_ahead, version.size_bytes());
   CheckedSource checked(received.source(), version);
-  const Stage hashed(checked, version.size_bytes());
+  const Stage hashed(checked, stages.read_ahead, version.size_bytes());
   // First of all when this ends: a stage may wait for the call.
   const absl::Cleanup cancel = [&] { call.context().TryCancel(); };
   while (true) {

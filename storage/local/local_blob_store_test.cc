@@ -124,7 +124,8 @@ TEST_F(LocalBlobStoreTest, LeavesNothingWhenAWriteFails) {
     StringSource unaligned(bytes, /*piece_size=*/5000);
     EXPECT_THAT(PutUnderFileSizeLimit(*store, unaligned, limit), HasReason(Reason::kStorageIo));
     StringSource source(bytes);
-    GatherSource aligned(source, std::nullopt);
+    PieceBudget budget;
+    GatherSource aligned(source, budget, std::nullopt);
     EXPECT_THAT(PutUnderFileSizeLimit(*store, aligned, limit), HasReason(Reason::kStorageIo));
     EXPECT_FALSE(HasParts());
     EXPECT_OK(store->List([](const BlobInfo&) { return absl::InternalError("there is a blob"); }));
@@ -137,7 +138,8 @@ TEST_F(LocalBlobStoreTest, StoresAlignedPiecesOfAnySize) {
   for (const size_t size : {size_t{1}, size_t{4096}, kPieceSize, 2 * kPieceSize + 4097}) {
     const std::string bytes = testing::PseudoRandomBytes(size);
     StringSource source(bytes);
-    GatherSource aligned(source, std::nullopt);
+    PieceBudget budget;
+    GatherSource aligned(source, budget, std::nullopt);
     ASSERT_OK(store->Put(id_, aligned, std::nullopt));
     std::string read(size, '\0');
     ASSERT_OK(store->Open(id_).value()->ReadAt(0, std::span<char>(read)));
@@ -158,7 +160,8 @@ TEST_F(LocalBlobStoreTest, ReadsWhatIsInThePageCacheAndWhatIsNot) {
     for (off_t at = 0; is_cached && at < std::ssize(bytes); at += std::ssize(piece))
       ASSERT_GT(::pread(fd.get(), piece.data(), piece.size(), at), 0);
     for (const int64_t offset : {0, 4096, 5000}) {
-      RangeSource range(*blob, offset, std::ssize(bytes) - offset);
+      PieceBudget budget;
+      RangeSource range(*blob, budget, offset, std::ssize(bytes) - offset);
       EXPECT_TRUE(ReadAll(range, bytes.size()).value() == bytes.substr(offset))
           << offset << " cached: " << is_cached;
     }

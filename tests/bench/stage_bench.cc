@@ -111,7 +111,8 @@ void Unseal(State& state) {
   crypto::SealSource source(plain, FileKey());
   const StringAccess sealed(ReadAll(source, 2 * kContentSize).value());
   for (auto _ : state) {
-    crypto::UnsealSource unsealed(sealed, FileKey(), kContentSize, 0, kContentSize);
+    PieceBudget budget;
+    crypto::UnsealSource unsealed(sealed, budget, FileKey(), kContentSize, 0, kContentSize);
     ReadToEnd(unsealed);
   }
   CountContent(state);
@@ -121,7 +122,8 @@ BENCHMARK(Unseal)->Name("unseal, AES-256-GCM");
 void Gather(State& state) {
   for (auto _ : state) {
     RepeatedSource source(kContentSize);
-    GatherSource pieces(source, kContentSize);
+    PieceBudget budget;
+    GatherSource pieces(source, budget, kContentSize);
     ReadToEnd(pieces);
   }
   CountContent(state);
@@ -132,8 +134,10 @@ BENCHMARK(Gather)->Name("copy into aligned pieces");
 void PassStage(State& state) {
   const StringAccess content(std::string(kContentSize, 'x'));
   for (auto _ : state) {
-    RangeSource range(content, 0, kContentSize);
-    const std::unique_ptr<ReadAheadSource> ahead = ReadAheadSource::TryMake(range);
+    PieceBudget budget;
+    RangeSource range(content, budget, 0, kContentSize);
+    ReadAheadSlots slots;
+    const std::unique_ptr<ReadAheadSource> ahead = ReadAheadSource::TryMake(range, slots);
     ReadToEnd(*ahead);
   }
   CountContent(state);

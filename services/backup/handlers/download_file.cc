@@ -40,7 +40,7 @@ absl::StatusOr<int64_t> RangeSize(const v1::DownloadFileRequest& request, int64_
 }  // namespace
 
 absl::StatusOr<Download> DownloadFile(storage::Catalog& catalog, const storage::BlobStore& blobs,
-                                      const crypto::MasterKey& master_key,
+                                      const crypto::MasterKey& master_key, StageResources& stages,
                                       const v1::DownloadFileRequest& request) {
   ASSIGN_OR_RETURN(const storage::StoredVersion stored, FindStored(catalog, request));
   const storage::Version& version = stored.version;
@@ -49,7 +49,7 @@ absl::StatusOr<Download> DownloadFile(storage::Catalog& catalog, const storage::
       OpenContent(blobs, master_key, stored);
   if (!opened.ok()) return LookAgain(catalog, version, opened.status());
   auto range = std::make_unique<content::ContentRange>(
-      *std::move(opened), request.offset_bytes(), size,
+      *std::move(opened), stages, request.offset_bytes(), size,
       request.caller_verifies() ? content::Verification::kOff : content::Verification::kOn);
   return Download{ToProto(version),
                   std::make_unique<ConfirmedSource>(catalog, version, std::move(range))};

@@ -238,7 +238,7 @@ TEST_F(VanishingVersionTest, IsReadToItsEndIfItIsDeletedWhileItIsOpen) {
     const std::string plain = PseudoRandomBytes(kLowPriorityMinSize + 17);
     const int64_t version = Store(form, plain);
     const auto download = DownloadFile(service_.catalog, service_.blobs, service_.master_key,
-                                       DownloadOf(client_.id, "file", version));
+                                       service_.stages, DownloadOf(client_.id, "file", version));
     ASSERT_OK(download);
     ASSERT_OK(service_.Delete(client_.id, "file", version));
     service_.Sweep();
@@ -257,7 +257,7 @@ TEST_F(VanishingVersionTest, IsNotFoundIfItIsDeletedBeforeItsDamageIsNoticed) {
     changed[0] = static_cast<char>(changed[0] ^ 1);
     service_.Replace(stored, changed);
     const auto download = DownloadFile(service_.catalog, service_.blobs, service_.master_key,
-                                       DownloadOf(client_.id, "file", version));
+                                       service_.stages, DownloadOf(client_.id, "file", version));
     ASSERT_OK(download);
     ASSERT_OK(service_.Delete(client_.id, "file", version));
     StringSink bytes;

@@ -117,8 +117,8 @@ absl::Status UploadFile::Store(ByteSource& chunks,
                               ? client_.legacy.NextChecksum(request_.checksum_kind)
                               : request_.checksum_kind;
   arrival.form = content::FormOf(request_.encoding, resources_->policy.form);
-  content::StoredForm form(std::move(arrival), resources_->master_key, resources_->clock, next_id,
-                           chunks);
+  content::StoredForm form(std::move(arrival), resources_->master_key, resources_->clock,
+                           resources_->stages, next_id, chunks);
   RETURN_IF_ERROR(StoreForm(form));
   version_ = content::VersionOf(form.footer());
   version_.upload_id = request_.upload_id;

@@ -13,6 +13,7 @@
 #include "base/byte_stream.h"
 #include "base/clock.h"
 #include "base/metrics.h"
+#include "base/stage_resources.h"
 #include "content/stored_form.h"
 #include "crypto/master_key.h"
 #include "services/backup/handlers/pending_blob.h"
@@ -50,6 +51,7 @@ struct UploadResources {
   storage::Stock<int64_t>& version_ids;
   const crypto::MasterKey& master_key;
   const Clock& clock;
+  StageResources& stages;
   const UploadPolicy& policy;
   // Called when the catalog has dropped a blob; must return at once.
   std::function<void()> blob_was_dropped = [] {};

@@ -19,10 +19,10 @@ using Report = std::function<absl::Status(const v1::VerifyStoreResponse&)>;
 
 // OK if the whole content is what was stored.
 absl::Status ReadBack(const storage::BlobStore& blobs, const crypto::MasterKey& master_key,
-                      const storage::StoredVersion& stored) {
+                      PieceBudget& budget, const storage::StoredVersion& stored) {
   ASSIGN_OR_RETURN(const std::unique_ptr<content::StoredContent> content,
                    OpenContent(blobs, master_key, stored));
-  const std::unique_ptr<ByteSource> bytes = content->Read(0, stored.version.size_bytes);
+  const std::unique_ptr<ByteSource> bytes = content->Read(budget, 0, stored.version.size_bytes);
   while (true) {
     ASSIGN_OR_RETURN(const absl::string_view piece, bytes->Read());
     if (piece.empty()) return absl::OkStatus();
@@ -84,8 +84,8 @@ absl::Status ReportOrphans(storage::Catalog& catalog, const storage::BlobStore& 
 
 // Goes through all versions, as of the moment when each page is read.
 absl::Status CheckVersions(storage::Catalog& catalog, const storage::BlobStore& blobs,
-                           const crypto::MasterKey& master_key, v1::VerifySummary& summary,
-                           const Report& report) {
+                           const crypto::MasterKey& master_key, PieceBudget& budget,
+                           v1::VerifySummary& summary, const Report& report) {
   ASSIGN_OR_RETURN(const storage::Counts counts,
                    catalog.Read([](storage::Snapshot& snapshot) { return snapshot.Count(); }));
   int64_t after = 0;
@@ -101,7 +101,7 @@ absl::Status CheckVersions(storage::Catalog& catalog, const storage::BlobStore& 
       summary.set_checked_versions(summary.checked_versions() + 1);
       if (stored.version.state == storage::VersionState::kAbandoned) continue;
       const absl::Status wrong =
-          LookAgain(catalog, stored.version, ReadBack(blobs, master_key, stored));
+          LookAgain(catalog, stored.version, ReadBack(blobs, master_key, budget, stored));
       summary.set_checked_bytes(summary.checked_bytes() + stored.version.size_bytes);
       if (summary.checked_bytes() - told_bytes >= kBytesPerProgress) {
         told_bytes = summary.checked_bytes();
@@ -119,10 +119,11 @@ absl::Status CheckVersions(storage::Catalog& catalog, const storage::BlobStore& 
 }  // namespace
 
 absl::Status VerifyStore(storage::Catalog& catalog, const storage::BlobStore& blobs,
-                         const crypto::MasterKey& master_key, const Report& report) {
+                         const crypto::MasterKey& master_key, PieceBudget& budget,
+                         const Report& report) {
   v1::VerifyStoreResponse last;
   v1::VerifySummary& summary = *last.mutable_summary();
-  RETURN_IF_ERROR(CheckVersions(catalog, blobs, master_key, summary, report));
+  RETURN_IF_ERROR(CheckVersions(catalog, blobs, master_key, budget, summary, report));
   RETURN_IF_ERROR(ReportOrphans(catalog, blobs, summary, report));
   return report(last);
 }

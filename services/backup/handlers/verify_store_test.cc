@@ -29,15 +29,14 @@ class VerifyStoreTest : public ::testing::Test {
 
   Verification Verify() {
     Verification result;
-    const absl::Status status = VerifyStore(service_.catalog, service_.blobs, service_.master_key,
-                                            [&](const v1::VerifyStoreResponse& event) {
-                                              if (event.has_finding())
-                                                result.findings.push_back(event.finding());
-                                              if (event.has_summary())
-                                                result.summary = event.summary();
-                                              result.progress_count += event.has_progress() ? 1 : 0;
-                                              return absl::OkStatus();
-                                            });
+    const absl::Status status =
+        VerifyStore(service_.catalog, service_.blobs, service_.master_key, service_.stages.pieces,
+                    [&](const v1::VerifyStoreResponse& event) {
+                      if (event.has_finding()) result.findings.push_back(event.finding());
+                      if (event.has_summary()) result.summary = event.summary();
+                      result.progress_count += event.has_progress() ? 1 : 0;
+                      return absl::OkStatus();
+                    });
     EXPECT_OK(status);
     return result;
   }
@@ -133,11 +132,12 @@ TEST_F(VerifyStoreTest, TakesNoBlobForAnOrphanThatIsGoneWhenItIsLookedAtAgain) {
 
 TEST_F(VerifyStoreTest, EndsWhenNobodyListensAnyMore) {
   service_.Store(client_.id, "file", "x");
-  EXPECT_THAT(VerifyStore(service_.catalog, service_.blobs, service_.master_key,
-                          [](const v1::VerifyStoreResponse&) {
-                            return absl::CancelledError("the caller is gone");
-                          }),
-              StatusIs(absl::StatusCode::kCancelled));
+  EXPECT_THAT(
+      VerifyStore(service_.catalog, service_.blobs, service_.master_key, service_.stages.pieces,
+                  [](const v1::VerifyStoreResponse&) {
+                    return absl::CancelledError("the caller is gone");
+                  }),
+      StatusIs(absl::StatusCode::kCancelled));
 }
 
 }  // namespace

@@ -127,7 +127,7 @@ absl::Status MemoryService::Delete(const std::string& client_id, const std::stri
 
 absl::StatusOr<std::string> MemoryService::Download(const v1::DownloadFileRequest& request) {
   ASSIGN_OR_RETURN(const handlers::Download download,
-                   handlers::DownloadFile(catalog, blobs, master_key, request));
+                   handlers::DownloadFile(catalog, blobs, master_key, stages, request));
   StringSink bytes;
   RETURN_IF_ERROR(CopyAll(*download.bytes, bytes).status());
   return bytes.bytes();

@@ -7,6 +7,7 @@
 #include "backup/v1/catalog.pb.h"
 #include "backup/v1/ingest.pb.h"
 #include "base/clock.h"
+#include "base/stage_resources.h"
 #include "crypto/master_key.h"
 #include "services/backup/handlers/session_keys.h"
 #include "services/backup/handlers/upload_file.h"
@@ -40,11 +41,12 @@ struct MemoryService {
   storage::BlobLedger ledger{catalog, clock, storage::IdOf<OwnerId>(1)};
   storage::Stock<int64_t> version_ids{handlers::NewVersionIds(catalog)};
   crypto::MasterKey master_key{std::string(32, 'k')};
+  StageResources stages;
   storage::DuplicateNames duplicate_names = storage::DuplicateNames::kReject;
   handlers::KeyPolicy keys;
   handlers::UploadPolicy uploads;
   const handlers::UploadResources upload_resources{catalog,    blobs, ledger, version_ids,
-                                                   master_key, clock, uploads};
+                                                   master_key, clock, stages, uploads};
 
   // The three steps of each handler.
   absl::StatusOr<v1::RegisterClientResponse> RegisterClient(
