@@ -25,7 +25,7 @@ constexpr MetricName kLostLines{"backup_log_lines_lost_total",
 // Written at once: as many whole lines as a pipe takes without another writer's in between.
 constexpr size_t kBatchSize = PIPE_BUF;
 // How long a line waits for others: a write for each would cost more than most of what they tell.
-constexpr absl::Duration kGatherTime = absl::Milliseconds(2);
+constexpr absl::Duration kGatherTime = absl::Milliseconds(10);
 
 // As glog colours them.
 constexpr absl::string_view kYellow = "\033[0;33m";
