@@ -1,8 +1,8 @@
 #pragma once
 
-#include <deque>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/string_view.h"
 
@@ -20,7 +20,8 @@ class RecentUploads {
   std::string Find(absl::string_view file_name) const;
 
  private:
-  std::deque<std::pair<std::string, std::string>> uploads_;  // Name and id, the newest first.
+  // Name and id, the newest last. Not a deque, which takes memory while it is empty.
+  std::vector<std::pair<std::string, std::string>> uploads_;
 };
 
 }  // namespace backup::bridge

@@ -35,20 +35,24 @@ CallOrigin Session::NewOrigin() const {
 }
 
 bool Session::HasRequest() {
-  decision_ = Decide(connection_.buffered(), Known());
-  return !std::holds_alternative<NeedMore>(decision_);
+  Decision decision = Decide(connection_.buffered(), Known());
+  current_ = std::holds_alternative<NeedMore>(decision)
+                 ? nullptr
+                 : std::make_unique<Current>(Current{std::move(decision)});
+  return current_ != nullptr;
 }
 
 void Session::Serve(std::function<void(Served)> done) {
-  done_ = std::move(done);
-  origin_ = NewOrigin();
+  current_->done = std::move(done);
+  current_->origin = NewOrigin();
   Proceed();
 }
 
 void Session::Proceed() {
-  if (auto* const ready = std::get_if<Ready>(&decision_)) return Begin(std::move(*ready));
-  if (const auto* need = std::get_if<NeedProfile>(&decision_)) return LookUpProfile(*need);
-  if (const auto* refusal = std::get_if<Refusal>(&decision_)) return Conclude(RefuseNow(*refusal));
+  if (auto* const ready = std::get_if<Ready>(&current_->decision)) return Begin(std::move(*ready));
+  if (const auto* need = std::get_if<NeedProfile>(&current_->decision)) return LookUpProfile(*need);
+  if (const auto* refusal = std::get_if<Refusal>(&current_->decision))
+    return Conclude(RefuseNow(*refusal));
   Conclude({});
 }
 
@@ -56,17 +60,17 @@ void Session::LookUpProfile(const NeedProfile& need) {
   const ClientId id = need.header.client_id;
   // It has arrived, though what it asks is still to be found out.
   if (HasWholePayload(connection_.buffered(), need.header))
-    place_ = context_.forwarder.TakePlace(id);
+    current_->place = context_.forwarder.TakePlace(id);
   const auto go_on = [this](v1::LegacyProfile profile) {
     framing_.Learn(profile);
     profile_ = std::move(profile);
-    decision_ = Decide(connection_.buffered(), Known());
+    current_->decision = Decide(connection_.buffered(), Known());
     Proceed();
   };
   LegacyProfiles& profiles = context_.forwarder.profiles();
   if (auto cached = profiles.FindCached(id)) return go_on(*std::move(cached));
   const bool may_fail = need.is_malformed;
-  profiles.Find(origin_, id, may_fail ? Policy::kOnce : Policy::kRideThrough,
+  profiles.Find(current_->origin, id, may_fail ? Policy::kOnce : Policy::kRideThrough,
                 [this, go_on, may_fail](absl::StatusOr<v1::LegacyProfile> profile) {
                   if (!profile.ok() && !may_fail) return Conclude(RefuseFor(profile.status()));
                   go_on(profile.ok() ? *std::move(profile) : v1::LegacyProfile());
@@ -74,28 +78,30 @@ void Session::LookUpProfile(const NeedProfile& need) {
 }
 
 void Session::Begin(Ready ready) {
-  origin_.request = std::move(ready.description);
-  VLOG(1) << OriginText(connection_) << " rid=" << origin_.request_id << " " << origin_.request;
+  current_->origin.request = std::move(ready.description);
+  VLOG(1) << OriginText(connection_) << " rid=" << current_->origin.request_id << " "
+          << current_->origin.request;
   dialect_ = ready.dialect;
   ++requests_;
-  exchange_.emplace(Exchange{*ready.dialect, std::move(ready.head), MonotonicClock::now()});
-  const wire::Request& request = exchange_->head.request;
+  current_->exchange.emplace(
+      Exchange{*ready.dialect, std::move(ready.head), MonotonicClock::now()});
+  const wire::Request& request = current_->exchange->head.request;
   const auto* const file = std::get_if<wire::SendFile>(&request.operation);
   const bool is_in_parts = file != nullptr && (file->packet || file->is_block);
   if (is_in_parts || !HasComeWhole()) {
-    place_.Leave();  // Its last byte is still to come.
+    current_->place.Leave();  // Its last byte is still to come.
     return context_.run_on_worker([this] { ReceiveFile(); });
   }
-  if (!place_.is_taken()) place_ = context_.forwarder.TakePlace(request);
+  if (!current_->place.is_taken()) current_->place = context_.forwarder.TakePlace(request);
   if (const absl::Status within = CheckLimits(); !within.ok()) {
-    connection_.Consume(exchange_->head.head_size);
+    connection_.Consume(current_->exchange->head.head_size);
     return Finish({Failed(within)});
   }
   if (const auto* const verdict = std::get_if<wire::ChecksumVerdict>(&request.operation))
-    origin_.upload_id = uploads_.Find(verdict->name);
-  const size_t head_size = exchange_->head.head_size;
-  const uint64_t body_size = exchange_->head.body_size;
-  ForwardWhole(connection_.buffered().substr(head_size, body_size), std::move(place_),
+    current_->origin.upload_id = uploads_.Find(verdict->name);
+  const size_t head_size = current_->exchange->head.head_size;
+  const uint64_t body_size = current_->exchange->head.body_size;
+  ForwardWhole(connection_.buffered().substr(head_size, body_size), std::move(current_->place),
                [this, head_size, body_size](Forwarded forwarded) {
                  connection_.Consume(head_size + body_size);
                  FinishMessage({std::move(forwarded), {}, body_size});
@@ -103,12 +109,13 @@ void Session::Begin(Ready ready) {
 }
 
 bool Session::HasComeWhole() const {
-  return connection_.buffered().size() >= exchange_->head.head_size + exchange_->head.body_size;
+  return connection_.buffered().size() >=
+         current_->exchange->head.head_size + current_->exchange->head.body_size;
 }
 
 // Counts what a client may do only so often on a connection.
 absl::Status Session::CheckLimits() {
-  const wire::Operation& operation = exchange_->head.request.operation;
+  const wire::Operation& operation = current_->exchange->head.request.operation;
   if (std::holds_alternative<wire::Register>(operation) &&
       ++registrations_ > options_.max_registrations) {
     return absl::ResourceExhaustedError("too many registrations on one connection");
@@ -123,16 +130,16 @@ absl::Status Session::CheckLimits() {
 
 void Session::ForwardWhole(absl::string_view content, ClientOrder::Place place,
                            std::function<void(Forwarded)> done) {
-  context_.forwarder.Forward(origin_, exchange_->head.request, std::move(place),
+  context_.forwarder.Forward(current_->origin, current_->exchange->head.request, std::move(place),
                              Observed(/*in_segments=*/false), content, std::move(done));
 }
 
 v1::LegacyProfile Session::Observed(bool in_segments) const {
-  const wire::Request& request = exchange_->head.request;
+  const wire::Request& request = current_->exchange->head.request;
   v1::LegacyProfile observed;
   observed.set_family(std::string(request.family));
   observed.set_header_version(request.version);
-  observed.set_framing(std::string(framing_.RecordText(exchange_->dialect)));
+  observed.set_framing(std::string(framing_.RecordText(current_->exchange->dialect)));
   if (const auto* file = std::get_if<wire::SendFile>(&request.operation))
     observed.set_file_style(FileStyle(*file, in_segments));
   observed.set_connection_style(requests_ > 1 ? kManyRequests : kOneRequest);
@@ -141,28 +148,28 @@ v1::LegacyProfile Session::Observed(bool in_segments) const {
 
 // Padding is waited for only when the service has answered, so that it does not wait, too.
 void Session::FinishMessage(Outcome outcome) {
-  const wire::DecodedHead& head = exchange_->head;
+  const wire::DecodedHead& head = current_->exchange->head;
   const auto* const file = std::get_if<wire::SendFile>(&head.request.operation);
   const bool is_one_message = file == nullptr || !(file->packet || file->is_block);
   if (!is_one_message || outcome.served.next != Served::Next::kKeep ||
-      !framing_.MayHavePadding(exchange_->dialect)) {
+      !framing_.MayHavePadding(current_->exchange->dialect)) {
     return Finish(outcome);
   }
   context_.run_on_worker([this, outcome = std::move(outcome)] {
-    TakePadding(exchange_->head.head_size + exchange_->head.body_size);
+    TakePadding(current_->exchange->head.head_size + current_->exchange->head.body_size);
     Finish(outcome);
   });
 }
 
 void Session::TakePadding(uint64_t message_size) {
-  framing_.TakePadding(connection_, exchange_->dialect, exchange_->head.request.client_id,
-                       message_size);
+  framing_.TakePadding(connection_, current_->exchange->dialect,
+                       current_->exchange->head.request.client_id, message_size);
 }
 
 void Session::Finish(const Outcome& outcome) {
-  const wire::Request& request = exchange_->head.request;
+  const wire::Request& request = current_->exchange->head.request;
   const std::string answer =
-      framing_.Frame(exchange_->dialect.EncodeReply(outcome.forwarded.reply));
+      framing_.Frame(current_->exchange->dialect.EncodeReply(outcome.forwarded.reply));
   Served served = AfterAnswer(outcome.served);
   if (IsRetryNotice(request) && outcome.served.next == Served::Next::kKeep &&
       retries_ <= options_.max_retries) {
@@ -185,7 +192,7 @@ Served Session::AfterAnswer(Served served) const {
   if (registrations_ > options_.max_registrations || retries_ > options_.max_retries)
     return {Served::Next::kLinger, CloseReason::kLimit};
   // Of the clients that send blocks, those of this version wait for the end of the connection.
-  if (framing_.in_blocks() && exchange_->head.request.version == wire::kReplyVersion &&
+  if (framing_.in_blocks() && current_->exchange->head.request.version == wire::kReplyVersion &&
       served.next == Served::Next::kKeep) {
     return {Served::Next::kLinger, CloseReason::kAnswered};
   }
@@ -193,33 +200,30 @@ Served Session::AfterAnswer(Served served) const {
 }
 
 void Session::Report(const Outcome& outcome, Served served) {
-  const wire::Request& request = exchange_->head.request;
+  const wire::Request& request = current_->exchange->head.request;
   const absl::Status& result = outcome.forwarded.outcome;
   const auto* const file = std::get_if<wire::SendFile>(&request.operation);
-  if (file != nullptr && result.ok()) uploads_.Remember(file->name, origin_.upload_id);
+  if (file != nullptr && result.ok()) uploads_.Remember(file->name, current_->origin.upload_id);
   const absl::string_view name = RequestName(request.operation);
-  const absl::Duration took = absl::FromChrono(MonotonicClock::now() - exchange_->begin);
+  const absl::Duration took = absl::FromChrono(MonotonicClock::now() - current_->exchange->begin);
   CountRequest(options_.metrics, {name, request.family, OutcomeText(result), took});
   LOG(INFO) << OriginText(connection_) << " client=" << ToUuid(request.client_id)
-            << " request=" << name << " dialect=" << exchange_->dialect.name()
+            << " request=" << name << " dialect=" << current_->exchange->dialect.name()
             << " outcome=" << OutcomeText(result) << " bytes=" << outcome.body_bytes
-            << " ms=" << absl::ToInt64Milliseconds(took) << " rid=" << origin_.request_id
+            << " ms=" << absl::ToInt64Milliseconds(took) << " rid=" << current_->origin.request_id
             << ErrorText(result);
   Conclude(std::move(served));
 }
 
 // The end of every request. What it took of memory is given back: the next may be long in coming.
 void Session::Conclude(Served served) {
-  place_.Leave();
-  exchange_.reset();
-  decision_ = NeedMore();
-  origin_ = CallOrigin();
+  const std::unique_ptr<Current> current = std::move(current_);
+  current->place.Leave();
   // If the next request has come already a lazy answer is not needed, nor what was to come after
   // it.
   const bool is_over = served.next != Served::Next::kKeep && served.lazy_answer.empty();
   if (!is_over && !connection_.buffered().empty()) served = {};
-  const std::function<void(Served)> done = std::move(done_);
-  done(std::move(served));
+  current->done(std::move(served));
 }
 
 Served Session::RefuseNow(const Refusal& refusal) {
@@ -242,8 +246,8 @@ Served Session::RefuseNow(const Refusal& refusal) {
   }
   connection_.WriteNow(framing_.Frame(refusal.answer_in->EncodeReply(wire::GeneralError())));
   if (refusal.culprit) {
-    origin_.request = absl::StrCat("broke a rule: ", refusal.rule);
-    context_.forwarder.ReportProtocolError(origin_, *refusal.culprit, refusal.rule);
+    current_->origin.request = absl::StrCat("broke a rule: ", refusal.rule);
+    context_.forwarder.ReportProtocolError(current_->origin, *refusal.culprit, refusal.rule);
   }
   return {Served::Next::kLinger, CloseReason::kProtocol};
 }

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 
@@ -100,6 +101,15 @@ class Session {
     wire::DecodedHead head;
     MonotonicTime begin;
   };
+  // What is kept of it until it is answered.
+  struct Current {
+    Decision decision;
+    CallOrigin origin = {};
+    ClientOrder::Place place = {};
+    std::optional<Exchange> exchange = {};
+    std::string content = "";  // Of a small file that did not come with its head.
+    std::function<void(Served)> done = {};
+  };
   // What came of it, and whether its body leaves the connection usable.
   struct Outcome {
     Forwarded forwarded;
@@ -164,13 +174,7 @@ class Session {
   int registrations_ = 0;
   int retries_ = 0;  // In a row.
 
-  // Of the request that is being served.
-  Decision decision_;
-  CallOrigin origin_;
-  ClientOrder::Place place_;
-  std::optional<Exchange> exchange_;
-  std::string content_;  // Of a small file that did not come with its head.
-  std::function<void(Served)> done_;
+  std::unique_ptr<Current> current_;  // Null while nothing is to be served: most connections wait.
 };
 
 }  // namespace backup::bridge

@@ -19,13 +19,14 @@ CloseReason ReasonFor(const absl::Status& body) {
 }  // namespace
 
 void Session::ReceiveFile() {
-  connection_.Consume(exchange_->head.head_size);
-  const auto& file = std::get<wire::SendFile>(exchange_->head.request.operation);
+  connection_.Consume(current_->exchange->head.head_size);
+  const auto& file = std::get<wire::SendFile>(current_->exchange->head.request.operation);
   if (IsSurplus(file)) return DropSurplus();
   if (file.packet) return ReceivePackets(file);
   if (file.is_block) return ReceiveBlocks();
-  BodySource body(connection_, exchange_->head.body_size, options_.body, context_.body_budget);
-  const uint64_t body_size = exchange_->head.body_size;
+  BodySource body(connection_, current_->exchange->head.body_size, options_.body,
+                  context_.body_budget);
+  const uint64_t body_size = current_->exchange->head.body_size;
   ForwardBody(body, {body, body_size}, [&] { return body_size - body.left(); });
 }
 
@@ -36,7 +37,8 @@ bool Session::IsSurplus(const wire::SendFile& file) const {
 
 void Session::DropSurplus() {
   VLOG(1) << "conn=" << connection_.number() << " sent a packet after the last of a file";
-  BodySource body(connection_, exchange_->head.body_size, options_.body, context_.body_budget);
+  BodySource body(connection_, current_->exchange->head.body_size, options_.body,
+                  context_.body_budget);
   Conclude(Settle(body));
 }
 
@@ -47,16 +49,17 @@ void Session::ReceivePackets(const wire::SendFile& file) {
     return Finish({Failed(order.status()), {Served::Next::kLinger, CloseReason::kProtocol}});
   }
   last_packets_ = PacketFile{file.name, *order};
-  PacketSource body(connection_, exchange_->dialect, exchange_->head, *order, options_.body,
-                    context_.body_budget);
+  PacketSource body(connection_, current_->exchange->dialect, current_->exchange->head, *order,
+                    options_.body, context_.body_budget);
   ForwardBody(body, {body, body.stream_size(), body.segment_count()},
               [&] { return body.received_bytes(); });
 }
 
 void Session::ReceiveBlocks() {
   BlockSource body(
-      connection_, exchange_->dialect, exchange_->head, options_.body, context_.body_budget,
-      [this](uint64_t request_size) { TakePadding(request_size); }, options_.next_block_timeout);
+      connection_, current_->exchange->dialect, current_->exchange->head, options_.body,
+      context_.body_budget, [this](uint64_t request_size) { TakePadding(request_size); },
+      options_.next_block_timeout);
   constexpr int kAsManyAsCome = 0;
   ForwardBody(body, {body, 0, kAsManyAsCome}, [&] { return body.received_bytes(); });
 }
@@ -65,8 +68,9 @@ void Session::ForwardBody(Body& body, const StreamedContent& content,
                           const std::function<uint64_t()>& received_bytes) {
   const bool is_small = !content.segment_count && content.size <= kMaxWholeFileSize;
   if (is_small) return ForwardSmall(body, received_bytes);
-  Forwarded forwarded = context_.forwarder.ForwardStream(
-      origin_, exchange_->head.request, Observed(content.segment_count.has_value()), content);
+  Forwarded forwarded =
+      context_.forwarder.ForwardStream(current_->origin, current_->exchange->head.request,
+                                       Observed(content.segment_count.has_value()), content);
   if (absl::IsInvalidArgument(body.status())) ReportBadPart(body.status());
   const uint64_t received = received_bytes();
   FinishMessage({std::move(forwarded), Settle(body), received});
@@ -78,10 +82,10 @@ void Session::ForwardSmall(Body& body, const std::function<uint64_t()>& received
   const uint64_t received = received_bytes();
   const Served settled = Settle(body);
   if (!content.ok()) return FinishMessage({Failed(content.status()), settled, received});
-  content_ = *std::move(content);
-  ForwardWhole(content_, context_.forwarder.TakePlace(exchange_->head.request),
+  current_->content = *std::move(content);
+  ForwardWhole(current_->content, context_.forwarder.TakePlace(current_->exchange->head.request),
                [this, settled, received](Forwarded forwarded) {
-                 content_.clear();
+                 current_->content.clear();
                  FinishMessage({std::move(forwarded), settled, received});
                });
 }
@@ -101,8 +105,8 @@ Served Session::Settle(Body& body) const {
 
 void Session::ReportBadPart(const absl::Status& rule) {
   CountError("bad_packet");
-  context_.forwarder.ReportProtocolError(origin_, exchange_->head.request.client_id,
-                                         rule.message());
+  context_.forwarder.ReportProtocolError(
+      current_->origin, current_->exchange->head.request.client_id, rule.message());
 }
 
 }  // namespace backup::bridge
