@@ -95,8 +95,9 @@ std::vector<Sample> SampleState(const StateSource& source, absl::Time now) {
     SampleClients(source.catalog, source.max_clients, counts->clients, samples);
   }
   for (const auto& [threshold, age] : kStaleThresholds) {
+    const absl::Time since = now - age;
     const absl::StatusOr<int64_t> stale = source.catalog.Read(
-        [&](storage::Snapshot& snapshot) { return snapshot.CountStaleClients(now - age); });
+        [&](storage::Snapshot& snapshot) { return snapshot.CountStaleClients(since); });
     if (stale.ok()) add(kStale, {{"threshold", threshold}}, static_cast<double>(*stale));
   }
   if (const absl::StatusOr<FreeSpace> found = LookAt(source.data_dir); found.ok()) {
