@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/testing/status_matchers.h"
+#include "bridge/testing/connection_fixture.h"
 #include "glog/logging.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -20,23 +21,8 @@ using ::backup::testing::StatusIs;
 constexpr absl::Duration kShort = absl::Milliseconds(20);
 constexpr absl::Duration kLong = absl::Seconds(20);
 
-class BodySourceTest : public ::testing::Test {
+class BodySourceTest : public ConnectionFixture {
  protected:
-  BodySourceTest() {
-    int fds[2];
-    CHECK_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
-    peer_ = UniqueFd(fds[1]);
-    connection_ = std::make_unique<Connection>(UniqueFd(fds[0]), "peer", 1);
-  }
-
-  void PeerSends(absl::string_view bytes) {
-    while (!bytes.empty()) {
-      const ssize_t sent = ::send(peer_.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL);
-      CHECK_GT(sent, 0);
-      bytes.remove_prefix(static_cast<size_t>(sent));
-    }
-  }
-
   static SharedPiece ShareNext(ByteSource& source) {
     const auto piece = source.Read();
     EXPECT_OK(piece);
@@ -46,8 +32,6 @@ class BodySourceTest : public ::testing::Test {
     return ReadAll(source, size_t{64} << 20);
   }
 
-  UniqueFd peer_;
-  std::unique_ptr<Connection> connection_;
   BodyBudget budget_;
 };
 

@@ -6,6 +6,7 @@
 #include <thread>
 
 #include "base/testing/status_matchers.h"
+#include "bridge/testing/connection_fixture.h"
 #include "glog/logging.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -19,26 +20,7 @@ using ::backup::testing::StatusIs;
 constexpr absl::Duration kShort = absl::Milliseconds(20);
 constexpr absl::Duration kLong = absl::Seconds(20);
 
-class ConnectionTest : public ::testing::Test {
- protected:
-  ConnectionTest() {
-    int fds[2];
-    CHECK_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
-    peer_ = UniqueFd(fds[1]);
-    connection_ = std::make_unique<Connection>(UniqueFd(fds[0]), "peer", 1);
-  }
-
-  void PeerSends(absl::string_view bytes) {
-    while (!bytes.empty()) {
-      const ssize_t sent = ::send(peer_.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL);
-      CHECK_GT(sent, 0);
-      bytes.remove_prefix(static_cast<size_t>(sent));
-    }
-  }
-
-  UniqueFd peer_;
-  std::unique_ptr<Connection> connection_;
-};
+using ConnectionTest = ConnectionFixture;
 
 TEST_F(ConnectionTest, ReadsAheadNoMoreThanAskedFor) {
   PeerSends("0123456789");

@@ -16,10 +16,10 @@ constexpr size_t kMaxRuleSize = 255;
 constexpr int kMaxReportsInFlight = 64;
 
 // A request on its way, until it is answered. One overload for each operation; each makes one call.
-class Errand : public std::enable_shared_from_this<Errand> {
+class PendingRequest : public std::enable_shared_from_this<PendingRequest> {
  public:
-  Errand(BackendClient& backend, const CallOrigin& origin, Translation translation,
-         ClientOrder::Place place, absl::string_view content, Forwarder::Done done)
+  PendingRequest(BackendClient& backend, const CallOrigin& origin, Translation translation,
+                 ClientOrder::Place place, absl::string_view content, Forwarder::Done done)
       : backend_(backend),
         origin_(origin),
         translation_(std::move(translation)),
@@ -115,13 +115,13 @@ ClientOrder::Place Forwarder::TakePlace(const wire::Request& request) {
 void Forwarder::Forward(const CallOrigin& origin, const wire::Request& request,
                         ClientOrder::Place place, v1::LegacyProfile observed,
                         absl::string_view content, Done done) {
-  const auto errand =
-      std::make_shared<Errand>(backend_, origin, MakeTranslation(request, std::move(observed)),
-                               std::move(place), content, std::move(done));
-  if (!errand->place().is_taken()) return std::visit(*errand, request.operation);
-  order_.WhenFirst(errand->place(), [errand, &request](const absl::Status& first) {
-    if (!first.ok()) return errand->Finish(Failed(first));
-    std::visit(*errand, request.operation);
+  const auto pending = std::make_shared<PendingRequest>(
+      backend_, origin, MakeTranslation(request, std::move(observed)), std::move(place), content,
+      std::move(done));
+  if (!pending->place().is_taken()) return std::visit(*pending, request.operation);
+  order_.WhenFirst(pending->place(), [pending, &request](const absl::Status& first) {
+    if (!first.ok()) return pending->Finish(Failed(first));
+    std::visit(*pending, request.operation);
   });
 }
 
