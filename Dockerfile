@@ -1,6 +1,8 @@
 # docker build --target service|bridge|backupctl|test . ; deploy/compose.yaml does so.
 
-FROM debian:bookworm-slim AS build
+ARG DEBIAN_RELEASE=bookworm
+
+FROM debian:$DEBIAN_RELEASE-slim AS build
 WORKDIR /src
 # Apart from the sources, so that a change there does not install everything anew.
 COPY .ci/install_packages.sh .ci/
@@ -17,7 +19,7 @@ RUN deploy/stage_image.sh service service backupctl \
  && deploy/stage_image.sh bridge bridge backupctl \
  && deploy/stage_image.sh backupctl backupctl
 
-FROM debian:bookworm-slim AS base
+FROM debian:$DEBIAN_RELEASE-slim AS base
 # No name can clash with one of the host: 65532 is what images without root commonly use.
 RUN groupadd --gid 65532 backup-service \
  && useradd --uid 65532 --gid 65532 --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin backup-service \

@@ -11,7 +11,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 STORAGE_INTERFACES = ("storage/blob_ledger.h", "storage/blob_store.h", "storage/catalog/")
 # Folder: the prefixes of our own includes it may use, and of those of outside libraries that are kept to few places.
 LAYERS = {
-    "base": (("base/",), ("isa-l/", "event2/", "prometheus/")),
+    "base": (("base/",), ("isa-l/", "event2/", "liburing.h", "prometheus/")),
     "rpc": (("base/", "rpc/", "backup/v1/", "google/rpc/"), ("grpcpp/", "openssl/")),
     "bridge/wire": (("base/", "bridge/wire/"), ()),
     "bridge/net": (("base/", "bridge/net/"), ()),
@@ -36,7 +36,9 @@ LAYERS = {
     # The API's client; reading a data directory without a service takes a little more.
     "services/backupctl": (
         ("base/", "rpc/", "crypto/", "content/", "backup/v1/", "services/backupctl/", "services/backup/open_storage.h",
-         "services/backup/handlers/open_content.h"), ("grpcpp/", "CLI/")),
+         "services/backup/handlers/open_content.h"), ("grpcpp/", "CLI/", "archive", "re2/")),
+    # Reads another server's database, which no catalog of ours is.
+    "services/backupctl/old_server": (("base/", "crypto/", "backup/v1/", "services/backupctl/"), ("sqlite3.h",)),
 }
 FOLDERS = ("base", "rpc", "crypto", "content", "bridge", "legacy_client", "services", "storage")
 # Only one file names implementations of the storage interfaces.
@@ -44,7 +46,7 @@ IMPLEMENTATIONS = ("storage/sqlite/", "storage/local/", "storage/memory/")
 NAMES_IMPLEMENTATIONS = ("services/backup/open_storage.cc",)
 
 OURS = ("base/", "rpc/", "crypto/", "content/", "bridge/", "legacy_client/", "storage/", "services/", "backup/v1/", "google/rpc/")
-CONFINED = ("grpcpp/", "openssl/", "sqlite3.h", "isa-l/", "CLI/", "event2/", "prometheus/")
+CONFINED = ("grpcpp/", "openssl/", "sqlite3.h", "isa-l/", "liburing.h", "CLI/", "event2/", "prometheus/", "archive", "re2/")
 # Web servers and clients of the metrics library that must never be linked: the server has an open heap overflow.
 FORBIDDEN = ("prometheus/exposer.h", "prometheus/gateway.h")
 # What may change with every release of gRPC is used in one folder only.

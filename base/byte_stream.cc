@@ -16,6 +16,7 @@ SharedPiece CopyPiece(absl::string_view bytes) {
 }
 
 absl::StatusOr<int64_t> CopyAll(ByteSource& source, ByteSink& sink) {
+  const LastingPieces lasting(sink, source);
   int64_t copied = 0;
   while (true) {
     ASSIGN_OR_RETURN(const absl::string_view piece, source.Read());

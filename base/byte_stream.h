@@ -14,6 +14,8 @@
 
 namespace backup {
 
+class IoQueue;
+
 // Pieces that sources hand over are usually this large, and never larger than kMaxPieceSize.
 inline constexpr size_t kPieceSize = size_t{1} << 20;
 inline constexpr size_t kMaxPieceSize = size_t{2} << 20;
@@ -43,6 +45,9 @@ class ByteSource {
   // Makes what the last Read() returned last: copied, unless the source can do without its buffer.
   // At most once after each Read().
   virtual SharedPiece Share(absl::string_view piece) { return CopyPiece(piece); }
+  // Each piece stays valid until so many more than the next one were read, as MakeLast() says; the
+  // same from the first Read() on.
+  virtual size_t lasting_pieces() const { return 0; }
 };
 
 // Looks at all bytes that a source yields, in their order, when they are made and maybe some time
@@ -64,6 +69,24 @@ class ByteSink {
   virtual ~ByteSink() = default;
   // Takes all of `piece`, or fails.
   virtual absl::Status Write(absl::string_view piece) = 0;
+  // From now on a piece lasts until `pieces` more than the next one were written, and may be used
+  // until then; 0 unless told. Waits for what uses more than that now, so with 0 nothing is used
+  // any more when it returns. What fails then is an error of the next call.
+  virtual void LetPiecesLast(size_t /*pieces*/) {}
+};
+
+// While this lives, `sink` may use the pieces of `source` for as long as these last.
+class LastingPieces {
+ public:
+  LastingPieces(ByteSink& sink, const ByteSource& source) : sink_(sink) {
+    sink_.LetPiecesLast(source.lasting_pieces());
+  }
+  ~LastingPieces() { sink_.LetPiecesLast(0); }
+  LastingPieces(const LastingPieces&) = delete;
+  LastingPieces& operator=(const LastingPieces&) = delete;
+
+ private:
+  ByteSink& sink_;
 };
 
 // Moves everything from `source` to `sink`; returns the number of bytes moved.
@@ -118,6 +141,14 @@ class RandomAccess {
  public:
   virtual ~RandomAccess() = default;
   virtual int64_t size_bytes() const = 0;
+  // How many large reads are best in flight at once.
+  virtual size_t read_depth() const { return 1; }
+  // Starts to read what ReadAt() would, as an operation of `queue`. False if it cannot: then, and
+  // if not all was read, ReadAt() is to be called.
+  virtual bool TryStartReadAt(IoQueue& /*queue*/, int64_t /*offset*/,
+                              std::span<char> /*out*/) const {
+    return false;
+  }
   // Fills `out` with the bytes at `offset`. DataLoss if there are fewer; Internal, reason
   // STORAGE_IO, if the medium fails.
   virtual absl::Status ReadAt(int64_t offset, std::span<char> out) const = 0;

@@ -15,6 +15,7 @@
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
 #include "base/exit_code.h"
+#include "base/standard_output.h"
 #include "base/status_macros.h"
 #include "gflags/gflags.h"
 
@@ -239,9 +240,8 @@ std::vector<gflags::CommandLineFlagInfo> FlagsOf(const ProgramText& program) {
   }
   std::cout << "\nEach flag may also stand in the file of --flagfile=PATH, or in the environment "
                "as BACKUP_<FLAG>.\nThe command line wins over the environment, that over the file."
-               " --helpfull also tells the\nflags of libraries, such as --vmodule."
-            << std::endl;
-  std::exit(0);
+               " --helpfull also tells the\nflags of libraries, such as --vmodule.\n";
+  ExitAfterOutput();
 }
 
 std::vector<Setting> SettingsOf(const ProgramText& program, const Sources& sources) {

@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <cstring>
 #include <iterator>
+#include <utility>
 
 #include "base/byte_stream.h"
 
@@ -37,8 +38,10 @@ bool DirectFile::Allocate(int64_t size_bytes) {
   // Asked for more than there is, fallocate() first takes all that is free, which others would
   // feel.
   if (!HasRoom(size_bytes)) return false;
-  if (::fallocate(fd_.get(), FALLOC_FL_KEEP_SIZE, 0, size_bytes) != 0) return errno == EOPNOTSUPP;
+  // With its size: file systems let only one write at a time make a file larger.
+  if (::fallocate(fd_.get(), 0, 0, size_bytes) != 0) return errno == EOPNOTSUPP;
   room_until_ = size_bytes;
+  allocated_ = size_bytes;
   return true;
 }
 
@@ -52,24 +55,55 @@ bool DirectFile::HasRoom(int64_t size_bytes) const {
 }
 
 bool DirectFile::Write(absl::string_view piece) {
+  ++pieces_;
   // A piece that is aligned as its place in the file is goes to the disk as it is.
   if (filled_ == 0 && reinterpret_cast<uintptr_t>(piece.data()) % kBufferAlignment == 0) {
     const size_t size = piece.size() / kBufferAlignment * kBufferAlignment;
-    if (!WriteOut(piece.substr(0, size))) return false;
+    if (!WriteOut(piece.substr(0, size), /*own=*/nullptr)) return false;
     piece.remove_prefix(size);
   }
-  if (!piece.empty() && buffer_ == nullptr) buffer_ = TakeAlignedBuffer(kBufferSize);
   while (!piece.empty()) {
+    if (buffer_ == nullptr) buffer_ = TakeAlignedBuffer(kBufferSize);
     const size_t taken = std::min(piece.size(), kBufferSize - filled_);
     std::memcpy(buffer_.get() + filled_, piece.data(), taken);
     filled_ += taken;
     piece.remove_prefix(taken);
     if (filled_ == kBufferSize && !WriteBuffer()) return false;
   }
-  return true;
+  ReleasePieces();
+  return HasNotFailed();
+}
+
+void DirectFile::LetPiecesLast(size_t pieces) {
+  lasting_pieces_ = pieces;
+  ReleasePieces();
+}
+
+void DirectFile::ReleasePieces() {
+  const int64_t oldest = pieces_ - static_cast<int64_t>(lasting_pieces_);
+  const auto is_due = [oldest](const InFlight& write) {
+    return write.own == nullptr && write.piece <= oldest;
+  };
+  while (std::any_of(in_flight_.begin(), in_flight_.end(), is_due)) FinishOldest();
+}
+
+bool DirectFile::Skip(int64_t size_bytes) {
+  ++pieces_;
+  if (!HasNotFailed() || (filled_ > 0 && !WriteBuffer())) return false;
+  if (offset_ < allocated_) {
+    // Gives back what was allocated. Where that cannot be, it stays so and reads as zeros.
+    constexpr int kPunch = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
+    const int result = ::fallocate(fd_.get(), kPunch, offset_, size_bytes);
+    if (result != 0 && errno != EOPNOTSUPP) return false;
+  }
+  offset_ += size_bytes;
+  ReleasePieces();
+  return HasNotFailed();
 }
 
 bool DirectFile::Flush() {
+  while (!in_flight_.empty()) FinishOldest();
+  if (!HasNotFailed()) return false;
   if (filled_ % kBufferAlignment != 0 && !UsePageCache()) return false;
   return WriteBuffer() && ::ftruncate(fd_.get(), offset_) == 0;
 }
@@ -82,25 +116,68 @@ bool DirectFile::UsePageCache() {
   return ::fcntl(fd_.get(), F_SETFL, ::fcntl(fd_.get(), F_GETFL) & ~O_DIRECT) == 0;
 }
 
+bool DirectFile::HasNotFailed() const {
+  if (error_ != 0) errno = error_;
+  return error_ == 0;
+}
+
 bool DirectFile::WriteBuffer() {
-  if (!WriteOut(absl::string_view(buffer_.get(), filled_))) return false;
-  filled_ = 0;
+  const absl::string_view bytes(buffer_.get(), std::exchange(filled_, 0));
+  // Of what is less than full the buffer is kept: it is the end, or there is a hole behind it.
+  return WriteOut(bytes, bytes.size() == kBufferSize ? &buffer_ : nullptr);
+}
+
+bool DirectFile::KeepReserve(int64_t end) {
+  if (reserve_bytes_ == 0 || end <= room_until_) return true;
+  if (!HasRoom(kRoomStep)) return false;
+  room_until_ = offset_ + kRoomStep;
   return true;
 }
 
-bool DirectFile::WriteOut(absl::string_view bytes) {
+bool DirectFile::WriteOut(absl::string_view bytes, AlignedBuffer* own) {
+  if (bytes.empty()) return HasNotFailed();
+  if (!HasNotFailed() || !KeepReserve(offset_ + std::ssize(bytes))) return false;
+  if (!TryStart(bytes, own) && !WriteNow(bytes, offset_)) return false;
+  offset_ += std::ssize(bytes);
+  return true;
+}
+
+bool DirectFile::TryStart(absl::string_view bytes, AlignedBuffer* own) {
+  if (own == nullptr && (lasting_pieces_ == 0 || bytes.data() == buffer_.get())) return false;
+  if (offset_ + std::ssize(bytes) > allocated_ || !IsDirect()) return false;
+  if (in_flight_.size() == IoQueue::kMaxDepth) FinishOldest();
+  if (!queue_.TryStart({IoOperation::Kind::kWrite, fd_.get(), const_cast<char*>(bytes.data()),
+                        bytes.size(), offset_},
+                       throttle_)) {
+    return false;
+  }
+  in_flight_.push_back({bytes, offset_, own == nullptr ? nullptr : std::move(*own), pieces_});
+  return true;
+}
+
+void DirectFile::FinishOldest() {
+  const ssize_t result = queue_.Finish();
+  const InFlight write = std::move(in_flight_.front());
+  in_flight_.pop_front();
+  // What did not go through is written once more, alone: that tells what is wrong, if anything is.
+  const size_t written = result > 0 ? static_cast<size_t>(result) : 0;
+  if (error_ == 0)
+    WriteNow(write.bytes.substr(written), write.offset + static_cast<int64_t>(written));
+}
+
+bool DirectFile::WriteNow(absl::string_view bytes, int64_t offset) {
   while (!bytes.empty()) {
-    if (reserve_bytes_ > 0 && offset_ + std::ssize(bytes) > room_until_) {
-      if (!HasRoom(kRoomStep)) return false;
-      room_until_ = offset_ + kRoomStep;
-    }
-    const ssize_t written = ::pwrite(fd_.get(), bytes.data(), bytes.size(), offset_);
+    const BulkTurn turn(throttle_);
+    const ssize_t written = ::pwrite(fd_.get(), bytes.data(), bytes.size(), offset);
     if (written < 0 && errno == EINTR) continue;
     // Some file systems refuse direct writes only now.
     if (written < 0 && errno == EINVAL && IsDirect() && UsePageCache()) continue;
-    if (written <= 0) return false;
+    if (written <= 0) {
+      error_ = written < 0 ? errno : EIO;
+      return HasNotFailed();
+    }
     bytes.remove_prefix(static_cast<size_t>(written));
-    offset_ += written;
+    offset += written;
   }
   return true;
 }

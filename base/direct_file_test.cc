@@ -1,15 +1,25 @@
 #include "base/direct_file.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <cerrno>
+#include <chrono>
+#include <deque>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <memory>
 #include <string>
+#include <thread>
+#include <utility>
+#include <vector>
 
+#include "base/byte_stream.h"
 #include "base/testing/random_cut_source.h"
 #include "glog/logging.h"
 #include "gtest/gtest.h"
@@ -64,10 +74,191 @@ TEST_P(DirectFileTest, GivesBackSpaceThatWasAllocatedInVain) {
   EXPECT_LT(info.st_blocks * 512, 1 << 20);
 }
 
+TEST_P(DirectFileTest, LeavesAHoleForWhatIsSkipped) {
+  constexpr int64_t kHole = int64_t{8} << 20;
+  const std::string bytes = testing::PseudoRandomBytes(3 * kBufferAlignment);
+  for (const bool allocated : {false, true}) {
+    DirectFile file(DirectFile::Create(AT_FDCWD, path()));
+    if (allocated) {
+      ASSERT_TRUE(file.Allocate(2 * kHole + std::ssize(bytes)));
+    }
+    ASSERT_TRUE(file.Skip(kHole) && file.Write(bytes) && file.Skip(kHole) && file.Flush());
+    EXPECT_TRUE(Content() == std::string(kHole, '\0') + bytes + std::string(kHole, '\0'));
+    struct stat info = {};
+    ASSERT_EQ(::stat(path().c_str(), &info), 0);
+    EXPECT_LT(info.st_blocks * 512, 1 << 20) << allocated;
+    std::filesystem::remove(path());
+  }
+}
+
 TEST_P(DirectFileTest, TakesNothingIfThereIsNotRoomForAll) {
   DirectFile file(DirectFile::Create(AT_FDCWD, path()));
   EXPECT_FALSE(file.Allocate(int64_t{8} << 50));
   EXPECT_EQ(errno, ENOSPC);
+}
+
+// Ends operations when it is told to, and not in the way that they should.
+class OddEngine final : public IoEngine {
+ public:
+  // What becomes of the next operations: how many bytes of each are written, or a negative errno.
+  explicit OddEngine(std::deque<ssize_t> results) : results_(std::move(results)) {}
+
+  bool TryStart(const IoOperation& operation, IoWaiter& waiter) override {
+    if (results_.empty()) return false;
+    const ssize_t result = results_.front();
+    results_.pop_front();
+    if (result > 0) {
+      EXPECT_EQ(
+          ::pwrite(operation.fd, operation.data, static_cast<size_t>(result), operation.offset),
+          result);
+    }
+    waiter.Done(result);
+    return true;
+  }
+  const char* name() const override { return "odd"; }
+  bool is_used_up() const { return results_.empty(); }
+
+ private:
+  std::deque<ssize_t> results_;
+};
+
+constexpr size_t kPieces = 9;
+
+// Pieces of a source whose pieces last for `lasting` more.
+class RingOfPieces {
+ public:
+  RingOfPieces(const std::string& bytes, size_t lasting) : bytes_(bytes), count_(lasting + 1) {}
+
+  // Makes the next piece, in the memory of the one that has lasted long enough.
+  absl::string_view Next() {
+    if (buffers_.size() < count_) buffers_.push_back(TakeAlignedBuffer(kPieceSize));
+    char* const buffer = buffers_[next_ % count_].get();
+    bytes_.copy(buffer, kPieceSize, next_++ * kPieceSize);
+    return absl::string_view(buffer, kPieceSize);
+  }
+
+ private:
+  const std::string& bytes_;
+  const size_t count_;
+  size_t next_ = 0;
+  std::vector<AlignedBuffer> buffers_;
+};
+
+TEST_P(DirectFileTest, HasWhatWasWrittenSeveralPiecesAtOnce) {
+  const std::string bytes = testing::PseudoRandomBytes(kPieces * kPieceSize) + "the end";
+  const std::unique_ptr<IoEngine> threads = IoEngine::MakeThreads();
+  const std::unique_ptr<IoEngine> uring = IoEngine::TryMakeUring();
+  for (IoEngine* const engine : {uring.get(), threads.get()}) {
+    for (const size_t lasting : {size_t{0}, size_t{3}, size_t{7}}) {
+      BulkThrottle throttle;
+      DirectFile file(DirectFile::Create(AT_FDCWD, path()), 0, &throttle, engine);
+      ASSERT_TRUE(file.Allocate(std::ssize(bytes) + 100));
+      RingOfPieces pieces(bytes, lasting);
+      file.LetPiecesLast(lasting);
+      for (size_t i = 0; i < kPieces; ++i) ASSERT_TRUE(file.Write(pieces.Next()));
+      file.LetPiecesLast(0);
+      ASSERT_TRUE(file.Write("the end") && file.Flush() && file.Sync());
+      EXPECT_TRUE(Content() == bytes) << lasting;
+      std::filesystem::remove(path());
+    }
+  }
+}
+
+TEST_P(DirectFileTest, CopiesWhatIsNotAlignedIntoBuffersThatAreWrittenAtOnce) {
+  const std::string bytes = testing::PseudoRandomBytes(5 * kPieceSize + 77);
+  DirectFile file(DirectFile::Create(AT_FDCWD, path()));
+  ASSERT_TRUE(file.Allocate(std::ssize(bytes)));
+  for (size_t at = 0; at < bytes.size(); at += 70'000) {
+    std::string piece = bytes.substr(at, 70'000);
+    ASSERT_TRUE(file.Write(piece));
+  }
+  ASSERT_TRUE(file.Flush() && file.Sync());
+  EXPECT_TRUE(Content() == bytes);
+}
+
+TEST_P(DirectFileTest, WritesTheRestOfWhatWasWrittenInPart) {
+  const std::string bytes = testing::PseudoRandomBytes(4 * kPieceSize);
+  OddEngine engine({8192, -EAGAIN, 0, -EINTR});
+  DirectFile file(DirectFile::Create(AT_FDCWD, path()), 0, nullptr, &engine);
+  ASSERT_TRUE(file.Allocate(std::ssize(bytes)));
+  RingOfPieces pieces(bytes, 3);
+  file.LetPiecesLast(3);
+  for (size_t i = 0; i < 4; ++i) ASSERT_TRUE(file.Write(pieces.Next()));
+  ASSERT_TRUE(file.Flush());
+  EXPECT_TRUE(Content() == bytes);
+  // What is no direct write, as on tmpfs, is not worth being in flight.
+  EXPECT_TRUE(engine.is_used_up() || GetParam() == "/dev/shm");
+}
+
+// A disk on which the first write takes a while, and an engine that then has no room for others.
+class SlowFirstWrite final : public IoEngine {
+ public:
+  bool TryStart(const IoOperation& operation, IoWaiter& waiter) override {
+    if (writer_.joinable()) return false;
+    writer_ = std::jthread([operation, &waiter] {
+      std::this_thread::sleep_for(std::chrono::milliseconds(50));
+      waiter.Done(::pwrite(operation.fd, operation.data, operation.size, operation.offset));
+    });
+    return true;
+  }
+  const char* name() const override { return "slow"; }
+
+ private:
+  std::jthread writer_;
+};
+
+TEST_P(DirectFileTest, APieceLastsNoLongerBecauseThoseBehindItAreNotInFlight) {
+  const std::string bytes = testing::PseudoRandomBytes(kPieces * kPieceSize);
+  SlowFirstWrite engine;
+  DirectFile file(DirectFile::Create(AT_FDCWD, path()), 0, nullptr, &engine);
+  ASSERT_TRUE(file.Allocate(std::ssize(bytes)));
+  RingOfPieces pieces(bytes, 3);
+  file.LetPiecesLast(3);
+  for (size_t i = 0; i < kPieces; ++i) ASSERT_TRUE(file.Write(pieces.Next()));
+  ASSERT_TRUE(file.Flush());
+  EXPECT_TRUE(Content() == bytes);
+}
+
+// As if the disk were full from `limit` on; what is written beyond it raises no signal.
+class FileSizeLimit {
+ public:
+  explicit FileSizeLimit(rlim_t limit) {
+    PCHECK(::getrlimit(RLIMIT_FSIZE, &before_) == 0);
+    const rlimit small = {limit, before_.rlim_max};
+    PCHECK(::setrlimit(RLIMIT_FSIZE, &small) == 0);
+  }
+  ~FileSizeLimit() {
+    PCHECK(::setrlimit(RLIMIT_FSIZE, &before_) == 0);
+    ::signal(SIGXFSZ, handler_);
+  }
+
+ private:
+  rlimit before_ = {};
+  const sighandler_t handler_ = ::signal(SIGXFSZ, SIG_IGN);
+};
+
+TEST_P(DirectFileTest, AWriteInFlightThatFailsIsToldInTheEndAndEverAfter) {
+  const std::string bytes = testing::PseudoRandomBytes(kPieces * kPieceSize);
+  const std::unique_ptr<IoEngine> threads = IoEngine::MakeThreads();
+  const std::unique_ptr<IoEngine> uring = IoEngine::TryMakeUring();
+  for (IoEngine* const engine : {uring.get(), threads.get()}) {
+    {
+      DirectFile file(DirectFile::Create(AT_FDCWD, path()), 0, nullptr, engine);
+      ASSERT_TRUE(file.Allocate(std::ssize(bytes)));
+      const FileSizeLimit limit(2 * kPieceSize);
+      RingOfPieces pieces(bytes, 3);
+      file.LetPiecesLast(3);
+      bool is_written = true;
+      for (size_t i = 0; i < 4; ++i) is_written = file.Write(pieces.Next()) && is_written;
+      EXPECT_FALSE(is_written && file.Flush());
+      EXPECT_EQ(errno, EFBIG);
+      errno = 0;
+      EXPECT_FALSE(file.Write("more"));
+      EXPECT_EQ(errno, EFBIG);
+      EXPECT_FALSE(file.Flush());
+    }
+    std::filesystem::remove(path());
+  }
 }
 
 TEST_P(DirectFileTest, IsMadeOnlyWhereNothingIs) {

@@ -1,19 +1,11 @@
 #include "base/ids.h"
 
-#include "absl/strings/ascii.h"
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
+#include "base/hex.h"
 #include "glog/logging.h"
 
 namespace backup {
-namespace {
-
-bool AllHexDigits(absl::string_view text) {
-  return std::all_of(text.begin(), text.end(), [](char c) { return absl::ascii_isxdigit(c); });
-}
-
-}  // namespace
-
 std::string ToUuidText(absl::string_view bytes) {
   CHECK_EQ(bytes.size(), 16u);
   const std::string hex = absl::BytesToHexString(bytes);
@@ -30,15 +22,14 @@ std::optional<std::string> FromUuidText(absl::string_view text) {
     if (dash_belongs_here != (text[i] == '-')) return std::nullopt;
     if (!dash_belongs_here) hex.push_back(text[i]);
   }
-  if (!AllHexDigits(hex)) return std::nullopt;
-  return absl::HexStringToBytes(hex);
+  return HexToBytes(hex);
 }
 
 std::string ToHex(const BlobId& id) { return absl::BytesToHexString(id.bytes()); }
 
 std::optional<BlobId> BlobIdFromHex(absl::string_view hex) {
-  if (hex.size() != 2 * BlobId::kSize || !AllHexDigits(hex)) return std::nullopt;
-  return BlobId::FromBytes(absl::HexStringToBytes(hex));
+  const std::optional<std::string> bytes = HexToBytes(hex);
+  return bytes ? BlobId::FromBytes(*bytes) : std::nullopt;
 }
 
 }  // namespace backup

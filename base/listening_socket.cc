@@ -12,9 +12,7 @@
 #include <memory>
 #include <utility>
 
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/strip.h"
 #include "base/exit_code.h"
 #include "base/status_macros.h"
 #include "glog/logging.h"
@@ -23,13 +21,17 @@ namespace backup {
 namespace {
 
 constexpr int kBacklog = 1024;
-constexpr int kMaxPort = 65535;
+// Who may connect, whatever the umask: the folder narrows it down further.
+constexpr mode_t kSocketMode = 0660;
 
 // `text` is the address and where it comes from.
 absl::StatusOr<UniqueFd> ListenOn(const sockaddr* address, socklen_t size, absl::string_view text) {
   UniqueFd fd(::socket(address->sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   const int on = 1;
+  const int off = 0;
+  const bool is_ipv6 = address->sa_family == AF_INET6;
   if (!fd.valid() || ::setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) != 0 ||
+      (is_ipv6 && ::setsockopt(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off)) != 0) ||
       ::bind(fd.get(), address, size) != 0 || ::listen(fd.get(), kBacklog) != 0) {
     const int error = errno;
     const absl::Status status = absl::ErrnoToStatus(error, absl::StrCat("cannot listen on ", text));
@@ -38,14 +40,30 @@ absl::StatusOr<UniqueFd> ListenOn(const sockaddr* address, socklen_t size, absl:
   return fd;
 }
 
-int BoundPort(int fd) {
+absl::StatusOr<ListeningSocket> Listening(UniqueFd fd) {
   sockaddr_storage address = {};
   socklen_t size = sizeof(address);
-  PCHECK(::getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size) == 0);
+  auto* const bound = reinterpret_cast<sockaddr*>(&address);
+  PCHECK(::getsockname(fd.get(), bound, &size) == 0);
   const in_port_t port = address.ss_family == AF_INET6
                              ? reinterpret_cast<sockaddr_in6*>(&address)->sin6_port
                              : reinterpret_cast<sockaddr_in*>(&address)->sin_port;
-  return ntohs(port);
+  return ListeningSocket{std::move(fd), ntohs(port), AddressText(bound, size)};
+}
+
+// On every address of this machine.
+absl::StatusOr<UniqueFd> ListenOnAny(int port, absl::string_view text) {
+  sockaddr_in6 both = {};
+  both.sin6_family = AF_INET6;
+  both.sin6_port = htons(static_cast<in_port_t>(port));
+  absl::StatusOr<UniqueFd> fd =
+      ListenOn(reinterpret_cast<const sockaddr*>(&both), sizeof(both), text);
+  // A machine without IPv6 has no such sockets, or no such address.
+  if (fd.ok() || ExitCodeOf(fd.status()) == kExitInUse) return fd;
+  sockaddr_in ipv4 = {};
+  ipv4.sin_family = AF_INET;
+  ipv4.sin_port = both.sin6_port;
+  return ListenOn(reinterpret_cast<const sockaddr*>(&ipv4), sizeof(ipv4), text);
 }
 
 absl::Status RemoveStaleSocket(const sockaddr_un& address, absl::string_view source) {
@@ -69,37 +87,25 @@ absl::Status RemoveStaleSocket(const sockaddr_un& address, absl::string_view sou
 
 }  // namespace
 
-absl::StatusOr<HostAndPort> SplitHostAndPort(absl::string_view address) {
-  const size_t colon = address.rfind(':');
-  HostAndPort parts;
-  if (colon == absl::string_view::npos ||
-      !absl::SimpleAtoi(address.substr(colon + 1), &parts.port) || parts.port < 0 ||
-      parts.port > kMaxPort) {
-    return absl::InvalidArgumentError(absl::StrCat("not HOST:PORT: ", address));
-  }
-  absl::string_view host = address.substr(0, colon);
-  absl::ConsumePrefix(&host, "[");
-  absl::ConsumeSuffix(&host, "]");
-  parts.host = std::string(host);
-  return parts;
-}
-
 absl::StatusOr<ListeningSocket> ListenOnTcp(const HostAndPort& address, absl::string_view source) {
-  const std::string text = absl::StrCat(address.host, ":", address.port, " (", source, ")");
+  const std::string text = absl::StrCat(AddressText(address), " (", source, ")");
+  if (address.host.empty()) {
+    ASSIGN_OR_RETURN(UniqueFd fd, ListenOnAny(address.port, text));
+    return Listening(std::move(fd));
+  }
   addrinfo hints = {};
   hints.ai_socktype = SOCK_STREAM;
   hints.ai_flags = AI_PASSIVE | AI_NUMERICSERV;
   addrinfo* found = nullptr;
-  const int code = ::getaddrinfo(address.host.empty() ? nullptr : address.host.c_str(),
-                                 absl::StrCat(address.port).c_str(), &hints, &found);
+  const int code =
+      ::getaddrinfo(address.host.c_str(), absl::StrCat(address.port).c_str(), &hints, &found);
   if (code != 0) {
     return absl::InvalidArgumentError(
         absl::StrCat("cannot resolve ", text, ": ", gai_strerror(code)));
   }
   const std::unique_ptr<addrinfo, decltype(&::freeaddrinfo)> owner(found, &::freeaddrinfo);
   ASSIGN_OR_RETURN(UniqueFd fd, ListenOn(found->ai_addr, found->ai_addrlen, text));
-  const int port = BoundPort(fd.get());
-  return ListeningSocket{std::move(fd), port};
+  return Listening(std::move(fd));
 }
 
 absl::StatusOr<UniqueFd> ListenOnUnix(const std::string& path, absl::string_view source) {
@@ -110,8 +116,12 @@ absl::StatusOr<UniqueFd> ListenOnUnix(const std::string& path, absl::string_view
   }
   std::memcpy(address.sun_path, path.data(), path.size());
   RETURN_IF_ERROR(RemoveStaleSocket(address, source));
-  return ListenOn(reinterpret_cast<const sockaddr*>(&address), sizeof(address),
-                  absl::StrCat("unix:", path, " (", source, ")"));
+  ASSIGN_OR_RETURN(UniqueFd fd,
+                   ListenOn(reinterpret_cast<const sockaddr*>(&address), sizeof(address),
+                            absl::StrCat("unix:", path, " (", source, ")")));
+  if (::chmod(path.c_str(), kSocketMode) != 0)
+    return absl::ErrnoToStatus(errno, absl::StrCat("cannot set the mode of ", path));
+  return fd;
 }
 
 }  // namespace backup

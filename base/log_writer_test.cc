@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <filesystem>
 #include <string>
 #include <vector>
 
@@ -23,6 +24,8 @@ using ::testing::HasSubstr;
 using ::testing::SizeIs;
 
 constexpr absl::Duration kGenerous = absl::Seconds(60);
+// As in the code.
+constexpr absl::Duration kStuckAfter = absl::Seconds(1);
 constexpr absl::Duration kShort = absl::Milliseconds(50);
 
 class LogWriterTest : public ::testing::Test {
@@ -80,6 +83,55 @@ TEST_F(LogWriterTest, NeverMakesALoggerWaitForAReader) {
   EXPECT_EQ(log.lost_lines(), 0);
   EXPECT_THAT(ReadSomeLines(), SizeIs(1000));
   EXPECT_TRUE(log.WaitUntilWritten(kGenerous));
+}
+
+TEST_F(LogWriterTest, TellsWhileNobodyTakesTheLines) {
+  LogWriter log(write_end_.get());
+  EXPECT_TRUE(log.Check().ok());
+  const std::string text(1000, 'x');
+  for (int i = 0; i < 10; ++i) Log(log, text);
+  EXPECT_FALSE(log.WaitUntilWritten(2 * kStuckAfter));
+  EXPECT_THAT(std::string(log.Check().message()), HasSubstr("nobody takes the log"));
+  EXPECT_THAT(ReadSomeLines(), SizeIs(10));
+  EXPECT_TRUE(log.WaitUntilWritten(kGenerous));
+  EXPECT_TRUE(log.Check().ok());
+}
+
+TEST_F(LogWriterTest, CountsLinesThatCannotBeWrittenAndTellsOfThemLater) {
+  const UniqueFd full(::open("/dev/full", O_WRONLY | O_CLOEXEC));
+  const UniqueFd fd(::dup(full.get()));
+  LogWriter log(fd.get());
+  for (const char* text : {"first", "second"}) {
+    Log(log, text);
+    EXPECT_TRUE(log.WaitUntilWritten(kGenerous));
+  }
+  EXPECT_EQ(log.lost_lines(), 2);
+  EXPECT_THAT(std::string(log.Check().message()), HasSubstr("No space left on device"));
+  ASSERT_GE(::dup2(write_end_.get(), fd.get()), 0);
+  Log(log, "third");
+  ASSERT_TRUE(log.WaitUntilWritten(kGenerous));
+  EXPECT_TRUE(log.Check().ok());
+  EXPECT_EQ(log.lost_lines(), 2);
+  EXPECT_THAT(ReadSome(), ContainsRegex("2 log lines were lost: nobody took them\n.* third\n$"));
+}
+
+TEST_F(LogWriterTest, GoesOnInTheFileThatHasItsPath) {
+  std::string folder = ::testing::TempDir() + "/log-XXXXXX";
+  ASSERT_NE(::mkdtemp(folder.data()), nullptr);
+  const std::string path = folder + "/log";
+  const UniqueFd fd(::open(path.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0640));
+  LogWriter log(fd.get());
+  Log(log, "old");
+  ASSERT_TRUE(log.WaitUntilWritten(kGenerous));
+  ASSERT_EQ(::rename(path.c_str(), (path + ".1").c_str()), 0);
+  log.ReopenFile();
+  Log(log, "new");
+  ASSERT_TRUE(log.WaitUntilWritten(kGenerous));
+  const auto size = [](const std::string& of) { return std::filesystem::file_size(of); };
+  EXPECT_EQ(size(path), size(path + ".1"));
+  EXPECT_EQ(std::filesystem::status(path).permissions(),
+            std::filesystem::status(path + ".1").permissions());
+  std::filesystem::remove_all(folder);
 }
 
 TEST_F(LogWriterTest, TellsHowManyLinesWereLostWhereTheyWere) {

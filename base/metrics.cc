@@ -8,10 +8,10 @@
 #include <iterator>
 
 #include "absl/strings/str_join.h"
-#include "absl/time/clock.h"
 #include "base/aligned_buffer.h"
 #include "base/build_info.h"
 #include "base/checksum.h"
+#include "base/clock.h"
 #include "glog/logging.h"
 #include "prometheus/counter.h"
 #include "prometheus/gauge.h"
@@ -229,7 +229,7 @@ void AddProcessMetrics(Metrics& metrics, const Labels& libraries, absl::string_v
   Crc32 hash;
   hash.Update(configuration);
   metrics.AddGauge(kConfigHash).Set(hash.Value());
-  const double start_time = SecondsSinceEpoch(absl::Now());
+  const double start_time = SecondsSinceEpoch(SystemClock().Now());
   metrics.AddCollector([build = std::move(build), start_time] {
     std::vector<Sample> samples = SampleProcess(start_time);
     samples.push_back({kBuildInfo, build, 1});

@@ -4,6 +4,7 @@
 #include <event2/event.h>
 #include <event2/http.h>
 #include <event2/keyvalq_struct.h>
+#include <event2/listener.h>
 #include <event2/thread.h>
 
 #include <optional>
@@ -21,6 +22,7 @@ namespace {
 
 // How long a scraper may neither read nor write before its connection is closed.
 constexpr int kTimeoutSeconds = 10;
+constexpr int kComplaintSeconds = 60;
 constexpr int kMaxHeadersSize = 8 << 10;
 constexpr int kMaxBodySize = 1 << 10;
 constexpr absl::Duration kProbeInterval = absl::Seconds(5);
@@ -70,6 +72,21 @@ void AnswerMetrics(evhttp_request* request, void* sources) {
   Answer(request, kOk, kMetricsText, static_cast<const Sources*>(sources)->metrics.Text());
 }
 
+void ListenAgain(evutil_socket_t, short, void* listener) {
+  evconnlistener_enable(static_cast<evconnlistener*>(listener));
+}
+
+// As without descriptors. Whoever waits to be accepted would wake the loop again at once.
+void PauseListening(evconnlistener* listener, void*) {
+  LOG_EVERY_T(WARNING, kComplaintSeconds) << "the operations endpoint cannot accept connections: "
+                                          << evutil_socket_error_to_string(EVUTIL_SOCKET_ERROR());
+  constexpr timeval kPause = {1, 0};
+  if (event_base_once(evconnlistener_get_base(listener), -1, EV_TIMEOUT, ListenAgain, listener,
+                      &kPause) == 0) {
+    evconnlistener_disable(listener);
+  }
+}
+
 // libevent itself would write to standard error from whichever thread complains.
 void LogOfLibevent(int severity, const char* message) {
   LOG_IF(WARNING, severity >= EVENT_LOG_WARN) << "libevent: " << message;
@@ -95,8 +112,11 @@ class HttpEndpoint final : public OperationsEndpoint {
     evhttp_set_max_body_size(http_.get(), kMaxBodySize);
     evhttp_set_allowed_methods(http_.get(), EVHTTP_REQ_GET | EVHTTP_REQ_HEAD);
     ASSIGN_OR_RETURN(ListeningSocket socket, ListenOnTcp(address, "--operations_listen"));
-    if (evhttp_accept_socket(http_.get(), socket.fd.get()) != 0)
+    evhttp_bound_socket* const bound =
+        evhttp_accept_socket_with_handle(http_.get(), socket.fd.get());
+    if (bound == nullptr)
       return absl::ResourceExhaustedError("cannot serve on --operations_listen");
+    evconnlistener_set_error_cb(evhttp_bound_socket_get_listener(bound), PauseListening);
     socket.fd.Release();  // It is libevent's.
     bound_port_ = socket.port;
     return absl::OkStatus();
@@ -123,10 +143,16 @@ class HttpEndpoint final : public OperationsEndpoint {
 
 absl::StatusOr<std::unique_ptr<OperationsEndpoint>> OperationsEndpoint::Open(
     const std::string& address) {
-  const absl::StatusOr<HostAndPort> parts = SplitHostAndPort(address);
-  if (!parts.ok() || parts->host.empty()) {
+  const absl::StatusOr<HostAndPort> parts = ParseHostAndPort(address);
+  if (!parts.ok()) {
     return absl::InvalidArgumentError(
-        absl::StrCat("--operations_listen=", address, " is not ADDRESS:PORT"));
+        absl::StrCat("--operations_listen=", parts.status().message(), " (ADDRESS:PORT)"));
+  }
+  // There is no authentication: every address must be meant.
+  if (parts->host.empty() && !absl::StrContains(address, '*')) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--operations_listen=", address,
+                     " is not ADDRESS:PORT: give 127.0.0.1, or * for every address"));
   }
   auto endpoint = std::make_unique<HttpEndpoint>();
   RETURN_IF_ERROR(endpoint->Listen(*parts));

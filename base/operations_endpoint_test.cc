@@ -2,11 +2,13 @@
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <atomic>
 #include <chrono>
+#include <ctime>
 #include <future>
 #include <string>
 
@@ -28,14 +30,18 @@ constexpr MetricName kRequests{"test_requests_total", "requests"};
 constexpr MetricName kOpen{"test_open", "open"};
 constexpr MetricName kSampled{"test_sampled", "sampled"};
 
-// The whole answer to a request for `path`.
-std::string Get(int port, const std::string& path) {
-  const UniqueFd fd(::socket(AF_INET, SOCK_STREAM, 0));
+void Connect(int fd, int port) {
   sockaddr_in address = {};
   address.sin_family = AF_INET;
   address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
   address.sin_port = htons(static_cast<uint16_t>(port));
-  EXPECT_EQ(::connect(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof(address)), 0);
+  EXPECT_EQ(::connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof(address)), 0);
+}
+
+// The whole answer to a request for `path`.
+std::string Get(int port, const std::string& path) {
+  const UniqueFd fd(::socket(AF_INET, SOCK_STREAM, 0));
+  Connect(fd.get(), port);
   const std::string request = absl::StrCat("GET ", path, " HTTP/1.0\r\n\r\n");
   EXPECT_EQ(::write(fd.get(), request.data(), request.size()), std::ssize(request));
   std::string answer;
@@ -110,8 +116,10 @@ TEST(OperationsEndpoint, TellsWhetherTheProcessLivesAndIsReady) {
   std::atomic<bool> stuck = false;
   std::atomic<bool> idle = true;
   Readiness readiness(
-      {{"disk", [&] { return broken ? absl::InternalError("no disk") : absl::OkStatus(); }},
-       {"loop", [&] { return stuck ? absl::InternalError("stuck") : absl::OkStatus(); }, true}},
+      {{"log", [&] { return absl::InternalError("stuck"); }, Probe::Kind::kNote},
+       {"disk", [&] { return broken ? absl::InternalError("no disk") : absl::OkStatus(); }},
+       {"loop", [&] { return stuck ? absl::InternalError("stuck") : absl::OkStatus(); },
+        Probe::Kind::kVital}},
       absl::Milliseconds(10), metrics);
   const auto endpoint = OperationsEndpoint::Open("127.0.0.1:0");
   ASSERT_TRUE(endpoint.ok()) << endpoint.status();
@@ -124,6 +132,8 @@ TEST(OperationsEndpoint, TellsWhetherTheProcessLivesAndIsReady) {
   EXPECT_THAT(Get(port, "/livez"), StartsWith("HTTP/1.0 200"));
   wait_for(true);
   EXPECT_THAT(Get(port, "/readyz"), AllOf(StartsWith("HTTP/1.0 200"), HasSubstr("\r\n\r\nready")));
+  EXPECT_THAT(Get(port, "/readyz?verbose"),
+              AllOf(StartsWith("HTTP/1.0 200"), HasSubstr("log: stuck\n")));
   EXPECT_THAT(Get(port, "/metrics"), HasSubstr("backup_self_probe_success{probe=\"disk\"} 1\n"));
   broken = true;
   wait_for(false);
@@ -153,6 +163,28 @@ TEST(OperationsEndpoint, RefusesWhatIsNoAddressAndAPortInUse) {
   const auto first = OperationsEndpoint::Open("127.0.0.1:0");
   ASSERT_TRUE(first.ok());
   EXPECT_FALSE(OperationsEndpoint::Open(absl::StrCat("127.0.0.1:", (*first)->bound_port())).ok());
+}
+
+TEST(OperationsEndpoint, WaitsQuietlyForADescriptor) {
+  Metrics metrics;
+  const Readiness readiness({}, absl::Hours(1), metrics);
+  const auto endpoint = OperationsEndpoint::Open("127.0.0.1:0");
+  ASSERT_TRUE(endpoint.ok()) << endpoint.status();
+  (*endpoint)->Serve({metrics, readiness, [] { return true; }});
+  const int port = (*endpoint)->bound_port();
+  EXPECT_THAT(Get(port, "/livez"), StartsWith("HTTP/1.0 200"));
+  const UniqueFd waits(::socket(AF_INET, SOCK_STREAM, 0));
+  rlimit before = {};
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
+  const rlimit none = {0, before.rlim_max};
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &none), 0);
+  Connect(waits.get(), port);
+  const clock_t begin = ::clock();
+  absl::SleepFor(absl::Milliseconds(300));  // How long it is watched.
+  const clock_t used = ::clock() - begin;
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &before), 0);
+  EXPECT_LT(used, CLOCKS_PER_SEC / 10);
+  EXPECT_THAT(Get(port, "/livez"), StartsWith("HTTP/1.0 200"));
 }
 
 TEST(OperationsEndpoint, AnswersWhoCameBeforeItServed) {

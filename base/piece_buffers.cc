@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <cstring>
+#include <iterator>
 
+#include "base/low_priority_thread.h"
 #include "base/status_macros.h"
 
 namespace backup {
@@ -62,14 +64,40 @@ absl::StatusOr<absl::string_view> GatherSource::Read() {
   return absl::string_view(piece, filled);
 }
 
+RangeSource::RangeSource(const RandomAccess& access, PieceBudget& budget, int64_t offset,
+                         int64_t size_bytes, IoEngine* engine)
+    : access_(access),
+      offset_(offset),
+      left_(size_bytes),
+      depth_(size_bytes >= kLowPriorityMinSize ? std::min(access.read_depth(), IoQueue::kMaxDepth)
+                                               : 1),
+      buffers_(budget, size_bytes),
+      queue_(engine) {
+  MakeLast(0);
+}
+
 absl::StatusOr<absl::string_view> RangeSource::Read() {
-  if (left_ == 0) return absl::string_view();
-  char* const piece = buffers_.Next();
+  while (left_ > 0 && begun_.size() < depth_ && (begun_.empty() || begun_.back().is_started))
+    Begin();
+  if (begun_.empty()) return absl::string_view();
+  const Piece piece = begun_.front();
+  begun_.pop_front();
+  RETURN_IF_ERROR(Finish(piece));
+  return absl::string_view(piece.bytes.data(), piece.bytes.size());
+}
+
+void RangeSource::Begin() {
+  char* const buffer = buffers_.Next();
   const int64_t size = std::min(left_, static_cast<int64_t>(buffers_.piece_size()));
-  RETURN_IF_ERROR(access_.ReadAt(offset_, std::span<char>(piece, static_cast<size_t>(size))));
+  const std::span<char> bytes(buffer, static_cast<size_t>(size));
+  begun_.push_back({offset_, bytes, depth_ > 1 && access_.TryStartReadAt(queue_, offset_, bytes)});
   offset_ += size;
   left_ -= size;
-  return absl::string_view(piece, static_cast<size_t>(size));
+}
+
+absl::Status RangeSource::Finish(const Piece& piece) {
+  if (piece.is_started && queue_.Finish() == std::ssize(piece.bytes)) return absl::OkStatus();
+  return access_.ReadAt(piece.offset, piece.bytes);
 }
 
 }  // namespace backup

@@ -3,12 +3,16 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <optional>
+#include <span>
 #include <utility>
 #include <vector>
 
 #include "base/aligned_buffer.h"
 #include "base/byte_stream.h"
+#include "base/io_engine.h"
+#include "base/io_queue.h"
 
 namespace backup {
 
@@ -88,19 +92,34 @@ class GatherSource final : public LastingSource {
   bool ended_ = false;
 };
 
-// The bytes [offset, offset + size_bytes) of `access`, in order. Used by one thread at a time.
+// The bytes [offset, offset + size_bytes) of `access`, in order. Large ones are read ahead, as many
+// pieces as `access` likes to read at once, while the budget has room for large pieces. `engine` as
+// for IoQueue. Used by one thread at a time.
 class RangeSource final : public LastingSource {
  public:
-  RangeSource(const RandomAccess& access, PieceBudget& budget, int64_t offset, int64_t size_bytes)
-      : access_(access), offset_(offset), left_(size_bytes), buffers_(budget, size_bytes) {}
-  void MakeLast(size_t pieces) override { buffers_.set_count(pieces + 1); }
+  RangeSource(const RandomAccess& access, PieceBudget& budget, int64_t offset, int64_t size_bytes,
+              IoEngine* engine = nullptr);
+  void MakeLast(size_t pieces) override { buffers_.set_count(pieces + depth_); }
   absl::StatusOr<absl::string_view> Read() override;
 
  private:
+  struct Piece {
+    int64_t offset = 0;
+    std::span<char> bytes;
+    bool is_started = false;  // In queue_.
+  };
+
+  // Starts to read the next piece, if it can be.
+  void Begin();
+  absl::Status Finish(const Piece& piece);
+
   const RandomAccess& access_;
-  int64_t offset_;
+  int64_t offset_;  // Of what is read next, and how much that is.
   int64_t left_;
+  size_t depth_;
   PieceBuffers buffers_;
+  std::deque<Piece> begun_;
+  IoQueue queue_;  // Last: what is in flight ends first.
 };
 
 }  // namespace backup

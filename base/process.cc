@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -16,7 +17,9 @@
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
 #include "base/exit_code.h"
+#include "base/inherited_state.h"
 #include "base/log_writer.h"
+#include "base/standard_output.h"
 
 namespace backup {
 namespace {
@@ -27,32 +30,42 @@ constexpr int kInterruptedExitCode = 130;
 // of the byte path; blocks of pieces and messages stay below this one. It is the largest that glibc
 // takes (half of its HEAP_MAX_SIZE).
 constexpr int kAllocatorThreshold = 32 << 20;
+constexpr mode_t kReadableByAll = 0644;
 // What --debug shows: call traces (1) and hex dumps (2).
 constexpr int kDebugVerbosity = 2;
 
-sigset_t StopSignals() {
+// What the thread of HandleSignals() waits for. SIGXCPU comes again each second.
+sigset_t HandledSignals() {
   sigset_t signals;
   sigemptyset(&signals);
-  sigaddset(&signals, SIGTERM);
-  sigaddset(&signals, SIGINT);
+  for (const int number : {SIGTERM, SIGINT, SIGQUIT, SIGXCPU, SIGHUP}) sigaddset(&signals, number);
   return signals;
 }
 
-void HandleSignals(StopRequest& stop, LogWriter& log) {
-  std::thread([&stop, &log] {
-    const sigset_t signals = StopSignals();
-    int signal = 0;
-    sigwait(&signals, &signal);
-    stop.Request(strsignal(signal));
-    sigwait(&signals, &signal);
+void HandleSignals(StopRequest& stop, const ReloadRequest& reload, LogWriter& log) {
+  std::thread([&stop, &reload, &log] {
+    const sigset_t signals = HandledSignals();
+    bool is_last = false;
+    while (true) {
+      int number = 0;
+      sigwait(&signals, &number);
+      if (number == SIGHUP) {
+        log.ReopenFile();
+        LOG(INFO) << "SIGHUP: certificates and policies are read again";
+        reload.Request();
+        continue;
+      }
+      if (is_last && number != SIGXCPU) break;
+      is_last |= number != SIGXCPU;
+      stop.Request(strsignal(number));
+    }
     log.WaitUntilWritten(LogWriter::kLastWait);
     _exit(kInterruptedExitCode);
   }).detach();  // Waits for signals as long as the process lives.
 }
 
 // For the rest of the process, whose exit() waits a moment for the last lines.
-LogWriter& StartLog(const char* program) {
-  google::InitGoogleLogging(program);
+LogWriter& StartLog() {
   LogWriter& log = *new LogWriter(STDERR_FILENO);
   log.TakeOver();
   const auto flush = [](int, void* writer) {
@@ -100,25 +113,47 @@ std::string StopRequest::Wait() const {
   return reason_;
 }
 
+ReloadRequest::Handler::Handler(ReloadRequest& owner, std::function<void()> reload)
+    : owner_(owner) {
+  MutexLock lock(owner_.mutex_);
+  owner_.reload_ = std::move(reload);
+}
+
+ReloadRequest::Handler::~Handler() {
+  MutexLock lock(owner_.mutex_);
+  owner_.reload_ = nullptr;
+}
+
+void ReloadRequest::Request() const {
+  MutexLock lock(mutex_);
+  if (reload_) reload_();
+}
+
 Process StartProcess(const ProgramText& program, int& argc, char**& argv, StopRequest& stop) {
+  TakeOverInheritedState();
+  IgnoreMeaninglessSignals();
   // Before the first thread, for all of them.
-  const sigset_t signals = StopSignals();
+  const sigset_t signals = HandledSignals();
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
-  signal(SIGPIPE, SIG_IGN);
   // Without it the C library looks at /etc/localtime again for each line of the log.
   setenv("TZ", ":/etc/localtime", /*overwrite=*/0);
   TuneLibraries();
-  LogWriter& log = StartLog(argv[0]);
+  google::InitGoogleLogging(argv[0]);
+  FLAGS_logtostderr = true;  // As long as nobody knows whether there is room for a thread.
+  if (const absl::Status checked = CheckLimits(kDaemonLimits); !checked.ok())
+    std::exit(Refuse(checked));
+  LogWriter& log = StartLog();
   absl::StatusOr<std::vector<Setting>> settings =
       LoadConfiguration(program, argc, argv, Environment());
   if (!settings.ok()) std::exit(Refuse(settings.status()));
   if (PrintConfigurationOnly()) {
-    std::cout << ConfigurationText(*settings) << std::flush;
-    std::exit(0);
+    std::cout << ConfigurationText(*settings);
+    ExitAfterOutput();
   }
   log.TakeOver();  // Again: glog has flags of its own, which may have been given.
-  HandleSignals(stop, log);
-  return {*std::move(settings), log};
+  ReloadRequest& reload = *new ReloadRequest;
+  HandleSignals(stop, reload, log);
+  return {*std::move(settings), log, reload};
 }
 
 void TuneLibraries() {
@@ -147,7 +182,8 @@ absl::Status WriteFileAtomically(const std::string& path, absl::string_view text
   std::ofstream out(beside, std::ios::binary | std::ios::trunc);
   out << text;
   out.close();
-  if (!out || ::rename(beside.c_str(), path.c_str()) != 0) {
+  if (!out || ::chmod(beside.c_str(), kReadableByAll) != 0 ||
+      ::rename(beside.c_str(), path.c_str()) != 0) {
     return absl::ErrnoToStatus(
         errno, absl::StrCat("cannot write ", path,
                             " (does its folder exist, and may this user write there?)"));

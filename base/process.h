@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -36,18 +37,45 @@ class StopRequest {
   std::string reason_ ABSL_GUARDED_BY(mutex_);
 };
 
-// What StartProcess() has made.
-struct Process {
-  std::vector<Setting> settings;
-  LogWriter& log;  // Lives as long as the process.
+// Asks the process to read its files again. Thread-safe.
+class ReloadRequest {
+ public:
+  // What is done then, for as long as this lives; at most one at a time.
+  class Handler {
+   public:
+    Handler(ReloadRequest& owner, std::function<void()> reload);
+    // Waits for one that goes on.
+    ~Handler();
+    Handler(const Handler&) = delete;
+    Handler& operator=(const Handler&) = delete;
+
+   private:
+    ReloadRequest& owner_;
+  };
+
+  // Returns when it is done; at once if there is no handler.
+  void Request() const;
+
+ private:
+  mutable Mutex mutex_;
+  std::function<void()> reload_ ABSL_GUARDED_BY(mutex_);
 };
 
-// What main() does first in each daemon, before any thread starts: loads the configuration, lets a
-// thread write the log to standard error with file and line (colours on a terminal), ignores
-// SIGPIPE, keeps big allocations in the process, and turns SIGTERM and SIGINT into
-// `stop.Request()`; a second signal ends the process at once with code 130. `stop` must live as
-// long as the process. A configuration that cannot be loaded, and flags that only ask for
-// information, end the process here.
+// What StartProcess() has made. Its parts live as long as the process.
+struct Process {
+  std::vector<Setting> settings;
+  LogWriter& log;
+  ReloadRequest& reload;
+};
+
+// What main() does first in each daemon, before any thread starts: takes over the inherited state
+// (base/inherited_state.h), loads the configuration, lets a thread write the log to standard error
+// with file and line (colours on a terminal), and keeps big allocations in the process. SIGTERM,
+// SIGINT, SIGQUIT and SIGXCPU become `stop.Request()`; a second of the first three ends the process
+// at once with code 130. SIGHUP opens the log's file again and becomes a request to reload; other
+// signals that would end the process are ignored. `stop` must live as long as the process. Limits
+// that are too low, a configuration that cannot be loaded, and flags that only ask for information,
+// end the process here.
 Process StartProcess(const ProgramText& program, int& argc, char**& argv, StopRequest& stop);
 
 // Sets the C library and Abseil up for messages of many kilobytes on gRPC, which is several times
@@ -63,8 +91,8 @@ void SetQuietLogging();
 // if that run still goes on (kExitInUse).
 int LeaveNoPortFiles(int exit_code, const std::vector<std::string>& paths);
 
-// Writes `text` to `path` by way of a file beside it, so that a reader sees all or nothing. Not
-// durable.
+// Writes `text` to `path`, which all may read, by way of a file beside it, so that a reader sees
+// all or nothing. Not durable.
 absl::Status WriteFileAtomically(const std::string& path, absl::string_view text);
 
 }  // namespace backup

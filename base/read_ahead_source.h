@@ -46,7 +46,11 @@ class ReadAheadSource final : public LastingSource {
   ReadAheadSource(const ReadAheadSource&) = delete;
   ReadAheadSource& operator=(const ReadAheadSource&) = delete;
 
-  void MakeLast(size_t pieces) override { source_.MakeLast(pieces + kAhead + 1); }
+  void MakeLast(size_t pieces) override {
+    lasting_pieces_ = pieces;
+    source_.MakeLast(pieces + kAhead + 1);
+  }
+  size_t lasting_pieces() const override { return lasting_pieces_; }
   // The thread starts with the first call. If the system has no room for it, nothing is read ahead.
   absl::StatusOr<absl::string_view> Read() override;
 
@@ -63,6 +67,7 @@ class ReadAheadSource final : public LastingSource {
   bool WaitForRoom();
 
   LastingSource& source_;
+  size_t lasting_pieces_ = 0;
   ReadAheadSlots& slots_;  // One of them is taken.
   ThreadStarter start_;    // Empty once used.
   Mutex mutex_;

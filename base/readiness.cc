@@ -30,9 +30,11 @@ void Readiness::RunProbes() {
   for (size_t i = 0; i < probes_.size(); ++i) {
     results.push_back(Run(probes_[i]));
     if (before_[i].code() == results[i].code() || draining()) continue;
-    LOG_IF(WARNING, !results[i].ok())
-        << "not ready: " << probes_[i].name << ": " << results[i].message();
-    LOG_IF(INFO, results[i].ok()) << "ready again: " << probes_[i].name;
+    const bool is_note = probes_[i].kind == Probe::Kind::kNote;
+    LOG_IF(WARNING, !results[i].ok()) << (is_note ? "ready all the same: " : "not ready: ")
+                                      << probes_[i].name << ": " << results[i].message();
+    LOG_IF(INFO, results[i].ok()) << (is_note ? "works again: " : "ready again: ")
+                                  << probes_[i].name;
   }
   before_ = results;
   MutexLock lock(mutex_);
@@ -61,8 +63,8 @@ Readiness::Report Readiness::Check() const {
   if (draining_) report.text = "draining\n";
   if (results_.empty()) report.text += "starting\n";
   for (size_t i = 0; i < results_.size(); ++i) {
-    report.ready &= results_[i].ok();
-    report.alive &= results_[i].ok() || !probes_[i].is_vital;
+    report.ready &= results_[i].ok() || probes_[i].kind == Probe::Kind::kNote;
+    report.alive &= results_[i].ok() || probes_[i].kind != Probe::Kind::kVital;
     absl::StrAppend(&report.text, probes_[i].name, ": ",
                     results_[i].ok() ? "ok" : results_[i].message(), "\n");
   }

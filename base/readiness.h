@@ -17,8 +17,13 @@ namespace backup {
 struct Probe {
   std::string name;
   std::function<absl::Status()> run;
-  // If it fails, the process is stuck, and only a restart will help.
-  bool is_vital = false;
+  // What it means if it fails.
+  enum class Kind {
+    kNeeded,  // The process is not ready.
+    kVital,   // It is stuck, and only a restart will help.
+    kNote,    // It does its job all the same.
+  };
+  Kind kind = Kind::kNeeded;
 };
 
 // Runs probes again and again on a thread of its own, so that whoever asks never waits for a slow

@@ -1,6 +1,6 @@
 #include "bridge/bridge_metrics.h"
 
-#include "absl/time/clock.h"
+#include "base/clock.h"
 
 namespace backup::bridge {
 namespace {
@@ -89,7 +89,7 @@ absl::string_view ReasonName(CloseReason reason) {
 
 void CountRequest(const BridgeMetrics& metrics, const ServedRequest& request) {
   metrics.requests.With({request.request, request.dialect, request.result}).Add();
-  metrics.last_request.With({request.dialect}).Set(SecondsSinceEpoch(absl::Now()));
+  metrics.last_request.With({request.dialect}).Set(SecondsSinceEpoch(SystemClock().Now()));
   metrics.request_duration.With({request.request}).Observe(request.took);
 }
 

@@ -5,14 +5,18 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "base/config.h"
 #include "base/flag_validators.h"
+#include "base/socket_address.h"
 #include "base/status_macros.h"
+#include "rpc/target.h"
 
-DEFINE_string(bind, "127.0.0.1", "address to listen on for old clients");
+DEFINE_string(bind, "127.0.0.1",
+              "HOST or HOST:PORT to listen on for old clients; * is every address, IPv6 and IPv4");
 DEFINE_int32(port, -1,
              "port to listen on, 0 for any free one; -1: the number in --port_file, else 1357");
 DEFINE_string(port_file, "port.info", "file that holds the port if --port is not given");
@@ -24,7 +28,8 @@ DEFINE_string(
     "ADDRESS:PORT of /livez, /readyz, /drainz, /metrics, for example 127.0.0.1:9102; empty: "
     "none");
 DEFINE_string(operations_bound_port_file, "", "file to write the bound port of those to");
-DEFINE_string(service, "127.0.0.1:50051", "the backup-service, as a gRPC target");
+DEFINE_string(service, "127.0.0.1:50051",
+              "the backup-service: HOST:PORT, unix:PATH or any gRPC target");
 DEFINE_string(service_tls_ca_file, "", "CA of the service's certificate; with it gRPC is over TLS");
 DEFINE_string(service_tls_cert_file, "", "certificate of the bridge, if the service asks for one");
 DEFINE_string(service_tls_key_file, "", "private key of that, readable by its owner only");
@@ -106,6 +111,23 @@ DEFINE_validator(fallback_ports, &ValidatePorts);
 DEFINE_validator(max_connections, &ValidatePositive);
 DEFINE_validator(max_active_requests, &ValidatePositive);
 
+// A host alone, or with the port, which is -1 if it is not said.
+absl::StatusOr<HostAndPort> BindFlag() {
+  constexpr int kNotSaid = -1;
+  const absl::StatusOr<HostAndPort> address = ParseHostAndPort(FLAGS_bind, kNotSaid);
+  const bool is_name = !absl::StrContains(FLAGS_bind, ':') && !FLAGS_bind.empty();
+  return address.ok() || !is_name ? address : HostAndPort{FLAGS_bind, kNotSaid};
+}
+
+absl::Status CheckBind() {
+  const absl::StatusOr<HostAndPort> bind = BindFlag();
+  if (!bind.ok())
+    return absl::InvalidArgumentError(absl::StrCat("--bind=", bind.status().message()));
+  if (bind->port < 0 || FLAGS_port < 0 || bind->port == FLAGS_port) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat("--bind=", FLAGS_bind, " and --port=", FLAGS_port,
+                                                 " name two ports: leave one out"));
+}
+
 // For what closes idle connections: not under --debug.
 absl::Duration TimeoutFlag(const std::string& value) {
   const absl::Duration timeout = DurationFlag(value);
@@ -124,9 +146,14 @@ absl::Duration IdleShutdownTime() {
 
 bool CorruptChecksums() { return TristateFlag(FLAGS_corrupt_checksums, FLAGS_debug); }
 
+std::string BindHost() { return BindFlag()->host; }
+
 PortRules PortRulesFromFlags() {
-  return {FLAGS_port, FLAGS_port_file, *ParsePorts(FLAGS_fallback_ports)};
+  return {FLAGS_port >= 0 ? FLAGS_port : BindFlag()->port, FLAGS_port_file,
+          *ParsePorts(FLAGS_fallback_ports)};
 }
+
+std::string TargetOfService() { return *rpc::ServiceTarget(FLAGS_service); }
 
 ListenerOptions ListenerOptionsFromFlags(int port, const BridgeMetrics& metrics) {
   ListenerOptions options;
@@ -158,13 +185,16 @@ rpc::TlsFiles TlsFromFlags() {
 }
 
 absl::Status CheckConfiguration() {
+  RETURN_IF_ERROR(CheckBind());
+  const absl::StatusOr<std::string> target = rpc::ServiceTarget(FLAGS_service);
+  if (!target.ok())
+    return absl::InvalidArgumentError(absl::StrCat("--service=", target.status().message()));
   RETURN_IF_ERROR(rpc::CheckTlsFiles(TlsFromFlags()));
   if (!FLAGS_service_tls_cert_file.empty() && FLAGS_service_tls_ca_file.empty()) {
     return absl::InvalidArgumentError(
         "--service_tls_cert_file needs --service_tls_ca_file: without it nothing is encrypted");
   }
-  if (!FLAGS_service_tls_ca_file.empty() || FLAGS_insecure_grpc ||
-      rpc::IsLocalTarget(FLAGS_service)) {
+  if (!FLAGS_service_tls_ca_file.empty() || FLAGS_insecure_grpc || rpc::IsLocalTarget(*target)) {
     return absl::OkStatus();
   }
   return absl::InvalidArgumentError(

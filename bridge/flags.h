@@ -1,6 +1,7 @@
 #pragma once
 
 #include <stop_token>
+#include <string>
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
@@ -12,7 +13,6 @@
 #include "rpc/tls.h"
 
 // The flags of backup-bridge, which only main.cc reads.
-DECLARE_string(bind);
 DECLARE_string(bound_port_file);
 DECLARE_bool(debug);
 DECLARE_string(drain_timeout);
@@ -38,7 +38,12 @@ absl::Duration DrainTimeout();
 // Zero turns it off.
 absl::Duration IdleShutdownTime();
 
+// Where to listen: --bind without its port, and the rules of that, of --port and what goes with it.
+// CheckConfiguration() has seen that they make sense.
+std::string BindHost();
 PortRules PortRulesFromFlags();
+// The gRPC target that --service means.
+std::string TargetOfService();
 // `port` is the one that is listened on.
 ListenerOptions ListenerOptionsFromFlags(int port, const BridgeMetrics& metrics);
 BackendOptions BackendOptionsFromFlags(std::stop_token give_up, const BridgeMetrics& metrics);

@@ -7,15 +7,18 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/exit_code.h"
+#include "base/inherited_state.h"
 #include "base/log_writer.h"
 #include "base/operations_endpoint.h"
 #include "base/process.h"
 #include "base/service_manager.h"
+#include "base/socket_address.h"
 #include "bridge/flags.h"
 #include "bridge/listener.h"
 #include "bridge/net/ports_to_try.h"
 #include "bridge/self_backup.h"
 #include "bridge/service/backend_client.h"
+#include "bridge/service/backend_diagnosis.h"
 #include "bridge/service/backend_watch.h"
 #include "rpc/grpc_log.h"
 #include "rpc/tls_file_copies.h"
@@ -32,13 +35,10 @@ constexpr MetricName kCertExpiry{"backup_tls_cert_expiry_timestamp_seconds",
 // Descriptors for other things than clients.
 constexpr rlim_t kSpareDescriptors = 64;
 
-// As many descriptors as the system allows: each client is one.
-void RaiseDescriptorLimit() {
+// Each client is one.
+void CheckDescriptorLimit() {
   rlimit limit = {};
   PCHECK(::getrlimit(RLIMIT_NOFILE, &limit) == 0);
-  limit.rlim_cur = limit.rlim_max;
-  if (::setrlimit(RLIMIT_NOFILE, &limit) != 0)
-    PLOG(WARNING) << "cannot raise the limit of open files";
   if (limit.rlim_cur < static_cast<rlim_t>(FLAGS_max_connections) + kSpareDescriptors) {
     LOG(WARNING) << "only " << limit.rlim_cur
                  << " files may be open: fewer clients than --max_connections="
@@ -57,8 +57,9 @@ std::string SelfBackupDirectory(const std::filesystem::path& bin_directory) {
 
 // Where a client on this machine reaches us.
 std::string OwnAddress(int port) {
-  const bool any = FLAGS_bind == "0.0.0.0" || FLAGS_bind == "::";
-  return absl::StrCat(any ? "127.0.0.1" : FLAGS_bind, ":", port);
+  const std::string host = BindHost();
+  const bool any = host.empty() || host == "0.0.0.0" || host == "::";
+  return AddressText({any ? "127.0.0.1" : host, port});
 }
 
 std::unique_ptr<SelfBackup> StartSelfBackup(int port) {
@@ -82,17 +83,30 @@ absl::Status ProbeListener(Listener& listener) {
 }
 
 // BackendWatch keeps the channel connected, and health checks of the channel say when it is not.
-absl::Status ProbeService(grpc::Channel& channel) {
-  return channel.GetState(/*try_to_connect=*/true) == GRPC_CHANNEL_READY
-             ? absl::OkStatus()
-             : absl::UnavailableError(absl::StrCat("no connection to ", FLAGS_service));
+bool IsConnected(grpc::Channel& channel) {
+  return channel.GetState(/*try_to_connect=*/true) == GRPC_CHANNEL_READY;
+}
+
+absl::Status ProbeService(grpc::Channel& channel, const BackendDiagnosis& diagnosis) {
+  if (IsConnected(channel)) return absl::OkStatus();
+  const std::string why = diagnosis.why();
+  return absl::UnavailableError(
+      absl::StrCat("no connection to ", FLAGS_service, why.empty() ? "" : ": ", why));
+}
+
+rpc::ConnectionPlan PlanFromFlags() {
+  return {TargetOfService(),
+          TlsFromFlags(),
+          FLAGS_service_tls_server_name,
+          {"--service", "--service_tls_ca_file",
+           "--service_tls_cert_file and --service_tls_key_file", "--service_tls_server_name"}};
 }
 
 // What is sampled when somebody asks.
 void AddSamples(Metrics& metrics, const std::shared_ptr<grpc::Channel>& channel,
                 const std::string& cert_file) {
   metrics.AddCollector([channel, cert_file] {
-    std::vector<Sample> samples = {{kUpstreamUp, {}, ProbeService(*channel).ok() ? 1.0 : 0.0}};
+    std::vector<Sample> samples = {{kUpstreamUp, {}, IsConnected(*channel) ? 1.0 : 0.0}};
     const absl::StatusOr<absl::Time> end = rpc::CertificateExpiry(cert_file);
     if (end.ok())
       samples.push_back({kCertExpiry, {{"listener", "upstream"}}, SecondsSinceEpoch(*end)});
@@ -101,7 +115,7 @@ void AddSamples(Metrics& metrics, const std::shared_ptr<grpc::Channel>& channel,
 }
 
 int Serve(const Process& process, StopRequest& stop) {
-  RaiseDescriptorLimit();
+  CheckDescriptorLimit();
   Metrics metrics;
   AddProcessMetrics(metrics, rpc::LibraryVersions(), ConfigurationText(process.settings));
   AddLogMetrics(metrics, process.log);
@@ -113,17 +127,19 @@ int Serve(const Process& process, StopRequest& stop) {
   std::stop_source give_up;
   const auto tls = rpc::TlsFileCopies::Make(TlsFromFlags());
   if (!tls.ok()) return Refuse(tls.status());
-  const BackendChannels channels = MakeBackendChannels(
-      FLAGS_service, rpc::MakeChannelCredentials((*tls)->copies()), FLAGS_service_tls_server_name);
+  const BackendChannels channels =
+      MakeBackendChannels(TargetOfService(), rpc::MakeChannelCredentials((*tls)->copies()),
+                          FLAGS_service_tls_server_name);
   AddSamples(metrics, channels.calls, (*tls)->copies().cert_file);
   // Before anybody is served: a port in use stops the start with nothing half-started.
   absl::StatusOr<std::unique_ptr<OperationsEndpoint>> endpoint =
       OpenOperations(FLAGS_operations_listen);
   if (!endpoint.ok()) return Refuse(endpoint.status());
   absl::StatusOr<ListeningSocket> socket =
-      ListenOnFirstFree(FLAGS_bind, PortsToTry(PortRulesFromFlags()));
+      ListenOnFirstFree(BindHost(), PortsToTry(PortRulesFromFlags()));
   if (!socket.ok()) return Refuse(socket.status());
   const BackendWatch watch(channels, FLAGS_service);
+  const BackendDiagnosis diagnosis(channels.calls, PlanFromFlags());
   BackendClient backend(channels, BackendOptionsFromFlags(give_up.get_token(), bridge_metrics));
   Forwarder forwarder(backend, CorruptChecksums(), bridge_metrics.faults_injected);
   IdleShutdown idle(IdleShutdownTime(), stop);
@@ -135,18 +151,20 @@ int Serve(const Process& process, StopRequest& stop) {
   if (!told.ok()) return Refuse(told);
   const Operations operations = StartOperations(
       *std::move(endpoint),
-      {{"self", [&] { return ProbeListener(**listener); }, /*is_vital=*/true},
-       {"upstream", [&] { return ProbeService(*channels.calls); }}},
+      {{"self", [&] { return ProbeListener(**listener); }, Probe::Kind::kVital},
+       {"upstream", [&] { return ProbeService(*channels.calls, diagnosis); }},
+       LogProbe(process.log)},
       [&] { return idle.is_idle(); }, metrics);
   if (!FLAGS_bound_port_file.empty()) {
     const absl::Status written =
         WriteFileAtomically(FLAGS_bound_port_file, absl::StrCat(socket->port, "\n"));
     if (!written.ok()) return Refuse(written);
   }
-  LOG(INFO) << "listening on " << FLAGS_bind << ":" << socket->port << ", forwarding to "
-            << FLAGS_service;
+  LOG(INFO) << "listening on " << socket->address << ", forwarding to " << FLAGS_service;
   if (CorruptChecksums())
     LOG(WARNING) << "checksums are falsified on purpose: no client will verify a file";
+  const ReloadRequest::Handler reload(process.reload, [&] { (*tls)->Reload(); });
+  LogDroppedVariables();
   TellServiceManager("READY=1");
   std::unique_ptr<SelfBackup> self_backup = StartSelfBackup(socket->port);
   const std::string why = stop.Wait();  // First: a log line has the time of its beginning.

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/io_queue.h"
 #include "base/low_priority_thread.h"
 #include "base/status_macros.h"
 #include "content/decoding.h"
@@ -69,6 +70,8 @@ void StoredForm::Stack() {
   // Smaller content is not worth a thread of its own.
   if (encoding.size_bytes >= kLowPriorityMinSize)
     ahead_ = ReadAheadSource::TryMake(*timed_plain_, stages_.read_ahead);
+  // Several writes may be in flight then.
+  if (ahead_ && arrival_.form == StorageForm::kPlain) ahead_->MakeLast(IoQueue::kMaxDepth - 1);
   payload_ = ahead_ ? static_cast<ByteSource*>(ahead_.get()) : timed_plain_.get();
   if (arrival_.form != StorageForm::kSealed) return;
   file_key_ = crypto::RandomBytes(crypto::kFileKeySize);
@@ -85,6 +88,10 @@ absl::StatusOr<absl::string_view> StoredForm::Read() {
   RETURN_IF_ERROR(MakeFooter());
   ended_.emplace(std::chrono::steady_clock::now());
   return encoded_footer_;
+}
+
+size_t StoredForm::lasting_pieces() const {
+  return payload_ == ahead_.get() && ahead_ ? ahead_->lasting_pieces() : 0;
 }
 
 std::optional<absl::Duration> StoredForm::decrypt_time() const {
@@ -109,7 +116,7 @@ absl::Status StoredForm::MakeFooter() {
   footer_.checksum = sums.cksum ? sums.cksum->Value() : sums.crc32->Value();
   footer_.sha256 = measures_.sha256.Finish();
   footer_.form = arrival_.form;
-  footer_.receive_time = clock_.Now();
+  footer_.receive_time = arrival_.receive_time.value_or(clock_.Now());
   if (!file_key_.empty())
     footer_.wrapped_key = master_key_.Seal(file_key_, EncodeFooterFields(footer_));
   encoded_footer_ = EncodeFooter(footer_);

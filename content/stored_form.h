@@ -41,6 +41,7 @@ struct Arrival {
   std::optional<int64_t> original_size;  // Which the plaintext must have.
   storage::ChecksumKind checksum_kind = storage::ChecksumKind::kCksumOfPlaintext;
   storage::StorageForm form = storage::StorageForm::kPlain;  // As FormOf() says.
+  std::optional<absl::Time> receive_time;                    // Else when its last byte has come.
 };
 
 // What is stored of content that comes in: as a source, payload and footer. One pass over the
@@ -58,6 +59,7 @@ class StoredForm final : public ByteSource {
              StageResources& stages, NextVersionId next_version_id, ByteSource& chunks);
 
   absl::StatusOr<absl::string_view> Read() override;
+  size_t lasting_pieces() const override;
 
   // The rest is valid once all was read.
   const BlobFooter& footer() const { return footer_; }

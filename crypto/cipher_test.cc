@@ -6,9 +6,9 @@
 #include <set>
 #include <string>
 
-#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "base/error.h"
+#include "base/hex.h"
 #include "base/status_macros.h"
 #include "base/testing/random_cut_source.h"
 #include "base/testing/status_matchers.h"
@@ -56,7 +56,7 @@ absl::StatusOr<std::string> Decrypt(const std::string& key, const std::string& c
 
 // NIST SP 800-38A, F.2.2 and F.2.6. Their IV is not zero, so it stays in our first block.
 std::string NistPlaintext() {
-  std::string plain = absl::HexStringToBytes(
+  std::string plain = *HexToBytes(
       "6bc1bee22e409f96e93d7e117393172aae2d8a571e03ac9c9eb76fac45af8e51"
       "30c81c46a35ce411e5fbc1191a0a52ef");
   for (size_t i = 0; i < kBlock; ++i) plain[i] = static_cast<char>(plain[i] ^ static_cast<char>(i));
@@ -71,21 +71,21 @@ absl::StatusOr<std::string> Update(CbcDecryptor& decryptor, absl::string_view pi
 
 // Update() holds back the last block, which may be padding: three of four come out.
 TEST(CbcDecryptor, FollowsTheNistVectorForAes128) {
-  CbcDecryptor decryptor(absl::HexStringToBytes("2b7e151628aed2a6abf7158809cf4f3c"));
+  CbcDecryptor decryptor(*HexToBytes("2b7e151628aed2a6abf7158809cf4f3c"));
   EXPECT_THAT(
-      Update(decryptor, absl::HexStringToBytes(
-                            "7649abac8119b246cee98e9b12e9197d5086cb9b507219ee95db113a917678b2"
-                            "73bed6b8e3c1743b7116e69e222295163ff1caa1681fac09120eca307586e1a7")),
+      Update(decryptor,
+             *HexToBytes("7649abac8119b246cee98e9b12e9197d5086cb9b507219ee95db113a917678b2"
+                         "73bed6b8e3c1743b7116e69e222295163ff1caa1681fac09120eca307586e1a7")),
       IsOkAndHolds(NistPlaintext()));
 }
 
 TEST(CbcDecryptor, FollowsTheNistVectorForAes256) {
   CbcDecryptor decryptor(
-      absl::HexStringToBytes("603deb1015ca71be2b73aef0857d77811f352c073b6108d72d9810a30914dff4"));
+      *HexToBytes("603deb1015ca71be2b73aef0857d77811f352c073b6108d72d9810a30914dff4"));
   EXPECT_THAT(
-      Update(decryptor, absl::HexStringToBytes(
-                            "f58c4c04d6e5f1ba779eabfb5f7bfbd69cfc4e967edb808d679f777bc6702c7d"
-                            "39f23369a9d9bacfa530e26304231461b2eb05e2c39be9fcda6c19078c6a9d1b")),
+      Update(decryptor,
+             *HexToBytes("f58c4c04d6e5f1ba779eabfb5f7bfbd69cfc4e967edb808d679f777bc6702c7d"
+                         "39f23369a9d9bacfa530e26304231461b2eb05e2c39be9fcda6c19078c6a9d1b")),
       IsOkAndHolds(NistPlaintext()));
 }
 

@@ -14,6 +14,7 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "base/error.h"
+#include "base/hex.h"
 #include "base/status_macros.h"
 #include "base/unique_fd.h"
 #include "crypto/algorithms.h"
@@ -62,7 +63,7 @@ absl::Status CreateKeyFile(const std::string& path) {
   if (!written) return FileError(path, "write");
   if (::link(beside.c_str(), path.c_str()) != 0 && errno != EEXIST)
     return FileError(path, "create");
-  const std::string folder = std::filesystem::absolute(path).parent_path();
+  const std::string folder = std::filesystem::path("." / std::filesystem::path(path)).parent_path();
   UniqueFd directory(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!directory.valid() || ::fsync(directory.get()) != 0)
     return FileError(path, "sync the folder of");
@@ -91,12 +92,12 @@ absl::StatusOr<std::unique_ptr<MasterKey>> MasterKey::Load(const std::string& pa
   text.resize(static_cast<size_t>(size));
   const absl::Cleanup wipe = [&] { OPENSSL_cleanse(text.data(), text.size()); };
   const absl::string_view hex = absl::StripAsciiWhitespace(text);
-  if (text.size() > kMaxKeyFileSize || hex.size() != 2 * kKeySize ||
-      hex.find_first_not_of("0123456789abcdefABCDEF") != absl::string_view::npos) {
+  std::optional<std::string> key = HexToBytes(hex);
+  if (text.size() > kMaxKeyFileSize || !key || key->size() != kKeySize) {
     return absl::FailedPreconditionError(
         absl::StrCat("the master key file ", path, " must hold 64 hex digits and a newline"));
   }
-  return std::make_unique<MasterKey>(absl::HexStringToBytes(hex));
+  return std::make_unique<MasterKey>(*std::move(key));
 }
 
 MasterKey::MasterKey(std::string key) : key_(std::move(key)) { CHECK_EQ(key_.size(), kKeySize); }

@@ -13,6 +13,7 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "base/error.h"
+#include "base/hex.h"
 #include "base/testing/random_cut_source.h"
 #include "base/testing/status_matchers.h"
 #include "crypto/random.h"
@@ -90,7 +91,7 @@ TEST_F(MasterKeyFileTest, IsOneKeyForAllThatMakeItAtOnce) {
 }
 
 TEST_F(MasterKeyFileTest, IsReadFromHexDigitsOfEitherCase) {
-  const std::string fingerprint = MasterKey(absl::HexStringToBytes(kHex)).Fingerprint();
+  const std::string fingerprint = MasterKey(*HexToBytes(kHex)).Fingerprint();
   WriteKeyFile(absl::StrCat(kHex, "\n"));
   EXPECT_EQ(MasterKey::Load(path_).value()->Fingerprint(), fingerprint);
   WriteKeyFile("000102030405060708090A0B0C0D0E0F101112131415161718191A1B1C1D1E1F\r\n", 0400);
@@ -121,7 +122,7 @@ TEST_F(MasterKeyFileTest, IsRefusedAndLeftAloneIfMalformed) {
                                    absl::StrCat("0x", hex.substr(2), "\n"),
                                    absl::StrCat(hex, "\n\n\n"),
                                    absl::StrCat(hex, "\n", hex, "\n"),
-                                   absl::HexStringToBytes(hex)};
+                                   *HexToBytes(hex)};
   for (const std::string& text : malformed) {
     WriteKeyFile(text);
     EXPECT_THAT(MasterKey::LoadOrCreate(path_), StatusIs(absl::StatusCode::kFailedPrecondition))
@@ -138,16 +139,16 @@ TEST_F(MasterKeyFileTest, NeedsItsFolder) {
 // McGrew and Viega, The Galois/Counter Mode of Operation, test case 16.
 TEST(MasterKey, OpensTheKnownVectorOfAes256Gcm) {
   const MasterKey key(
-      absl::HexStringToBytes("feffe9928665731c6d6a8f9467308308feffe9928665731c6d6a8f9467308308"));
-  const std::string sealed = absl::HexStringToBytes(
+      *HexToBytes("feffe9928665731c6d6a8f9467308308feffe9928665731c6d6a8f9467308308"));
+  const std::string sealed = *HexToBytes(
       "cafebabefacedbaddecaf888"
       "522dc1f099567d07f47f37a32a84427d643a8cdcbfe5c0c97598a2bd2555d1aa"
       "8cb08e48590dbb3da7b08b1056828838c5f61e6393ba7a0abcc9f662"
       "76fc6ece0f4e1768cddf8853bb2d551b");
-  EXPECT_THAT(key.Open(sealed, absl::HexStringToBytes("feedfacedeadbeeffeedfacedeadbeefabaddad2")),
-              IsOkAndHolds(absl::HexStringToBytes(
-                  "d9313225f88406e5a55909c5aff5269a86a7a9531534f7da2e4c303d8a318a72"
-                  "1c3c0c95956809532fcf0e2449a6b525b16aedf5aa0de657ba637b39")));
+  EXPECT_THAT(
+      key.Open(sealed, *HexToBytes("feedfacedeadbeeffeedfacedeadbeefabaddad2")),
+      IsOkAndHolds(*HexToBytes("d9313225f88406e5a55909c5aff5269a86a7a9531534f7da2e4c303d8a318a72"
+                               "1c3c0c95956809532fcf0e2449a6b525b16aedf5aa0de657ba637b39")));
 }
 
 TEST(MasterKey, OpensWhatItSealedAtEverySize) {
@@ -193,7 +194,7 @@ TEST(MasterKey, OpensNothingInAnotherContextOrUnderAnotherKey) {
 
 // SHA-256 of the bytes 00 01 .. 1f begins so.
 TEST(MasterKey, HasAFingerprintThatTellsKeysApart) {
-  EXPECT_EQ(MasterKey(absl::HexStringToBytes(kHex)).Fingerprint(), "630dcd2966c43366");
+  EXPECT_EQ(MasterKey(*HexToBytes(kHex)).Fingerprint(), "630dcd2966c43366");
   EXPECT_NE(MasterKey(PseudoRandomBytes(32)).Fingerprint(), "630dcd2966c43366");
 }
 

@@ -9,8 +9,8 @@
 #include <random>
 #include <string>
 
-#include "absl/strings/escaping.h"
 #include "base/error.h"
+#include "base/hex.h"
 #include "base/testing/random_cut_source.h"
 #include "base/testing/status_matchers.h"
 #include "crypto/random.h"
@@ -74,14 +74,14 @@ constexpr ClientKey kClientKeys[] = {
 // What SubjectPublicKeyInfo puts in front of the PKCS#1 form of an RSA-1024 key with exponent 17.
 constexpr size_t kSpkiPrefixSize = 22;
 
-std::string ClientPublicKey(int i) { return absl::HexStringToBytes(kClientKeys[i].public_hex); }
+std::string ClientPublicKey(int i) { return *HexToBytes(kClientKeys[i].public_hex); }
 
 const unsigned char* Bytes(const std::string& text) {
   return reinterpret_cast<const unsigned char*>(text.data());
 }
 
 std::string Decrypt(const ClientKey& client, const std::string& encrypted) {
-  const std::string der = absl::HexStringToBytes(client.private_hex);
+  const std::string der = *HexToBytes(client.private_hex);
   const unsigned char* front = Bytes(der);
   const Key key(d2i_AutoPrivateKey(nullptr, &front, static_cast<long>(der.size())), &EVP_PKEY_free);
   EVP_PKEY_CTX* const context = EVP_PKEY_CTX_new(key.get(), nullptr);

@@ -1,7 +1,7 @@
 #include "legacy_client/frames.h"
 
-#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
+#include "base/hex.h"
 #include "base/testing/status_matchers.h"
 #include "gtest/gtest.h"
 
@@ -12,7 +12,7 @@ using ::backup::testing::StatusIs;
 
 constexpr char kIdHex[] = "101112131415161718191a1b1c1d1e1f";
 
-std::string Hex(absl::string_view hex) { return absl::HexStringToBytes(hex); }
+std::string Hex(absl::string_view hex) { return *HexToBytes(hex); }
 std::string NameField(absl::string_view name) {
   return absl::StrCat(name, std::string(255 - name.size(), '\0'));
 }

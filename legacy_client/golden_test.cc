@@ -9,9 +9,9 @@
 #include <string>
 #include <vector>
 
-#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
+#include "base/hex.h"
 #include "base/testing/status_matchers.h"
 #include "gtest/gtest.h"
 #include "legacy_client/encrypted_file.h"
@@ -76,15 +76,15 @@ Transcript ReadTranscript(const std::string& name) {
   for (std::string line; std::getline(in, line);) {
     absl::string_view rest = line;
     if (absl::ConsumePrefix(&rest, "C> ")) {
-      transcript.requests.push_back(absl::HexStringToBytes(rest));
+      transcript.requests.push_back(*HexToBytes(rest));
     } else if (absl::ConsumePrefix(&rest, "# AES key (")) {
-      transcript.session_keys.push_back(absl::HexStringToBytes(rest.substr(rest.find(": ") + 2)));
+      transcript.session_keys.push_back(*HexToBytes(rest.substr(rest.find(": ") + 2)));
     } else if (absl::ConsumePrefix(&rest, "# RSA private key")) {
-      transcript.private_key = absl::HexStringToBytes(rest.substr(rest.find(": ") + 2));
+      transcript.private_key = *HexToBytes(rest.substr(rest.find(": ") + 2));
     } else if (absl::ConsumePrefix(&rest, "# plaintext file ")) {
       const size_t space = rest.find(" hex: ");
       transcript.plaintexts[std::string(rest.substr(0, space))] =
-          absl::HexStringToBytes(rest.substr(space + 6));
+          *HexToBytes(rest.substr(space + 6));
     }
   }
   return transcript;

@@ -18,6 +18,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
+#include "base/hex.h"
 #include "base/status_macros.h"
 #include "base/unique_fd.h"
 
@@ -52,12 +53,11 @@ absl::StatusOr<std::string> DecodeKey(absl::string_view text) {
 }
 
 absl::StatusOr<ClientId> DecodeId(absl::string_view hex) {
-  const bool all_hex =
-      std::all_of(hex.begin(), hex.end(), [](char c) { return absl::ascii_isxdigit(c); });
-  if (hex.size() != 2 * ClientId::kSize || !all_hex) {
+  const std::optional<std::string> bytes = HexToBytes(hex);
+  if (!bytes || bytes->size() != ClientId::kSize) {
     return absl::InvalidArgumentError("me.info, line 2: must be the id, 32 hex digits");
   }
-  return *ClientId::FromBytes(absl::HexStringToBytes(hex));
+  return *ClientId::FromBytes(*bytes);
 }
 
 absl::Status WriteAll(int fd, absl::string_view text) {

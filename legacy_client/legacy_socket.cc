@@ -14,6 +14,7 @@
 #include <memory>
 
 #include "absl/strings/str_cat.h"
+#include "base/socket_address.h"
 #include "base/status_macros.h"
 
 namespace backup::legacy_client {
@@ -52,9 +53,16 @@ absl::StatusOr<Addresses> Resolve(const Endpoint& server) {
   const int error = ::getaddrinfo(server.host.c_str(), server.port.c_str(), &hints, &found);
   if (error != 0) {
     return absl::UnavailableError(
-        absl::StrCat("cannot find ", server.host, ": ", gai_strerror(error)));
+        absl::StrCat("cannot find ", server.host, ": ", gai_strerror(error),
+                     "; line 1 of transfer.info names the server: correct it"));
   }
   return Addresses(found, &freeaddrinfo);
+}
+
+absl::Status Unreachable(const addrinfo& address, int error) {
+  return absl::UnavailableError(absl::StrCat(
+      "cannot connect to ", AddressText(address.ai_addr, address.ai_addrlen), ": ", strerror(error),
+      "; line 1 of transfer.info names the server: does it run there?"));
 }
 
 absl::StatusOr<UniqueFd> ConnectTo(const addrinfo& address, absl::Duration timeout) {
@@ -64,12 +72,12 @@ absl::StatusOr<UniqueFd> ConnectTo(const addrinfo& address, absl::Duration timeo
   ::setsockopt(fd.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
   ::setsockopt(fd.get(), SOL_SOCKET, SO_SNDBUF, &kSendBufferSize, sizeof(kSendBufferSize));
   if (::connect(fd.get(), address.ai_addr, address.ai_addrlen) == 0) return fd;
-  if (errno != EINPROGRESS) return Lost("cannot connect", errno);
-  if (!WaitFor(fd.get(), POLLOUT, timeout).ok()) return Lost("cannot connect", ETIMEDOUT);
+  if (errno != EINPROGRESS) return Unreachable(address, errno);
+  if (!WaitFor(fd.get(), POLLOUT, timeout).ok()) return Unreachable(address, ETIMEDOUT);
   int error = 0;
   socklen_t size = sizeof(error);
   ::getsockopt(fd.get(), SOL_SOCKET, SO_ERROR, &error, &size);
-  if (error != 0) return Lost("cannot connect", error);
+  if (error != 0) return Unreachable(address, error);
   return fd;
 }
 

@@ -1,7 +1,10 @@
 // legacy-client: flags to options, then every file of transfer.info to the server.
 
 #include <algorithm>
+#include <cerrno>
+#include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <filesystem>
 #include <iostream>
 #include <iterator>
@@ -13,6 +16,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/time/time.h"
+#include "base/inherited_state.h"
+#include "base/printable.h"
 #include "gflags/gflags.h"
 #include "glog/logging.h"
 #include "legacy_client/client_style.h"
@@ -198,7 +203,7 @@ ConversationOptions OptionsFromFlags(const TransferInfo& info, const ClientStyle
 }
 
 int Refuse(int exit_code, const absl::Status& status) {
-  std::cerr << "legacy-client: " << status.message() << "\n";
+  std::cerr << "legacy-client: " << Printable(status.message()) << "\n";
   return exit_code;
 }
 
@@ -226,6 +231,12 @@ int SendFiles(const TransferInfo& info, const ClientStyle& style) {
     report.End(sent);
   }
   report.Summarize();
+  errno = 0;
+  if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) {
+    const std::string why = errno == 0 ? "" : absl::StrCat(": ", std::strerror(errno));
+    return Refuse(kFailed,
+                  absl::InternalError(absl::StrCat("cannot write to standard output", why)));
+  }
   if (report.failed() == 0) return kOk;
   if (report.ok() > 0) return kPartial;
   return absl::IsUnavailable(hopeless) ? kUnreachable : kFailed;
@@ -238,6 +249,7 @@ void EndForFlags(int code) {
 }
 
 int Main(int argc, char** argv) {
+  TakeOverInheritedState();
   google::gflags_exitfunc = &EndForFlags;
   gflags::SetUsageMessage(
       "legacy-client [--dir=DIR] ...\nSends the files that DIR/transfer.info "

@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_format.h"
 #include "base/name_text.h"
+#include "base/printable.h"
 #include "nlohmann/json.hpp"
 
 namespace backup::legacy_client {
@@ -42,7 +43,8 @@ void Report::Progress(int64_t sent_bytes, int64_t total_bytes) {
   progress_percent_ = percent;
   const int filled = kProgressBarWidth * percent / 100;
   absl::FPrintF(stderr, "\r[%s%s] %3d%% %s\x1b[K", std::string(static_cast<size_t>(filled), '#'),
-                std::string(static_cast<size_t>(kProgressBarWidth - filled), '.'), percent, name_);
+                std::string(static_cast<size_t>(kProgressBarWidth - filled), '.'), percent,
+                Printable(name_));
 }
 
 void Report::ClearProgress() {
@@ -70,17 +72,20 @@ void Report::PrintJson(const absl::StatusOr<SentFile>& result, double seconds) c
   } else {
     line["error"] = std::string(result.status().message());
   }
-  absl::PrintF("%s\n", line.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
+  constexpr bool kAsciiOnly = true;  // No name steers a terminal.
+  absl::PrintF("%s\n", line.dump(-1, ' ', kAsciiOnly, nlohmann::json::error_handler_t::replace));
   fflush(stdout);
 }
 
 void Report::PrintText(const absl::StatusOr<SentFile>& result, double seconds) const {
   if (!result.ok()) {
-    absl::FPrintF(stderr, "failed  %s: %s\n", name_, result.status().message());
+    absl::FPrintF(stderr, "failed  %s: %s\n", Printable(name_),
+                  Printable(result.status().message()));
     return;
   }
-  absl::PrintF("ok      %s  %d bytes  checksum %u  %.1f MB/s%s\n", name_, result->size_bytes,
-               result->checksum, MegabytesPerSecond(result->size_bytes, seconds),
+  absl::PrintF("ok      %s  %d bytes  checksum %u  %.1f MB/s%s\n", Printable(name_),
+               result->size_bytes, result->checksum,
+               MegabytesPerSecond(result->size_bytes, seconds),
                result->tries == 1 ? "" : absl::StrFormat("  after %d tries", result->tries));
 }
 

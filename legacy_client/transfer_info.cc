@@ -4,26 +4,31 @@
 #include <sstream>
 
 #include "absl/status/status.h"
-#include "absl/strings/numbers.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
+#include "base/printable.h"
+#include "base/socket_address.h"
 #include "base/status_macros.h"
 
 namespace backup::legacy_client {
 namespace {
 
 constexpr size_t kMaxClientNameSize = 100;
-constexpr int kMaxPort = 65535;
+constexpr int kDefaultPort = 1357;
 
-absl::StatusOr<Endpoint> ParseEndpoint(absl::string_view text) {
-  const size_t colon = text.rfind(':');
-  int port = 0;
-  if (colon == absl::string_view::npos || colon == 0 ||
-      !absl::SimpleAtoi(text.substr(colon + 1), &port) || port < 1 || port > kMaxPort) {
-    return absl::InvalidArgumentError("transfer.info, line 1: must be address:port");
-  }
-  return Endpoint{std::string(text.substr(0, colon)), absl::StrCat(port)};
+absl::Status WrongServer(absl::string_view why) {
+  return absl::InvalidArgumentError(absl::StrCat("transfer.info, line 1: ", Printable(why)));
+}
+
+absl::StatusOr<Endpoint> ParseServer(absl::string_view text) {
+  const absl::StatusOr<HostAndPort> server = ParseHostAndPort(text, kDefaultPort);
+  if (!server.ok()) return WrongServer(server.status().message());
+  if (server->port == 0) return WrongServer("nobody listens on port 0");
+  const bool is_this_machine = server->host.empty() && absl::StrContains(text, '*');
+  if (server->host.empty() && !is_this_machine) return WrongServer("the host is missing");
+  return Endpoint{is_this_machine ? "localhost" : server->host, absl::StrCat(server->port)};
 }
 
 }  // namespace
@@ -32,7 +37,7 @@ absl::StatusOr<TransferInfo> ParseTransferInfo(absl::string_view text) {
   std::vector<absl::string_view> lines = absl::StrSplit(text, '\n');
   for (absl::string_view& line : lines) line = absl::StripSuffix(line, "\r");
   TransferInfo info;
-  ASSIGN_OR_RETURN(info.server, ParseEndpoint(lines[0]));
+  ASSIGN_OR_RETURN(info.server, ParseServer(lines[0]));
   if (lines.size() < 2 || lines[1].empty()) {
     return absl::InvalidArgumentError("transfer.info, line 2: the client's name is missing");
   }

@@ -20,7 +20,8 @@ struct TransferInfo {
   std::vector<std::string> files;  // As they are written, in order; at least one.
 };
 
-// Reads the text of transfer.info: line 1 `address:port`, line 2 the client's name (at most 100
+// Reads the text of transfer.info: line 1 an address as ParseHostAndPort() understands it (a number
+// alone: port 1357), line 2 the client's name (at most 100
 // bytes), then one file a line. Empty lines after the second, and carriage returns at line ends,
 // do not count. InvalidArgument, with the number of the line, if it is not like that.
 absl::StatusOr<TransferInfo> ParseTransferInfo(absl::string_view text);

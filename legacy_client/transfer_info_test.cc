@@ -1,6 +1,7 @@
 #include "legacy_client/transfer_info.h"
 
 #include <fstream>
+#include <tuple>
 
 #include "absl/strings/str_cat.h"
 #include "base/testing/status_matchers.h"
@@ -20,6 +21,20 @@ TEST(TransferInfo, HoldsServerNameAndFilesInOrder) {
   EXPECT_EQ(info->server.port, "1357");
   EXPECT_EQ(info->client_name, "laptop 7");
   EXPECT_THAT(info->files, ElementsAre("b.txt", "/etc/a name.txt"));
+}
+
+TEST(TransferInfo, UnderstandsEverySpellingOfAnAddress) {
+  for (const auto& [line, host, port] :
+       std::initializer_list<std::tuple<const char*, const char*, const char*>>{
+           {"[::1]:5", "::1", "5"},
+           {"::1", "::1", "1357"},
+           {"tcp://backup.example:5", "backup.example", "5"},
+           {"*:5", "localhost", "5"}}) {
+    const auto info = ParseTransferInfo(absl::StrCat(line, "\nname\nfile"));
+    ASSERT_OK(info);
+    EXPECT_EQ(info->server.host, host);
+    EXPECT_EQ(info->server.port, port);
+  }
 }
 
 TEST(TransferInfo, MayHaveCarriageReturnsAndEmptyLines) {

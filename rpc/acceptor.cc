@@ -1,6 +1,5 @@
 #include "rpc/acceptor.h"
 
-#include <arpa/inet.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -31,19 +30,17 @@ constexpr int kRefusalLogSeconds = 5;
 
 }  // namespace
 
-bool IsAddress(absl::string_view address) {
-  return absl::ConsumePrefix(&address, kUnixPrefix) ? !address.empty()
-                                                    : SplitHostAndPort(address).ok();
+absl::Status CheckAddress(absl::string_view address) {
+  if (!absl::ConsumePrefix(&address, kUnixPrefix))
+    return ParseHostAndPort(address, kDefaultPort).status();
+  return address.empty() ? absl::InvalidArgumentError("unix: has no path: give unix:PATH")
+                         : absl::OkStatus();
 }
 
 bool IsLocalAddress(absl::string_view address) {
   if (absl::StartsWith(address, kUnixPrefix)) return true;
-  const absl::StatusOr<HostAndPort> parts = SplitHostAndPort(address);
-  if (!parts.ok()) return false;
-  if (parts->host == "localhost" || parts->host == "::1") return true;
-  in_addr ip = {};  // Only a numeric address: a name like 127.example.com may lead anywhere.
-  return ::inet_pton(AF_INET, parts->host.c_str(), &ip) == 1 &&
-         (ntohl(ip.s_addr) >> 24) == IN_LOOPBACKNET;
+  const absl::StatusOr<HostAndPort> parts = ParseHostAndPort(address, kDefaultPort);
+  return parts.ok() && IsLoopback(parts->host);
 }
 
 ConnectionSink ConnectionsInto(grpc::ServerBuilder& builder,
@@ -58,10 +55,10 @@ absl::StatusOr<std::unique_ptr<Acceptor>> Acceptor::Listen(const std::string& ad
     ASSIGN_OR_RETURN(UniqueFd listener, ListenOnUnix(std::string(path), kSource));
     return std::unique_ptr<Acceptor>(new Acceptor(std::move(listener), address, 0));
   }
-  ASSIGN_OR_RETURN(const HostAndPort parts, SplitHostAndPort(address));
+  ASSIGN_OR_RETURN(const HostAndPort parts, ParseHostAndPort(address, kDefaultPort));
   ASSIGN_OR_RETURN(ListeningSocket socket, ListenOnTcp(parts, kSource));
-  const std::string bound = absl::StrCat(address.substr(0, address.rfind(':')), ":", socket.port);
-  return std::unique_ptr<Acceptor>(new Acceptor(std::move(socket.fd), bound, socket.port));
+  return std::unique_ptr<Acceptor>(
+      new Acceptor(std::move(socket.fd), std::move(socket.address), socket.port));
 }
 
 Acceptor::Acceptor(UniqueFd listener, std::string bound_address, int bound_port)

@@ -15,6 +15,9 @@
 
 namespace backup::rpc {
 
+// Of the service, where none is given.
+inline constexpr int kDefaultPort = 50051;
+
 // Where a gRPC server takes connections that somebody else accepted.
 using ConnectionSink = std::unique_ptr<grpc::experimental::ExternalConnectionAcceptor>;
 
@@ -27,12 +30,12 @@ ConnectionSink ConnectionsInto(grpc::ServerBuilder& builder,
 // and hands the sockets over. Thread-safe.
 class Acceptor {
  public:
-  // `address` is HOST:PORT, [HOST]:PORT with port 0 for any free one, or unix:PATH. Listens at
-  // once; connections wait in the kernel until Start().
+  // `address` is what ParseHostAndPort() understands, with port 0 for any free one, or unix:PATH.
+  // Listens at once; connections wait in the kernel until Start().
   static absl::StatusOr<std::unique_ptr<Acceptor>> Listen(const std::string& address);
   ~Acceptor();
 
-  // "HOST:PORT" or "unix:PATH" as it was bound, and just the port (0 for a unix socket).
+  // "NUMBER:PORT" or "unix:PATH" as it was bound, and just the port (0 for a unix socket).
   const std::string& bound_address() const { return bound_address_; }
   int bound_port() const { return bound_port_; }
 
@@ -63,8 +66,9 @@ class Acceptor {
   std::jthread thread_;
 };
 
-// Whether `address` has the form that Listen() understands.
-bool IsAddress(absl::string_view address);
+// OK if `address` has a form that Listen() understands; otherwise InvalidArgument with what is
+// wrong.
+absl::Status CheckAddress(absl::string_view address);
 
 // Whether an address that Listen() understands can be reached from this machine only.
 bool IsLocalAddress(absl::string_view address);

@@ -47,7 +47,7 @@ TEST_F(AcceptorTest, TellsThePortItWasGiven) {
 }
 
 TEST_F(AcceptorTest, RefusesWhatIsNoAddress) {
-  for (const char* address : {"", "127.0.0.1", "127.0.0.1:", "127.0.0.1:65536", "127.0.0.1:-1",
+  for (const char* address : {"", "localhost", "127.0.0.1:", "127.0.0.1:65536", "127.0.0.1:-1",
                               "127.0.0.1:http", "unix:"}) {
     EXPECT_THAT(Acceptor::Listen(address), StatusIs(absl::StatusCode::kInvalidArgument)) << address;
   }

@@ -1,12 +1,12 @@
 #include "rpc/completion_queue.h"
 
-#include <chrono>
 #include <optional>
 #include <utility>
 
 #include "base/mutex.h"
 #include "glog/logging.h"
 #include "grpcpp/alarm.h"
+#include "rpc/deadline.h"
 
 namespace backup::rpc {
 namespace {
@@ -20,8 +20,7 @@ class Timer final : public CompletionQueue::Event {
     // First: once the alarm is set, this may end at any moment.
     cancel_.emplace(std::move(token), Cancel{*this});
     MutexLock lock(mutex_);
-    const auto now = std::chrono::system_clock::now();
-    alarm_.Set(&queue, cancelled_ ? now : now + absl::ToChronoMicroseconds(delay), Tag());
+    alarm_.Set(&queue, DeadlineAfter(cancelled_ ? absl::ZeroDuration() : delay), Tag());
     is_set_ = true;
   }
 

@@ -14,6 +14,10 @@ void Log(gpr_log_func_args* line) {
 
 }  // namespace
 
+void DropGrpcLog() {
+  gpr_set_log_function([](gpr_log_func_args*) {});
+}
+
 void SendGrpcLogToGlog() { gpr_set_log_function(&Log); }
 
 }  // namespace backup::rpc

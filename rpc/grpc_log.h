@@ -6,4 +6,7 @@ namespace backup::rpc {
 // standard error from whichever thread logs. Before the first use of gRPC.
 void SendGrpcLogToGlog();
 
+// Makes gRPC log nothing: a command line says itself what went wrong. Before the first use of gRPC.
+void DropGrpcLog();
+
 }  // namespace backup::rpc

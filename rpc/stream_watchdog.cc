@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "glog/logging.h"
+#include "rpc/target.h"
 
 namespace backup::rpc {
 
@@ -29,7 +30,7 @@ void StreamWatchdog::CancelSilent() {
   for (Wait* wait : waits_) {
     if (wait->cancelled_ || now - wait->start_ < limit_) continue;
     LOG(WARNING) << "cancelling a stream that moved nothing for too long, peer="
-                 << wait->call_.peer();
+                 << PeerText(wait->call_.peer());
     wait->call_.TryCancel();
     wait->cancelled_ = true;
   }

@@ -1,7 +1,5 @@
 #include "rpc/tls.h"
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
 #include <openssl/pem.h>
 #include <openssl/x509.h>
 #include <sys/stat.h>
@@ -10,9 +8,7 @@
 #include <cstring>
 #include <ctime>
 
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/strip.h"
 #include "base/status_macros.h"
 #include "grpcpp/security/tls_certificate_provider.h"
 #include "grpcpp/security/tls_certificate_verifier.h"
@@ -67,7 +63,18 @@ absl::StatusOr<Key> ReadKey(const std::string& path) {
   struct stat info = {};
   if (::stat(path.c_str(), &info) != 0 || (info.st_mode & (S_IRWXG | S_IRWXO)) != 0)
     return Unfit(path, "is a private key that others than its owner can read: chmod 600");
-  Key key(PEM_read_bio_PrivateKey(bio.get(), nullptr, nullptr, nullptr));
+  // OpenSSL by itself would ask whoever sits at the terminal.
+  bool is_protected = false;
+  const auto no_passphrase = [](char*, int, int, void* asked) {
+    *static_cast<bool*>(asked) = true;
+    return -1;
+  };
+  Key key(PEM_read_bio_PrivateKey(bio.get(), nullptr, no_passphrase, &is_protected));
+  if (is_protected) {
+    return Unfit(path, absl::StrCat("is protected by a passphrase, which nobody can type in here: "
+                                    "`openssl pkey -in ",
+                                    path, " -out NEW` makes one without"));
+  }
   if (key == nullptr) return Unfit(path, "holds no private key in PEM form: make one");
   return key;
 }
@@ -121,17 +128,6 @@ std::shared_ptr<grpc::ChannelCredentials> MakeChannelCredentials(const TlsFiles&
   options.watch_root_certs();
   if (!files.cert_file.empty()) options.watch_identity_key_cert_pairs();
   return tls::TlsCredentials(options);
-}
-
-bool IsLocalTarget(absl::string_view target) {
-  if (absl::StartsWith(target, "unix:")) return true;
-  for (const absl::string_view scheme : {"dns:///", "dns:", "ipv4:", "ipv6:"})
-    if (absl::ConsumePrefix(&target, scheme)) break;
-  const absl::string_view host = target.substr(0, target.rfind(':'));
-  in_addr ip = {};
-  return host == "localhost" || host == "[::1]" ||
-         (::inet_pton(AF_INET, std::string(host).c_str(), &ip) == 1 &&
-          (ntohl(ip.s_addr) >> 24) == IN_LOOPBACKNET);
 }
 
 std::shared_ptr<grpc::ChannelCredentials> MakeSelfCredentials(const TlsFiles& files) {

@@ -32,9 +32,6 @@ std::shared_ptr<grpc::ServerCredentials> MakeServerCredentials(const TlsFiles& f
 // For a client; without a ca_file not encrypted at all.
 std::shared_ptr<grpc::ChannelCredentials> MakeChannelCredentials(const TlsFiles& files);
 
-// Whether a gRPC target can only lead to this machine.
-bool IsLocalTarget(absl::string_view target);
-
 // For a process that calls itself: shows a certificate, and asks for none.
 std::shared_ptr<grpc::ChannelCredentials> MakeSelfCredentials(const TlsFiles& files);
 

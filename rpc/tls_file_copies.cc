@@ -58,7 +58,7 @@ absl::StatusOr<std::unique_ptr<TlsFileCopies>> TlsFileCopies::Make(const TlsFile
   RETURN_IF_ERROR(made->Renew());
   made->seen_ = made->version_;
   made->looks_.emplace(kCheckInterval,
-                       [&copies = *made](const std::stop_token&) { copies.RenewIfChanged(); });
+                       [&copies = *made](const std::stop_token&) { copies.Look(); });
   return made;
 }
 
@@ -86,14 +86,22 @@ absl::Status TlsFileCopies::Renew() {
   return absl::OkStatus();
 }
 
-void TlsFileCopies::RenewIfChanged() {
-  // Files that changed since the last look may still be changing.
+void TlsFileCopies::Reload() {
+  if (!looks_) return;
+  is_asked_ = true;
+  looks_->Wake();
+}
+
+void TlsFileCopies::Look() {
   const std::string now = VersionOf(files_);
-  if (std::exchange(seen_, now) != now || now == version_) return;
+  const bool is_new_to_us = std::exchange(seen_, now) != now;
+  const bool is_asked = is_asked_.exchange(false);
+  // Files that changed since the last look may still be changing.
+  if (!is_asked && (is_new_to_us || now == version_)) return;
   const absl::Status renewed = Renew();
   if (renewed.ok()) {
     LOG(INFO) << "changed TLS files are used from now on";
-  } else if (complaint_ != renewed.message()) {
+  } else if (is_asked || complaint_ != renewed.message()) {
     LOG(ERROR) << "the TLS files used so far stay in use: " << renewed.message();
   }
   complaint_ = std::string(renewed.message());

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <optional>
 #include <string>
@@ -21,6 +22,9 @@ class TlsFileCopies {
   // The error met if the files are not fit now.
   static absl::StatusOr<std::unique_ptr<TlsFileCopies>> Make(const TlsFiles& files);
 
+  // Has the files looked at soon, and copied if they are fit, whether they seem changed or not.
+  void Reload();
+
   // Where this process finds the copies, as long as this lives. Empty paths where there are no
   // files.
   const TlsFiles& copies() const { return copies_; }
@@ -36,16 +40,17 @@ class TlsFileCopies {
   absl::StatusOr<std::string> Add(const std::string& source);
   // Copies the files if they are fit.
   absl::Status Renew();
-  // Renews the copies if the files have changed and stay as they are now.
-  void RenewIfChanged();
+  // Renews the copies if the files have changed and stay as they are now, or at a reload.
+  void Look();
 
   const TlsFiles files_;
   TlsFiles copies_;
   std::vector<Copy> all_;
-  std::string version_;    // Of the files that were copied.
-  std::string seen_;       // The version at the last look. RenewIfChanged()'s own, as is:
-  std::string complaint_;  // The last one that was logged.
-  std::optional<PeriodicTask> looks_;  // Ends first.
+  std::string version_;                 // Of the files that were copied.
+  std::string seen_;                    // The version at the last look. Look()'s own, as is:
+  std::string complaint_;               // The last one that was logged.
+  std::atomic<bool> is_asked_ = false;  // By Reload().
+  std::optional<PeriodicTask> looks_;   // Ends first.
 };
 
 }  // namespace backup::rpc

@@ -34,8 +34,9 @@ class BlobStore {
   // deleted meanwhile. Errors: NotFound; reason STORAGE_IO.
   virtual absl::StatusOr<std::unique_ptr<RandomAccess>> Open(const BlobId& id) const = 0;
 
-  // Deletes a blob; OK if there is none. Reason STORAGE_IO if it could not be told.
-  virtual absl::Status Delete(const BlobId& id) = 0;
+  // Deletes a blob; returns whether there was one. Needs no file descriptor and no room. Reason
+  // STORAGE_IO if it could not be told.
+  virtual absl::StatusOr<bool> Delete(const BlobId& id) = 0;
 
   // Calls `visit` for every blob in no particular order, until it returns an error, which is
   // returned. Blobs that come and go meanwhile may or may not be visited. For verification: what

@@ -8,6 +8,8 @@ constexpr MetricName kFsyncDuration{"backup_storage_fsync_duration_seconds",
 constexpr MetricName kIoErrors{"backup_storage_io_errors_total",
                                "Operations on blobs that failed, by operation"};
 constexpr MetricName kTempBytes{"backup_storage_temp_bytes", "Bytes of blobs that are not whole"};
+constexpr MetricName kReservedBytes{"backup_storage_reserved_bytes",
+                                    "Room that is kept to recover from a full disk"};
 constexpr MetricName kOrphansRemoved{"backup_storage_orphans_removed_total",
                                      "Blobs without a version, and parts of blobs, removed"};
 constexpr MetricName kCommitDuration{"backup_db_commit_duration_seconds",
@@ -21,9 +23,11 @@ StorageMetrics::StorageMetrics(Metrics& metrics)
     : fsync_duration(metrics.AddHistogram(kFsyncDuration)),
       io_errors(metrics.AddCounters(kIoErrors, {"op"})),
       temp_bytes(metrics.AddGauge(kTempBytes)),
+      reserved_bytes(metrics.AddGauge(kReservedBytes)),
       orphans_removed(metrics.AddCounter(kOrphansRemoved)),
       commit_duration(metrics.AddHistogram(kCommitDuration)),
       busy(metrics.AddCounter(kBusy)),
-      writers(metrics.AddGauge(kWriters)) {}
+      writers(metrics.AddGauge(kWriters)),
+      bulk(metrics) {}
 
 }  // namespace backup::storage

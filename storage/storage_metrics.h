@@ -1,5 +1,6 @@
 #pragma once
 
+#include "base/bulk_throttle.h"
 #include "base/metrics.h"
 
 namespace backup::storage {
@@ -14,11 +15,14 @@ struct StorageMetrics {
   Histogram fsync_duration;         // Of files and folders.
   MetricFamily<Counter> io_errors;  // op: the system call, more or less.
   Gauge temp_bytes;                 // In files that are not blobs yet.
+  Gauge reserved_bytes;             // Kept for recovery (SpaceReserve).
   Counter orphans_removed;          // Blobs without a version, and parts of them.
   // Of the catalog.
   Histogram commit_duration;
   Counter busy;   // Statements that met a lock, which only a second process would hold.
   Gauge writers;  // Connections that may write.
+  // Of what both share.
+  BulkThrottle::Metrics bulk;
 };
 
 }  // namespace backup::storage

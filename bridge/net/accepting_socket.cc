@@ -1,30 +1,16 @@
 #include "bridge/net/accepting_socket.h"
 
-#include <arpa/inet.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
 
-#include <array>
 #include <cerrno>
 
-#include "absl/strings/str_cat.h"
 #include "base/descriptor_reserve.h"
+#include "base/socket_address.h"
 
 namespace backup::bridge {
 namespace {
-
-std::string PeerText(const sockaddr_storage& address) {
-  std::array<char, INET6_ADDRSTRLEN> host = {};
-  if (address.ss_family == AF_INET6) {
-    const auto& in6 = reinterpret_cast<const sockaddr_in6&>(address);
-    ::inet_ntop(AF_INET6, &in6.sin6_addr, host.data(), host.size());
-    return absl::StrCat("[", host.data(), "]:", ntohs(in6.sin6_port));
-  }
-  const auto& in = reinterpret_cast<const sockaddr_in&>(address);
-  ::inet_ntop(AF_INET, &in.sin_addr, host.data(), host.size());
-  return absl::StrCat(host.data(), ":", ntohs(in.sin_port));
-}
 
 AcceptingSocket::Result ResultOf(int error) {
   if (error == EAGAIN || error == EWOULDBLOCK) return AcceptingSocket::Result::kNone;
@@ -48,7 +34,8 @@ AcceptingSocket::Accepted AcceptingSocket::Accept() {
                             SOCK_NONBLOCK | SOCK_CLOEXEC));
   if (!socket.valid()) return {ResultOf(errno), UniqueFd(), ""};
   if (socket.get() >= first_reserved_) return {Result::kReserved, UniqueFd(), ""};
-  return {Result::kAccepted, std::move(socket), PeerText(address)};
+  return {Result::kAccepted, std::move(socket),
+          AddressText(reinterpret_cast<const sockaddr*>(&address), size)};
 }
 
 }  // namespace backup::bridge

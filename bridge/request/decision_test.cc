@@ -7,6 +7,7 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/match.h"
 #include "absl/strings/strip.h"
+#include "base/hex.h"
 #include "bridge/testing/raw_client.h"
 #include "bridge/wire/dialects.h"
 #include "gmock/gmock.h"
@@ -37,7 +38,7 @@ std::vector<std::string> RecordedRequests(const std::string& path) {
   std::vector<std::string> requests;
   for (std::string line; std::getline(in, line);) {
     absl::string_view rest = line;
-    if (absl::ConsumePrefix(&rest, "C> ")) requests.push_back(absl::HexStringToBytes(rest));
+    if (absl::ConsumePrefix(&rest, "C> ")) requests.push_back(*HexToBytes(rest));
   }
   return requests;
 }

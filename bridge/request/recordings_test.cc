@@ -9,6 +9,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_replace.h"
 #include "absl/strings/strip.h"
+#include "base/hex.h"
 #include "bridge/testing/raw_client.h"
 #include "bridge/testing/test_bridge.h"
 #include "bridge/wire/byte_reader.h"
@@ -37,8 +38,8 @@ class Recording {
     for (std::string line; std::getline(in, line);) {
       absl::string_view rest = line;
       if (absl::StartsWith(rest, "## ")) client_ = std::make_unique<RawClient>(port_);
-      if (absl::ConsumePrefix(&rest, "C> ")) Say(absl::HexStringToBytes(rest));
-      if (absl::ConsumePrefix(&rest, "S> ")) Hear(absl::HexStringToBytes(rest));
+      if (absl::ConsumePrefix(&rest, "C> ")) Say(*HexToBytes(rest));
+      if (absl::ConsumePrefix(&rest, "S> ")) Hear(*HexToBytes(rest));
     }
     EXPECT_GE(answers_, 7) << path;
   }

@@ -1,6 +1,6 @@
 #include "bridge/service/call.h"
 
-#include <chrono>
+#include "rpc/deadline.h"
 
 namespace backup::bridge {
 
@@ -21,7 +21,7 @@ void CallsInFlight::WaitUntilNone() {
 
 void PrepareContext(grpc::ClientContext& context, const CallOrigin& origin,
                     absl::Duration deadline) {
-  context.set_deadline(std::chrono::system_clock::now() + absl::ToChronoMilliseconds(deadline));
+  context.set_deadline(rpc::DeadlineAfter(deadline));
   context.AddMetadata("x-request-id", origin.request_id);
   context.AddMetadata("x-legacy-peer", origin.peer);
   context.AddMetadata("x-legacy-connection", origin.connection);

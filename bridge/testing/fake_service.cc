@@ -12,6 +12,7 @@
 #include "glog/logging.h"
 #include "grpcpp/security/server_credentials.h"
 #include "grpcpp/server_builder.h"
+#include "rpc/deadline.h"
 #include "rpc/status.h"
 
 namespace backup::bridge::testing {
@@ -61,6 +62,14 @@ std::vector<std::string> FakeService::calls() const {
 void FakeService::WaitForCalls(size_t count) const {
   MutexLock lock(mutex_);
   while (calls_.size() < count) changed_.Wait(mutex_);
+}
+
+void FakeService::WaitUntil(const std::function<bool()>& holds) const {
+  constexpr absl::Duration kLook = absl::Milliseconds(5);
+  while (!holds()) {
+    MutexLock lock(mutex_);
+    changed_.WaitFor(mutex_, kLook);
+  }
 }
 
 std::optional<std::string> FakeService::content(const std::string& file_name) const {
@@ -234,7 +243,7 @@ void FakeServer::Start() {
 }
 
 void FakeServer::Stop() {
-  server_->Shutdown(std::chrono::system_clock::now());
+  server_->Shutdown(rpc::DeadlineAfter(absl::ZeroDuration()));
   server_.reset();
 }
 

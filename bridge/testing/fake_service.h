@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -30,6 +31,8 @@ class FakeService final : public v1::IngestService::Service {
   std::vector<std::string> calls() const;
   // Waits until there were `count` calls.
   void WaitForCalls(size_t count) const;
+  // Waits until `holds`: of what a call does after it has begun.
+  void WaitUntil(const std::function<bool()>& holds) const;
   // What was uploaded last under `file_name`; nothing if never.
   std::optional<std::string> content(const std::string& file_name) const;
   v1::UploadFileHeader last_upload() const;

@@ -12,6 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "base/checksum.h"
+#include "base/hex.h"
 #include "base/testing/status_matchers.h"
 #include "bridge/wire/byte_reader.h"
 #include "bridge/wire/dialects.h"
@@ -46,14 +47,14 @@ Transcript ReadTranscript(const std::string& name) {
     if (absl::ConsumePrefix(&rest, "C> ")) {
       transcript.exchanges.emplace_back();
       last = &transcript.exchanges.back().request;
-      last->bytes = absl::HexStringToBytes(rest);
+      last->bytes = *HexToBytes(rest);
     } else if (absl::ConsumePrefix(&rest, "S> ")) {
       last = &transcript.exchanges.back().answer;
-      last->bytes = absl::HexStringToBytes(rest);
+      last->bytes = *HexToBytes(rest);
     } else if (absl::ConsumePrefix(&rest, "#  ")) {
       last->note = std::string(rest);
     } else if (absl::ConsumePrefix(&rest, "# plaintext file hello.txt hex: ")) {
-      transcript.plaintext = absl::HexStringToBytes(rest);
+      transcript.plaintext = *HexToBytes(rest);
     }
   }
   return transcript;

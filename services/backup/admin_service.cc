@@ -4,6 +4,7 @@
 #include "base/error.h"
 #include "base/status_macros.h"
 #include "services/backup/handlers/converters.h"
+#include "services/backup/handlers/import_client.h"
 #include "services/backup/handlers/list_stale_clients.h"
 #include "services/backup/handlers/set_log_level.h"
 #include "services/backup/handlers/verify_store.h"
@@ -24,7 +25,7 @@ grpc::Status AdminServiceImpl::GetStatus(grpc::ServerContext* call,
                                          v1::GetStatusResponse* response) {
   return ServeRead(*call, context_, "GetStatus", *request, *response,
                    [this](storage::Snapshot& snapshot, const v1::GetStatusRequest&) {
-                     return handlers::GetStatus(snapshot, info_);
+                     return handlers::GetStatus(snapshot, context_.clock, info_);
                    });
 }
 
@@ -42,6 +43,17 @@ grpc::Status AdminServiceImpl::ListStaleClients(grpc::ServerContext* call,
                    [this](storage::Snapshot& snapshot, const v1::ListStaleClientsRequest& message) {
                      return handlers::ListStaleClients(snapshot, context_.clock, message);
                    });
+}
+
+grpc::Status AdminServiceImpl::ImportClient(grpc::ServerContext* call,
+                                            const v1::ImportClientRequest* request,
+                                            v1::ImportClientResponse* response) {
+  return Serve(*call, context_, "ImportClient", *request, *response, [&] {
+    return handlers::Transact(context_.catalog, [&] {
+      return handlers::ImportClient::Prepare(context_.master_key, context_.clock,
+                                             context_.duplicate_names, *request);
+    });
+  });
 }
 
 grpc::Status AdminServiceImpl::VerifyStore(grpc::ServerContext* call,

@@ -24,6 +24,8 @@ class AdminServiceImpl final : public v1::AdminService::Service {
 
   grpc::Status TraceClient(grpc::ServerContext* call, const v1::TraceClientRequest* request,
                            grpc::ServerWriter<v1::TraceClientResponse>* stream) override;
+  grpc::Status ImportClient(grpc::ServerContext* call, const v1::ImportClientRequest* request,
+                            v1::ImportClientResponse* response) override;
   grpc::Status ListStaleClients(grpc::ServerContext* call,
                                 const v1::ListStaleClientsRequest* request,
                                 v1::ListStaleClientsResponse* response) override;

@@ -84,8 +84,12 @@ absl::Status Authorization::Load() {
   return absl::OkStatus();
 }
 
-void Authorization::LoadIfChanged() {
-  if (FileVersion(path_) == version_) return;
+void Authorization::Reload() {
+  MutexLock lock(mutex_);
+  LoadAgain();
+}
+
+void Authorization::LoadAgain() {
   const absl::Status loaded = Load();
   LOG_IF(INFO, loaded.ok()) << "the policy in " << path_ << " is used from now on";
   LOG_IF(ERROR, !loaded.ok()) << "the policy before it stays: " << loaded.message();
@@ -97,7 +101,7 @@ absl::Status Authorization::Check(const std::string& role, absl::string_view met
                      "this takes a certificate whose common name is a role");
   }
   MutexLock lock(mutex_);
-  LoadIfChanged();
+  if (FileVersion(path_) != version_) LoadAgain();
   if (policy_.Allows(role, method)) return absl::OkStatus();
   return MakeError(Reason::kRoleDenied, "the role of the caller's certificate may not do this");
 }

@@ -43,6 +43,9 @@ class Authorization final : public grpc::AuthMetadataProcessor {
   // the role is empty, ROLE_DENIED.
   absl::Status Check(const std::string& role, absl::string_view method);
 
+  // Reads the file again, whether it seems changed or not.
+  void Reload();
+
   bool IsBlocking() const override { return false; }
   grpc::Status Process(const InputMetadata& metadata, grpc::AuthContext* peer,
                        OutputMetadata* consumed, OutputMetadata* response) override;
@@ -50,7 +53,8 @@ class Authorization final : public grpc::AuthMetadataProcessor {
  private:
   explicit Authorization(std::string path) : path_(std::move(path)) {}
   absl::Status Load() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void LoadIfChanged() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Load(), which the log tells of.
+  void LoadAgain() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const std::string path_;
   Mutex mutex_;

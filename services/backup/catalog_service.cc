@@ -54,8 +54,7 @@ grpc::Status CatalogServiceImpl::DeleteClient(grpc::ServerContext* call,
                                               const v1::DeleteClientRequest* request,
                                               v1::DeleteClientResponse* response) {
   const grpc::Status status = Serve(*call, context_, "DeleteClient", *request, *response, [&] {
-    return handlers::Transact(context_.catalog,
-                              [&] { return handlers::DeleteClient::Prepare(*request); });
+    return handlers::DeleteClient(context_.catalog, *request);
   });
   if (status.ok()) context_.wake_sweep();
   return status;

@@ -10,8 +10,10 @@
 #include "services/backup/limits.h"
 
 DEFINE_string(data_dir, "", "folder that holds all state (required); one process at a time");
-DEFINE_string(listen, "127.0.0.1:50051",
-              "HOST:PORT or unix:PATH to serve gRPC on; port 0 means any free one");
+DEFINE_string(
+    listen, "127.0.0.1:50051",
+    "HOST:PORT or unix:PATH to serve gRPC on; port 0 means any free one, host * every address, "
+    "IPv6 and IPv4");
 DEFINE_string(bound_port_file, "",
               "file to write the bound port to (for a unix socket, its address)");
 DEFINE_string(
@@ -52,6 +54,11 @@ DEFINE_string(drain_timeout, "30s", "how long calls in flight may go on after SI
 DEFINE_string(stream_idle_timeout, "60s",
               "end an upload or download whose peer moves nothing for so long; 0s turns it off");
 DEFINE_string(sweep_interval, "1h", "how often blobs that no version needs are looked for");
+DEFINE_bool(rebuild_catalog, false,
+            "rewrite a catalog of an older version at the start, whatever its size, so that it can "
+            "give room back");
+DEFINE_string(compact_interval, "1h",
+              "how often room that the catalog does not use is given back to the file system");
 
 namespace backup {
 namespace {
@@ -77,6 +84,7 @@ DEFINE_validator(idle_shutdown, &ValidateDuration);
 DEFINE_validator(drain_timeout, &ValidateDuration);
 DEFINE_validator(stream_idle_timeout, &ValidateDuration);
 DEFINE_validator(sweep_interval, &ValidateDuration);
+DEFINE_validator(compact_interval, &ValidateDuration);
 DEFINE_validator(corrupt_checksums, &ValidateTristate);
 DEFINE_validator(grpc_reflection, &ValidateReflection);
 DEFINE_validator(at_rest, &ValidateAtRest);
@@ -138,15 +146,17 @@ Options OptionsFromFlags() {
   if (!FLAGS_debug) options.idle_shutdown = DurationFlag(FLAGS_idle_shutdown);
   if (!FLAGS_debug) options.stream_idle_timeout = DurationFlag(FLAGS_stream_idle_timeout);
   options.sweep_interval = std::max(DurationFlag(FLAGS_sweep_interval), absl::Seconds(1));
+  options.compact_interval = std::max(DurationFlag(FLAGS_compact_interval), absl::Seconds(1));
+  options.rebuild_catalog = FLAGS_rebuild_catalog;
   return options;
 }
 
 absl::Status CheckFlags() {
   if (FLAGS_data_dir.empty())
     return UsageError("--data_dir=DIR must say where to keep the data (--help tells more)");
-  if (!rpc::IsAddress(FLAGS_listen)) {
+  if (const absl::Status listen = rpc::CheckAddress(FLAGS_listen); !listen.ok()) {
     return absl::InvalidArgumentError(
-        absl::StrCat("--listen=", FLAGS_listen, " is neither HOST:PORT nor unix:PATH"));
+        absl::StrCat("--listen=", listen.message(), " (HOST:PORT or unix:PATH)"));
   }
   RETURN_IF_ERROR(rpc::CheckTlsFiles(TlsFromFlags()));
   if (!FLAGS_tls_client_ca_file.empty() && FLAGS_tls_cert_file.empty())

@@ -34,6 +34,8 @@ struct Options {
   absl::Duration idle_shutdown;  // Zero: never, as is:
   absl::Duration stream_idle_timeout;
   absl::Duration sweep_interval;
+  absl::Duration compact_interval;
+  bool rebuild_catalog = false;
 };
 
 // Once the process has started.

@@ -13,8 +13,10 @@ absl::StatusOr<FreeSpace> LookAt(const std::string& folder) {
   struct statvfs info = {};
   if (::statvfs(folder.c_str(), &info) != 0)
     return absl::ErrnoToStatus(errno, absl::StrCat("cannot look at ", folder));
+  // Some file systems make inodes as they are needed, and say that there are none at all.
+  const fsfilcnt_t inodes = info.f_files == 0 ? info.f_bavail : info.f_favail;
   return FreeSpace{static_cast<int64_t>(info.f_bavail) * static_cast<int64_t>(info.f_frsize),
-                   (info.f_flag & ST_RDONLY) != 0};
+                   static_cast<int64_t>(inodes), (info.f_flag & ST_RDONLY) != 0};
 }
 
 }  // namespace backup

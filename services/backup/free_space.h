@@ -9,7 +9,8 @@ namespace backup {
 
 // The file system that a folder is on.
 struct FreeSpace {
-  int64_t free_bytes = 0;  // For those who are not root.
+  int64_t free_bytes = 0;  // For those who are not root, as is:
+  int64_t free_inodes = 0;
   bool read_only = false;
 };
 absl::StatusOr<FreeSpace> LookAt(const std::string& folder);

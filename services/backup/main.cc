@@ -3,10 +3,13 @@
 #include <memory>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "base/config.h"
 #include "base/exit_code.h"
+#include "base/inherited_state.h"
+#include "base/io_engine.h"
 #include "base/log_writer.h"
 #include "base/metrics.h"
 #include "base/operations_endpoint.h"
@@ -48,9 +51,10 @@ absl::Status WritePortFiles(const Options& options, const RunningService& servic
 
 void Announce(const Options& options, const RunningService& service) {
   LOG(INFO) << "serving on " << service.bound_address() << ", data in " << options.data_dir
-            << ", at rest " << options.at_rest;
+            << ", at rest " << options.at_rest << ", disk by " << IoEngine::Default().name();
   if (options.uploads.corrupt_checksums)
     LOG(WARNING) << "checksums are falsified on purpose: no client will verify a file";
+  LogDroppedVariables();
   TellServiceManager("READY=1");
 }
 
@@ -72,9 +76,12 @@ absl::Status Serve(const Options& options, const Process& process, StopRequest& 
   RETURN_IF_ERROR(WritePortFiles(options, *service, endpoint.get()));
   const std::shared_ptr<grpc::Channel> to_itself = service->MakeChannelToItself();
   const rpc::ParkedThread parked(to_itself);
+  std::vector<Probe> probes =
+      ServiceProbes(service->catalog(), service->reserve(), options.data_dir, to_itself);
+  probes.push_back(LogProbe(process.log));
   const Operations operations = StartOperations(
-      std::move(endpoint), ServiceProbes(service->catalog(), options.data_dir, to_itself),
-      [&] { return service->is_idle(); }, metrics);
+      std::move(endpoint), std::move(probes), [&] { return service->is_idle(); }, metrics);
+  const ReloadRequest::Handler reload(process.reload, [&] { service->Reload(); });
   Announce(options, *service);
   const std::string why = stop.Wait();  // First: a log line has the time of its beginning.
   LOG(INFO) << "stopping: " << why;

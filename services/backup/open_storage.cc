@@ -6,11 +6,14 @@
 
 #include <cerrno>
 #include <filesystem>
+#include <system_error>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "base/error.h"
 #include "base/exit_code.h"
 #include "base/status_macros.h"
+#include "glog/logging.h"
 #include "storage/local/local_blob_store.h"
 #include "storage/sqlite/database.h"
 #include "storage/sqlite/sqlite_catalog.h"
@@ -27,6 +30,36 @@ absl::Status MakeDataDir(const std::string& path) {
     return absl::OkStatus();
   return absl::ErrnoToStatus(
       errno, "it cannot be used: correct its owner and mode, or give another --data_dir");
+}
+
+absl::Status CloseToOthers(const std::string& path) {
+  struct stat info = {};
+  if (::stat(path.c_str(), &info) != 0) return absl::OkStatus();
+  const mode_t mode = info.st_mode & 07777;
+  if ((mode & (S_IRWXG | S_IRWXO)) == 0) return absl::OkStatus();
+  if (::chmod(path.c_str(), mode & S_IRWXU) != 0) {
+    return absl::ErrnoToStatus(
+        errno, absl::StrFormat("%s is open to other users (mode %04o), which cannot be changed: "
+                               "make it this user's own",
+                               path, mode));
+  }
+  LOG(WARNING) << path << absl::StrFormat(" was open to other users (mode %04o)", mode)
+               << ": from now on it is its owner's alone";
+  return absl::OkStatus();
+}
+
+// It and what is in it, which somebody else may have made, or an earlier version.
+absl::Status CloseDataDirToOthers(const std::string& path) {
+  RETURN_IF_ERROR(CloseToOthers(path));
+  std::error_code error;
+  for (std::filesystem::directory_iterator entry(path, error), end; !error && entry != end;
+       entry.increment(error)) {
+    if (entry->is_symlink(error)) continue;
+    // What another user has put there stays theirs; nobody else comes this far any more.
+    const absl::Status closed = CloseToOthers(entry->path());
+    LOG_IF(WARNING, !closed.ok()) << closed.message();
+  }
+  return absl::OkStatus();
 }
 
 absl::StatusOr<UniqueFd> LockDataDir(const std::string& path) {
@@ -55,9 +88,10 @@ absl::StatusOr<std::unique_ptr<crypto::MasterKey>> OpenMasterKey(const std::stri
 }
 
 absl::StatusOr<std::unique_ptr<storage::Catalog>> OpenCatalog(
-    const std::string& path, const storage::StorageMetrics& metrics) {
-  absl::StatusOr<std::unique_ptr<storage::Catalog>> catalog =
-      storage::SqliteCatalog::Open(path, metrics);
+    const std::string& path, const storage::StorageMetrics& metrics, storage::SpaceReserve& reserve,
+    std::shared_ptr<BulkThrottle> throttle, bool rebuild) {
+  absl::StatusOr<std::unique_ptr<storage::Catalog>> catalog = storage::SqliteCatalog::Open(
+      path, metrics, {/*vfs=*/nullptr, &reserve, std::move(throttle), rebuild});
   if (absl::IsUnimplemented(catalog.status()))
     return WithExitCode(catalog.status(), kExitNewerSchema);
   if (!catalog.ok() && ReasonOf(catalog.status()) == Reason::kStateCorrupt)
@@ -66,29 +100,46 @@ absl::StatusOr<std::unique_ptr<storage::Catalog>> OpenCatalog(
 }
 
 absl::StatusOr<Storage> OpenStorageIn(const std::string& path, const std::string& master_key_file,
-                                      const storage::StorageMetrics& metrics) {
+                                      const storage::StorageMetrics& metrics,
+                                      bool rebuild_catalog) {
   RETURN_IF_ERROR(MakeDataDir(path));
   Storage storage;
   ASSIGN_OR_RETURN(storage.lock, LockDataDir(path));
+  storage.reserve =
+      std::make_unique<storage::SpaceReserve>(absl::StrCat(path, "/reserve"), metrics);
+  // Also for what is not the catalog's and cannot ask for more, such as new files.
+  storage.reserve->MakeRoom();
+  RETURN_IF_ERROR(CloseDataDirToOthers(path));
   const std::string catalog_path = absl::StrCat(path, "/catalog.db");
   ASSIGN_OR_RETURN(
       storage.master_key,
       OpenMasterKey(master_key_file.empty() ? absl::StrCat(path, "/master.key") : master_key_file,
                     catalog_path));
-  ASSIGN_OR_RETURN(storage.catalog, OpenCatalog(catalog_path, metrics));
+  // Reads and writes of blobs give way to the catalog.
+  const auto throttle = std::make_shared<BulkThrottle>(metrics.bulk);
+  ASSIGN_OR_RETURN(storage.catalog,
+                   OpenCatalog(catalog_path, metrics, *storage.reserve, throttle, rebuild_catalog));
   ASSIGN_OR_RETURN(storage.blobs,
-                   storage::LocalBlobStore::Open(absl::StrCat(path, "/store"), metrics));
+                   storage::LocalBlobStore::Open(absl::StrCat(path, "/store"), metrics,
+                                                 storage.reserve.get(), throttle));
+  storage.reserve->Restore();
   return storage;
 }
 
 }  // namespace
 
 absl::StatusOr<Storage> OpenStorage(const std::string& data_dir, const std::string& master_key_file,
-                                    const storage::StorageMetrics& metrics) {
-  std::string path = std::filesystem::absolute(data_dir).lexically_normal();
+                                    const storage::StorageMetrics& metrics, bool rebuild_catalog) {
+  std::error_code error;
+  std::string path = std::filesystem::absolute(data_dir, error).lexically_normal();
+  if (error) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("the data directory ", data_dir, ": the working directory is gone (",
+                     error.message(), "): start in another, or give the whole path"));
+  }
   // With a slash at its end the path would be its own parent, made with a mode that is not ours.
   while (path.size() > 1 && path.back() == '/') path.pop_back();
-  absl::StatusOr<Storage> storage = OpenStorageIn(path, master_key_file, metrics);
+  absl::StatusOr<Storage> storage = OpenStorageIn(path, master_key_file, metrics, rebuild_catalog);
   if (storage.ok()) return storage;
   return WithMessage(storage.status(),
                      absl::StrCat("the data directory ", path, ": ", storage.status().message()));

@@ -133,31 +133,16 @@ int CountRefused(const std::vector<UniqueFd>& connections, int enough) {
   return refused;
 }
 
-// Children started during its life may have only so many open files.
-class FewFileDescriptors {
- public:
-  explicit FewFileDescriptors(rlim_t limit) {
-    EXPECT_EQ(getrlimit(RLIMIT_NOFILE, &before_), 0);
-    const rlimit few = {limit, before_.rlim_max};
-    EXPECT_EQ(setrlimit(RLIMIT_NOFILE, &few), 0);
-  }
-  ~FewFileDescriptors() { EXPECT_EQ(setrlimit(RLIMIT_NOFILE, &before_), 0); }
-
- private:
-  rlimit before_ = {};
-};
-
 TEST(Flood, OfConnectionsDoesNotLeaveTheServiceDeaf) {
   constexpr int kFew = 64;
   constexpr int kConnections = 150;
   constexpr int kRounds = 3;
-  std::unique_ptr<ServiceProcess> service;
-  {
-    const FewFileDescriptors few(kFew);
-    service = std::make_unique<ServiceProcess>();
-  }
+  ServiceProcess service;
+  // A process raises its soft limit at its start.
+  constexpr rlimit kLimit = {kFew, kFew};
+  ASSERT_EQ(::prlimit(service.pid(), RLIMIT_NOFILE, &kLimit, nullptr), 0);
   int port = 0;
-  ASSERT_TRUE(absl::SimpleAtoi(service->address().substr(service->address().find(':') + 1), &port));
+  ASSERT_TRUE(absl::SimpleAtoi(service.address().substr(service.address().find(':') + 1), &port));
   for (int round = 0; round < kRounds; ++round) {
     std::vector<UniqueFd> connections;
     for (int i = 0; i < kConnections; ++i) connections.push_back(Connect(port));
@@ -165,7 +150,7 @@ TEST(Flood, OfConnectionsDoesNotLeaveTheServiceDeaf) {
     EXPECT_GE(CountRefused(connections, kConnections - kFew), kConnections - kFew);
   }
   const auto stub = v1::AdminService::NewStub(
-      grpc::CreateChannel(service->address(), grpc::InsecureChannelCredentials()));
+      grpc::CreateChannel(service.address(), grpc::InsecureChannelCredentials()));
   grpc::ClientContext call;
   call.set_wait_for_ready(true);
   call.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(30));

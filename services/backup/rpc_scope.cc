@@ -5,7 +5,6 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
 #include "backup/v1/admin.pb.h"
 #include "backup/v1/catalog.pb.h"
 #include "backup/v1/ingest.pb.h"
@@ -15,6 +14,7 @@
 #include "crypto/random.h"
 #include "glog/logging.h"
 #include "rpc/status.h"
+#include "rpc/target.h"
 #include "services/backup/service_metrics.h"
 
 namespace backup {
@@ -91,7 +91,8 @@ RpcScope::RpcScope(grpc::ServerContextBase& call, const ServiceContext& context,
       request_id_(RequestId(call)) {
   context.metrics.calls_started.With({rpc}).Add();
   call.AddInitialMetadata(kRequestIdKey, request_id_);
-  VLOG(1) << "call rid=" << request_id_ << " rpc=" << rpc_ << " peer=" << call.peer();
+  VLOG(1) << "call rid=" << request_id_ << " rpc=" << rpc_
+          << " peer=" << rpc::PeerText(call.peer());
 }
 
 grpc::Status RpcScope::Finish(const absl::Status& status) {
@@ -130,7 +131,7 @@ void RpcScope::Trace(absl::Duration took) const {
   v1::TraceClientResponse event;
   event.set_peer(Metadata(call_, kLegacyPeerKey));
   if (event.peer().empty()) return;
-  const absl::Time now = absl::Now();
+  const absl::Time now = context_.clock.Now();
   event.mutable_time()->set_seconds(absl::ToUnixSeconds(now));
   event.mutable_time()->set_nanos(static_cast<int32_t>(absl::ToUnixNanos(now) % 1'000'000'000));
   event.set_request_id(request_id_);

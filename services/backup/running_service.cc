@@ -12,6 +12,7 @@
 #include "rpc/tls.h"
 #include "services/backup/handlers/session_keys.h"
 #include "services/backup/handlers/version_ids.h"
+#include "services/backup/jobs/compact.h"
 #include "services/backup/jobs/sweep.h"
 #include "services/backup/state_samples.h"
 
@@ -22,6 +23,13 @@ constexpr MetricName kCertExpiry{"backup_tls_cert_expiry_timestamp_seconds",
                                  "When the certificate ends"};
 // Leases are renewed so often that a few failures do no harm.
 constexpr int kRenewalsPerLease = 10;
+// How soon what was reserved is reserved again, and with that new files are stored, once there is
+// room.
+constexpr absl::Duration kRestorationInterval = absl::Seconds(1);
+// In every so many of them the catalog is asked for room.
+constexpr int kCompactEvery = 3;
+// A step is 10 ms of the catalog's writer: about ten of them a second.
+constexpr int64_t kCompactRate = 2560;
 
 OwnerId NewOwnerId() { return *OwnerId::FromBytes(crypto::RandomBytes(OwnerId::kSize)); }
 
@@ -39,8 +47,8 @@ absl::StatusOr<std::unique_ptr<RunningService>> RunningService::Open(const Optio
                                                                      Metrics& metrics,
                                                                      StopRequest& stop) {
   const storage::StorageMetrics storage_metrics(metrics);
-  ASSIGN_OR_RETURN(Storage storage,
-                   OpenStorage(options.data_dir, options.master_key_file, storage_metrics));
+  ASSIGN_OR_RETURN(Storage storage, OpenStorage(options.data_dir, options.master_key_file,
+                                                storage_metrics, options.rebuild_catalog));
   if (const absl::Status fits = handlers::CheckMasterKey(*storage.catalog, *storage.master_key);
       !fits.ok()) {
     return WithMessage(
@@ -108,6 +116,7 @@ absl::Status RunningService::Start(std::unique_ptr<rpc::Acceptor> acceptor) {
     ASSIGN_OR_RETURN(authorization_, Authorization::Open(options_.authz_policy_file));
     context_.authorization = authorization_.get();
   }
+  WarnOfTheFuture();
   StartJobs();
   ASSIGN_OR_RETURN(server_, Server::Start(std::move(acceptor), context_, Info(),
                                           {options_.reflection,
@@ -126,6 +135,18 @@ void RunningService::StartJobs() {
   jobs_.Add(std::make_unique<jobs::Sweep>(*storage_.catalog, *storage_.blobs, ledger_, clock_,
                                           storage_metrics_.orphans_removed),
             {options_.sweep_interval});
+  jobs_.Add(std::make_unique<jobs::Compact>(*storage_.catalog),
+            {options_.compact_interval, kCompactRate});
+  reserve_restoration_.emplace(kRestorationInterval,
+                               [this](const std::stop_token&) { RestoreReserve(); });
+}
+
+void RunningService::RestoreReserve() {
+  storage_.reserve->Restore();
+  // The catalog itself, or its log, may have the room.
+  if (storage_.reserve->CheckGrowth().ok() || ++restorations_without_room_ % kCompactEvery != 1)
+    return;
+  jobs_.Wake(jobs::Compact::kName);
 }
 
 ServiceInfo RunningService::Info() const {
@@ -136,8 +157,24 @@ ServiceInfo RunningService::Info() const {
   return info;
 }
 
+void RunningService::Reload() {
+  tls_->Reload();
+  if (authorization_ != nullptr) authorization_->Reload();
+}
+
 std::shared_ptr<grpc::Channel> RunningService::MakeChannelToItself() const {
   return grpc::CreateChannel(bound_address(), rpc::MakeSelfCredentials(tls_->copies()));
+}
+
+void RunningService::WarnOfTheFuture() {
+  const absl::StatusOr<int64_t> clients =
+      storage_.catalog->Read([this](storage::Snapshot& snapshot) {
+        return snapshot.CountStaleClients(absl::InfinitePast(), clock_.Now());
+      });
+  if (!clients.ok() || *clients == 0) return;
+  LOG(WARNING) << *clients
+               << " clients were last verified, or else registered, in the future: this "
+               << "machine's clock is wrong or was; they count as stale until their next backup";
 }
 
 }  // namespace backup

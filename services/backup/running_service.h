@@ -47,7 +47,10 @@ class RunningService {
   const std::string& bound_address() const { return server_->bound_address(); }
   int bound_port() const { return server_->bound_port(); }
   storage::Catalog& catalog() { return *storage_.catalog; }
+  const storage::SpaceReserve& reserve() const { return *storage_.reserve; }
   bool is_idle() const { return idle_.is_idle(); }
+  // Has certificates, keys and the policy read again.
+  void Reload();
   // Calls its own listener.
   std::shared_ptr<grpc::Channel> MakeChannelToItself() const;
   // No more calls; waits for those in flight, for at most the drain timeout.
@@ -59,7 +62,9 @@ class RunningService {
                  std::unique_ptr<rpc::TlsFileCopies> tls);
   ServiceContext MakeContext(Metrics& metrics);
   void AddSamples(Metrics& metrics);
+  void WarnOfTheFuture();
   void StartJobs();
+  void RestoreReserve();
   ServiceInfo Info() const;
 
   const Options options_;
@@ -79,6 +84,8 @@ class RunningService {
   ServiceContext context_;
   std::optional<PeriodicTask> lease_renewal_;
   jobs::Runner jobs_;
+  int restorations_without_room_ = 0;
+  std::optional<PeriodicTask> reserve_restoration_;
   std::unique_ptr<Server> server_;  // Last: ends first.
 };
 

@@ -1,12 +1,11 @@
 #include "services/backup/server.h"
 
-#include <chrono>
-
 #include "grpc/health/v1/health.pb.h"
 #include "grpcpp/ext/proto_server_reflection_plugin.h"
 #include "grpcpp/health_check_service_interface.h"
 #include "grpcpp/security/server_credentials.h"
 #include "grpcpp/server_builder.h"
+#include "rpc/deadline.h"
 #include "services/backup/limits.h"
 
 namespace backup {
@@ -79,7 +78,7 @@ void Server::Drain(absl::Duration timeout) {
   gate_.WaitUntilEmpty(timeout);
   // Before gRPC takes in no more calls: it would tell those that come all the same CANCELLED.
   acceptor_->HangUp();
-  server_->Shutdown(std::chrono::system_clock::now());
+  server_->Shutdown(rpc::DeadlineAfter(absl::ZeroDuration()));
   server_->Wait();
   server_.reset();
 }

@@ -12,18 +12,23 @@
 namespace backup {
 namespace {
 
-constexpr MetricName kLastSuccess{"backup_client_last_success_timestamp_seconds",
-                                  "When a file of the client was last verified; 0 if never"};
+constexpr MetricName kLastSuccess{
+    "backup_client_last_success_timestamp_seconds",
+    "When a file of the client was last verified; 0 if never, or if that "
+    "is in the future"};
 constexpr MetricName kRegistered{"backup_client_registered_timestamp_seconds",
-                                 "When the client registered"};
+                                 "When the client registered; 0 if in the future"};
 constexpr MetricName kLastAttempt{"backup_client_last_attempt_timestamp_seconds",
-                                  "The client's last request"};
+                                  "The client's last request; 0 if in the future"};
 constexpr MetricName kClientBytes{"backup_client_bytes",
                                   "Plaintext bytes of the client's versions"};
 constexpr MetricName kClientResends{"backup_client_resends_total",
                                     "Files that the client found damaged, ever"};
 constexpr MetricName kStale{"backup_clients_stale",
                             "Clients without a verified file for longer than the threshold"};
+constexpr MetricName kInFuture{"backup_clients_in_future",
+                               "Clients that were last verified, or else registered, in the "
+                               "future: the clock was or is wrong; they count as stale"};
 constexpr MetricName kDropped{"backup_metrics_dropped_series",
                               "Clients without series of their own (--metrics_max_clients)"};
 constexpr MetricName kStateUp{"backup_db_up", "1 if the catalog can be read"};
@@ -31,6 +36,8 @@ constexpr MetricName kClients{"backup_clients", "Known clients"};
 constexpr MetricName kVersions{"backup_versions", "Versions, by state"};
 constexpr MetricName kStored{"backup_stored_bytes", "Plaintext of all versions, and disk used"};
 constexpr MetricName kFree{"backup_storage_free_bytes", "Room left where the data is"};
+constexpr MetricName kFreeInodes{"backup_storage_free_inodes",
+                                 "Files that can still be made where the data is"};
 constexpr MetricName kReadOnly{"backup_storage_read_only",
                                "1 if the file system is mounted read-only"};
 constexpr MetricName kCatalogSize{"backup_db_size_bytes", "Size of the catalog"};
@@ -40,7 +47,12 @@ constexpr std::pair<const char*, absl::Duration> kStaleThresholds[] = {{"36h", a
                                                                        {"168h", absl::Hours(168)}};
 constexpr int kPageSize = 1000;
 
-void SampleClients(storage::Catalog& catalog, int64_t max_clients, int64_t clients,
+// A time in the future would make every difference to it negative, and each alert silent.
+double PastTime(absl::Time time, absl::Time now) {
+  return storage::IsInFuture(time, now) ? 0 : SecondsSinceEpoch(time);
+}
+
+void SampleClients(storage::Catalog& catalog, int64_t max_clients, int64_t clients, absl::Time now,
                    std::vector<Sample>& samples) {
   int64_t shown = 0;
   ClientId after;
@@ -52,9 +64,9 @@ void SampleClients(storage::Catalog& catalog, int64_t max_clients, int64_t clien
     for (const storage::Client& client : *page) {
       const Labels labels = {{"client", ToUuid(client.id)}};
       const auto verified = client.last_verified_time;
-      samples.push_back({kLastSuccess, labels, verified ? SecondsSinceEpoch(*verified) : 0});
-      samples.push_back({kRegistered, labels, SecondsSinceEpoch(client.create_time)});
-      samples.push_back({kLastAttempt, labels, SecondsSinceEpoch(client.last_seen_time)});
+      samples.push_back({kLastSuccess, labels, verified ? PastTime(*verified, now) : 0});
+      samples.push_back({kRegistered, labels, PastTime(client.create_time, now)});
+      samples.push_back({kLastAttempt, labels, PastTime(client.last_seen_time, now)});
       samples.push_back({kClientBytes, labels, static_cast<double>(client.stored_bytes)});
       samples.push_back(
           {kClientResends, labels, static_cast<double>(client.resends), Sample::Kind::kCounter});
@@ -92,16 +104,19 @@ std::vector<Sample> SampleState(const StateSource& source, absl::Time now) {
     add(kVersions, {{"state", "abandoned"}}, static_cast<double>(counts->abandoned_versions));
     add(kStored, {{"kind", "logical"}}, static_cast<double>(counts->stored_bytes));
     add(kStored, {{"kind", "physical"}}, static_cast<double>(counts->blob_bytes) + catalog_size);
-    SampleClients(source.catalog, source.max_clients, counts->clients, samples);
+    SampleClients(source.catalog, source.max_clients, counts->clients, now, samples);
   }
-  for (const auto& [threshold, age] : kStaleThresholds) {
-    const absl::Time since = now - age;
+  const auto add_stale = [&](const MetricName& name, const Labels& labels, absl::Time since) {
     const absl::StatusOr<int64_t> stale = source.catalog.Read(
-        [&](storage::Snapshot& snapshot) { return snapshot.CountStaleClients(since); });
-    if (stale.ok()) add(kStale, {{"threshold", threshold}}, static_cast<double>(*stale));
-  }
+        [&](storage::Snapshot& snapshot) { return snapshot.CountStaleClients(since, now); });
+    if (stale.ok()) add(name, labels, static_cast<double>(*stale));
+  };
+  for (const auto& [threshold, age] : kStaleThresholds)
+    add_stale(kStale, {{"threshold", threshold}}, now - age);
+  add_stale(kInFuture, {}, absl::InfinitePast());
   if (const absl::StatusOr<FreeSpace> found = LookAt(source.data_dir); found.ok()) {
     add(kFree, {}, static_cast<double>(found->free_bytes));
+    add(kFreeInodes, {}, static_cast<double>(found->free_inodes));
     add(kReadOnly, {}, found->read_only ? 1 : 0);
   }
   return samples;

@@ -55,6 +55,7 @@ absl::StatusOr<FilePlace> WriteOut(const content::StoredContent& content,
   const content::BlobFooter& footer = content.footer();
   ASSIGN_OR_RETURN(FilePlace place,
                    FindPlace(options.out, SafeBaseName(footer.file_name), options.force));
+  RemoveLeftOverParts(place.folder.get());
   ASSIGN_OR_RETURN(const std::unique_ptr<OutputFile> file,
                    OutputFile::Create(place.folder.get(), content.footer().size_bytes));
   ProgressBar progress(output.progress(), place.name, footer.size_bytes);
@@ -63,7 +64,7 @@ absl::StatusOr<FilePlace> WriteOut(const content::StoredContent& content,
   const std::unique_ptr<ByteSource> plaintext = content.Read(budget, 0, footer.size_bytes);
   RETURN_IF_ERROR(CopyAll(*plaintext, sink).status());
   RETURN_IF_ERROR(file->Sync());
-  RETURN_IF_ERROR(file->Commit(place.folder.get(), place.name, options.force));
+  RETURN_IF_ERROR(file->Commit(place.folder.get(), place.name, options.force, footer.receive_time));
   return place;
 }
 
@@ -89,6 +90,7 @@ absl::Status CheckOptions(const DecryptOptions& options) {
 absl::StatusOr<ExitCode> Decrypt(Connection& connection, Output& output,
                                  const DecryptOptions& options) {
   RETURN_IF_ERROR(CheckOptions(options));
+  MakeFilesPrivate();
   std::optional<Storage> storage;  // Outlives the content.
   std::unique_ptr<content::StoredContent> content;
   if (options.data_dir.empty()) {

@@ -1,19 +1,24 @@
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "CLI/CLI.hpp"
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "base/exit_code.h"
 #include "base/name_text.h"
 #include "base/status_macros.h"
 #include "nlohmann/json.hpp"
 #include "services/backupctl/commands.h"
+#include "services/backupctl/confirm.h"
 #include "services/backupctl/local_file.h"
 #include "services/backupctl/progress_bar.h"
 #include "services/backupctl/safe_path.h"
+#include "services/backupctl/standard_output.h"
 #include "services/backupctl/transfer.h"
 
 namespace backup::ctl {
@@ -29,12 +34,14 @@ struct FileOptions {
   std::string out;
   std::string name;
   bool force = false;
+  bool all = false;
+  bool agreed = false;
 };
 
 absl::StatusOr<ExitCode> ListFiles(Connection& connection, Output& output,
                                    const FileOptions& options) {
   ASSIGN_OR_RETURN(const v1::Client client, connection.FindClient(options.client));
-  Table table({{"FILE"},
+  Table table({{"FILE", Table::Align::kLeft, Cut::kMiddle},
                {"SIZE", Table::Align::kRight},
                {"VERIFIED"},
                {"NEWEST", Table::Align::kRight},
@@ -57,8 +64,27 @@ absl::StatusOr<ExitCode> ListFiles(Connection& connection, Output& output,
     }
     request.set_page_token(page.next_page_token());
   } while (!request.page_token().empty());
-  if (!output.json()) output.Text(table.Render());
+  if (!output.json()) output.Print(table);
   return ExitCode::kOk;
+}
+
+// Calls `use` for each version of a file, newest first.
+absl::Status ForEachVersion(Connection& connection, const std::string& client_id,
+                            const std::string& file_name,
+                            const std::function<void(const v1::FileVersion&)>& use) {
+  v1::ListVersionsRequest request;
+  request.set_client_id(client_id);
+  request.set_file_name(file_name);
+  request.set_page_size(kPageSize);
+  do {
+    ASSIGN_OR_RETURN(
+        const v1::ListVersionsResponse page,
+        connection.CallUnary(connection.catalog(), &v1::CatalogService::StubInterface::ListVersions,
+                             request));
+    for (const v1::FileVersion& version : page.versions()) use(version);
+    request.set_page_token(page.next_page_token());
+  } while (!request.page_token().empty());
+  return absl::OkStatus();
 }
 
 absl::StatusOr<ExitCode> ListVersions(Connection& connection, Output& output,
@@ -72,34 +98,66 @@ absl::StatusOr<ExitCode> ListVersions(Connection& connection, Output& output,
                {"STORAGE"},
                {"CHECKSUM", Table::Align::kRight},
                {"SHA256"}});
-  v1::ListVersionsRequest request;
-  request.set_client_id(client.client_id());
-  request.set_file_name(options.file);
-  request.set_page_size(kPageSize);
-  do {
-    ASSIGN_OR_RETURN(
-        const v1::ListVersionsResponse page,
-        connection.CallUnary(connection.catalog(), &v1::CatalogService::StubInterface::ListVersions,
-                             request));
-    for (const v1::FileVersion& version : page.versions()) {
-      if (output.json()) output.Json(version);
-      table.AddRow(
-          {absl::StrCat(version.version_id()), v1::FileVersion::State_Name(version.state()),
-           HumanSize(version.size_bytes()), TimeText(version.receive_time()),
-           TimeOrNever(version, &v1::FileVersion::has_verify_time, &v1::FileVersion::verify_time),
-           v1::FileVersion::Storage_Name(version.storage()), absl::StrCat(version.checksum()),
-           absl::BytesToHexString(version.sha256())});
-    }
-    request.set_page_token(page.next_page_token());
-  } while (!request.page_token().empty());
-  if (!output.json()) output.Text(table.Render());
+  RETURN_IF_ERROR(ForEachVersion(
+      connection, client.client_id(), options.file, [&](const v1::FileVersion& version) {
+        if (output.json()) output.Json(version);
+        table.AddRow(
+            {absl::StrCat(version.version_id()), v1::FileVersion::State_Name(version.state()),
+             HumanSize(version.size_bytes()), TimeText(version.receive_time()),
+             TimeOrNever(version, &v1::FileVersion::has_verify_time, &v1::FileVersion::verify_time),
+             v1::FileVersion::Storage_Name(version.storage()), absl::StrCat(version.checksum()),
+             absl::BytesToHexString(version.sha256())});
+      }));
+  if (!output.json()) output.Print(table);
   return ExitCode::kOk;
 }
 
-absl::StatusOr<ExitCode> GetFile(Connection& connection, Output& output,
+// Writes on, and shows how far it is. Used by one thread at a time.
+class ShownSink final : public ByteSink {
+ public:
+  ShownSink(ByteSink& sink, ProgressBar& progress) : sink_(sink), progress_(progress) {}
+  absl::Status Write(absl::string_view piece) override {
+    progress_.Advance(static_cast<int64_t>(piece.size()));
+    return sink_.Write(piece);
+  }
+  void LetPiecesLast(size_t pieces) override { sink_.LetPiecesLast(pieces); }
+
+ private:
+  ByteSink& sink_;
+  ProgressBar& progress_;
+};
+
+absl::Status DownloadShown(Connection& connection, const v1::FileVersion& version, ByteSink& sink,
+                           const Output& output) {
+  ProgressBar progress(output.progress(), version.file_name(), version.size_bytes());
+  ShownSink shown(sink, progress);
+  return Download(connection, version, shown);
+}
+
+absl::Status GetInto(FilePlace& place, Connection& connection, const v1::FileVersion& version,
+                     bool replace, const Output& output) {
+  RemoveLeftOverParts(place.folder.get());
+  ASSIGN_OR_RETURN(const std::unique_ptr<OutputFile> file,
+                   OutputFile::Create(place.folder.get(), version.size_bytes()));
+  RETURN_IF_ERROR(DownloadShown(connection, version, *file, output));
+  RETURN_IF_ERROR(file->Sync());
+  return file->Commit(place.folder.get(), place.name, replace, ToTime(version.receive_time()));
+}
+
+absl::StatusOr<ExitCode> GetFile(Connection& connection, Output& standard_output,
                                  const FileOptions& options) {
+  MakeFilesPrivate();
+  const bool to_file = options.out != "-";
+  Output on_standard_error = standard_output.OnStandardError();
+  Output& output = to_file ? standard_output : on_standard_error;
   ASSIGN_OR_RETURN(const std::string name, TextToName(options.file));
-  ASSIGN_OR_RETURN(FilePlace place, FindPlace(options.out, SafeBaseName(name), options.force));
+  FilePlace place = {.folder = UniqueFd(), .name = "", .path = "-"};
+  std::unique_ptr<StandardOutput> bytes;
+  if (to_file) {
+    ASSIGN_OR_RETURN(place, FindPlace(options.out, SafeBaseName(name), options.force));
+  } else {
+    ASSIGN_OR_RETURN(bytes, StandardOutput::Open(connection.interrupt()));
+  }
   ASSIGN_OR_RETURN(const v1::Client client, connection.FindClient(options.client));
   v1::GetVersionRequest request;
   request.set_client_id(client.client_id());
@@ -109,16 +167,11 @@ absl::StatusOr<ExitCode> GetFile(Connection& connection, Output& output,
                    connection.CallUnary(connection.catalog(),
                                         &v1::CatalogService::StubInterface::GetVersion, request));
   const v1::FileVersion& version = found.version();
-  ASSIGN_OR_RETURN(const std::unique_ptr<OutputFile> file,
-                   OutputFile::Create(place.folder.get(), version.size_bytes()));
-  {
-    ProgressBar progress(output.progress(), options.file, version.size_bytes());
-    RETURN_IF_ERROR(Download(connection, version, *file, progress));
-    RETURN_IF_ERROR(file->Sync());
-  }
-  RETURN_IF_ERROR(file->Commit(place.folder.get(), place.name, options.force));
+  RETURN_IF_ERROR(to_file ? GetInto(place, connection, version, options.force, output)
+                          : DownloadShown(connection, version, *bytes, output));
   if (output.json()) {
     output.Json(nlohmann::json{{"path", place.path},
+                               {"client_id", client.client_id()},
                                {"file_name", version.file_name()},
                                {"version_id", version.version_id()},
                                {"size_bytes", version.size_bytes()},
@@ -157,6 +210,75 @@ absl::StatusOr<ExitCode> PutFile(Connection& connection, Output& output,
                              version.version_id(), ", ", HumanSize(version.size_bytes()),
                              ", verified"));
   }
+  return ExitCode::kOk;
+}
+
+// The versions that `options` mean; which ones must be said if there are several.
+absl::StatusOr<std::vector<v1::FileVersion>> VersionsToRemove(Connection& connection,
+                                                              const std::string& client_id,
+                                                              const FileOptions& options) {
+  std::vector<v1::FileVersion> versions;
+  if (options.version_id != 0) {
+    v1::GetVersionRequest request;
+    request.set_client_id(client_id);
+    request.set_file_name(options.file);
+    request.set_version_id(options.version_id);
+    ASSIGN_OR_RETURN(const v1::GetVersionResponse found,
+                     connection.CallUnary(connection.catalog(),
+                                          &v1::CatalogService::StubInterface::GetVersion, request));
+    versions.push_back(found.version());
+    return versions;
+  }
+  RETURN_IF_ERROR(
+      ForEachVersion(connection, client_id, options.file,
+                     [&](const v1::FileVersion& version) { versions.push_back(version); }));
+  if (versions.size() > 1 && !options.all) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(options.file, " has ", versions.size(),
+                     " versions: say which one with --version N, or --all (`backupctl file "
+                     "versions` shows them; nothing was deleted)"));
+  }
+  return versions;
+}
+
+absl::Status RemoveVersion(Connection& connection, const v1::FileVersion& version) {
+  v1::DeleteVersionRequest request;
+  request.set_client_id(version.client_id());
+  request.set_file_name(version.file_name());
+  request.set_version_id(version.version_id());
+  const absl::Status deleted =
+      connection
+          .CallUnary(connection.catalog(), &v1::CatalogService::StubInterface::DeleteVersion,
+                     request)
+          .status();
+  // It was there a moment ago: a try before this one, or somebody else, has deleted it.
+  return absl::IsNotFound(deleted) ? absl::OkStatus() : deleted;
+}
+
+absl::StatusOr<ExitCode> RemoveFile(Connection& connection, Output& output,
+                                    const FileOptions& options) {
+  ASSIGN_OR_RETURN(const v1::Client client, connection.FindClient(options.client));
+  ASSIGN_OR_RETURN(const std::vector<v1::FileVersion> versions,
+                   VersionsToRemove(connection, client.client_id(), options));
+  int64_t bytes = 0;
+  for (const v1::FileVersion& version : versions) bytes += version.size_bytes();
+  const std::string which = versions.size() == 1
+                                ? absl::StrCat("version ", versions[0].version_id(), ", ")
+                                : absl::StrCat("all ", versions.size(), " versions, ");
+  RETURN_IF_ERROR(ConfirmDeletion(
+      absl::StrCat(options.file, " of ", client.name(), ": ", which, HumanSize(bytes)),
+      options.agreed, connection.interrupt(), output));
+  size_t count = 0;
+  for (const v1::FileVersion& version : versions) {
+    const absl::Status deleted = RemoveVersion(connection, version);
+    if (!deleted.ok()) {
+      return WithMessage(deleted, absl::StrCat(deleted.message(), "; ", count, " of ",
+                                               versions.size(), " versions were deleted before"));
+    }
+    ++count;
+    if (output.json()) output.Json(version);
+  }
+  if (!output.json()) output.Note(absl::StrCat("deleted ", count, " versions"));
   return ExitCode::kOk;
 }
 
@@ -201,7 +323,8 @@ void AddFileCommands(CLI::App& app, Command& chosen) {
   get.add_option("--version", got->version_id, "The version; default: the newest verified one")
       ->check(CLI::Validator(CLI::PositiveNumber).description(""))
       ->type_name("N");
-  get.add_option("-o,--out", got->out, "Where to; default: the end of the file's name")
+  get.add_option("-o,--out", got->out,
+                 "Where to, - is standard output; default: the end of\nthe file's name")
       ->type_name("PATH");
   get.add_flag("--force", got->force, "Replace a file that is there");
 
@@ -211,6 +334,17 @@ void AddFileCommands(CLI::App& app, Command& chosen) {
   put.add_option("PATH", stored->file, "The file to back up")->required()->type_name("");
   put.add_option("--name", stored->name, "What it is called there; default: PATH as given")
       ->type_name("NAME");
+
+  CLI::App& remove = *group.add_subcommand("rm", "Delete a version of a file, or all, for good");
+  const auto removed = AddFileCommand(remove, chosen, RemoveFile);
+  AddFileName(remove, *removed);
+  CLI::Option& version =
+      *remove.add_option("--version", removed->version_id, "The version to delete")
+           ->check(CLI::Validator(CLI::PositiveNumber).description(""))
+           ->type_name("N");
+  remove.add_flag("--all", removed->all, "All versions; needed if there are several")
+      ->excludes(&version);
+  remove.add_flag("--yes,-y", removed->agreed, "Do not ask; needed where nobody can be asked");
 }
 
 }  // namespace backup::ctl

@@ -41,7 +41,7 @@ absl::StatusOr<ExitCode> ShowStatus(Connection& connection, Output& output) {
     output.Json(status);
     return ExitCode::kOk;
   }
-  std::vector<std::pair<std::string, std::string>> fields = {
+  Fields fields = {
       {"Version", status.version()},
       {"Running since", TimeText(status.start_time())},
       {"Modes", status.modes().empty() ? "default" : absl::StrJoin(status.modes(), ", ")},
@@ -55,12 +55,13 @@ absl::StatusOr<ExitCode> ShowStatus(Connection& connection, Output& output) {
                                     &v1::GetStatusResponse::last_verified_time)}};
   for (const v1::JobStatus& job : status.jobs())
     fields.emplace_back(absl::StrCat("Job ", job.name()), JobText(job));
-  output.Text(RenderFields(fields));
+  output.Print(fields);
   return ExitCode::kOk;
 }
 
 std::string FindingLine(const v1::VerifyFinding& finding) {
   std::string line = v1::VerifyFinding::Kind_Name(finding.kind());
+  if (!finding.reason().empty()) absl::StrAppend(&line, " (", finding.reason(), ")");
   if (!finding.file_name().empty()) {
     absl::StrAppend(&line, "  ", finding.file_name(), " version ", finding.version_id(),
                     " of client ", finding.client_id());
@@ -85,12 +86,15 @@ absl::StatusOr<ExitCode> VerifyStore(Connection& connection, Output& output) {
   std::optional<v1::VerifySummary> summary;
   {
     ProgressBar progress(output.progress(), "verifying", /*total_bytes=*/0);
-    while (stream->Read(&event)) {
+    while (output.Check().ok() && stream->Read(&event)) {
       ShowEvent(event, output, progress);
       if (event.has_summary()) summary = event.summary();
     }
   }
-  RETURN_IF_ERROR(connection.Explain(stream->Finish()));
+  if (!output.Check().ok()) call.context().TryCancel();
+  const grpc::Status ended = stream->Finish();
+  RETURN_IF_ERROR(output.Check());
+  RETURN_IF_ERROR(connection.Explain(ended));
   if (!summary) return absl::InternalError("the verification ended without a summary: try again");
   if (!output.json()) {
     output.Note(absl::StrCat("checked ", summary->checked_versions(), " versions, ",

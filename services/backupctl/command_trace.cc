@@ -1,9 +1,12 @@
-#include <iostream>
+#include <algorithm>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "CLI/CLI.hpp"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "base/socket_address.h"
 #include "base/status_macros.h"
 #include "services/backupctl/commands.h"
 
@@ -28,10 +31,17 @@ std::string EventLine(const v1::TraceClientResponse& event) {
   return line;
 }
 
+bool BeginsWithOneOf(absl::string_view peer, const std::vector<std::string>& addresses) {
+  return std::any_of(addresses.begin(), addresses.end(),
+                     [&](const std::string& address) { return absl::StartsWith(peer, address); });
+}
+
 absl::StatusOr<ExitCode> Trace(Connection& connection, Output& output,
                                const TraceOptions& options) {
   v1::TraceClientRequest request;
-  request.set_peer(options.peer);
+  ASSIGN_OR_RETURN(const std::vector<std::string> addresses, AddressPrefixes(options.peer));
+  // The service looks for one; where a name has several, they are picked out here.
+  if (addresses.size() == 1) request.set_peer(addresses[0]);
   if (!options.client.empty()) {
     ASSIGN_OR_RETURN(const v1::Client client, connection.FindClient(options.client));
     request.set_client_id(client.client_id());
@@ -41,16 +51,19 @@ absl::StatusOr<ExitCode> Trace(Connection& connection, Output& output,
   stream->WaitForInitialMetadata();
   if (!output.json()) output.Note("watching; Ctrl-C ends it");
   v1::TraceClientResponse event;
-  while (stream->Read(&event)) {
+  while (output.Check().ok() && stream->Read(&event)) {
+    if (!BeginsWithOneOf(event.peer(), addresses)) continue;
     if (output.json()) {
       output.Json(event);
     } else {
       if (event.missed_count() > 0) output.Note(absl::StrCat(event.missed_count(), " not shown"));
       output.Text(absl::StrCat(Printable(EventLine(event)), "\n"));
     }
-    std::cout.flush();  // Whoever reads along wants each line at once.
   }
-  RETURN_IF_ERROR(connection.Explain(stream->Finish()));
+  if (!output.Check().ok()) call.context().TryCancel();
+  const grpc::Status ended = stream->Finish();
+  RETURN_IF_ERROR(output.Check());
+  RETURN_IF_ERROR(connection.Explain(ended));
   return ExitCode::kOk;
 }
 
@@ -63,7 +76,9 @@ void AddTraceCommand(CLI::App& app, Command& chosen) {
   const auto options = std::make_shared<TraceOptions>();
   trace.add_option("--client", options->client, "Only this client: its name or id")
       ->type_name("CLIENT");
-  trace.add_option("--address", options->peer, "Only clients whose address begins so")
+  trace
+      .add_option("--address", options->peer,
+                  "Only clients at this HOST or HOST:PORT,\nor whose address begins so")
       ->type_name("ADDRESS");
   trace.callback([&chosen, options] {
     chosen = [options](Connection& connection, Output& output) {

@@ -20,8 +20,11 @@ using Command = std::function<absl::StatusOr<ExitCode>(Connection&, Output&)>;
 void AddClientCommands(CLI::App& app, Command& chosen);
 void AddFileCommands(CLI::App& app, Command& chosen);
 void AddRestoreCommand(CLI::App& app, Command& chosen);
+void AddImportCommand(CLI::App& app, Command& chosen);
 void AddDecryptCommand(CLI::App& app, Command& chosen);
 void AddServiceCommands(CLI::App& app, Command& chosen);
 void AddTraceCommand(CLI::App& app, Command& chosen);
+// After all others: it prints what was added until then.
+void AddCompletionCommand(CLI::App& app, Command& chosen);
 
 }  // namespace backup::ctl

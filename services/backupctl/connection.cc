@@ -1,7 +1,6 @@
 #include "services/backupctl/connection.h"
 
 #include <algorithm>
-#include <chrono>
 #include <future>
 
 #include "absl/strings/str_cat.h"
@@ -12,6 +11,7 @@
 #include "grpcpp/create_channel.h"
 #include "grpcpp/generic/generic_stub.h"
 #include "grpcpp/security/credentials.h"
+#include "rpc/deadline.h"
 #include "rpc/status.h"
 
 namespace backup::ctl {
@@ -66,18 +66,19 @@ absl::StatusOr<bool> DecodeHealthCheckResponse(grpc::ByteBuffer& response) {
 }  // namespace
 
 Call::Call(Interrupt& interrupt, absl::Duration timeout) : interrupt_(interrupt) {
-  context_.set_deadline(std::chrono::system_clock::now() + absl::ToChronoMilliseconds(timeout));
+  context_.set_deadline(rpc::DeadlineAfter(timeout));
   interrupt_.Add(context_);
 }
 
 Call::~Call() { interrupt_.Remove(context_); }
 
 Connection::Connection(std::shared_ptr<grpc::Channel> channel, std::string target,
-                       absl::Duration timeout, Interrupt& interrupt)
+                       absl::Duration timeout, Interrupt& interrupt, Diagnose diagnose)
     : channel_(std::move(channel)),
       target_(std::move(target)),
       timeout_(timeout),
       interrupt_(interrupt),
+      diagnose_(std::move(diagnose)),
       ingest_(v1::IngestService::NewStub(channel_)),
       catalog_(v1::CatalogService::NewStub(channel_)),
       admin_(v1::AdminService::NewStub(channel_)) {}
@@ -92,6 +93,10 @@ absl::Status Connection::Explain(const grpc::Status& status) const {
   if (interrupt_.requested()) return interrupt_.Check();
   absl::Status explained = rpc::FromGrpc(status);
   if (ReasonOf(explained)) return explained;
+  if (absl::IsUnavailable(explained) || absl::IsDeadlineExceeded(explained)) {
+    const std::string why = diagnose_();
+    if (!why.empty()) return absl::Status(explained.code(), why);
+  }
   switch (explained.code()) {
     case absl::StatusCode::kUnavailable:
       return absl::UnavailableError(absl::StrCat(

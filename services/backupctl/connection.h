@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <utility>
@@ -39,9 +40,14 @@ class Call {
 // Thread-safe.
 class Connection {
  public:
+  // Says why the service cannot be reached and what to do; empty if it can.
+  using Diagnose = std::function<std::string()>;
+
   // `target` is what `channel` leads to, for messages. `timeout` is for calls that answer at once.
-  Connection(std::shared_ptr<grpc::Channel> channel, std::string target, absl::Duration timeout,
-             Interrupt& interrupt);
+  // `diagnose` is asked when a call fails for want of a connection.
+  Connection(
+      std::shared_ptr<grpc::Channel> channel, std::string target, absl::Duration timeout,
+      Interrupt& interrupt, Diagnose diagnose = [] { return std::string(); });
 
   v1::IngestService::StubInterface& ingest() { return *ingest_; }
   v1::CatalogService::StubInterface& catalog() { return *catalog_; }
@@ -56,7 +62,15 @@ class Connection {
                                      grpc::Status (Stub::*method)(grpc::ClientContext*,
                                                                   const Request&, Response*),
                                      const Request& request) {
-    Call call(interrupt_, timeout_);
+    return CallUnary(stub, method, request, timeout_);
+  }
+  // The same with another timeout.
+  template <typename Stub, typename Request, typename Response>
+  absl::StatusOr<Response> CallUnary(Stub& stub,
+                                     grpc::Status (Stub::*method)(grpc::ClientContext*,
+                                                                  const Request&, Response*),
+                                     const Request& request, absl::Duration timeout) {
+    Call call(interrupt_, timeout);
     Response response;
     const grpc::Status status = (stub.*method)(&call.context(), request, &response);
     if (!status.ok()) return Explain(status);
@@ -83,6 +97,7 @@ class Connection {
   const std::string target_;
   const absl::Duration timeout_;
   Interrupt& interrupt_;
+  const Diagnose diagnose_;
   const std::unique_ptr<v1::IngestService::StubInterface> ingest_;
   const std::unique_ptr<v1::CatalogService::StubInterface> catalog_;
   const std::unique_ptr<v1::AdminService::StubInterface> admin_;

@@ -4,11 +4,10 @@
 #include <filesystem>
 #include <utility>
 
-#include "absl/strings/ascii.h"
-#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "base/error.h"
 #include "base/exit_code.h"
+#include "base/hex.h"
 #include "base/ids.h"
 #include "base/name_text.h"
 #include "base/status_macros.h"
@@ -26,12 +25,11 @@ using storage::StorageForm;
 constexpr size_t kMasterKeySize = 32;
 
 absl::StatusOr<std::string> ParseKey(absl::string_view hex) {
-  const bool digits =
-      std::all_of(hex.begin(), hex.end(), [](unsigned char c) { return absl::ascii_isxdigit(c); });
-  if (!digits || (hex.size() != 32 && hex.size() != 64)) {
+  std::optional<std::string> key = HexToBytes(hex);
+  if (!key || (key->size() != 16 && key->size() != 32)) {
     return absl::InvalidArgumentError("--key must have 32 or 64 hex digits");
   }
-  return absl::HexStringToBytes(hex);
+  return *std::move(key);
 }
 
 absl::StatusOr<std::string> Unwrap(const crypto::MasterKey& master_key, const BlobFooter& footer) {

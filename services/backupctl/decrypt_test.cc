@@ -8,6 +8,7 @@
 
 #include "absl/strings/escaping.h"
 #include "base/error.h"
+#include "base/hex.h"
 #include "base/status_macros.h"
 #include "base/testing/random_cut_source.h"
 #include "base/testing/status_matchers.h"
@@ -63,11 +64,10 @@ constexpr char kSessionKeyHex[] = "000102030405060708090a0b0c0d0e0f";
 constexpr char kCiphertextHex[] = "1d36d589168efe675cc11b7d7bfc00b9";
 
 std::string ClientBlob() {
-  const std::string payload = absl::HexStringToBytes(kCiphertextHex);
+  const std::string payload = *HexToBytes(kCiphertextHex);
   BlobFooter footer = FooterOf("hello, backup", StorageForm::kClientCiphertext, payload.size());
-  footer.wrapped_key =
-      crypto::MasterKey(kMasterKey)
-          .Seal(absl::HexStringToBytes(kSessionKeyHex), content::EncodeFooterFields(footer));
+  footer.wrapped_key = crypto::MasterKey(kMasterKey)
+                           .Seal(*HexToBytes(kSessionKeyHex), content::EncodeFooterFields(footer));
   return payload + content::EncodeFooter(footer);
 }
 

@@ -13,10 +13,10 @@ class ClientContext;
 
 namespace backup::ctl {
 
-// Turns SIGINT and SIGTERM into cancelled calls, so that whatever runs returns in the ordinary way
-// and removes its partial files; a second signal ends the process at once with code 130. Make it
-// before any other thread starts: the signals are blocked in this thread and in those that it
-// starts. Thread-safe.
+// Turns SIGINT, SIGTERM and SIGHUP (unless that is ignored) into cancelled calls, so that whatever
+// runs returns in the ordinary way and removes its partial files; a second signal ends the process
+// at once with code 130. Make it before any other thread starts: the signals are blocked in this
+// thread and in those that it starts. Thread-safe.
 class Interrupt {
  public:
   Interrupt();

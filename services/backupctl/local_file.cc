@@ -1,17 +1,25 @@
 #include "services/backupctl/local_file.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <linux/fs.h>
 #include <stdio.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <cerrno>
+#include <cstring>
 #include <filesystem>
+#include <iterator>
 #include <optional>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
 #include "base/status_macros.h"
 #include "crypto/random.h"
 
@@ -20,6 +28,17 @@ namespace {
 
 // The file system finds room for smaller files as well when it writes them.
 constexpr int64_t kAllocateMinSize = int64_t{1} << 20;
+
+// Zeros become a hole if they fill such a block. Smaller holes would make more extents than they
+// save room.
+constexpr size_t kHoleSize = size_t{64} << 10;
+static_assert(kHoleSize % kBufferAlignment == 0);
+
+constexpr absl::string_view kPartPrefix = ".backupctl-";
+constexpr absl::string_view kPartSuffix = ".part";
+constexpr size_t kPartIdSize = 8;
+// Somebody who removes left-overs may take a new part for one, once.
+constexpr int kMaxPartTries = 3;
 
 absl::Status Taken(absl::string_view name) {
   return absl::AlreadyExistsError(absl::StrCat(name, " is there already: --force replaces a file"));
@@ -32,6 +51,51 @@ Occupant OccupantOf(int folder_fd, const std::string& name) {
   struct stat info;
   if (::fstatat(folder_fd, name.c_str(), &info, AT_SYMLINK_NOFOLLOW) != 0) return Occupant::kNone;
   return S_ISREG(info.st_mode) || S_ISLNK(info.st_mode) ? Occupant::kReplaceable : Occupant::kOther;
+}
+
+bool IsPartName(absl::string_view name) {
+  return absl::ConsumePrefix(&name, kPartPrefix) && absl::ConsumeSuffix(&name, kPartSuffix) &&
+         name.size() == 2 * kPartIdSize && std::all_of(name.begin(), name.end(), [](char c) {
+           return absl::ascii_isdigit(c) || (c >= 'a' && c <= 'f');
+         });
+}
+
+// Removes the part `name` if nobody holds its lock.
+bool RemovePart(int folder_fd, const char* name) {
+  const UniqueFd fd(::openat(folder_fd, name, O_WRONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
+  struct stat info;
+  return fd.valid() && ::fstat(fd.get(), &info) == 0 && S_ISREG(info.st_mode) &&
+         info.st_uid == ::geteuid() && ::flock(fd.get(), LOCK_EX | LOCK_NB) == 0 &&
+         ::unlinkat(folder_fd, name, 0) == 0;
+}
+
+// Makes a new file and locks it; `name` becomes its name. Not valid on failure, errno set.
+UniqueFd MakePart(int folder_fd, std::string& name) {
+  for (int attempt = 0; attempt < kMaxPartTries; ++attempt) {
+    name = absl::StrCat(kPartPrefix, absl::BytesToHexString(crypto::RandomBytes(kPartIdSize)),
+                        kPartSuffix);
+    UniqueFd fd = DirectFile::Create(folder_fd, name);
+    if (!fd.valid()) return fd;
+    // Where there are no locks, RemovePart() gets none either and leaves everything.
+    const bool seized = ::flock(fd.get(), LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+    struct stat info;
+    if (!seized && ::fstat(fd.get(), &info) == 0 && info.st_nlink > 0) return fd;
+    ::unlinkat(folder_fd, name.c_str(), 0);
+  }
+  errno = EBUSY;
+  return UniqueFd();
+}
+
+bool IsZero(absl::string_view block) {
+  return block[0] == '\0' && std::memcmp(block.data(), block.data() + 1, block.size() - 1) == 0;
+}
+
+// How many bytes at the front of `piece` are whole blocks of zeros (`zero`), or of anything else.
+size_t RunSize(absl::string_view piece, bool zero) {
+  size_t size = 0;
+  while (piece.size() - size >= kHoleSize && IsZero(piece.substr(size, kHoleSize)) == zero)
+    size += kHoleSize;
+  return size;
 }
 
 // renameat() that never replaces. Not every file system knows how (NFS does not); those know links.
@@ -77,13 +141,15 @@ absl::StatusOr<std::unique_ptr<OutputFile>> OutputFile::Create(int folder_fd,
                                                                int64_t expected_size) {
   UniqueFd folder(::fcntl(folder_fd, F_DUPFD_CLOEXEC, 0));
   if (!folder.valid()) return absl::ErrnoToStatus(errno, "cannot use the folder");
-  const std::string name =
-      absl::StrCat(".backupctl-", absl::BytesToHexString(crypto::RandomBytes(8)), ".part");
-  UniqueFd fd = DirectFile::Create(folder.get(), name);
+  std::string name;
+  UniqueFd fd = MakePart(folder.get(), name);
   if (!fd.valid()) return absl::ErrnoToStatus(errno, "cannot make a file in the folder");
   std::unique_ptr<OutputFile> output(new OutputFile(std::move(folder), std::move(fd), name));
-  if (expected_size >= kAllocateMinSize && !output->file_.Allocate(expected_size))
+  // Without room for all of it there may still be room for what is not a hole.
+  if (expected_size >= kAllocateMinSize && !output->file_.Allocate(expected_size) &&
+      errno != ENOSPC && errno != EDQUOT && errno != EFBIG) {
     return absl::ErrnoToStatus(errno, "cannot make room for the file");
+  }
   return output;
 }
 
@@ -92,7 +158,22 @@ OutputFile::~OutputFile() {
 }
 
 absl::Status OutputFile::Write(absl::string_view piece) {
-  if (!file_.Write(piece)) return absl::ErrnoToStatus(errno, "cannot write the file");
+  while (!piece.empty()) {
+    // Holes begin on whole blocks; pieces of large files do so too.
+    const bool aligned = size_bytes_ % kHoleSize == 0;
+    const size_t hole = aligned ? RunSize(piece, /*zero=*/true) : 0;
+    size_t data = 0;
+    if (hole == 0) {
+      const size_t to_block = kHoleSize - static_cast<size_t>(size_bytes_) % kHoleSize;
+      data = aligned ? RunSize(piece, /*zero=*/false) : std::min(to_block, piece.size());
+      if (data == 0) data = piece.size();
+    }
+    const bool written =
+        hole > 0 ? file_.Skip(static_cast<int64_t>(hole)) : file_.Write(piece.substr(0, data));
+    if (!written) return absl::ErrnoToStatus(errno, "cannot write the file");
+    size_bytes_ += static_cast<int64_t>(hole + data);
+    piece.remove_prefix(hole + data);
+  }
   return absl::OkStatus();
 }
 
@@ -101,12 +182,16 @@ absl::Status OutputFile::Sync() {
   return absl::OkStatus();
 }
 
-absl::Status OutputFile::Commit(int folder_fd, const std::string& name, bool replace) {
+absl::Status OutputFile::Commit(int folder_fd, const std::string& name, bool replace,
+                                absl::Time time) {
   const Occupant occupant = OccupantOf(folder_fd, name);
   if (occupant == Occupant::kOther || (occupant == Occupant::kReplaceable && !replace)) {
     return Taken(name);
   }
   if (!file_.Flush()) return absl::ErrnoToStatus(errno, "cannot write the file");
+  // Where the file system refuses the time, the content is no worse.
+  const std::array<timespec, 2> times = {timespec{0, UTIME_OMIT}, absl::ToTimespec(time)};
+  static_cast<void>(::futimens(fd_, times.data()));
   const int result = replace
                          ? ::renameat(folder_.get(), part_name_.c_str(), folder_fd, name.c_str())
                          : RenameWithoutReplacing(folder_.get(), part_name_, folder_fd, name);
@@ -117,6 +202,23 @@ absl::Status OutputFile::Commit(int folder_fd, const std::string& name, bool rep
   part_name_.clear();
   return absl::OkStatus();
 }
+
+int RemoveLeftOverParts(int folder_fd) {
+  const int fd = ::openat(folder_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  DIR* const folder = fd < 0 ? nullptr : ::fdopendir(fd);
+  if (folder == nullptr) {
+    if (fd >= 0) ::close(fd);
+    return 0;
+  }
+  int removed = 0;
+  while (const dirent* const entry = ::readdir(folder)) {
+    if (IsPartName(entry->d_name) && RemovePart(fd, entry->d_name)) ++removed;
+  }
+  ::closedir(folder);
+  return removed;
+}
+
+void MakeFilesPrivate() { ::umask(S_IRWXG | S_IRWXO); }
 
 absl::StatusOr<FilePlace> FindPlace(const std::string& path, const std::string& default_name,
                                     bool replace) {

@@ -1,16 +1,22 @@
 // backupctl: the operator's command line.
 
-#include <csignal>
+#include <algorithm>
 #include <iostream>
+#include <sstream>
 #include <string>
 #include <vector>
 
 #include "CLI/CLI.hpp"
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
+#include "base/exit_code.h"
+#include "base/inherited_state.h"
 #include "base/process.h"
 #include "base/status_macros.h"
 #include "glog/logging.h"
+#include "rpc/connection_diagnosis.h"
+#include "rpc/grpc_log.h"
+#include "rpc/target.h"
 #include "rpc/tls.h"
 #include "services/backupctl/commands.h"
 #include "services/backupctl/connection.h"
@@ -38,7 +44,11 @@ struct GlobalOptions {
   bool insecure_grpc = false;
   bool json = false;
   bool quiet = false;
+  bool wide = false;
 };
+
+// Of each step of finding out why there is no connection.
+constexpr absl::Duration kDiagnosisTimeout = absl::Seconds(2);
 
 std::string CheckDuration(const std::string& text) {
   absl::Duration duration;
@@ -67,6 +77,7 @@ void AddGlobalOptions(CLI::App& app, GlobalOptions& options) {
   app.add_flag("--insecure-grpc", options.insecure_grpc,
                "Allow a service on another machine without TLS");
   app.add_flag("--json", options.json, "One JSON object a line on standard output");
+  app.add_flag("--wide", options.wide, "Whole tables, also where they are wider than the terminal");
   app.add_flag("--quiet,-q", options.quiet, "No notes and no progress, only results and errors");
 }
 
@@ -74,40 +85,58 @@ Output::Options OutputOptions(const GlobalOptions& options) {
   Output::Options output;
   output.json = options.json;
   output.quiet = options.quiet;
+  if (!options.wide) output.width = TerminalWidth();
   output.progress = DetectProgressStyle();
   output.progress.visible &= !options.quiet;
   return output;
 }
 
-absl::Status CheckTransport(const GlobalOptions& options) {
+absl::Status CheckTransport(const GlobalOptions& options, const std::string& target) {
   RETURN_IF_ERROR(rpc::CheckTlsFiles(options.tls));
   if (!options.tls.cert_file.empty() && options.tls.ca_file.empty()) {
     return absl::InvalidArgumentError("--tls-cert needs --tls-ca: without it nothing is encrypted");
   }
-  if (!options.tls.ca_file.empty() || options.insecure_grpc || rpc::IsLocalTarget(options.service))
+  if (!options.tls.ca_file.empty() || options.insecure_grpc || rpc::IsLocalTarget(target))
     return absl::OkStatus();
   return absl::InvalidArgumentError(
       absl::StrCat(options.service, " is another machine: give --tls-ca, or --insecure-grpc"));
 }
 
-ExitCode Run(const Command& command, const GlobalOptions& options, Interrupt& interrupt) {
+// Whether what was chosen needs no service, and so no address of one.
+bool IsLocal(const CLI::App& app) {
+  return app.got_subcommand("completion") || app.got_subcommand("decrypt") ||
+         app.got_subcommand("version");
+}
+
+ExitCode Run(const Command& command, const GlobalOptions& options, bool is_local,
+             Interrupt& interrupt) {
   absl::Duration timeout;
   absl::ParseDuration(options.timeout, &timeout);  // Checked when it was parsed.
   Output output(std::cout, std::cerr, OutputOptions(options));
-  if (const absl::Status checked = CheckTransport(options); !checked.ok()) {
+  const absl::StatusOr<std::string> target = rpc::ServiceTarget(options.service);
+  const absl::Status checked = target.ok() ? CheckTransport(options, *target) : target.status();
+  if (!checked.ok() && !is_local) {
     output.Problem(ErrorLine(checked));
     return ExitCodeOf(checked);
   }
-  Connection connection(MakeChannel(options.service, rpc::MakeChannelCredentials(options.tls),
-                                    options.tls_server_name),
-                        options.service, timeout, interrupt);
+  Connection connection(
+      MakeChannel(target.value_or(""), rpc::MakeChannelCredentials(options.tls),
+                  options.tls_server_name),
+      options.service, timeout, interrupt, [&] {
+        return rpc::DiagnoseConnection(
+            {target.value_or(""),
+             options.tls,
+             options.tls_server_name,
+             {"--service", "--tls-ca", "--tls-cert and --tls-key", "--tls-server-name"}},
+            std::min(timeout, kDiagnosisTimeout));
+      });
   const absl::StatusOr<ExitCode> done = command(connection, output);
   if (!done.ok()) {
     output.Problem(ErrorLine(done.status()));
     return ExitCodeOf(done.status());
   }
-  if (!std::cout.flush()) {
-    output.Problem("cannot write the output");
+  if (const absl::Status written = output.Check(); !written.ok()) {
+    output.Problem(ErrorLine(written));
     return ExitCode::kFailed;
   }
   return *done;
@@ -115,21 +144,32 @@ ExitCode Run(const Command& command, const GlobalOptions& options, Interrupt& in
 
 // Prints the help that was asked for, or in one line why the command line is refused.
 ExitCode Refuse(const CLI::App& app, const CLI::ParseError& error) {
+  Output output(std::cout, std::cerr, {});
   if (error.get_exit_code() == 0) {
-    app.exit(error);
-    return ExitCode::kOk;
+    std::ostringstream help;
+    app.exit(error, help, help);
+    output.Text(help.str());
+    const absl::Status written = output.Check();
+    if (written.ok()) return ExitCode::kOk;
+    output.Problem(ErrorLine(written));
+    return ExitCode::kFailed;
   }
   std::string why = error.what();
   const std::vector<std::string> unknown = app.remaining();
   if (!unknown.empty()) why = absl::StrCat("there is no command or option ", unknown.front());
-  std::cerr << "backupctl: " << Printable(why) << "; see --help" << std::endl;
+  output.Problem(absl::StrCat(why, "; see --help"));
   return ExitCode::kUsage;
 }
 
 int Main(int argc, char** argv) {
+  TakeOverInheritedState();
+  if (const absl::Status checked = CheckLimits(kCommandLimits); !checked.ok()) {
+    std::cerr << "backupctl: " << checked.message() << std::endl;
+    return kExitBadConfiguration;
+  }
   TuneLibraries();
+  rpc::DropGrpcLog();
   Interrupt interrupt;  // Before any other thread starts.
-  std::signal(SIGPIPE, SIG_IGN);
   FLAGS_logtostderr = true;
   FLAGS_minloglevel = google::GLOG_ERROR;  // What libraries have to say is for the service's log.
 
@@ -144,16 +184,18 @@ int Main(int argc, char** argv) {
   AddClientCommands(app, command);
   AddFileCommands(app, command);
   AddRestoreCommand(app, command);
+  AddImportCommand(app, command);
   AddServiceCommands(app, command);
   AddTraceCommand(app, command);
   AddDecryptCommand(app, command);
+  AddCompletionCommand(app, command);
   app.footer(kFooter);  // Last, as commands would take it over.
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     return static_cast<int>(Refuse(app, error));
   }
-  return static_cast<int>(Run(command, options, interrupt));
+  return static_cast<int>(Run(command, options, IsLocal(app), interrupt));
 }
 
 }  // namespace

@@ -80,7 +80,7 @@ TEST(Output, WritesOneJsonObjectALine) {
   const nlohmann::json first = nlohmann::json::parse(line);
   EXPECT_EQ(first["file_name"], "two\nlines");
   EXPECT_EQ(first["state"], "VERIFIED");
-  EXPECT_EQ(first["size_bytes"], "0");  // 64-bit numbers are text in protobuf's JSON.
+  EXPECT_EQ(first["size_bytes"], 0);
   ASSERT_TRUE(std::getline(lines, line));
   EXPECT_TRUE(nlohmann::json::parse(line).contains("path"));
   EXPECT_FALSE(std::getline(lines, line));

@@ -1,29 +1,38 @@
 #pragma once
 
-#include <cstdint>
-#include <string>
-
 #include "absl/status/statusor.h"
-#include "absl/time/time.h"
+#include "base/byte_stream.h"
 #include "services/backupctl/connection.h"
 #include "services/backupctl/output.h"
 #include "services/backupctl/restore_folder.h"
+#include "services/backupctl/restore_report.h"
+#include "services/backupctl/version_choice.h"
 
 namespace backup::ctl {
 
-struct RestoreSummary {
-  int64_t files = 0;
-  int64_t bytes = 0;
-  int64_t failed = 0;
-  int64_t unverified = 0;  // Files without a verified version: there is nothing to restore.
-  absl::Duration elapsed;
+// So many files at once at most: each takes a few pieces of memory, 32 MiB at most.
+inline constexpr int kMaxParallelFiles = 16;
+
+struct RestoreOptions {
+  bool force = false;           // Replace files with another content.
+  bool dry_run = false;         // Look only.
+  bool portable_names = false;  // NameRules::portable.
+  int parallel = 1;             // Files at once, kMaxParallelFiles at most.
 };
 
-// Puts the newest verified version of each of a client's files into `folder`. A file that fails is
-// reported to `output` and counted, and the others go on; but what would fail for all of them (the
-// service is away, the disk is full, an interrupt) ends it with that error. With JSON output, each
-// restored file is one object with its place.
-absl::StatusOr<RestoreSummary> Restore(Connection& connection, const std::string& client_id,
-                                       RestoreFolder& folder, Output& output);
+// Puts what is chosen of a client's files into `folder`; what is there already with the same
+// content is kept, so a restore that was interrupted goes on. Tells of each file in the order of
+// their names. A file that fails is told and counted, and the others go on; but what would fail for
+// all of them ends it with that error.
+absl::StatusOr<RestoreSummary> Restore(Connection& connection, ChosenVersions& versions,
+                                       const RestoreFolder& folder, const RestoreOptions& options,
+                                       Output& output);
+
+// Writes them to `sink` as a tar archive. As nothing can be taken back there, a file that is too
+// large for memory is downloaded twice: first to see that it is right. Should that be wrong the
+// second time, the archive breaks off: an error, and for readers one without an end.
+absl::StatusOr<RestoreSummary> RestoreToTar(Connection& connection, ChosenVersions& versions,
+                                            ByteSink& sink, const RestoreOptions& options,
+                                            Output& output);
 
 }  // namespace backup::ctl

@@ -93,18 +93,33 @@ std::vector<std::string> HostileNames() {
   return names;
 }
 
+constexpr NameRules kLinux;
+constexpr NameRules kPortable = {.portable = true};
+
+std::vector<std::string> Components(const std::string& path) { return absl::StrSplit(path, '/'); }
+
 TEST(SafePaths, NeverLeaveTheFolderWhateverTheNameSays) {
+  for (const NameRules& rules : {kLinux, kPortable}) {
+    for (const std::string& name : HostileNames()) {
+      for (const std::string& path : SafePaths(name, rules)) {
+        SCOPED_TRACE(path);
+        for (const std::string& component : Components(path)) {
+          EXPECT_NE(component, "");
+          EXPECT_NE(component, ".");
+          EXPECT_NE(component, "..");
+          EXPECT_EQ(component.find('\0'), std::string::npos);
+          EXPECT_LE(component.size(), kMaxComponentSize);
+        }
+      }
+    }
+  }
+}
+
+TEST(SafePaths, ArePortableIfTheyAreToBe) {
   for (const std::string& name : HostileNames()) {
-    for (const std::string& path : SafePaths(name)) {
+    for (const std::string& path : SafePaths(name, kPortable)) {
       SCOPED_TRACE(path);
-      ASSERT_FALSE(path.empty());
-      EXPECT_NE(path[0], '/');
-      for (const std::string& component : std::vector<std::string>(absl::StrSplit(path, '/'))) {
-        EXPECT_NE(component, "");
-        EXPECT_NE(component, ".");
-        EXPECT_NE(component, "..");
-        EXPECT_NE(component[0], '-');
-        EXPECT_LE(component.size(), kMaxComponentSize);
+      for (const std::string& component : Components(path)) {
         EXPECT_EQ(component.find_first_of("\\:*?\"<>|"), std::string::npos);
         EXPECT_FALSE(absl::EndsWith(component, ".") || absl::EndsWith(component, " "));
         for (const unsigned char c : component) EXPECT_TRUE(c >= 0x20 && c != 0x7f);
@@ -113,51 +128,66 @@ TEST(SafePaths, NeverLeaveTheFolderWhateverTheNameSays) {
   }
 }
 
-TEST(SafePaths, NeverMakeOneOfTwoNames) {
-  std::set<std::string> names;
-  for (const std::string& name : HostileNames()) names.insert(name);
-  std::set<std::string> paths;
-  for (const std::string& name : names) paths.insert(SafePaths(name).back());
-  EXPECT_EQ(paths.size(), names.size());
+TEST(SafePaths, KeepEveryNameThatLinuxTakes) {
+  for (const std::string& name : HostileNames()) {
+    bool takes = name.find('\0') == std::string::npos;
+    for (const std::string& component : Components(std::string(NaturalPath(name))))
+      takes &= !component.empty() && component != "." && component != "..";
+    EXPECT_EQ(SafePaths(name, kLinux)[0] == NaturalPath(name), takes) << name;
+  }
 }
 
-TEST(SafePaths, KeepHarmlessSubFoldersAndOfferASingleComponentToo) {
-  EXPECT_THAT(SafePaths("reports/2024/may.txt"),
+TEST(SafePaths, KeepSubFoldersAndOfferASingleComponentToo) {
+  EXPECT_THAT(SafePaths("reports/2024/may.txt", kLinux),
               ElementsAre("reports/2024/may.txt", "reports%2F2024%2Fmay.txt"));
-  EXPECT_THAT(SafePaths("caf\xc3\xa9.txt"), ElementsAre("caf\xc3\xa9.txt"));
-  EXPECT_THAT(SafePaths("/etc/passwd"), ElementsAre("etc/passwd", "%2Fetc%2Fpasswd"));
-  EXPECT_THAT(SafePaths("/file"), ElementsAre("file", "%2Ffile"));
+  EXPECT_THAT(SafePaths("caf\xe9 100% ", kLinux), ElementsAre("caf\xe9 100% "));
+  EXPECT_THAT(SafePaths("/etc/passwd", kLinux), ElementsAre("etc/passwd", "%2Fetc%2Fpasswd"));
+  EXPECT_THAT(SafePaths("//file", kLinux), ElementsAre("file", "%2F%2Ffile"));
+  EXPECT_THAT(SafePaths("C:\\Windows\\x", kLinux), ElementsAre("C:\\Windows\\x"));
+  EXPECT_THAT(SafePaths("docs/con.txt", kPortable),
+              ElementsAre("docs/%63on.txt", "docs%2Fcon.txt"));
 }
 
-TEST(SafePaths, EncodeTheSeparatorsOfNamesThatAreNotHarmless) {
-  EXPECT_THAT(SafePaths("../x"), ElementsAre("..%2Fx"));
-  EXPECT_THAT(SafePaths("..\\x"), ElementsAre("..%5Cx"));
-  EXPECT_THAT(SafePaths("/etc/../passwd"), ElementsAre("%2Fetc%2F..%2Fpasswd"));
-  EXPECT_THAT(SafePaths("C:\\Windows\\x"), ElementsAre("C%3A%5CWindows%5Cx"));
-  EXPECT_THAT(SafePaths("\\\\host\\share"), ElementsAre("%5C%5Chost%5Cshare"));
-  EXPECT_THAT(SafePaths("a//b"), ElementsAre("a%2F%2Fb"));
+TEST(SafePaths, EncodeTheSeparatorsOfNamesThatLeadElsewhere) {
+  EXPECT_THAT(SafePaths("../x", kLinux), ElementsAre("..%2Fx"));
+  EXPECT_THAT(SafePaths("/etc/../passwd", kLinux), ElementsAre("%2Fetc%2F..%2Fpasswd"));
+  EXPECT_THAT(SafePaths("a//b", kLinux), ElementsAre("a%2F%2Fb"));
+  EXPECT_THAT(SafePaths("a/", kLinux), ElementsAre("a%2F"));
+  EXPECT_THAT(SafePaths("/", kLinux), ElementsAre("%2F"));
+  EXPECT_THAT(SafePaths("..\\x", kPortable), ElementsAre("..%5Cx"));
+  EXPECT_THAT(SafePaths("\\\\host\\share", kPortable), ElementsAre("%5C%5Chost%5Cshare"));
+}
+
+TEST(SafeComponent, EncodesWhatLinuxForbids) {
+  EXPECT_EQ(SafeComponent(".", kLinux), "%2E");
+  EXPECT_EQ(SafeComponent("..", kLinux), "%2E%2E");
+  EXPECT_EQ(SafeComponent(std::string("nul\0%", 5), kLinux), "nul%00%25");
+  EXPECT_EQ(SafeComponent("new\nline", kLinux), "new\nline");
 }
 
 TEST(SafeComponent, EncodesWhatMeansSomethingToASystem) {
-  EXPECT_EQ(SafeComponent("."), "%2E");
-  EXPECT_EQ(SafeComponent(".."), "%2E%2E");
-  EXPECT_EQ(SafeComponent(".profile"), ".profile");
-  EXPECT_EQ(SafeComponent("-rf"), "%2Drf");
-  EXPECT_EQ(SafeComponent("con.txt"), "%63on.txt");
-  EXPECT_EQ(SafeComponent("console"), "console");
-  EXPECT_EQ(SafeComponent("end."), "end%2E");
-  EXPECT_EQ(SafeComponent("end "), "end%20");
-  EXPECT_EQ(SafeComponent("new\nline"), "new%0Aline");
-  EXPECT_EQ(SafeComponent("100%"), "100%25");
-  EXPECT_EQ(SafeComponent("caf\xe9"), "caf%E9");
+  EXPECT_EQ(SafeComponent(".profile", kPortable), ".profile");
+  EXPECT_EQ(SafeComponent("-rf", kPortable), "-rf");
+  EXPECT_EQ(SafeComponent("con.txt", kPortable), "%63on.txt");
+  EXPECT_EQ(SafeComponent("CONOUT$", kPortable), "%43ONOUT$");
+  EXPECT_EQ(SafeComponent("console", kPortable), "console");
+  EXPECT_EQ(SafeComponent("end.", kPortable), "end%2E");
+  EXPECT_EQ(SafeComponent("end ", kPortable), "end%20");
+  EXPECT_EQ(SafeComponent("new\nline", kPortable), "new%0Aline");
+  EXPECT_EQ(SafeComponent("100%", kPortable), "100%");
+  EXPECT_EQ(SafeComponent("100%?", kPortable), "100%25%3F");
+  EXPECT_EQ(SafeComponent("caf\xe9", kPortable), "caf%E9");
 }
 
 TEST(SafeComponent, ShortensWhatIsTooLongWithoutMakingOneOfTwo) {
-  const std::string one = SafeComponent(std::string(254, '\n') + "1");
-  const std::string two = SafeComponent(std::string(254, '\n') + "2");
+  const std::string one = SafeComponent(std::string(254, '\n') + "1", kPortable);
+  const std::string two = SafeComponent(std::string(254, '\n') + "2", kPortable);
   EXPECT_LE(one.size(), kMaxComponentSize);
   EXPECT_NE(one, two);
-  EXPECT_THAT(SafeComponent(std::string(255, 'x')), SizeIs(255));
+  EXPECT_THAT(SafeComponent(std::string(255, 'x'), kLinux), SizeIs(255));
+  const NameRules short_names = {.max_component_size = 143};
+  EXPECT_THAT(SafeComponent(std::string(143, 'x'), short_names), std::string(143, 'x'));
+  EXPECT_THAT(SafeComponent(std::string(144, 'x'), short_names), SizeIs(143));
 }
 
 TEST(SafeBaseName, IsTheEndOfANameOfAnySystem) {
@@ -168,9 +198,16 @@ TEST(SafeBaseName, IsTheEndOfANameOfAnySystem) {
 }
 
 TEST(NumberedPath, NumbersTheLastComponentWithinItsLimit) {
-  EXPECT_EQ(NumberedPath("a/b", 2), "a/b~2");
-  EXPECT_EQ(NumberedPath("b", 12), "b~12");
-  EXPECT_THAT(NumberedPath(std::string(255, 'x'), 2), SizeIs(255));
+  EXPECT_EQ(NumberedPath("a/b", 2, kLinux), "a/b~2");
+  EXPECT_EQ(NumberedPath("b", 12, kLinux), "b~12");
+  EXPECT_THAT(NumberedPath(std::string(255, 'x'), 2, kLinux), SizeIs(255));
+}
+
+TEST(FoldCase, MakesOneOfNamesThatDifferInCaseOnly) {
+  EXPECT_EQ(FoldCase("Docs/README"), FoldCase("docs/readme"));
+  EXPECT_EQ(FoldCase("\xc3\x89t\xc3\xa9"), FoldCase("\xc3\xa9T\xc3\x89"));
+  EXPECT_NE(FoldCase("a"), FoldCase("b"));
+  EXPECT_EQ(FoldCase("A\xff\xc3"), "a\xff\xc3");
 }
 
 }  // namespace

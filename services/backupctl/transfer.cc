@@ -9,6 +9,7 @@
 #include "base/checksum.h"
 #include "base/error.h"
 #include "base/ids.h"
+#include "base/io_queue.h"
 #include "base/low_priority_thread.h"
 #include "base/piece_buffers.h"
 #include "base/read_ahead_source.h"
@@ -68,24 +69,93 @@ class Stage {
         ahead_(size_bytes >= kLowPriorityMinSize ? ReadAheadSource::TryMake(source, slots)
                                                  : nullptr) {}
   LastingSource& source() const { return ahead_ ? *ahead_ : source_; }
+  // Before the first Read(): the same of its pieces as MakeLast(), where there is a thread.
+  void LetLast(size_t pieces) const {
+    if (ahead_) ahead_->MakeLast(pieces);
+  }
 
  private:
   LastingSource& source_;
   const std::unique_ptr<ReadAheadSource> ahead_;
 };
 
-// What is to be known of a file, gathered while it is sent.
-struct Measures {
-  Cksum cksum;
-  crypto::Sha256 sha256;
-};
+// What one upload came to.
+enum class Arrival { kIntact, kWrong };
 
-// Sends all of `file`; gathers `measures` of it. An answer that comes early, because the service
-// knows the upload id already, ends the sending but not the measuring.
-absl::StatusOr<v1::UploadFileResponse> UploadOnce(Connection& connection,
-                                                  const v1::UploadFileHeader& header,
-                                                  const LocalFile& file, Measures& measures,
-                                                  ProgressBar& progress) {
+absl::StatusOr<Arrival> UploadAndCompare(Connection& connection, const v1::UploadFileHeader& header,
+                                         const LocalFile& file, ProgressBar& progress,
+                                         v1::FileVersion& version) {
+  UploadMeasures measures;
+  PieceBudget budget;
+  RangeSource source(file, budget, 0, file.size_bytes());
+  ASSIGN_OR_RETURN(const v1::UploadFileResponse response,
+                   Upload(connection, header, source, measures, progress));
+  version = response.version();
+  const bool intact =
+      response.checksum() == measures.cksum.Value() && version.sha256() == measures.sha256.Finish();
+  return intact ? Arrival::kIntact : Arrival::kWrong;
+}
+
+absl::StatusOr<v1::FileVersion> Settle(Connection& connection, const v1::UploadFileHeader& header,
+                                       const v1::FileVersion& version) {
+  RETURN_IF_ERROR(Report(connection, header, Outcome::VERIFIED));
+  v1::GetVersionRequest request;
+  request.set_client_id(header.client_id());
+  request.set_file_name(header.file_name());
+  request.set_version_id(version.version_id());
+  ASSIGN_OR_RETURN(const v1::GetVersionResponse response,
+                   connection.CallUnary(connection.catalog(),
+                                        &v1::CatalogService::StubInterface::GetVersion, request));
+  return response.version();
+}
+
+v1::DownloadFileRequest RequestOf(const v1::FileVersion& version) {
+  v1::DownloadFileRequest request;
+  request.set_client_id(version.client_id());
+  request.set_file_name(version.file_name());
+  request.set_version_id(version.version_id());
+  return request;
+}
+
+// DataLoss, without a Reason, if what arrived is not `version`.
+absl::Status DownloadOnce(Connection& connection, const v1::FileVersion& version, ByteSink& sink) {
+  v1::DownloadFileRequest request = RequestOf(version);
+  request.set_caller_verifies(true);
+  Call call(connection.interrupt(), connection.TransferTimeout(version.size_bytes()));
+  DownloadSource incoming(connection, call.context(), request);
+  StageResources stages;
+  // Hashing takes about as long as receiving and writing together.
+  GatherSource pieces(incoming, stages.pieces, version.size_bytes());
+  const Stage received(pieces, stages.read_ahead, version.size_bytes());
+  CheckedSource checked(received.source(), version);
+  const Stage hashed(checked, stages.read_ahead, version.size_bytes());
+  hashed.LetLast(IoQueue::kMaxDepth - 1);
+  // First of all when this ends: a stage may wait for the call.
+  const absl::Cleanup cancel = [&] { call.context().TryCancel(); };
+  const LastingPieces lasting(sink, hashed.source());
+  while (true) {
+    ASSIGN_OR_RETURN(const absl::string_view piece, hashed.source().Read());
+    if (piece.empty()) return absl::OkStatus();
+    RETURN_IF_ERROR(sink.Write(piece));
+  }
+}
+
+// Has the service itself look for damage, which it then counts.
+absl::Status HaveVerified(Connection& connection, const v1::FileVersion& version) {
+  Call call(connection.interrupt(), connection.TransferTimeout(version.size_bytes()));
+  DownloadSource bytes(connection, call.context(), RequestOf(version));
+  while (true) {
+    ASSIGN_OR_RETURN(const absl::string_view piece, bytes.Read());
+    if (piece.empty()) return absl::OkStatus();
+  }
+}
+
+}  // namespace
+
+absl::StatusOr<v1::UploadFileResponse> Upload(Connection& connection,
+                                              const v1::UploadFileHeader& header,
+                                              ByteSource& source, UploadMeasures& measures,
+                                              ProgressBar& progress) {
   Call call(connection.interrupt(), connection.TransferTimeout(header.encoded_size()));
   v1::UploadFileResponse response;
   const auto stream = connection.ingest().UploadFile(&call.context(), &response);
@@ -94,8 +164,6 @@ absl::StatusOr<v1::UploadFileResponse> UploadOnce(Connection& connection,
   bool sending = stream->Write(message);
   if (!sending) RETURN_IF_ERROR(connection.Explain(stream->Finish()));
   progress.SetDone(0);
-  PieceBudget budget;
-  RangeSource source(file, budget, 0, file.size_bytes());
   while (true) {
     const absl::StatusOr<absl::string_view> piece = source.Read();
     if (!piece.ok()) {
@@ -125,85 +193,14 @@ absl::Status Report(Connection& connection, const v1::UploadFileHeader& header,
   request.set_file_name(header.file_name());
   request.set_outcome(outcome);
   request.set_upload_id(header.upload_id());  // Saying it twice settles no other upload.
+  if (header.has_receive_time()) *request.mutable_report_time() = header.receive_time();
   return connection
       .CallUnary(connection.ingest(), &v1::IngestService::StubInterface::ReportTransfer, request)
       .status();
 }
 
-// What one upload came to.
-enum class Arrival { kIntact, kWrong };
-
-absl::StatusOr<Arrival> UploadAndCompare(Connection& connection, const v1::UploadFileHeader& header,
-                                         const LocalFile& file, ProgressBar& progress,
-                                         v1::FileVersion& version) {
-  Measures measures;
-  ASSIGN_OR_RETURN(const v1::UploadFileResponse response,
-                   UploadOnce(connection, header, file, measures, progress));
-  version = response.version();
-  const bool intact =
-      response.checksum() == measures.cksum.Value() && version.sha256() == measures.sha256.Finish();
-  return intact ? Arrival::kIntact : Arrival::kWrong;
-}
-
-absl::StatusOr<v1::FileVersion> Settle(Connection& connection, const v1::UploadFileHeader& header,
-                                       const v1::FileVersion& version) {
-  RETURN_IF_ERROR(Report(connection, header, Outcome::VERIFIED));
-  v1::GetVersionRequest request;
-  request.set_client_id(header.client_id());
-  request.set_file_name(header.file_name());
-  request.set_version_id(version.version_id());
-  ASSIGN_OR_RETURN(const v1::GetVersionResponse response,
-                   connection.CallUnary(connection.catalog(),
-                                        &v1::CatalogService::StubInterface::GetVersion, request));
-  return response.version();
-}
-
-v1::DownloadFileRequest RequestOf(const v1::FileVersion& version) {
-  v1::DownloadFileRequest request;
-  request.set_client_id(version.client_id());
-  request.set_file_name(version.file_name());
-  request.set_version_id(version.version_id());
-  return request;
-}
-
-// DataLoss, without a Reason, if what arrived is not `version`.
-absl::Status DownloadOnce(Connection& connection, const v1::FileVersion& version, ByteSink& sink,
-                          ProgressBar& progress) {
-  v1::DownloadFileRequest request = RequestOf(version);
-  request.set_caller_verifies(true);
-  Call call(connection.interrupt(), connection.TransferTimeout(version.size_bytes()));
-  DownloadSource incoming(connection, call.context(), request);
-  StageResources stages;
-  // Hashing takes about as long as receiving and writing together.
-  GatherSource pieces(incoming, stages.pieces, version.size_bytes());
-  const Stage received(pieces, stages.read_ahead, version.size_bytes());
-  CheckedSource checked(received.source(), version);
-  const Stage hashed(checked, stages.read_ahead, version.size_bytes());
-  // First of all when this ends: a stage may wait for the call.
-  const absl::Cleanup cancel = [&] { call.context().TryCancel(); };
-  while (true) {
-    ASSIGN_OR_RETURN(const absl::string_view piece, hashed.source().Read());
-    if (piece.empty()) return absl::OkStatus();
-    RETURN_IF_ERROR(sink.Write(piece));
-    progress.Advance(std::ssize(piece));
-  }
-}
-
-// Has the service itself look for damage, which it then counts.
-absl::Status HaveVerified(Connection& connection, const v1::FileVersion& version) {
-  Call call(connection.interrupt(), connection.TransferTimeout(version.size_bytes()));
-  DownloadSource bytes(connection, call.context(), RequestOf(version));
-  while (true) {
-    ASSIGN_OR_RETURN(const absl::string_view piece, bytes.Read());
-    if (piece.empty()) return absl::OkStatus();
-  }
-}
-
-}  // namespace
-
-absl::Status Download(Connection& connection, const v1::FileVersion& version, ByteSink& sink,
-                      ProgressBar& progress) {
-  const absl::Status done = DownloadOnce(connection, version, sink, progress);
+absl::Status Download(Connection& connection, const v1::FileVersion& version, ByteSink& sink) {
+  const absl::Status done = DownloadOnce(connection, version, sink);
   if (!absl::IsDataLoss(done) || ReasonOf(done)) return done;
   RETURN_IF_ERROR(HaveVerified(connection, version));
   return MakeError(Reason::kBlobDamaged, done.message(), version.file_name());

@@ -34,7 +34,7 @@ class TransferTest : public ::testing::Test {
     return BackUp(service_.connection(), kClientId, "a name", **file, progress_);
   }
   absl::Status DownloadEntry(const testing::FakeCatalog::Entry& entry, ByteSink& sink) {
-    return Download(service_.connection(), entry.version, sink, progress_);
+    return Download(service_.connection(), entry.version, sink);
   }
 
   TempFolder folder_;
@@ -166,7 +166,7 @@ TEST_F(TransferTest, AFileAppearsOnlyWhenItIsWhole) {
   const auto file = OutputFile::Create(place->folder.get(), /*expected_size=*/0);
   ASSERT_OK(file);
   ASSERT_OK((*file)->Write("whole"));
-  ASSERT_OK((*file)->Commit(place->folder.get(), place->name, /*replace=*/false));
+  ASSERT_OK((*file)->Commit(place->folder.get(), place->name, /*replace=*/false, absl::Now()));
   EXPECT_THAT(folder_.List(), ElementsAre("out"));
   EXPECT_EQ(folder_.Read("out"), "whole");
 }
@@ -180,10 +180,10 @@ TEST_F(TransferTest, NothingIsReplacedWithoutForce) {
   const auto file = OutputFile::Create(place->folder.get(), /*expected_size=*/0);
   ASSERT_OK(file);
   ASSERT_OK((*file)->Write("new"));
-  EXPECT_THAT((*file)->Commit(place->folder.get(), "out", false),
+  EXPECT_THAT((*file)->Commit(place->folder.get(), "out", false, absl::Now()),
               StatusIs(absl::StatusCode::kAlreadyExists));
   EXPECT_EQ(folder_.Read("out"), "old");
-  ASSERT_OK((*file)->Commit(place->folder.get(), "out", true));
+  ASSERT_OK((*file)->Commit(place->folder.get(), "out", true, absl::Now()));
   EXPECT_EQ(folder_.Read("out"), "new");
 }
 

@@ -4,13 +4,13 @@
 
 namespace backup::storage {
 
-absl::Status Catalog::SubmitAndWait(const Work& work) {
+absl::Status Catalog::Await(const std::function<void(Done)>& submit) {
   absl::Status result;
   // A lock of its own: with one for all, those that a commit wakes would only queue up for it.
   Mutex mutex;
   CondVar finished;
   bool done = false;
-  Submit(work, [&](const absl::Status& committed) {
+  submit([&](const absl::Status& committed) {
     MutexLock lock(mutex);
     result = committed;
     done = true;

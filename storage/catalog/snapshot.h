@@ -58,13 +58,17 @@ class Snapshot {
   // Reports.
 
   virtual absl::StatusOr<Counts> Count() = 0;
-  // At most `limit` clients with ids above `after`, in order, that neither verified a file nor
-  // registered at or after `since`.
-  virtual absl::StatusOr<std::vector<Client>> ListStaleClients(absl::Time since,
+  // When a client last verified a file, if ever; what is in the future of `now` does not count.
+  virtual absl::StatusOr<std::optional<absl::Time>> LastVerifiedTime(absl::Time now) = 0;
+  // At most `limit` clients with ids above `after`, in order, that did not verify a file between
+  // `since` and `now`; of those that never did, the registration counts. What is in the future
+  // (IsInFuture) is not known to be recent.
+  virtual absl::StatusOr<std::vector<Client>> ListStaleClients(absl::Time since, absl::Time now,
                                                                const ClientId& after,
                                                                int limit) = 0;
-  // How many clients ListStaleClients() would list without limit.
-  virtual absl::StatusOr<int64_t> CountStaleClients(absl::Time since) = 0;
+  // How many clients ListStaleClients() would list without limit. With the infinite past for
+  // `since`: how many of these times are in the future.
+  virtual absl::StatusOr<int64_t> CountStaleClients(absl::Time since, absl::Time now) = 0;
 
   // Jobs.
 

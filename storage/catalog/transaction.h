@@ -16,8 +16,9 @@ namespace backup::storage {
 // After an error of one of its methods the transaction may be of no more use, so its function
 // returns that error; reasons that a method names are no such errors, and leave everything as it
 // was. Any method may fail with reason STORAGE_FULL beside those of Snapshot. Methods that take
-// `now` also note it as the client's last_seen_time, which never goes back. Used by one thread at a
-// time, within the function that it is given to.
+// `now` also note it as the client's last_seen_time, which only goes back if it was in the future.
+// A registration in the future is then noted as of `now`, unless others have the client's name:
+// their order counts. Used by one thread at a time, within the function that it is given to.
 class Transaction : public Snapshot {
  public:
   // Clients.
@@ -27,6 +28,10 @@ class Transaction : public Snapshot {
   // client has a key).
   virtual absl::StatusOr<Client> RegisterClient(const std::string& name, const ClientId& new_id,
                                                 DuplicateNames policy, absl::Time now) = 0;
+  // Adds a client that was another server's: its id, name, create_time, last_seen_time, keys and
+  // legacy are taken over. There must be none with its id. It is its name's last registered client,
+  // for which create_time may be moved.
+  virtual absl::Status AddClient(const Client& client) = 0;
   // Stores a key. The same public key with the same session_key_bits keeps the stored session key
   // unless `rotate`. Returns the client as it is now. Reasons CLIENT_NOT_FOUND, REKEY_REFUSED (a
   // different public key under kPin).
@@ -39,7 +44,11 @@ class Transaction : public Snapshot {
   // Notes that the client was seen. May be written later than the rest, and lost in a crash. Reason
   // CLIENT_NOT_FOUND.
   virtual absl::Status TouchClient(const ClientId& id, absl::Time now) = 0;
-  // Deletes the client and all it has; drops its blobs. Reason CLIENT_NOT_FOUND.
+  // Deletes at most `limit` of the client's versions, whichever; drops their blobs. Returns how
+  // many. Reason CLIENT_NOT_FOUND.
+  virtual absl::StatusOr<int64_t> DeleteVersionsOf(const ClientId& id, int limit) = 0;
+  // Deletes the client and all it has; drops its blobs. Of one with many versions this is a large
+  // transaction: DeleteVersionsOf() first. Reason CLIENT_NOT_FOUND.
   virtual absl::Status DeleteClient(const ClientId& id) = 0;
 
   // Versions.
@@ -59,10 +68,11 @@ class Transaction : public Snapshot {
   // count; kRetrying deletes it; kAbandoned keeps its row without content. A verdict that names no
   // upload is about the last version that was added to the file, even if that is gone by now, and
   // never about an older one: so a verdict that is repeated changes nothing. Returns whether it
-  // changed anything. With `learning` on, a change also tells the client's LegacyProfile what it
-  // compares. Reasons CLIENT_NOT_FOUND; FILE_NOT_FOUND for kVerified without an upload if the
-  // client has no such file; VERSION_NOT_FOUND for kVerified of an upload that is not there, made
-  // another file or was given up. The other outcomes may be told of an upload that failed.
+  // changed anything. The client's last_verified_time never goes back. With `learning` on, a change
+  // also tells the client's LegacyProfile what it compares. Reasons CLIENT_NOT_FOUND;
+  // FILE_NOT_FOUND for kVerified without an upload if the client has no such file;
+  // VERSION_NOT_FOUND for kVerified of an upload that is not there, made another file or was given
+  // up. The other outcomes may be told of an upload that failed.
   virtual absl::StatusOr<bool> SettleVersion(const Verdict& verdict, absl::Time now) = 0;
   // Deletes one version; drops its blob. Reasons as FindVersion().
   virtual absl::Status DeleteVersion(const ClientId& client, const std::string& file_name,

@@ -1,17 +1,30 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 #include <string>
 #include <variant>
 
 #include "absl/time/time.h"
+#include "base/clock.h"
 #include "base/ids.h"
 #include "storage/catalog/legacy_profile.h"
 #include "storage/catalog/version.h"
 
 // What a catalog holds, and what is asked of it, as plain values.
 namespace backup::storage {
+
+// How far ahead of now a time may be that was noted before: clocks are set by a little now and
+// then. One that is further in the future was noted while the clock was ahead, so that nobody knows
+// when it was.
+inline constexpr absl::Duration kMaxClockStep = absl::Minutes(1);
+inline bool IsInFuture(absl::Time time, absl::Time now) { return time > now + kMaxClockStep; }
+// The time that is noted of a client after another contact, which may be told later: the later one,
+// but no longer one in the future.
+inline absl::Time LaterContact(absl::Time before, absl::Time contact) {
+  return IsInFuture(before, SystemClock().Now()) ? contact : std::max(before, contact);
+}
 
 struct Client {
   ClientId id;
@@ -98,7 +111,6 @@ struct Counts {
   int64_t stored_bytes = 0;  // Plaintext sizes of versions with content.
   int64_t blob_bytes = 0;    // What the blobs of versions take.
   int64_t dropped_blobs = 0;
-  std::optional<absl::Time> last_verified_time;
 };
 
 }  // namespace backup::storage

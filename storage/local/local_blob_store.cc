@@ -27,10 +27,6 @@
 namespace backup::storage {
 namespace {
 
-// What blobs leave to the catalog, so that versions can still be confirmed and deleted: these
-// bytes, or this part (1/n) of a small file system.
-constexpr int64_t kReserveBytes = 64 << 20;
-constexpr int64_t kSmallestReservePart = 16;
 constexpr size_t kLargeReadSize = kPieceSize / 2;
 // How far ahead of large reads through the page cache the file is read.
 constexpr int64_t kReadAheadBytes = 4 << 20;
@@ -43,7 +39,7 @@ absl::Status IoError(const StorageMetrics& metrics, absl::string_view doing) {
   const int error = errno;
   metrics.io_errors.With({doing.substr(0, doing.find(' '))}).Add();
   const std::string what = absl::StrCat("the blob store cannot ", doing, ": ", strerror(error));
-  if (error == ENOSPC || error == EDQUOT) {
+  if (error == ENOSPC || error == EDQUOT || error == EFBIG) {
     return MakeError(Reason::kStorageFull, absl::StrCat("free disk space and try again: ", what),
                      "blobs");
   }
@@ -111,24 +107,25 @@ bool RenameToNew(const std::string& from, const std::string& to) {
   return ::link(from.c_str(), to.c_str()) == 0 && ::unlink(from.c_str()) == 0;
 }
 
-// What a new blob must leave free in the file system of `fd`.
+// What a new blob must leave free in the file system of `fd`, so that small files are still stored:
+// as much as is reserved beside.
 absl::StatusOr<int64_t> ReserveOf(const StorageMetrics& metrics, int fd) {
   struct statvfs disk = {};
   if (::fstatvfs(fd, &disk) != 0) return IoError(metrics, "ask for free space");
-  return std::min(kReserveBytes,
-                  static_cast<int64_t>(disk.f_blocks * disk.f_frsize) / kSmallestReservePart);
+  return SpaceReserve::SizeFor(static_cast<int64_t>(disk.f_blocks * disk.f_frsize));
 }
 
 // A blob on its way.
 class PartFile final : public ByteSink {
  public:
   static absl::StatusOr<std::unique_ptr<PartFile>> Create(const StorageMetrics& metrics,
+                                                          BulkThrottle* throttle,
                                                           const std::string& path,
                                                           std::optional<int64_t> expected_size) {
     UniqueFd fd = DirectFile::Create(AT_FDCWD, path);
     if (!fd.valid()) return IoError(metrics, "create a file");
     ASSIGN_OR_RETURN(const int64_t reserve_bytes, ReserveOf(metrics, fd.get()));
-    std::unique_ptr<PartFile> part(new PartFile(metrics, std::move(fd), reserve_bytes));
+    std::unique_ptr<PartFile> part(new PartFile(metrics, throttle, std::move(fd), reserve_bytes));
     if (expected_size && *expected_size > 0 && !part->file_.Allocate(*expected_size))
       return IoError(metrics, "allocate space");
     return part;
@@ -140,6 +137,8 @@ class PartFile final : public ByteSink {
     CountBytes();
     return absl::OkStatus();
   }
+
+  void LetPiecesLast(size_t pieces) override { file_.LetPiecesLast(pieces); }
 
   // Everything is on the medium when this returns OK.
   absl::Status Finish() {
@@ -153,8 +152,9 @@ class PartFile final : public ByteSink {
   int64_t size_bytes() const { return file_.written_bytes(); }
 
  private:
-  PartFile(const StorageMetrics& metrics, UniqueFd fd, int64_t reserve_bytes)
-      : metrics_(metrics), file_(std::move(fd), reserve_bytes) {}
+  PartFile(const StorageMetrics& metrics, BulkThrottle* throttle, UniqueFd fd,
+           int64_t reserve_bytes)
+      : metrics_(metrics), file_(std::move(fd), reserve_bytes, throttle) {}
 
   void CountBytes() {
     const int64_t written_bytes = file_.written_bytes();
@@ -181,12 +181,21 @@ bool IsCached(int fd, int64_t offset, size_t size) {
 class FileAccess final : public RandomAccess {
  public:
   // `direct_fd` is open on the same file for direct reads, or not valid.
-  FileAccess(const StorageMetrics& metrics, UniqueFd fd, UniqueFd direct_fd, int64_t size_bytes)
+  FileAccess(const StorageMetrics& metrics, std::shared_ptr<BulkThrottle> throttle, UniqueFd fd,
+             UniqueFd direct_fd, int64_t size_bytes)
       : metrics_(metrics),
+        throttle_(std::move(throttle)),
         fd_(std::move(fd)),
         direct_fd_(std::move(direct_fd)),
         size_bytes_(size_bytes) {}
   int64_t size_bytes() const override { return size_bytes_; }
+  size_t read_depth() const override { return direct_fd_.valid() ? IoQueue::kMaxDepth : 1; }
+  bool TryStartReadAt(IoQueue& queue, int64_t offset, std::span<char> out) const override {
+    return out.size() >= kLargeReadSize && IsForDirect(offset, out) &&
+           queue.TryStart(
+               {IoOperation::Kind::kRead, direct_fd_.get(), out.data(), out.size(), offset},
+               throttle_.get());
+  }
   absl::Status ReadAt(int64_t offset, std::span<char> out) const override {
     if (out.size() >= kLargeReadSize) {
       if (TryReadDirect(offset, out)) return absl::OkStatus();
@@ -210,16 +219,19 @@ class FileAccess final : public RandomAccess {
   // Past the page cache, which costs less time and leaves it to the catalog: large blobs are rarely
   // read twice. False if that cannot be, or the bytes are in the page cache anyway.
   bool TryReadDirect(int64_t offset, std::span<char> out) const {
-    const auto address = reinterpret_cast<uintptr_t>(out.data());
-    if (!direct_fd_.valid() ||
-        (static_cast<uintptr_t>(offset) | address | out.size()) % kBufferAlignment != 0 ||
-        IsCached(fd_.get(), offset, out.size())) {
-      return false;
-    }
+    if (!IsForDirect(offset, out)) return false;
+    const BulkTurn turn(throttle_.get());
     return ::pread(direct_fd_.get(), out.data(), out.size(), offset) == std::ssize(out);
+  }
+  bool IsForDirect(int64_t offset, std::span<char> out) const {
+    const auto address = reinterpret_cast<uintptr_t>(out.data());
+    return direct_fd_.valid() &&
+           (static_cast<uintptr_t>(offset) | address | out.size()) % kBufferAlignment == 0 &&
+           !IsCached(fd_.get(), offset, out.size());
   }
 
   const StorageMetrics metrics_;  // A reader may outlive its store.
+  const std::shared_ptr<BulkThrottle> throttle_;
   const UniqueFd fd_;
   const UniqueFd direct_fd_;
   const int64_t size_bytes_;
@@ -228,10 +240,14 @@ class FileAccess final : public RandomAccess {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<LocalBlobStore>> LocalBlobStore::Open(
-    const std::string& directory, const StorageMetrics& metrics) {
+    const std::string& directory, const StorageMetrics& metrics, const SpaceReserve* reserve,
+    std::shared_ptr<BulkThrottle> throttle) {
   RETURN_IF_ERROR(MakeFolders(metrics, directory));
   RETURN_IF_ERROR(RemoveLeftOverParts(metrics, absl::StrCat(directory, "/tmp")));
-  return std::unique_ptr<LocalBlobStore>(new LocalBlobStore(directory, metrics));
+  // Made now, on a thread whose priority is not low.
+  IoEngine::Default();
+  return std::unique_ptr<LocalBlobStore>(
+      new LocalBlobStore(directory, metrics, reserve, std::move(throttle)));
 }
 
 std::string LocalBlobStore::FolderOf(const BlobId& id) const {
@@ -244,11 +260,12 @@ std::string LocalBlobStore::PathOf(const BlobId& id) const {
 
 absl::StatusOr<int64_t> LocalBlobStore::Put(const BlobId& id, ByteSource& source,
                                             std::optional<int64_t> expected_size) {
+  if (reserve_ != nullptr) RETURN_IF_ERROR(reserve_->CheckGrowth());
   // The number keeps a second Put() of the same id, which is a mistake, away from the first.
   const std::string part_path = absl::StrCat(directory_, "/tmp/", ToHex(id), ".", ++parts_);
   absl::Cleanup discard = [&] { ::unlink(part_path.c_str()); };
   ASSIGN_OR_RETURN(const std::unique_ptr<PartFile> part,
-                   PartFile::Create(metrics_, part_path, expected_size));
+                   PartFile::Create(metrics_, throttle_.get(), part_path, expected_size));
   RETURN_IF_ERROR(CopyAll(source, *part).status());
   RETURN_IF_ERROR(part->Finish());
   if (!RenameToNew(part_path, PathOf(id))) return IoError(metrics_, "rename a file");
@@ -270,13 +287,14 @@ absl::StatusOr<std::unique_ptr<RandomAccess>> LocalBlobStore::Open(const BlobId&
   UniqueFd direct_fd;
   if (info.st_size >= static_cast<int64_t>(kLargeReadSize))
     direct_fd = UniqueFd(::open(path.c_str(), kFlags | O_DIRECT));
-  return std::make_unique<FileAccess>(metrics_, std::move(fd), std::move(direct_fd), info.st_size);
+  return std::make_unique<FileAccess>(metrics_, throttle_, std::move(fd), std::move(direct_fd),
+                                      info.st_size);
 }
 
-absl::Status LocalBlobStore::Delete(const BlobId& id) {
-  if (::unlink(PathOf(id).c_str()) != 0 && errno != ENOENT)
-    return IoError(metrics_, "delete a file");
-  return absl::OkStatus();
+absl::StatusOr<bool> LocalBlobStore::Delete(const BlobId& id) {
+  if (::unlink(PathOf(id).c_str()) == 0) return true;
+  if (errno != ENOENT) return IoError(metrics_, "delete a file");
+  return false;
 }
 
 absl::Status LocalBlobStore::List(const std::function<absl::Status(const BlobInfo&)>& visit) const {

@@ -5,37 +5,49 @@
 #include <memory>
 #include <string>
 
+#include "base/bulk_throttle.h"
 #include "base/unique_fd.h"
 #include "storage/blob_store.h"
+#include "storage/space_reserve.h"
 #include "storage/storage_metrics.h"
 
 namespace backup::storage {
 
 // Blobs as files: DIRECTORY/blobs/XX/ID, where XX are the id's first two hex digits; parts in
 // DIRECTORY/tmp. Written past the page cache (O_DIRECT) where the file system allows it, because
-// buffered writes of many gigabytes are throttled to a fraction of the disk's speed. Thread-safe.
+// buffered writes of many gigabytes are throttled to a fraction of the disk's speed; several pieces
+// at a time, as most disks want it. Thread-safe.
 class LocalBlobStore final : public BlobStore {
  public:
   // Makes the folders as needed and removes parts that an earlier process left. Only one process at
-  // a time may use `directory`.
-  static absl::StatusOr<std::unique_ptr<LocalBlobStore>> Open(const std::string& directory,
-                                                              const StorageMetrics& metrics = {});
+  // a time may use `directory`. While the `reserve` forbids growth nothing is stored; null: there
+  // is none, else it must outlive this. Large reads and writes wait for `throttle`, if there is
+  // one.
+  static absl::StatusOr<std::unique_ptr<LocalBlobStore>> Open(
+      const std::string& directory, const StorageMetrics& metrics = {},
+      const SpaceReserve* reserve = nullptr, std::shared_ptr<BulkThrottle> throttle = nullptr);
 
   // Reason STORAGE_IO if there is such a blob, which stays as it is.
   absl::StatusOr<int64_t> Put(const BlobId& id, ByteSource& source,
                               std::optional<int64_t> expected_size) override;
   absl::StatusOr<std::unique_ptr<RandomAccess>> Open(const BlobId& id) const override;
-  absl::Status Delete(const BlobId& id) override;
+  absl::StatusOr<bool> Delete(const BlobId& id) override;
   absl::Status List(const std::function<absl::Status(const BlobInfo&)>& visit) const override;
 
  private:
-  LocalBlobStore(std::string directory, const StorageMetrics& metrics)
-      : directory_(std::move(directory)), metrics_(metrics) {}
+  LocalBlobStore(std::string directory, const StorageMetrics& metrics, const SpaceReserve* reserve,
+                 std::shared_ptr<BulkThrottle> throttle)
+      : directory_(std::move(directory)),
+        metrics_(metrics),
+        throttle_(std::move(throttle)),
+        reserve_(reserve) {}
   std::string FolderOf(const BlobId& id) const;
   std::string PathOf(const BlobId& id) const;
 
   const std::string directory_;
   const StorageMetrics metrics_;
+  const std::shared_ptr<BulkThrottle> throttle_;
+  const SpaceReserve* const reserve_;
   std::atomic<uint64_t> parts_ = 0;  // Begun by this process.
 };
 

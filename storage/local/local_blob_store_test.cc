@@ -32,7 +32,7 @@ class StoreInTempFolder final : public BlobStore {
   absl::StatusOr<std::unique_ptr<RandomAccess>> Open(const BlobId& id) const override {
     return store_->Open(id);
   }
-  absl::Status Delete(const BlobId& id) override { return store_->Delete(id); }
+  absl::StatusOr<bool> Delete(const BlobId& id) override { return store_->Delete(id); }
   absl::Status List(const std::function<absl::Status(const BlobInfo&)>& visit) const override {
     return store_->List(visit);
   }
@@ -122,11 +122,11 @@ TEST_F(LocalBlobStoreTest, LeavesNothingWhenAWriteFails) {
   const std::string bytes = testing::PseudoRandomBytes(3 * kPieceSize + 1);
   for (const rlim_t limit : {kPieceSize, kPieceSize + 4096, kPieceSize + 512, kPieceSize + 1}) {
     StringSource unaligned(bytes, /*piece_size=*/5000);
-    EXPECT_THAT(PutUnderFileSizeLimit(*store, unaligned, limit), HasReason(Reason::kStorageIo));
+    EXPECT_THAT(PutUnderFileSizeLimit(*store, unaligned, limit), HasReason(Reason::kStorageFull));
     StringSource source(bytes);
     PieceBudget budget;
     GatherSource aligned(source, budget, std::nullopt);
-    EXPECT_THAT(PutUnderFileSizeLimit(*store, aligned, limit), HasReason(Reason::kStorageIo));
+    EXPECT_THAT(PutUnderFileSizeLimit(*store, aligned, limit), HasReason(Reason::kStorageFull));
     EXPECT_FALSE(HasParts());
     EXPECT_OK(store->List([](const BlobInfo&) { return absl::InternalError("there is a blob"); }));
   }
@@ -177,6 +177,28 @@ TEST_F(LocalBlobStoreTest, SkipsFilesThatAreNoBlobs) {
 TEST_F(LocalBlobStoreTest, DoesNotOpenWhereItCannotMakeItsFolders) {
   std::ofstream(folder_.path() + "/file") << "in the way";
   EXPECT_THAT(LocalBlobStore::Open(folder_.path() + "/file"), HasReason(Reason::kStorageIo));
+}
+
+TEST_F(LocalBlobStoreTest, StoresNothingWhileTheReserveIsNeeded) {
+  SpaceReserve reserve(folder_.path() + "/reserve");
+  ASSERT_TRUE(reserve.Restore());
+  const auto store = LocalBlobStore::Open(folder_.path() + "/store", {}, &reserve).value();
+  reserve.Release();
+  EXPECT_THAT(Put(*store, "bytes"), HasReason(Reason::kStorageFull));
+  ASSERT_TRUE(reserve.Restore());
+  EXPECT_OK(Put(*store, "bytes"));
+}
+
+TEST_F(LocalBlobStoreTest, DeletesWithoutADescriptor) {
+  const auto store = LocalBlobStore::Open(folder_.path()).value();
+  ASSERT_OK(Put(*store, "bytes"));
+  rlimit before = {};
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
+  const rlimit none = {0, before.rlim_max};
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &none), 0);
+  const absl::StatusOr<bool> deleted = store->Delete(id_);
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &before), 0);
+  EXPECT_THAT(deleted, testing::IsOkAndHolds(true));
 }
 
 TEST_F(LocalBlobStoreTest, CountsSyncsErrorsAndWhatItRemoved) {

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <limits>
 
 #include "base/error.h"
 #include "base/name_text.h"
@@ -6,13 +7,14 @@
 #include "storage/memory/memory_transaction.h"
 
 namespace backup::storage {
-namespace {
 
-void NoteSeen(Client& client, absl::Time now) {
-  client.last_seen_time = std::max(client.last_seen_time, now);
+void MemoryTransaction::NoteSeen(Client& client, absl::Time now) {
+  client.last_seen_time = LaterContact(client.last_seen_time, now);
+  if (!IsInFuture(client.create_time, std::max(now, SystemClock().Now()))) return;
+  const auto has_its_name = [&](const auto& entry) { return entry.second.name == client.name; };
+  if (std::count_if(state_.clients.begin(), state_.clients.end(), has_its_name) == 1)
+    client.create_time = now;
 }
-
-}  // namespace
 
 absl::StatusOr<Client*> MemoryTransaction::Require(const ClientId& id) {
   const auto found = state_.clients.find(id);
@@ -70,6 +72,12 @@ absl::StatusOr<Client> MemoryTransaction::RegisterClient(const std::string& name
   return state_.clients[new_id] = client;
 }
 
+absl::Status MemoryTransaction::AddClient(const Client& client) {
+  state_.registrations.push_back(client.id);
+  state_.clients[client.id] = client;
+  return absl::OkStatus();
+}
+
 absl::StatusOr<Client> MemoryTransaction::SetClientKey(const ClientId& id, const KeyGrant& grant,
                                                        Rekey policy, absl::Time now) {
   ASSIGN_OR_RETURN(Client* const client, Require(id));
@@ -99,12 +107,20 @@ absl::Status MemoryTransaction::TouchClient(const ClientId& id, absl::Time now) 
   return absl::OkStatus();
 }
 
-absl::Status MemoryTransaction::DeleteClient(const ClientId& id) {
+absl::StatusOr<int64_t> MemoryTransaction::DeleteVersionsOf(const ClientId& id, int limit) {
   RETURN_IF_ERROR(Require(id).status());
-  for (auto it = state_.versions.begin(); it != state_.versions.end();) {
+  int64_t deleted = 0;
+  for (auto it = state_.versions.begin(); it != state_.versions.end() && deleted < limit;) {
     const Version& version = (it++)->second.stored.version;
-    if (version.client_id == id) Remove(version.version_id);
+    if (version.client_id != id) continue;
+    Remove(version.version_id);
+    ++deleted;
   }
+  return deleted;
+}
+
+absl::Status MemoryTransaction::DeleteClient(const ClientId& id) {
+  RETURN_IF_ERROR(DeleteVersionsOf(id, std::numeric_limits<int>::max()).status());
   state_.clients.erase(id);
   return absl::OkStatus();
 }

@@ -24,10 +24,9 @@ absl::StatusOr<std::unique_ptr<RandomAccess>> MemoryBlobStore::Open(const BlobId
   return std::make_unique<StringAccess>(found->second);
 }
 
-absl::Status MemoryBlobStore::Delete(const BlobId& id) {
+absl::StatusOr<bool> MemoryBlobStore::Delete(const BlobId& id) {
   MutexLock lock(mutex_);
-  blobs_.erase(id);
-  return absl::OkStatus();
+  return blobs_.erase(id) > 0;
 }
 
 absl::Status MemoryBlobStore::List(

@@ -15,7 +15,7 @@ class MemoryBlobStore final : public BlobStore {
   absl::StatusOr<int64_t> Put(const BlobId& id, ByteSource& source,
                               std::optional<int64_t> expected_size) override;
   absl::StatusOr<std::unique_ptr<RandomAccess>> Open(const BlobId& id) const override;
-  absl::Status Delete(const BlobId& id) override;
+  absl::StatusOr<bool> Delete(const BlobId& id) override;
   absl::Status List(const std::function<absl::Status(const BlobInfo&)>& visit) const override;
 
  private:

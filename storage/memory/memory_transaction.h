@@ -21,11 +21,13 @@ class MemoryTransaction final : public Transaction {
   absl::StatusOr<std::vector<Client>> ListClients(const ClientId& after, int limit) override;
   absl::StatusOr<Client> RegisterClient(const std::string& name, const ClientId& new_id,
                                         DuplicateNames policy, absl::Time now) override;
+  absl::Status AddClient(const Client& client) override;
   absl::StatusOr<Client> SetClientKey(const ClientId& id, const KeyGrant& grant, Rekey policy,
                                       absl::Time now) override;
   absl::StatusOr<Client> UpdateLegacyProfile(const ClientId& id,
                                              const LegacyProfile& observed) override;
   absl::Status TouchClient(const ClientId& id, absl::Time now) override;
+  absl::StatusOr<int64_t> DeleteVersionsOf(const ClientId& id, int limit) override;
   absl::Status DeleteClient(const ClientId& id) override;
 
   // versions.cc
@@ -58,9 +60,10 @@ class MemoryTransaction final : public Transaction {
 
   // reports.cc
   absl::StatusOr<Counts> Count() override;
-  absl::StatusOr<std::vector<Client>> ListStaleClients(absl::Time since, const ClientId& after,
-                                                       int limit) override;
-  absl::StatusOr<int64_t> CountStaleClients(absl::Time since) override;
+  absl::StatusOr<std::optional<absl::Time>> LastVerifiedTime(absl::Time now) override;
+  absl::StatusOr<std::vector<Client>> ListStaleClients(absl::Time since, absl::Time now,
+                                                       const ClientId& after, int limit) override;
+  absl::StatusOr<int64_t> CountStaleClients(absl::Time since, absl::Time now) override;
   absl::StatusOr<std::vector<JobState>> ListJobs() override;
   absl::Status SaveJob(const JobState& job) override;
   absl::Status ProbeWrite() override { return absl::OkStatus(); }
@@ -72,6 +75,8 @@ class MemoryTransaction final : public Transaction {
   absl::StatusOr<const MemoryState::StoredFile*> RequireFile(const ClientId& client,
                                                              const std::string& file_name);
   Client* NewestNamed(const std::string& name);
+  // Notes a contact, as Transaction describes.
+  void NoteSeen(Client& client, absl::Time now);
   // The file's newest verified version, if any.
   const StoredVersion* NewestVerified(const MemoryState::StoredFile& file) const;
   const Version* VersionOfUpload(const ClientId& client, const UploadId& upload) const;

@@ -19,27 +19,35 @@ absl::StatusOr<Counts> MemoryTransaction::Count() {
     if (version.state != VersionState::kAbandoned) counts.stored_bytes += version.size_bytes;
     counts.blob_bytes += kept.blob_size;
   }
-  for (const auto& [id, client] : state_.clients) {
-    counts.last_verified_time = std::max(counts.last_verified_time, client.last_verified_time);
-  }
   return counts;
 }
 
+absl::StatusOr<std::optional<absl::Time>> MemoryTransaction::LastVerifiedTime(absl::Time now) {
+  std::optional<absl::Time> last;
+  for (const auto& [id, client] : state_.clients) {
+    const std::optional<absl::Time> verified = client.last_verified_time;
+    if (verified && !IsInFuture(*verified, now)) last = std::max(last, verified);
+  }
+  return last;
+}
+
 absl::StatusOr<std::vector<Client>> MemoryTransaction::ListStaleClients(absl::Time since,
+                                                                        absl::Time now,
                                                                         const ClientId& after,
                                                                         int limit) {
   std::vector<Client> clients;
   for (auto it = state_.clients.upper_bound(after);
        it != state_.clients.end() && std::ssize(clients) < limit; ++it) {
     const Client& client = it->second;
-    if (client.last_verified_time.value_or(client.create_time) < since) clients.push_back(client);
+    const absl::Time last_success = client.last_verified_time.value_or(client.create_time);
+    if (last_success < since || IsInFuture(last_success, now)) clients.push_back(client);
   }
   return clients;
 }
 
-absl::StatusOr<int64_t> MemoryTransaction::CountStaleClients(absl::Time since) {
+absl::StatusOr<int64_t> MemoryTransaction::CountStaleClients(absl::Time since, absl::Time now) {
   ASSIGN_OR_RETURN(const std::vector<Client> clients,
-                   ListStaleClients(since, ClientId(), std::numeric_limits<int>::max()));
+                   ListStaleClients(since, now, ClientId(), std::numeric_limits<int>::max()));
   return std::ssize(clients);
 }
 

@@ -120,7 +120,7 @@ absl::StatusOr<Version> MemoryTransaction::AddVersion(const Version& version,
   if (blob != nullptr && state_.pending_blobs.erase(*blob) == 0)
     return MakeError(Reason::kBackendDown, "the file took too long to store; send it again");
   client->legacy.Merge(observed);
-  client->last_seen_time = std::max(client->last_seen_time, version.receive_time);
+  NoteSeen(*client, version.receive_time);
   client->stored_bytes += version.size_bytes;
   MemoryState::StoredFile& file = state_.files[{version.client_id, version.file_name}];
   file.versions.insert(version.version_id);
@@ -153,14 +153,15 @@ absl::StatusOr<bool> MemoryTransaction::SettleVersion(const Verdict& verdict, ab
   ASSIGN_OR_RETURN(Client* const owner, Require(verdict.client));
   ASSIGN_OR_RETURN(MemoryState::KeptVersion* const kept, VersionOfVerdict(verdict));
   Version* const version = kept == nullptr ? nullptr : &kept->stored.version;
-  owner->last_seen_time = std::max(owner->last_seen_time, now);
+  NoteSeen(*owner, now);
   if (version == nullptr || version->state != VersionState::kReceived) return false;
   if (verdict.learning == Learning::kOn)
     owner->legacy.Learn(verdict.outcome, version->checksum_kind);
   switch (verdict.outcome) {
     case Outcome::kVerified:
       version->state = VersionState::kVerified;
-      version->verify_time = owner->last_verified_time = now;
+      version->verify_time = now;
+      owner->last_verified_time = LaterContact(owner->last_verified_time.value_or(now), now);
       break;
     case Outcome::kRetrying:
       ++owner->resends;

@@ -50,6 +50,7 @@ absl::StatusOr<std::vector<BlobId>> SqliteTransaction::ListDroppedBlobs(const Bl
 
 absl::Status SqliteTransaction::AddPendingBlobs(const std::vector<BlobId>& ids,
                                                 const BlobLease& lease) {
+  RETURN_IF_ERROR(CheckGrowth());
   for (const BlobId& id : ids) {
     RETURN_IF_ERROR(database_.Prepare("INSERT INTO pending_blobs VALUES (?, ?, ?)")
                         .BindBlob(id.bytes())

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <limits>
 
 #include "absl/strings/str_cat.h"
 #include "base/error.h"
@@ -8,6 +9,14 @@
 #include "storage/sqlite/sqlite_transaction.h"
 
 namespace backup::storage {
+namespace {
+
+// Behind the name's last registration, since which the clock may have been set back.
+absl::Time RegistrationTime(absl::Time wanted, const std::optional<Client>& namesake) {
+  return namesake ? std::max(wanted, namesake->create_time + absl::Microseconds(1)) : wanted;
+}
+
+}  // namespace
 
 absl::StatusOr<std::optional<Client>> SqliteTransaction::NewestNamed(const std::string& name) {
   Query query = database_.Prepare("SELECT " CLIENT_COLUMNS
@@ -19,6 +28,7 @@ absl::StatusOr<std::optional<Client>> SqliteTransaction::NewestNamed(const std::
 
 absl::StatusOr<Client> SqliteTransaction::InsertClient(const std::string& name, const ClientId& id,
                                                        absl::Time create_time) {
+  RETURN_IF_ERROR(CheckGrowth());
   Client client;
   client.id = id;
   client.name = name;
@@ -64,9 +74,17 @@ absl::StatusOr<Client> SqliteTransaction::RegisterClient(const std::string& name
   if (known && policy == DuplicateNames::kReject) {
     return MakeError(Reason::kNameTaken, "another client has this name", NameToText(name));
   }
-  // The clock may have been set back since the name's last registration.
-  return InsertClient(name, new_id,
-                      known ? std::max(now, known->create_time + absl::Microseconds(1)) : now);
+  return InsertClient(name, new_id, RegistrationTime(now, known));
+}
+
+absl::Status SqliteTransaction::AddClient(const Client& client) {
+  ASSIGN_OR_RETURN(const std::optional<Client> namesake, NewestNamed(client.name));
+  ASSIGN_OR_RETURN(
+      const Client inserted,
+      InsertClient(client.name, client.id, RegistrationTime(client.create_time, namesake)));
+  Client added = client;
+  added.last_seen_time = std::max(inserted.last_seen_time, StoredTime(client.last_seen_time));
+  return UpdateClient(database_, added);
 }
 
 absl::StatusOr<Client> SqliteTransaction::SetClientKey(const ClientId& id, const KeyGrant& grant,
@@ -78,7 +96,8 @@ absl::StatusOr<Client> SqliteTransaction::SetClientKey(const ClientId& id, const
                      "the client has another public key; delete the client or allow the change "
                      "(--rekey=allow)");
   }
-  SetSeen(client, now);
+  if (client.public_key.empty()) RETURN_IF_ERROR(CheckGrowth());
+  RETURN_IF_ERROR(SetSeen(database_, client, now));
   if (!same_key || client.session_key_bits != grant.session_key_bits || grant.rotate) {
     client.public_key = grant.public_key;
     client.sealed_session_key = grant.sealed_session_key;
@@ -98,18 +117,27 @@ absl::StatusOr<Client> SqliteTransaction::UpdateLegacyProfile(const ClientId& id
 absl::Status SqliteTransaction::TouchClient(const ClientId& id, absl::Time now) {
   RETURN_IF_ERROR(SelectClient(database_, id).status());
   absl::Time& latest = seen_.try_emplace(id, now).first->second;
-  latest = std::max(latest, now);
+  latest = LaterContact(latest, now);
   return absl::OkStatus();
 }
 
-absl::Status SqliteTransaction::DeleteClient(const ClientId& id) {
+absl::StatusOr<int64_t> SqliteTransaction::DeleteVersionsOf(const ClientId& id, int limit) {
   RETURN_IF_ERROR(SelectClient(database_, id).status());
+  Query query = database_.Prepare(
+      "DELETE FROM versions WHERE version_id IN (SELECT version_id FROM files "
+      "JOIN versions USING (file_id) WHERE client_id = ? LIMIT ?) RETURNING 1");
+  query.BindBlob(id.bytes()).Bind(limit);
+  int64_t deleted = 0;
+  while (true) {
+    ASSIGN_OR_RETURN(const bool more, query.Step());
+    if (!more) return deleted;
+    ++deleted;
+  }
+}
+
+absl::Status SqliteTransaction::DeleteClient(const ClientId& id) {
   // Versions first: the triggers that count need the rows of their files.
-  RETURN_IF_ERROR(database_
-                      .Prepare("DELETE FROM versions WHERE file_id IN (SELECT file_id FROM files "
-                               "WHERE client_id = ?)")
-                      .BindBlob(id.bytes())
-                      .Run());
+  RETURN_IF_ERROR(DeleteVersionsOf(id, std::numeric_limits<int>::max()).status());
   return database_.Prepare("DELETE FROM clients WHERE client_id = ?").BindBlob(id.bytes()).Run();
 }
 

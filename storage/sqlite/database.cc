@@ -2,6 +2,8 @@
 
 #include <sqlite3.h>
 
+#include <cerrno>
+
 #include "absl/strings/str_cat.h"
 #include "base/error.h"
 #include "base/status_macros.h"
@@ -14,15 +16,41 @@ namespace {
 constexpr int kBusyTimeoutMs = 5000;
 constexpr int kBusyWaitMs = 5;
 
+// The errno with which a file of the catalog failed last: the log, or with `op` FILE_POINTER the
+// database.
+int LastErrno(sqlite3* connection, int op) {
+  sqlite3_file* file = nullptr;
+  int system_error = 0;
+  if (sqlite3_file_control(connection, "main", op, &file) == SQLITE_OK && file != nullptr &&
+      file->pMethods != nullptr) {
+    file->pMethods->xFileControl(file, SQLITE_FCNTL_LAST_ERRNO, &system_error);
+  }
+  return system_error;
+}
+
+// Whether what failed last found no room. SQLite calls only some of it a full disk: not an
+// exhausted quota, nor an index of the log that cannot grow.
+bool RanOutOfRoom(sqlite3* connection) {
+  const int code = sqlite3_extended_errcode(connection);
+  if (code == SQLITE_FULL || code == SQLITE_IOERR_SHMSIZE) return true;
+  if ((code & 0xFF) != SQLITE_IOERR) return false;
+  for (const int op : {SQLITE_FCNTL_JOURNAL_POINTER, SQLITE_FCNTL_FILE_POINTER}) {
+    const int system_error = LastErrno(connection, op);
+    if (system_error == ENOSPC || system_error == EDQUOT) return true;
+  }
+  return false;
+}
+
 // The one place where SQLite's codes become our reasons.
 absl::Status SqliteError(sqlite3* connection, absl::string_view doing) {
   const int code = sqlite3_extended_errcode(connection);
   const std::string what =
       absl::StrCat("the catalog cannot ", doing, ": ", sqlite3_errmsg(connection), " (", code, ")");
+  if (RanOutOfRoom(connection)) {
+    return MakeError(Reason::kStorageFull, absl::StrCat("free disk space and try again: ", what),
+                     "catalog");
+  }
   switch (code & 0xFF) {
-    case SQLITE_FULL:
-      return MakeError(Reason::kStorageFull, absl::StrCat("free disk space and try again: ", what),
-                       "catalog");
     case SQLITE_CORRUPT:
     case SQLITE_NOTADB:
       return MakeError(Reason::kStateCorrupt, absl::StrCat("restore the data directory: ", what),
@@ -51,6 +79,7 @@ Query& Query::Bind(int64_t value) {
 
 Query& Query::BindBlob(absl::string_view value) {
   if (statement_ == nullptr) return *this;
+  database_->bound_bytes_ += std::ssize(value);
   // An empty view may have no address, which SQLite would take for NULL.
   const char* data = value.empty() ? "" : value.data();
   CHECK_EQ(sqlite3_bind_blob64(statement_, next_parameter_++, data, value.size(), SQLITE_TRANSIENT),
@@ -135,6 +164,7 @@ absl::Status Database::Begin(Mode mode) {
   Rollback();  // Of one that could not be rolled back before.
   RETURN_IF_ERROR(Prepare(mode == Mode::kReadWrite ? "BEGIN IMMEDIATE" : "BEGIN").Run());
   begun_ = true;
+  bound_bytes_ = 0;
   return absl::OkStatus();
 }
 
@@ -145,7 +175,13 @@ absl::Status Database::CheckTransaction() {
 }
 
 absl::Status Database::Commit() {
-  const absl::Status committed = Prepare("COMMIT").Run();
+  absl::Status committed = Prepare("COMMIT").Run();
+  const int code = sqlite3_extended_errcode(connection_);
+  // Whatever failed after the log was written leaves open what a restart finds in it.
+  if (ReasonOf(committed) == Reason::kStorageFull && code != SQLITE_FULL &&
+      code != SQLITE_IOERR_WRITE) {
+    committed = MakeError(Reason::kStorageIo, committed.message());
+  }
   Rollback();
   return committed;
 }
@@ -158,8 +194,31 @@ void Database::Rollback() {
 
 absl::Status Database::Fail(absl::string_view doing) {
   absl::Status error = SqliteError(connection_, doing);
+  if (RanOutOfRoom(connection_)) ran_out_of_room_ = true;
   if (begun_ && !InTransaction() && lost_by_.ok()) lost_by_ = error;
   return error;
+}
+
+void Database::KeepLogUntilCheckpoint() { sqlite3_wal_hook(connection_, NoteLogPages, this); }
+
+int Database::NoteLogPages(void* database, sqlite3*, const char*, int pages) {
+  static_cast<Database*>(database)->log_pages_ = pages;
+  return SQLITE_OK;
+}
+
+absl::StatusOr<Database::LogState> Database::Checkpoint(Checkpointing mode) {
+  LogState state;
+  int code = sqlite3_wal_checkpoint_v2(connection_, nullptr, SQLITE_CHECKPOINT_PASSIVE,
+                                       &state.pages, &state.copied);
+  if (code != SQLITE_OK) return Fail("empty its log");
+  if (mode == Checkpointing::kCopy || state.copied < state.pages) return state;
+  sqlite3_busy_handler(connection_, nullptr, nullptr);
+  code = sqlite3_wal_checkpoint_v2(connection_, nullptr, SQLITE_CHECKPOINT_TRUNCATE, &state.pages,
+                                   &state.copied);
+  sqlite3_busy_handler(connection_, WaitForLock, this);
+  if (code != SQLITE_OK && code != SQLITE_BUSY) return Fail("cut its log off");
+  if (code == SQLITE_OK) log_pages_ = 0;
+  return state;
 }
 
 bool Database::InTransaction() const { return sqlite3_get_autocommit(connection_) == 0; }

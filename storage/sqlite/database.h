@@ -89,6 +89,27 @@ class Database {
   // Undoes all of it, if SQLite has not done so on its own.
   void Rollback();
 
+  // Bytes that were bound to statements since Begin(): about how much a transaction adds.
+  int64_t bound_bytes() const { return bound_bytes_; }
+  // Whether anything failed for want of room since this was last asked, whatever it was called.
+  bool TakeRanOutOfRoom() { return std::exchange(ran_out_of_room_, false); }
+
+  // The write-ahead log. Only the one connection that writes may use this.
+
+  // From now on checkpoints are left to the caller, who can tell why one fails.
+  void KeepLogUntilCheckpoint();
+  // Pages that the log had after the last commit.
+  int log_pages() const { return log_pages_; }
+  // Copies what no reader hinders from the log into the database, and with kTruncate cuts the log
+  // off if that is all of it. Waits for no reader: those of an old state keep what came after it in
+  // the log, which is no error.
+  enum class Checkpointing { kCopy, kTruncate };
+  struct LogState {
+    int pages = 0;   // In the log.
+    int copied = 0;  // Of those, to the database.
+  };
+  absl::StatusOr<LogState> Checkpoint(Checkpointing mode);
+
  private:
   friend class Query;
 
@@ -96,6 +117,7 @@ class Database {
   // The status of what SQLite failed at last, by `doing`; noted if it ended the transaction.
   absl::Status Fail(absl::string_view doing);
   bool InTransaction() const;
+  static int NoteLogPages(void* database, sqlite3*, const char*, int pages);
   // Called by SQLite when a statement meets a lock for the `tries`-th time; whether it is to try
   // again.
   static int WaitForLock(void* database, int tries);
@@ -103,6 +125,9 @@ class Database {
   sqlite3* const connection_;
   const Counter busy_;
   std::unordered_map<const char*, sqlite3_stmt*> statements_;
+  int64_t bound_bytes_ = 0;
+  int log_pages_ = 0;
+  bool ran_out_of_room_ = false;
   bool begun_ = false;    // And neither committed nor rolled back by us.
   absl::Status lost_by_;  // What ended the transaction that was begun.
 };

@@ -4,12 +4,13 @@
 
 namespace backup::storage {
 
+// When the client last had a verified file, or that it never had one began to count.
+#define LAST_SUCCESS "coalesce(last_verified_time, create_time)"
+
 absl::StatusOr<Counts> SqliteTransaction::Count() {
   Query totals = database_.Prepare(
       "SELECT clients, files, versions, verified_versions, abandoned_versions, stored_bytes, "
-      "blob_bytes, dropped_blobs, "
-      "(SELECT max(last_verified_time) FROM clients WHERE last_verified_time IS NOT NULL) FROM "
-      "totals");
+      "blob_bytes, dropped_blobs FROM totals");
   RETURN_IF_ERROR(totals.Step().status());
   Counts counts;
   counts.clients = totals.Int(0);
@@ -20,24 +21,35 @@ absl::StatusOr<Counts> SqliteTransaction::Count() {
   counts.stored_bytes = totals.Int(5);
   counts.blob_bytes = totals.Int(6);
   counts.dropped_blobs = totals.Int(7);
-  if (!totals.IsNull(8)) counts.last_verified_time = absl::FromUnixMicros(totals.Int(8));
   return counts;
 }
 
-absl::StatusOr<std::vector<Client>> SqliteTransaction::ListStaleClients(absl::Time since,
-                                                                        const ClientId& after,
-                                                                        int limit) {
-  Query query = database_.Prepare(
-      "SELECT " CLIENT_COLUMNS
-      " FROM clients WHERE client_id > ? AND coalesce(last_verified_time, create_time) < ? "
-      "ORDER BY client_id LIMIT ?");
-  return ReadClients(query.BindBlob(after.bytes()).Bind(absl::ToUnixMicros(since)).Bind(limit));
+absl::StatusOr<std::optional<absl::Time>> SqliteTransaction::LastVerifiedTime(absl::Time now) {
+  Query last = database_.Prepare(
+      "SELECT max(last_verified_time) FROM clients WHERE last_verified_time <= ?");
+  RETURN_IF_ERROR(last.Bind(absl::ToUnixMicros(now + kMaxClockStep)).Step().status());
+  return OptionalTimeColumn(last, 0);
 }
 
-absl::StatusOr<int64_t> SqliteTransaction::CountStaleClients(absl::Time since) {
-  Query query = database_.Prepare(
-      "SELECT count(*) FROM clients WHERE coalesce(last_verified_time, create_time) < ?");
-  RETURN_IF_ERROR(query.Bind(absl::ToUnixMicros(since)).Step().status());
+absl::StatusOr<std::vector<Client>> SqliteTransaction::ListStaleClients(absl::Time since,
+                                                                        absl::Time now,
+                                                                        const ClientId& after,
+                                                                        int limit) {
+  Query query = database_.Prepare("SELECT " CLIENT_COLUMNS
+                                  " FROM clients WHERE client_id > ? AND " LAST_SUCCESS
+                                  " NOT BETWEEN ? AND ? "
+                                  "ORDER BY client_id LIMIT ?");
+  return ReadClients(query.BindBlob(after.bytes())
+                         .Bind(absl::ToUnixMicros(since))
+                         .Bind(absl::ToUnixMicros(now + kMaxClockStep))
+                         .Bind(limit));
+}
+
+absl::StatusOr<int64_t> SqliteTransaction::CountStaleClients(absl::Time since, absl::Time now) {
+  Query query =
+      database_.Prepare("SELECT count(*) FROM clients WHERE " LAST_SUCCESS " NOT BETWEEN ? AND ?");
+  query.Bind(absl::ToUnixMicros(since)).Bind(absl::ToUnixMicros(now + kMaxClockStep));
+  RETURN_IF_ERROR(query.Step().status());
   return query.Int(0);
 }
 

@@ -126,8 +126,22 @@ absl::StatusOr<int64_t> SelectFileId(Database& database, const ClientId& client,
   return FileNotFound(file_name);
 }
 
-void SetSeen(Client& client, absl::Time now) {
-  client.last_seen_time = std::max(client.last_seen_time, StoredTime(now));
+absl::Status MendRegistration(Database& database, const ClientId& id, absl::Time now) {
+  return database
+      .Prepare(
+          "UPDATE clients SET create_time = ? WHERE client_id = ? AND create_time > ? AND "
+          "NOT EXISTS (SELECT 1 FROM clients other WHERE other.name = clients.name AND "
+          "other.client_id <> clients.client_id)")
+      .Bind(absl::ToUnixMicros(now))
+      .BindBlob(id.bytes())
+      .Bind(absl::ToUnixMicros(std::max(now, SystemClock().Now()) + kMaxClockStep))
+      .Run();
+}
+
+absl::Status SetSeen(Database& database, Client& client, absl::Time now) {
+  client.last_seen_time = LaterContact(client.last_seen_time, StoredTime(now));
+  if (client.create_time <= client.last_seen_time) return absl::OkStatus();
+  return MendRegistration(database, client.id, now);
 }
 
 absl::Status UpdateClient(Database& database, const Client& client,

@@ -44,8 +44,11 @@ absl::StatusOr<Client> SelectClient(Database& database, const ClientId& id);
 absl::StatusOr<int64_t> SelectFileId(Database& database, const ClientId& client,
                                      const std::string& file_name);
 
-// Sets last_seen_time, which never goes back.
-void SetSeen(Client& client, absl::Time now);
+// Sets the time of a registration in the future to `now`, unless others have the client's name.
+absl::Status MendRegistration(Database& database, const ClientId& id, absl::Time now);
+// Notes a contact of the client as Transaction describes: in `client`, for UpdateClient(), or in
+// the database, if it is of its registration.
+absl::Status SetSeen(Database& database, Client& client, absl::Time now);
 // Stores what requests change of a client, in one statement: all but what triggers count. Only
 // `verified`, if given, becomes its last_verified_time, which is in an index.
 absl::Status UpdateClient(Database& database, const Client& client,

@@ -3,6 +3,10 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/status_macros.h"
+#include "storage/catalog/types.h"
+#include "storage/sqlite/rows.h"
+
 namespace backup::storage {
 
 void SeenTimes::Remember(const Times& times) {
@@ -10,7 +14,7 @@ void SeenTimes::Remember(const Times& times) {
   MutexLock lock(mutex_);
   for (const auto& [id, time] : times) {
     absl::Time& latest = times_.try_emplace(id, time).first->second;
-    latest = std::max(latest, time);
+    latest = LaterContact(latest, time);
   }
 }
 
@@ -20,11 +24,16 @@ SeenTimes::Times SeenTimes::Take() {
 }
 
 absl::Status NoteSeen(Database& database, const ClientId& id, absl::Time now) {
-  return database
-      .Prepare("UPDATE clients SET last_seen_time = max(last_seen_time, ?) WHERE client_id = ?")
-      .Bind(absl::ToUnixMicros(now))
-      .BindBlob(id.bytes())
-      .Run();
+  const int64_t contact = absl::ToUnixMicros(now);
+  RETURN_IF_ERROR(database
+                      .Prepare("UPDATE clients SET last_seen_time = ? WHERE client_id = ? AND "
+                               "last_seen_time NOT BETWEEN ? AND ?")
+                      .Bind(contact)
+                      .BindBlob(id.bytes())
+                      .Bind(contact)
+                      .Bind(absl::ToUnixMicros(std::max(now, SystemClock().Now()) + kMaxClockStep))
+                      .Run());
+  return MendRegistration(database, id, now);
 }
 
 }  // namespace backup::storage

@@ -25,7 +25,8 @@ class SeenTimes {
   Times times_ ABSL_GUARDED_BY(mutex_);
 };
 
-// Sets last_seen_time, which never goes back; nothing happens if there is no such client.
+// Notes a contact of the client as Transaction describes; nothing happens if there is no such
+// client.
 absl::Status NoteSeen(Database& database, const ClientId& id, absl::Time now);
 
 }  // namespace backup::storage

@@ -1,8 +1,14 @@
 #include "storage/sqlite/sqlite_catalog.h"
 
+#include <chrono>
+#include <limits>
 #include <utility>
 
+#include "absl/cleanup/cleanup.h"
+#include "base/error.h"
 #include "base/status_macros.h"
+#include "storage/sqlite/compaction.h"
+#include "storage/sqlite/rebuild.h"
 #include "storage/sqlite/schema.h"
 #include "storage/sqlite/sqlite_transaction.h"
 
@@ -11,26 +17,65 @@ namespace {
 
 // Readers kept open when idle; more are opened when more are needed at once.
 constexpr size_t kMaxIdleReaders = 8;
+constexpr absl::Duration kReaderWait = absl::Seconds(5);
 
 constexpr char kWriterSettings[] =
+    // Of a new catalog: it can give room back. Before anything is written.
+    "PRAGMA auto_vacuum = INCREMENTAL; "
     "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; "
     "PRAGMA mmap_size = 0; PRAGMA temp_store = MEMORY; "
+    // Not every page of what is deleted is overwritten, as Debian's SQLite would: on a full disk
+    // there is no room for so much log.
+    "PRAGMA secure_delete = FAST; "
     // A checkpoint copies every page once, however often it was written: at 32 MiB of log instead
-    // of 4 that is far less work, and opening a log of that size takes milliseconds.
-    "PRAGMA wal_autocheckpoint = 8192; PRAGMA cache_size = -32768;";
+    // of 4 that is far less work, and opening a log of that size takes milliseconds. A log that
+    // grew larger is cut to that when it begins anew. It is the WriteQueue that begins checkpoints.
+    "PRAGMA wal_autocheckpoint = 0; PRAGMA journal_size_limit = 33554432; "
+    "PRAGMA cache_size = -32768;";
 constexpr char kReaderSettings[] =
-    "PRAGMA wal_autocheckpoint = 0; PRAGMA query_only = ON; PRAGMA mmap_size = 0;";
+    "PRAGMA wal_autocheckpoint = 0; PRAGMA query_only = ON; PRAGMA mmap_size = 0; "
+    // Reads, so that all files are open from now on.
+    "PRAGMA schema_version;";
+
+absl::StatusOr<std::unique_ptr<Database>> OpenWriter(const std::string& path,
+                                                     const StorageMetrics& metrics,
+                                                     const char* vfs) {
+  ASSIGN_OR_RETURN(std::unique_ptr<Database> writer,
+                   Database::Open(path, Database::Mode::kReadWrite, metrics.busy, vfs));
+  RETURN_IF_ERROR(writer->Execute(kWriterSettings));
+  RETURN_IF_ERROR(Migrate(*writer));
+  return writer;
+}
+
+// The same, with the reserve's help if there is no room.
+absl::StatusOr<std::unique_ptr<Database>> OpenWriterWithReserve(
+    const std::string& path, const StorageMetrics& metrics, const SqliteCatalog::Options& options) {
+  absl::StatusOr<std::unique_ptr<Database>> writer = OpenWriter(path, metrics, options.vfs);
+  while (ReasonOf(writer.status()) == Reason::kStorageFull && options.reserve != nullptr &&
+         options.reserve->Release()) {
+    writer = OpenWriter(path, metrics, options.vfs);
+  }
+  return writer;
+}
 
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<SqliteCatalog>> SqliteCatalog::Open(const std::string& path,
                                                                    const StorageMetrics& metrics,
-                                                                   const char* vfs) {
-  ASSIGN_OR_RETURN(std::unique_ptr<Database> writer,
-                   Database::Open(path, Database::Mode::kReadWrite, metrics.busy, vfs));
-  RETURN_IF_ERROR(writer->Execute(kWriterSettings));
-  RETURN_IF_ERROR(Migrate(*writer));
-  return std::unique_ptr<SqliteCatalog>(new SqliteCatalog(path, std::move(writer), metrics, vfs));
+                                                                   const Options& options) {
+  ASSIGN_OR_RETURN(std::unique_ptr<Database> writer, OpenWriterWithReserve(path, metrics, options));
+  ASSIGN_OR_RETURN(const bool is_old, NeedsRebuild(*writer));
+  if (is_old) {
+    const int64_t max_bytes =
+        options.rebuild ? std::numeric_limits<int64_t>::max() : kMaxUnaskedRebuildBytes;
+    Rebuild(path, std::move(writer), max_bytes, SpaceReserve::kMaxBytes);
+    ASSIGN_OR_RETURN(writer, OpenWriterWithReserve(path, metrics, options));
+  }
+  std::unique_ptr<SqliteCatalog> catalog(
+      new SqliteCatalog(path, std::move(writer), metrics, options));
+  // From now on at least one reader is open.
+  RETURN_IF_ERROR(catalog->Read([](Snapshot&) { return absl::OkStatus(); }));
+  return catalog;
 }
 
 SqliteCatalog::~SqliteCatalog() {
@@ -44,12 +89,32 @@ void SqliteCatalog::Submit(Work work, Done done) {
   SubmitSeenTimes();
   writes_.Submit(
       [this, work = std::move(work)](Database& database) -> absl::Status {
-        SqliteTransaction transaction(database);
+        SqliteTransaction transaction(database, reserve_);
         RETURN_IF_ERROR(work(transaction));
         seen_.Remember(transaction.seen());
         return absl::OkStatus();
       },
       std::move(done));
+}
+
+absl::StatusOr<Catalog::Compacted> SqliteCatalog::Compact() {
+  const bool is_full = reserve_ != nullptr && !reserve_->CheckGrowth().ok();
+  const Compacting how = is_full ? Compacting::kAll : Compacting::kExcess;
+  Compacted step;
+  RETURN_IF_ERROR(Await([&](Done done) {
+    writes_.Submit(
+        [&](Database& database) -> absl::Status {
+          ASSIGN_OR_RETURN(step, VacuumSome(database, how));
+          return absl::OkStatus();
+        },
+        std::move(done));
+  }));
+  if (!step.is_done) return step;
+  RETURN_IF_ERROR(Await([&](Done done) {
+    writes_.SubmitAlone([&](Database& database) { return CutOffLog(database, path_ + "-wal"); },
+                        std::move(done));
+  }));
+  return step;
 }
 
 void SqliteCatalog::SubmitSeenTimes() {
@@ -68,32 +133,53 @@ void SqliteCatalog::SubmitSeenTimes() {
 
 absl::Status SqliteCatalog::ReadSnapshot(const std::function<absl::Status(Snapshot&)>& read) {
   ASSIGN_OR_RETURN(std::unique_ptr<Database> reader, TakeReader());
+  absl::Cleanup give_back = [&] { GiveBack(std::move(reader)); };
   // One transaction, so that several statements see one state.
   RETURN_IF_ERROR(reader->Begin(Database::Mode::kReadOnly));
   SqliteTransaction snapshot(*reader);
   absl::Status result = read(snapshot);
-  if (reader->Commit().ok()) GiveBack(std::move(reader));
+  if (!reader->Commit().ok()) reader.reset();
   return result;
 }
 
 absl::StatusOr<std::unique_ptr<Database>> SqliteCatalog::TakeReader() {
   {
     MutexLock lock(mutex_);
-    if (!idle_readers_.empty()) {
-      std::unique_ptr<Database> reader = std::move(idle_readers_.back());
-      idle_readers_.pop_back();
-      return reader;
-    }
+    if (!idle_readers_.empty()) return PopIdleReader();
   }
-  ASSIGN_OR_RETURN(std::unique_ptr<Database> reader,
-                   Database::Open(path_, Database::Mode::kReadOnly, metrics_.busy, vfs_));
-  RETURN_IF_ERROR(reader->Execute(kReaderSettings));
+  absl::StatusOr<std::unique_ptr<Database>> opened = OpenReader();
+  const auto end = std::chrono::steady_clock::now() + absl::ToChronoNanoseconds(kReaderWait);
+  MutexLock lock(mutex_);
+  while (!opened.ok() && idle_readers_.empty() && taken_readers_ > 0) {
+    const auto left = end - std::chrono::steady_clock::now();
+    if (left <= left.zero()) break;
+    given_back_.WaitFor(mutex_, absl::FromChrono(left));
+  }
+  if (!opened.ok() && !idle_readers_.empty()) return PopIdleReader();
+  if (opened.ok()) ++taken_readers_;
+  return opened;
+}
+
+std::unique_ptr<Database> SqliteCatalog::PopIdleReader() {
+  std::unique_ptr<Database> reader = std::move(idle_readers_.back());
+  idle_readers_.pop_back();
+  ++taken_readers_;
   return reader;
 }
 
 void SqliteCatalog::GiveBack(std::unique_ptr<Database> reader) {
   MutexLock lock(mutex_);
-  if (idle_readers_.size() < kMaxIdleReaders) idle_readers_.push_back(std::move(reader));
+  --taken_readers_;
+  if (reader != nullptr && idle_readers_.size() < kMaxIdleReaders)
+    idle_readers_.push_back(std::move(reader));
+  given_back_.NotifyOne();
+}
+
+absl::StatusOr<std::unique_ptr<Database>> SqliteCatalog::OpenReader() const {
+  ASSIGN_OR_RETURN(std::unique_ptr<Database> reader,
+                   Database::Open(path_, Database::Mode::kReadOnly, metrics_.busy, vfs_));
+  RETURN_IF_ERROR(reader->Execute(kReaderSettings));
+  return reader;
 }
 
 }  // namespace backup::storage

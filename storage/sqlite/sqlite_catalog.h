@@ -18,36 +18,57 @@ namespace backup::storage {
 // several connections do). Only one process may have it open. Thread-safe.
 class SqliteCatalog final : public Catalog {
  public:
-  // Opens or makes the catalog and migrates it. Unimplemented if it is of a newer schema. `vfs` as
-  // for Database::Open().
+  struct Options {
+    const char* vfs = nullptr;  // As for Database::Open().
+    // What it falls back on when there is no room; must outlive the catalog. Null: nothing.
+    SpaceReserve* reserve = nullptr;
+    std::shared_ptr<BulkThrottle> throttle = nullptr;  // As for WriteQueue.
+    bool rebuild = false;  // An old catalog of whatever size (rebuild.h).
+  };
+
+  // Opens or makes the catalog and migrates it. Unimplemented if it is of a newer schema.
   static absl::StatusOr<std::unique_ptr<SqliteCatalog>> Open(const std::string& path,
-                                                             const StorageMetrics& metrics = {},
-                                                             const char* vfs = nullptr);
+                                                             const StorageMetrics& metrics,
+                                                             const Options& options);
+  static absl::StatusOr<std::unique_ptr<SqliteCatalog>> Open(const std::string& path) {
+    return Open(path, {}, {});
+  }
   ~SqliteCatalog() override;
 
   void Submit(Work work, Done done) override;
+  absl::StatusOr<Compacted> Compact() override;
 
  private:
   SqliteCatalog(std::string path, std::unique_ptr<Database> writer, const StorageMetrics& metrics,
-                const char* vfs)
+                const Options& options)
       : path_(std::move(path)),
         metrics_(metrics),
-        vfs_(vfs),
-        writes_(std::move(writer), WriteQueue::kMaxWaiting, metrics) {}
+        vfs_(options.vfs),
+        reserve_(options.reserve),
+        writes_(std::move(writer), WriteQueue::kMaxWaiting, metrics, options.reserve,
+                options.throttle) {}
 
   absl::Status ReadSnapshot(const std::function<absl::Status(Snapshot&)>& read) override;
+  absl::StatusOr<std::unique_ptr<Database>> OpenReader() const;
+  // One of those that are open, or another one if none is idle. Where that cannot be opened, as
+  // without descriptors, it waits for one, for at most kReaderWait.
   absl::StatusOr<std::unique_ptr<Database>> TakeReader();
+  // Null if it is of no more use.
   void GiveBack(std::unique_ptr<Database> reader);
+  std::unique_ptr<Database> PopIdleReader() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Puts them before the next work that waits for the writer, and so, as a rule, in its commit.
   void SubmitSeenTimes();
 
   const std::string path_;
   const StorageMetrics metrics_;
   const char* const vfs_;
+  SpaceReserve* const reserve_;
   SeenTimes seen_;  // Before the writer, which adds to it.
   // Before the readers: the last connection to close must be able to empty the log.
   WriteQueue writes_;
   Mutex mutex_;
+  CondVar given_back_;
+  int taken_readers_ ABSL_GUARDED_BY(mutex_) = 0;
   std::vector<std::unique_ptr<Database>> idle_readers_ ABSL_GUARDED_BY(mutex_);
 };
 

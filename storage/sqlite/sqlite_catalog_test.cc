@@ -1,7 +1,10 @@
 #include "storage/sqlite/sqlite_catalog.h"
 
+#include <sys/resource.h>
+
 #include <filesystem>
 #include <fstream>
+#include <thread>
 
 #include "absl/strings/match.h"
 #include "storage/testing/catalog_contract.h"
@@ -151,6 +154,82 @@ TEST_F(SqliteCatalogTest, RefusesAFileThatIsNoDatabase) {
 TEST_F(SqliteCatalogTest, SaysThatThereIsNoFolderForIt) {
   EXPECT_THAT(SqliteCatalog::Open(folder_.path() + "/none/catalog.db"),
               HasReason(Reason::kStorageIo));
+}
+
+TEST_F(SqliteCatalogTest, TakesNothingInWhileTheReserveIsNeededAndLetsAllElseHappen) {
+  const ClientId id = IdOf<ClientId>(1);
+  const BlobLease lease{IdOf<OwnerId>(1), At(0)};
+  JobState job;
+  job.name = "job";
+  SpaceReserve reserve(folder_.path() + "/reserve");
+  ASSERT_TRUE(reserve.Restore());
+  const auto catalog = SqliteCatalog::Open(path_, {}, {nullptr, &reserve}).value();
+  ASSERT_OK(Register(*catalog));
+  for (const int64_t version : {1, 2, 3}) ASSERT_OK(Add(*catalog, version));
+  reserve.Release();
+  const auto run = [&](const Catalog::Work& work) { return catalog->Run(work); };
+
+  EXPECT_THAT(Add(*catalog, 4), HasReason(Reason::kStorageFull));
+  EXPECT_THAT(run([&](Transaction& transaction) {
+                return transaction
+                    .RegisterClient("other", IdOf<ClientId>(2), DuplicateNames::kReject, At(0))
+                    .status();
+              }),
+              HasReason(Reason::kStorageFull));
+  EXPECT_THAT(run([&](Transaction& transaction) {
+                return transaction.SetClientKey(id, {"key", "sealed"}, Rekey::kPin, At(0)).status();
+              }),
+              HasReason(Reason::kStorageFull));
+  EXPECT_THAT(run([&](Transaction& transaction) {
+                return transaction.AddPendingBlobs({IdOf<BlobId>(1)}, lease);
+              }),
+              HasReason(Reason::kStorageFull));
+
+  EXPECT_OK(run([&](Transaction& transaction) {
+    return transaction.SettleVersion({id, "file", std::nullopt, Outcome::kVerified}, At(2))
+        .status();
+  }));
+  EXPECT_OK(run([&](Transaction& transaction) { return transaction.TouchClient(id, At(9)); }));
+  EXPECT_OK(run([&](Transaction& transaction) { return transaction.RenewLeases(lease); }));
+  EXPECT_OK(run([&](Transaction& transaction) { return transaction.SaveJob(job); }));
+  EXPECT_OK(
+      run([&](Transaction& transaction) { return transaction.DeleteVersion(id, "file", 1); }));
+  EXPECT_OK(run([&](Transaction& transaction) { return transaction.DeleteClient(id); }));
+
+  ASSERT_TRUE(reserve.Restore());
+  EXPECT_OK(Register(*catalog));
+}
+
+TEST_F(SqliteCatalogTest, ReadsAndDeletesWithoutAnotherDescriptor) {
+  constexpr int kReaders = 16;
+  const auto catalog = Open().value();
+  ASSERT_OK(Register(*catalog));
+  ASSERT_OK(Add(*catalog, 1));
+  ASSERT_OK(Add(*catalog, 2));
+  const auto read_and_delete = [&](int64_t version, int reader_count) {
+    {
+      std::vector<std::jthread> readers;
+      for (int i = 0; i < reader_count; ++i) {
+        readers.emplace_back([&] {
+          EXPECT_OK(catalog->Read([&](Snapshot& snapshot) {
+            std::this_thread::yield();
+            return snapshot.FindClient(IdOf<ClientId>(1));
+          }));
+        });
+      }
+    }
+    EXPECT_OK(catalog->Run([version](Transaction& transaction) {
+      return transaction.DeleteVersion(IdOf<ClientId>(1), "file", version);
+    }));
+  };
+  // With descriptors first: UBSan needs some for each type that it has not seen yet.
+  read_and_delete(1, 1);
+  rlimit before = {};
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
+  const rlimit none = {0, before.rlim_max};
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &none), 0);
+  read_and_delete(2, kReaders);
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &before), 0);
 }
 
 TEST_F(SqliteCatalogTest, KeepsAWriteAheadLog) {

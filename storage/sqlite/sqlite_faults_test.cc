@@ -1,5 +1,6 @@
 #include <sqlite3.h>
 
+#include <cerrno>
 #include <filesystem>
 #include <functional>
 #include <future>
@@ -130,6 +131,7 @@ struct Fault {
   std::string name;
   FaultVfs::Op op;
   int code;
+  int system_error = 0;
 };
 
 class SqliteFaultsTest : public ::testing::TestWithParam<Fault> {
@@ -235,8 +237,8 @@ TEST_P(SqliteFaultsTest, WhoeverWasToldOkFindsItAgainAndWhoeverWasNotDoesNot) {
     std::vector<absl::Status> told_first;
     std::vector<absl::Status> told_second;
     {
-      const auto catalog = SqliteCatalog::Open(path, {}, vfs_.name()).value();
-      vfs_.FailNth(GetParam().op, nth, GetParam().code);
+      const auto catalog = SqliteCatalog::Open(path, {}, {vfs_.name()}).value();
+      vfs_.FailNth(GetParam().op, nth, GetParam().code, GetParam().system_error);
       told_first = RunBatch(*catalog, first);
       told_second = RunBatch(*catalog, second);
     }
@@ -251,12 +253,41 @@ TEST_P(SqliteFaultsTest, WhoeverWasToldOkFindsItAgainAndWhoeverWasNotDoesNot) {
   EXPECT_GT(runs, 2) << "nothing ever failed";
 }
 
+TEST_F(SqliteFaultsTest, FindsTheRoomThatWasReservedWhateverItIsThatWasFull) {
+  const TempFolder folder;
+  SpaceReserve reserve(folder.path() + "/reserve");
+  ASSERT_TRUE(reserve.Restore());
+  const std::string path = folder.path() + "/catalog.db";
+  const auto catalog = SqliteCatalog::Open(path, {}, {vfs_.name(), &reserve}).value();
+  ASSERT_OK(catalog->Run(Registers(1).work));
+  const auto probe = [&] {
+    return catalog->Run([](Transaction& transaction) { return transaction.ProbeWrite(); });
+  };
+  const std::vector<Fault> faults = {{"disk", FaultVfs::Op::kWrite, SQLITE_FULL},
+                                     {"quota", FaultVfs::Op::kWrite, SQLITE_IOERR_WRITE, EDQUOT}};
+  for (const Fault& fault : faults) {
+    SCOPED_TRACE(fault.name);
+    ASSERT_TRUE(reserve.Restore());
+    vfs_.FailNth(fault.op, 1, fault.code, fault.system_error);
+    EXPECT_OK(probe());
+    EXPECT_TRUE(vfs_.has_failed());
+    EXPECT_FALSE(reserve.is_whole());
+  }
+  // What may be in the log all the same is not run again, but the next finds room.
+  ASSERT_TRUE(reserve.Restore());
+  vfs_.FailNth(FaultVfs::Op::kSync, 1, SQLITE_IOERR_FSYNC, ENOSPC);
+  EXPECT_THAT(probe(), testing::HasReason(Reason::kStorageIo));
+  EXPECT_FALSE(reserve.is_whole());
+  EXPECT_OK(probe());
+}
+
 INSTANTIATE_TEST_SUITE_P(
     , SqliteFaultsTest,
     ::testing::Values(Fault{"ReadFails", FaultVfs::Op::kRead, SQLITE_IOERR_READ},
                       Fault{"ReadFindsNoMemory", FaultVfs::Op::kRead, SQLITE_IOERR_NOMEM},
                       Fault{"WriteFails", FaultVfs::Op::kWrite, SQLITE_IOERR_WRITE},
                       Fault{"DiskIsFull", FaultVfs::Op::kWrite, SQLITE_FULL},
+                      Fault{"QuotaIsExhausted", FaultVfs::Op::kWrite, SQLITE_IOERR_WRITE, EDQUOT},
                       Fault{"SyncFails", FaultVfs::Op::kSync, SQLITE_IOERR_FSYNC}),
     [](const auto& fault) { return fault.param.name; });
 

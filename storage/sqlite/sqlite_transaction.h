@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "storage/catalog/transaction.h"
+#include "storage/space_reserve.h"
 #include "storage/sqlite/database.h"
 #include "storage/sqlite/seen_times.h"
 
@@ -14,8 +15,9 @@ namespace backup::storage {
 // a time.
 class SqliteTransaction final : public Transaction {
  public:
-  // `database` must outlive this.
-  explicit SqliteTransaction(Database& database) : database_(database) {}
+  // All of it must outlive this. While the `reserve`, if there is one, forbids it, nothing grows.
+  explicit SqliteTransaction(Database& database, const SpaceReserve* reserve = nullptr)
+      : database_(database), reserve_(reserve) {}
 
   // What TouchClient() noted and nobody has written yet.
   const SeenTimes::Times& seen() const { return seen_; }
@@ -26,11 +28,13 @@ class SqliteTransaction final : public Transaction {
   absl::StatusOr<std::vector<Client>> ListClients(const ClientId& after, int limit) override;
   absl::StatusOr<Client> RegisterClient(const std::string& name, const ClientId& new_id,
                                         DuplicateNames policy, absl::Time now) override;
+  absl::Status AddClient(const Client& client) override;
   absl::StatusOr<Client> SetClientKey(const ClientId& id, const KeyGrant& grant, Rekey policy,
                                       absl::Time now) override;
   absl::StatusOr<Client> UpdateLegacyProfile(const ClientId& id,
                                              const LegacyProfile& observed) override;
   absl::Status TouchClient(const ClientId& id, absl::Time now) override;
+  absl::StatusOr<int64_t> DeleteVersionsOf(const ClientId& id, int limit) override;
   absl::Status DeleteClient(const ClientId& id) override;
 
   // versions.cc
@@ -65,9 +69,10 @@ class SqliteTransaction final : public Transaction {
 
   // reports.cc
   absl::StatusOr<Counts> Count() override;
-  absl::StatusOr<std::vector<Client>> ListStaleClients(absl::Time since, const ClientId& after,
-                                                       int limit) override;
-  absl::StatusOr<int64_t> CountStaleClients(absl::Time since) override;
+  absl::StatusOr<std::optional<absl::Time>> LastVerifiedTime(absl::Time now) override;
+  absl::StatusOr<std::vector<Client>> ListStaleClients(absl::Time since, absl::Time now,
+                                                       const ClientId& after, int limit) override;
+  absl::StatusOr<int64_t> CountStaleClients(absl::Time since, absl::Time now) override;
 
   // jobs.cc
   absl::StatusOr<std::vector<JobState>> ListJobs() override;
@@ -80,6 +85,11 @@ class SqliteTransaction final : public Transaction {
     VersionState state = VersionState::kReceived;
     ChecksumKind checksum_kind = ChecksumKind::kCksumOfPlaintext;
   };
+
+  // Reason STORAGE_FULL if nothing may grow. What makes room, and what it needs, does not ask.
+  absl::Status CheckGrowth() const {
+    return reserve_ == nullptr ? absl::OkStatus() : reserve_->CheckGrowth();
+  }
 
   // The client of that name that registered last.
   absl::StatusOr<std::optional<Client>> NewestNamed(const std::string& name);
@@ -101,6 +111,7 @@ class SqliteTransaction final : public Transaction {
   absl::Status ApplyOutcome(int64_t version_id, Outcome outcome, absl::Time now);
 
   Database& database_;
+  const SpaceReserve* const reserve_;
   SeenTimes::Times seen_;
 };
 

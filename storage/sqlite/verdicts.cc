@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "absl/strings/str_cat.h"
 #include "base/error.h"
 #include "base/name_text.h"
@@ -70,15 +72,17 @@ absl::StatusOr<bool> SqliteTransaction::SettleVersion(const Verdict& verdict, ab
   ASSIGN_OR_RETURN(const std::optional<Found> version,
                    verdict.upload ? VersionOfUpload(verdict) : LastVersion(verdict));
   const bool changes = version && version->state == VersionState::kReceived;
-  SetSeen(owner, now);
+  RETURN_IF_ERROR(SetSeen(database_, owner, now));
   if (changes) {
     RETURN_IF_ERROR(ApplyOutcome(version->version_id, verdict.outcome, now));
     if (verdict.learning == Learning::kOn)
       owner.legacy.Learn(verdict.outcome, version->checksum_kind);
     if (verdict.outcome == Outcome::kRetrying) ++owner.resends;
   }
-  const bool verifies = changes && verdict.outcome == Outcome::kVerified;
-  RETURN_IF_ERROR(UpdateClient(database_, owner, verifies ? std::optional(now) : std::nullopt));
+  std::optional<absl::Time> verified;
+  if (changes && verdict.outcome == Outcome::kVerified)
+    verified = LaterContact(owner.last_verified_time.value_or(now), now);
+  RETURN_IF_ERROR(UpdateClient(database_, owner, verified));
   return changes;
 }
 

@@ -152,11 +152,12 @@ absl::StatusOr<Version> SqliteTransaction::AddVersion(const Version& version,
     if (known && blob != nullptr) RETURN_IF_ERROR(DropPendingBlob(*blob));
     if (known) return *known;
   }
+  RETURN_IF_ERROR(CheckGrowth());
   if (blob != nullptr) RETURN_IF_ERROR(TakePendingBlob(*blob));
   ASSIGN_OR_RETURN(const int64_t file_id, SelectOrInsertFile(version.client_id, version.file_name));
   RETURN_IF_ERROR(InsertVersion(file_id, version, content, blob_size));
   client.legacy.Merge(observed);
-  SetSeen(client, version.receive_time);
+  RETURN_IF_ERROR(SetSeen(database_, client, version.receive_time));
   RETURN_IF_ERROR(UpdateClient(database_, client));
   Version added = version;
   added.state = VersionState::kReceived;

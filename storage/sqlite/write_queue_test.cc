@@ -1,6 +1,8 @@
 #include "storage/sqlite/write_queue.h"
 
+#include <filesystem>
 #include <future>
+#include <memory>
 #include <thread>
 #include <vector>
 
@@ -126,6 +128,18 @@ TEST_F(WriteQueueTest, CommitsTheWorkOfManyCallersTogether) {
   EXPECT_EQ(CountIn(*reader), 3);
 }
 
+TEST_F(WriteQueueTest, TellsTheThrottleOfItsCommits) {
+  Metrics metrics;
+  const BulkThrottle::Metrics bulk(metrics);
+  {
+    WriteQueue queue(MakeDatabase(), WriteQueue::kMaxWaiting, {}, nullptr,
+                     std::make_shared<BulkThrottle>(bulk));
+    bulk.limit.Set(-1);  // Until it is told.
+    RunBatch(queue, {[](Database& writer) { return Insert(writer, 1); }});
+  }
+  EXPECT_THAT(metrics.Text(), ::testing::HasSubstr("backup_bulk_limit 64\n"));
+}
+
 TEST_F(WriteQueueTest, TakesWorkFromTheDoneOfOther) {
   WriteQueue queue(MakeDatabase());
   std::promise<absl::Status> result;
@@ -206,6 +220,97 @@ TEST_F(WriteQueueTest, SaysThatTheDiskIsFullAndGoesOnWhenThereIsSpaceAgain) {
   EXPECT_EQ(CountIn(*OpenDatabase(Database::Mode::kReadOnly)), 0);
   EXPECT_OK(Run(queue, [](Database& writer) { return Insert(writer, 1); }));
   EXPECT_EQ(CountIn(*OpenDatabase(Database::Mode::kReadOnly)), 1);
+}
+
+class WriteQueueWithReserveTest : public WriteQueueTest {
+ protected:
+  WriteQueueWithReserveTest() { EXPECT_TRUE(reserve_.Restore()); }
+
+  // On a disk that is full until so many pieces of the reserve were given up.
+  WriteQueue::Work NeedsPieces(int pieces) {
+    return [pieces, runs = std::make_shared<int>(0)](Database& writer) {
+      return Insert(writer, (*runs)++ < pieces ? kManyPages : 1);
+    };
+  }
+
+  std::unique_ptr<Database> MakeFullDatabase() {
+    std::unique_ptr<Database> database = MakeDatabase();
+    EXPECT_OK(database->Execute("PRAGMA max_page_count = 20"));
+    return database;
+  }
+
+  int64_t LogBytes() const {
+    return static_cast<int64_t>(std::filesystem::file_size(folder_.path() + "/db-wal"));
+  }
+
+  SpaceReserve reserve_{folder_.path() + "/reserve"};
+};
+
+TEST_F(WriteQueueWithReserveTest, FindsRoomInTheReserveForAllOfABatch) {
+  WriteQueue queue(MakeFullDatabase(), WriteQueue::kMaxWaiting, {}, &reserve_);
+  EXPECT_THAT(RunBatch(queue, {InsertOne, NeedsPieces(2), InsertOne}),
+              ::testing::Each(testing::IsOk()));
+  EXPECT_EQ(CountIn(*OpenDatabase(Database::Mode::kReadOnly)), 3);
+  int left = 0;
+  while (reserve_.Release()) ++left;
+  EXPECT_EQ(left, SpaceReserve::kPieces - 2);
+}
+
+TEST_F(WriteQueueWithReserveTest, SaysThatTheDiskIsFullWhenTheReserveIsUsedUp) {
+  WriteQueue queue(MakeFullDatabase(), WriteQueue::kMaxWaiting, {}, &reserve_);
+  EXPECT_THAT(Run(queue, NeedsPieces(SpaceReserve::kPieces + 1)), HasReason(Reason::kStorageFull));
+  EXPECT_FALSE(reserve_.Release());
+}
+
+TEST_F(WriteQueueWithReserveTest, LeavesTheReserveAloneWhateverElseFails) {
+  WriteQueue queue(MakeFullDatabase(), WriteQueue::kMaxWaiting, {}, &reserve_);
+  EXPECT_THAT(Run(queue, [](Database&) { return MakeError(Reason::kStorageFull, "on purpose"); }),
+              HasReason(Reason::kStorageFull));
+  EXPECT_THAT(Run(queue, [](Database& writer) { return writer.Execute("SELECT * FROM nothing"); }),
+              HasReason(Reason::kStorageIo));
+  EXPECT_TRUE(reserve_.is_whole());
+}
+
+TEST_F(WriteQueueWithReserveTest, KeepsTheLogWithinItsBound) {
+  constexpr int64_t kPiece = 1 << 20;
+  WriteQueue queue(MakeDatabase(), WriteQueue::kMaxWaiting, {}, &reserve_);
+  for (int64_t written = 0; written < 3 * WriteQueue::kMaxLogBytes; written += kPiece) {
+    ASSERT_OK(Run(queue, [](Database& writer) { return Insert(writer, kPiece); }));
+    ASSERT_LT(LogBytes(), WriteQueue::kMaxLogBytes + 3 * kPiece);
+  }
+}
+
+// A batch must fit into the log's bound, however large its works are.
+TEST_F(WriteQueueWithReserveTest, CommitsLargeWorksInSeveralBatches) {
+  constexpr int kWorks = 40;
+  Metrics metrics;
+  const std::string content(1 << 20, 'c');
+  {
+    WriteQueue queue(MakeDatabase(), WriteQueue::kMaxWaiting, StorageMetrics(metrics), &reserve_);
+    const std::vector<WriteQueue::Work> works(kWorks, [&](Database& writer) {
+      return writer.Prepare("INSERT INTO notes VALUES (1, ?)").BindBlob(content).Run();
+    });
+    EXPECT_THAT(RunBatch(queue, works), ::testing::Each(testing::IsOk()));
+  }
+  EXPECT_EQ(CountIn(*OpenDatabase(Database::Mode::kReadOnly)), kWorks);
+  // One for what kept the writer busy.
+  EXPECT_THAT(metrics.Text(), ::testing::HasSubstr("backup_db_commit_duration_seconds_count 6\n"));
+}
+
+TEST_F(WriteQueueTest, RunsAloneAndInTheOrderOfTheCallsWhatCannotBeInATransaction) {
+  WriteQueue queue(MakeDatabase());
+  std::promise<absl::Status> checkpointed;
+  int64_t count = 0;
+  queue.Submit(InsertOne, [](const absl::Status& result) { EXPECT_OK(result); });
+  queue.SubmitAlone(
+      [&](Database& writer) {
+        count = CountIn(writer);
+        return writer.Checkpoint(Database::Checkpointing::kTruncate).status();
+      },
+      [&](const absl::Status& result) { checkpointed.set_value(result); });
+  EXPECT_OK(Run(queue, InsertOne));
+  EXPECT_OK(checkpointed.get_future().get());
+  EXPECT_EQ(count, 1);
 }
 
 TEST_F(WriteQueueTest, SaysThatTheDatabaseIsBusy) {

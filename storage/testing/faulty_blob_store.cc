@@ -44,7 +44,7 @@ absl::StatusOr<std::unique_ptr<RandomAccess>> FaultyBlobStore::Open(const BlobId
   return store_.Open(id);
 }
 
-absl::Status FaultyBlobStore::Delete(const BlobId& id) {
+absl::StatusOr<bool> FaultyBlobStore::Delete(const BlobId& id) {
   RETURN_IF_ERROR(CountCall());
   return store_.Delete(id);
 }

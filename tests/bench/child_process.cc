@@ -14,6 +14,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "tests/bench/timing.h"
 
 namespace backup::bench {
 namespace {
@@ -75,11 +76,19 @@ double ChildProcess::CpuSeconds() const {
 }
 
 double ChildProcess::StatusMebibytes(absl::string_view field) const {
-  std::ifstream file(absl::StrCat("/proc/", pid_, "/status"));
+  return ProcNumber("status", field) / kKibibytesPerMebibyte;
+}
+
+double ChildProcess::WrittenMegabytes() const {
+  return ProcNumber("io", "write_bytes:") / kBytesPerMegabyte;
+}
+
+double ChildProcess::ProcNumber(absl::string_view name, absl::string_view field) const {
+  std::ifstream file(absl::StrCat("/proc/", pid_, "/", name));
   std::string word;
   while (file >> word) {
-    double kibibytes = 0;
-    if (word == field && file >> kibibytes) return kibibytes / kKibibytesPerMebibyte;
+    double number = 0;
+    if (word == field && file >> number) return number;
   }
   return 0;
 }

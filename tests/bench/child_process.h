@@ -29,6 +29,8 @@ class ChildProcess {
   double PeakResidentMebibytes() const { return StatusMebibytes("VmHWM:"); }
   // The memory that is resident now.
   double ResidentMebibytes() const { return StatusMebibytes("VmRSS:"); }
+  // What it had the disk write so far.
+  double WrittenMegabytes() const;
   // True if it has ended by itself.
   bool HasEnded();
 
@@ -39,6 +41,8 @@ class ChildProcess {
  private:
   explicit ChildProcess(pid_t pid) : pid_(pid) {}
   double StatusMebibytes(absl::string_view field) const;
+  // What follows `field` in the process's file `name` of /proc; 0 if it is not there.
+  double ProcNumber(absl::string_view name, absl::string_view field) const;
 
   pid_t pid_;
 };

@@ -5,8 +5,10 @@
 #include <filesystem>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
@@ -75,6 +77,14 @@ absl::Status BeginUploads(const ServerPair& servers, int64_t size,
   return absl::OkStatus();
 }
 
+// How fast the service writes while `during` runs, in MB/s.
+double WriteSpeed(const ServerPair& servers, absl::FunctionRef<void()> during) {
+  const double written = servers.service.WrittenMegabytes();
+  const auto start = MonotonicClock::now();
+  during();
+  return (servers.service.WrittenMegabytes() - written) / SecondsSince(start);
+}
+
 absl::StatusOr<double> WaitForRelease(const ServerPair& servers) {
   const auto start = MonotonicClock::now();
   while (CountParts(servers) > 0) {
@@ -139,7 +149,11 @@ absl::StatusOr<FairnessResult> MeasureFairness(const ServerPair& servers, int64_
         uploaded = file.Upload(servers.bridge_address);
       }
     });
-    ASSIGN_OR_RETURN(result.beside, MeasureSessionLoad(servers, 1, duration));
+    result.large_alone_mb_per_second = WriteSpeed(servers, [&] { absl::SleepFor(duration / 2); });
+    absl::StatusOr<SessionLoadResult> beside;
+    result.large_mb_per_second =
+        WriteSpeed(servers, [&] { beside = MeasureSessionLoad(servers, 1, duration); });
+    ASSIGN_OR_RETURN(result.beside, std::move(beside));
   }
   RETURN_IF_ERROR(uploaded);
   RETURN_IF_ERROR(Delete(servers.service_address, client));

@@ -38,6 +38,8 @@ absl::StatusOr<SlowCrowdResult> MeasureSlowCrowd(const ServerPair& servers, int 
 struct FairnessResult {
   SessionLoadResult alone;
   SessionLoadResult beside;
+  double large_alone_mb_per_second = 0;
+  double large_mb_per_second = 0;  // Beside the sessions.
 };
 
 // One client's sessions with a small file, alone and while another sends files of `size` bytes one

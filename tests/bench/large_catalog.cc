@@ -18,6 +18,7 @@
 #include "base/status_macros.h"
 #include "grpcpp/create_channel.h"
 #include "grpcpp/security/credentials.h"
+#include "rpc/deadline.h"
 #include "tests/bench/timing.h"
 
 namespace backup::bench {
@@ -25,7 +26,7 @@ namespace {
 
 constexpr int kCalls = 100;
 constexpr int kPageSize = 1000;
-constexpr std::chrono::seconds kDeadline(10);
+constexpr absl::Duration kDeadline = absl::Seconds(10);
 
 // 1000 clients with 1000 files each, but with fewer versions than that only as many clients as
 // there are versions for; the versions go round the files, and one file has 2000 more. Without
@@ -93,7 +94,7 @@ absl::StatusOr<double> MedianMilliseconds(
   std::vector<double> milliseconds;
   for (int i = 0; i < kCalls; ++i) {
     grpc::ClientContext context;
-    context.set_deadline(std::chrono::system_clock::now() + kDeadline);
+    context.set_deadline(rpc::DeadlineAfter(kDeadline));
     const auto start = MonotonicClock::now();
     const grpc::Status status = call(context, i);
     milliseconds.push_back(1e3 * SecondsSince(start));
@@ -163,7 +164,7 @@ absl::Status AskForStatus(const std::string& address) {
       v1::AdminService::NewStub(grpc::CreateChannel(address, grpc::InsecureChannelCredentials()));
   grpc::ClientContext context;
   context.set_wait_for_ready(true);
-  context.set_deadline(std::chrono::system_clock::now() + kDeadline);
+  context.set_deadline(rpc::DeadlineAfter(kDeadline));
   v1::GetStatusResponse response;
   const grpc::Status status = admin->GetStatus(&context, {}, &response);
   return status.ok() ? absl::OkStatus() : absl::UnavailableError(status.error_message());

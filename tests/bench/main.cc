@@ -24,15 +24,21 @@
 #include "base/status_macros.h"
 #include "gflags/gflags.h"
 #include "glog/logging.h"
+#include "tests/bench/bare_echo.h"
 #include "tests/bench/other_servers.h"
 #include "tests/bench/report.h"
+#include "tests/bench/throttled_disk.h"
 #include "tests/bench/timing.h"
 
 DEFINE_string(bin_dir, "", "where the programs are; empty: beside this one");
 DEFINE_string(work_dir, "/var/tmp", "where the data goes for the time of the measurement");
 DEFINE_string(only, "",
-              "of files, others, restore, sessions, crowds, catalog: comma-separated; empty: all");
+              "of files, others, restore, sessions, fairness, crowds, catalog: comma-separated; "
+              "empty: all");
 DEFINE_int32(file_mebibytes, 1024, "size of a large file");
+DEFINE_int32(throttle_mb_per_second, 0,
+             "as if the disk could read and write no more than that, by a control group; 0: as it "
+             "is. Takes root");
 DEFINE_int32(largest_mebibytes, 4032,
              "size of the largest one; the protocol's fields end at 4 GiB");
 DEFINE_int32(runs, 3, "how often a large file is sent");
@@ -92,11 +98,13 @@ std::vector<int64_t> Numbers(const std::string& flag) {
 }
 
 Programs FindPrograms() {
-  const std::string dir =
-      FLAGS_bin_dir.empty() ? std::filesystem::read_symlink("/proc/self/exe").parent_path().string()
-                            : FLAGS_bin_dir;
+  const std::string own_dir =
+      std::filesystem::read_symlink("/proc/self/exe").parent_path().string();
+  const std::string dir = FLAGS_bin_dir.empty() ? own_dir : FLAGS_bin_dir;
   const auto path = [&](absl::string_view name) { return absl::StrCat(dir, "/", name); };
-  return {path("backup-service"), path("backup-bridge"), path("legacy-client"), path("backupctl")};
+  const auto own_path = [&](absl::string_view name) { return absl::StrCat(own_dir, "/", name); };
+  return {path("backup-service"), path("backup-bridge"), path("legacy-client"), path("backupctl"),
+          own_path("bare-echo")};
 }
 
 int64_t Bytes(int64_t mebibytes) { return mebibytes << 20; }
@@ -113,6 +121,7 @@ class Bench {
     RETURN_IF_ERROR(RunSection("others", [this] { return MeasureOthers(); }));
     RETURN_IF_ERROR(RunSection("restore", [this] { return MeasureRestores(); }));
     RETURN_IF_ERROR(RunSection("sessions", [this] { return MeasureSessions(); }));
+    RETURN_IF_ERROR(RunSection("fairness", [this] { return MeasureOneBesideAnother(); }));
     RETURN_IF_ERROR(RunSection("crowds", [this] { return MeasureCrowds(); }));
     return RunSection("catalog", [this] { return MeasureCatalogs(); });
   }
@@ -230,7 +239,22 @@ class Bench {
           const SessionLoadResult load,
           MeasureSessionLoad(*servers_, static_cast<int>(clients), absl::Seconds(FLAGS_seconds)));
       Add(ReportSessions(static_cast<int>(clients), load, limits_));
+      const std::string dir = absl::StrCat(section_dir_, "/bare ", clients);
+      std::filesystem::create_directory(dir);
+      ASSIGN_OR_RETURN(
+          const BareEchoResult bare,
+          MeasureBareEcho(programs_, dir, static_cast<int>(clients), absl::Seconds(FLAGS_seconds)));
+      Add(ReportAgainstBare(static_cast<int>(clients), load, bare));
     }
+    return absl::OkStatus();
+  }
+
+  absl::Status MeasureOneBesideAnother() {
+    RETURN_IF_ERROR(StartServers());
+    ASSIGN_OR_RETURN(
+        const FairnessResult fairness,
+        MeasureFairness(*servers_, Bytes(FLAGS_largest_mebibytes), absl::Seconds(FLAGS_seconds)));
+    Add(ReportFairness(fairness));
     return absl::OkStatus();
   }
 
@@ -240,9 +264,6 @@ class Bench {
     ASSIGN_OR_RETURN(const IdleCrowdResult idle,
                      MeasureIdleCrowd(*servers_, kIdleConnections, duration));
     Add(ReportIdleCrowd(kIdleConnections, idle));
-    ASSIGN_OR_RETURN(const FairnessResult fairness,
-                     MeasureFairness(*servers_, Bytes(FLAGS_largest_mebibytes), duration));
-    Add(ReportFairness(fairness));
     ASSIGN_OR_RETURN(
         const SlowCrowdResult slow,
         MeasureSlowCrowd(*servers_, kSlowUploads, Bytes(kSlowUploadMebibytes), duration));
@@ -294,6 +315,15 @@ int Main(int argc, char** argv) {
     return kFailed;
   }
   absl::Cleanup remove = [&dir] { std::filesystem::remove_all(dir); };
+  std::unique_ptr<ThrottledDisk> throttled;  // Before what runs in it.
+  if (FLAGS_throttle_mb_per_second > 0) {
+    auto made = ThrottledDisk::Make(dir, FLAGS_throttle_mb_per_second);
+    if (!made.ok()) {
+      std::cerr << "backup-bench: " << made.status().message() << "\n";
+      return kFailed;
+    }
+    throttled = *std::move(made);
+  }
   Bench bench(dir);
   if (const absl::Status status = bench.Run(); !status.ok()) {
     std::move(remove).Cancel();

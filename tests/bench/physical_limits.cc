@@ -9,9 +9,11 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cerrno>
 #include <chrono>
 #include <cstdlib>
+#include <fstream>
 #include <memory>
 #include <thread>
 #include <utility>
@@ -23,6 +25,8 @@
 #include "base/status_macros.h"
 #include "base/unique_fd.h"
 #include "legacy_client/cipher.h"
+#include "nlohmann/json.hpp"
+#include "tests/bench/child_process.h"
 #include "tests/bench/timing.h"
 
 namespace backup::bench {
@@ -31,6 +35,7 @@ namespace {
 constexpr double kSecondsPerMeasurement = 1.0;
 constexpr size_t kSmallWrite = 1024;
 constexpr size_t kDirectAlignment = 4096;
+constexpr char kFio[] = "/usr/bin/fio";
 
 double MeasureEncryption() {
   const std::vector<char> plaintext(kPieceSize, 'p');
@@ -91,38 +96,102 @@ absl::StatusOr<double> MeasureLoopback() {
   return received / kBytesPerMegabyte / SecondsSince(start);
 }
 
-absl::StatusOr<double> MeasureDiskWrite(const std::string& path, int64_t size) {
-  const std::unique_ptr<void, decltype(&free)> piece(
-      std::aligned_alloc(kDirectAlignment, kPieceSize), &free);
-  std::fill_n(static_cast<char*>(piece.get()), kPieceSize, 'd');
-  const UniqueFd fd(
-      ::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_DIRECT | O_CLOEXEC, 0600));
+// Calls `move(piece, offset)` for each piece of a file of `size` bytes, as many at once as `depth`
+// says; it returns how many bytes it moved, as pwrite() does.
+template <typename Move>
+absl::Status MovePieces(int64_t size, int depth, const Move& move) {
+  std::atomic<int64_t> next = 0;
+  std::atomic<int> error = 0;
+  {
+    std::vector<std::jthread> movers;
+    for (int i = 0; i < depth; ++i) {
+      movers.emplace_back([&] {
+        const std::unique_ptr<void, decltype(&free)> piece(
+            std::aligned_alloc(kDirectAlignment, kPieceSize), &free);
+        std::fill_n(static_cast<char*>(piece.get()), kPieceSize, 'd');
+        constexpr auto kStep = static_cast<int64_t>(kPieceSize);
+        for (int64_t offset = next.fetch_add(kStep); offset < size && error == 0;
+             offset = next.fetch_add(kStep)) {
+          if (move(piece.get(), offset) != static_cast<ssize_t>(kPieceSize)) error = errno;
+        }
+      });
+    }
+  }
+  return error == 0 ? absl::OkStatus() : absl::ErrnoToStatus(error, "write or read a file");
+}
+
+// `depth` pieces at once past the page cache, or, if that is 0, one after the other through it.
+absl::StatusOr<double> MeasureDiskWrite(const std::string& path, int64_t size, int depth) {
+  const int direct = depth > 0 ? O_DIRECT : 0;
+  const UniqueFd fd(::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | direct | O_CLOEXEC, 0600));
   if (!fd.valid()) return absl::ErrnoToStatus(errno, absl::StrCat("open with O_DIRECT ", path));
   const auto start = MonotonicClock::now();
   if (::fallocate(fd.get(), 0, 0, size) != 0) return absl::ErrnoToStatus(errno, "fallocate");
-  for (int64_t offset = 0; offset < size; offset += static_cast<int64_t>(kPieceSize)) {
-    if (::pwrite(fd.get(), piece.get(), kPieceSize, offset) != static_cast<ssize_t>(kPieceSize)) {
-      return absl::ErrnoToStatus(errno, "pwrite");
-    }
-  }
+  RETURN_IF_ERROR(MovePieces(size, std::max(depth, 1), [&](void* piece, int64_t offset) {
+    return ::pwrite(fd.get(), piece, kPieceSize, offset);
+  }));
   if (::fdatasync(fd.get()) != 0) return absl::ErrnoToStatus(errno, "fdatasync");
   return static_cast<double>(size) / kBytesPerMegabyte / SecondsSince(start);
 }
 
+// The same by fio, which has ways of its own.
+absl::StatusOr<double> MeasureDiskWriteByFio(const std::string& path, int64_t size, int depth) {
+  const std::string out = path + ".fio";
+  const absl::Cleanup remove = [&out] { ::unlink(out.c_str()); };
+  ASSIGN_OR_RETURN(
+      ChildProcess fio,
+      ChildProcess::Start(
+          {kFio, "--name=limit", absl::StrCat("--filename=", path), absl::StrCat("--size=", size),
+           "--rw=write", "--bs=1M", "--end_fsync=1", "--fallocate=posix", "--output-format=json",
+           absl::StrCat("--direct=", depth > 0 ? 1 : 0),
+           absl::StrCat("--iodepth=", std::max(depth, 1)),
+           absl::StrCat("--ioengine=", depth > 1 ? "libaio" : "psync")},
+          out, "/dev/null"));
+  double cpu_seconds = 0;
+  const int exit_code = fio.WaitForEnd(&cpu_seconds);
+  const auto result =
+      nlohmann::json::parse(std::ifstream(out), nullptr, /*allow_exceptions=*/false);
+  const nlohmann::json::json_pointer speed("/jobs/0/write/bw_bytes");
+  if (exit_code != 0 || !result.is_object() || !result.contains(speed))
+    return absl::InternalError(absl::StrCat("fio ended with ", exit_code));
+  return result[speed].get<double>() / kBytesPerMegabyte;
+}
+
+absl::Status MeasureDiskWrites(const std::string& path, int64_t size, PhysicalLimits& limits) {
+  const auto add = [&](const std::string& how, double speed) {
+    limits.disk_writes.push_back({how, speed});
+    limits.disk_write_mb_per_second = std::max(limits.disk_write_mb_per_second, speed);
+  };
+  const auto name = [](int depth) {
+    return depth == 0 ? "through the page cache" : absl::StrCat("direct, ", depth, " at once");
+  };
+  const bool has_fio = ::access(kFio, X_OK) == 0;
+  for (const int depth : {0, 1, 4, 16}) {
+    ASSIGN_OR_RETURN(const double speed, MeasureDiskWrite(path, size, depth));
+    add(name(depth), speed);
+    if (!has_fio) continue;
+    ASSIGN_OR_RETURN(const double by_fio, MeasureDiskWriteByFio(path, size, depth));
+    add(absl::StrCat(name(depth), ", by fio"), by_fio);
+  }
+  return absl::OkStatus();
+}
+
 // Reads the file `source` while one of the same size is written to `path`.
 absl::StatusOr<double> MeasureDiskCopy(const std::string& source, const std::string& path,
-                                       int64_t size) {
+                                       int64_t size, int depth) {
   const UniqueFd fd(::open(source.c_str(), O_RDONLY | O_DIRECT | O_CLOEXEC));
   if (!fd.valid()) return absl::ErrnoToStatus(errno, absl::StrCat("open with O_DIRECT ", source));
   const auto start = MonotonicClock::now();
+  absl::Status read;
   {
-    const std::jthread reader([&fd] {
-      const std::unique_ptr<void, decltype(&free)> piece(
-          std::aligned_alloc(kDirectAlignment, kPieceSize), &free);
-      while (::read(fd.get(), piece.get(), kPieceSize) > 0) continue;
+    const std::jthread reader([&] {
+      read = MovePieces(size, depth, [&](void* piece, int64_t offset) {
+        return ::pread(fd.get(), piece, kPieceSize, offset);
+      });
     });
-    RETURN_IF_ERROR(MeasureDiskWrite(path, size).status());
+    RETURN_IF_ERROR(MeasureDiskWrite(path, size, depth).status());
   }
+  RETURN_IF_ERROR(read);
   return static_cast<double>(size) / kBytesPerMegabyte / SecondsSince(start);
 }
 
@@ -149,15 +218,13 @@ absl::StatusOr<PhysicalLimits> MeasurePhysicalLimits(const std::string& dir, int
   limits.cbc_encrypt_mb_per_second = MeasureEncryption();
   limits.sha256_mb_per_second = MeasureSha256();
   ASSIGN_OR_RETURN(limits.loopback_mb_per_second, MeasureLoopback());
-  std::array<double, 3> writes;
-  for (double& write : writes) {
-    ASSIGN_OR_RETURN(write, MeasureDiskWrite(path, file_size));
-  }
-  std::sort(writes.begin(), writes.end());
-  limits.disk_write_mb_per_second = writes[1];
+  RETURN_IF_ERROR(MeasureDiskWrites(path, file_size, limits));
   const std::string copy_path = path + ".copy";
   const absl::Cleanup remove_copy = [&copy_path] { ::unlink(copy_path.c_str()); };
-  ASSIGN_OR_RETURN(limits.disk_copy_mb_per_second, MeasureDiskCopy(path, copy_path, file_size));
+  for (const int depth : {1, 4}) {
+    ASSIGN_OR_RETURN(const double speed, MeasureDiskCopy(path, copy_path, file_size, depth));
+    limits.disk_copy_mb_per_second = std::max(limits.disk_copy_mb_per_second, speed);
+  }
   ASSIGN_OR_RETURN(limits.fsyncs_per_second, MeasureFsync(path));
   return limits;
 }

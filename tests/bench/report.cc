@@ -1,6 +1,9 @@
 #include "tests/bench/report.h"
 
 #include <algorithm>
+#include <optional>
+#include <thread>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 
@@ -52,16 +55,10 @@ std::vector<Figure> SpeedFigures(const std::string& group, double best, double m
 
 std::vector<Figure> ReportLimits(const PhysicalLimits& limits) {
   const std::string group = "physical limits, now";
-  return {
+  std::vector<Figure> figures = {
       {group, "AES-128-CBC encryption, one core", limits.cbc_encrypt_mb_per_second, "MB/s", {}, {}},
       {group, "SHA-256, one core", limits.sha256_mb_per_second, "MB/s", {}, {}},
       {group, "loopback TCP, one stream", limits.loopback_mb_per_second, "MB/s", {}, {}},
-      {group,
-       "disk, 1 MiB O_DIRECT writes and fdatasync",
-       limits.disk_write_mb_per_second,
-       "MB/s",
-       {},
-       {}},
       {group,
        "disk, O_DIRECT reads and writes at once, each",
        limits.disk_copy_mb_per_second,
@@ -70,6 +67,15 @@ std::vector<Figure> ReportLimits(const PhysicalLimits& limits) {
        {}},
       {group, "disk, fsyncs of 1 KiB", limits.fsyncs_per_second, "/s", {}, {}},
   };
+  for (const DiskWrite& write : limits.disk_writes) {
+    figures.push_back({group,
+                       absl::StrCat("disk writes, ", write.how),
+                       write.mb_per_second,
+                       "MB/s",
+                       {},
+                       limits.disk_write_mb_per_second});
+  }
+  return figures;
 }
 
 std::vector<Figure> ReportLargeFile(const std::string& group, const LargeFileResult& result,
@@ -148,6 +154,42 @@ std::vector<Figure> ReportSessions(int clients, const SessionLoadResult& result,
   };
 }
 
+std::vector<Figure> ReportAgainstBare(int clients, const SessionLoadResult& ours,
+                                      const BareEchoResult& bare) {
+  const std::string group =
+      absl::StrCat("the same messages and rows by a bare gRPC echo, ", clients, " clients");
+  std::vector<Figure> figures = {
+      {group, "sessions", bare.sessions_per_second, "/s", {}, {}},
+      {group,
+       "ours against that",
+       100 * ours.sessions_per_second / bare.sessions_per_second,
+       "%",
+       clients == kManyClients ? std::optional(AtLeast(70)) : std::nullopt,
+       {}}};
+  // Of the time that all cores have for a session, what its part of it takes more in ours.
+  const auto cores = static_cast<double>(std::thread::hardware_concurrency());
+  const auto of = [](double seconds, int64_t sessions) {
+    return 1e3 * seconds / static_cast<double>(sessions);
+  };
+  const auto add = [&](const std::string& part, double our_ms, double bare_ms) {
+    figures.push_back(
+        {group, absl::StrCat("of all cores, ", part, ", ours"), our_ms, "ms/session", {}, {}});
+    figures.push_back(
+        {group, absl::StrCat("of all cores, ", part, ", bare"), bare_ms, "ms/session", {}, {}});
+    return std::pair(our_ms, bare_ms);
+  };
+  const auto [our_bridge, bare_front] = add("bridge", of(ours.cpu.bridge_seconds, ours.sessions),
+                                            of(bare.cpu.bridge_seconds, bare.sessions));
+  const auto [our_service, bare_back] = add("service", of(ours.cpu.service_seconds, ours.sessions),
+                                            of(bare.cpu.service_seconds, bare.sessions));
+  const auto [our_client, bare_client] = add("clients", of(ours.client_cpu_seconds, ours.sessions),
+                                             of(bare.client_cpu_seconds, bare.sessions));
+  add("waiting, above all for commits",
+      1e3 * cores / ours.sessions_per_second - our_bridge - our_service - our_client,
+      1e3 * cores / bare.sessions_per_second - bare_front - bare_back - bare_client);
+  return figures;
+}
+
 std::vector<Figure> ReportIdleCrowd(int connections, const IdleCrowdResult& result) {
   const std::string group = absl::StrCat(connections, " idle connections");
   std::vector<Figure> figures = {
@@ -173,8 +215,14 @@ std::vector<Figure> ReportSlowCrowd(int uploads, const SlowCrowdResult& result) 
 
 std::vector<Figure> ReportFairness(const FairnessResult& result) {
   std::vector<Figure> figures;
-  AddBeside("one client's small sessions beside another's large file", result.alone, result.beside,
-            figures);
+  const std::string group = "one client's small sessions beside another's large file";
+  AddBeside(group, result.alone, result.beside, figures);
+  figures.push_back({group, "sessions alone", result.alone.sessions_per_second, "/s", {}, {}});
+  figures.push_back({group, "sessions beside it", result.beside.sessions_per_second, "/s", {}, {}});
+  figures.push_back(
+      {group, "the large file, alone", result.large_alone_mb_per_second, "MB/s", {}, {}});
+  figures.push_back(
+      {group, "the large file, beside the sessions", result.large_mb_per_second, "MB/s", {}, {}});
   return figures;
 }
 

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "tests/bench/bare_echo.h"
 #include "tests/bench/crowd.h"
 #include "tests/bench/figures.h"
 #include "tests/bench/large_catalog.h"
@@ -33,6 +34,9 @@ std::vector<Figure> ReportComparison(const std::string& group, double ours,
                                      const std::map<std::string, double>& others);
 std::vector<Figure> ReportSessions(int clients, const SessionLoadResult& result,
                                    const PhysicalLimits& limits);
+// Beside what is the least that they would take, and which part takes more than that.
+std::vector<Figure> ReportAgainstBare(int clients, const SessionLoadResult& ours,
+                                      const BareEchoResult& bare);
 std::vector<Figure> ReportIdleCrowd(int connections, const IdleCrowdResult& result);
 std::vector<Figure> ReportSlowCrowd(int uploads, const SlowCrowdResult& result);
 std::vector<Figure> ReportFairness(const FairnessResult& result);

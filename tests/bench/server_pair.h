@@ -14,6 +14,7 @@ struct Programs {
   std::string bridge;
   std::string client;
   std::string backupctl;
+  std::string bare_echo;
 };
 
 // A service on a Unix socket. Used by one thread at a time.

@@ -12,6 +12,7 @@
 #include "base/byte_stream.h"
 #include "base/checksum.h"
 #include "base/direct_file.h"
+#include "base/io_queue.h"
 #include "base/piece_buffers.h"
 #include "base/read_ahead_source.h"
 #include "benchmark/benchmark.h"
@@ -157,7 +158,8 @@ void TakeChunkApart(State& state) {
 }
 BENCHMARK(TakeChunkApart)->Name("take a message of 1 MiB apart");
 
-void WriteFile(State& state) {
+// So many pieces are in flight at once.
+void WriteFile(State& state, size_t depth) {
   constexpr int kPieces = kContentSize / kPieceSize;
   const AlignedBuffer piece = TakeAlignedBuffer(kPieceSize);
   const char* const folder = std::getenv("BENCH_DIR");
@@ -165,13 +167,19 @@ void WriteFile(State& state) {
   for (auto _ : state) {
     DirectFile file(DirectFile::Create(AT_FDCWD, path));
     PCHECK(file.Allocate(kContentSize));
+    file.LetPiecesLast(depth - 1);
     for (int i = 0; i < kPieces; ++i) PCHECK(file.Write({piece.get(), kPieceSize}));
     PCHECK(file.Flush() && file.Sync());
     PCHECK(::unlink(path.c_str()) == 0);
   }
   CountContent(state);
 }
-BENCHMARK(WriteFile)->Name("write 64 MiB past the page cache, fsync")->UseRealTime();
+BENCHMARK_CAPTURE(WriteFile, 1, 1)
+    ->Name("write 64 MiB past the page cache, fsync, one piece at once")
+    ->UseRealTime();
+BENCHMARK_CAPTURE(WriteFile, 4, IoQueue::kMaxDepth)
+    ->Name("write 64 MiB past the page cache, fsync, four pieces at once")
+    ->UseRealTime();
 
 void WrapSessionKey(State& state) {
   const auto pair = legacy_client::KeyPair::Generate();

@@ -69,6 +69,7 @@ class ContentTest(unittest.TestCase):
                      "./usr/share/backup/make_certificates.sh", "./usr/share/backup/backup.protoset",
                      "./usr/share/backup/legacy-client-src/main.cc", "./usr/share/man/man1/backupctl.1.gz",
                      "./usr/share/man/man8/backup-service.8.gz", "./usr/share/bash-completion/completions/backupctl",
+                     "./usr/share/zsh/vendor-completions/_backupctl", "./usr/share/fish/vendor_completions.d/backupctl.fish",
                      *(f"./usr/lib/systemd/system/{unit}.service" for unit in UNITS)):
             self.assertIn(name, files)
         for name, (mode, owner) in files.items():

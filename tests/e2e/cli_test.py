@@ -1,21 +1,25 @@
 """legacy-client and backupctl as an operator uses them, against both real processes."""
 
+import fcntl
 import json
 import os
 import pathlib
 import pty
 import signal
+import struct
 import subprocess
 import tempfile
+import termios
 import threading
 import time
+import unicodedata
 import unittest
 
 import model_client as m
-from cluster import BIN_DIR, Cluster
+from cluster import BIN_DIR, Cluster, Process
 
 WAIT_S = 60
-OK, FAILED, USAGE, PARTIAL, NO_SUCH, DAMAGED, UNREACHABLE = 0, 1, 2, 3, 10, 14, 15
+OK, FAILED, USAGE, PARTIAL, NO_SUCH, DAMAGED, UNREACHABLE, INTERRUPTED = 0, 1, 2, 3, 10, 14, 15, 130
 
 
 class CliTest(unittest.TestCase):
@@ -148,7 +152,7 @@ class BackupctlTest(CliTest):
         source = self.folder / "put.bin"
         source.write_bytes(os.urandom(5 << 20))
         self.backupctl("file", "put", "laptop", str(source), "--name", "../../etc/put.bin")
-        self.backupctl("restore", "--client", "laptop", "--to", str(self.folder / "restored"))
+        self.backupctl("restore", "--client", "laptop", "--to", str(self.folder / "restored"), "--allow-renames")
         restored = [path for path in (self.folder / "restored").rglob("*put.bin")]
         self.assertEqual([path.read_bytes() for path in restored], [source.read_bytes()])
         self.assertFalse((self.folder.parent / "etc").exists())
@@ -189,6 +193,184 @@ class BackupctlTest(CliTest):
         self.assertNotIn("\x1b", shown)
 
 
+    # Deleting.
+
+    def versions(self, name):
+        return [version["version_id"] for version in self.json_lines("file", "versions", "laptop", name)]
+
+    def test_file_rm_says_what_goes_and_needs_a_yes(self):
+        self.legacy_client(self.folder / "laptop")
+        ids = self.versions("notes.txt")
+        self.assertEqual(len(ids), 2)
+        several = self.backupctl("file", "rm", "laptop", "notes.txt", "--yes", code=USAGE)
+        self.assertIn("notes.txt has 2 versions", several.stderr)
+        unasked = self.backupctl("file", "rm", "laptop", "notes.txt", "--all", code=USAGE)
+        self.assertIn("notes.txt of laptop: all 2 versions, 10 B, for good: say --yes", unasked.stderr)
+        self.assertEqual(self.versions("notes.txt"), ids)
+        self.assertIn(f"version {ids[0]}",
+                      self.backupctl("file", "rm", "laptop", "notes.txt", f"--version={ids[0]}", "--yes").stdout)
+        self.assertEqual(self.versions("notes.txt"), ids[1:])
+        gone = self.json_lines("file", "rm", "laptop", "notes.txt", "--yes")
+        self.assertEqual([version["version_id"] for version in gone], ids[1:])
+        self.backupctl("file", "rm", "laptop", "notes.txt", "--all", "--yes", code=NO_SUCH)
+        self.backupctl("file", "rm", "laptop", "sub/large.bin", "--version=999", "--yes", code=NO_SUCH)
+        self.assertEqual(len(self.versions("sub/large.bin")), 2)
+
+    def test_client_rm_deletes_all_of_a_client(self):
+        unasked = self.backupctl("client", "rm", "laptop", code=USAGE)
+        self.assertIn("the client laptop", unasked.stderr)
+        self.assertIn("2 files, 2 versions, for good: say --yes", unasked.stderr)
+        self.assertEqual(self.json_lines("client", "rm", "laptop", "--yes")[0]["name"], "laptop")
+        self.assertEqual(self.json_lines("client", "list"), [])
+        self.backupctl("client", "rm", "laptop", "--yes", code=NO_SUCH)
+        self.assertEqual(self.json_lines("status")[0]["version_count"], 0)
+
+    def on_terminal(self, *arguments, typed="", columns=80):
+        """What a command shows on a terminal where `typed` is typed; and its exit code."""
+        master, terminal = pty.openpty()
+        fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+        process = subprocess.Popen(
+            [BIN_DIR / "backupctl", f"--service=127.0.0.1:{self.cluster.service_port}", *arguments], stdin=terminal,
+            stdout=terminal, stderr=terminal, env={**os.environ, "TERM": "xterm"}, preexec_fn=lambda: os.login_tty(0))
+        os.close(terminal)
+        shown = b""
+        try:
+            while piece := os.read(master, 1 << 16):
+                shown += piece
+                if typed and b"[y/N]" in shown:
+                    os.write(master, typed.encode())
+                    typed = ""
+        except OSError:  # The end of a terminal.
+            pass
+        os.close(master)
+        return shown.decode().replace("\r\n", "\n"), process.wait(timeout=WAIT_S)
+
+    def test_on_a_terminal_deleting_asks(self):
+        shown, code = self.on_terminal("file", "rm", "laptop", "notes.txt", typed="n\n")
+        self.assertIn("Delete notes.txt of laptop: version 1, 5 B, for good? [y/N]", shown)
+        self.assertEqual((code, len(self.versions("notes.txt"))), (FAILED, 1))
+        shown, code = self.on_terminal("file", "rm", "laptop", "notes.txt", typed="\x03")  # Ctrl-C.
+        self.assertEqual((code, len(self.versions("notes.txt"))), (INTERRUPTED, 1), shown)
+        shown, code = self.on_terminal("file", "rm", "laptop", "notes.txt", typed="y\n")
+        self.assertEqual(code, OK, shown)
+        self.backupctl("file", "versions", "laptop", "notes.txt", code=NO_SUCH)
+
+    # What is shown.
+
+    def test_tables_fit_the_terminal(self):
+        client = m.ModelClient(self.cluster.port, "long \u65e5\u672c ".encode() * 10).sign_up()
+        client.back_up(b"/a/long/path/" * 10 + b"name", b"content")
+        name = client_text(client)
+        for columns in (40, 80, 200):
+            for command in (("client", "list"), ("file", "list", name), ("file", "versions", "laptop", "notes.txt"),
+                            ("status",), ("client", "show", name)):
+                shown, code = self.on_terminal(*command, columns=columns)
+                self.assertEqual(code, OK, shown)
+                for line in shown.splitlines():
+                    self.assertLessEqual(width(line), columns, line)
+            wide, _ = self.on_terminal("--wide", "file", "list", name, columns=columns)
+            self.assertEqual(wide, self.backupctl("file", "list", name).stdout)
+        shown, _ = self.on_terminal("file", "list", name, columns=80)
+        self.assertRegex(shown, r"(?m)^/a/long/.*\u2026.*name ")
+
+    def test_names_that_hide_or_reverse_text_are_shown_escaped_and_can_be_given_back(self):
+        for hidden in "\u202e\u2066\u200b\u200e\u061c\ufeff\u2028\u00a0\U000e0041\x85":
+            client = m.ModelClient(self.cluster.port, f"evil {hidden}client".encode()).sign_up()
+            client.back_up(f"a{hidden}b".encode(), b"content")
+            clients = self.backupctl("client", "list").stdout
+            escaped = "".join(f"%{byte:02X}" for byte in hidden.encode())
+            self.assertIn(f"evil {escaped}client", clients)
+            self.assertIn(f"a{escaped}b", self.backupctl("file", "list", f"evil {escaped}client").stdout)
+            self.backupctl("file", "get", f"evil {escaped}client", f"a{escaped}b", "-o", str(self.folder / "got"), "--force")
+            refused = self.backupctl("client", "show", f"nobody {hidden}", code=NO_SUCH if hidden > "\x9f" else USAGE)
+            said = self.backupctl("--json", "client", "list").stdout + clients + refused.stderr
+            self.assertNotIn(hidden, said + self.cluster.bridge.log() + self.cluster.service.log())
+            folder = self.client_folder({f"c{hidden}d": None, "f": b"content"}, name=f"legacy{ord(hidden)}")
+            legacy = self.legacy_client(folder, code=PARTIAL)
+            self.assertNotIn(hidden, legacy.stdout + legacy.stderr + self.legacy_client(folder, "--json", code=PARTIAL).stdout)
+
+    def piped(self, command):
+        """Runs a line of bash in which $ctl and $legacy stand for the programs; its exit code and standard error."""
+        done = subprocess.run(["bash", "-c", f"set -o pipefail; {command}"], capture_output=True, text=True, timeout=WAIT_S,
+                              env={**os.environ, "legacy": f"{BIN_DIR}/legacy-client --dir={self.folder}/laptop",
+                                   "ctl": f"{BIN_DIR}/backupctl --service=127.0.0.1:{self.cluster.service_port}"})
+        return done.returncode, done.stderr
+
+    def test_a_reader_that_goes_away_ends_it_quietly(self):
+        for number in range(50):
+            self.backupctl("file", "put", "laptop", str(self.folder / "laptop/notes.txt"), "--name", f"{number}")
+        broken_pipe = 128 + signal.SIGPIPE
+        for arguments in ("--json file list laptop", "file list laptop", "--help", "completion bash"):
+            code, errors = self.piped(f"$ctl {arguments} | head -1 >/dev/null")
+            self.assertIn((code, errors), ((OK, ""), (broken_pipe, "")), arguments)  # As it comes: it may be written before.
+            code, errors = self.piped(f"(sleep 0.2; $ctl {arguments}) | true")
+            self.assertEqual((code, errors), (broken_pipe, ""), arguments)
+
+    def test_output_that_cannot_be_written_is_an_error(self):
+        for arguments in ("file list laptop", "--json status", "--help", "version", "verify"):
+            code, errors = self.piped(f"$ctl {arguments} >/dev/full")
+            self.assertEqual((code, errors),
+                             (FAILED, "backupctl: cannot write to standard output: No space left on device\n"), arguments)
+        code, errors = self.piped("$legacy >/dev/full")
+        self.assertEqual((code, errors),
+                         (FAILED, "legacy-client: cannot write to standard output: No space left on device\n"))
+
+    def test_local_commands_need_no_address_of_a_service(self):
+        for arguments in (("version",), ("completion", "bash")):
+            self.run_program("backupctl", "--service=elsewhere.example:1", *arguments)
+
+
+class AddressesTest(CliTest):
+    def start_on(self, listen, bind):
+        """Both programs on these addresses; the service's and the bridge's port."""
+        service = Process("backup-service", [f"--data_dir={self.folder}/data", f"--listen={listen}", "--insecure_grpc"],
+                          self.folder)
+        self.addCleanup(service.stop)
+        bridge = Process("backup-bridge", [f"--bind={bind}", "--port=0", f"--service=tcp://127.0.0.1:{service.port}"],
+                         self.folder)
+        self.addCleanup(bridge.stop)
+        return service, bridge
+
+    def test_one_address_has_every_spelling(self):
+        for listen, bind in (("*:0", "*"), ("[::]:0", "[::]"), (":0", "::"), ("tcp://localhost:0", "localhost"),
+                             ("0.0.0.0:0", "tcp://0.0.0.0")):
+            service, bridge = self.start_on(listen, bind)
+            any_address = "localhost" not in listen
+            for host in ("127.0.0.1", "localhost", *(["*"] if any_address else []), *(["[::1]"] if ":" in bind[1:3] else [])):
+                for scheme in ("", "tcp://"):
+                    if host == "127.0.0.1" and not any_address:
+                        continue
+                    with self.subTest(listen=listen, host=host, scheme=scheme):
+                        self.run_program("backupctl", f"--service={scheme}{host}:{service.port}", "health")
+                        folder = self.folder / "laptop"
+                        folder.mkdir(exist_ok=True)
+                        (folder / "f").write_bytes(b"content")
+                        (folder / "transfer.info").write_text(f"{scheme}{host}:{bridge.port}\nlaptop\nf\n")
+                        self.legacy_client(folder)
+            bridge.stop()
+            service.stop()
+            self.assertNotIn("::ffff:", bridge.log() + service.log())
+
+    def test_clients_over_ipv4_look_like_it_and_are_traced_by_any_spelling(self):
+        service, bridge = self.start_on("127.0.0.1:0", "*")
+        client = m.ModelClient(bridge.port, b"watched").sign_up()
+        bridge.wait_for_log(" peer=127.0.0.1:")
+        for spelling in ("127.0.0.1", "127.0.0.1:", "::ffff:127.0.0.1", "tcp://127.0.0.1", "127.0.", "localhost"):
+            trace = subprocess.Popen([BIN_DIR / "backupctl", f"--service=127.0.0.1:{service.port}", "trace",
+                                      f"--address={spelling}"], stdout=subprocess.PIPE, text=True)
+            self.addCleanup(trace.communicate)
+            self.addCleanup(trace.kill)
+            self.assertIn("watching", trace.stdout.readline())
+            client.back_up(b"f", b"content")
+            self.assertIn(" 127.0.0.1:", trace.stdout.readline(), spelling)
+            trace.send_signal(signal.SIGINT)
+
+    def test_addresses_that_are_none_are_refused_with_the_right_form(self):
+        for wrong in ("::1:50051", "host:port", "host:70000", ""):
+            done = self.run_program("backupctl", f"--service={wrong}", "health", code=USAGE)
+            self.assertEqual(len(done.stderr.splitlines()), 1)
+
+
 class LegacyRecordTest(CliTest):
     def test_the_record_tells_how_a_client_speaks_and_what_it_did_wrong(self):
         self.start()
@@ -227,6 +409,11 @@ class LegacyRecordTest(CliTest):
             self.assertNotIn(hidden.hex(), "".join(lines))
         trace.send_signal(signal.SIGINT)
         self.assertEqual(trace.wait(timeout=WAIT_S), 130)
+
+
+def width(text):
+    """Columns on a terminal."""
+    return sum(0 if unicodedata.combining(char) else 2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in text)
 
 
 def client_text(client):

@@ -28,13 +28,11 @@ def flood(port):
 class DescriptorsTest(unittest.TestCase):
     def test_three_floods_and_then_an_answer(self):
         with tempfile.TemporaryDirectory() as directory:
-            before = resource.getrlimit(resource.RLIMIT_NOFILE)
-            resource.setrlimit(resource.RLIMIT_NOFILE, (LIMIT, before[1]))  # Inherited by the two processes.
-            try:
-                cluster = c.Cluster(directory)
-            finally:
-                resource.setrlimit(resource.RLIMIT_NOFILE, before)
+            # The hard limit too: programs raise the other themselves.
+            cluster = c.Cluster(directory, prefix=["prlimit", f"--nofile={LIMIT}:{LIMIT}"])
             with cluster:
+                for daemon in (cluster.service, cluster.bridge):
+                    self.assertEqual(resource.prlimit(daemon.process.pid, resource.RLIMIT_NOFILE), (LIMIT, LIMIT))
                 for _ in range(3):
                     flood(cluster.service_port)
                     flood(cluster.port)

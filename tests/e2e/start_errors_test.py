@@ -209,6 +209,9 @@ class StartErrorsTest(unittest.TestCase):
         nonsense = self.folder / "nonsense"
         nonsense.write_text("nonsense")
         nonsense.chmod(0o600)
+        locked = self.folder / "locked.key"
+        subprocess.run(["openssl", "pkey", "-in", self.shared / "certs/service.key", "-aes128", "-passout", "pass:secret",
+                        "-out", locked], check=True)
         for name, other in (("backup-service", "bridge"), ("backup-bridge", "service")):
             ca = "tls_client_ca_file" if name == "backup-service" else "tls_ca_file"
             for changed, texts in (
@@ -216,6 +219,7 @@ class StartErrorsTest(unittest.TestCase):
                     ({"tls_key_file": readable}, (readable, "chmod 600")),
                     ({"tls_key_file": self.shared / f"certs/{other}.key"}, ("is not the key of the certificate", "give the pair")),
                     ({"tls_key_file": nonsense}, (nonsense, "holds no private key")),
+                    ({"tls_key_file": locked}, (locked, "passphrase", "openssl pkey")),
                     ({"tls_key_file": ""}, ("a TLS certificate and its key",)),
                     ({"tls_cert_file": nonsense}, (nonsense, "holds no certificate")),
                     ({"tls_cert_file": self.folder}, (self.folder, "holds no certificate")),
@@ -325,7 +329,7 @@ class StartErrorsTest(unittest.TestCase):
         for limits in ("size=4k", "size=8k", "size=100k", "nr_inodes=1", "nr_inodes=2", "nr_inodes=3", "nr_inodes=100"):
             with self.subTest(limits):
                 done = self.in_namespace(
-                    f"mount -t tmpfs -o {limits} none {self.data}", '"$@" || code=$?', f"test ! -e {self.port_files[0]}",
+                    f"mount -t tmpfs -o mode=700,{limits} none {self.data}", '"$@" || code=$?', f"test ! -e {self.port_files[0]}",
                     f"mount -o remount,size=64m,nr_inodes=10000 {self.data}", '"$@" 2>&1', f"rm {self.port_files[0]}",
                     "exit $code")
                 self.assert_refused(done, FAILED, self.data, "free disk space")

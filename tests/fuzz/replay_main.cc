@@ -6,9 +6,9 @@
 #include <random>
 #include <string>
 
-#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
+#include "base/hex.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size);
 
@@ -25,7 +25,7 @@ std::string ClientsBytes(const char* path) {
   std::string bytes;
   for (std::string line; std::getline(in, line);) {
     absl::string_view rest = line;
-    if (absl::ConsumePrefix(&rest, "C> ")) bytes += absl::HexStringToBytes(rest);
+    if (absl::ConsumePrefix(&rest, "C> ")) bytes += *backup::HexToBytes(rest);
   }
   return bytes;
 }

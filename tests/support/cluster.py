@@ -23,16 +23,18 @@ def wait_until(condition, what):
 
 
 class Process:
-    """One daemon; its log is kept beside its port file, unless `stderr` is another place for it."""
+    """One daemon; its log is kept beside its port file, unless `stderr` is another place for it.
 
-    def __init__(self, name, flags, directory, stderr=None):
+    `prefix` is a command that becomes it, such as env(1) with variables."""
+
+    def __init__(self, name, flags, directory, stderr=None, prefix=()):
         self.name = name
         self.log_path = pathlib.Path(directory) / f"{name}.log"
         port_file = pathlib.Path(directory) / f"{name}.port"
         port_file.unlink(missing_ok=True)
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(
-                [BIN_DIR / name, f"--bound_port_file={port_file}", "--idle_shutdown=0s", *flags],
+                [*prefix, BIN_DIR.resolve() / name, f"--bound_port_file={port_file}", "--idle_shutdown=0s", *flags],
                 stdout=log, stderr=log if stderr is None else stderr, cwd=directory)
         deadline = time.monotonic() + START_DEADLINE_S
         while not port_file.exists():
@@ -70,7 +72,8 @@ class Process:
 class Cluster:
     """Service and bridge; the service can be stopped, killed and started again on the same port."""
 
-    def __init__(self, directory, service_flags=(), bridge_flags=()):
+    def __init__(self, directory, service_flags=(), bridge_flags=(), prefix=()):
+        self.prefix = prefix
         self.directory = pathlib.Path(directory)
         self.data_dir = self.directory / "data"
         self.service_flags = list(service_flags)
@@ -80,14 +83,14 @@ class Cluster:
         self.bridge = Process(
             "backup-bridge",
             ["--bind=127.0.0.1", "--port=0", f"--service=127.0.0.1:{self.service_port}", *bridge_flags],
-            directory)
+            directory, prefix=prefix)
         self.port = self.bridge.port
 
     def start_service(self):
         self.service = Process(
             "backup-service",
             [f"--data_dir={self.data_dir}", f"--listen=127.0.0.1:{self.service_port}", *self.service_flags],
-            self.directory)
+            self.directory, prefix=self.prefix)
         self.service_port = self.service.port
 
     def __enter__(self):

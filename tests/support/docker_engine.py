@@ -11,7 +11,9 @@ import tempfile
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-BASE_IMAGE = "debian:bookworm-slim"
+# Of the images: as deploy/compose.yaml takes it.
+DEBIAN_RELEASE = os.environ.get("BACKUP_DEBIAN_RELEASE", "bookworm")
+BASE_IMAGE = f"debian:{DEBIAN_RELEASE}-slim"
 # Kept between runs, because its layers spare most of the time of the next build.
 DATA_ROOT = ROOT / "build" / "docker"
 START_DEADLINE_S = 60
@@ -67,9 +69,10 @@ def _start(directory):
 
 def _make_base_image():
     """Where no registry can be reached, the same from Debian's mirror, as apt knows it here."""
-    mirrors = run("apt-get", "indextargets", "--format", "$(REPO_URI)", "Created-By: Packages", "Codename: bookworm")
+    mirrors = run("bash", "-c", "apt-get indextargets --format '$(SITE)' 'Created-By: Packages' 'Origin: Debian' | "
+                  "grep -v security")
     with tempfile.TemporaryDirectory() as directory:
-        run("debootstrap", "--variant=minbase", "bookworm", f"{directory}/base", *mirrors.split()[:1])
+        run("debootstrap", "--variant=minbase", DEBIAN_RELEASE, f"{directory}/base", *mirrors.split()[:1])
         shutil.rmtree(f"{directory}/base/var/cache/apt/archives")
         run("bash", "-c", f"set -o pipefail; tar -C {directory}/base -c . | docker import - {BASE_IMAGE}")
 

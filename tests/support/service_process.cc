@@ -6,6 +6,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <filesystem>
 #include <fstream>
 
@@ -16,7 +17,7 @@
 namespace backup::testing {
 namespace {
 
-constexpr absl::Duration kStartDeadline = absl::Seconds(20);
+constexpr std::chrono::seconds kStartDeadline(20);
 
 std::string FirstLine(const std::string& path) {
   std::ifstream file(path);
@@ -41,10 +42,10 @@ ServiceProcess::ServiceProcess(std::vector<std::string> more_flags) {
   for (std::string& arg : args) argv.push_back(arg.data());
   argv.push_back(nullptr);
   CHECK_EQ(posix_spawn(&pid_, argv[0], nullptr, nullptr, argv.data(), environ), 0);
-  const absl::Time deadline = absl::Now() + kStartDeadline;
+  const auto deadline = std::chrono::steady_clock::now() + kStartDeadline;
   std::string port;
   while ((port = FirstLine(port_file)).empty()) {
-    CHECK(absl::Now() < deadline) << "backup-service does not start";
+    CHECK(std::chrono::steady_clock::now() < deadline) << "backup-service does not start";
     CHECK_EQ(waitpid(pid_, nullptr, WNOHANG), 0) << "backup-service ended";
     absl::SleepFor(absl::Milliseconds(10));
   }

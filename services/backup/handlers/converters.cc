@@ -1,5 +1,7 @@
 #include "services/backup/handlers/converters.h"
 
+#include <algorithm>
+
 #include "absl/strings/str_cat.h"
 #include "base/error.h"
 #include "base/name_text.h"
@@ -32,6 +34,18 @@ absl::StatusOr<std::optional<UploadId>> ParseUploadId(absl::string_view field,
   const std::optional<UploadId> id = FromUuid<UploadId>(text);
   if (!id) return MakeError(Reason::kInvalidField, "upload_id must be a UUID", field);
   return id;
+}
+
+absl::StatusOr<absl::Time> ParsePastTime(absl::string_view field,
+                                         const google::protobuf::Timestamp& time, absl::Time now) {
+  // google.protobuf.Timestamp's own limits: the years 1 to 9999.
+  constexpr int64_t kFirstSecond = -62'135'596'800;
+  constexpr int64_t kLastSecond = 253'402'300'799;
+  if (time.seconds() < kFirstSecond || time.seconds() > kLastSecond || time.nanos() < 0 ||
+      time.nanos() >= 1'000'000'000) {
+    return MakeError(Reason::kInvalidField, absl::StrCat(field, " is no time"), field);
+  }
+  return std::min(now, absl::FromUnixSeconds(time.seconds()) + absl::Nanoseconds(time.nanos()));
 }
 
 v1::LegacyProfile ToProto(const storage::LegacyProfile& legacy) {

@@ -19,6 +19,10 @@ absl::StatusOr<std::string> ParseName(absl::string_view field, absl::string_view
 absl::StatusOr<std::optional<UploadId>> ParseUploadId(absl::string_view field,
                                                       absl::string_view text);
 
+// Of what happened before `now`: a time in the future is taken for `now`.
+absl::StatusOr<absl::Time> ParsePastTime(absl::string_view field,
+                                         const google::protobuf::Timestamp& time, absl::Time now);
+
 void SetTime(absl::Time time, google::protobuf::Timestamp& out);
 v1::Client ToProto(const storage::Client& client);
 v1::LegacyProfile ToProto(const storage::LegacyProfile& legacy);

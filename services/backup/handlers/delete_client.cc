@@ -5,14 +5,21 @@
 
 namespace backup::handlers {
 
-absl::StatusOr<DeleteClient> DeleteClient::Prepare(const v1::DeleteClientRequest& request) {
-  DeleteClient handler;
-  ASSIGN_OR_RETURN(handler.id_, ParseClientId(request.client_id()));
-  return handler;
-}
-
-absl::Status DeleteClient::Apply(storage::Transaction& transaction) {
-  return transaction.DeleteClient(id_);
+absl::StatusOr<v1::DeleteClientResponse> DeleteClient(storage::Catalog& catalog,
+                                                      const v1::DeleteClientRequest& request) {
+  ASSIGN_OR_RETURN(const ClientId id, ParseClientId(request.client_id()));
+  bool is_gone = false;
+  while (!is_gone) {
+    ASSIGN_OR_RETURN(is_gone,
+                     catalog.Run([&](storage::Transaction& transaction) -> absl::StatusOr<bool> {
+                       ASSIGN_OR_RETURN(const int64_t deleted,
+                                        transaction.DeleteVersionsOf(id, kDeleteClientStep));
+                       if (deleted == kDeleteClientStep) return false;
+                       RETURN_IF_ERROR(transaction.DeleteClient(id));
+                       return true;
+                     }));
+  }
+  return v1::DeleteClientResponse();
 }
 
 }  // namespace backup::handlers

@@ -2,19 +2,18 @@
 
 #include "absl/status/statusor.h"
 #include "backup/v1/catalog.pb.h"
-#include "storage/catalog/transaction.h"
+#include "storage/catalog/catalog.h"
 
 namespace backup::handlers {
 
-// Deletes a client with all that it has. Used by one thread at a time.
-class DeleteClient {
- public:
-  static absl::StatusOr<DeleteClient> Prepare(const v1::DeleteClientRequest& request);
-  absl::Status Apply(storage::Transaction& transaction);
-  absl::StatusOr<v1::DeleteClientResponse> Respond() const { return v1::DeleteClientResponse(); }
+// Versions of a client that one transaction deletes at most. All of a large client's at once would
+// keep everybody else waiting, and need more room in the catalog's log than a full disk has.
+inline constexpr int kDeleteClientStep = 128;
 
- private:
-  ClientId id_;
-};
+// Deletes a client with all that it has, in as many transactions as it takes: the client itself
+// goes with the last of its versions. If one fails, those before it are done, and the call may be
+// repeated.
+absl::StatusOr<v1::DeleteClientResponse> DeleteClient(storage::Catalog& catalog,
+                                                      const v1::DeleteClientRequest& request);
 
 }  // namespace backup::handlers

@@ -19,9 +19,11 @@ v1::JobStatus ToProto(const storage::JobState& job) {
 
 }  // namespace
 
-absl::StatusOr<v1::GetStatusResponse> GetStatus(storage::Snapshot& snapshot,
+absl::StatusOr<v1::GetStatusResponse> GetStatus(storage::Snapshot& snapshot, const Clock& clock,
                                                 const ServiceInfo& info) {
   ASSIGN_OR_RETURN(const storage::Counts counts, snapshot.Count());
+  ASSIGN_OR_RETURN(const std::optional<absl::Time> last_verified,
+                   snapshot.LastVerifiedTime(clock.Now()));
   ASSIGN_OR_RETURN(const std::vector<storage::JobState> jobs, snapshot.ListJobs());
   v1::GetStatusResponse response;
   response.set_version(BACKUP_VERSION);
@@ -33,10 +35,8 @@ absl::StatusOr<v1::GetStatusResponse> GetStatus(storage::Snapshot& snapshot,
   response.set_version_count(counts.versions);
   response.set_verified_version_count(counts.verified_versions);
   response.set_stored_bytes(counts.stored_bytes);
-  if (counts.last_verified_time) {
-    response.mutable_last_verified_time()->set_seconds(
-        absl::ToUnixSeconds(*counts.last_verified_time));
-  }
+  if (last_verified)
+    response.mutable_last_verified_time()->set_seconds(absl::ToUnixSeconds(*last_verified));
   for (const storage::JobState& job : jobs) *response.add_jobs() = ToProto(job);
   return response;
 }

@@ -6,6 +6,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "backup/v1/admin.pb.h"
+#include "base/clock.h"
 #include "storage/catalog/snapshot.h"
 
 namespace backup {
@@ -22,7 +23,7 @@ struct ServiceInfo {
 namespace backup::handlers {
 
 // What is running, how much it keeps, and what became of its jobs.
-absl::StatusOr<v1::GetStatusResponse> GetStatus(storage::Snapshot& snapshot,
+absl::StatusOr<v1::GetStatusResponse> GetStatus(storage::Snapshot& snapshot, const Clock& clock,
                                                 const ServiceInfo& info);
 
 }  // namespace backup::handlers

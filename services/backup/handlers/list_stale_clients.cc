@@ -21,9 +21,10 @@ absl::StatusOr<v1::ListStaleClientsResponse> ListStaleClients(
   ASSIGN_OR_RETURN(const int page_size, ParsePageSize(request.page_size()));
   ASSIGN_OR_RETURN(const std::string position, ParsePageToken(kScope, request.page_token()));
   const ClientId after = ClientId::FromBytes(position).value_or(ClientId());
-  const absl::Time since = clock.Now() - absl::Seconds(request.older_than().seconds());
+  const absl::Time now = clock.Now();
+  const absl::Time since = now - absl::Seconds(request.older_than().seconds());
   ASSIGN_OR_RETURN(std::vector<storage::Client> clients,
-                   snapshot.ListStaleClients(since, after, page_size + 1));
+                   snapshot.ListStaleClients(since, now, after, page_size + 1));
   v1::ListStaleClientsResponse response;
   const bool more = CutToPage(clients, page_size);
   for (const storage::Client& client : clients) *response.add_clients() = ToProto(client);

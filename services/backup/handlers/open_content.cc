@@ -11,9 +11,10 @@
 namespace backup::handlers {
 namespace {
 
+constexpr absl::string_view kMissing = "the content of this version is missing";
+
 absl::Status Missing(const storage::Version& version) {
-  return MakeError(Reason::kBlobDamaged, "the content of this version is missing",
-                   NameToText(version.file_name));
+  return MakeError(Reason::kBlobDamaged, kMissing, NameToText(version.file_name));
 }
 
 absl::StatusOr<std::unique_ptr<RandomAccess>> Open(const storage::BlobStore& blobs,
@@ -28,6 +29,8 @@ absl::StatusOr<std::unique_ptr<RandomAccess>> Open(const storage::BlobStore& blo
 }
 
 }  // namespace
+
+bool SaysMissing(const absl::Status& status) { return status.message() == kMissing; }
 
 absl::StatusOr<std::unique_ptr<content::StoredContent>> OpenContent(
     const storage::BlobStore& blobs, const crypto::MasterKey& master_key,

@@ -15,6 +15,9 @@
 // twice.
 namespace backup::handlers {
 
+// Whether `status`, whose reason is BLOB_DAMAGED, says that there is no content at all.
+bool SaysMissing(const absl::Status& status);
+
 // Opens a version's content, wherever it is. Reasons BLOB_DAMAGED if it is missing or is not this
 // version's, STORAGE_IO.
 absl::StatusOr<std::unique_ptr<content::StoredContent>> OpenContent(

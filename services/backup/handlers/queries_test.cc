@@ -9,6 +9,7 @@
 #include "base/testing/status_matchers.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "services/backup/handlers/delete_client.h"
 #include "services/backup/handlers/get_client.h"
 #include "services/backup/handlers/get_version.h"
 #include "services/backup/handlers/list_clients.h"
@@ -167,6 +168,17 @@ TEST_F(QueriesTest, DeletesAClientWithAllItsBlobs) {
   EXPECT_THAT(service_.DeleteClient(request), HasReason(Reason::kClientNotFound));
   request.set_client_id(kNobody);
   EXPECT_THAT(service_.DeleteClient(request), HasReason(Reason::kClientNotFound));
+}
+
+TEST_F(QueriesTest, DeletesAClientThatHasMoreThanOneTransactionDeletes) {
+  for (const int versions : {kDeleteClientStep, kDeleteClientStep + 1}) {
+    const std::string id = service_.Register(absl::StrCat("of ", versions));
+    for (int i = 0; i < versions; ++i) service_.Store(id, "a", "x");
+    v1::DeleteClientRequest request;
+    request.set_client_id(id);
+    EXPECT_OK(service_.DeleteClient(request));
+    EXPECT_THAT(service_.DeleteClient(request), HasReason(Reason::kClientNotFound));
+  }
 }
 
 }  // namespace

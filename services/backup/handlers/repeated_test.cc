@@ -54,6 +54,20 @@ TEST_F(RepeatedTest, RegisterClientMakesOneClientAndTellsItsId) {
   EXPECT_EQ(service_.Client(id).name, "laptop");
 }
 
+TEST_F(RepeatedTest, ImportClientAddsOneClientAndSaysSo) {
+  const LegacyPeer peer;
+  v1::ImportClientRequest request;
+  request.set_client_id("58ddc090-7a8f-4b23-81fd-c698c2331dc8");
+  request.set_name("laptop");
+  request.set_public_key(peer.PublicKey());
+  request.set_session_key("0123456789abcdef");
+  const auto response = service_.ImportClient(request);
+  ASSERT_OK(response);
+  EXPECT_EQ(response->outcome(), v1::ImportClientResponse::ADDED);
+  EXPECT_EQ(service_.Count().clients, 1);
+  EXPECT_THAT(Resume(request.client_id(), peer), IsOkAndHolds("0123456789abcdef"));
+}
+
 TEST_F(RepeatedTest, ExchangeKeyAndResumeClientTellTheSessionKeyThatIsStored) {
   const LegacyPeer peer;
   const std::string id = service_.Register("laptop");

@@ -33,6 +33,10 @@ absl::StatusOr<ReportTransfer> ReportTransfer::Prepare(const Clock& clock, bool 
   ASSIGN_OR_RETURN(verdict.outcome, ParseOutcome(request.outcome()));
   if (request.learn_checksum() && !corrupt_checksums) verdict.learning = storage::Learning::kOn;
   handler.now_ = clock.Now();
+  if (request.has_report_time()) {
+    ASSIGN_OR_RETURN(handler.now_,
+                     ParsePastTime("report_time", request.report_time(), handler.now_));
+  }
   return handler;
 }
 

@@ -19,12 +19,17 @@ std::string SealingContext(const ClientId& id) { return absl::StrCat("session-ke
 
 }  // namespace
 
+std::string SealSessionKey(const crypto::MasterKey& master_key, const ClientId& client,
+                           absl::string_view session_key) {
+  return master_key.Seal(session_key, SealingContext(client));
+}
+
 absl::StatusOr<WrappedSessionKey> NewSessionKey(const crypto::MasterKey& master_key,
                                                 const ClientId& client,
                                                 const std::string& public_key, int bits) {
   const std::string session_key = crypto::NewSessionKey(bits);
   WrappedSessionKey wrapped;
-  wrapped.sealed = master_key.Seal(session_key, SealingContext(client));
+  wrapped.sealed = SealSessionKey(master_key, client, session_key);
   ASSIGN_OR_RETURN(wrapped.encrypted, crypto::EncryptSessionKey(public_key, session_key));
   return wrapped;
 }

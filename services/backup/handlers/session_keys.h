@@ -24,6 +24,10 @@ struct WrappedSessionKey {
   std::string encrypted;  // Under the client's public key.
 };
 
+// `session_key` as it is kept for the client.
+std::string SealSessionKey(const crypto::MasterKey& master_key, const ClientId& client,
+                           absl::string_view session_key);
+
 // A new one.
 absl::StatusOr<WrappedSessionKey> NewSessionKey(const crypto::MasterKey& master_key,
                                                 const ClientId& client,

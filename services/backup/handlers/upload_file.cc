@@ -25,7 +25,7 @@ bool IsClientsForm(StorageForm form) {
   return form == StorageForm::kClientCiphertext || form == StorageForm::kClientSegments;
 }
 
-// What was read of `rest` before, and then the rest.
+// What was read of `rest` before, which lasts, and then the rest.
 class PrefixedSource final : public ByteSource {
  public:
   PrefixedSource(absl::string_view prefix, ByteSource& rest) : prefix_(prefix), rest_(rest) {}
@@ -33,6 +33,7 @@ class PrefixedSource final : public ByteSource {
     if (prefix_.empty()) return rest_.Read();
     return std::exchange(prefix_, absl::string_view());
   }
+  size_t lasting_pieces() const override { return rest_.lasting_pieces(); }
 
  private:
   absl::string_view prefix_;
@@ -117,6 +118,7 @@ absl::Status UploadFile::Store(ByteSource& chunks,
                               ? client_.legacy.NextChecksum(request_.checksum_kind)
                               : request_.checksum_kind;
   arrival.form = content::FormOf(request_.encoding, resources_->policy.form);
+  arrival.receive_time = request_.receive_time;
   content::StoredForm form(std::move(arrival), resources_->master_key, resources_->clock,
                            resources_->stages, next_id, chunks);
   RETURN_IF_ERROR(StoreForm(form));
@@ -163,7 +165,7 @@ absl::StatusOr<v1::UploadFileResponse> UploadFile::Respond(const absl::Status& c
     // The row may exist all the same: then the catalog can tell what becomes of the blob. That it
     // has no room leaves no doubt, and others need what the blob takes.
     if (blob_ && ReasonOf(committed) == Reason::kStorageFull) {
-      const absl::Status deleted = resources_->blobs.Delete(blob_->id());
+      const absl::Status deleted = resources_->blobs.Delete(blob_->id()).status();
       LOG_IF(WARNING, !deleted.ok()) << "a blob is left to the sweep: " << deleted;
     }
     NoteObserved();

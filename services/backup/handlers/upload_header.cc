@@ -86,6 +86,10 @@ absl::StatusOr<UploadRequest> ParseUploadHeader(const v1::UploadFileHeader& head
   RETURN_IF_ERROR(ParseChecksum(header, upload));
   ASSIGN_OR_RETURN(upload.observed, ParseLegacyProfile(header.legacy_profile(), now));
   ASSIGN_OR_RETURN(upload.upload_id, ParseUploadId("header.upload_id", header.upload_id()));
+  if (header.has_receive_time()) {
+    ASSIGN_OR_RETURN(upload.receive_time,
+                     ParsePastTime("header.receive_time", header.receive_time(), now));
+  }
   return upload;
 }
 

@@ -22,6 +22,7 @@ struct UploadRequest {
   bool checksum_is_candidate = false;  // The first to be tried with a client that is not known.
   storage::LegacyProfile observed;
   std::optional<UploadId> upload_id;
+  std::optional<absl::Time> receive_time;  // At another server; not in the future.
 };
 
 // Observed at `now`. Reasons INVALID_FIELD, SIZE_LIMIT.

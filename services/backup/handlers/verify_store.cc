@@ -1,6 +1,7 @@
 #include "services/backup/handlers/verify_store.h"
 
-#include "absl/strings/match.h"
+#include <optional>
+
 #include "absl/strings/str_cat.h"
 #include "base/error.h"
 #include "base/name_text.h"
@@ -32,11 +33,11 @@ absl::Status ReadBack(const storage::BlobStore& blobs, const crypto::MasterKey& 
 v1::VerifyStoreResponse Finding(const storage::StoredVersion& stored, const absl::Status& wrong) {
   v1::VerifyStoreResponse event;
   v1::VerifyFinding& finding = *event.mutable_finding();
-  const bool missing = std::holds_alternative<std::monostate>(stored.content) ||
-                       absl::StrContains(wrong.message(), "missing");
   finding.set_kind(ReasonOf(wrong) == Reason::kStorageIo ? v1::VerifyFinding::UNREADABLE
-                   : missing                             ? v1::VerifyFinding::MISSING
+                   : SaysMissing(wrong)                  ? v1::VerifyFinding::MISSING
                                                          : v1::VerifyFinding::DAMAGED);
+  if (const std::optional<Reason> reason = ReasonOf(wrong))
+    finding.set_reason(std::string(InfoOf(*reason).name));
   finding.set_client_id(ToUuid(stored.version.client_id));
   finding.set_file_name(NameToText(stored.version.file_name));
   finding.set_version_id(stored.version.version_id);

@@ -72,13 +72,27 @@ TEST_F(VerifyStoreTest, TellsWhichVersionIsDamagedAndWhichIsMissing) {
   const Verification result = Verify();
   ASSERT_EQ(result.findings.size(), 2u);
   EXPECT_EQ(result.findings[0].kind(), v1::VerifyFinding::DAMAGED);
+  EXPECT_EQ(result.findings[0].reason(), "BLOB_DAMAGED");
   EXPECT_EQ(result.findings[0].version_id(), damaged);
   EXPECT_EQ(result.findings[0].file_name(), "damaged");
   EXPECT_EQ(result.findings[0].client_id(), client_.id);
   EXPECT_EQ(result.findings[1].kind(), v1::VerifyFinding::MISSING);
+  EXPECT_EQ(result.findings[1].reason(), "BLOB_DAMAGED");
   EXPECT_EQ(result.findings[1].version_id(), missing);
   EXPECT_EQ(result.summary.damaged_versions(), 2);
   EXPECT_EQ(result.summary.checked_versions(), 3);
+}
+
+TEST_F(VerifyStoreTest, CallsABlobThatWasCutDamagedWhateverIsMissingOfIt) {
+  const int64_t cut = service_.Store(client_.id, "cut", "content");
+  const auto stored = service_.Stored(client_.id, "cut", cut);
+  const std::string whole = std::get<std::string>(stored.content);
+  for (size_t size = 0; size < whole.size(); size += 7) {
+    service_.Replace(stored, whole.substr(0, size));
+    const Verification result = Verify();
+    ASSERT_EQ(result.findings.size(), 1u);
+    EXPECT_EQ(result.findings[0].kind(), v1::VerifyFinding::DAMAGED) << size;
+  }
 }
 
 TEST_F(VerifyStoreTest, DoesNotMissTheContentOfAbandonedVersions) {

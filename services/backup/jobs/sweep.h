@@ -34,8 +34,6 @@ class Sweep final : public Job {
 
  private:
   absl::Status DropWhatOthersLeft();
-  // Whether it was there.
-  absl::StatusOr<bool> Remove(const BlobId& id);
 
   storage::Catalog& catalog_;
   storage::BlobStore& blobs_;

@@ -31,7 +31,7 @@ class StubbornBlobStore final : public storage::BlobStore {
   absl::StatusOr<std::unique_ptr<RandomAccess>> Open(const BlobId& id) const override {
     return store_.Open(id);
   }
-  absl::Status Delete(const BlobId& id) override {
+  absl::StatusOr<bool> Delete(const BlobId& id) override {
     if (stuck.contains(id)) return MakeError(Reason::kStorageIo, "the medium is broken");
     return store_.Delete(id);
   }

@@ -30,7 +30,7 @@ class HookedBlobStore final : public storage::BlobStore {
     Call(before_open, id);
     return store_.Open(id);
   }
-  absl::Status Delete(const BlobId& id) override { return store_.Delete(id); }
+  absl::StatusOr<bool> Delete(const BlobId& id) override { return store_.Delete(id); }
   absl::Status List(
       const std::function<absl::Status(const storage::BlobInfo&)>& visit) const override {
     return store_.List(visit);

@@ -8,6 +8,7 @@
 #include "services/backup/handlers/delete_version.h"
 #include "services/backup/handlers/download_file.h"
 #include "services/backup/handlers/exchange_key.h"
+#include "services/backup/handlers/import_client.h"
 #include "services/backup/handlers/observe_client.h"
 #include "services/backup/handlers/register_client.h"
 #include "services/backup/handlers/report_transfer.h"
@@ -50,6 +51,13 @@ absl::StatusOr<v1::ResumeClientResponse> MemoryService::ResumeClient(
   });
 }
 
+absl::StatusOr<v1::ImportClientResponse> MemoryService::ImportClient(
+    const v1::ImportClientRequest& request) {
+  return handlers::Transact(catalog, [&] {
+    return handlers::ImportClient::Prepare(master_key, clock, duplicate_names, request);
+  });
+}
+
 absl::StatusOr<v1::ReportTransferResponse> MemoryService::ReportTransfer(
     const v1::ReportTransferRequest& request) {
   return handlers::Transact(catalog, [&] {
@@ -65,7 +73,7 @@ absl::StatusOr<v1::ObserveClientResponse> MemoryService::ObserveClient(
 
 absl::StatusOr<v1::DeleteClientResponse> MemoryService::DeleteClient(
     const v1::DeleteClientRequest& request) {
-  return handlers::Transact(catalog, [&] { return handlers::DeleteClient::Prepare(request); });
+  return handlers::DeleteClient(catalog, request);
 }
 
 absl::StatusOr<v1::DeleteVersionResponse> MemoryService::DeleteVersion(

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "backup/v1/admin.pb.h"
 #include "backup/v1/catalog.pb.h"
 #include "backup/v1/ingest.pb.h"
 #include "base/clock.h"
@@ -53,6 +54,7 @@ struct MemoryService {
       const v1::RegisterClientRequest& request);
   absl::StatusOr<v1::ExchangeKeyResponse> ExchangeKey(const v1::ExchangeKeyRequest& request);
   absl::StatusOr<v1::ResumeClientResponse> ResumeClient(const v1::ResumeClientRequest& request);
+  absl::StatusOr<v1::ImportClientResponse> ImportClient(const v1::ImportClientRequest& request);
   absl::StatusOr<v1::ReportTransferResponse> ReportTransfer(
       const v1::ReportTransferRequest& request);
   absl::StatusOr<v1::ObserveClientResponse> ObserveClient(const v1::ObserveClientRequest& request);

@@ -36,6 +36,13 @@ int Sync(sqlite3_file* file, int flags) {
   return PassOn<&sqlite3_io_methods::xSync>(file, flags);
 }
 
+int FileControl(sqlite3_file* file, int op, void* argument) {
+  const int code = PassOn<&sqlite3_io_methods::xFileControl>(file, op, argument);
+  if (op == SQLITE_FCNTL_LAST_ERRNO)
+    *static_cast<int*>(argument) = Of(file)->vfs->last_system_error();
+  return code;
+}
+
 void ShmBarrier(sqlite3_file* file) {
   sqlite3_file* const real = Of(file)->real();
   real->pMethods->xShmBarrier(real);
@@ -53,7 +60,7 @@ constexpr sqlite3_io_methods kMethods = {
     PassOn<&sqlite3_io_methods::xLock, int>,
     PassOn<&sqlite3_io_methods::xUnlock, int>,
     PassOn<&sqlite3_io_methods::xCheckReservedLock, int*>,
-    PassOn<&sqlite3_io_methods::xFileControl, int, void*>,
+    FileControl,
     PassOn<&sqlite3_io_methods::xSectorSize>,
     PassOn<&sqlite3_io_methods::xDeviceCharacteristics>,
     PassOn<&sqlite3_io_methods::xShmMap, int, int, int, void volatile**>,
@@ -89,11 +96,12 @@ FaultVfs::FaultVfs() {
 
 FaultVfs::~FaultVfs() { sqlite3_vfs_unregister(&vfs_); }
 
-void FaultVfs::FailNth(Op op, int nth, int code) {
+void FaultVfs::FailNth(Op op, int nth, int code, int system_error) {
   MutexLock lock(mutex_);
   op_ = op;
   left_ = nth;
   code_ = code;
+  system_error_ = system_error;
 }
 
 bool FaultVfs::has_failed() {
@@ -101,11 +109,15 @@ bool FaultVfs::has_failed() {
   return left_ == 0;
 }
 
+int FaultVfs::last_system_error() {
+  MutexLock lock(mutex_);
+  return left_ == 0 ? system_error_ : 0;
+}
+
 int FaultVfs::Count(Op op) {
   MutexLock lock(mutex_);
   if (op != op_ || left_ == 0) return SQLITE_OK;
-  --left_;
-  return left_ == 0 ? code_ : SQLITE_OK;
+  return --left_ > 0 ? SQLITE_OK : code_;
 }
 
 }  // namespace backup::storage

@@ -23,13 +23,15 @@ class FaultVfs {
   const char* name() const { return name_.c_str(); }
 
   // Makes the `nth` such call from now on, from 1, fail with this code of SQLite's, without doing
-  // anything; kNone: none.
-  void FailNth(Op op, int nth, int code);
+  // anything; kNone: none. `system_error` is the errno that is the cause.
+  void FailNth(Op op, int nth, int code, int system_error = 0);
   // Whether it came to that.
   bool has_failed();
 
   // The code to fail with, else SQLITE_OK. For the file methods.
   int Count(Op op);
+  // The errno that it was because of; 0 if nothing has failed.
+  int last_system_error();
 
  private:
   const std::string name_ = "fault";
@@ -38,6 +40,7 @@ class FaultVfs {
   Op op_ ABSL_GUARDED_BY(mutex_) = Op::kNone;
   int left_ ABSL_GUARDED_BY(mutex_) = 0;
   int code_ ABSL_GUARDED_BY(mutex_) = SQLITE_OK;
+  int system_error_ ABSL_GUARDED_BY(mutex_) = 0;
 };
 
 }  // namespace backup::storage

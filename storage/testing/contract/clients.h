@@ -26,6 +26,9 @@ TEST_P(CatalogContract, SaysThatAClientIsNotThere) {
   EXPECT_THAT(FindClient(nobody_), HasReason(Reason::kClientNotFound));
   EXPECT_THAT(FindClientByName("nobody"), HasReason(Reason::kClientNotFound));
   EXPECT_THAT(DeleteClient(nobody_), HasReason(Reason::kClientNotFound));
+  EXPECT_THAT(
+      Run([&](Transaction& transaction) { return transaction.DeleteVersionsOf(nobody_, 1); }),
+      HasReason(Reason::kClientNotFound));
   EXPECT_THAT(SetClientKey(nobody_, {"key", "sealed"}, Rekey::kAllow, At(1)),
               HasReason(Reason::kClientNotFound));
   EXPECT_THAT(TouchClient(nobody_, At(1)), HasReason(Reason::kClientNotFound));
@@ -71,6 +74,38 @@ TEST_P(CatalogContract, AllowsANameTwiceIfAskedToAndFindsTheLastRegistered) {
     ASSERT_OK(SetClientKey(IdOf<ClientId>(id), {"key", "sealed"}, Rekey::kPin, At(1)));
   }
   EXPECT_EQ(Count().clients, 3);
+}
+
+TEST_P(CatalogContract, AddsAClientOfAnotherServerAsItIs) {
+  Client client;
+  client.id = IdOf<ClientId>(9);
+  client.name = "name";
+  client.create_time = At(-100);
+  client.last_seen_time = At(-50);
+  client.public_key = "key";
+  client.sealed_session_key = "sealed";
+  client.session_key_bits = 256;
+  client.legacy.family = "D";
+  ASSERT_OK(Run([&](Transaction& transaction) { return transaction.AddClient(client); }));
+  const Client found = FindClient(client.id).value();
+  EXPECT_EQ(found.name, "name");
+  EXPECT_EQ(found.create_time, At(-100));
+  EXPECT_EQ(found.last_seen_time, At(-50));
+  EXPECT_EQ(found.public_key, "key");
+  EXPECT_EQ(found.sealed_session_key, "sealed");
+  EXPECT_EQ(found.session_key_bits, 256);
+  EXPECT_EQ(found.legacy.family, "D");
+  EXPECT_EQ(Count().clients, 1);
+}
+
+TEST_P(CatalogContract, TheClientAddedLastIsTheOneOfItsName) {
+  RegisterWithKey("name", 3);
+  Client client;
+  client.id = IdOf<ClientId>(2);
+  client.name = "name";
+  client.create_time = client.last_seen_time = At(-100);
+  ASSERT_OK(Run([&](Transaction& transaction) { return transaction.AddClient(client); }));
+  EXPECT_EQ(FindClientByName("name").value().id, client.id);
 }
 
 TEST_P(CatalogContract, FreesANameWhenItsClientIsDeleted) {
@@ -120,6 +155,23 @@ TEST_P(CatalogContract, DeletesAClientWithAllItHas) {
   EXPECT_EQ(counts.stored_bytes, 10);
   EXPECT_EQ(counts.blob_bytes, kBlobSize);
   EXPECT_EQ(UseOf(IdOf<BlobId>(4)), BlobUse::kReferenced);
+}
+
+TEST_P(CatalogContract, DeletesTheVersionsOfAClientAFewAtATime) {
+  const ClientId id = Register("name", 1).id;
+  const ClientId other = Register("other", 2).id;
+  for (const char* name : {"a", "a", "b"}) Add(id, name);
+  Add(other, "a");
+  const auto delete_some = [&](int limit) {
+    return Run([&](Transaction& transaction) { return transaction.DeleteVersionsOf(id, limit); });
+  };
+  EXPECT_THAT(delete_some(2), testing::IsOkAndHolds(2));
+  EXPECT_EQ(Count().versions, 2);
+  EXPECT_THAT(delete_some(2), testing::IsOkAndHolds(1));
+  EXPECT_THAT(delete_some(2), testing::IsOkAndHolds(0));
+  EXPECT_EQ(Count().versions, 1);
+  EXPECT_EQ(Count().files, 1);
+  EXPECT_OK(FindClient(id));
 }
 
 TEST_P(CatalogContract, NotesThatAClientWasSeen) {

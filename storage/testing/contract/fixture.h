@@ -152,6 +152,9 @@ class CatalogContract : public ::testing::TestWithParam<std::function<std::uniqu
 
   // Reports.
 
+  std::optional<absl::Time> LastVerifiedTime(absl::Time now) {
+    return Read([&](Snapshot& snapshot) { return snapshot.LastVerifiedTime(now); }).value();
+  }
   Counts Count() {
     return Read([](Snapshot& snapshot) { return snapshot.Count(); }).value();
   }

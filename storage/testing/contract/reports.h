@@ -9,7 +9,7 @@ namespace backup::storage {
 
 TEST_P(CatalogContract, CountsWhatItHolds) {
   EXPECT_EQ(Count().clients, 0);
-  EXPECT_EQ(Count().last_verified_time, std::nullopt);
+  EXPECT_EQ(LastVerifiedTime(At(9)), std::nullopt);
   const ClientId id = Register("name", 1).id;
   Register("other", 2);
   Add(id, "a");
@@ -26,7 +26,7 @@ TEST_P(CatalogContract, CountsWhatItHolds) {
   EXPECT_EQ(counts.stored_bytes, 20);
   EXPECT_EQ(counts.blob_bytes, kBlobSize);
   EXPECT_EQ(counts.dropped_blobs, 1);
-  EXPECT_EQ(counts.last_verified_time, At(3));
+  EXPECT_EQ(LastVerifiedTime(At(9)), At(3));
 }
 
 TEST_P(CatalogContract, KnowsWhatEachClientKeepsAndSentAgain) {
@@ -63,14 +63,16 @@ TEST_P(CatalogContract, ListsStaleClientsByTheirLastVerifiedFileElseByTheirRegis
   Settle(IdOf<ClientId>(2), "a", Outcome::kVerified);
   const auto stale = [&](absl::Time since, const ClientId& after, int limit) {
     std::vector<ClientId> ids;
-    const std::vector<Client> clients = Read([&](Snapshot& snapshot) {
-                                          return snapshot.ListStaleClients(since, after, limit);
-                                        }).value();
+    const std::vector<Client> clients =
+        Read([&](Snapshot& snapshot) {
+          return snapshot.ListStaleClients(since, At(9), after, limit);
+        }).value();
     for (const Client& client : clients) ids.push_back(client.id);
     return ids;
   };
   const auto count = [&](absl::Time since) {
-    return Read([&](Snapshot& snapshot) { return snapshot.CountStaleClients(since); }).value();
+    return Read([&](Snapshot& snapshot) { return snapshot.CountStaleClients(since, At(9)); })
+        .value();
   };
   EXPECT_THAT(stale(At(0), ClientId(), 10), ::testing::IsEmpty());
   EXPECT_THAT(stale(At(3), ClientId(), 10),
@@ -81,6 +83,64 @@ TEST_P(CatalogContract, ListsStaleClientsByTheirLastVerifiedFileElseByTheirRegis
   EXPECT_THAT(stale(later, IdOf<ClientId>(2), 2), ::testing::ElementsAre(IdOf<ClientId>(3)));
   EXPECT_EQ(count(At(0)), 0);
   EXPECT_EQ(count(later), 3);
+}
+
+TEST_P(CatalogContract, TakesWhatIsInTheFutureForUnknown) {
+  // Both registered at At(0), and the second verified a file at At(3).
+  Register("registered", 1);
+  const ClientId verified = Register("verified", 2).id;
+  Add(verified, "a");
+  Settle(verified, "a", Outcome::kVerified);
+  const auto count = [&](absl::Time since, absl::Time now) {
+    return Read([&](Snapshot& snapshot) { return snapshot.CountStaleClients(since, now); }).value();
+  };
+  const absl::Time before = At(0) - absl::Hours(1);
+  EXPECT_EQ(count(absl::InfinitePast(), At(0)), 0);
+  EXPECT_EQ(count(absl::InfinitePast(), before), 2);
+  EXPECT_EQ(count(before - absl::Hours(1), before), 2);
+  EXPECT_EQ(count(absl::InfinitePast(), At(3) - kMaxClockStep), 0);
+  EXPECT_EQ(count(absl::InfinitePast(), At(2) - kMaxClockStep), 1);
+  EXPECT_EQ(LastVerifiedTime(before), std::nullopt);
+  EXPECT_EQ(LastVerifiedTime(At(2)), At(3));
+}
+
+TEST_P(CatalogContract, MendsWhatIsInTheFutureAtTheNextContact) {
+  const absl::Time present = absl::FromUnixMicros(absl::ToUnixMicros(SystemClock().Now()));
+  const absl::Time ahead = present + absl::Hours(1);
+  const auto settle = [&](const ClientId& id, const std::string& file_name, absl::Time time) {
+    Add(id, file_name);
+    return Run([&](Transaction& transaction) {
+      return transaction.SettleVersion({id, file_name, std::nullopt, Outcome::kVerified}, time);
+    });
+  };
+  const ClientId seen = RegisterClient("seen", 1, DuplicateNames::kReject, ahead)->id;
+  const ClientId keyed = RegisterClient("keyed", 2, DuplicateNames::kReject, ahead)->id;
+  ASSERT_OK(TouchClient(seen, present));
+  ASSERT_OK(SetClientKey(keyed, {"key", "sealed"}, Rekey::kPin, present));
+  for (const ClientId& id : {seen, keyed}) {
+    EXPECT_EQ(FindClient(id)->last_seen_time, present);
+    EXPECT_EQ(FindClient(id)->create_time, present);
+  }
+  ASSERT_OK(settle(keyed, "a", ahead));
+  EXPECT_EQ(FindClient(keyed)->last_verified_time, ahead);
+  ASSERT_OK(settle(keyed, "b", present));
+  EXPECT_EQ(FindClient(keyed)->last_verified_time, present);
+  EXPECT_EQ(FindClient(keyed)->last_seen_time, present);
+  ASSERT_OK(settle(keyed, "c", At(3)));  // Told later.
+  EXPECT_EQ(FindClient(keyed)->last_verified_time, present);
+  EXPECT_EQ(FindClient(keyed)->last_seen_time, present);
+}
+
+TEST_P(CatalogContract, KeepsTheOrderOfRegistrationsInTheFuture) {
+  const absl::Time present = absl::FromUnixMicros(absl::ToUnixMicros(SystemClock().Now()));
+  const absl::Time ahead = present + absl::Hours(1);
+  const ClientId old = RegisterClient("name", 1, DuplicateNames::kReject, ahead)->id;
+  ASSERT_OK(SetClientKey(old, {"key", "sealed"}, Rekey::kPin, ahead));
+  ASSERT_OK(RegisterClient("name", 2, DuplicateNames::kAllow, present));
+  ASSERT_OK(TouchClient(old, present));
+  Register("other", 3);  // Whatever was only remembered is written with the next change.
+  EXPECT_EQ(FindClient(old)->create_time, ahead);
+  EXPECT_EQ(FindClientByName("name")->id, IdOf<ClientId>(2));
 }
 
 TEST_P(CatalogContract, KeepsWhatIsSavedOfEachJob) {

@@ -49,6 +49,18 @@ class CatalogVerdicts : public CatalogContract {
   const ClientId client_ = Register("name", 1).id;
 };
 
+TEST_P(CatalogVerdicts, OnAFileOfOldDoNotTurnTheClientsTimesBack) {
+  for (const uint8_t upload : {1, 2}) {
+    AddUpload("file", upload);
+    ASSERT_OK(Run([&](Transaction& transaction) {
+      return transaction.SettleVersion(On("file", upload, Outcome::kVerified), At(10 - upload));
+    }));
+  }
+  EXPECT_EQ(FindClient(client_).value().last_verified_time, At(9));
+  EXPECT_EQ(FindClient(client_).value().last_seen_time, At(9));
+  EXPECT_EQ(FindVersion(client_, "file", 0).value().version.verify_time, At(8));
+}
+
 TEST_P(CatalogVerdicts, CountAVerifiedVersionAsTheNewest) {
   Add(client_, "file");
   EXPECT_THAT(FindVersion(client_, "file", 0), HasReason(Reason::kVersionNotFound));

@@ -1,0 +1,101 @@
+#!/usr/bin/env python3
+"""Compares the man pages in deploy/man with the programs' --help, from which their lists of commands and options are made.
+usage: man_options.py BIN_DIR [--update]"""
+
+import pathlib
+import re
+import subprocess
+import sys
+
+MAN = pathlib.Path(__file__).resolve().parents[1] / "deploy/man"
+PAGES = {"backupctl": "backupctl.1", "legacy-client": "legacy-client.1", "backup-service": "backup-service.8",
+         "backup-bridge": "backup-bridge.8"}
+BEGIN, END = '.\\" From --help, by .ci/man_options.py:\n', '.\\" End of that.\n'
+NAME_COLUMN = 34
+
+
+def help_of(program, *command):
+    return subprocess.run([program, *command, "--help"], capture_output=True, text=True, timeout=20, check=True).stdout
+
+
+def escaped(text):
+    text = text.replace("\\", "\\e").replace("-", "\\-")
+    return f"\\&{text}" if text.startswith((".", "'")) else text
+
+
+def entry(name, text):
+    return f".TP\n.B {escaped(name)}\n{escaped(' '.join(text.split()))}\n"
+
+
+def pairs(section):
+    """The names and texts of a section of backupctl's help: a text may begin on the next line, and go on there."""
+    found = []
+    for line in section.splitlines():
+        name, text = line[:NAME_COLUMN].strip(), line[NAME_COLUMN:]
+        if not name:
+            found[-1][1] += " " + text
+        elif len(line) > NAME_COLUMN and line[NAME_COLUMN - 1] != " ":
+            found.append([line.strip(), ""])
+        else:
+            found.append([name, text])
+    return found
+
+
+def of_backupctl(program, *command):
+    sections = dict(re.findall(r"^(\w+):\n((?:  .*\n)+)", help_of(program, *command), re.MULTILINE))
+    text = ""
+    if command:
+        title = help_of(program, *command).splitlines()[0]
+        positionals = [name for name, _ in pairs(sections.get("Positionals", ""))]
+        usage = " ".join([*command, *(name.removesuffix(" REQUIRED") for name in positionals)])
+        if "Subcommands" not in sections:
+            text += f".SS {escaped(usage)}\n{escaped(title)}\n"
+        for kind in ("Positionals", "Options"):
+            for name, about in pairs(sections.get(kind, "")):
+                if name not in ("-h,--help",) and "Subcommands" not in sections:
+                    text += entry(name.replace(" REQUIRED", ""), about)
+    else:
+        text += "".join(entry(name, about) for name, about in pairs(sections["Options"]))
+        text += ".SH COMMANDS\n"
+    for name, _ in pairs(sections.get("Subcommands", "")):
+        text += of_backupctl(program, *command, name)
+    return text
+
+
+def of_daemon(program):
+    return "".join(entry(name, about) for name, about in
+                   re.findall(r"^  (--\S*)\n((?:      .*\n?)+)", help_of(program), re.MULTILINE))
+
+
+def of_legacy_client(program):
+    text = ""
+    for name, about in re.findall(r"^    -(\w+) \(((?:.*\n)(?:      .*\n)*)", help_of(program), re.MULTILINE):
+        about, _, kind = " ".join(about.split()).rpartition(") type: ")
+        default = kind.partition(" default: ")[2].strip('"')
+        text += entry(f"--{name}={default}", about)
+    return text
+
+
+def main(bin_dir, update):
+    wrong = []
+    for name, page in PAGES.items():
+        made = {"backupctl": of_backupctl, "legacy-client": of_legacy_client}.get(name, of_daemon)(bin_dir / name)
+        path = MAN / page
+        text = path.read_text()
+        before, _, rest = text.partition(BEGIN)
+        old, _, after = rest.partition(END)
+        if old == made:
+            continue
+        wrong.append(page)
+        if update:
+            path.write_text(before + BEGIN + made + END + after)
+    if update:
+        print("changed:", *wrong)
+        return 0
+    if wrong:
+        print(f"deploy/man: {', '.join(wrong)} and --help differ: run .ci/man_options.py BIN_DIR --update", file=sys.stderr)
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(pathlib.Path(sys.argv[1]), "--update" in sys.argv[2:]))

@@ -1,0 +1,2 @@
+# fish completion of backupctl, of the version that is installed.
+backupctl completion fish | source
