@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Compares the man pages in deploy/man with the programs' --help, from which their lists of commands and options are made.
+"""Compares the man pages in deploy/man with the programs' --help, from which their lists of commands and options are made, and
+backupctl's exit codes there with those in docs/operations.md.
 usage: man_options.py BIN_DIR [--update]"""
 
 import pathlib
@@ -7,7 +8,8 @@ import re
 import subprocess
 import sys
 
-MAN = pathlib.Path(__file__).resolve().parents[1] / "deploy/man"
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+MAN = ROOT / "deploy/man"
 PAGES = {"backupctl": "backupctl.1", "legacy-client": "legacy-client.1", "backup-service": "backup-service.8",
          "backup-bridge": "backup-bridge.8"}
 BEGIN, END = '.\\" From --help, by .ci/man_options.py:\n', '.\\" End of that.\n'
@@ -76,6 +78,17 @@ def of_legacy_client(program):
     return text
 
 
+def exit_codes(bin_dir):
+    """backupctl's exit codes, by the place that tells them."""
+    listed = r"(?:^|, )\s*(\d+) [a-z]"
+    documented = (ROOT / "docs/operations.md").read_text().partition("## Exit codes")[2].partition("\n## ")[0]
+    page = (MAN / "backupctl.1").read_text().partition(".SH EXIT STATUS\n")[2].partition("\n.SH")[0]
+    footer = help_of(bin_dir / "backupctl").partition("Exit codes: ")[2]
+    return {"docs/operations.md": re.findall(r"^\| (\d+) \|", documented, re.MULTILINE),
+            "deploy/man/backupctl.1": re.findall(listed, " ".join(page.split())),
+            "backupctl --help": re.findall(listed, " ".join(footer.split()))}
+
+
 def main(bin_dir, update):
     wrong = []
     for name, page in PAGES.items():
@@ -92,6 +105,10 @@ def main(bin_dir, update):
     if update:
         print("changed:", *wrong)
         return 0
+    codes = exit_codes(bin_dir)
+    if len(set(map(tuple, codes.values()))) != 1:
+        print("exit codes differ:", codes, file=sys.stderr)
+        return 1
     if wrong:
         print(f"deploy/man: {', '.join(wrong)} and --help differ: run .ci/man_options.py BIN_DIR --update", file=sys.stderr)
     return 1 if wrong else 0

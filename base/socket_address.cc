@@ -168,7 +168,11 @@ absl::StatusOr<std::vector<std::string>> AddressPrefixes(absl::string_view text)
                          !absl::StrContains(address, '.') && address[0] != '[';
     return std::vector<std::string>{absl::StrCat(is_ipv6 ? "[" : "", address)};
   }
-  if (parts->host.empty() && parts->port == kAnyPort) return std::vector<std::string>{""};
+  if (parts->host.empty() || parts->host == "::" || parts->host == "0.0.0.0") {
+    if (parts->port == kAnyPort) return std::vector<std::string>{""};
+    return absl::InvalidArgumentError(
+        absl::StrCat(text, " is a port of any host: name the host, or no port"));
+  }
   std::vector<std::string> hosts = {parts->host};
   if (IsName(parts->host)) {
     ASSIGN_OR_RETURN(hosts, NumbersOf(parts->host));

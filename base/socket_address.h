@@ -43,8 +43,9 @@ std::optional<std::string> HostOfBytes(absl::string_view bytes);
 bool IsLoopback(absl::string_view host);
 
 // What the texts of all addresses that `text` means begin with: those of a host (of all addresses
-// of its name), of a host and port, or whatever numbers begin like it, such as 10.1. ; * and
-// nothing mean any. InvalidArgument if a name leads to no address. Blocks while a name is looked
+// of its name), of a host and port, or whatever numbers begin like it, such as 10.1. ; *,
+// nothing, :: and 0.0.0.0 mean any. InvalidArgument if a name leads to no address, or one port of
+// any address is meant. Blocks while a name is looked
 // up.
 absl::StatusOr<std::vector<std::string>> AddressPrefixes(absl::string_view text);
 

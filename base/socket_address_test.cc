@@ -88,6 +88,9 @@ TEST(AddressPrefixes, MeanAHostAHostAndPortOrABeginning) {
   for (const auto& [text, prefix] : std::initializer_list<std::pair<const char*, const char*>>{
            {"", ""},
            {"*", ""},
+           {"::", ""},
+           {"[::]", ""},
+           {"0.0.0.0", ""},
            {"10.1.2.3", "10.1.2.3:"},
            {"10.1.2.3:", "10.1.2.3:"},
            {"::ffff:10.1.2.3", "10.1.2.3:"},
@@ -109,8 +112,8 @@ TEST(AddressPrefixes, AreThoseOfAllAddressesOfAName) {
   const auto one_port = AddressPrefixes("tcp://localhost:5");
   ASSERT_OK(one_port);
   EXPECT_THAT(*one_port, ::testing::Contains("127.0.0.1:5"));
-  EXPECT_THAT(AddressPrefixes("no-such-host.invalid"),
-              StatusIs(absl::StatusCode::kInvalidArgument));
+  for (const char* none : {"no-such-host.invalid", "*:5", "[::]:5"})
+    EXPECT_THAT(AddressPrefixes(none), StatusIs(absl::StatusCode::kInvalidArgument)) << none;
 }
 
 }  // namespace

@@ -27,7 +27,8 @@ constexpr char kFooter[] = R"(
 The same command again goes on with a restore that was interrupted: files that are there with the same content are
 kept. A file's name decides its place below the folder (a / at its front is left out), never outside it: a file whose
 name would lead elsewhere, or whose place is taken, gets another name, which is said (exit code 3). Files that fail
-are reported, and the others go on (exit code 3; 1 if all fail).)";
+are reported, and the others go on (exit code 3; 1 if all fail). So are files that --file asks for and that have no
+verified version (by then).)";
 
 struct CommandOptions {
   std::string client;
@@ -71,9 +72,6 @@ std::vector<std::string> SummaryLines(const RestoreSummary& summary, bool dry_ru
   if (summary.removed_parts > 0)
     lines.push_back(
         absl::StrCat("removed ", summary.removed_parts, " parts that a killed restore left"));
-  if (summary.unverified > 0)
-    lines.push_back(
-        absl::StrCat(summary.unverified, " files have no verified version, so nothing to restore"));
   return lines;
 }
 
@@ -94,6 +92,23 @@ void PrintSummary(const RestoreSummary& summary, bool dry_run, double seconds, O
   for (const std::string& line : SummaryLines(summary, dry_run, seconds)) output.Note(line);
 }
 
+// Tells of the files without a version to restore; whether that is a failure, as they were asked
+// for.
+bool TellUnverified(const RestoreSummary& summary, const CommandOptions& options, Output& output) {
+  if (summary.unverified == 0) return false;
+  const std::string line =
+      absl::StrCat(summary.unverified, " files have no ",
+                   options.as_of.empty() ? "verified version" : "version that was verified by then",
+                   ", so nothing to restore");
+  const bool asked_for = !options.files.empty();
+  if (asked_for) {
+    output.Problem(line);
+  } else if (!output.json()) {
+    output.Note(line);
+  }
+  return asked_for;
+}
+
 // Reports all that was not as it was asked for, and how the process ends for it.
 absl::StatusOr<ExitCode> Judge(const RestoreSummary& summary, const std::vector<std::string>& idle,
                                const CommandOptions& options, Output& output) {
@@ -108,14 +123,15 @@ absl::StatusOr<ExitCode> Judge(const RestoreSummary& summary, const std::vector<
   }
   if (summary.failed > 0)
     output.Problem(absl::StrCat(summary.failed, " files could not be restored"));
+  const bool missing = TellUnverified(summary, options, output) || summary.failed > 0;
   const bool renamed = summary.renamed > 0 && !options.allow_renames;
   if (renamed) {
     output.Problem(absl::StrCat(summary.renamed,
                                 " files have another name than they had (listed above); with "
                                 "--allow-renames that is no failure"));
   }
-  if (summary.failed > 0 && done == 0) return ExitCode::kFailed;
-  return summary.failed > 0 || renamed || !idle.empty() ? ExitCode::kPartial : ExitCode::kOk;
+  if (missing && done == 0) return ExitCode::kFailed;
+  return missing || renamed || !idle.empty() ? ExitCode::kPartial : ExitCode::kOk;
 }
 
 absl::StatusOr<RestoreSummary> RunToFolder(Connection& connection, ChosenVersions& versions,

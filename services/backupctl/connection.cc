@@ -13,6 +13,7 @@
 #include "grpcpp/security/credentials.h"
 #include "rpc/deadline.h"
 #include "rpc/status.h"
+#include "services/backupctl/exit_code.h"
 
 namespace backup::ctl {
 namespace {
@@ -91,16 +92,19 @@ absl::Duration Connection::TransferTimeout(int64_t size_bytes) const {
 absl::Status Connection::Explain(const grpc::Status& status) const {
   if (status.ok()) return absl::OkStatus();
   if (interrupt_.requested()) return interrupt_.Check();
-  absl::Status explained = rpc::FromGrpc(status);
-  if (ReasonOf(explained)) return explained;
-  if (absl::IsUnavailable(explained) || absl::IsDeadlineExceeded(explained)) {
+  return FromService(WithRemedy(rpc::FromGrpc(status)));
+}
+
+absl::Status Connection::WithRemedy(absl::Status error) const {
+  if (ReasonOf(error)) return error;
+  if (absl::IsUnavailable(error) || absl::IsDeadlineExceeded(error)) {
     const std::string why = diagnose_();
-    if (!why.empty()) return absl::Status(explained.code(), why);
+    if (!why.empty()) return absl::Status(error.code(), why);
   }
-  switch (explained.code()) {
+  switch (error.code()) {
     case absl::StatusCode::kUnavailable:
       return absl::UnavailableError(absl::StrCat(
-          "the service at ", target_, " cannot be reached (", explained.message(),
+          "the service at ", target_, " cannot be reached (", error.message(),
           "): is it running there? --service or BACKUP_SERVICE names another address"));
     case absl::StatusCode::kDeadlineExceeded:
       return absl::DeadlineExceededError(
@@ -114,7 +118,7 @@ absl::Status Connection::Explain(const grpc::Status& status) const {
     case absl::StatusCode::kCancelled:
       return absl::UnknownError("the service cancelled the request");
     default:
-      return explained;
+      return error;
   }
 }
 

@@ -93,6 +93,9 @@ class Connection {
   absl::StatusOr<v1::Client> FindClient(absl::string_view text);
 
  private:
+  // `error` of a call, with what to do where the service itself has not said what is wrong.
+  absl::Status WithRemedy(absl::Status error) const;
+
   const std::shared_ptr<grpc::Channel> channel_;
   const std::string target_;
   const absl::Duration timeout_;

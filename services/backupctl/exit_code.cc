@@ -1,6 +1,7 @@
 #include "services/backupctl/exit_code.h"
 
 #include <optional>
+#include <utility>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
@@ -40,6 +41,25 @@ absl::string_view HintFor(Reason reason) {
 
 }  // namespace
 
+absl::Status FromService(absl::Status error) {
+  switch (error.code()) {
+    case absl::StatusCode::kUnauthenticated:
+    case absl::StatusCode::kPermissionDenied:
+      return WithExitCode(std::move(error), static_cast<int>(ExitCode::kDenied));
+    case absl::StatusCode::kUnavailable:
+    case absl::StatusCode::kDeadlineExceeded:
+      return WithExitCode(std::move(error), static_cast<int>(ExitCode::kUnreachable));
+    default:
+      return error;
+  }
+}
+
+absl::Status SameKind(const absl::Status& error, absl::string_view message) {
+  absl::Status same(error.code(), message);
+  if (const std::optional<int> given = GivenExitCode(error)) same = WithExitCode(same, *given);
+  return same;
+}
+
 ExitCode ExitCodeOf(const absl::Status& status) {
   if (const std::optional<int> given = GivenExitCode(status)) return ExitCode{*given};
   switch (status.code()) {
@@ -49,14 +69,8 @@ ExitCode ExitCodeOf(const absl::Status& status) {
       return ExitCode::kUsage;
     case absl::StatusCode::kNotFound:
       return ExitCode::kNoSuchObject;
-    case absl::StatusCode::kUnauthenticated:
-    case absl::StatusCode::kPermissionDenied:
-      return ExitCode::kDenied;
     case absl::StatusCode::kDataLoss:
       return ExitCode::kDamaged;
-    case absl::StatusCode::kUnavailable:
-    case absl::StatusCode::kDeadlineExceeded:
-      return ExitCode::kUnreachable;
     case absl::StatusCode::kCancelled:
       return ExitCode::kInterrupted;
     case absl::StatusCode::kFailedPrecondition:

@@ -3,6 +3,7 @@
 #include <string>
 
 #include "absl/status/status.h"
+#include "absl/strings/string_view.h"
 
 namespace backup::ctl {
 
@@ -20,6 +21,13 @@ enum class ExitCode : int {
   kUnreachable = 15,
   kInterrupted = 130,
 };
+
+// `error`, which came from the service or from the way to it: only such ones are kDenied or
+// kUnreachable. The same code of a file or folder of this machine is kFailed.
+absl::Status FromService(absl::Status error);
+
+// Another error of the same kind: with the same code and the same exit code.
+absl::Status SameKind(const absl::Status& error, absl::string_view message);
 
 // The exit code that tells a script what kind of error it was.
 ExitCode ExitCodeOf(const absl::Status& status);

@@ -53,13 +53,6 @@ Occupant OccupantOf(int folder_fd, const std::string& name) {
   return S_ISREG(info.st_mode) || S_ISLNK(info.st_mode) ? Occupant::kReplaceable : Occupant::kOther;
 }
 
-bool IsPartName(absl::string_view name) {
-  return absl::ConsumePrefix(&name, kPartPrefix) && absl::ConsumeSuffix(&name, kPartSuffix) &&
-         name.size() == 2 * kPartIdSize && std::all_of(name.begin(), name.end(), [](char c) {
-           return absl::ascii_isdigit(c) || (c >= 'a' && c <= 'f');
-         });
-}
-
 // Removes the part `name` if nobody holds its lock.
 bool RemovePart(int folder_fd, const char* name) {
   const UniqueFd fd(::openat(folder_fd, name, O_WRONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
@@ -201,6 +194,13 @@ absl::Status OutputFile::Commit(int folder_fd, const std::string& name, bool rep
   }
   part_name_.clear();
   return absl::OkStatus();
+}
+
+bool IsPartName(absl::string_view name) {
+  return absl::ConsumePrefix(&name, kPartPrefix) && absl::ConsumeSuffix(&name, kPartSuffix) &&
+         name.size() == 2 * kPartIdSize && std::all_of(name.begin(), name.end(), [](char c) {
+           return absl::ascii_isdigit(c) || (c >= 'a' && c <= 'f');
+         });
 }
 
 int RemoveLeftOverParts(int folder_fd) {

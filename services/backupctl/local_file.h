@@ -6,6 +6,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "base/byte_stream.h"
 #include "base/direct_file.h"
@@ -66,6 +67,9 @@ class OutputFile final : public ByteSink {
   std::string part_name_;  // Empty once it is in place.
   int64_t size_bytes_ = 0;
 };
+
+// Whether an OutputFile that is not in place yet may be called so, so that no other file should be.
+bool IsPartName(absl::string_view name);
 
 // Removes what an OutputFile of a process that was killed left in the folder that `folder_fd` is
 // open on: files of this user with such names that nobody writes. Returns how many. What cannot be

@@ -7,8 +7,11 @@
 #include <vector>
 
 #include "CLI/CLI.hpp"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
 #include "absl/time/time.h"
+#include "absl/types/span.h"
 #include "base/exit_code.h"
 #include "base/inherited_state.h"
 #include "base/process.h"
@@ -32,9 +35,10 @@ constexpr char kFooter[] = R"(
 CLIENT is a client's name or id. Names are shown and given as text: control characters and bytes that are
 not UTF-8 are %XX, and % itself is %25.
 
-Exit codes: 0 done, 1 failed, 2 usage, 3 some files failed, 10 no such object or a bad configuration,
-11 another process holds the data directory, 12 the service denies it to this certificate, 13 the data directory
-is of a newer schema, 14 damaged data found, 15 the service cannot be reached, 130 interrupted.)";
+Exit codes: 0 done, 1 failed, 2 usage, 3 some files failed or are under another name, 10 no such object or a bad
+configuration, 11 another process holds the data directory, 12 the service denies it to this certificate, 13 the data
+directory is of a newer schema, 14 damaged data found, 15 the service cannot be reached, 130 interrupted, 141 whoever
+read the output went away.)";
 
 struct GlobalOptions {
   std::string service = "127.0.0.1:50051";
@@ -161,6 +165,16 @@ ExitCode Refuse(const CLI::App& app, const CLI::ParseError& error) {
   return ExitCode::kUsage;
 }
 
+// The first option that is given as "--NAME=" with nothing behind it, for which the parser would
+// take the next word; empty if there is none.
+absl::string_view EmptyOption(int argc, char** argv) {
+  for (const absl::string_view word : absl::MakeSpan(argv + 1, argv + argc)) {
+    if (word == "--") break;
+    if (absl::StartsWith(word, "--") && word.find('=') == word.size() - 1) return word;
+  }
+  return "";
+}
+
 int Main(int argc, char** argv) {
   TakeOverInheritedState();
   if (const absl::Status checked = CheckLimits(kCommandLimits); !checked.ok()) {
@@ -190,6 +204,11 @@ int Main(int argc, char** argv) {
   AddDecryptCommand(app, command);
   AddCompletionCommand(app, command);
   app.footer(kFooter);  // Last, as commands would take it over.
+  if (const absl::string_view option = EmptyOption(argc, argv); !option.empty()) {
+    Output(std::cout, std::cerr, {})
+        .Problem(absl::StrCat(option, " is empty: give it a value, or leave it out; see --help"));
+    return static_cast<int>(ExitCode::kUsage);
+  }
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

@@ -118,12 +118,8 @@ TEST(ExitCode, TellsScriptsWhatKindOfErrorItWas) {
   EXPECT_EQ(ExitCodeOf(WithExitCode(absl::AbortedError(""), kExitInUse)), ExitCode::kLocked);
   EXPECT_EQ(ExitCodeOf(absl::FailedPreconditionError("the key is readable for others")),
             ExitCode::kNoSuchObject);
-  EXPECT_EQ(ExitCodeOf(MakeError(Reason::kRoleDenied, "")), ExitCode::kDenied);
-  EXPECT_EQ(ExitCodeOf(MakeError(Reason::kCredentialsMissing, "")), ExitCode::kDenied);
   EXPECT_EQ(ExitCodeOf(MakeError(Reason::kKeyNotSet, "")), ExitCode::kFailed);
   EXPECT_EQ(ExitCodeOf(MakeError(Reason::kBlobDamaged, "")), ExitCode::kDamaged);
-  EXPECT_EQ(ExitCodeOf(absl::UnavailableError("")), ExitCode::kUnreachable);
-  EXPECT_EQ(ExitCodeOf(absl::DeadlineExceededError("")), ExitCode::kUnreachable);
   EXPECT_EQ(ExitCodeOf(absl::CancelledError("")), ExitCode::kInterrupted);
 }
 

@@ -14,6 +14,7 @@
 #include "base/name_text.h"
 #include "base/status_macros.h"
 #include "base/worker_pool.h"
+#include "services/backupctl/exit_code.h"
 #include "services/backupctl/path_plan.h"
 #include "services/backupctl/progress_bar.h"
 #include "services/backupctl/tar_stream.h"
@@ -111,6 +112,8 @@ class FolderRestore {
   // Plans the next files and has them worked on, as many as there may be.
   absl::Status Plan();
   void Work(Job& job);
+  // Notes what became of `job`; what would befall all files stops everything.
+  void Finish(Job& job, absl::StatusOr<Outcome> result);
   absl::StatusOr<Outcome> RestoreFile(const Job& job);
   // Waits a little for `job`.
   bool IsDone(const Job& job);
@@ -160,7 +163,7 @@ absl::Status FolderRestore::Plan() {
       job->place = *std::move(place);
       workers_.Submit([this, work = job.get()] { Work(*work); });
     } else {
-      job->result = place.status();
+      Finish(*job, place.status());
     }
     jobs_.push_back(std::move(job));
   }
@@ -170,6 +173,10 @@ absl::Status FolderRestore::Plan() {
 void FolderRestore::Work(Job& job) {
   absl::StatusOr<Outcome> result = absl::CancelledError("another file failed");
   if (!shared_.stopping) result = RestoreFile(job);
+  Finish(job, std::move(result));
+}
+
+void FolderRestore::Finish(Job& job, absl::StatusOr<Outcome> result) {
   MutexLock lock(mutex_);
   if (EndsEverything(result.status()) && !shared_.stopping.exchange(true)) fatal_ = result.status();
   job.result = std::move(result);
@@ -181,6 +188,10 @@ absl::StatusOr<FolderRestore::Outcome> FolderRestore::RestoreFile(const Job& job
   ASSIGN_OR_RETURN(const RestoreFolder::Found found,
                    folder_.Compare(path, job.version, connection_.interrupt()));
   if (found == RestoreFolder::Found::kSameContent) return Outcome::kKept;
+  if (found == RestoreFolder::Found::kUnreadable && !options_.force) {
+    return absl::AlreadyExistsError(
+        absl::StrCat(NameToText(path), " is there and may not be read; --force replaces it"));
+  }
   if (found == RestoreFolder::Found::kOther && !options_.force) {
     return absl::AlreadyExistsError(
         absl::StrCat(NameToText(path), " is there with other content, which --force replaces"));
@@ -191,7 +202,7 @@ absl::StatusOr<FolderRestore::Outcome> FolderRestore::RestoreFile(const Job& job
                      folder_.NewFile(job.version.size_bytes()));
     WatchedSink sink(*file, shared_);
     RETURN_IF_ERROR(Download(connection_, job.version, sink));
-    return folder_.Place(*file, path, found == RestoreFolder::Found::kOther,
+    return folder_.Place(*file, path, found != RestoreFolder::Found::kNothing,
                          ToTime(job.version.receive_time()));
   }));
   return Outcome::kRestored;
@@ -251,8 +262,8 @@ absl::Status AddAllToTar(Connection& connection, ChosenVersions& versions, ByteS
     if (added.ok() && !options.dry_run)
       added = AddToTar(connection, *version, place->path, *tar, shared, broken);
     if (broken) {
-      return absl::Status(added.code(), absl::StrCat("the archive breaks off in ",
-                                                     version->file_name(), ": ", added.message()));
+      return SameKind(added, absl::StrCat("the archive breaks off in ", version->file_name(), ": ",
+                                          added.message()));
     }
     if (EndsEverything(added)) return added;
     if (added.ok()) {

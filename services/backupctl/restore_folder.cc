@@ -148,6 +148,7 @@ absl::StatusOr<RestoreFolder::Found> RestoreFolder::Compare(absl::string_view pa
   if (!S_ISREG(info.st_mode) || info.st_size != version.size_bytes()) return Found::kOther;
   const UniqueFd file(
       ::openat(parent->get(), name.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
+  if (!file.valid() && errno == EACCES) return Found::kUnreadable;
   if (!file.valid()) return ErrorAt("cannot open", name);
   ASSIGN_OR_RETURN(const bool same, HasSha256(file.get(), version.sha256(), interrupt));
   return same ? Found::kSameContent : Found::kOther;

@@ -34,8 +34,9 @@ class RestoreFolder {
   absl::StatusOr<bool> Fits(absl::string_view path) const;
 
   // What is at `path`.
-  enum class Found { kNothing, kSameContent, kOther };
-  // Reads what is there if it has `version`'s size. Cancelled by `interrupt`.
+  enum class Found { kNothing, kSameContent, kOther, kUnreadable };
+  // Reads what is there if it has `version`'s size; kUnreadable if that is not permitted. Cancelled
+  // by `interrupt`.
   absl::StatusOr<Found> Compare(absl::string_view path, const v1::FileVersion& version,
                                 const Interrupt& interrupt) const;
 

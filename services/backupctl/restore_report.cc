@@ -75,9 +75,9 @@ bool EndsEverything(const absl::Status& status) {
 }
 
 absl::Status Incomplete(const absl::Status& why, const RestoreSummary& summary) {
-  return absl::Status(why.code(),
-                      absl::StrCat(ErrorLine(why), "; the restore is not complete: ", summary.files,
-                                   " files were restored before; the same command goes on"));
+  return SameKind(why,
+                  absl::StrCat(ErrorLine(why), "; the restore is not complete: ", summary.files,
+                               " files were restored before; the same command goes on"));
 }
 
 }  // namespace backup::ctl

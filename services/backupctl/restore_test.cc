@@ -1,6 +1,8 @@
 #include "services/backupctl/restore.h"
 
+#include <sys/resource.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <filesystem>
 #include <sstream>
@@ -173,6 +175,32 @@ TEST_F(RestoreTest, KeepsWhatIsThereAndReplacesOtherContentOnlyIfForced) {
   EXPECT_EQ(folder_.Read("to/other"), "old");
 }
 
+TEST_F(RestoreTest, ReplacesWhatItMayNotReadOnlyIfForced) {
+  constexpr uid_t kNobody = 65534;
+  std::filesystem::create_directory(folder_.Path("to"));
+  folder_.Write("to/a", "locked!");
+  service_.catalog.Add("a", "content");
+  ASSERT_EQ(::chmod(folder_.Path("to/a").c_str(), 0), 0);
+  ASSERT_EQ(::chmod(folder_.Path("").c_str(), 0755), 0);
+  ASSERT_EQ(::chmod(folder_.Path("to").c_str(), 0777), 0);
+  const bool is_root = ::geteuid() == 0;  // Whom nothing is closed to.
+  if (is_root) {
+    ASSERT_EQ(::seteuid(kNobody), 0);
+  }
+  const auto kept = RestoreTo("to");
+  const std::string said = err_.str();
+  const auto replaced = RestoreTo("to", kForce);
+  if (is_root) {
+    ASSERT_EQ(::seteuid(0), 0);
+  }
+  ASSERT_OK(kept);
+  EXPECT_EQ(kept->failed, 1);
+  EXPECT_THAT(said, AllOf(HasSubstr("may not be read"), HasSubstr("--force")));
+  ASSERT_OK(replaced);
+  EXPECT_EQ(replaced->files, 1);
+  EXPECT_EQ(folder_.Read("to/a"), "content");
+}
+
 TEST_F(RestoreTest, FollowsNoLinkThatLiesInTheFolder) {
   std::filesystem::create_directories(folder_.Path("to"));
   std::filesystem::create_directory(folder_.Path("outside"));
@@ -273,6 +301,22 @@ TEST_F(RestoreTest, EndsWithoutPartsWhenTheServiceStaysAway) {
   service_.catalog.FailDownloads(100);
   EXPECT_THAT(RestoreTo("to"), StatusIs(absl::StatusCode::kUnavailable));
   EXPECT_THAT(folder_.List("to"), IsEmpty());
+}
+
+TEST_F(RestoreTest, EndsWithTheErrorThatStoppedItsPlanning) {
+  service_.catalog.Add("a", "content");
+  const auto folder = RestoreFolder::Open(folder_.Path("to"));
+  ASSERT_OK(folder);
+  Output output(out_, err_, JsonOptions());
+  ChosenVersions versions(service_.connection(), kClientId, {});
+  ASSERT_OK(service_.connection().FindClient("laptop"));  // What a first call opens is open.
+  rlimit limit = {};
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &limit), 0);
+  const rlimit no_more = {.rlim_cur = 1, .rlim_max = limit.rlim_max};
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &no_more), 0);
+  const auto summary = Restore(service_.connection(), versions, *folder, {.parallel = 2}, output);
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &limit), 0);
+  EXPECT_THAT(summary, StatusIs(absl::StatusCode::kResourceExhausted));
 }
 
 TEST_F(RestoreTest, EndsWhenInterrupted) {

@@ -17,6 +17,7 @@
 #include "base/name_text.h"
 #include "crypto/sha256.h"
 #include "glog/logging.h"
+#include "services/backupctl/local_file.h"
 #include "services/backupctl/utf8_scope.h"
 
 namespace backup::ctl {
@@ -60,7 +61,7 @@ bool IsDots(absl::string_view component) { return component == "." || component 
 
 std::string EscapeForLinux(absl::string_view name) {
   const absl::string_view forbidden =
-      IsDots(name) ? absl::string_view(".") : absl::string_view("/\0", 2);
+      IsDots(name) || IsPartName(name) ? absl::string_view(".") : absl::string_view("/\0", 2);
   std::string safe;
   for (const char c : name)
     absl::StrAppend(&safe, absl::StrContains(forbidden, absl::string_view(&c, 1)) || c == '%'
@@ -71,7 +72,7 @@ std::string EscapeForLinux(absl::string_view name) {
 
 std::string EscapeForAll(absl::string_view name) {
   const std::string text = NameToText(name);
-  const bool special = IsDots(text) || IsDeviceName(text);
+  const bool special = IsDots(text) || IsDeviceName(text) || IsPartName(text);
   std::string safe;
   for (size_t i = 0; i < text.size(); ++i) {
     const char c = text[i];

@@ -25,9 +25,10 @@ absl::string_view NaturalPath(absl::string_view name);
 
 // The name of one file, made of any bytes, of which there is at least one: `name` itself if the
 // rules allow it, and else with what they forbid as "%XX" ("%" itself then too). Forbidden are, on
-// Linux, "/", NUL, and "." and ".." as a whole; and if it is to be portable, control characters,
-// bytes that are not UTF-8, \ : * ? " < > |, a dot or space at the end, and the first letter of a
-// device's name such as CON. What would be too long ends in a part of its SHA-256 instead.
+// Linux, "/", NUL, and "." and ".." as a whole, and names of parts (IsPartName()); and if it is to
+// be portable, control characters, bytes that are not UTF-8, \ : * ? " < > |, a dot or space at the
+// end, and the first letter of a device's name such as CON. What would be too long ends in a part
+// of its SHA-256 instead.
 std::string SafeComponent(absl::string_view name, const NameRules& rules);
 
 // Where the file called `name` may be put below a folder, best first: its natural path, with each

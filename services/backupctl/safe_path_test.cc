@@ -163,6 +163,9 @@ TEST(SafeComponent, EncodesWhatLinuxForbids) {
   EXPECT_EQ(SafeComponent("..", kLinux), "%2E%2E");
   EXPECT_EQ(SafeComponent(std::string("nul\0%", 5), kLinux), "nul%00%25");
   EXPECT_EQ(SafeComponent("new\nline", kLinux), "new\nline");
+  constexpr char kPart[] = ".backupctl-0123456789abcdef.part";
+  EXPECT_EQ(SafeComponent(kPart, kLinux), "%2Ebackupctl-0123456789abcdef%2Epart");
+  EXPECT_EQ(SafeComponent(kPart, kPortable), "%2Ebackupctl-0123456789abcdef.part");
 }
 
 TEST(SafeComponent, EncodesWhatMeansSomethingToASystem) {

@@ -355,7 +355,8 @@ class AddressesTest(CliTest):
         service, bridge = self.start_on("127.0.0.1:0", "*")
         client = m.ModelClient(bridge.port, b"watched").sign_up()
         bridge.wait_for_log(" peer=127.0.0.1:")
-        for spelling in ("127.0.0.1", "127.0.0.1:", "::ffff:127.0.0.1", "tcp://127.0.0.1", "127.0.", "localhost"):
+        for spelling in ("127.0.0.1", "127.0.0.1:", "::ffff:127.0.0.1", "tcp://127.0.0.1", "127.0.", "localhost", "*",
+                         "[::]", "::", "0.0.0.0"):
             trace = subprocess.Popen([BIN_DIR / "backupctl", f"--service=127.0.0.1:{service.port}", "trace",
                                       f"--address={spelling}"], stdout=subprocess.PIPE, text=True)
             self.addCleanup(trace.communicate)
@@ -366,9 +367,11 @@ class AddressesTest(CliTest):
             trace.send_signal(signal.SIGINT)
 
     def test_addresses_that_are_none_are_refused_with_the_right_form(self):
-        for wrong in ("::1:50051", "host:port", "host:70000", ""):
+        for wrong, why in (("::1:50051", "brackets"), ("host:port", "port"), ("host:70000", "port"), ("", "--service= is empty")):
             done = self.run_program("backupctl", f"--service={wrong}", "health", code=USAGE)
+            self.assertIn(why, done.stderr)
             self.assertEqual(len(done.stderr.splitlines()), 1)
+        self.assertIn("address is empty", self.run_program("backupctl", "--service", "", "health", code=USAGE).stderr)
 
 
 class LegacyRecordTest(CliTest):

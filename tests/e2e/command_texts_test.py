@@ -1,6 +1,7 @@
 """What is written about the command lines is true: every command and option in README.md and docs/ exists and is used as
 it can be, and completion and man pages tell what --help tells."""
 
+import datetime
 import os
 import pathlib
 import re
@@ -128,6 +129,9 @@ class DocumentsTest(ClusterTest):
         self.assertEqual(len(scripts), 2)
         script = "\n".join(["set -e", *scripts]).replace("127.0.0.1:1357", f"127.0.0.1:{cluster.port}")
         script = script.replace("/tmp/", f"{self.folder}/tmp/").replace("build/release/bin", str(BIN_DIR.resolve()))
+        tomorrow = datetime.date.today() + datetime.timedelta(days=1)  # By README.md's moment there was no backup yet.
+        self.assertIn("--as-of '2026-05-01 18:30'", script)
+        script = script.replace("2026-05-01 18:30", tomorrow.isoformat())
         done = self.run_command(["bash", "-c", script], BACKUP_SERVICE=f"127.0.0.1:{cluster.service_port}")
         self.assertEqual(done.returncode, 0, done.stderr)
         hostname = pathlib.Path("/etc/hostname").read_bytes()

@@ -551,6 +551,14 @@ class DatabaseTroubleTest(ImportTest):
     def test_the_service_is_away_or_the_folder(self):
         self.make_database(clients=[self.own_row(self.client)])
         self.backupctl("import", "old-server", f"--database={self.database}", "--files=/nowhere", code=NO_SUCH)
+        elsewhere = self.folder / "elsewhere"
+        self.uploads.rename(elsewhere)
+        for target in (elsewhere, "/nowhere"):
+            self.uploads.symlink_to(target)
+            self.run_import(code=NO_SUCH)
+            self.assertIn("give the folder that it leads to as --files", self.errors)
+            self.uploads.unlink()
+        elsewhere.rename(self.uploads)
         self.cluster.service.stop()
         self.run_import("--timeout=1s", code=UNREACHABLE)
 

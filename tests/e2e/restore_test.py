@@ -178,6 +178,10 @@ class ChoiceTest(RestoreTest):
         self.assertEqual(self.restore_json(f"--as-of={moments[0].isoformat()}", to=self.folder / "none")["summary"][0],
                          {**self.restore_json("--as-of=2001-01-01 12:00", to=self.folder / "none")["summary"][0],
                           "seconds": unittest.mock.ANY})
+        none = self.restore("--file=f", "--as-of=2001-01-01", to=self.folder / "none", code=FAILED)
+        self.assertIn("1 files have no version that was verified by then", none.stderr)
+        self.back_up({b"newer": b"newer"})
+        self.restore("--file=f", "--file=newer", f"--as-of={moments[-1].isoformat()}", "--force", code=PARTIAL)
         version = json.loads(self.backupctl("--json", "file", "versions", self.name, "f").stdout.splitlines()[-1])
         self.restore("--file=f", f"--version={version['version_id']}", "--force")
         self.assertEqual(self.files()[b"f"], b"first")
@@ -273,6 +277,14 @@ class InterruptionTest(RestoreTest):
         summary = self.restore_json()["summary"][0]
         self.assertEqual((summary["files"], summary["kept"], summary["removed_parts"]), (2, 1, 1))
         self.assertEqual(self.files(), {**self.contents, b".backupctl-of-the-user.part": b"mine"})
+
+    def test_a_file_called_like_a_part_is_never_taken_for_one(self):
+        name = b".backupctl-0123456789abcdef.part"
+        self.back_up({name: b"of the client", b"a/" + name: b"below"})
+        self.assertIn("another name", self.restore(code=PARTIAL).stderr)
+        summary = self.restore_json("--allow-renames")["summary"][0]
+        self.assertEqual((summary["files"], summary["kept"], summary["removed_parts"]), (0, 5, 0))
+        self.assertEqual(self.files()[name.replace(b".", b"%2E")], b"of the client")
 
     def test_a_part_that_is_still_written_is_left_alone(self):
         running = self.start_restore("restore", f"--client={self.name}", f"--to={self.to}")

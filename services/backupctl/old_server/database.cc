@@ -36,6 +36,9 @@ constexpr absl::string_view kJournalMagic("\xd9\xd5\x05\xf9\x20\xa1\x63\xd7", 8)
 constexpr off_t kLocksBegin = 0x40000000;
 constexpr off_t kLocksSize = 512;
 
+// Of SQLite's machine: far less than a millisecond, unless values are large.
+constexpr int kStepsBetweenChecks = 1000;
+
 constexpr char kNoServerRuns[] =
     "(if no server runs: let sqlite3 open a copy of both files, and import that)";
 
@@ -250,10 +253,12 @@ DatabaseTable ReadTable(sqlite3* connection, const std::string& name,
   return code == SQLITE_DONE ? table : fail(sqlite3_errmsg(connection));
 }
 
+// For SQLite, which breaks off if this is not 0.
+int IsInterrupted(void* interrupt) { return static_cast<Interrupt*>(interrupt)->requested(); }
+
 absl::StatusOr<Database> ReadAll(sqlite3* connection, const std::string& path) {
   Database database;
-  const auto names =
-      Select(connection, "SELECT name FROM sqlite_master WHERE type IN ('table', 'view')");
+  const auto names = Select(connection, "SELECT name FROM sqlite_master WHERE type = 'table'");
   if (!names.ok())
     return Unreadable(path, absl::StrCat("is damaged (", names.status().message(), ")"));
   const auto findings = Select(connection, "PRAGMA quick_check(1)");
@@ -284,12 +289,15 @@ absl::StatusOr<Database> ReadAll(sqlite3* connection, const std::string& path) {
 
 }  // namespace
 
-absl::StatusOr<Database> ReadDatabase(const std::string& path) {
+absl::StatusOr<Database> ReadDatabase(const std::string& path, const Interrupt& interrupt) {
   ASSIGN_OR_RETURN(const UniqueFd file, OpenFile(path));
   RETURN_IF_ERROR(CheckAtRest(file.get(), path));
   const Fingerprint before(file.get());
   ASSIGN_OR_RETURN(const Connection connection, Connect(path));
+  sqlite3_progress_handler(connection.get(), kStepsBetweenChecks, IsInterrupted,
+                           const_cast<Interrupt*>(&interrupt));
   absl::StatusOr<Database> database = ReadAll(connection.get(), path);
+  RETURN_IF_ERROR(interrupt.Check());
   RETURN_IF_ERROR(CheckAtRest(file.get(), path));
   if (Fingerprint(file.get()) != before) return InUse(path, "changed while it was read");
   if (const auto pid = FindUser(path); pid && database.ok()) {

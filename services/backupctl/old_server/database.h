@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "services/backupctl/interrupt.h"
 
 namespace backup::ctl::old_server {
 
@@ -43,6 +44,7 @@ inline constexpr int64_t kMaxRows = 1'000'000;
 // NotFound if there is no such file; exit code 11 if a process uses it, or it changed meanwhile, or
 // has changes beside it that are not in it yet; DataLoss if it is no SQLite database or cannot be
 // read at all; InvalidArgument if it has no table "clients". Each message says what to do.
-absl::StatusOr<Database> ReadDatabase(const std::string& path);
+// Cancelled if interrupted.
+absl::StatusOr<Database> ReadDatabase(const std::string& path, const Interrupt& interrupt);
 
 }  // namespace backup::ctl::old_server

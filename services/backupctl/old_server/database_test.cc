@@ -9,6 +9,7 @@
 #include <map>
 #include <string>
 
+#include "absl/time/clock.h"
 #include "base/exit_code.h"
 #include "base/testing/status_matchers.h"
 #include "gmock/gmock.h"
@@ -66,7 +67,7 @@ class DatabaseTest : public ::testing::Test {
   }
   absl::StatusOr<Database> Read() {
     const auto before = Everything();
-    absl::StatusOr<Database> database = ReadDatabase(path_);
+    absl::StatusOr<Database> database = ReadDatabase(path_, interrupt_);
     EXPECT_EQ(Everything(), before);
     return database;
   }
@@ -77,6 +78,7 @@ class DatabaseTest : public ::testing::Test {
                 AllOf(HasSubstr(how), HasSubstr("stop the old server")));
   }
 
+  Interrupt interrupt_;
   TempFolder folder_;
   const std::string path_ = folder_.Path("old #1?%.db");
 };
@@ -125,17 +127,38 @@ TEST_F(DatabaseTest, RefusesOneThatIsLeftWithAJournal) {
 }
 
 TEST_F(DatabaseTest, RefusesWhatIsNoDatabase) {
-  EXPECT_THAT(ReadDatabase(path_), StatusIs(absl::StatusCode::kNotFound));
+  EXPECT_THAT(ReadDatabase(path_, interrupt_), StatusIs(absl::StatusCode::kNotFound));
   for (const char* content : {"", "SQLite", "SQLite format 2 and more than that"}) {
     folder_.Write("old #1?%.db", content);
     EXPECT_THAT(Read(), Says(absl::StatusCode::kDataLoss, HasSubstr("is no SQLite database")));
   }
-  EXPECT_THAT(ReadDatabase(folder_.Path("")), StatusIs(absl::StatusCode::kInvalidArgument));
+  EXPECT_THAT(ReadDatabase(folder_.Path(""), interrupt_),
+              StatusIs(absl::StatusCode::kInvalidArgument));
 }
 
 TEST_F(DatabaseTest, SaysWhichTablesAnotherDatabaseHas) {
   Server(path_).Run("CREATE TABLE songs (id)");
   EXPECT_THAT(Read(), Says(absl::StatusCode::kInvalidArgument, HasSubstr("songs")));
+}
+
+TEST_F(DatabaseTest, ReadsTablesOnlyAsAViewMayHaveNoEnd) {
+  Server(path_).Run(
+      "CREATE TABLE songs (id); CREATE VIEW clients AS "
+      "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT i FROM n WHERE i < "
+      "0");
+  EXPECT_THAT(Read(), Says(absl::StatusCode::kInvalidArgument, HasSubstr("no table \"clients\"")));
+}
+
+TEST_F(DatabaseTest, EndsWhenInterrupted) {
+  Server(path_).Run(  // Some milliseconds for each row.
+      "CREATE TABLE clients (id);"
+      "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2000) "
+      "INSERT INTO clients SELECT i FROM n;"
+      "ALTER TABLE clients ADD COLUMN slow AS (length(hex(zeroblob(4000000 + id))))");
+  interrupt_.Request();
+  const absl::Time start = absl::Now();
+  EXPECT_THAT(Read(), StatusIs(absl::StatusCode::kCancelled));
+  EXPECT_LT(absl::Now() - start, absl::Seconds(10));
 }
 
 TEST_F(DatabaseTest, OfADamagedDatabaseReadsWhatIsLeft) {

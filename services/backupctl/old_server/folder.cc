@@ -72,10 +72,15 @@ absl::StatusOr<Folder> Folder::Open(const std::string& path, const std::string& 
   if (!root.valid())
     return absl::ErrnoToStatus(errno, absl::StrCat("cannot open the folder ", path));
   UniqueFd uploads(::openat(root.get(), kUploadedFiles, kFolderFlags));
-  if (!uploads.valid() && errno != ENOENT && errno != ENOTDIR) {
-    return absl::FailedPreconditionError(absl::StrCat("cannot open ", kUploadedFiles, " in ", path,
-                                                      " (", std::strerror(errno),
-                                                      "): give that folder itself as --files"));
+  const int why_not = errno;
+  struct stat info = {};
+  const bool is_link = ::fstatat(root.get(), kUploadedFiles, &info, AT_SYMLINK_NOFOLLOW) == 0 &&
+                       S_ISLNK(info.st_mode);
+  if (!uploads.valid() && (is_link || (why_not != ENOENT && why_not != ENOTDIR))) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "cannot open ", kUploadedFiles, " in ", path, " (",
+        is_link ? "a symbolic link, which is not followed" : std::strerror(why_not), "): give ",
+        is_link ? "the folder that it leads to" : "that folder itself", " as --files"));
   }
   return Folder(uploads.valid() ? std::move(uploads) : std::move(root), database);
 }

@@ -482,7 +482,7 @@ class FileImport {
 
 absl::Status ImportAll(Connection& connection, Output& output, const ImportOptions& options,
                        Report& report) {
-  ASSIGN_OR_RETURN(const Database database, ReadDatabase(options.database));
+  ASSIGN_OR_RETURN(const Database database, ReadDatabase(options.database, connection.interrupt()));
   for (const std::string& problem : database.problems) report.AddProblem(problem);
   for (const std::string& note : database.notes) output.Problem(note);
   ASSIGN_OR_RETURN(const Rows rows, ReadRows(database, options.columns, options.zone));

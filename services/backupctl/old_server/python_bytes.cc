@@ -3,6 +3,7 @@
 #include <charconv>
 
 #include "absl/strings/ascii.h"
+#include "absl/strings/strip.h"
 
 namespace backup::ctl::old_server {
 namespace {
@@ -40,6 +41,8 @@ std::optional<char> SimpleEscape(char letter) {
 // Takes an escape, whose backslash was taken, off the front of `rest`. False if it is none.
 bool TakeEscape(absl::string_view& rest, std::string& out) {
   if (rest.empty()) return false;
+  // A line that goes on.
+  if (absl::ConsumePrefix(&rest, "\r\n") || absl::ConsumePrefix(&rest, "\n")) return true;
   if (const std::optional<char> simple = SimpleEscape(rest.front())) {
     out.push_back(*simple);
     rest.remove_prefix(1);

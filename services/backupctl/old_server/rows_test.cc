@@ -86,6 +86,7 @@ TEST(PythonBytesTest, KnowsAllOfPythonsEscapes) {
            {R"(b'\x00\xff\xFF\x7e')", "\0\xff\xff~"s},
            {R"(b'\0\7\12\101\1011\377\400\08')", "\0\7\nAA1\xff\0\08"s},
            {R"(b'\q\8')", "\\q\\8"},
+           {"b'a\\\nb\\\r\nc'", "abc"},
            {"B'x'", "x"}}) {
     EXPECT_EQ(ParsePythonBytes(text), bytes) << text;
   }
