@@ -19,7 +19,8 @@ inside() {
 copy_sources() {
   rm -rf "$root/src.new"
   mkdir -p "$root/src.new"
-  git ls-files -co --exclude-standard | tar -c -T - | tar -x -C "$root/src.new"
+  # With the time of now, as what was built before may be younger than a changed file.
+  git ls-files -co --exclude-standard | tar -c -T - | tar -x -m -C "$root/src.new"
   [[ -d $root/src/build ]] && mv "$root/src/build" "$root/src.new/build"
   rm -rf "$root/src"
   mv "$root/src.new" "$root/src"

@@ -12,14 +12,14 @@ namespace backup::testing {
 class ServiceProcess {
  public:
   // Starts $TEST_BIN_DIR/backup-service and returns once it answers on its port; dies if it does
-  // not within 20 s.
-  explicit ServiceProcess(std::vector<std::string> more_flags = {});
+  // not within 20 s. `prefix` is a command that becomes it, such as prlimit(1) with limits.
+  explicit ServiceProcess(std::vector<std::string> more_flags = {},
+                          std::vector<std::string> prefix = {});
   ~ServiceProcess();
   ServiceProcess(const ServiceProcess&) = delete;
   ServiceProcess& operator=(const ServiceProcess&) = delete;
 
   const std::string& address() const { return address_; }
-  pid_t pid() const { return pid_; }
 
  private:
   std::string directory_;
