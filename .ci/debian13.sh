@@ -8,10 +8,11 @@ readonly root=${BACKUP_DEBIAN13:-/var/cache/backup-ci/debian13}
 # Beside the unit tests: each program, in the ways that other libraries could change.
 readonly program_tests='^(golden_test|families_test|restart_test|cli_test|tls_test|start_errors_test)$'
 
-# inside COMMAND: as root in the folder, in a mount namespace that ends with it.
+# inside COMMAND: as root in the folder, in a mount namespace that ends with it. The folder is a mount of its own, so that
+# tests can have namespaces too.
 inside() {
   unshare --mount bash -c '
-    mount -t proc proc "$0/proc" && mount --rbind /dev "$0/dev" && mount -t sysfs sys "$0/sys" && mount -t tmpfs tmp "$0/tmp" &&
+    mount --bind "$0" "$0" && mount -t proc proc "$0/proc" && mount --rbind /dev "$0/dev" && mount -t sysfs sys "$0/sys" && mount -t tmpfs tmp "$0/tmp" &&
     exec chroot "$0" /usr/bin/env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8 CI="${CI:-}" bash -euc "cd /src; $1"
   ' "$root" "$1"
 }
