@@ -30,6 +30,8 @@ absl::StatusOr<std::unique_ptr<TarStream>> TarStream::Open(ByteSink& sink) {
 TarStream::~TarStream() {
   // So that no end is written.
   if (status_.ok()) status_ = absl::CancelledError("the archive is not finished");
+  // By itself libarchive does not close, and keeps its buffer, after an error.
+  ::archive_write_close(archive_);
   ::archive_write_free(archive_);
 }
 
