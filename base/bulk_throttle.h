@@ -1,9 +1,8 @@
 #pragma once
 
 #include <chrono>
-#include <cstdint>
+#include <cstddef>
 #include <deque>
-#include <functional>
 #include <optional>
 #include <vector>
 

@@ -6,6 +6,7 @@
 #include "glog/logging.h"
 
 namespace backup {
+
 std::string ToUuidText(absl::string_view bytes) {
   CHECK_EQ(bytes.size(), 16u);
   const std::string hex = absl::BytesToHexString(bytes);
