@@ -13,7 +13,8 @@ STORAGE_INTERFACES = ("storage/blob_ledger.h", "storage/blob_store.h", "storage/
 LAYERS = {
     "base": (("base/",), ("isa-l/", "event2/", "liburing.h", "prometheus/")),
     "rpc": (("base/", "rpc/", "backup/v1/", "google/rpc/"), ("grpcpp/", "openssl/")),
-    "bridge/wire": (("base/", "bridge/wire/"), ()),
+    "bridge/wire": (("base/", "bridge/wire/", "backup/bridge/v1/"), ()),
+    "bridge/capture": (("base/", "bridge/wire/conversation.h", "bridge/capture/"), ("pcap/",)),
     "bridge/net": (("base/", "bridge/net/"), ()),
     "bridge/upload": (("base/", "bridge/net/", "bridge/upload/", "bridge/wire/"), ()),
     "bridge/service": (
@@ -23,7 +24,7 @@ LAYERS = {
         ("base/", "rpc/", "bridge/net/", "bridge/upload/", "bridge/service/", "bridge/wire/", "bridge/request/",
          "bridge/bridge_metrics.h", "backup/v1/"), ()),
     "bridge": (("base/", "rpc/", "bridge/", "backup/v1/"), ("grpcpp/",)),
-    "legacy_client": (("base/", "legacy_client/"), ("openssl/",)),
+    "legacy_client": (("base/", "legacy_client/", "backup/bridge/v1/"), ("openssl/",)),
     "storage": (("base/", "storage/"), ()),
     "storage/sqlite": (("base/", "storage/"), ("sqlite3.h",)),
     "crypto": (("base/", "crypto/"), ("openssl/",)),
@@ -45,8 +46,9 @@ FOLDERS = ("base", "rpc", "crypto", "content", "bridge", "legacy_client", "servi
 IMPLEMENTATIONS = ("storage/sqlite/", "storage/local/", "storage/memory/")
 NAMES_IMPLEMENTATIONS = ("services/backup/open_storage.cc",)
 
-OURS = ("base/", "rpc/", "crypto/", "content/", "bridge/", "legacy_client/", "storage/", "services/", "backup/v1/", "google/rpc/")
-CONFINED = ("grpcpp/", "openssl/", "sqlite3.h", "isa-l/", "liburing.h", "CLI/", "event2/", "prometheus/", "archive", "re2/")
+OURS = ("base/", "rpc/", "crypto/", "content/", "bridge/", "legacy_client/", "storage/", "services/", "backup/v1/",
+        "backup/bridge/v1/", "google/rpc/")
+CONFINED = ("grpcpp/", "openssl/", "sqlite3.h", "isa-l/", "liburing.h", "CLI/", "event2/", "prometheus/", "archive", "pcap/", "re2/")
 # Web servers and clients of the metrics library that must never be linked: the server has an open heap overflow.
 FORBIDDEN = ("prometheus/exposer.h", "prometheus/gateway.h")
 # What may change with every release of gRPC is used in one folder only.

@@ -64,18 +64,9 @@ def of_backupctl(program, *command):
     return text
 
 
-def of_daemon(program):
+def of_flags(program):
     return "".join(entry(name, about) for name, about in
                    re.findall(r"^  (--\S*)\n((?:      .*\n?)+)", help_of(program), re.MULTILINE))
-
-
-def of_legacy_client(program):
-    text = ""
-    for name, about in re.findall(r"^    -(\w+) \(((?:.*\n)(?:      .*\n)*)", help_of(program), re.MULTILINE):
-        about, _, kind = " ".join(about.split()).rpartition(") type: ")
-        default = kind.partition(" default: ")[2].strip('"')
-        text += entry(f"--{name}={default}", about)
-    return text
 
 
 def exit_codes(bin_dir):
@@ -92,7 +83,7 @@ def exit_codes(bin_dir):
 def main(bin_dir, update):
     wrong = []
     for name, page in PAGES.items():
-        made = {"backupctl": of_backupctl, "legacy-client": of_legacy_client}.get(name, of_daemon)(bin_dir / name)
+        made = (of_backupctl if name == "backupctl" else of_flags)(bin_dir / name)
         path = MAN / page
         text = path.read_text()
         before, _, rest = text.partition(BEGIN)

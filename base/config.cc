@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cstdlib>
 #include <fstream>
-#include <iostream>
 #include <map>
 #include <optional>
 #include <set>
@@ -15,7 +14,7 @@
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
 #include "base/exit_code.h"
-#include "base/standard_output.h"
+#include "base/flag_help.h"
 #include "base/status_macros.h"
 #include "gflags/gflags.h"
 
@@ -39,6 +38,11 @@ constexpr absl::string_view kParserFlags[] = {"flagfile",  "fromenv",    "help",
                                               "helpmatch", "helpon",     "helpshort", "helppackage",
                                               "helpxml",   "tryfromenv", "undefok",   "version"};
 
+constexpr char kHelpNotes[] =
+    "Each flag may also stand in the file of --flagfile=PATH, or in the environment as "
+    "BACKUP_<FLAG>.\nThe command line wins over the environment, that over the file. --helpfull "
+    "also tells the\nflags of libraries, such as --vmodule.";
+
 using Sources = std::map<std::string, std::string>;
 
 bool IsParserFlag(absl::string_view name) {
@@ -46,9 +50,9 @@ bool IsParserFlag(absl::string_view name) {
          std::end(kParserFlags);
 }
 
-// The content of a file is no secret here: only its path is a flag's value.
+// Keys and certificates come in files, of which a flag's value is only the path.
 bool MayBeSecret(absl::string_view flag) {
-  for (const absl::string_view end : {"_key", "password", "secret", "token"}) {
+  for (const absl::string_view end : {"password", "secret", "token"}) {
     if (absl::EndsWith(flag, end)) return true;
   }
   return false;
@@ -223,25 +227,7 @@ void EndForFlags(int code) {
 }
 
 std::vector<gflags::CommandLineFlagInfo> FlagsOf(const ProgramText& program) {
-  std::vector<gflags::CommandLineFlagInfo> all;
-  gflags::GetAllFlags(&all);
-  std::vector<gflags::CommandLineFlagInfo> own;
-  for (const gflags::CommandLineFlagInfo& flag : all) {
-    if (flag.filename == program.main_file || flag.filename == __FILE__) own.push_back(flag);
-  }
-  return own;
-}
-
-[[noreturn]] void ShowHelp(const ProgramText& program) {
-  std::cout << "usage: " << program.usage << "\n\n";
-  for (const gflags::CommandLineFlagInfo& flag : FlagsOf(program)) {
-    std::cout << "  --" << flag.name << "=" << flag.default_value << "\n      " << flag.description
-              << "\n";
-  }
-  std::cout << "\nEach flag may also stand in the file of --flagfile=PATH, or in the environment "
-               "as BACKUP_<FLAG>.\nThe command line wins over the environment, that over the file."
-               " --helpfull also tells the\nflags of libraries, such as --vmodule.\n";
-  ExitAfterOutput();
+  return FlagsOfFiles({program.main_file, __FILE__});
 }
 
 std::vector<Setting> SettingsOf(const ProgramText& program, const Sources& sources) {
@@ -282,7 +268,7 @@ absl::StatusOr<std::vector<Setting>> LoadConfiguration(
   RETURN_IF_ERROR(ReadEnvironment(program, environment, sources));
   RETURN_IF_ERROR(SetFromCommandLine(line, sources));
   gflags::ParseCommandLineNonHelpFlags(&argc, &argv, true);
-  if (FLAGS_help) ShowHelp(program);
+  if (FLAGS_help) ShowHelp(program.usage, FlagsOf(program), kHelpNotes);
   gflags::HandleCommandLineHelpFlags();
   return SettingsOf(program, sources);
 }

@@ -12,7 +12,8 @@
 DEFINE_string(test_text, "default text", "a text");
 DEFINE_int32(test_number, 1, "a number above 0");
 DEFINE_bool(test_switch, true, "a switch");
-DEFINE_string(test_key, "", "a secret, which no program of ours has as a flag");
+DEFINE_string(test_key, "refuse", "no secret: keys come in files");
+DEFINE_string(test_secret, "", "a secret, which no program of ours has as a flag");
 DEFINE_validator(test_number,
                  [](const char*, int32_t value) { return value > 0 || backup::MustBe("above 0"); });
 
@@ -115,11 +116,12 @@ TEST_F(ConfigTest, AWrongCommandLineIsAUsageErrorThatSaysWhatIsWanted) {
 }
 
 TEST_F(ConfigTest, ShowsNoSecrets) {
-  const auto settings = Load({"--test_key=abc123", "--test_text=plain"});
+  const auto settings = Load({"--test_secret=abc123", "--test_text=plain", "--test_key=adopt"});
   ASSERT_TRUE(settings.ok());
   const std::string text = ConfigurationText(*settings);
+  EXPECT_THAT(text, HasSubstr("--test_key=adopt  (flag)\n"));
   EXPECT_THAT(text, HasSubstr("--test_text=plain  (flag)\n"));
-  EXPECT_THAT(text, HasSubstr("--test_key=(not shown)  (flag)\n"));
+  EXPECT_THAT(text, HasSubstr("--test_secret=(not shown)  (flag)\n"));
   EXPECT_THAT(text, ::testing::Not(HasSubstr("abc123")));
 }
 

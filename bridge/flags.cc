@@ -1,5 +1,8 @@
 #include "bridge/flags.h"
 
+#include <filesystem>
+#include <fstream>
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
@@ -8,6 +11,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
 #include "base/config.h"
 #include "base/flag_validators.h"
@@ -58,10 +62,19 @@ DEFINE_string(retry_answer_delay, "300ms",
 DEFINE_string(drain_timeout, "30s", "how long requests in flight may go on after SIGTERM");
 DEFINE_uint64(spool_bytes, 4 << 20,
               "an upload of at most this many bytes so far is repeated when the service restarts");
+DEFINE_string(dialect_file, "",
+              "comma-separated files, NAME.textproto each, that describe further dialects of old "
+              "clients");
+DEFINE_string(print_dialect, "",
+              "print the description of the dialect of this name, such as C, and exit");
 DEFINE_string(
     family_of_1025, "auto",
     "family of clients with request codes 1025 to 1031 of which nothing else is known: C, "
     "D, or auto (D on port 1256, else C)");
+DEFINE_string(
+    explain, "",
+    "say how each dialect reads this capture, a file of tcpdump -w or of hex, and exit: 0 "
+    "if all of it fits, else 3");
 DEFINE_string(self_backup_dir, "auto",
               "folder that is backed up as a self-test with --encrypt; auto: the legacy client's "
               "sources; empty: none");
@@ -72,8 +85,8 @@ namespace backup::bridge {
 namespace {
 
 constexpr int kMaxPort = 65535;
-// Where clients of family D look for their server.
-constexpr int kPortOfFamilyD = 1256;
+// Of a file of --dialect_file: many times what any dialect needs.
+constexpr size_t kMaxDialectFileSize = size_t{1} << 20;
 
 bool ValidateFamily(const char*, const std::string& value) {
   return IsOneOf(value, {"auto", "C", "D"});
@@ -128,6 +141,34 @@ absl::Status CheckBind() {
                                                  " name two ports: leave one out"));
 }
 
+// What stopped the start is one line of the log, however many faults there are.
+std::string OneLine(const absl::Status& errors) {
+  return absl::StrReplaceAll(errors.message(), {{"\n", "; "}});
+}
+
+absl::StatusOr<std::string> ReadText(const std::string& path) {
+  std::ifstream in(path, std::ios::binary);
+  std::string text(kMaxDialectFileSize + 1, '\0');
+  in.read(text.data(), static_cast<std::streamsize>(text.size()));
+  if (in.bad() || !in.is_open())
+    return absl::InvalidArgumentError(absl::StrCat("--dialect_file: cannot read ", path));
+  text.resize(static_cast<size_t>(in.gcount()));
+  if (text.size() <= kMaxDialectFileSize) return text;
+  return absl::InvalidArgumentError(absl::StrCat("--dialect_file: ", path, " has more than ",
+                                                 kMaxDialectFileSize,
+                                                 " bytes: no dialect needs so many"));
+}
+
+absl::StatusOr<wire::Dialect> ReadDialect(const std::string& path) {
+  ASSIGN_OR_RETURN(const std::string text, ReadText(path));
+  ASSIGN_OR_RETURN(wire::Dialect dialect, wire::ParseDialect(text, path));
+  const std::string stem = std::filesystem::path(path).stem().string();
+  if (dialect.name() == stem) return dialect;
+  return absl::InvalidArgumentError(absl::StrCat(path, ": its dialect is called ", dialect.name(),
+                                                 ": call it ", stem, ", or the file ",
+                                                 dialect.name(), ".textproto"));
+}
+
 // For what closes idle connections: not under --debug.
 absl::Duration TimeoutFlag(const std::string& value) {
   const absl::Duration timeout = DurationFlag(value);
@@ -155,8 +196,33 @@ PortRules PortRulesFromFlags() {
 
 std::string TargetOfService() { return *rpc::ServiceTarget(FLAGS_service); }
 
-ListenerOptions ListenerOptionsFromFlags(int port, const BridgeMetrics& metrics) {
+absl::StatusOr<std::vector<wire::Dialect>> DialectsOfFiles() {
+  std::vector<wire::Dialect> further;
+  std::string errors;
+  for (const absl::string_view path :
+       absl::StrSplit(FLAGS_dialect_file, ',', absl::SkipWhitespace())) {
+    absl::StatusOr<wire::Dialect> dialect = ReadDialect(std::string(path));
+    if (dialect.ok())
+      further.push_back(*std::move(dialect));
+    else
+      absl::StrAppend(&errors, errors.empty() ? "" : "; ", OneLine(dialect.status()));
+  }
+  if (!errors.empty()) return absl::InvalidArgumentError(errors);
+  return further;
+}
+
+absl::StatusOr<wire::DialectSet> DialectsFromFlags(int port) {
+  ASSIGN_OR_RETURN(std::vector<wire::Dialect> further, DialectsOfFiles());
+  const std::string preferred = FLAGS_family_of_1025 == "auto" ? "" : FLAGS_family_of_1025;
+  absl::StatusOr<wire::DialectSet> dialects =
+      wire::DialectSet::Make(std::move(further), {.port = port, .preferred = preferred});
+  if (dialects.ok()) return dialects;
+  return absl::InvalidArgumentError(OneLine(dialects.status()));
+}
+
+ListenerOptions ListenerOptionsFromFlags(wire::DialectSet dialects, const BridgeMetrics& metrics) {
   ListenerOptions options;
+  options.session.dialects = std::make_shared<const wire::DialectSet>(std::move(dialects));
   options.session.metrics = metrics;
   options.max_connections = FLAGS_max_connections;
   options.max_active_requests = FLAGS_max_active_requests;
@@ -165,9 +231,6 @@ ListenerOptions ListenerOptionsFromFlags(int port, const BridgeMetrics& metrics)
   options.retry_answer_delay = DurationFlag(FLAGS_retry_answer_delay);
   options.session.body.window = DurationFlag(FLAGS_body_timeout);
   options.session.write_timeout = DurationFlag(FLAGS_write_timeout);
-  options.session.family_of_shared_codes = FLAGS_family_of_1025 != "auto" ? FLAGS_family_of_1025
-                                           : port == kPortOfFamilyD       ? "D"
-                                                                          : "C";
   return options;
 }
 
@@ -186,6 +249,7 @@ rpc::TlsFiles TlsFromFlags() {
 
 absl::Status CheckConfiguration() {
   RETURN_IF_ERROR(CheckBind());
+  RETURN_IF_ERROR(DialectsFromFlags(/*port=*/0).status());
   const absl::StatusOr<std::string> target = rpc::ServiceTarget(FLAGS_service);
   if (!target.ok())
     return absl::InvalidArgumentError(absl::StrCat("--service=", target.status().message()));

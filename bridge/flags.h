@@ -2,13 +2,16 @@
 
 #include <stop_token>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "bridge/bridge_metrics.h"
 #include "bridge/listener.h"
 #include "bridge/net/ports_to_try.h"
 #include "bridge/service/backend_options.h"
+#include "bridge/wire/dialects.h"
 #include "gflags/gflags.h"
 #include "rpc/tls.h"
 
@@ -17,10 +20,12 @@ DECLARE_string(bound_port_file);
 DECLARE_bool(debug);
 DECLARE_string(drain_timeout);
 DECLARE_bool(encrypt);
+DECLARE_string(explain);
 DECLARE_string(legacy_client);
 DECLARE_int32(max_connections);
 DECLARE_string(operations_bound_port_file);
 DECLARE_string(operations_listen);
+DECLARE_string(print_dialect);
 DECLARE_string(self_backup_dir);
 DECLARE_string(service);
 DECLARE_string(service_tls_server_name);
@@ -44,8 +49,12 @@ std::string BindHost();
 PortRules PortRulesFromFlags();
 // The gRPC target that --service means.
 std::string TargetOfService();
-// `port` is the one that is listened on.
-ListenerOptions ListenerOptionsFromFlags(int port, const BridgeMetrics& metrics);
+// The dialects of --dialect_file. InvalidArgument with all faults, "FILE:LINE: what" each.
+absl::StatusOr<std::vector<wire::Dialect>> DialectsOfFiles();
+// What clients may speak: the dialects that are built in and those of --dialect_file. `port` is the
+// one that is listened on. InvalidArgument with all faults, "FILE:LINE: what" each.
+absl::StatusOr<wire::DialectSet> DialectsFromFlags(int port);
+ListenerOptions ListenerOptionsFromFlags(wire::DialectSet dialects, const BridgeMetrics& metrics);
 BackendOptions BackendOptionsFromFlags(std::stop_token give_up, const BridgeMetrics& metrics);
 rpc::TlsFiles TlsFromFlags();
 

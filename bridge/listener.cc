@@ -54,7 +54,7 @@ Listener::Listener(AcceptingSocket socket, UniqueFd epoll, std::shared_ptr<LoopM
       mailbox_(std::move(mailbox)),
       context_{forwarder, options_.session,
                [mailbox = mailbox_](LoopMailbox::Task task) { mailbox->AddTask(std::move(task)); },
-               body_budget_},
+               body_budget_, uploads_},
       socket_(std::move(socket)),
       workers_(options.max_active_requests, kWorkerIdleTime),
       thread_([this] { Loop(); }) {}

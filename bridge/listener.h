@@ -113,6 +113,7 @@ class Listener {
   IdleShutdown& idle_;
   const ListenerOptions options_;
   BodyBudget body_budget_;
+  RecentUploads uploads_;
   const UniqueFd epoll_;
   const std::shared_ptr<LoopMailbox> mailbox_;
   const SessionContext context_;

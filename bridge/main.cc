@@ -3,9 +3,12 @@
 #include <sys/resource.h>
 
 #include <filesystem>
+#include <iostream>
+#include <iterator>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "base/exit_code.h"
 #include "base/inherited_state.h"
 #include "base/log_writer.h"
@@ -13,6 +16,8 @@
 #include "base/process.h"
 #include "base/service_manager.h"
 #include "base/socket_address.h"
+#include "base/standard_output.h"
+#include "bridge/explain_capture.h"
 #include "bridge/flags.h"
 #include "bridge/listener.h"
 #include "bridge/net/ports_to_try.h"
@@ -114,6 +119,36 @@ void AddSamples(Metrics& metrics, const std::shared_ptr<grpc::Channel>& channel,
   });
 }
 
+std::string NamesOf(const wire::DialectSet& dialects) {
+  return absl::StrJoin(
+      dialects.dialects(), ", ",
+      [](std::string* out, const wire::Dialect& dialect) { absl::StrAppend(out, dialect.name()); });
+}
+
+int PrintDialect() {
+  constexpr int kNoPort = 0;
+  const absl::StatusOr<wire::DialectSet> dialects = DialectsFromFlags(kNoPort);
+  if (!dialects.ok()) return Refuse(dialects.status());
+  const wire::Dialect* const dialect = dialects->FindByName(FLAGS_print_dialect);
+  if (dialect == nullptr) {
+    return Refuse(UsageError(absl::StrCat("--print_dialect=", FLAGS_print_dialect,
+                                          ": there are the dialects ", NamesOf(*dialects),
+                                          ", and those of --dialect_file")));
+  }
+  std::cout << dialect->source();
+  ExitAfterOutput();
+}
+
+int Explain() {
+  absl::StatusOr<std::vector<wire::Dialect>> further = DialectsOfFiles();
+  if (!further.ok()) return Refuse(further.status());
+  // Also what could not be served together: whoever writes a dialect begins with a copy of another.
+  const absl::Span<const wire::Dialect> built_in = wire::BuiltInDialects();
+  std::vector<wire::Dialect> dialects(built_in.begin(), built_in.end());
+  std::move(further->begin(), further->end(), std::back_inserter(dialects));
+  return ExplainCapture(FLAGS_explain, dialects);
+}
+
 int Serve(const Process& process, StopRequest& stop) {
   CheckDescriptorLimit();
   Metrics metrics;
@@ -138,6 +173,9 @@ int Serve(const Process& process, StopRequest& stop) {
   absl::StatusOr<ListeningSocket> socket =
       ListenOnFirstFree(BindHost(), PortsToTry(PortRulesFromFlags()));
   if (!socket.ok()) return Refuse(socket.status());
+  absl::StatusOr<wire::DialectSet> dialects = DialectsFromFlags(socket->port);
+  if (!dialects.ok()) return Refuse(dialects.status());
+  const std::string dialect_names = NamesOf(*dialects);
   const BackendWatch watch(channels, FLAGS_service);
   const BackendDiagnosis diagnosis(channels.calls, PlanFromFlags());
   BackendClient backend(channels, BackendOptionsFromFlags(give_up.get_token(), bridge_metrics));
@@ -145,7 +183,7 @@ int Serve(const Process& process, StopRequest& stop) {
   IdleShutdown idle(IdleShutdownTime(), stop);
   const absl::StatusOr<std::unique_ptr<Listener>> listener =
       Listener::Start(std::move(socket->fd), forwarder, idle,
-                      ListenerOptionsFromFlags(socket->port, bridge_metrics));
+                      ListenerOptionsFromFlags(*std::move(dialects), bridge_metrics));
   if (!listener.ok()) return Refuse(listener.status());
   const absl::Status told = WriteOperationsPort(FLAGS_operations_bound_port_file, endpoint->get());
   if (!told.ok()) return Refuse(told);
@@ -160,7 +198,8 @@ int Serve(const Process& process, StopRequest& stop) {
         WriteFileAtomically(FLAGS_bound_port_file, absl::StrCat(socket->port, "\n"));
     if (!written.ok()) return Refuse(written);
   }
-  LOG(INFO) << "listening on " << socket->address << ", forwarding to " << FLAGS_service;
+  LOG(INFO) << "listening on " << socket->address << ", forwarding to " << FLAGS_service
+            << ", dialects: " << dialect_names;
   if (CorruptChecksums())
     LOG(WARNING) << "checksums are falsified on purpose: no client will verify a file";
   const ReloadRequest::Handler reload(process.reload, [&] { (*tls)->Reload(); });
@@ -190,6 +229,8 @@ int Main(int argc, char** argv) {
   rpc::SendGrpcLogToGlog();
   if (FLAGS_debug) SetDebugLogging();
   if (FLAGS_encrypt && !FLAGS_debug) SetQuietLogging();
+  if (argc == 1 && !FLAGS_print_dialect.empty()) return PrintDialect();
+  if (argc == 1 && !FLAGS_explain.empty()) return Explain();
   const absl::Status checked = argc > 1 ? UnknownArgument(argv[1]) : CheckConfiguration();
   if (CheckConfigurationOnly()) return checked.ok() ? 0 : Refuse(checked);
   return LeaveNoPortFiles(checked.ok() ? Serve(process, stop) : Refuse(checked),

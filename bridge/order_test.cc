@@ -1,12 +1,17 @@
-// Requests of one client take effect in the order in which they arrived, on whichever connections.
+// Requests of one client take effect in the order in which they arrived, on whichever connections,
+// and verdicts on the uploads that they are about.
 
+#include <algorithm>
+#include <optional>
 #include <string>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "base/metrics.h"
 #include "bridge/testing/raw_client.h"
 #include "bridge/testing/test_bridge.h"
+#include "bridge/wire/testing/byte_writer.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
@@ -130,6 +135,98 @@ TEST_F(OrderTest, AStreamedFileEndsAfterTheRequestsBeforeItsLastByte) {
   EXPECT_EQ(bridge_.service().content("large"), std::nullopt);
   bridge_.service().ReleaseCalls();
   EXPECT_EQ(slow.Receive()->code, kFileReceived);
+}
+
+// When the bytes of a retry notice come that has its connection since the answer that it is about.
+enum class NoticeComes { kAtOnce, kAsTheNextUploadComes, kAfterItsAnswer, kAfterItsVerdict };
+constexpr NoticeComes kAllTimes[] = {NoticeComes::kAtOnce, NoticeComes::kAsTheNextUploadComes,
+                                     NoticeComes::kAfterItsAnswer, NoticeComes::kAfterItsVerdict};
+
+class VerdictTest : public OrderTest {
+ protected:
+  std::string LastUpload() { return bridge_.service().upload_ids().back(); }
+  size_t Retries() {
+    const std::vector<std::string> calls = bridge_.service().calls();
+    return std::count(calls.begin(), calls.end(), "ReportTransfer RETRYING");
+  }
+
+  // Sends `file` on a connection of its own, gets an answer, and sends `notice` on one of its own,
+  // but only at that time; meanwhile `file` again and `valid` on others. Each verdict must hit its
+  // upload.
+  void Converse(const std::string& file, const std::string& notice, const std::string& valid,
+                NoticeComes when) {
+    ASSERT_EQ(RawClient(bridge_.port()).Ask(file).code, kFileReceived);
+    const std::string wrong = LastUpload();
+    auto noticing = std::make_optional<RawClient>(bridge_.port());
+    const auto send_notice = [&](NoticeComes now) {
+      if (now != when) return;
+      const size_t before = Retries();
+      noticing->Send(notice);
+      noticing.reset();  // Hangs up without reading.
+      bridge_.service().WaitUntil([&] { return Retries() > before; });
+      EXPECT_EQ(bridge_.service().last_report().upload_id(), wrong);
+    };
+    send_notice(NoticeComes::kAtOnce);
+    RawClient again(bridge_.port());
+    again.Send(absl::string_view(file).substr(0, file.size() - 1));
+    send_notice(NoticeComes::kAsTheNextUploadComes);
+    again.Send(absl::string_view(file).substr(file.size() - 1));
+    ASSERT_EQ(again.Receive()->code, kFileReceived);
+    const std::string right = LastUpload();
+    ASSERT_NE(right, wrong);
+    send_notice(NoticeComes::kAfterItsAnswer);
+    ASSERT_EQ(RawClient(bridge_.port()).Ask(valid).code, kAcknowledged);
+    EXPECT_EQ(bridge_.service().last_report().outcome(), v1::ReportTransferRequest::VERIFIED);
+    EXPECT_EQ(bridge_.service().last_report().upload_id(), right);
+    send_notice(NoticeComes::kAfterItsVerdict);
+  }
+};
+
+TEST_F(VerdictTest, HitsItsUploadHoweverLateItsBytesCome) {
+  for (const size_t size : {10, 160'000}) {  // The larger one is streamed.
+    for (const NoticeComes when : kAllTimes) {
+      SCOPED_TRACE(absl::StrCat(size, " bytes, time ", static_cast<int>(when)));
+      Converse(FileRequest(id_, "a", std::string(size, 'x')), RetryRequest(id_, "a"),
+               ValidRequest(id_, "a"), when);
+    }
+  }
+}
+
+TEST_F(VerdictTest, HitsItsUploadOfAFileInBlocksOfAClientThatPads) {
+  const auto padded = [](std::string message) {
+    message.resize((message.size() + 1023) / 1024 * 1024);
+    return message;
+  };
+  const auto name = [](std::string text) {
+    text.resize(255);
+    return text;
+  };
+  // 736 bytes in the first message, 1 024 and 272 in the others.
+  const std::string content(736 + 1024 + 272, 'x');
+  std::string first = AnyRequest(
+      id_, 1103,
+      wire::ByteWriter().U32(content.size()).Bytes(name("b")).Bytes(content.substr(0, 736)).Take());
+  const std::string file = padded(first) + padded(content.substr(736));
+  for (const NoticeComes when : kAllTimes) {
+    SCOPED_TRACE(static_cast<int>(when));
+    Converse(file, padded(AnyRequest(id_, 1105, name("b"))),
+             padded(AnyRequest(id_, 1104, name("b"))), when);
+  }
+  EXPECT_EQ(bridge_.service().last_upload().segment_count(), 3);
+  EXPECT_EQ(bridge_.service().content("b")->size(), content.size() + 3 * sizeof(uint32_t));
+}
+
+TEST_F(VerdictTest, IsAboutTheNewestUploadIfTheBridgeKnowsNone) {
+  EXPECT_EQ(RawClient(bridge_.port()).Ask(ValidRequest(id_, "sent elsewhere")).code, kAcknowledged);
+  EXPECT_EQ(bridge_.service().last_report().upload_id(), "");
+}
+
+TEST_F(VerdictTest, IsNotAboutAnUploadThatFailed) {
+  const std::string before = LastUpload();
+  bridge_.service().FailNextCall(absl::InternalError("no"));
+  EXPECT_EQ(RawClient(bridge_.port()).Ask(FileRequest(id_, "a", "second")).code, kGeneralError);
+  EXPECT_EQ(RawClient(bridge_.port()).Ask(ValidRequest(id_, "a")).code, kAcknowledged);
+  EXPECT_EQ(bridge_.service().last_report().upload_id(), before);
 }
 
 }  // namespace

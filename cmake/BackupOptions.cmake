@@ -37,7 +37,6 @@ pkg_check_modules(ISAL REQUIRED IMPORTED_TARGET libisal)
 pkg_check_modules(URING REQUIRED IMPORTED_TARGET liburing)
 pkg_check_modules(EVENT REQUIRED IMPORTED_TARGET libevent_core libevent_extra libevent_pthreads)
 pkg_check_modules(PROMETHEUS REQUIRED IMPORTED_TARGET prometheus-cpp-core)  # Never -pull: it brings civetweb.
-pkg_check_modules(RE2 REQUIRED IMPORTED_TARGET re2)
 pkg_check_modules(ARCHIVE REQUIRED IMPORTED_TARGET libarchive)
 include(GoogleTest)
 
@@ -52,6 +51,10 @@ if(NOT BACKUP_SANITIZE)
       set_target_properties(${target} PROPERTIES IMPORTED_LOCATION_NONE ${CMAKE_MATCH_1}.a)
     endif()
   endforeach()
+  # RE2 with them, because Debian 13's uses Abseil: shared, it would bring a second one into each process. What
+  # pkg-config says of it is known from gRPC's search.
+  list(TRANSFORM RE2_LDFLAGS REPLACE "^-l(re2|absl_.+)$" "-l:lib\\1.a")
+  set_target_properties(re2::re2 PROPERTIES INTERFACE_LINK_LIBRARIES "${RE2_LDFLAGS}")
 endif()
 
 # Of libarchive we need only to write tar. Its shared library brings compressors, XML and Unicode's tables into every image;

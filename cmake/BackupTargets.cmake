@@ -51,3 +51,16 @@ function(backup_test name)
   set_tests_properties(${name} PROPERTIES LABELS unit TIMEOUT ${ARG_TIMEOUT} ENVIRONMENT "${ARG_ENVIRONMENT}")
   add_dependencies(unit_tests ${name})
 endfunction()
+
+# backup_embed_dialects(HEADER NAMESPACE): makes built_in_texts.cc, with kBuiltInTexts as that header declares it: the files of
+# bridge/dialects, the preferred ones first.
+function(backup_embed_dialects header namespace)
+  set(texts "")
+  foreach(dialect ab c d e a2 b3 e3)
+    set(file ${CMAKE_SOURCE_DIR}/bridge/dialects/${dialect}.textproto)
+    set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${file})
+    file(READ ${file} text)
+    string(APPEND texts "    {\"${dialect}.textproto\", R\"dialect(${text})dialect\"},\n")
+  endforeach()
+  configure_file(${CMAKE_SOURCE_DIR}/cmake/built_in_texts.cc.in built_in_texts.cc @ONLY)
+endfunction()

@@ -64,6 +64,39 @@ bool InRange(Enum value, Enum last) {
   return static_cast<int>(value) >= 1 && static_cast<int>(value) <= static_cast<int>(last);
 }
 
+constexpr crypto::CbcFormat kSizedSegments{.cut = crypto::CbcFormat::Cut::kSizedSegments};
+
+void AppendFormat(const crypto::CbcFormat& format, std::string& out) {
+  AppendUint(static_cast<uint64_t>(format.cut), 1, out);
+  AppendUint(static_cast<uint64_t>(format.initial_vector), 1, out);
+  AppendUint(static_cast<uint64_t>(format.padding), 1, out);
+  AppendUint(static_cast<uint64_t>(format.segment_size), 4, out);
+}
+
+crypto::CbcFormat ReadFormat(FieldReader& reader) {
+  crypto::CbcFormat format;
+  format.cut = static_cast<crypto::CbcFormat::Cut>(reader.Uint(1));
+  format.initial_vector = static_cast<crypto::CbcFormat::InitialVector>(reader.Uint(1));
+  format.padding = static_cast<crypto::CbcFormat::Padding>(reader.Uint(1));
+  format.segment_size = static_cast<int64_t>(reader.Uint(4));
+  return format;
+}
+
+// What is in a footer with another form follows from that.
+crypto::CbcFormat FormatOf(StorageForm form) {
+  return form == StorageForm::kClientSegments ? kSizedSegments : crypto::CbcFormat();
+}
+
+bool IsValid(const crypto::CbcFormat& format) {
+  using Format = crypto::CbcFormat;
+  const bool in_equal_segments = format.cut == Format::Cut::kEqualSegments;
+  const int64_t blocks = format.segment_size / int64_t{crypto::kCipherBlockSize};
+  return InRange(format.cut, Format::Cut::kEqualSegments) &&
+         format.initial_vector <= Format::InitialVector::kInFront &&
+         format.padding <= Format::Padding::kPkcs7AndSurplus && in_equal_segments == (blocks > 0) &&
+         format.segment_size == blocks * int64_t{crypto::kCipherBlockSize};
+}
+
 std::optional<BlobFooter> DecodeFooter(absl::string_view bytes) {
   FieldReader reader(bytes);
   BlobFooter footer;
@@ -78,12 +111,15 @@ std::optional<BlobFooter> DecodeFooter(absl::string_view bytes) {
   footer.form = static_cast<StorageForm>(reader.Uint(1));
   footer.sha256 = std::string(reader.Bytes(kSha256Size));
   footer.file_name = std::string(reader.Bytes(reader.Uint(2)));
+  footer.cbc =
+      footer.form == StorageForm::kClientFormat ? ReadFormat(reader) : FormatOf(footer.form);
   footer.wrapped_key = std::string(reader.Bytes(reader.Uint(2)));
-  const bool valid =
-      reader.ok() && reader.AtEnd() && footer.size_bytes >= 0 && footer.encoded_size >= 0 &&
-      InRange(footer.checksum_kind, ChecksumKind::kCrc32OfPlaintext) &&
-      InRange(footer.form, StorageForm::kClientSegments) && !footer.file_name.empty() &&
-      footer.file_name.size() <= kMaxNameSize && footer.wrapped_key.size() <= kMaxWrappedKeySize;
+  const bool valid = reader.ok() && reader.AtEnd() && footer.size_bytes >= 0 &&
+                     footer.encoded_size >= 0 &&
+                     InRange(footer.checksum_kind, ChecksumKind::kCrc32OfPlaintext) &&
+                     InRange(footer.form, StorageForm::kClientFormat) && IsValid(footer.cbc) &&
+                     !footer.file_name.empty() && footer.file_name.size() <= kMaxNameSize &&
+                     footer.wrapped_key.size() <= kMaxWrappedKeySize;
   if (!valid) return std::nullopt;
   return footer;
 }
@@ -95,6 +131,11 @@ uint32_t Crc(absl::string_view bytes) {
 }
 
 }  // namespace
+
+StorageForm FormOf(const crypto::CbcFormat& format) {
+  if (format == crypto::CbcFormat()) return StorageForm::kClientCiphertext;
+  return format == kSizedSegments ? StorageForm::kClientSegments : StorageForm::kClientFormat;
+}
 
 std::string EncodeFooterFields(const BlobFooter& footer) {
   CHECK_EQ(footer.sha256.size(), kSha256Size);
@@ -111,6 +152,7 @@ std::string EncodeFooterFields(const BlobFooter& footer) {
   out += footer.sha256;
   AppendUint(footer.file_name.size(), 2, out);
   out += footer.file_name;
+  if (footer.form == StorageForm::kClientFormat) AppendFormat(footer.cbc, out);
   return out;
 }
 

@@ -7,6 +7,7 @@
 #include "absl/time/time.h"
 #include "base/byte_stream.h"
 #include "base/ids.h"
+#include "crypto/cipher.h"
 #include "storage/catalog/version.h"
 
 namespace backup::content {
@@ -18,7 +19,7 @@ namespace backup::content {
 //
 // Layout, little-endian: fields as EncodeFooterFields(), then wrapped key (u16 size, bytes), then
 // the trailer: u32 CRC-32 of everything before it in the footer, u32 size of the footer with
-// trailer, 8 bytes "BKPBLOB1".
+// trailer, 8 bytes "BKPBLOB1". docs/storage.md has each field.
 struct BlobFooter {
   ClientId client_id;
   std::string file_name;  // Raw bytes, 1 to kMaxNameSize.
@@ -31,9 +32,13 @@ struct BlobFooter {
   std::string sha256;  // Of the plaintext, 32 bytes.
   storage::StorageForm form = storage::StorageForm::kPlain;
   absl::Time receive_time;  // Kept in microseconds.
+  crypto::CbcFormat cbc;    // Of the client's forms; the first two imply it.
   std::string wrapped_key;  // kSealed: the file's key; the client's forms: the session key; both
                             // under the master key.
 };
+
+// The client's form of content in this format.
+storage::StorageForm FormOf(const crypto::CbcFormat& format);
 
 // Largest encoded footer: names and wrapped keys are bounded (kMaxNameSize, kMaxWrappedKeySize).
 inline constexpr size_t kMaxWrappedKeySize = 256;

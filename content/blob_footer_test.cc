@@ -6,6 +6,7 @@
 namespace backup::content {
 namespace {
 
+using crypto::CbcFormat;
 using storage::ChecksumKind;
 using storage::StorageForm;
 using testing::HasReason;
@@ -26,6 +27,17 @@ BlobFooter SomeFooter() {
   footer.form = StorageForm::kClientCiphertext;
   footer.receive_time = absl::FromUnixMicros(1'700'000'000'123'456);
   footer.wrapped_key = std::string(60, '\x99');
+  return footer;
+}
+
+// Of a client that encrypts in another way than most.
+BlobFooter ClientFormatFooter() {
+  BlobFooter footer = SomeFooter();
+  footer.form = StorageForm::kClientFormat;
+  footer.cbc = {.cut = CbcFormat::Cut::kEqualSegments,
+                .initial_vector = CbcFormat::InitialVector::kInFront,
+                .padding = CbcFormat::Padding::kZeros,
+                .segment_size = 0x01020310};
   return footer;
 }
 
@@ -55,8 +67,55 @@ TEST(BlobFooter, GivesBackEveryField) {
   EXPECT_EQ(read->wrapped_key, footer.wrapped_key);
 }
 
-TEST(BlobFooter, FitsItsLimitWithTheLongestNameAndKey) {
+TEST(BlobFooter, TellsTheClientsFormatBehindTheName) {
+  const BlobFooter footer = ClientFormatFooter();
+  const std::string fields = EncodeFooterFields(footer);
+  // For ever: blobs of old versions have it so.
+  EXPECT_EQ(fields.substr(fields.size() - 7), std::string("\x03\x01\x01\x10\x03\x02\x01", 7));
+  const auto read = Read(BlobOf(footer));
+  ASSERT_OK(read);
+  EXPECT_EQ(read->cbc, footer.cbc);
+}
+
+TEST(BlobFooter, TellsTheFormatsOfTheOtherClientsFormsByTheForm) {
   BlobFooter footer = SomeFooter();
+  EXPECT_EQ(Read(BlobOf(footer))->cbc, CbcFormat());
+  footer.form = StorageForm::kClientSegments;
+  EXPECT_EQ(Read(BlobOf(footer))->cbc, CbcFormat{.cut = CbcFormat::Cut::kSizedSegments});
+  for (const StorageForm form : {StorageForm::kClientCiphertext, StorageForm::kClientSegments}) {
+    footer.form = form;
+    EXPECT_EQ(FormOf(Read(BlobOf(footer))->cbc), form);
+  }
+  EXPECT_EQ(FormOf(ClientFormatFooter().cbc), StorageForm::kClientFormat);
+}
+
+TEST(BlobFooter, IsRefusedIfItsFormatMakesNoSense) {
+  const auto with = [&](auto change) {
+    BlobFooter footer = ClientFormatFooter();
+    change(footer.cbc);
+    return Read(BlobOf(footer));
+  };
+  EXPECT_OK(with([](CbcFormat&) {}));
+  EXPECT_OK(with([](CbcFormat& cbc) { cbc.padding = CbcFormat::Padding::kPkcs7AndSurplus; }));
+  EXPECT_THAT(with([](CbcFormat& cbc) { cbc.cut = static_cast<CbcFormat::Cut>(0); }),
+              HasReason(Reason::kBlobDamaged));
+  EXPECT_THAT(with([](CbcFormat& cbc) { cbc.cut = static_cast<CbcFormat::Cut>(4); }),
+              HasReason(Reason::kBlobDamaged));
+  EXPECT_THAT(
+      with([](CbcFormat& cbc) { cbc.initial_vector = static_cast<CbcFormat::InitialVector>(2); }),
+      HasReason(Reason::kBlobDamaged));
+  EXPECT_THAT(with([](CbcFormat& cbc) { cbc.padding = static_cast<CbcFormat::Padding>(3); }),
+              HasReason(Reason::kBlobDamaged));
+  for (const int64_t size : {0, 1, 24})
+    EXPECT_THAT(with([&](CbcFormat& cbc) { cbc.segment_size = size; }),
+                HasReason(Reason::kBlobDamaged))
+        << size;
+  EXPECT_THAT(with([](CbcFormat& cbc) { cbc.cut = CbcFormat::Cut::kWhole; }),
+              HasReason(Reason::kBlobDamaged));
+}
+
+TEST(BlobFooter, FitsItsLimitWithTheLongestNameAndKey) {
+  BlobFooter footer = ClientFormatFooter();
   footer.file_name = std::string(255, 'n');
   footer.wrapped_key = std::string(kMaxWrappedKeySize, 'k');
   EXPECT_LE(EncodeFooter(footer).size(), kMaxFooterSize);
@@ -101,7 +160,7 @@ TEST(BlobFooter, IsRefusedWhenAnythingIsAppendedOrPrepended) {
 }
 
 TEST(BlobFooter, IsRefusedWhenAnyBitOfItIsFlipped) {
-  const std::string blob = BlobOf(SomeFooter());
+  const std::string blob = BlobOf(ClientFormatFooter());
   for (size_t at = kPayload.size(); at < blob.size(); ++at) {
     for (int bit = 0; bit < 8; ++bit) {
       std::string flipped = blob;

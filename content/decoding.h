@@ -8,12 +8,24 @@
 #include "base/piece_buffers.h"
 #include "content/encoding.h"
 #include "content/measures.h"
+#include "crypto/cipher.h"
 #include "crypto/segments.h"
 
 namespace backup::content {
 
-// What decodes content. `segments` is a part of `source` and tells of the ciphertext; null if it
-// does not come in segments.
+// What decrypts content. `segments` is a part of `decryptor` and tells of the ciphertext; null if
+// it does not come in sized segments.
+struct Decryption {
+  std::unique_ptr<crypto::Decryptor> decryptor;
+  const crypto::SegmentDecryptor* segments = nullptr;
+};
+
+// Of content that is encrypted. `segment_sums`, of no bytes yet, says which checksums of sized
+// segments are wanted.
+Decryption Decrypt(const Encoding& encoding, absl::string_view session_key,
+                   const Checksums& segment_sums = {});
+
+// What decodes content. `segments` as in Decryption; it is a part of `source`.
 template <typename Source>
 struct Decoding {
   std::unique_ptr<Source> source;
@@ -21,8 +33,8 @@ struct Decoding {
 };
 
 // The plaintext of what `encoded` yields, in aligned pieces, full ones but for the last. `measures`
-// are those of all that was read, and perhaps of what comes next. `segment_sums`, of no bytes yet,
-// says which checksums of segments are wanted. What is borrowed must outlive the result.
+// are those of all that was read, and perhaps of what comes next. `segment_sums` as for Decrypt().
+// What is borrowed must outlive the result.
 Decoding<LastingSource> Decode(const Encoding& encoding, absl::string_view session_key,
                                const Checksums& segment_sums, ByteSource& encoded,
                                PieceBudget& budget, PlaintextMeasures& measures);

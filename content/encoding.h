@@ -1,10 +1,12 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 
 #include "absl/status/statusor.h"
 #include "base/byte_stream.h"
 #include "base/checksum.h"
+#include "crypto/cipher.h"
 
 // What becomes of a file's content between its sender and the store, and back: one file a stage.
 //
@@ -14,18 +16,20 @@ namespace backup::content {
 
 // How content comes.
 struct Encoding {
-  enum class Cipher {
-    kNone,         // It is the plaintext.
-    kCbc,          // AES-CBC under the client's session key.
-    kCbcSegments,  // The same in segments, each with its size before it.
-  };
-  Cipher cipher = Cipher::kNone;
-  int64_t size_bytes = 0;      // Exactly; not known with segments.
-  int64_t max_size_bytes = 0;  // With segments: at most.
-  int segment_count = 0;       // With segments: exactly; 0: as many as come.
+  // How it is encrypted under the client's session key; nothing if it is the plaintext.
+  std::optional<crypto::CbcFormat> cbc = std::nullopt;
+  // Exactly; not known with sized segments, for which there are the two below.
+  int64_t size_bytes = 0;
+  int64_t max_size_bytes = 0;  // At most.
+  int segment_count = 0;       // Exactly; 0: as many as come.
+  // Padded with zeros, or with a surplus: the plaintext has so many bytes, and what follows is none
+  // of it; else there is no telling, and all of it counts.
+  std::optional<int64_t> plain_size = std::nullopt;
 
-  bool encrypted() const { return cipher != Cipher::kNone; }
-  bool segmented() const { return cipher == Cipher::kCbcSegments; }
+  bool encrypted() const { return cbc.has_value(); }
+  bool in_sized_segments() const {
+    return cbc && cbc->cut == crypto::CbcFormat::Cut::kSizedSegments;
+  }
 };
 
 // Content of known size as it comes: exactly `size_bytes` bytes of `chunks`, summed as they pass.

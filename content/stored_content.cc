@@ -7,9 +7,10 @@
 #include "base/name_text.h"
 #include "base/piece_buffers.h"
 #include "base/status_macros.h"
+#include "content/decoding.h"
+#include "content/encoding.h"
 #include "crypto/cipher.h"
 #include "crypto/sealed_file.h"
-#include "crypto/segments.h"
 #include "crypto/sha256.h"
 
 namespace backup::content {
@@ -17,25 +18,30 @@ namespace {
 
 using storage::StorageForm;
 
+// As what the client's ciphertext came. Zeros or a surplus at its end are not read:
+// footer.size_bytes ends before.
+Encoding EncodingOf(const BlobFooter& footer) {
+  Encoding encoding;
+  encoding.cbc = footer.cbc;
+  encoding.size_bytes = footer.payload_size;
+  return encoding;
+}
+
 // The client's ciphertext, decrypted; CBC begins at the front, so what is before the range is
 // decrypted and dropped.
 class DecryptedRange final : public LastingSource {
  public:
   DecryptedRange(const RandomAccess& access, PieceBudget& budget, const BlobFooter& footer,
                  absl::string_view key, int64_t offset, int64_t size_bytes)
-      : ciphertext_(access, budget, 0, footer.payload_size), skip_(offset), left_(size_bytes) {
-    if (footer.form == StorageForm::kClientSegments) {
-      plain_ = std::make_unique<crypto::DecryptSource<crypto::SegmentDecryptor>>(
-          ciphertext_, budget, footer.payload_size, key, /*segment_count=*/0);
-    } else {
-      plain_ =
-          std::make_unique<crypto::CbcDecryptSource>(ciphertext_, budget, footer.payload_size, key);
-    }
-  }
-  void MakeLast(size_t pieces) override { plain_->MakeLast(pieces); }
+      : ciphertext_(access, budget, 0, footer.payload_size),
+        plain_(ciphertext_, budget, footer.payload_size,
+               Decrypt(EncodingOf(footer), key).decryptor),
+        skip_(offset),
+        left_(size_bytes) {}
+  void MakeLast(size_t pieces) override { plain_.MakeLast(pieces); }
   absl::StatusOr<absl::string_view> Read() override {
     while (left_ > 0) {
-      const absl::StatusOr<absl::string_view> read = plain_->Read();
+      const absl::StatusOr<absl::string_view> read = plain_.Read();
       // It was right when it came, so what cannot be decrypted now is damage, not the client's
       // fault.
       const std::optional<Reason> reason = ReasonOf(read.status());
@@ -58,7 +64,7 @@ class DecryptedRange final : public LastingSource {
 
  private:
   RangeSource ciphertext_;
-  std::unique_ptr<LastingSource> plain_;
+  crypto::DecryptSource plain_;
   int64_t skip_;
   int64_t left_;
 };
@@ -99,6 +105,7 @@ std::unique_ptr<LastingSource> StoredContent::ReadUnverified(PieceBudget& budget
                                                     offset, size_bytes);
     case StorageForm::kClientCiphertext:
     case StorageForm::kClientSegments:
+    case StorageForm::kClientFormat:
       return std::make_unique<DecryptedRange>(*access_, budget, footer_, key_, offset, size_bytes);
   }
   return nullptr;

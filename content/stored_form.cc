@@ -17,11 +17,11 @@ using storage::StorageForm;
 StorageForm FormOf(const Encoding& encoding, StorageForm wanted) {
   if (wanted != StorageForm::kClientCiphertext) return wanted;
   if (!encoding.encrypted()) return StorageForm::kSealed;
-  return encoding.segmented() ? StorageForm::kClientSegments : StorageForm::kClientCiphertext;
+  return FormOf(*encoding.cbc);
 }
 
 std::optional<int64_t> LargestStoredSize(const Encoding& encoding, StorageForm form) {
-  if (encoding.segmented()) return std::nullopt;
+  if (encoding.in_sized_segments()) return std::nullopt;
   const int64_t payload =
       form == StorageForm::kSealed ? crypto::SealedSize(encoding.size_bytes) : encoding.size_bytes;
   return payload + static_cast<int64_t>(kMaxFooterSize);
@@ -38,23 +38,18 @@ StoredForm::StoredForm(Arrival arrival, const crypto::MasterKey& master_key, con
   Stack();
 }
 
-bool StoredForm::keeps_ciphertext() const {
-  return arrival_.form == StorageForm::kClientCiphertext ||
-         arrival_.form == StorageForm::kClientSegments;
-}
-
 void StoredForm::Stack() {
   const Encoding& encoding = arrival_.encoding;
   const bool of_plaintext = IsOfPlaintext(arrival_.checksum_kind);
   measures_.sums = of_plaintext ? SumOf(arrival_.checksum_kind) : Checksums();
   const Checksums sent_sums = of_plaintext ? Checksums() : SumOf(arrival_.checksum_kind);
-  if (encoding.segmented()) {
+  if (encoding.in_sized_segments()) {
     bounded_ = std::make_unique<BoundedEncoded>(received_, encoding.max_size_bytes);
   } else {
     whole_ = std::make_unique<WholeEncoded>(received_, encoding.size_bytes, sent_sums);
   }
   ByteSource& encoded = whole_ ? static_cast<ByteSource&>(*whole_) : *bounded_;
-  if (keeps_ciphertext()) {
+  if (storage::IsClientsForm(arrival_.form)) {
     auto beside = DecodeBeside(encoding, arrival_.session_key, sent_sums, encoded, measures_);
     segments_ = beside.segments;
     own_payload_ = std::move(beside.source);
@@ -116,6 +111,7 @@ absl::Status StoredForm::MakeFooter() {
   footer_.checksum = sums.cksum ? sums.cksum->Value() : sums.crc32->Value();
   footer_.sha256 = measures_.sha256.Finish();
   footer_.form = arrival_.form;
+  if (arrival_.encoding.cbc) footer_.cbc = *arrival_.encoding.cbc;
   footer_.receive_time = arrival_.receive_time.value_or(clock_.Now());
   if (!file_key_.empty())
     footer_.wrapped_key = master_key_.Seal(file_key_, EncodeFooterFields(footer_));

@@ -72,7 +72,6 @@ class StoredForm final : public ByteSource {
   }  // The last byte was read.
 
  private:
-  bool keeps_ciphertext() const;
   void Stack();
   absl::Status MakeFooter();
 
@@ -84,10 +83,10 @@ class StoredForm final : public ByteSource {
 
   // The stages, each reading the one before it.
   TimedSource received_;
-  std::unique_ptr<WholeEncoded> whole_;      // Null with segments,
+  std::unique_ptr<WholeEncoded> whole_;      // Null with sized segments,
   std::unique_ptr<BoundedEncoded> bounded_;  // else this.
   PlaintextMeasures measures_;
-  const crypto::SegmentDecryptor* segments_ = nullptr;  // With segments.
+  const crypto::SegmentDecryptor* segments_ = nullptr;  // With sized segments.
   std::unique_ptr<LastingSource> plain_;                // Null if the ciphertext is kept.
   std::unique_ptr<TimedLastingSource> timed_plain_;     // The same.
   std::unique_ptr<ReadAheadSource> ahead_;              // Not always there.

@@ -17,6 +17,7 @@
 namespace backup::content {
 namespace {
 
+using crypto::CbcFormat;
 using storage::ChecksumKind;
 using storage::StorageForm;
 using testing::HasReason;
@@ -24,6 +25,8 @@ using testing::IsOkAndHolds;
 using testing::PseudoRandomBytes;
 using testing::RandomCutSource;
 
+constexpr std::nullopt_t kUnencrypted = std::nullopt;
+constexpr CbcFormat kSegments{.cut = CbcFormat::Cut::kSizedSegments};
 constexpr size_t kMaxPiece = 100'000;
 constexpr size_t kMaxStored = 32 << 20;
 // `printf 'hello, backup' | openssl enc -aes-128-cbc -K 000102030405060708090a0b0c0d0e0f -iv 00`.
@@ -34,12 +37,13 @@ const std::string kCiphertext("\x1d\x36\xd5\x89\x16\x8e\xfe\x67\x5c\xc1\x1b\x7d\
 
 class StoredFormTest : public ::testing::Test {
  protected:
-  static Arrival ArrivalOf(StorageForm form, Encoding::Cipher cipher, size_t encoded_size) {
+  static Arrival ArrivalOf(StorageForm form, const std::optional<CbcFormat>& cbc,
+                           size_t encoded_size) {
     Arrival arrival;
     arrival.client_id = *ClientId::FromBytes("0123456789abcdef");
     arrival.file_name = "name";
-    arrival.encoding.cipher = cipher;
-    if (arrival.encoding.segmented()) {
+    arrival.encoding.cbc = cbc;
+    if (arrival.encoding.in_sized_segments()) {
       arrival.encoding.max_size_bytes = 1000;
     } else {
       arrival.encoding.size_bytes = static_cast<int64_t>(encoded_size);
@@ -73,14 +77,12 @@ class StoredFormTest : public ::testing::Test {
 
 TEST_F(StoredFormTest, IsReadBackWhateverTheFormAndHoweverItCame) {
   const std::string segment = std::string("\x10\0\0\0", 4) + kCiphertext;
-  const std::pair<Encoding::Cipher, std::string> encodings[] = {
-      {Encoding::Cipher::kNone, "hello, backup"},
-      {Encoding::Cipher::kCbc, kCiphertext},
-      {Encoding::Cipher::kCbcSegments, segment}};
+  const std::pair<std::optional<CbcFormat>, std::string> encodings[] = {
+      {kUnencrypted, "hello, backup"}, {CbcFormat(), kCiphertext}, {kSegments, segment}};
   for (const auto form :
        {StorageForm::kPlain, StorageForm::kSealed, StorageForm::kClientCiphertext}) {
-    for (const auto& [cipher, encoded] : encodings) {
-      const auto stored = Store(ArrivalOf(form, cipher, encoded.size()), encoded);
+    for (const auto& [cbc, encoded] : encodings) {
+      const auto stored = Store(ArrivalOf(form, cbc, encoded.size()), encoded);
       ASSERT_OK(stored);
       EXPECT_EQ(footer_.version_id, 7);
       EXPECT_EQ(footer_.size_bytes, 13);
@@ -94,7 +96,7 @@ TEST_F(StoredFormTest, IsReadBackWhateverTheFormAndHoweverItCame) {
 TEST_F(StoredFormTest, OfALargeFileIsMadeAndReadAheadOfWhoeverWantsIt) {
   const std::string plain = PseudoRandomBytes(kLowPriorityMinSize + 12'345);
   for (const auto form : {StorageForm::kPlain, StorageForm::kSealed}) {
-    const auto stored = Store(ArrivalOf(form, Encoding::Cipher::kNone, plain.size()), plain);
+    const auto stored = Store(ArrivalOf(form, kUnencrypted, plain.size()), plain);
     ASSERT_OK(stored);
     const auto read = ReadBack(*stored, 0, static_cast<int64_t>(plain.size()));
     ASSERT_OK(read);
@@ -117,7 +119,7 @@ TEST_F(StoredFormTest, SumsUpWhatItIsToldTo) {
       {ChecksumKind::kCksumOfCiphertext, sent_cksum.Value()},
       {ChecksumKind::kCrc32OfCiphertext, sent_crc.Value()}};
   for (const auto& [kind, value] : expected) {
-    Arrival arrival = ArrivalOf(StorageForm::kPlain, Encoding::Cipher::kCbc, kCiphertext.size());
+    Arrival arrival = ArrivalOf(StorageForm::kPlain, CbcFormat(), kCiphertext.size());
     arrival.checksum_kind = kind;
     ASSERT_OK(Store(arrival, kCiphertext));
     EXPECT_EQ(footer_.checksum, value) << static_cast<int>(kind);
@@ -125,14 +127,14 @@ TEST_F(StoredFormTest, SumsUpWhatItIsToldTo) {
 }
 
 TEST_F(StoredFormTest, IsNotMadeOfContentThatIsNotWhatItShouldBe) {
-  Arrival arrival = ArrivalOf(StorageForm::kPlain, Encoding::Cipher::kNone, 7);
+  Arrival arrival = ArrivalOf(StorageForm::kPlain, kUnencrypted, 7);
   EXPECT_THAT(Store(arrival, "shorts"), HasReason(Reason::kInvalidField));
   EXPECT_THAT(Store(arrival, "too long"), HasReason(Reason::kInvalidField));
   arrival.original_size = 6;
   EXPECT_THAT(Store(arrival, "content"), HasReason(Reason::kContentRejected));
-  arrival = ArrivalOf(StorageForm::kPlain, Encoding::Cipher::kCbc, 16);
+  arrival = ArrivalOf(StorageForm::kPlain, CbcFormat(), 16);
   EXPECT_THAT(Store(arrival, std::string(16, 'x')), HasReason(Reason::kContentRejected));
-  arrival = ArrivalOf(StorageForm::kPlain, Encoding::Cipher::kCbcSegments, 0);
+  arrival = ArrivalOf(StorageForm::kPlain, kSegments, 0);
   arrival.encoding.max_size_bytes = 19;
   EXPECT_THAT(Store(arrival, std::string("\x10\0\0\0", 4) + kCiphertext),
               HasReason(Reason::kSizeLimit));
@@ -140,14 +142,13 @@ TEST_F(StoredFormTest, IsNotMadeOfContentThatIsNotWhatItShouldBe) {
 
 TEST_F(StoredFormTest, HasNoRoomForMoreThanItsLargestSize) {
   for (const auto form : {StorageForm::kPlain, StorageForm::kSealed}) {
-    const Arrival arrival = ArrivalOf(form, Encoding::Cipher::kNone, 100'000);
+    const Arrival arrival = ArrivalOf(form, kUnencrypted, 100'000);
     const auto stored = Store(arrival, std::string(100'000, 'x'));
     ASSERT_OK(stored);
     EXPECT_LE(std::ssize(*stored), *LargestStoredSize(arrival.encoding, form));
   }
   EXPECT_EQ(
-      LargestStoredSize(ArrivalOf(StorageForm::kPlain, Encoding::Cipher::kCbcSegments, 0).encoding,
-                        StorageForm::kPlain),
+      LargestStoredSize(ArrivalOf(StorageForm::kPlain, kSegments, 0).encoding, StorageForm::kPlain),
       std::nullopt);
 }
 

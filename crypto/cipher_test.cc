@@ -50,7 +50,7 @@ std::string Encrypt(const std::string& key, const std::string& plain, bool padde
 absl::StatusOr<std::string> Decrypt(const std::string& key, const std::string& ciphertext) {
   StringSource source(ciphertext);
   PieceBudget budget;
-  CbcDecryptSource plain(source, budget, std::nullopt, key);
+  DecryptSource plain(source, budget, std::nullopt, std::make_unique<CbcDecryptor>(key));
   return ReadAll(plain, ciphertext.size());
 }
 
@@ -89,7 +89,73 @@ TEST(CbcDecryptor, FollowsTheNistVectorForAes256) {
       IsOkAndHolds(NistPlaintext()));
 }
 
-TEST(CbcDecryptSource, GivesBackThePlaintextAtEverySizeHoweverItIsCut) {
+constexpr CbcFormat kVectorInFront{.initial_vector = CbcFormat::InitialVector::kInFront};
+constexpr CbcFormat kPaddedWithZeros{.padding = CbcFormat::Padding::kZeros};
+
+absl::StatusOr<std::string> DecryptAs(const CbcFormat& format, const std::string& key,
+                                      const std::string& ciphertext, size_t max_piece = 1000) {
+  RandomCutSource source(ciphertext, max_piece);
+  PieceBudget budget;
+  DecryptSource plain(source, budget, std::nullopt, std::make_unique<CbcDecryptor>(key, format));
+  return ReadAll(plain, ciphertext.size());
+}
+
+// NIST SP 800-38A, F.2.2, with its IV.
+TEST(CbcDecryptor, FollowsTheNistVectorWithTheInitialVectorInFront) {
+  const CbcFormat format{.initial_vector = CbcFormat::InitialVector::kInFront,
+                         .padding = CbcFormat::Padding::kZeros};
+  EXPECT_THAT(
+      DecryptAs(format, *HexToBytes("2b7e151628aed2a6abf7158809cf4f3c"),
+                *HexToBytes("000102030405060708090a0b0c0d0e0f7649abac8119b246cee98e9b12e9197d"
+                            "5086cb9b507219ee95db113a917678b2")),
+      IsOkAndHolds(
+          *HexToBytes("6bc1bee22e409f96e93d7e117393172aae2d8a571e03ac9c9eb76fac45af8e51")));
+}
+
+TEST(CbcDecryptor, TakesEitherPaddingAndVectorAtEverySizeHoweverItIsCut) {
+  const std::string key = PseudoRandomBytes(32, 7);
+  for (const size_t size : {0, 1, 15, 16, 17, 100'000}) {
+    const std::string plain = PseudoRandomBytes(size);
+    // The first block of a ciphertext serves as the IV of the rest.
+    const std::string with_vector = Encrypt(key, PseudoRandomBytes(kBlock, 9) + plain);
+    const std::string filled = plain + std::string((kBlock - size % kBlock) % kBlock, '\0');
+    for (const size_t max_piece : {size_t{1}, size_t{20}, size_t{5000}}) {
+      EXPECT_THAT(DecryptAs(kVectorInFront, key, with_vector, max_piece), IsOkAndHolds(plain));
+      EXPECT_THAT(DecryptAs(kPaddedWithZeros, key, Encrypt(key, filled, false), max_piece),
+                  IsOkAndHolds(filled));
+    }
+  }
+}
+
+TEST(CbcDecryptor, RefusesASizeThatCannotBe) {
+  const std::string key = PseudoRandomBytes(16);
+  for (const size_t size : {0, 1, 15, 16}) {
+    EXPECT_EQ(DecryptAs(kVectorInFront, key, std::string(size, 'x')).status(),
+              TooShortForItsVector())
+        << size;
+  }
+  for (const size_t size : {1, 15, 17, 1007})
+    EXPECT_EQ(DecryptAs(kPaddedWithZeros, key, std::string(size, 'x')).status(), NoWholeBlocks());
+  EXPECT_EQ(ERR_peek_error(), 0u);
+}
+
+TEST(CbcDecryptor, TakesOneCiphertextAfterTheOther) {
+  const std::string key = PseudoRandomBytes(16);
+  const std::string ciphertext = Encrypt(key, PseudoRandomBytes(kBlock, 9) + "plaintext");
+  CbcDecryptor decryptor(key, kVectorInFront);
+  for (int round = 0; round < 3; ++round) {
+    std::string plain(ciphertext.size() + kBlock, '\0');
+    const auto size = decryptor.Update(ciphertext, plain.data());
+    ASSERT_OK(size);
+    const auto last = decryptor.Finish(plain.data() + *size);
+    ASSERT_OK(last);
+    EXPECT_EQ(plain.substr(0, *size + *last), "plaintext");
+    ASSERT_OK(decryptor.Update("what is left of it does not matter", plain.data()));
+    decryptor.Restart();
+  }
+}
+
+TEST(DecryptSource, GivesBackThePlaintextAtEverySizeHoweverItIsCut) {
   for (const size_t key_size : {16, 32}) {
     const std::string key = PseudoRandomBytes(key_size, 7);
     for (const size_t size : {0, 1, 15, 16, 17, 65535, 65536, 65537, 3 << 20}) {
@@ -97,7 +163,7 @@ TEST(CbcDecryptSource, GivesBackThePlaintextAtEverySizeHoweverItIsCut) {
       for (const size_t max_piece : {size_t{50}, size_t{5000}, kMaxPieceSize}) {
         RandomCutSource ciphertext(Encrypt(key, plain), max_piece);
         PieceBudget budget;
-        CbcDecryptSource source(ciphertext, budget, std::nullopt, key);
+        DecryptSource source(ciphertext, budget, std::nullopt, std::make_unique<CbcDecryptor>(key));
         const absl::StatusOr<std::string> decrypted = ReadAll(source, size + 1);
         ASSERT_OK(decrypted);
         ASSERT_TRUE(*decrypted == plain) << size << " " << max_piece;
@@ -107,12 +173,12 @@ TEST(CbcDecryptSource, GivesBackThePlaintextAtEverySizeHoweverItIsCut) {
   }
 }
 
-TEST(CbcDecryptSource, ShowsAllPlaintextToItsObserverInSmallParts) {
+TEST(DecryptSource, ShowsAllPlaintextToItsObserverInSmallParts) {
   const std::string key = PseudoRandomBytes(16);
   const std::string plain = PseudoRandomBytes(3 << 20);
   RandomCutSource ciphertext(Encrypt(key, plain), kMaxPieceSize);
   PieceBudget budget;
-  CbcDecryptSource source(ciphertext, budget, std::nullopt, key);
+  DecryptSource source(ciphertext, budget, std::nullopt, std::make_unique<CbcDecryptor>(key));
   std::string seen;
   source.set_observer([&](absl::string_view part) {
     EXPECT_LE(part.size(), kHotSize);
@@ -122,18 +188,18 @@ TEST(CbcDecryptSource, ShowsAllPlaintextToItsObserverInSmallParts) {
   EXPECT_TRUE(seen == plain);
 }
 
-TEST(CbcDecryptSource, NeverYieldsMoreThanTheLargestPiece) {
+TEST(DecryptSource, NeverYieldsMoreThanTheLargestPiece) {
   const std::string key = PseudoRandomBytes(16);
   StringSource ciphertext(Encrypt(key, PseudoRandomBytes(5 << 20)), kMaxPieceSize - 1);
   PieceBudget budget;
-  CbcDecryptSource source(ciphertext, budget, std::nullopt, key);
+  DecryptSource source(ciphertext, budget, std::nullopt, std::make_unique<CbcDecryptor>(key));
   for (absl::string_view piece = *source.Read(); !piece.empty(); piece = *source.Read()) {
     ASSERT_LE(piece.size(), kMaxPieceSize);
   }
 }
 
 // Nobody may learn from the answer what was wrong, else we are a padding oracle.
-TEST(CbcDecryptSource, RefusesAllWrongContentInOneWay) {
+TEST(DecryptSource, RefusesAllWrongContentInOneWay) {
   const std::string key = PseudoRandomBytes(16);
   const std::string good = Encrypt(key, PseudoRandomBytes(100));
   const std::string zeros(2 * kBlock, '\0');
@@ -157,7 +223,7 @@ TEST(CbcDecryptSource, RefusesAllWrongContentInOneWay) {
   EXPECT_EQ(ERR_peek_error(), 0u);
 }
 
-TEST(CbcDecryptSource, NeverGivesThePlaintextUnderAnotherKey) {
+TEST(DecryptSource, NeverGivesThePlaintextUnderAnotherKey) {
   const std::string plain = PseudoRandomBytes(100);
   const std::string ciphertext = Encrypt(PseudoRandomBytes(32, 1), plain);
   for (uint32_t seed = 2; seed < 100; ++seed) {
@@ -166,11 +232,12 @@ TEST(CbcDecryptSource, NeverGivesThePlaintextUnderAnotherKey) {
   }
 }
 
-TEST(CbcDecryptSource, PassesOnTheErrorOfItsSource) {
+TEST(DecryptSource, PassesOnTheErrorOfItsSource) {
   StringSource bytes("0123456789abcdef");
   ExactSource ends_early(bytes, 32);
   PieceBudget budget;
-  CbcDecryptSource source(ends_early, budget, 32, PseudoRandomBytes(16));
+  DecryptSource source(ends_early, budget, 32,
+                       std::make_unique<CbcDecryptor>(PseudoRandomBytes(16)));
   EXPECT_THAT(source.Read(), HasReason(Reason::kInvalidField));
 }
 

@@ -10,7 +10,6 @@
 #include <openssl/x509.h>
 
 #include <algorithm>
-#include <memory>
 
 #include "base/error.h"
 #include "base/status_macros.h"
@@ -20,28 +19,12 @@ namespace {
 
 constexpr int kKeyBits = 1024;
 
-using Key = std::unique_ptr<RSA, decltype(&RSA_free)>;
-
 absl::Status BadKey(absl::string_view why) {
   return MakeError(Reason::kInvalidField, why, "public_key");
 }
 
 const unsigned char* Bytes(absl::string_view text) {
   return reinterpret_cast<const unsigned char*>(text.data());
-}
-
-// The RSA key at the front of `der`, in either form; `*end` becomes the first byte behind it. Null
-// if there is none.
-Key DecodeKey(absl::string_view der, const unsigned char** end) {
-  const long size = static_cast<long>(der.size());
-  *end = Bytes(der);
-  Key key(d2i_RSA_PUBKEY(nullptr, end, size), &RSA_free);
-  if (key == nullptr) {
-    *end = Bytes(der);
-    key.reset(d2i_RSAPublicKey(nullptr, end, size));
-  }
-  ERR_clear_error();  // What is wrong with the bytes is for us to say.
-  return key;
 }
 
 // Refuses what could not be encrypted with, or would not hide anything.
@@ -56,11 +39,27 @@ absl::Status CheckNumbers(const RSA& key) {
 
 }  // namespace
 
-absl::StatusOr<std::string> ParsePublicKey(absl::string_view sent) {
+void PublicKey::Free::operator()(rsa_st* key) const { RSA_free(key); }
+
+// The RSA key at the front of `der`, in either form; `*end` becomes the first byte behind it. Null
+// if there is none.
+PublicKey::Key PublicKey::Decode(absl::string_view der, const unsigned char** end) {
+  const long size = static_cast<long>(der.size());
+  *end = Bytes(der);
+  Key key(d2i_RSA_PUBKEY(nullptr, end, size));
+  if (key == nullptr) {
+    *end = Bytes(der);
+    key.reset(d2i_RSAPublicKey(nullptr, end, size));
+  }
+  ERR_clear_error();  // What is wrong with the bytes is for us to say.
+  return key;
+}
+
+absl::StatusOr<PublicKey> PublicKey::Parse(absl::string_view sent) {
   if (sent.empty()) return BadKey("a public key is needed");
   if (sent.size() > kMaxPublicKeySize) return BadKey("a public key has at most 162 bytes");
   const unsigned char* end = nullptr;
-  const Key key = DecodeKey(sent, &end);
+  Key key = Decode(sent, &end);
   if (key == nullptr)
     return BadKey("the public key is neither SubjectPublicKeyInfo nor PKCS#1 DER");
   if (!std::all_of(end, Bytes(sent) + sent.size(), [](unsigned char byte) { return byte == 0; })) {
@@ -71,27 +70,23 @@ absl::StatusOr<std::string> ParsePublicKey(absl::string_view sent) {
   }
   if (RSA_bits(key.get()) != kKeyBits) return BadKey("the RSA key must have 1024 bits");
   RETURN_IF_ERROR(CheckNumbers(*key));
-  unsigned char* der = nullptr;
-  const int size = i2d_RSA_PUBKEY(key.get(), &der);
+  unsigned char* encoded = nullptr;
+  const int size = i2d_RSA_PUBKEY(key.get(), &encoded);
   if (size <= 0) return BadKey("the public key cannot be encoded");
-  std::string canonical(reinterpret_cast<char*>(der), static_cast<size_t>(size));
-  OPENSSL_free(der);
-  return canonical;
+  std::string der(reinterpret_cast<char*>(encoded), static_cast<size_t>(size));
+  OPENSSL_free(encoded);
+  return PublicKey(std::move(key), std::move(der));
 }
 
-absl::StatusOr<std::string> EncryptSessionKey(absl::string_view public_key,
-                                              absl::string_view session_key) {
-  const unsigned char* end = nullptr;
-  const Key key = DecodeKey(public_key, &end);
-  if (key == nullptr) return absl::InternalError("a stored public key cannot be decoded");
+absl::StatusOr<std::string> PublicKey::Encrypt(absl::string_view session_key,
+                                               SessionKeyEncryption encryption) const {
   std::string encrypted(kEncryptedSessionKeySize, '\0');
   // SHA-1, MGF1-SHA-1 and an empty label are OAEP's defaults.
+  const int padding = encryption == SessionKeyEncryption::kRsaesPkcs1V15 ? RSA_PKCS1_PADDING
+                                                                         : RSA_PKCS1_OAEP_PADDING;
   const int size =
-      RSA_size(key.get()) == static_cast<int>(kEncryptedSessionKeySize)
-          ? RSA_public_encrypt(static_cast<int>(session_key.size()), Bytes(session_key),
-                               reinterpret_cast<unsigned char*>(encrypted.data()), key.get(),
-                               RSA_PKCS1_OAEP_PADDING)
-          : -1;
+      RSA_public_encrypt(static_cast<int>(session_key.size()), Bytes(session_key),
+                         reinterpret_cast<unsigned char*>(encrypted.data()), key_.get(), padding);
   if (size != static_cast<int>(kEncryptedSessionKeySize)) {
     ERR_clear_error();
     return absl::InternalError("the session key cannot be encrypted");

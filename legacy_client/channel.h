@@ -8,7 +8,6 @@
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "base/byte_stream.h"
-#include "legacy_client/families.h"
 #include "legacy_client/frames.h"
 #include "legacy_client/legacy_socket.h"
 #include "legacy_client/transfer_info.h"
@@ -24,9 +23,7 @@ struct ChannelOptions {
   Endpoint server;
   ConnectionUse connection_use = ConnectionUse::kPerRequest;
   absl::Duration timeout = absl::Seconds(30);  // For the server to move a byte.
-  Family family = Family::kC;                  // Whose answers are read.
   RetryNotice retry_notice = RetryNotice::kWait;
-  bool blocks_1024 = false;      // Requests and answers are padded to a multiple of 1024 bytes.
   bool server_hangs_up = false;  // After each answer the server must close the connection.
 };
 
@@ -34,33 +31,41 @@ struct ChannelOptions {
 // those of LegacySocket, and DataLoss for what is not an answer. Used by one thread at a time.
 class Channel {
  public:
-  explicit Channel(ChannelOptions options) : options_(std::move(options)) {}
+  // `frames`, whose messages these are, must outlive this.
+  Channel(const Frames& frames, ChannelOptions options)
+      : frames_(frames), options_(std::move(options)) {}
 
-  // Sends a whole request and reads its answer.
-  absl::StatusOr<Answer> Ask(absl::string_view request);
+  // Sends a whole request of this kind, with its padding, and reads its answer.
+  absl::StatusOr<Answer> Ask(RequestKind kind, absl::string_view request);
 
-  // Sends the file request or requests that `request` yields, and reads their one answer. An error
-  // of `request` is returned as it is. `on_piece` is called after each piece sent.
+  // Sends the file request or requests that `request` yields, which have their padding, and reads
+  // their one answer. An error of `request` is returned as it is. `on_piece` is called after each
+  // piece sent.
   absl::StatusOr<Answer> AskWithContent(ByteSource& request, absl::FunctionRef<void()> on_piece);
 
   // Sends a retry notice; a file request must follow. With kAtOnce the notice is not waited upon:
-  // the server leaves its answer out when the file follows at once, and a late one is not taken for
-  // the file's. With kWait its answer, or the server's hanging up, is waited for: with a connection
-  // per request the file on its own connection could overtake the notice and be discarded by it.
+  // on a single connection the server leaves its answer out when the file follows at once, and a
+  // late one is not taken for the file's; with a connection per request the file may overtake the
+  // notice. With kWait its answer, or the server's hanging up, is waited for.
   absl::Status NotifyOfRetry(absl::string_view request);
+
+  // Whether a key has been asked for and answered on the present connection.
+  bool knows_client() const { return knows_client_; }
 
  private:
   absl::Status EnsureConnected();
-  absl::StatusOr<Answer> ReadAnswer();
-  absl::StatusOr<Answer> ReadOneAnswer();
+  absl::StatusOr<Answer> ReadAnswer(RequestKind asked);
+  absl::StatusOr<Answer> ReadOneAnswer(RequestKind asked);
   absl::Status SendWhole(absl::string_view request);
   absl::Status SendAll(ByteSource& request, absl::FunctionRef<void()> on_piece,
                        absl::Status& of_request);
-  absl::StatusOr<Answer> Conclude(const absl::Status& sent);
+  absl::StatusOr<Answer> Conclude(RequestKind asked, const absl::Status& sent);
   void Disconnect();
 
+  const Frames& frames_;
   const ChannelOptions options_;
   std::optional<LegacySocket> socket_;
+  bool knows_client_ = false;
   bool notice_is_open_ = false;  // A retry notice on this connection may still be answered.
 };
 

@@ -15,18 +15,29 @@ inline constexpr size_t kAes128KeySize = 16;
 inline constexpr size_t kAes256KeySize = 32;
 inline constexpr size_t kCipherBlockSize = 16;
 
-// Size of what becomes of `plaintext_size` bytes: there is always padding.
-constexpr int64_t EncryptedSize(int64_t plaintext_size) {
-  return (plaintext_size / int64_t{kCipherBlockSize} + 1) * int64_t{kCipherBlockSize};
+// What fills up the last block.
+enum class CipherPadding {
+  kPkcs7,  // Always something.
+  kZeros,  // Zero bytes, or nothing behind whole blocks.
+};
+
+// Size of what becomes of `plaintext_size` bytes.
+constexpr int64_t EncryptedSize(int64_t plaintext_size,
+                                CipherPadding padding = CipherPadding::kPkcs7) {
+  const int64_t block = kCipherBlockSize;
+  return padding == CipherPadding::kPkcs7 ? (plaintext_size / block + 1) * block
+                                          : (plaintext_size + block - 1) / block * block;
 }
 
-// AES-CBC with a zero initial vector and PKCS#7 padding, as bytes pass. Used by one thread at a
+// AES-CBC as bytes pass, with a zero initial vector unless another is set. Used by one thread at a
 // time.
 class CbcEncryptor {
  public:
   // `key` must have kAes128KeySize or kAes256KeySize bytes.
-  explicit CbcEncryptor(absl::string_view key);
+  explicit CbcEncryptor(absl::string_view key, CipherPadding padding = CipherPadding::kPkcs7);
 
+  // For the ciphertext that begins now: kCipherBlockSize bytes.
+  void SetInitialVector(absl::string_view vector);
   // Encrypts the next bytes into `out`, which must have room for one block more than `plaintext`;
   // returns how many bytes that were.
   size_t Update(absl::string_view plaintext, std::span<char> out);
@@ -39,7 +50,9 @@ class CbcEncryptor {
     void operator()(evp_cipher_ctx_st* context) const;
   };
 
+  const CipherPadding padding_;
   std::unique_ptr<evp_cipher_ctx_st, Free> context_;
+  size_t last_block_size_ = 0;  // What the last block has.
 };
 
 }  // namespace backup::legacy_client

@@ -5,8 +5,9 @@
 
 #include "absl/status/statusor.h"
 #include "legacy_client/channel.h"
+#include "legacy_client/dialect_file.h"
 #include "legacy_client/encrypted_file.h"
-#include "legacy_client/families.h"
+#include "legacy_client/frames.h"
 #include "legacy_client/key_pair.h"
 
 namespace backup::legacy_client {
@@ -18,29 +19,32 @@ enum class FileStyle {
   kTruncated,  // As counted, but the payload size is cut at its first zero byte.
   kChunks,     // Packets, each encrypted on its own.
   kStream,     // Packets that are slices of one ciphertext.
-  kBlocks,     // Requests of 1024 bytes, their contents encrypted each on its own.
+  kBlocks,     // One request and then bare blocks, each encrypted on its own.
 };
 
-// What the content size field says.
+// What the content size field says, where the dialect leaves it open.
 enum class ContentSize { kCiphertext, kPlaintext };
 
 // What the original size field of a packet says.
 enum class OriginalSize { kFile, kPacket };
 
-// A packet's content: plaintext with kChunks, ciphertext with kStream.
+// A packet's content: plaintext with kChunks, what is on the wire with kStream.
 inline constexpr int64_t kDefaultPacketSize = 65536;
 
-// Everything in which real clients differ. What is not set follows from the rest: Complete().
+// A client: a dialect, and what this client does where its dialect leaves a choice. What is not set
+// follows from the rest: Complete().
 struct ClientStyle {
-  Family family = Family::kC;
-  std::optional<uint8_t> header_version = std::nullopt;
+  Dialect dialect = FamilyDialect("C").value();
+  std::optional<uint32_t> header_version = std::nullopt;
   std::optional<ChecksumKind> checksum_kind = std::nullopt;
   std::optional<FileStyle> file_style = std::nullopt;
-  ContentSize content_size = ContentSize::kCiphertext;
+  std::optional<ContentSize> content_size = std::nullopt;
   std::optional<ConnectionUse> connection_use = std::nullopt;
   std::optional<RetryNotice> retry_notice = std::nullopt;
-  PublicKeyForm public_key_form = PublicKeyForm::kSpki;
-  bool blocks_1024 = false;  // Every message is padded to a multiple of 1024 bytes.
+  std::optional<PublicKeyForm> public_key_form = std::nullopt;
+  bool id_in_payload = false;  // Ids that may be missing are there.
+  bool short_fields = false;   // Fields that may be shorter are as short as they can be.
+  bool blocks_1024 = false;    // Messages that only some clients of the dialect pad are padded.
 
   // Of packets only.
   std::optional<int64_t> packet_size = std::nullopt;
@@ -50,11 +54,19 @@ struct ClientStyle {
   bool pad_packets = false;         // With zero bytes to the size of a full one.
 };
 
-// Whether the server closes the connection after each answer because of this style.
-bool ServerHangsUp(const ClientStyle& style);
-
-// `style` with everything set. InvalidArgument if no client could be all of this, or no server
-// could read it: one line that names the flags of legacy-client.
+// `style` with everything set, and a dialect that leaves nothing open. InvalidArgument if no client
+// could be all of this, or no server could read it: one line that names the flags of legacy-client.
+// A complete style stays as it is.
 absl::StatusOr<ClientStyle> Complete(ClientStyle style);
+
+// Of a complete style, here and below.
+
+// Whether the server closes the connection after each answer.
+bool ServerHangsUp(const ClientStyle& style);
+// The id that goes into a request: that of the client, or zeros where the dialect has clients be
+// known by their name, or by a connection on which they have said it (`is_known_there`).
+ClientId IdIn(RequestKind kind, const ClientId& id, const ClientStyle& style, bool is_known_there);
+FrameStyle FrameStyleOf(const ClientStyle& style);
+EncryptionOptions EncryptionOf(const ClientStyle& style);
 
 }  // namespace backup::legacy_client

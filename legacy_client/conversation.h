@@ -46,15 +46,15 @@ class Conversation {
  public:
   explicit Conversation(ConversationOptions options);
 
-  // Reconnects with the identity in `dir` (family A: sends its public key again), or registers and
-  // leaves one there. AlreadyExists if the
-  // server has given the name to somebody else; FailedPrecondition if the identity is of another
-  // name.
+  // Reconnects with the identity in `dir` (in a dialect without reconnect: sends its public key
+  // again), or registers and leaves one there. AlreadyExists if the server has given the name to
+  // somebody else; FailedPrecondition if the identity is of another name; InvalidArgument if the
+  // dialect has no room for the name or the key.
   absl::Status Start();
 
   // Sends the file at `path` under `name`, as often as the options allow; only after Start().
-  // DataLoss if the server's checksum was wrong each time; InvalidArgument if the protocol has no
-  // room for the name or the file.
+  // DataLoss if the server's checksum was wrong each time, or once in a dialect without retries;
+  // InvalidArgument if the dialect has no room for the name or the file.
   absl::StatusOr<SentFile> SendFile(absl::string_view name, const std::string& path);
 
  private:
@@ -73,12 +73,15 @@ class Conversation {
   absl::StatusOr<uint32_t> ChecksumIn(const Answer& answer, absl::string_view name,
                                       const FilePlan& plan) const;
   absl::Status Report(RequestKind kind, absl::string_view name);
-  absl::StatusOr<Answer> Ask(absl::string_view request);
+  bool IsMine(const AnswerValues& values) const;
+  RequestValues ValuesOf(RequestKind kind) const;
+  absl::StatusOr<Answer> Ask(RequestKind kind, RequestValues values);
 
   const ConversationOptions options_;
   const ClientStyle style_;  // Complete.
+  const Frames frames_;
   Channel channel_;
-  Sender sender_;
+  ClientId id_;
   std::optional<KeyPair> key_pair_;
   std::string session_key_;
 };

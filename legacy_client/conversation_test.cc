@@ -315,47 +315,51 @@ TEST_F(ConversationTest, FileOfManyPiecesArrivesWholeAndItsProgressIsTold) {
 // A family, or a style of one, and what the fake server makes of it.
 struct Played {
   std::string name;
+  char family_name;
   ClientStyle style;
   testing::FakeFamily family;
   std::vector<int> codes;    // Register, key, reconnect or key again, file, ok, retry.
   size_t file_requests = 1;  // For the file of 3000 bytes.
 };
 
-testing::FakeFamily FakeOf(Family family) {
+testing::FakeFamily FakeOf(char family) {
   switch (family) {
-    case Family::kA:
+    case 'A':
       return {1101, 1103, 16, 4, 2100};
-    case Family::kB:
+    case 'B':
       return {1101, 1103, 0, 4, 2100};
-    case Family::kC:
+    case 'C':
       return {1026, 1028, 0, 4, 2100};
-    case Family::kD:
+    case 'D':
       return {1026, 1028, 0, 12, 1600};
-    case Family::kE:
+    case 'E':
       return {826, 828, 0, 12, 1600};
   }
   return {};
 }
 
-std::vector<int> CodesOf(Family family) {
+std::vector<int> CodesOf(char family) {
   switch (family) {
-    case Family::kA:
+    case 'A':
       return {1100, 1101, 1101, 1103, 1104, 1105};
-    case Family::kB:
+    case 'B':
       return {1100, 1101, 1102, 1103, 1104, 1105};
-    case Family::kC:
-    case Family::kD:
+    case 'C':
+    case 'D':
       return {1025, 1026, 1027, 1028, 1029, 1030};
-    case Family::kE:
+    case 'E':
       return {825, 826, 827, 828, 900, 901};
   }
   return {};
 }
 
+// The family is the first letter of the name.
 Played Play(std::string name, ClientStyle style, size_t file_requests = 1) {
-  testing::FakeFamily family = FakeOf(style.family);
+  const char family_name = name[0];
+  testing::FakeFamily family = FakeOf(family_name);
   family.blocks_1024 = style.blocks_1024;
-  return {std::move(name), style, family, CodesOf(style.family), file_requests};
+  return {std::move(name), family_name,          std::move(style),
+          family,          CodesOf(family_name), file_requests};
 }
 
 class EveryFamily : public ConversationTest, public ::testing::WithParamInterface<Played> {
@@ -398,8 +402,7 @@ class EveryFamily : public ConversationTest, public ::testing::WithParamInterfac
   }
 
   const testing::FakeFamily family_ = GetParam().family;
-  const std::string session_key_ =
-      std::string(TraitsOf(GetParam().style.family).session_key_size, 'k');
+  const std::string session_key_ = std::string(GetParam().family_name < 'D' ? 16 : 32, 'k');
   std::string public_key_;
 };
 
@@ -445,18 +448,18 @@ TEST_P(EveryFamily, RegistersSendsAFileTwiceAndComesBack) {
   }
 }
 
-ClientStyle With(Family family, std::optional<FileStyle> file_style = std::nullopt) {
+ClientStyle With(char family, std::optional<FileStyle> file_style = std::nullopt) {
   ClientStyle style;
-  style.family = family;
+  style.dialect = FamilyDialect(std::string(1, family)).value();
   style.file_style = file_style;
   return style;
 }
-ClientStyle InPackets(Family family, FileStyle file_style, int64_t packet_size) {
+ClientStyle InPackets(char family, FileStyle file_style, int64_t packet_size) {
   ClientStyle style = With(family, file_style);
   style.packet_size = packet_size;
   return style;
 }
-ClientStyle InBlocks(Family family) {
+ClientStyle InBlocks(char family) {
   ClientStyle style = With(family);
   style.blocks_1024 = true;
   return style;
@@ -464,17 +467,15 @@ ClientStyle InBlocks(Family family) {
 
 INSTANTIATE_TEST_SUITE_P(
     Styles, EveryFamily,
-    ::testing::Values(Play("A", With(Family::kA)),
-                      Play("ATruncated", With(Family::kA, FileStyle::kTruncated)),
-                      Play("ABlocks", InBlocks(Family::kA)), Play("B", With(Family::kB)),
-                      Play("BUncounted", With(Family::kB, FileStyle::kUncounted)),
-                      Play("BBlocks", InBlocks(Family::kB)), Play("C", With(Family::kC)),
-                      Play("CUncounted", With(Family::kC, FileStyle::kUncounted)),
-                      Play("D", With(Family::kD)),
-                      Play("DChunks", InPackets(Family::kD, FileStyle::kChunks, 1000), 3),
-                      Play("DStream", InPackets(Family::kD, FileStyle::kStream, 1000), 4),
-                      Play("EChunks", InPackets(Family::kE, FileStyle::kChunks, 2999), 2),
-                      Play("EStream", InPackets(Family::kE, FileStyle::kStream, 16), 188)),
+    ::testing::Values(Play("A", With('A')), Play("ATruncated", With('A', FileStyle::kTruncated)),
+                      Play("ABlocks", InBlocks('A')), Play("B", With('B')),
+                      Play("BUncounted", With('B', FileStyle::kUncounted)),
+                      Play("BBlocks", InBlocks('B')), Play("C", With('C')),
+                      Play("CUncounted", With('C', FileStyle::kUncounted)), Play("D", With('D')),
+                      Play("DChunks", InPackets('D', FileStyle::kChunks, 1000), 3),
+                      Play("DStream", InPackets('D', FileStyle::kStream, 1000), 4),
+                      Play("EChunks", InPackets('E', FileStyle::kChunks, 2999), 2),
+                      Play("EStream", InPackets('E', FileStyle::kStream, 16), 188)),
     [](const auto& played) { return played.param.name; });
 
 TEST_F(ConversationTest, RetryNoticeMayBeWaitedForOnASingleConnection) {
@@ -500,14 +501,32 @@ TEST_F(ConversationTest, ServerMustHangUpAfterBlocksOfVersion3) {
     bytes.resize(1024);
     return Reply{bytes};
   };
-  testing::FakeFamily family = FakeOf(Family::kB);
+  testing::FakeFamily family = FakeOf('B');
   family.blocks_1024 = true;
   FakeServer server({registered, Silent}, family);
   ConversationOptions options = Options(server);
-  options.style.family = Family::kB;
+  options.style.dialect = FamilyDialect("B").value();
   options.style.blocks_1024 = true;
   options.timeout = absl::Milliseconds(50);
   EXPECT_THAT(Run(options), StatusIs(absl::StatusCode::kDeadlineExceeded));
+}
+
+TEST_F(ConversationTest, RetryNoticeOnItsOwnConnectionNeedNotBeWaitedFor) {
+  FakeServer server({Registered, KeyAccepted, FileMangled, Silent, FileReceived, Acknowledged});
+  ConversationOptions options = Options(server);
+  options.style.retry_notice = RetryNotice::kAtOnce;
+  ASSERT_OK(Run(options));
+  EXPECT_THAT(Codes(server), ElementsAre(1025, 1026, 1028, 1030, 1028, 1029));
+  EXPECT_EQ(server.Finish()[4].connection, 5);
+}
+
+TEST_F(ConversationTest, DialectWithoutRetriesGivesUpAtOnce) {
+  FakeServer server({Registered, KeyAccepted, FileMangled});
+  ConversationOptions options = Options(server);
+  auto& requests = *options.style.dialect.mutable_requests();
+  requests.DeleteSubrange(requests.size() - 2, 2);  // RETRY and ABORT.
+  EXPECT_THAT(Run(options), StatusIs(absl::StatusCode::kDataLoss));
+  EXPECT_THAT(Codes(server), ElementsAre(1025, 1026, 1028));
 }
 
 TEST_F(ConversationTest, FileThatIsNotThereLeavesTheConversationUsable) {

@@ -2,6 +2,7 @@
 
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <thread>
@@ -27,15 +28,30 @@ enum class ChecksumKind {
   kCrc32OfCiphertext,
 };
 
+// An initial vector, kCipherBlockSize bytes.
+std::string RandomVector();
+
 struct EncryptionOptions {
   ChecksumKind checksum_kind = ChecksumKind::kCrc32OfCiphertext;
   // So much plaintext at a time is encrypted on its own; 0: the file is one ciphertext.
   int64_t chunk_size = 0;
+  // The first chunk, if it is smaller; 0: it is not.
+  int64_t first_chunk_size = 0;
+  CipherPadding padding = CipherPadding::kPkcs7;
+  // Zero padding is part of the file that the server stores, and so of its checksum.
+  bool padding_is_stored = false;
+  // An initial vector is in front of each ciphertext, and counts as part of it.
+  bool vector_in_front = false;
+  std::function<std::string()> make_vector = &RandomVector;
+  // The file is filled up with zero bytes to a multiple of so many before all else.
+  int64_t plaintext_multiple_of = 1;
 };
 
-// Size of what becomes of a plaintext in chunks of `chunk_size`; 0: not in chunks. An empty
-// plaintext is one empty chunk.
-int64_t EncryptedSize(int64_t plaintext_size, int64_t chunk_size);
+// Size of what becomes of one plaintext that is encrypted on its own.
+int64_t ChunkEncryptedSize(const EncryptionOptions& options, int64_t plaintext_size);
+
+// Size of what becomes of a plaintext, chunk by chunk. An empty plaintext is one empty chunk.
+int64_t EncryptedSize(const EncryptionOptions& options, int64_t plaintext_size);
 
 // A file's ciphertext, and its checksum. A thread of its own reads and encrypts the next piece
 // while the present one is being sent. Used by one thread at a time.
@@ -50,8 +66,9 @@ class EncryptedFile final : public ByteSource {
   EncryptedFile(const EncryptedFile&) = delete;
   EncryptedFile& operator=(const EncryptedFile&) = delete;
 
+  // Filled up.
   int64_t plaintext_size() const { return plaintext_size_; }
-  int64_t ciphertext_size() const { return EncryptedSize(plaintext_size_, options_.chunk_size); }
+  int64_t ciphertext_size() const { return EncryptedSize(options_, plaintext_size_); }
 
   // DataLoss if the file has become shorter since it was opened.
   absl::StatusOr<absl::string_view> Read() override;
@@ -72,14 +89,17 @@ class EncryptedFile final : public ByteSource {
   absl::Status FillPiece(Piece& piece);
   absl::Status ReadPlaintext(size_t size);
   void Encrypt(absl::string_view plaintext, Piece& piece);
+  void BeginChunk(Piece& piece);
   void UpdateChecksum(absl::string_view plaintext, absl::string_view ciphertext);
 
   // Of the producing thread until `finished_`.
   const UniqueFd fd_;
   const EncryptionOptions options_;
   const int64_t plaintext_size_;
+  int64_t file_left_;  // Of what is in the file, without what fills it up.
   int64_t plaintext_left_;
-  int64_t chunk_left_;        // Of the chunk that is being encrypted.
+  int64_t chunk_left_;  // Of the chunk that is being encrypted.
+  bool chunk_is_new_ = true;
   const int64_t piece_size_;  // Of the plaintext of a piece.
   CbcEncryptor encryptor_;
   std::vector<char> plaintext_;

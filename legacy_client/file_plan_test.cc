@@ -13,7 +13,9 @@ namespace backup::legacy_client {
 namespace {
 
 using ::backup::testing::StatusIs;
+using bridge::v1::Field;
 using ::testing::ElementsAre;
+using ::testing::HasSubstr;
 
 constexpr size_t kPayloadSizeAt = 19;
 constexpr size_t kPayloadAt = 23;
@@ -24,10 +26,20 @@ uint32_t IntegerAt(absl::string_view bytes, size_t at, size_t size) {
   return value;
 }
 
-absl::StatusOr<std::unique_ptr<FilePlan>> Plan(ClientStyle style, int64_t plaintext_size) {
+Dialect Family(absl::string_view family) { return FamilyDialect(family).value(); }
+
+// A plan and what it needs.
+struct Planned {
+  std::unique_ptr<Frames> frames;
+  FilePlan plan;
+};
+
+absl::StatusOr<Planned> Plan(const ClientStyle& style, int64_t plaintext_size) {
   const ClientStyle complete = Complete(style).value();
-  const Sender sender = {ClientId(), *complete.header_version, complete.family};
-  return MakeFilePlan(complete, {sender, "f", plaintext_size});
+  auto frames = std::make_unique<Frames>(complete.dialect, FrameStyleOf(complete));
+  auto plan = FilePlan::Make(complete, *frames, {ClientId(), "f", plaintext_size});
+  if (!plan.ok()) return plan.status();
+  return Planned{std::move(frames), *std::move(plan)};
 }
 
 std::vector<FilePart> PartsOf(const FilePlan& plan) {
@@ -37,26 +49,29 @@ std::vector<FilePart> PartsOf(const FilePlan& plan) {
 }
 
 std::vector<FilePart> Parts(const ClientStyle& style, int64_t plaintext_size) {
-  return PartsOf(*Plan(style, plaintext_size).value());
+  return PartsOf(Plan(style, plaintext_size)->plan);
 }
 
 // What the first request says: payload size, content size.
 std::vector<uint32_t> Claims(const ClientStyle& style, int64_t plaintext_size) {
   const FilePart part = Parts(style, plaintext_size).at(0);
-  const size_t content_size_at = kPayloadAt + (style.family == Family::kA ? 16 : 0);
-  return {IntegerAt(part.head, kPayloadSizeAt, 4), IntegerAt(part.head, content_size_at, 4)};
+  // Family A has its id in front.
+  const bool has_id = !FileRequestOf(style.dialect).fields(0).may_be_missing() &&
+                      FileRequestOf(style.dialect).fields(0).kind() == Field::CLIENT_ID;
+  return {IntegerAt(part.head, kPayloadSizeAt, 4),
+          IntegerAt(part.head, kPayloadAt + (has_id ? 16 : 0), 4)};
 }
 
 TEST(WholeFile, ClaimsWhatItsStyleSays) {
-  EXPECT_THAT(Claims({.family = Family::kB}, 3000), ElementsAre(259u + 3008, 3008u));
-  EXPECT_THAT(Claims({.family = Family::kA}, 3000), ElementsAre(275u + 3008, 3008u));
+  EXPECT_THAT(Claims({.dialect = Family("B")}, 3000), ElementsAre(259u + 3008, 3008u));
+  EXPECT_THAT(Claims({.dialect = Family("A")}, 3000), ElementsAre(275u + 3008, 3008u));
   EXPECT_THAT(Claims({.file_style = FileStyle::kUncounted}, 3000), ElementsAre(259u, 3008u));
   EXPECT_THAT(Claims({.content_size = ContentSize::kPlaintext}, 3000),
               ElementsAre(259u + 3008, 3000u));
 }
 
 TEST(WholeFile, PayloadSizeIsCutAtItsFirstZeroByte) {
-  const ClientStyle style = {.family = Family::kA, .file_style = FileStyle::kTruncated};
+  const ClientStyle style = {.dialect = Family("A"), .file_style = FileStyle::kTruncated};
   EXPECT_THAT(Claims(style, 3000), ElementsAre(275u + 3008, 3008u));
   // 275 + 65264 = 0x010003: one byte is left. 275 + 65536 = 0x010113: all of it is.
   EXPECT_THAT(Claims(style, 65263), ElementsAre(3u, 65264u));
@@ -75,23 +90,53 @@ TEST(WholeFile, HasNoRoomBeyond4GiB) {
   EXPECT_THAT(Plan(uncounted, largest + 1), StatusIs(absl::StatusCode::kInvalidArgument));
   EXPECT_OK(Plan(counted, largest - 272));
   EXPECT_THAT(Plan(counted, largest), StatusIs(absl::StatusCode::kInvalidArgument));
+  EXPECT_THAT(std::string(Plan(uncounted, largest + 1).status().message()),
+              HasSubstr("CONTENT_SIZE must be less than 4 GiB"));
 }
 
-TEST(Blocks, EachFillsOneMessageOf1024Bytes) {
-  ClientStyle style = {.family = Family::kB, .file_style = FileStyle::kBlocks, .blocks_1024 = true};
-  std::vector<FilePart> parts = Parts(style, 735 + 700);
-  ASSERT_EQ(parts.size(), 2u);
+TEST(Blocks, FollowTheFirstMessageBare) {
+  const ClientStyle style = {
+      .dialect = Family("B"), .file_style = FileStyle::kBlocks, .blocks_1024 = true};
+  const std::vector<FilePart> parts = Parts(style, 3000);
+  ASSERT_EQ(parts.size(), 4u);
+  EXPECT_EQ(parts[0].head.size(), 282u);
+  EXPECT_EQ(IntegerAt(parts[0].head, kPayloadSizeAt, 4), 259u + 736);
+  EXPECT_EQ(IntegerAt(parts[0].head, kPayloadAt, 4), 3056u);
   EXPECT_EQ(parts[0].content_size, 736);
-  EXPECT_EQ(parts[1].content_size, 704);
-  for (const FilePart& part : parts) {
-    EXPECT_EQ(static_cast<int64_t>(part.head.size()) + part.content_size + part.padding_size, 1024);
-    EXPECT_EQ(IntegerAt(part.head, kPayloadSizeAt, 4), 259 + part.content_size);
-    EXPECT_EQ(IntegerAt(part.head, kPayloadAt, 4), 736u + 704);
+  EXPECT_EQ(parts[0].padding_size, 6);
+  for (size_t i : {1, 2}) {
+    EXPECT_EQ(parts[i].head, "");
+    EXPECT_EQ(parts[i].content_size, 1024);
+    EXPECT_EQ(parts[i].padding_size, 0);
   }
-  style.content_size = ContentSize::kPlaintext;
-  EXPECT_THAT(Claims(style, 2 * 735), ElementsAre(259u + 736, 2u * 735));
-  EXPECT_EQ(Parts(style, 2 * 735).size(), 2u);
-  EXPECT_THAT(Claims(style, 0), ElementsAre(259u + 16, 0u));
+  EXPECT_EQ(parts[3].content_size, 272);
+  EXPECT_EQ(parts[3].padding_size, 1024 - 272);
+}
+
+TEST(Blocks, FileThatFitsIntoTheFirstMessageIsOne) {
+  const ClientStyle style = {
+      .dialect = Family("B"), .file_style = FileStyle::kBlocks, .blocks_1024 = true};
+  EXPECT_EQ(Parts(style, 0).size(), 1u);
+  EXPECT_EQ(Parts(style, 720).size(), 1u);
+  EXPECT_THAT(Claims(style, 720), ElementsAre(259u + 736, 736u));
+  EXPECT_EQ(Parts(style, 721).size(), 2u);
+  EXPECT_THAT(Claims(style, 721), ElementsAre(259u + 736, 736u + 16));
+  EXPECT_EQ(Parts(style, 720 + 1008).size(), 2u);
+  EXPECT_EQ(Parts(style, 720 + 1009).size(), 3u);
+}
+
+TEST(Blocks, WithoutPaddingTheFirstIsAsLargeAsTheOthers) {
+  ClientStyle style = {.dialect = Family("B"), .file_style = FileStyle::kBlocks};
+  style.dialect.clear_padding();
+  auto& blocks =
+      *FindRequest(style.dialect, RequestKind::FILE)->mutable_content()->mutable_blocks();
+  blocks.set_size(64);
+  blocks.set_last_is_filled(false);
+  const std::vector<FilePart> parts = Parts(style, 48 + 10);
+  ASSERT_EQ(parts.size(), 2u);
+  EXPECT_EQ(parts[0].content_size, 64);
+  EXPECT_EQ(parts[1].content_size, 16);
+  EXPECT_EQ(parts[1].padding_size, 0);
 }
 
 // Content and padding of each part.
@@ -113,7 +158,7 @@ std::vector<uint32_t> Fields(const FilePart& part) {
 using Pair = std::pair<int64_t, int64_t>;
 
 TEST(Packets, ChunksHaveTheirOwnPadding) {
-  ClientStyle style = {.family = Family::kD, .packet_size = 1000};
+  ClientStyle style = {.dialect = Family("D"), .packet_size = 1000};
   std::vector<FilePart> parts = Parts(style, 2500);
   EXPECT_THAT(Sizes(parts), ElementsAre(Pair(1008, 0), Pair(1008, 0), Pair(512, 0)));
   EXPECT_THAT(Fields(parts[2]), ElementsAre(512u, 2500u, 3u, 3u));
@@ -124,14 +169,14 @@ TEST(Packets, ChunksHaveTheirOwnPadding) {
 
 TEST(Packets, SlicesAllNameTheWholeCiphertext) {
   const ClientStyle style = {
-      .family = Family::kE, .file_style = FileStyle::kStream, .packet_size = 1000};
+      .dialect = Family("E"), .file_style = FileStyle::kStream, .packet_size = 1000};
   const std::vector<FilePart> parts = Parts(style, 2500);
   EXPECT_THAT(Sizes(parts), ElementsAre(Pair(1000, 0), Pair(1000, 0), Pair(512, 0)));
   for (const FilePart& part : parts) EXPECT_EQ(Fields(part)[0], 2512u);
 }
 
 TEST(Packets, MayBePaddedAndFollowedByOneMore) {
-  ClientStyle style = {.family = Family::kE,
+  ClientStyle style = {.dialect = Family("E"),
                        .packet_size = 1000,
                        .swap_packet_fields = true,
                        .extra_packet = true,
@@ -147,34 +192,111 @@ TEST(Packets, MayBePaddedAndFollowedByOneMore) {
 }
 
 TEST(Packets, AnEmptyFileIsOne) {
-  EXPECT_THAT(Sizes(Parts({.family = Family::kD}, 0)), ElementsAre(Pair(16, 0)));
+  EXPECT_THAT(Sizes(Parts({.dialect = Family("D")}, 0)), ElementsAre(Pair(16, 0)));
 }
 
 TEST(Packets, AreNotMoreThanTheirNumberCanSay) {
-  const ClientStyle style = {.family = Family::kD, .packet_size = 1};
+  const ClientStyle style = {.dialect = Family("D"), .packet_size = 1};
   EXPECT_OK(Plan(style, 65534));
   EXPECT_THAT(Plan(style, 65535), StatusIs(absl::StatusCode::kInvalidArgument));
 }
 
 TEST(FileRequest, WeavesHeadsContentAndPadding) {
-  const ClientStyle style = {.family = Family::kE,
+  const ClientStyle style = {.dialect = Family("E"),
                              .file_style = FileStyle::kStream,
                              .packet_size = 20,
                              .pad_packets = true};
-  const auto plan = Plan(style, 40);
-  ASSERT_OK(plan);
+  const auto planned = Plan(style, 40);
+  ASSERT_OK(planned);
+  const FilePlan& plan = planned->plan;
   const std::string content = std::string(24, 'x') + std::string(24, 'y');
   for (const size_t piece_size : {1, 7, 48}) {
     StringSource source(content, piece_size);
-    FileRequest request(**plan, source);
+    FileRequest request(plan, source);
     StringSink sink;
     ASSERT_OK(CopyAll(request, sink));
-    const std::vector<FilePart> parts = PartsOf(**plan);
+    const std::vector<FilePart> parts = PartsOf(plan);
     EXPECT_EQ(sink.bytes(), absl::StrCat(parts[0].head, content.substr(0, 20), parts[1].head,
                                          content.substr(20, 20), parts[2].head, content.substr(40),
                                          std::string(12, '\0')));
     EXPECT_EQ(request.content_taken(), 48);
   }
+}
+
+// What else a description may say of a file, each with the smallest change of the dialect.
+class OddFile : public ::testing::Test {
+ protected:
+  bridge::v1::Request& file() { return *FindRequest(style_.dialect, RequestKind::FILE); }
+  bridge::v1::FileContent& content() { return *file().mutable_content(); }
+  std::vector<FilePart> PartsOfSize(int64_t size) const { return Parts(style_, size); }
+
+  ClientStyle style_ = {.dialect = Family("B")};
+};
+
+TEST_F(OddFile, PayloadSizeMayCountLessOrMore) {
+  file().set_uncounted_bytes(4);
+  EXPECT_THAT(Claims(style_, 10), ElementsAre(259u + 16 - 4, 16u));
+  file().set_uncounted_bytes(-23);
+  EXPECT_THAT(Claims(style_, 10), ElementsAre(259u + 16 + 23, 16u));
+  file().set_uncounted_bytes(300);
+  EXPECT_THAT(std::string(Plan(style_, 10).status().message()),
+              HasSubstr("has less than the 300 bytes that its request does not count"));
+  EXPECT_OK(Plan(style_, 100));
+}
+
+TEST_F(OddFile, ContentSizeMayCountItself) {
+  content().set_content_size_excess(4);
+  EXPECT_THAT(Claims(style_, 10), ElementsAre(259u + 16, 20u));
+}
+
+TEST_F(OddFile, ContentMayBeText) {
+  content().set_content_size_counts(bridge::v1::FileContent::WIRE);
+  content().set_text(bridge::v1::HEX);
+  EXPECT_THAT(Claims(style_, 10), ElementsAre(259u + 32, 32u));
+  content().set_text(bridge::v1::BASE64);
+  EXPECT_THAT(Claims(style_, 10), ElementsAre(259u + 24, 24u));
+  content().set_content_size_counts(bridge::v1::FileContent::CIPHERTEXT);
+  EXPECT_THAT(Claims(style_, 10), ElementsAre(259u + 24, 16u));
+}
+
+TEST_F(OddFile, ByContentSizeThePayloadSizeLies) {
+  content().set_length(bridge::v1::FileContent::BY_CONTENT_SIZE);
+  EXPECT_THAT(Claims(style_, 10), ElementsAre(259u, 16u));
+}
+
+TEST_F(OddFile, VectorsAndPiecesCount) {
+  auto& cryptography = *style_.dialect.mutable_cryptography();
+  cryptography.set_initial_vector(bridge::v1::Cryptography::IN_FRONT);
+  EXPECT_THAT(Claims(style_, 10), ElementsAre(259u + 32, 32u));
+  content().clear_blocks();
+  content().set_encrypted_piece_size(48);  // Each has a vector, 16 bytes of plaintext and padding.
+  EXPECT_THAT(Claims(style_, 33), ElementsAre(259u + 48 + 48 + 32, 128u));
+  cryptography.set_padding(bridge::v1::Cryptography::ZEROS);  // 32 bytes of plaintext.
+  EXPECT_THAT(Claims(style_, 33), ElementsAre(259u + 48 + 32, 80u));
+}
+
+TEST_F(OddFile, SmallFieldsHaveNoRoomForLargeFiles) {
+  file().mutable_fields(1)->set_width(2);
+  EXPECT_OK(Plan(style_, 0xFFE0));
+  EXPECT_THAT(Plan(style_, 0xFFF0), StatusIs(absl::StatusCode::kInvalidArgument));
+  EXPECT_THAT(std::string(Plan(style_, 0xFFF0).status().message()),
+              HasSubstr("CONTENT_SIZE must be less than 64 KiB"));
+}
+
+TEST_F(OddFile, MessagesMayBePaddedWithoutBlocks) {
+  style_.blocks_1024 = true;
+  EXPECT_EQ(PartsOfSize(3000)[0].padding_size, 4096 - 282 - 3008);
+}
+
+TEST_F(OddFile, PacketsMayHaveOneHeader) {
+  style_ = {.dialect = BuiltInDialect("e3").value(), .packet_size = 1024};
+  const std::vector<FilePart> parts = PartsOfSize(3000);
+  ASSERT_EQ(parts.size(), 3u);
+  EXPECT_EQ(parts[0].head.size(), 23u + 267);
+  EXPECT_EQ(parts[1].head.size(), 267u);
+  EXPECT_EQ(parts[2].content_size, 3024 - 2048);
+  EXPECT_EQ(parts[2].padding_size, 1024 - (3024 - 2048));
+  EXPECT_EQ(PartsOfSize(1)[0].padding_size, 1024 - 32);
 }
 
 }  // namespace

@@ -13,12 +13,13 @@ constexpr char kZeros[4096] = {};
 }  // namespace
 
 absl::StatusOr<absl::string_view> FileRequest::Read() {
-  if (part_ && part_->content_size > 0) return ReadContent();
-  if (part_ && part_->padding_size > 0) return ReadPadding();
-  part_ = plan_.Part(next_part_);
-  if (part_) {
+  while (true) {
+    if (part_ && part_->content_size > 0) return ReadContent();
+    if (part_ && part_->padding_size > 0) return ReadPadding();
+    part_ = plan_.Part(next_part_);
+    if (!part_) break;
     ++next_part_;
-    return part_->head;
+    if (!part_->head.empty()) return part_->head;
   }
   // The content must see its end read: only then are its checksums known.
   ASSIGN_OR_RETURN(const absl::string_view rest, content_.Read());

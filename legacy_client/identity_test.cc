@@ -107,19 +107,19 @@ TEST_F(IdentityTest, SavingFailsInAFolderThatIsNotThere) {
 
 TEST(KeyPair, HasAPublicKeyOf160BytesAndSurvivesItsDer) {
   const KeyPair made = KeyPair::Generate();
-  EXPECT_EQ(made.PublicKeyField(PublicKeyForm::kSpki).size(), 160u);
+  EXPECT_EQ(made.PublicDer(PublicKeyForm::kSpki).size(), 160u);
   const auto read = KeyPair::FromPrivateDer(made.PrivateDer());
   ASSERT_OK(read);
-  EXPECT_EQ(read->PublicKeyField(PublicKeyForm::kSpki), made.PublicKeyField(PublicKeyForm::kSpki));
+  EXPECT_EQ(read->PublicDer(PublicKeyForm::kSpki), made.PublicDer(PublicKeyForm::kSpki));
 }
 
-TEST(KeyPair, ShorterFormsOfThePublicKeyEndInZeros) {
+TEST(KeyPair, HasShorterFormsOfThePublicKey) {
   const KeyPair made = KeyPair::Generate();
-  const std::string spki = made.PublicKeyField(PublicKeyForm::kSpki);
-  const std::string padded = made.PublicKeyField(PublicKeyForm::kSpkiPadded);
+  const std::string spki = made.PublicDer(PublicKeyForm::kSpki);
+  const std::string padded = made.PublicDer(PublicKeyForm::kSpkiPadded);
   // Two headers, the NULL, and the rest: the same bits.
-  EXPECT_EQ(padded.substr(16), spki.substr(18) + std::string(2, '\0'));
-  EXPECT_EQ(made.PublicKeyField(PublicKeyForm::kPkcs1), spki.substr(22) + std::string(22, '\0'));
+  EXPECT_EQ(padded.substr(16), spki.substr(18));
+  EXPECT_EQ(made.PublicDer(PublicKeyForm::kPkcs1), spki.substr(22));
 }
 
 TEST(KeyPair, RefusesWhatIsNoKeyAndWhatIsNotForIt) {

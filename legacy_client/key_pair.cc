@@ -103,18 +103,18 @@ std::string KeyPair::PrivateDer() const {
   return Der(&i2d_PKCS8_PRIV_KEY_INFO, info.get());
 }
 
-std::string KeyPair::PublicKeyField(PublicKeyForm form) const {
-  std::string field = EncodePublicKey(*key_, form);
-  CHECK_LE(field.size(), kPublicKeySize);
-  field.resize(kPublicKeySize);
-  return field;
-}
+std::string KeyPair::PublicDer(PublicKeyForm form) const { return EncodePublicKey(*key_, form); }
 
-absl::StatusOr<std::string> KeyPair::Decrypt(absl::string_view ciphertext) const {
+absl::StatusOr<std::string> KeyPair::Decrypt(absl::string_view ciphertext,
+                                             KeyEncryption encryption) const {
   const KeyContext context(EVP_PKEY_CTX_new(key_.get(), nullptr), &EVP_PKEY_CTX_free);
-  CHECK(context != nullptr && EVP_PKEY_decrypt_init(context.get()) == 1 &&
-        EVP_PKEY_CTX_set_rsa_padding(context.get(), RSA_PKCS1_OAEP_PADDING) == 1 &&
-        EVP_PKEY_CTX_set_rsa_oaep_md(context.get(), EVP_sha1()) == 1);
+  CHECK(context != nullptr && EVP_PKEY_decrypt_init(context.get()) == 1);
+  if (encryption == KeyEncryption::kPkcs1V15) {
+    CHECK_EQ(EVP_PKEY_CTX_set_rsa_padding(context.get(), RSA_PKCS1_PADDING), 1);
+  } else {
+    CHECK(EVP_PKEY_CTX_set_rsa_padding(context.get(), RSA_PKCS1_OAEP_PADDING) == 1 &&
+          EVP_PKEY_CTX_set_rsa_oaep_md(context.get(), EVP_sha1()) == 1);
+  }
   std::string plaintext(static_cast<size_t>(EVP_PKEY_get_size(key_.get())), '\0');
   size_t size = plaintext.size();
   if (EVP_PKEY_decrypt(context.get(), Bytes(plaintext), &size, Bytes(ciphertext),

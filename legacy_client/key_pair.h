@@ -10,12 +10,15 @@ struct evp_pkey_st;  // OpenSSL's EVP_PKEY.
 
 namespace backup::legacy_client {
 
-// How a public key is written into the field of a key request.
+// How a public key is written.
 enum class PublicKeyForm {
-  kSpki,        // SubjectPublicKeyInfo, which fills the field.
-  kSpkiPadded,  // The same without the algorithm's parameters, then zero bytes.
-  kPkcs1,       // RSAPublicKey, then zero bytes.
+  kSpki,        // SubjectPublicKeyInfo.
+  kSpkiPadded,  // The same without the algorithm's parameters.
+  kPkcs1,       // RSAPublicKey.
 };
+
+// How a session key is encrypted for a client.
+enum class KeyEncryption { kOaepSha1, kPkcs1V15 };
 
 // The client's RSA-1024 key with the public exponent 17, as the old clients make it. Thread-safe.
 class KeyPair {
@@ -26,10 +29,11 @@ class KeyPair {
 
   // PKCS#8.
   std::string PrivateDer() const;
-  // The field of a key request, kPublicKeySize bytes.
-  std::string PublicKeyField(PublicKeyForm form) const;
-  // Undoes RSAES-OAEP with SHA-1. DataLoss if it is not for this key.
-  absl::StatusOr<std::string> Decrypt(absl::string_view ciphertext) const;
+  // At most kPublicKeySize bytes; kSpki has just as many.
+  std::string PublicDer(PublicKeyForm form) const;
+  // DataLoss if it is not for this key.
+  absl::StatusOr<std::string> Decrypt(absl::string_view ciphertext,
+                                      KeyEncryption encryption = KeyEncryption::kOaepSha1) const;
 
  private:
   struct Free {

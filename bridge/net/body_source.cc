@@ -25,7 +25,7 @@ size_t BodyBudget::PieceSize() const {
 
 BodySource::BodySource(Connection& connection, uint64_t size, const BodyLimits& limits,
                        BodyBudget& budget)
-    : connection_(connection), left_(size), limits_(limits), budget_(budget) {
+    : connection_(connection), size_(size), left_(size), limits_(limits), budget_(budget) {
   budget_.AddBody();
 }
 
@@ -94,19 +94,19 @@ absl::StatusOr<size_t> BodySource::Fill(size_t filled, size_t wanted, absl::Dura
     return absl::DataLossError(
         absl::StrCat("the client stopped ", left_ - filled, " bytes too early"));
   }
-  received_bytes_ += static_cast<int64_t>(*size);
+  window_bytes_ += static_cast<int64_t>(*size);
   return size;
 }
 
 absl::Status BodySource::CheckRate() {
   if (waited_ < limits_.window) return absl::OkStatus();
   const double least = absl::ToDoubleSeconds(limits_.window) * limits_.least_bytes_per_second;
-  if (received_bytes_ < least) {
-    return absl::DeadlineExceededError(absl::StrCat("the client sent ", received_bytes_,
-                                                    " bytes in ", absl::FormatDuration(waited_)));
+  if (window_bytes_ < least) {
+    return absl::DeadlineExceededError(absl::StrCat("the client sent ", window_bytes_, " bytes in ",
+                                                    absl::FormatDuration(waited_)));
   }
   waited_ = absl::ZeroDuration();
-  received_bytes_ = 0;
+  window_bytes_ = 0;
   return absl::OkStatus();
 }
 

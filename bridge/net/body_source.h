@@ -26,8 +26,10 @@ struct BodyLimits {
 // The content of a request, which comes on a connection. Used by one thread at a time.
 class Body : public ByteSource {
  public:
-  // At least this many bytes were not read yet; 0 only once the end was reached.
+  // At least this many bytes of the connection were not read yet; 0 only once the end was reached.
   virtual uint64_t left() const = 0;
+  // How many bytes of the connection were.
+  virtual uint64_t received_bytes() const = 0;
   // The error that Read() returned, if any.
   virtual const absl::Status& status() const = 0;
 };
@@ -60,6 +62,7 @@ class BodySource final : public Body {
   SharedPiece Share(absl::string_view piece) override;
 
   uint64_t left() const override { return left_; }
+  uint64_t received_bytes() const override { return size_ - left_; }
   const absl::Status& status() const override { return status_; }
 
  private:
@@ -73,13 +76,14 @@ class BodySource final : public Body {
   absl::Status CheckRate();
 
   Connection& connection_;
+  const uint64_t size_;
   uint64_t left_;
   const BodyLimits limits_;
   BodyBudget& budget_;
   std::shared_ptr<char[]> buffer_;
   size_t buffer_size_ = 0;
-  absl::Duration waited_;       // In the current window.
-  int64_t received_bytes_ = 0;  // In the current window.
+  absl::Duration waited_;     // In the current window.
+  int64_t window_bytes_ = 0;  // In the current window.
   absl::Status status_;
 };
 

@@ -43,6 +43,7 @@ ssize_t Connection::Send(absl::string_view bytes) const {
 
 Connection::ReadAheadResult Connection::ReadAhead(size_t max_size) {
   const size_t size_before = buffered_.size();
+  const bool is_first = !std::exchange(has_tried_, true);
   std::array<char, 4096> piece;
   while (buffered_.size() < max_size) {
     const size_t wanted = std::min(piece.size(), max_size - buffered_.size());
@@ -50,6 +51,10 @@ Connection::ReadAheadResult Connection::ReadAhead(size_t max_size) {
     if (received < 0 && WouldBlock()) break;
     if (received <= 0) {
       return buffered_.size() > size_before ? ReadAheadResult::kBytes : ReadAheadResult::kEnd;
+    }
+    if (buffered_.empty()) {
+      if (!is_first) arrival_time_ = MonotonicClock::now();
+      if (std::exchange(has_read_, true)) begin_time_ = arrival_time_;
     }
     buffered_.append(piece.data(), static_cast<size_t>(received));
     if (static_cast<size_t>(received) < wanted) break;  // There was no more just now.

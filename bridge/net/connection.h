@@ -38,7 +38,9 @@ class Connection {
         peer_(std::move(peer)),
         number_(number),
         received_bytes_(received_bytes),
-        sent_bytes_(sent_bytes) {}
+        sent_bytes_(sent_bytes),
+        arrival_time_(MonotonicClock::now()),
+        begin_time_(arrival_time_) {}
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
 
@@ -48,6 +50,12 @@ class Connection {
 
   // The bytes read ahead; valid until the next call that reads or consumes.
   absl::string_view buffered() const { return buffered_; }
+  // When they came: when the peer connected, if the first ReadAhead() found them, however late that
+  // was; else when the first of them was read.
+  MonotonicTime arrival_time() const { return arrival_time_; }
+  // When the peer began to ask for what they begin: when it connected, if that is its first
+  // request, however long the bytes then took to come; else arrival_time().
+  MonotonicTime begin_time() const { return begin_time_; }
   // Drops the first `size` of them.
   void Consume(size_t size) { buffered_.erase(0, size); }
 
@@ -95,6 +103,10 @@ class Connection {
   const Counter received_bytes_;
   const Counter sent_bytes_;
   std::string buffered_;
+  MonotonicTime arrival_time_;
+  MonotonicTime begin_time_;
+  bool has_tried_ = false;  // To read ahead.
+  bool has_read_ = false;   // Ahead, anything.
 };
 
 }  // namespace backup::bridge

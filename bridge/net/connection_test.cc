@@ -32,6 +32,36 @@ TEST_F(ConnectionTest, ReadsAheadNoMoreThanAskedFor) {
   EXPECT_EQ(connection_->buffered(), "23456789");
 }
 
+TEST_F(ConnectionTest, TheFirstRequestArrivesWithTheConnectionAndLaterOnesWithTheirBytes) {
+  const MonotonicTime connected = MonotonicClock::now();
+  PeerSends("0123");
+  EXPECT_EQ(connection_->ReadAhead(2), Connection::ReadAheadResult::kBytes);
+  EXPECT_EQ(connection_->ReadAhead(4), Connection::ReadAheadResult::kBytes);
+  EXPECT_LT(connection_->arrival_time(), connected);
+  connection_->Consume(4);
+  const MonotonicTime served = MonotonicClock::now();
+  EXPECT_LT(connection_->arrival_time(), connected);
+  PeerSends("4567");
+  EXPECT_EQ(connection_->ReadAhead(2), Connection::ReadAheadResult::kBytes);
+  const MonotonicTime arrival = connection_->arrival_time();
+  EXPECT_GT(arrival, served);
+  EXPECT_EQ(connection_->ReadAhead(4), Connection::ReadAheadResult::kBytes);
+  EXPECT_EQ(connection_->arrival_time(), arrival);
+}
+
+TEST_F(ConnectionTest, AFirstRequestThatIsAwaitedArrivesWithItsBytes) {
+  EXPECT_EQ(connection_->ReadAhead(4), Connection::ReadAheadResult::kNothing);
+  const MonotonicTime awaited = MonotonicClock::now();
+  PeerSends("0123");
+  EXPECT_EQ(connection_->ReadAhead(4), Connection::ReadAheadResult::kBytes);
+  EXPECT_GT(connection_->arrival_time(), awaited);
+  EXPECT_LT(connection_->begin_time(), awaited);
+  connection_->Consume(4);
+  PeerSends("4567");
+  EXPECT_EQ(connection_->ReadAhead(4), Connection::ReadAheadResult::kBytes);
+  EXPECT_EQ(connection_->begin_time(), connection_->arrival_time());
+}
+
 TEST_F(ConnectionTest, TellsNothingYetFromTheEnd) {
   EXPECT_EQ(connection_->ReadAhead(4), Connection::ReadAheadResult::kNothing);
   PeerSends("a");

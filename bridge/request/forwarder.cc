@@ -19,7 +19,7 @@ constexpr int kMaxReportsInFlight = 64;
 class PendingRequest : public std::enable_shared_from_this<PendingRequest> {
  public:
   PendingRequest(BackendClient& backend, const CallOrigin& origin, Translation translation,
-                 ClientOrder::Place place, absl::string_view content, Forwarder::Done done)
+                 ClientOrder::Place place, const WholeContent& content, Forwarder::Done done)
       : backend_(backend),
         origin_(origin),
         translation_(std::move(translation)),
@@ -47,9 +47,10 @@ class PendingRequest : public std::enable_shared_from_this<PendingRequest> {
   }
   void operator()(const wire::SendFile& operation) {
     v1::UploadFileRequest request;
-    *request.mutable_header() =
-        translation_.HeaderOf(operation, origin_, content_.size(), std::nullopt);
-    request.mutable_header()->set_first_chunk(std::string(content_));
+    *request.mutable_header() = translation_.HeaderOf(
+        operation, origin_,
+        {.size = content_.bytes.size(), .plaintext_size = content_.plaintext_size});
+    request.mutable_header()->set_first_chunk(std::string(content_.bytes));
     const bool told_profile = request.header().has_legacy_profile();
     backend_.Invoke<methods::UploadWholeFile>(
         origin_, std::move(request),
@@ -94,7 +95,7 @@ class PendingRequest : public std::enable_shared_from_this<PendingRequest> {
   const CallOrigin& origin_;
   const Translation translation_;
   ClientOrder::Place place_;
-  const absl::string_view content_;
+  const WholeContent content_;
   const Forwarder::Done done_;
 };
 
@@ -107,17 +108,11 @@ Forwarder::Forwarder(BackendClient& backend, bool corrupt_checksums, Counter fau
       corrupt_checksums_(corrupt_checksums),
       faults_injected_(faults_injected) {}
 
-ClientOrder::Place Forwarder::TakePlace(const wire::Request& request) {
-  const bool registers = std::holds_alternative<wire::Register>(request.operation);
-  return registers ? ClientOrder::Place() : order_.Take(request.client_id);
-}
-
-void Forwarder::Forward(const CallOrigin& origin, const wire::Request& request,
-                        ClientOrder::Place place, v1::LegacyProfile observed,
-                        absl::string_view content, Done done) {
-  const auto pending = std::make_shared<PendingRequest>(
-      backend_, origin, MakeTranslation(request, std::move(observed)), std::move(place), content,
-      std::move(done));
+void Forwarder::Forward(const CallOrigin& origin, const wire::Request& request, Sender sender,
+                        ClientOrder::Place place, const WholeContent& content, Done done) {
+  const auto pending =
+      std::make_shared<PendingRequest>(backend_, origin, MakeTranslation(std::move(sender)),
+                                       std::move(place), content, std::move(done));
   if (!pending->place().is_taken()) return std::visit(*pending, request.operation);
   order_.WhenFirst(pending->place(), [pending, &request](const absl::Status& first) {
     if (!first.ok()) return pending->Finish(Failed(first));
@@ -125,14 +120,13 @@ void Forwarder::Forward(const CallOrigin& origin, const wire::Request& request,
   });
 }
 
-Forwarded Forwarder::ForwardStream(const CallOrigin& origin, const wire::Request& request,
-                                   v1::LegacyProfile observed, const StreamedContent& content) {
-  const auto& operation = std::get<wire::SendFile>(request.operation);
-  const Translation translation = MakeTranslation(request, std::move(observed));
-  const v1::UploadFileHeader header =
-      translation.HeaderOf(operation, origin, content.size, content.segment_count);
-  OrderedBody body(content.bytes, order_, request.client_id);
-  return translation.Answer(operation, header.has_legacy_profile(),
+Forwarded Forwarder::ForwardStream(const CallOrigin& origin, const wire::SendFile& file,
+                                   Sender sender, const UploadContent& content) {
+  const Translation translation = MakeTranslation(std::move(sender));
+  const v1::UploadFileHeader header = translation.HeaderOf(
+      file, origin, {content.size, content.segment_count, content.plaintext_size});
+  OrderedBody body(*content.body, order_, *translation.sender.id);
+  return translation.Answer(file, header.has_legacy_profile(),
                             backend_.UploadFile(origin, header, body));
 }
 
@@ -155,8 +149,8 @@ void Forwarder::ReportProtocolError(const CallOrigin& origin, const ClientId& id
       Policy::kOnce);
 }
 
-Translation Forwarder::MakeTranslation(const wire::Request& request, v1::LegacyProfile observed) {
-  return {request.client_id, profiles_, std::move(observed), corrupt_checksums_, faults_injected_};
+Translation Forwarder::MakeTranslation(Sender sender) {
+  return {std::move(sender), profiles_, corrupt_checksums_, faults_injected_};
 }
 
 }  // namespace backup::bridge

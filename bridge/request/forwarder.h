@@ -8,21 +8,19 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
-#include "bridge/net/body_source.h"
 #include "bridge/request/client_order.h"
 #include "bridge/request/legacy_profiles.h"
 #include "bridge/request/translation.h"
 #include "bridge/service/backend_client.h"
+#include "bridge/upload/upload_content.h"
 #include "bridge/wire/message.h"
 
 namespace backup::bridge {
 
-// The content of a file that is passed on as it comes: one ciphertext, or segments
-// (UploadFileHeader).
-struct StreamedContent {
-  Body& bytes;
-  uint64_t size = 0;                                // Of the one ciphertext.
-  std::optional<int> segment_count = std::nullopt;  // 0: as many as come.
+// The content of a file that has come whole; of other requests: nothing.
+struct WholeContent {
+  absl::string_view bytes;
+  std::optional<uint64_t> plaintext_size = std::nullopt;  // If it is relied on.
 };
 
 // A request of the wire as one call to the service, and its answer as one of the wire: the only
@@ -35,22 +33,19 @@ class Forwarder {
   // `corrupt_checksums`: answer wrong checksums on purpose; `faults_injected` counts them.
   Forwarder(BackendClient& backend, bool corrupt_checksums, Counter faults_injected = {});
 
-  // The place in the line of the client whose request has come whole; none if it is no client's,
-  // because it registers.
-  ClientOrder::Place TakePlace(const wire::Request& request);
+  // The place in the line of the client whose request has come whole.
   ClientOrder::Place TakePlace(const ClientId& id) { return order_.Take(id); }
 
-  // Forwards a request that has come whole: `content` is all of a file's. It is sent when `place`
-  // is the first in its line, and leaves then with the answer. `observed` is what the request shows
-  // of its sender. Origin, request and content must live until `done` was called, which happens on
-  // any thread, perhaps before this returns. It must not block.
-  void Forward(const CallOrigin& origin, const wire::Request& request, ClientOrder::Place place,
-               v1::LegacyProfile observed, absl::string_view content, Done done);
+  // Forwards a request that has come whole. It is sent when `place` is the first in its line, if it
+  // has one, and leaves then with the answer. Origin, request and content must live until `done`
+  // was called, which happens on any thread, perhaps before this returns. It must not block.
+  void Forward(const CallOrigin& origin, const wire::Request& request, Sender sender,
+               ClientOrder::Place place, const WholeContent& content, Done done);
 
   // Forwards a file whose content is still coming; waits for it and for the answer. The content
-  // takes its place in the line when it has come.
-  Forwarded ForwardStream(const CallOrigin& origin, const wire::Request& request,
-                          v1::LegacyProfile observed, const StreamedContent& content);
+  // takes its place in the line when it has come. The sender has an id.
+  Forwarded ForwardStream(const CallOrigin& origin, const wire::SendFile& file, Sender sender,
+                          const UploadContent& content);
 
   LegacyProfiles& profiles() { return profiles_; }
 
@@ -59,7 +54,7 @@ class Forwarder {
   void ReportProtocolError(const CallOrigin& origin, const ClientId& id, absl::string_view rule);
 
  private:
-  Translation MakeTranslation(const wire::Request& request, v1::LegacyProfile observed);
+  Translation MakeTranslation(Sender sender);
 
   BackendClient& backend_;
   LegacyProfiles profiles_;

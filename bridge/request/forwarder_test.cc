@@ -29,6 +29,7 @@ class FakeBody : public Body {
     return piece;
   }
   uint64_t left() const override { return left_; }
+  uint64_t received_bytes() const override { return 0; }
   const absl::Status& status() const override { return status_; }
 
  protected:
@@ -63,14 +64,18 @@ class ForwarderTest : public ::testing::Test {
     const CallOrigin origin{"rid-1", kUploadId, "1.2.3.4:5", "7", ""};
     const wire::Request request{id, 3, 0, std::move(operation), "C"};
     return Await<Forwarded>([&](Forwarder::Done done) {
-      forwarder_.Forward(origin, request, forwarder_.TakePlace(request), {}, content,
-                         std::move(done));
+      const bool registers = std::holds_alternative<wire::Register>(request.operation);
+      forwarder_.Forward(
+          origin, request, {.id = registers ? std::nullopt : std::optional(id), .content = traits_},
+          registers ? ClientOrder::Place() : forwarder_.TakePlace(id), {content}, std::move(done));
     });
   }
   // The same for a file that is still coming.
-  Forwarded Stream(const ClientId& id, wire::SendFile file, FakeBody& body) {
-    return forwarder_.ForwardStream({"rid-1", kUploadId, "1.2.3.4:5", "7", ""},
-                                    {id, 3, 0, std::move(file), "C"}, {}, {body, body.left()});
+  Forwarded Stream(const ClientId& id, const wire::SendFile& file, std::unique_ptr<Body> body) {
+    const uint64_t size = body->left();
+    return forwarder_.ForwardStream({"rid-1", kUploadId, "1.2.3.4:5", "7", ""}, file,
+                                    {.id = id, .content = traits_},
+                                    {.body = std::move(body), .size = size});
   }
   ClientId Register(const std::string& name) {
     return std::get<wire::Registered>(Forward({}, wire::Register{name}).reply).id;
@@ -85,6 +90,7 @@ class ForwarderTest : public ::testing::Test {
   testing::FakeServer server_;
   BackendClient backend_;
   Forwarder forwarder_;
+  wire::ContentTraits traits_;  // Of the dialect.
 };
 
 template <typename Reply>
@@ -149,10 +155,56 @@ TEST_F(ForwarderTest, NamesThatAreNoTextAreEscaped) {
   EXPECT_EQ(service_.content("caf%E9"), "x");
 }
 
+TEST_F(ForwarderTest, TellsWhatKeyTheClientTakesAtEachOfItsRequests) {
+  const ClientId id = Register("laptop");
+  Forward(id, wire::SendPublicKey{"laptop", "key", {.bits = 256, .pkcs1_v15 = true}});
+  EXPECT_EQ(service_.last_key().session_key_bits(), 256);
+  EXPECT_EQ(service_.last_key().session_key_encryption(), v1::RSAES_PKCS1_V15);
+  Forward(id, wire::Reconnect{"laptop", {.bits = 256, .pkcs1_v15 = true}});
+  EXPECT_EQ(service_.last_resume().session_key_bits(), 256);
+  EXPECT_EQ(service_.last_resume().session_key_encryption(), v1::RSAES_PKCS1_V15);
+  Forward(id, wire::Reconnect{"laptop"});
+  EXPECT_EQ(service_.last_resume().session_key_bits(), 128);
+  EXPECT_EQ(service_.last_resume().session_key_encryption(), v1::RSAES_OAEP_SHA1);
+}
+
+TEST_F(ForwarderTest, AClientThatGivesOnlyItsNameIsToldItsId) {
+  const ClientId id = Register("laptop");
+  const auto forward = [&](wire::Operation operation) {
+    const CallOrigin origin{"rid-1", kUploadId, "1.2.3.4:5", "7", ""};
+    const wire::Request request{{}, 3, 0, std::move(operation), "by-name"};
+    return Await<Forwarded>([&](Forwarder::Done done) {
+      forwarder_.Forward(origin, request, Sender(), {}, {}, std::move(done));
+    });
+  };
+  const Forwarded accepted = forward(wire::SendPublicKey{"laptop", "key"});
+  EXPECT_EQ(std::get<wire::KeyAccepted>(accepted.reply).id, id);
+  EXPECT_EQ(service_.last_key().client_id(), "");
+  const Forwarded resumed = forward(wire::Reconnect{"laptop"});
+  EXPECT_EQ(std::get<wire::Reconnected>(resumed.reply).id, id);
+  EXPECT_TRUE(Is<wire::GeneralError>(forward(wire::SendPublicKey{"stranger", "key"})));
+}
+
+TEST_F(ForwarderTest, TellsHowTheContentIsEncrypted) {
+  using Header = v1::UploadFileHeader;
+  const ClientId id = Introduce("laptop");
+  traits_ = {.initial_vector_in_front = true, .padded_with_zeros = true};
+  Forward(id, File("a"), "0123456789abcdef");
+  EXPECT_EQ(service_.last_upload().encoding(), Header::AES_CBC);
+  EXPECT_EQ(service_.last_upload().initial_vector(), Header::IN_FRONT);
+  EXPECT_EQ(service_.last_upload().padding(), Header::ZEROS);
+  traits_ = {.encrypted_piece_size = 32};
+  Stream(id, File("a"), std::make_unique<FakeBody>(std::string(80, 'c')));
+  EXPECT_EQ(service_.last_upload().encoding(), Header::AES_CBC_ZERO_IV_SEGMENTS);
+  EXPECT_EQ(service_.last_upload().segment_size(), 32);
+  EXPECT_EQ(service_.last_upload().encoded_size(), 80);
+  EXPECT_EQ(service_.last_upload().initial_vector(), Header::ZERO_IV);
+  EXPECT_EQ(service_.last_upload().padding(), Header::PKCS7);
+}
+
 TEST_F(ForwarderTest, ErrorOfTheBodyCancelsTheCallAndIsReturnedAsItIs) {
   const ClientId id = Introduce("laptop");
-  FailingBody body;
-  const Forwarded forwarded = Stream(id, File("a"), body);
+  const Forwarded forwarded = Stream(id, File("a"), std::make_unique<FailingBody>());
   EXPECT_TRUE(Is<wire::GeneralError>(forwarded));
   EXPECT_THAT(forwarded.outcome, StatusIs(absl::StatusCode::kDataLoss));
   EXPECT_EQ(service_.content("a"), std::nullopt);
@@ -254,8 +306,8 @@ TEST_F(RideThroughTest, ACallThatAnEndingServiceCancelsIsTriedAgain) {
 TEST_F(RideThroughTest, UploadThatFitsItsSpoolIsRepeatedFromIt) {
   const ClientId id = Introduce("laptop");
   service_.FailNextCall(MakeError(Reason::kDraining, "in a moment"));
-  FakeBody body("12345678");
-  EXPECT_TRUE(Is<wire::FileReceived>(Stream(id, File("a"), body)));
+  EXPECT_TRUE(
+      Is<wire::FileReceived>(Stream(id, File("a"), std::make_unique<FakeBody>("12345678"))));
   EXPECT_EQ(service_.content("a"), "12345678");
 }
 
@@ -272,8 +324,8 @@ TEST_F(RideThroughTest, UploadThatFindsNoServiceBeginsOnceThereIsOne) {
   // No call can begin, so nothing is read and nothing is lost: the service is back before the first
   // byte is sent.
   std::thread restart([&] { server_.Start(); });
-  FakeBody body("123456789");
-  EXPECT_TRUE(Is<wire::FileReceived>(Stream(id, File("a"), body)));
+  EXPECT_TRUE(
+      Is<wire::FileReceived>(Stream(id, File("a"), std::make_unique<FakeBody>("123456789"))));
   restart.join();
 }
 
@@ -313,8 +365,7 @@ class SlowBody final : public FakeBody {
 TEST_F(ImpatientForwarderTest, ASlowUploadIsRepeatedThoughItTookLongerThanTheServiceMayBeAway) {
   const ClientId id = Introduce("laptop");
   service_.FailNextCall(MakeError(Reason::kDraining, "in a moment"));
-  SlowBody body("content");
-  const Forwarded forwarded = Stream(id, File("a"), body);
+  const Forwarded forwarded = Stream(id, File("a"), std::make_unique<SlowBody>("content"));
   EXPECT_TRUE(Is<wire::FileReceived>(forwarded)) << forwarded.outcome;
   EXPECT_EQ(service_.content("a"), "content");
 }

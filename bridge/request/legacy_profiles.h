@@ -14,7 +14,7 @@ namespace backup::bridge {
 
 // The words of v1::LegacyProfile that the bridge also reads.
 inline constexpr char kStreamFraming[] = "stream";
-inline constexpr char kBlockFraming[] = "blocks of 1024 bytes";
+inline constexpr char kBlockFraming[] = "blocks of ";  // And so many bytes.
 inline constexpr char kManyRequests[] = "many requests a connection";
 inline constexpr char kOneRequest[] = "one request a connection";
 

@@ -23,6 +23,7 @@ class TwoPieces final : public Body {
     return absl::string_view("x");
   }
   uint64_t left() const override { return left_; }
+  uint64_t received_bytes() const override { return 0; }
   const absl::Status& status() const override { return status_; }
 
  private:

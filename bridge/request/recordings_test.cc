@@ -7,13 +7,13 @@
 
 #include "absl/strings/escaping.h"
 #include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 #include "absl/strings/strip.h"
 #include "base/hex.h"
 #include "bridge/testing/raw_client.h"
 #include "bridge/testing/test_bridge.h"
-#include "bridge/wire/byte_reader.h"
-#include "bridge/wire/dialect.h"
+#include "bridge/wire/testing/byte_writer.h"
 #include "gtest/gtest.h"
 
 namespace backup::bridge {
@@ -22,27 +22,39 @@ namespace {
 using namespace ::backup::bridge::testing;  // NOLINT: the test client.
 
 constexpr size_t kFileAnswerSize = 279;
+constexpr size_t kNameAt = 20;  // In that answer.
+constexpr size_t kNameSize = 255;
 
-uint16_t CodeOf(absl::string_view answer) { return wire::ByteReader(answer.substr(1)).U16(); }
 bool IsRegistered(uint16_t code) { return code == 2100 || code == 1600; }
 bool IsAcknowledged(uint16_t code) { return code == 2104 || code == 1604; }
+
+// A recorded client, and what is different with it.
+struct Recorded {
+  const char* name;
+  AnswerForm form = {};
+  bool ends = false;  // Its server ends the connection after each answer.
+};
 
 // A client that says what was recorded, under the id that this bridge gave it.
 class Recording {
  public:
-  explicit Recording(int port) : port_(port) {}
+  Recording(int port, const Recorded& recorded) : port_(port), recorded_(recorded) {}
 
-  void Play(const std::string& path) {
-    std::ifstream in(path);
-    ASSERT_TRUE(in.is_open()) << path;
+  void Play() {
+    SCOPED_TRACE(recorded_.name);
+    std::ifstream in(absl::StrCat(WIRE_TRANSCRIPTS "/", recorded_.name, ".txt"));
+    ASSERT_TRUE(in.is_open());
     for (std::string line; std::getline(in, line);) {
       absl::string_view rest = line;
       if (absl::StartsWith(rest, "## ")) client_ = std::make_unique<RawClient>(port_);
       if (absl::ConsumePrefix(&rest, "C> ")) Say(*HexToBytes(rest));
       if (absl::ConsumePrefix(&rest, "S> ")) Hear(*HexToBytes(rest));
     }
-    EXPECT_GE(answers_, 7) << path;
+    EXPECT_GE(answers_, 7);
   }
+
+  // The last file, as it was on the wire.
+  const std::string& last_file() const { return last_file_; }
 
  private:
   void Say(const std::string& recorded) {
@@ -51,48 +63,124 @@ class Recording {
     client_->Send(last_);
   }
 
-  void Hear(const std::string& recorded) {
-    const std::optional<RawReply> reply = client_->Receive();
-    ASSERT_TRUE(reply.has_value()) << "no answer like " << absl::BytesToHexString(recorded);
+  void Hear(const std::string& bytes) {
+    const std::optional<RawReply> recorded = ParseAnswer(bytes, recorded_.form);
+    ASSERT_TRUE(recorded.has_value());
+    const std::optional<RawReply> reply = client_->Receive(recorded_.form);
+    ASSERT_TRUE(reply.has_value()) << "no answer like " << absl::BytesToHexString(bytes);
     ++answers_;
-    const uint16_t code = CodeOf(recorded);
-    EXPECT_EQ(reply->code, code);
-    if (IsRegistered(code)) {
-      recorded_id_ = recorded.substr(wire::kReplyHeaderSize);
+    EXPECT_EQ(reply->code, recorded->code);
+    if (IsRegistered(recorded->code)) {
+      recorded_id_ = recorded->payload;
       our_id_ = reply->payload;
     }
     EXPECT_EQ(reply->payload.substr(0, ClientId::kSize), our_id_);
-    if (IsAcknowledged(code)) {
+    if (recorded_.ends) {
+      EXPECT_TRUE(client_->AtEnd());
+    }
+    if (IsAcknowledged(recorded->code)) {
       EXPECT_EQ(reply->payload.size(), ClientId::kSize);  // Some servers sent nothing.
       return;
     }
-    EXPECT_EQ(reply->payload.size(), recorded.size() - wire::kReplyHeaderSize);
+    EXPECT_EQ(reply->payload.size(), recorded->payload.size());
     if (reply->payload.size() != kFileAnswerSize) return;
+    last_file_ = last_;
     // Content size and name field, which some servers changed, stand in the request.
-    EXPECT_TRUE(absl::StrContains(last_, reply->payload.substr(20, wire::kNameFieldSize)));
+    EXPECT_TRUE(absl::StrContains(last_, reply->payload.substr(kNameAt, kNameSize)));
   }
 
   const int port_;
+  const Recorded recorded_;
   std::unique_ptr<RawClient> client_;
   std::string recorded_id_;
   std::string our_id_;
   std::string last_;
+  std::string last_file_;
   int answers_ = 0;
 };
 
+constexpr AnswerForm kInBlocks{.multiple_of = 1024};
+constexpr AnswerForm kWithPaddedHeader{.version_size = 2, .multiple_of = 1024};
+constexpr AnswerForm kBigEndian{.is_big_endian = true};
+constexpr Recorded kA2{"a2", kInBlocks};
+constexpr Recorded kB2{"b2", kInBlocks, true};
+constexpr Recorded kB3{"b3", kWithPaddedHeader, true};
+constexpr Recorded kE3{"e3", kBigEndian};
+
 TEST(Recordings, OfEveryFamilyAreAnsweredOnOnePort) {
   TestBridge bridge;
-  for (const std::string name : {"a1", "b1", "c1", "c2", "c3", "e1", "e2"}) {
-    SCOPED_TRACE(name);
-    Recording(bridge.port()).Play(WIRE_TRANSCRIPTS "/" + name + ".txt");
+  for (const Recorded& recorded :
+       {Recorded{"a1"}, kA2, Recorded{"b1"}, kB2, kB3, Recorded{"c1"}, Recorded{"c2"},
+        Recorded{"c3"}, Recorded{"e1"}, Recorded{"e2"}, kE3}) {
+    Recording(bridge.port(), recorded).Play();
   }
 }
 
 TEST(Recordings, OfFamilyDAreAnsweredWhereItIsExpected) {
-  TestBridgeOptions options;
-  options.listener.session.family_of_shared_codes = "D";
-  TestBridge bridge(options);
-  Recording(bridge.port()).Play(WIRE_TRANSCRIPTS "/d1.txt");
+  TestBridge bridge(WithDialects({}, {.preferred = "D"}));
+  Recording(bridge.port(), {"d1"}).Play();
+}
+
+using Header = v1::UploadFileHeader;
+
+// What becomes of the file: the client's record, how it is encrypted, and its ciphertext.
+struct Upload {
+  v1::LegacyProfile profile;
+  Header header;
+  std::string content;
+  std::string message;  // On the wire.
+};
+Upload UploadOf(const Recorded& recorded, const std::string& file_name) {
+  TestBridge bridge;
+  Recording recording(bridge.port(), recorded);
+  recording.Play();
+  const Header header = bridge.service().last_upload();
+  return {bridge.service().profile(header.client_id()), header,
+          bridge.service().content(file_name).value_or(""), recording.last_file()};
+}
+
+TEST(Recordings, B3IsUploadedInPiecesOf32Bytes) {
+  const Upload upload = UploadOf(kB3, "hello.txt");
+  EXPECT_EQ(upload.profile.family(), "b3");
+  EXPECT_EQ(upload.header.encoding(), Header::AES_CBC_SEGMENTS);
+  EXPECT_EQ(upload.header.segment_size(), 32);
+  EXPECT_EQ(upload.header.encoded_size(), 6000);
+  EXPECT_TRUE(upload.content == upload.message.substr(24 + 260));
+}
+
+TEST(Recordings, E3IsUploadedAsOneCiphertextWithItsInitialVector) {
+  const Upload upload = UploadOf(kE3, "hello.txt");
+  EXPECT_EQ(upload.profile.family(), "e3");
+  EXPECT_EQ(upload.header.encoding(), Header::AES_CBC);
+  EXPECT_EQ(upload.header.initial_vector(), Header::IN_FRONT);
+  EXPECT_EQ(upload.header.encoded_size(), 3024);
+  constexpr size_t kHeader = 23, kFields = 267, kPart = 1024, kPacket = kFields + kPart;
+  std::string content;
+  for (size_t packet = 0; packet < 3; ++packet)
+    content += upload.message.substr(kHeader + packet * kPacket + kFields, kPart);
+  EXPECT_TRUE(upload.content == content.substr(0, 3024));
+}
+
+TEST(Recordings, B2IsUploadedInASegmentForEachBlock) {
+  const Upload upload = UploadOf(kB2, "second.txt");
+  EXPECT_EQ(upload.profile.family(), "B");
+  EXPECT_EQ(upload.profile.framing(), "blocks of 1024 bytes");
+  EXPECT_EQ(upload.header.encoding(), Header::AES_CBC_ZERO_IV_SEGMENTS);
+  EXPECT_EQ(upload.header.segment_count(), 2);
+  const auto segment = [](absl::string_view bytes) {
+    return wire::ByteWriter().U32(static_cast<uint32_t>(bytes.size())).Bytes(bytes).Take();
+  };
+  constexpr size_t kHead = 23 + 259, kFirst = 736, kMessage = 1024, kSize = 1520;
+  EXPECT_TRUE(upload.content == segment(upload.message.substr(kHead, kFirst)) +
+                                    segment(upload.message.substr(kMessage, kSize - kFirst)));
+}
+
+TEST(Recordings, A2IsOneOfTheFamiliesThatAreTakenForAUntilItsFirstFile) {
+  const Upload upload = UploadOf(kA2, "hello.txt");
+  EXPECT_EQ(upload.profile.family(), "a2");
+  EXPECT_EQ(upload.header.encoding(), Header::AES_CBC_ZERO_IV);
+  EXPECT_EQ(upload.header.checksum_candidate(), v1::CRC32_OF_PLAINTEXT);
+  EXPECT_TRUE(upload.content == upload.message.substr(23 + 259, 3024));
 }
 
 }  // namespace

@@ -45,6 +45,7 @@ struct Arguments {
     std::string text =
         absl::StrCat("name=", NameToText(operation.name), " content_size=", operation.content_size,
                      " (", operation.size_style, ")");
+    if (operation.blocks_size > 0) absl::StrAppend(&text, " blocks_size=", operation.blocks_size);
     if (operation.packet) {
       absl::StrAppend(&text, " packet=", operation.packet->number, "/", operation.packet->total,
                       " original_size=", operation.packet->original_size);
@@ -65,9 +66,9 @@ absl::string_view RequestName(const wire::Operation& operation) {
 std::string DescribeRequest(absl::string_view head, const wire::Dialect& dialect,
                             const wire::Request& request) {
   const bool has_key = std::holds_alternative<wire::SendPublicKey>(request.operation);
-  const absl::string_view shown = head.substr(0, has_key ? wire::kRequestHeaderSize : kDumpSize);
+  const absl::string_view shown = head.substr(0, has_key ? dialect.header_size() : kDumpSize);
   return absl::StrCat(RequestName(request.operation), " dialect=", dialect.name(),
-                      " version=", static_cast<int>(request.version), " code=", request.code, " ",
+                      " version=", request.version, " code=", request.code, " ",
                       std::visit(Arguments(), request.operation),
                       " head=", absl::BytesToHexString(shown));
 }

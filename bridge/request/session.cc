@@ -18,6 +18,20 @@ bool IsRetryNotice(const wire::Request& request) {
   return verdict != nullptr && verdict->kind == wire::ChecksumVerdict::Kind::kRetry;
 }
 
+// Whether its content is in one message, with the head.
+bool IsOneMessage(const wire::Request& request) {
+  const auto* const file = std::get_if<wire::SendFile>(&request.operation);
+  return file == nullptr || !(file->packet || file->blocks_size > 0);
+}
+
+// Whom a reply names, if it settles that.
+std::optional<ClientId> Named(const wire::Reply& reply) {
+  if (const auto* registered = std::get_if<wire::Registered>(&reply)) return registered->id;
+  if (const auto* accepted = std::get_if<wire::KeyAccepted>(&reply)) return accepted->id;
+  if (const auto* reconnected = std::get_if<wire::Reconnected>(&reply)) return reconnected->id;
+  return std::nullopt;
+}
+
 // Why a connection ends to which an answer could not be written.
 CloseReason ReasonFor(const absl::Status& written) {
   return absl::IsDeadlineExceeded(written) ? CloseReason::kRate : CloseReason::kEof;
@@ -26,7 +40,7 @@ CloseReason ReasonFor(const absl::Status& written) {
 }  // namespace
 
 KnownOfSender Session::Known() const {
-  return {dialect_, profile_ ? &*profile_ : nullptr, options_.family_of_shared_codes};
+  return {*options_.dialects, candidates_, dialect_, profile_ ? &*profile_ : nullptr};
 }
 
 CallOrigin Session::NewOrigin() const {
@@ -57,14 +71,16 @@ void Session::Proceed() {
 }
 
 void Session::LookUpProfile(const NeedProfile& need) {
-  const ClientId id = need.header.client_id;
+  const ClientId id = need.client_id;
   // It has arrived, though what it asks is still to be found out.
-  if (HasWholePayload(connection_.buffered(), need.header))
-    current_->place = context_.forwarder.TakePlace(id);
-  const auto go_on = [this](v1::LegacyProfile profile) {
+  if (need.has_come_whole) current_->place = context_.forwarder.TakePlace(id);
+  const auto go_on = [this, id](v1::LegacyProfile profile) {
     framing_.Learn(profile);
     profile_ = std::move(profile);
     current_->decision = Decide(connection_.buffered(), Known());
+    const auto* const ready = std::get_if<Ready>(&current_->decision);
+    // It is of a dialect that has the id elsewhere.
+    if (ready != nullptr && ready->head.request.client_id != id) current_->place.Leave();
     Proceed();
   };
   LegacyProfiles& profiles = context_.forwarder.profiles();
@@ -82,35 +98,57 @@ void Session::Begin(Ready ready) {
   VLOG(1) << OriginText(connection_) << " rid=" << current_->origin.request_id << " "
           << current_->origin.request;
   dialect_ = ready.dialect;
+  candidates_ = ready.candidates;
   ++requests_;
+  const std::optional<ClientId> client = ClientOf(*ready.dialect, ready.head.request);
+  if (client && *client != ClientId()) client_ = client;
   current_->exchange.emplace(
-      Exchange{*ready.dialect, std::move(ready.head), MonotonicClock::now()});
+      Exchange{*ready.dialect, std::move(ready.head), client, MonotonicClock::now()});
   const wire::Request& request = current_->exchange->head.request;
   const auto* const file = std::get_if<wire::SendFile>(&request.operation);
-  const bool is_in_parts = file != nullptr && (file->packet || file->is_block);
-  if (is_in_parts || !HasComeWhole()) {
+  const bool is_plain = file == nullptr || IsPlainContent(*dialect_, *file);
+  if (!is_plain || !HasComeWhole()) {
     current_->place.Leave();  // Its last byte is still to come.
     return context_.run_on_worker([this] { ReceiveFile(); });
   }
-  if (!current_->place.is_taken()) current_->place = context_.forwarder.TakePlace(request);
+  if (!current_->place.is_taken()) current_->place = TakePlace();
   if (const absl::Status within = CheckLimits(); !within.ok()) {
     connection_.Consume(current_->exchange->head.head_size);
     return Finish({Failed(within)});
   }
   if (const auto* const verdict = std::get_if<wire::ChecksumVerdict>(&request.operation))
-    current_->origin.upload_id = uploads_.Find(verdict->name);
+    current_->origin.upload_id = context_.uploads.Find(*client, *verdict, connection_);
   const size_t head_size = current_->exchange->head.head_size;
   const uint64_t body_size = current_->exchange->head.body_size;
-  ForwardWhole(connection_.buffered().substr(head_size, body_size), std::move(current_->place),
+  const WholeContent content{connection_.buffered().substr(head_size, body_size),
+                             file != nullptr ? file->plaintext_size : std::nullopt};
+  ForwardWhole(content, std::move(current_->place),
                [this, head_size, body_size](Forwarded forwarded) {
                  connection_.Consume(head_size + body_size);
                  FinishMessage({std::move(forwarded), {}, body_size});
                });
 }
 
+std::optional<ClientId> Session::ClientOf(const wire::Dialect& dialect,
+                                          const wire::Request& request) const {
+  const wire::Operation& operation = request.operation;
+  if (std::holds_alternative<wire::Register>(operation)) return std::nullopt;
+  if (request.client_id != ClientId() || !dialect.LooksUpZeroIds()) return request.client_id;
+  const auto* const key = std::get_if<wire::SendPublicKey>(&operation);
+  const auto* const reconnect = std::get_if<wire::Reconnect>(&operation);
+  const bool has_name =
+      (key != nullptr && !key->name.empty()) || (reconnect != nullptr && !reconnect->name.empty());
+  if (has_name) return std::nullopt;
+  return client_.value_or(request.client_id);
+}
+
+ClientOrder::Place Session::TakePlace() {
+  const std::optional<ClientId>& client = current_->exchange->client;
+  return client ? context_.forwarder.TakePlace(*client) : ClientOrder::Place();
+}
+
 bool Session::HasComeWhole() const {
-  return connection_.buffered().size() >=
-         current_->exchange->head.head_size + current_->exchange->head.body_size;
+  return connection_.buffered().size() >= RequestSize(current_->exchange->head);
 }
 
 // Counts what a client may do only so often on a connection.
@@ -128,51 +166,63 @@ absl::Status Session::CheckLimits() {
   return absl::OkStatus();
 }
 
-void Session::ForwardWhole(absl::string_view content, ClientOrder::Place place,
+void Session::ForwardWhole(const WholeContent& content, ClientOrder::Place place,
                            std::function<void(Forwarded)> done) {
-  context_.forwarder.Forward(current_->origin, current_->exchange->head.request, std::move(place),
-                             Observed(/*in_segments=*/false), content, std::move(done));
+  context_.forwarder.Forward(current_->origin, current_->exchange->head.request,
+                             MakeSender(/*in_segments=*/false), std::move(place), content,
+                             std::move(done));
 }
 
-v1::LegacyProfile Session::Observed(bool in_segments) const {
-  const wire::Request& request = current_->exchange->head.request;
-  v1::LegacyProfile observed;
+Sender Session::MakeSender(bool in_segments) const {
+  const Exchange& exchange = *current_->exchange;
+  const wire::Request& request = exchange.head.request;
+  Sender sender{exchange.client, exchange.dialect.content()};
+  v1::LegacyProfile& observed = sender.observed;
   observed.set_family(std::string(request.family));
   observed.set_header_version(request.version);
-  observed.set_framing(std::string(framing_.RecordText(current_->exchange->dialect)));
+  observed.set_framing(framing_.RecordText(exchange.dialect));
   if (const auto* file = std::get_if<wire::SendFile>(&request.operation))
     observed.set_file_style(FileStyle(*file, in_segments));
   observed.set_connection_style(requests_ > 1 ? kManyRequests : kOneRequest);
-  return observed;
+  return sender;
 }
 
 // Padding is waited for only when the service has answered, so that it does not wait, too.
 void Session::FinishMessage(Outcome outcome) {
-  const wire::DecodedHead& head = current_->exchange->head;
-  const auto* const file = std::get_if<wire::SendFile>(&head.request.operation);
-  const bool is_one_message = file == nullptr || !(file->packet || file->is_block);
-  if (!is_one_message || outcome.served.next != Served::Next::kKeep ||
+  if (!IsOneMessage(current_->exchange->head.request) ||
+      outcome.served.next != Served::Next::kKeep ||
       !framing_.MayHavePadding(current_->exchange->dialect)) {
     return Finish(outcome);
   }
   context_.run_on_worker([this, outcome = std::move(outcome)] {
-    TakePadding(current_->exchange->head.head_size + current_->exchange->head.body_size);
+    TakePadding();
     Finish(outcome);
   });
 }
 
-void Session::TakePadding(uint64_t message_size) {
-  framing_.TakePadding(connection_, current_->exchange->dialect,
-                       current_->exchange->head.request.client_id, message_size);
+void Session::TakePadding() {
+  const wire::DecodedHead& head = current_->exchange->head;
+  framing_.TakePadding(connection_, current_->exchange->dialect, head.request.client_id,
+                       RequestSize(head));
 }
 
 void Session::Finish(const Outcome& outcome) {
-  const wire::Request& request = current_->exchange->head.request;
-  const std::string answer =
-      framing_.Frame(current_->exchange->dialect.EncodeReply(outcome.forwarded.reply));
+  const Exchange& exchange = *current_->exchange;
+  const wire::Request& request = exchange.head.request;
+  if (const auto named = Named(outcome.forwarded.reply)) client_ = named;
+  const auto* const file = std::get_if<wire::SendFile>(&request.operation);
+  if (file != nullptr && outcome.forwarded.outcome.ok()) {
+    context_.uploads.Remember(*exchange.client, file->name, current_->origin.upload_id,
+                              connection_);
+  }
+  const std::string answer = framing_.Frame(
+      exchange.dialect, exchange.dialect.EncodeReply(outcome.forwarded.reply, &request));
   Served served = AfterAnswer(outcome.served);
-  if (IsRetryNotice(request) && outcome.served.next == Served::Next::kKeep &&
-      retries_ <= options_.max_retries) {
+  const bool may_go_unanswered = IsRetryNotice(request) && retries_ <= options_.max_retries &&
+                                 outcome.served.next == Served::Next::kKeep;
+  if (may_go_unanswered && exchange.dialect.retry_answer() == wire::RetryAnswer::kNever)
+    return Report(outcome, {});
+  if (may_go_unanswered && exchange.dialect.retry_answer() == wire::RetryAnswer::kIfWaitedFor) {
     served.lazy_answer = answer;
     return Report(outcome, std::move(served));
   }
@@ -191,24 +241,23 @@ void Session::Finish(const Outcome& outcome) {
 Served Session::AfterAnswer(Served served) const {
   if (registrations_ > options_.max_registrations || retries_ > options_.max_retries)
     return {Served::Next::kLinger, CloseReason::kLimit};
-  // Of the clients that send blocks, those of this version wait for the end of the connection.
-  if (framing_.in_blocks() && current_->exchange->head.request.version == wire::kReplyVersion &&
-      served.next == Served::Next::kKeep) {
+  const wire::Dialect& dialect = current_->exchange->dialect;
+  const bool ends = dialect.EndsConnection(current_->exchange->head.request.version,
+                                           framing_.pads(dialect).value_or(false));
+  if (ends && served.next == Served::Next::kKeep)
     return {Served::Next::kLinger, CloseReason::kAnswered};
-  }
   return served;
 }
 
 void Session::Report(const Outcome& outcome, Served served) {
   const wire::Request& request = current_->exchange->head.request;
   const absl::Status& result = outcome.forwarded.outcome;
-  const auto* const file = std::get_if<wire::SendFile>(&request.operation);
-  if (file != nullptr && result.ok()) uploads_.Remember(file->name, current_->origin.upload_id);
   const absl::string_view name = RequestName(request.operation);
   const absl::Duration took = absl::FromChrono(MonotonicClock::now() - current_->exchange->begin);
   CountRequest(options_.metrics, {name, request.family, OutcomeText(result), took});
-  LOG(INFO) << OriginText(connection_) << " client=" << ToUuid(request.client_id)
-            << " request=" << name << " dialect=" << current_->exchange->dialect.name()
+  const ClientId client = current_->exchange->client.value_or(request.client_id);
+  LOG(INFO) << OriginText(connection_) << " client=" << ToUuid(client) << " request=" << name
+            << " dialect=" << current_->exchange->dialect.name()
             << " outcome=" << OutcomeText(result) << " bytes=" << outcome.body_bytes
             << " ms=" << absl::ToInt64Milliseconds(took) << " rid=" << current_->origin.request_id
             << ErrorText(result);
@@ -233,8 +282,8 @@ Served Session::RefuseNow(const Refusal& refusal) {
       return {Served::Next::kClose, CloseReason::kProtocol};
     case Refusal::Kind::kUnknownCode:
       CountError("unknown_request");
-      LOG(WARNING) << OriginText(connection_) << " sent the unknown request code "
-                   << refusal.header.code << ", closing";
+      LOG(WARNING) << OriginText(connection_) << " sent the unknown request code " << refusal.code
+                   << ", closing";
       break;
     case Refusal::Kind::kMalformedHead:
       CountError("malformed_head");
@@ -244,7 +293,7 @@ Served Session::RefuseNow(const Refusal& refusal) {
     case Refusal::Kind::kIncompleteHead:
       break;
   }
-  connection_.WriteNow(framing_.Frame(refusal.answer_in->EncodeReply(wire::GeneralError())));
+  WriteGeneralError(*refusal.answer_in);
   if (refusal.culprit) {
     current_->origin.request = absl::StrCat("broke a rule: ", refusal.rule);
     context_.forwarder.ReportProtocolError(current_->origin, *refusal.culprit, refusal.rule);
@@ -253,15 +302,18 @@ Served Session::RefuseNow(const Refusal& refusal) {
 }
 
 bool Session::IsForeign() const {
-  const Refusal refusal = DecideIncomplete(connection_.buffered());
+  const Refusal refusal = DecideIncomplete(connection_.buffered(), Known());
   if (refusal.kind != Refusal::Kind::kForeignProtocol) return false;
   WarnOfForeignProtocol(refusal.rule);
   return true;
 }
 
 void Session::RefuseIncomplete() {
-  const wire::Dialect& dialect = *DecideIncomplete(connection_.buffered()).answer_in;
-  connection_.WriteNow(dialect.EncodeReply(wire::GeneralError()));
+  WriteGeneralError(*DecideIncomplete(connection_.buffered(), Known()).answer_in);
+}
+
+void Session::WriteGeneralError(const wire::Dialect& dialect) {
+  connection_.WriteNow(framing_.Frame(dialect, dialect.EncodeReply(wire::GeneralError(), nullptr)));
 }
 
 Served Session::RefuseFor(const absl::Status& error) {

@@ -13,12 +13,14 @@
 #include "bridge/request/forwarder.h"
 #include "bridge/request/framing.h"
 #include "bridge/request/recent_uploads.h"
-#include "bridge/upload/packet_source.h"
-#include "bridge/wire/dialect.h"
+#include "bridge/upload/upload_content.h"
+#include "bridge/wire/dialects.h"
 
 namespace backup::bridge {
 
 struct SessionOptions {
+  // What clients may speak. Never null.
+  std::shared_ptr<const wire::DialectSet> dialects;
   BodyLimits body;
   FramingOptions framing;
   // For a client that never reads.
@@ -31,10 +33,6 @@ struct SessionOptions {
   int max_registrations = 64;
   // Retry notices in a row on one connection.
   int max_retries = 64;
-  // How long a file in blocks waits for one more where sizes do not tell whether there is one.
-  absl::Duration next_block_timeout = absl::Milliseconds(300);
-  // Of the dialects that share request codes, the one of a client of which nothing is known.
-  std::string family_of_shared_codes = "C";
   BridgeMetrics metrics = {};
 };
 
@@ -60,12 +58,13 @@ struct SessionContext {
   // Runs what waits for a client on a thread that may. Thread-safe; does not wait itself.
   std::function<void(std::function<void()>)> run_on_worker;
   BodyBudget& body_budget;
+  RecentUploads& uploads;
 };
 
 // The conversation on one connection: one request after the other, each answered before the next is
 // read. Each is decided, invoked and answered, on whichever thread knows how it goes on; only what
-// waits for the client is a worker's. Between requests it remembers how the client speaks and which
-// files it sent. Used by one thread at a time.
+// waits for the client is a worker's. Between requests it remembers who the client is and how it
+// speaks. Used by one thread at a time.
 class Session {
  public:
   // `connection` must outlive this, and is used by nobody else while a request is served.
@@ -73,6 +72,7 @@ class Session {
       : connection_(connection),
         context_(context),
         options_(context.options),
+        candidates_(context.options.dialects->all()),
         framing_(context.options.framing) {}
 
   // Decides what the bytes read ahead ask for: whether there is something to be served, or refused.
@@ -99,6 +99,8 @@ class Session {
   struct Exchange {
     const wire::Dialect& dialect;
     wire::DecodedHead head;
+    // Whose it is; nothing if it registers, or is only known to the service, by its name.
+    std::optional<ClientId> client;
     MonotonicTime begin;
   };
   // What is kept of it until it is answered.
@@ -123,38 +125,37 @@ class Session {
   void Proceed();
   void LookUpProfile(const NeedProfile& need);
   void Begin(Ready ready);
+  std::optional<ClientId> ClientOf(const wire::Dialect& dialect,
+                                   const wire::Request& request) const;
+  ClientOrder::Place TakePlace();
   absl::Status CheckLimits();
   bool HasComeWhole() const;
 
   // Forwarding.
-  void ForwardWhole(absl::string_view content, ClientOrder::Place place,
+  void ForwardWhole(const WholeContent& content, ClientOrder::Place place,
                     std::function<void(Forwarded)> done);
-  // What the request shows of its sender.
-  v1::LegacyProfile Observed(bool in_segments) const;
+  Sender MakeSender(bool in_segments) const;
 
   // Receiving, on a worker.
   void ReceiveFile();
-  void ReceivePackets(const wire::SendFile& file);
-  void ReceiveBlocks();
   // A packet after the last of a file: it is read and not answered.
   bool IsSurplus(const wire::SendFile& file) const;
   void DropSurplus();
-  // Forwards `content`, which comes from `body`. `received_bytes` tells how much has come.
-  void ForwardBody(Body& body, const StreamedContent& content,
-                   const std::function<uint64_t()>& received_bytes);
-  void ForwardSmall(Body& body, const std::function<uint64_t()>& received_bytes);
+  void ForwardBody(const UploadContent& content);
+  void ForwardSmall(const UploadContent& content);
   // Reads what is left of a body that was not wanted, if it is not too much.
   Served Settle(Body& body) const;
   void ReportBadPart(const absl::Status& rule);
 
   // Answering.
   void FinishMessage(Outcome outcome);
-  void TakePadding(uint64_t message_size);
+  void TakePadding();
   void Finish(const Outcome& outcome);
   void Report(const Outcome& outcome, Served served);
   void Conclude(Served served);
   Served AfterAnswer(Served served) const;
 
+  void WriteGeneralError(const wire::Dialect& dialect);
   Served RefuseNow(const Refusal& refusal);
   Served RefuseFor(const absl::Status& error);
   void WarnOfForeignProtocol(absl::string_view protocol) const;
@@ -165,11 +166,12 @@ class Session {
   const SessionOptions& options_;
 
   // Of the connection.
-  const wire::Dialect* dialect_ = nullptr;    // Of the requests so far.
+  wire::DialectMask candidates_;              // Understood the requests so far.
+  const wire::Dialect* dialect_ = nullptr;    // Of the last request.
+  std::optional<ClientId> client_;            // Who was told who it is, or said so, last.
   std::optional<v1::LegacyProfile> profile_;  // If it was looked up before the first request.
   Framing framing_;
   std::optional<PacketFile> last_packets_;
-  RecentUploads uploads_;
   int requests_ = 0;
   int registrations_ = 0;
   int retries_ = 0;  // In a row.

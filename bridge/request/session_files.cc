@@ -3,7 +3,6 @@
 #include <utility>
 
 #include "bridge/request/session.h"
-#include "bridge/upload/block_source.h"
 #include "glog/logging.h"
 
 namespace backup::bridge {
@@ -19,15 +18,20 @@ CloseReason ReasonFor(const absl::Status& body) {
 }  // namespace
 
 void Session::ReceiveFile() {
-  connection_.Consume(current_->exchange->head.head_size);
-  const auto& file = std::get<wire::SendFile>(current_->exchange->head.request.operation);
+  const Exchange& exchange = *current_->exchange;
+  connection_.Consume(exchange.head.head_size);
+  const auto& file = std::get<wire::SendFile>(exchange.head.request.operation);
   if (IsSurplus(file)) return DropSurplus();
-  if (file.packet) return ReceivePackets(file);
-  if (file.is_block) return ReceiveBlocks();
-  BodySource body(connection_, current_->exchange->head.body_size, options_.body,
-                  context_.body_budget);
-  const uint64_t body_size = current_->exchange->head.body_size;
-  ForwardBody(body, {body, body_size}, [&] { return body_size - body.left(); });
+  const absl::StatusOr<UploadContent> content =
+      OpenContent(connection_, exchange.dialect, exchange.head, framing_.pads(exchange.dialect),
+                  options_.body, context_.body_budget);
+  if (!content.ok()) {
+    ReportBadPart(content.status());
+    return Finish({Failed(content.status()), {Served::Next::kLinger, CloseReason::kProtocol}});
+  }
+  if (content->packets) last_packets_ = PacketFile{file.name, *content->packets};
+  if (file.packet || file.blocks_size > 0) framing_.Learn(content->is_padded);
+  ForwardBody(*content);
 }
 
 bool Session::IsSurplus(const wire::SendFile& file) const {
@@ -39,51 +43,32 @@ void Session::DropSurplus() {
   VLOG(1) << "conn=" << connection_.number() << " sent a packet after the last of a file";
   BodySource body(connection_, current_->exchange->head.body_size, options_.body,
                   context_.body_budget);
-  Conclude(Settle(body));
+  const Served settled = Settle(body);
+  if (settled.next == Served::Next::kKeep) TakePadding();
+  Conclude(settled);
 }
 
-void Session::ReceivePackets(const wire::SendFile& file) {
-  const absl::StatusOr<PacketOrder> order = PacketOrder::OfFirst(*file.packet);
-  if (!order.ok()) {
-    ReportBadPart(order.status());
-    return Finish({Failed(order.status()), {Served::Next::kLinger, CloseReason::kProtocol}});
-  }
-  last_packets_ = PacketFile{file.name, *order};
-  PacketSource body(connection_, current_->exchange->dialect, current_->exchange->head, *order,
-                    options_.body, context_.body_budget);
-  ForwardBody(body, {body, body.stream_size(), body.segment_count()},
-              [&] { return body.received_bytes(); });
-}
-
-void Session::ReceiveBlocks() {
-  BlockSource body(
-      connection_, current_->exchange->dialect, current_->exchange->head, options_.body,
-      context_.body_budget, [this](uint64_t request_size) { TakePadding(request_size); },
-      options_.next_block_timeout);
-  constexpr int kAsManyAsCome = 0;
-  ForwardBody(body, {body, 0, kAsManyAsCome}, [&] { return body.received_bytes(); });
-}
-
-void Session::ForwardBody(Body& body, const StreamedContent& content,
-                          const std::function<uint64_t()>& received_bytes) {
+void Session::ForwardBody(const UploadContent& content) {
   const bool is_small = !content.segment_count && content.size <= kMaxWholeFileSize;
-  if (is_small) return ForwardSmall(body, received_bytes);
-  Forwarded forwarded =
-      context_.forwarder.ForwardStream(current_->origin, current_->exchange->head.request,
-                                       Observed(content.segment_count.has_value()), content);
+  if (is_small) return ForwardSmall(content);
+  Forwarded forwarded = context_.forwarder.ForwardStream(
+      current_->origin, std::get<wire::SendFile>(current_->exchange->head.request.operation),
+      MakeSender(content.segment_count.has_value()), content);
+  Body& body = *content.body;
   if (absl::IsInvalidArgument(body.status())) ReportBadPart(body.status());
-  const uint64_t received = received_bytes();
+  const uint64_t received = body.received_bytes();
   FinishMessage({std::move(forwarded), Settle(body), received});
 }
 
-void Session::ForwardSmall(Body& body, const std::function<uint64_t()>& received_bytes) {
-  absl::StatusOr<std::string> content = ReadAll(body, kMaxWholeFileSize);
+void Session::ForwardSmall(const UploadContent& content) {
+  Body& body = *content.body;
+  absl::StatusOr<std::string> bytes = ReadAll(body, kMaxWholeFileSize);
   if (absl::IsInvalidArgument(body.status())) ReportBadPart(body.status());
-  const uint64_t received = received_bytes();
+  const uint64_t received = body.received_bytes();
   const Served settled = Settle(body);
-  if (!content.ok()) return FinishMessage({Failed(content.status()), settled, received});
-  current_->content = *std::move(content);
-  ForwardWhole(current_->content, context_.forwarder.TakePlace(current_->exchange->head.request),
+  if (!bytes.ok()) return FinishMessage({Failed(bytes.status()), settled, received});
+  current_->content = *std::move(bytes);
+  ForwardWhole({current_->content, content.plaintext_size}, TakePlace(),
                [this, settled, received](Forwarded forwarded) {
                  current_->content.clear();
                  FinishMessage({std::move(forwarded), settled, received});
@@ -105,8 +90,8 @@ Served Session::Settle(Body& body) const {
 
 void Session::ReportBadPart(const absl::Status& rule) {
   CountError("bad_packet");
-  context_.forwarder.ReportProtocolError(
-      current_->origin, current_->exchange->head.request.client_id, rule.message());
+  context_.forwarder.ReportProtocolError(current_->origin, *current_->exchange->client,
+                                         rule.message());
 }
 
 }  // namespace backup::bridge

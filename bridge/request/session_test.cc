@@ -1,7 +1,12 @@
 #include "bridge/request/session.h"
 
+#include "absl/strings/str_cat.h"
+#include "bridge/testing/changed_dialect.h"
 #include "bridge/testing/raw_client.h"
 #include "bridge/testing/test_bridge.h"
+#include "bridge/testing/test_dialects.h"
+#include "bridge/testing/upload_fixture.h"
+#include "bridge/wire/testing/byte_writer.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
@@ -215,27 +220,20 @@ TEST(Session, DeniedReconnectLetsTheClientRegisterOnTheSameConnection) {
   EXPECT_EQ(client.Ask(PublicKeyRequest(denied.id(), "laptop")).code, kKeyAccepted);
 }
 
-// Payloads that the families share.
-std::string NameField(std::string name) {
-  name.resize(wire::kNameFieldSize);
-  return name;
-}
+constexpr size_t kBlockSize = 1024;
 
 // A registration in the codes of family A and B, padded to a whole block.
 std::string PaddedRegistration(const std::string& name) {
   std::string request = AnyRequest(ClientId(), 1100, NameField(name));
-  request.resize(wire::kBlockSize);
+  request.resize(kBlockSize);
   return request;
 }
 
 TEST(Session, AnswersInBlocksWhoSendsInBlocksAndHangsUp) {
   TestBridge bridge;
   RawClient client(bridge.port());
-  const RawReply registered = client.Ask(PaddedRegistration("old"));
-  EXPECT_EQ(registered.code, kRegistered);
-  size_t padding = 0;
-  while (client.ReceiveByte() == '\0') ++padding;
-  EXPECT_EQ(padding, wire::kBlockSize - wire::kReplyHeaderSize - ClientId::kSize);
+  client.Send(PaddedRegistration("old"));
+  EXPECT_EQ(client.Receive({.multiple_of = kBlockSize})->code, kRegistered);
   EXPECT_TRUE(client.AtEnd());
 }
 
@@ -258,9 +256,7 @@ TEST(Session, KnowsFamiliesCAndDApartByTheClientsRecord) {
 }
 
 TEST(Session, TakesAClientOfWhichNothingIsKnownForTheFamilyThatIsSet) {
-  TestBridgeOptions options;
-  options.listener.session.family_of_shared_codes = "D";
-  TestBridge bridge(options);
+  TestBridge bridge(WithDialects({}, {.preferred = "D"}));
   RawClient client(bridge.port());
   EXPECT_EQ(client.Ask(RegisterRequest("laptop")).code, 1600);
 }
@@ -273,7 +269,7 @@ TEST(Session, RefusesAFamilySwitchWithinAConnectionAndNotesIt) {
   EXPECT_TRUE(client.AtEnd());
   const auto noted = [&] { return bridge.service().profile(ToUuid(id)).last_protocol_error(); };
   bridge.service().WaitUntil([&] { return !noted().empty(); });
-  EXPECT_EQ(noted(), "request 827 is not of family C like those before it");
+  EXPECT_EQ(noted(), "request 827 is not of dialect C like those before it");
 }
 
 TEST(Session, EndlessRetriesOnOneConnectionAreEnded) {
@@ -319,13 +315,13 @@ TEST(Session, AVerdictNamesTheUploadThatItIsAbout) {
   EXPECT_NE(bridge.service().upload_ids()[2], bridge.service().upload_ids()[0]);
 }
 
-TEST(Session, AVerdictOnAConnectionOfItsOwnNamesNoUpload) {
+TEST(Session, AVerdictOnAConnectionOfItsOwnNamesTheUploadThatWasAnsweredBeforeItCame) {
   TestBridge bridge;
   RawClient client(bridge.port());
   const ClientId id = client.Introduce("laptop");
   client.Ask(FileRequest(id, "a", "content"));
   EXPECT_EQ(RawClient(bridge.port()).Ask(ValidRequest(id, "a")).code, kAcknowledged);
-  EXPECT_EQ(bridge.service().last_report().upload_id(), "");
+  EXPECT_EQ(bridge.service().last_report().upload_id(), bridge.service().upload_ids()[0]);
 }
 
 TEST(Session, AVerdictOnAFileThatWasRefusedNamesTheUploadBeforeIt) {
@@ -337,6 +333,246 @@ TEST(Session, AVerdictOnAFileThatWasRefusedNamesTheUploadBeforeIt) {
   EXPECT_EQ(client.Ask(FileRequest(id, "a", "content")).code, kGeneralError);
   client.Ask(AbortRequest(id, "a"));
   EXPECT_EQ(bridge.service().last_report().upload_id(), bridge.service().upload_ids()[0]);
+}
+
+// A request of family C in the codes of VariantOfC().
+std::string OfVariant(std::string request) {
+  constexpr int kMore = 4000;
+  constexpr size_t kCodeAt = 17;
+  const int code = static_cast<uint8_t>(request[kCodeAt]) +
+                   static_cast<uint8_t>(request[kCodeAt + 1]) * 256 + kMore;
+  request[kCodeAt] = static_cast<char>(code);
+  request[kCodeAt + 1] = static_cast<char>(code / 256);
+  return request;
+}
+
+TestBridgeOptions WithVariant(absl::string_view more) {
+  return WithDialects({VariantOfC("variant", more)});
+}
+
+constexpr size_t kMultiple = 512;
+constexpr AnswerForm kPadded{.multiple_of = kMultiple};
+
+std::string Padded(std::string request) {
+  request.resize((request.size() + kMultiple - 1) / kMultiple * kMultiple, '\xfe');
+  return request;
+}
+
+TEST(Session, WhereADialectAlwaysPadsSoDoAnswers) {
+  TestBridge bridge(WithVariant("padding { multiple_of: 512 requests: ALWAYS answers: ALWAYS }"));
+  RawClient client(bridge.port());
+  client.Send(Padded(OfVariant(RegisterRequest("laptop"))));
+  const ClientId id = client.Receive(kPadded)->id();
+  client.Send(Padded(OfVariant(PublicKeyRequest(id, "laptop"))));
+  EXPECT_EQ(client.Receive(kPadded)->code, kKeyAccepted);
+  client.Send(Padded(OfVariant(FileRequest(id, "a", std::string(5000, 'c')))));
+  EXPECT_EQ(client.Receive(kPadded)->code, kFileReceived);
+  client.Send(Padded(OfVariant(ValidRequest(id, "a"))));
+  EXPECT_EQ(client.Receive(kPadded)->code, kAcknowledged);
+  EXPECT_EQ(bridge.service().last_upload().legacy_profile().framing(), "blocks of 512 bytes");
+}
+
+TEST(Session, TheNextRequestIsNotTakenForPadding) {
+  TestBridge bridge(
+      WithVariant("padding { multiple_of: 512 requests: BY_CLIENT answers: BY_CLIENT }"));
+  RawClient client(bridge.port());
+  client.Send(OfVariant(RegisterRequest("laptop")) + OfVariant(RegisterRequest("laptop")) +
+              std::string(2 * kMultiple, '\xfe'));
+  EXPECT_THAT(Codes(client, 2), ElementsAre(kRegistered, kRegistrationFailed));
+}
+
+// Where codes count from 0, zeros look like the header of a registration of nobody.
+TEST(Session, PaddingOfZerosIsNotTakenForTheNextRequest) {
+  for (const absl::string_view use : {"ALWAYS", "BY_CLIENT"}) {
+    SCOPED_TRACE(use);
+    TestBridge bridge(WithDialects({ChangedDialect(
+        "C", {{"\nname: \"C\"",
+               absl::StrCat("\nname: \"variant\"\npadding { multiple_of: 512 requests: ", use,
+                            " answers: ", use, " }")},
+              {"codes: 1025", "codes: 0"},
+              {"codes: 102", "codes: 502"},
+              {"codes: 103", "codes: 503"}})}));
+    RawClient client(bridge.port());
+    std::string request = AnyRequest({}, 0, NameField("laptop"));
+    request.resize(kMultiple);
+    for (const uint16_t code : {kRegistered, kRegistrationFailed}) {
+      client.Send(request);
+      const std::optional<RawReply> answer = client.Receive(kPadded);
+      ASSERT_TRUE(answer);
+      EXPECT_EQ(answer->code, code);
+    }
+  }
+}
+
+TEST(Session, AFileInFilledBlocksShowsThatItsClientPadsWhateverIsOnItsRecord) {
+  TestBridge bridge;
+  const ClientId id = *ClientId::FromBytes("0123456789abcdef");
+  v1::LegacyProfile profile;
+  profile.set_family("A/B");
+  profile.set_framing("stream");
+  bridge.service().AddClient(ToUuid(id), profile);
+  constexpr uint32_t kFirst = 736;
+  const std::string payload = wire::ByteWriter()
+                                  .U32(kFirst + 16)
+                                  .Bytes(NameField("a"))
+                                  .Bytes(std::string(kFirst, 'c'))
+                                  .Take();
+  std::string request = AnyRequest(id, 1103, payload);
+  request.resize(kBlockSize);
+  request += std::string(16, 'd');
+  request.resize(2 * kBlockSize);
+  RawClient client(bridge.port());
+  client.Send(request);
+  const std::optional<RawReply> answer = client.Receive({.multiple_of = kBlockSize});
+  ASSERT_TRUE(answer);
+  EXPECT_EQ(answer->code, kFileReceived);
+  EXPECT_EQ(bridge.service().content("a"),
+            Segments({std::string(kFirst, 'c'), std::string(16, 'd')}));
+  EXPECT_EQ(bridge.service().last_upload().legacy_profile().framing(), "blocks of 1024 bytes");
+}
+
+TEST(Session, ARetryNoticeIsNeverAnsweredWhereItsDialectSaysSo) {
+  TestBridgeOptions options = WithVariant("conversation { retry_answer: NOT_AT_ALL }");
+  options.listener.retry_answer_delay = absl::ZeroDuration();
+  TestBridge bridge(options);
+  RawClient client(bridge.port());
+  const ClientId id = client.Introduce("laptop");
+  RawClient again(bridge.port());
+  again.Ask(OfVariant(FileRequest(id, "a", "first")));
+  again.Send(OfVariant(RetryRequest(id, "a")));
+  bridge.service().WaitForCalls(4);
+  bridge.service().FailNextCall(absl::ResourceExhaustedError("full"));
+  again.Send(OfVariant(RetryRequest(id, "a")));
+  bridge.service().WaitForCalls(5);
+  EXPECT_EQ(again.Ask(OfVariant(FileRequest(id, "a", "second"))).code, kFileReceived);
+}
+
+TEST(Session, ARetryNoticeIsAnsweredAtOnceWhereItsDialectSaysSo) {
+  TestBridgeOptions options = WithVariant("conversation { retry_answer: AT_ONCE }");
+  options.listener.retry_answer_delay = kNever;
+  TestBridge bridge(options);
+  RawClient client(bridge.port());
+  const ClientId id = client.Introduce("laptop");
+  RawClient again(bridge.port());
+  again.Send(OfVariant(RetryRequest(id, "a")) + OfVariant(FileRequest(id, "a", "second")));
+  EXPECT_THAT(Codes(again, 2), ElementsAre(kAcknowledged, kFileReceived));
+}
+
+TEST(Session, EndsAConnectionAfterTheAnswerWhereItsDialectSaysSo) {
+  TestBridge bridge(
+      WithVariant("conversation { end_after_answer: ENDS end_versions: 3 end_versions: 4 }"));
+  RawClient client(bridge.port());
+  EXPECT_EQ(client.Ask(OfVariant(RegisterRequest("laptop"))).code, kRegistered);
+  EXPECT_TRUE(client.AtEnd());
+  RawClient other(bridge.port());
+  std::string request = OfVariant(RegisterRequest("desktop"));
+  request[ClientId::kSize] = 2;
+  EXPECT_EQ(other.Ask(request).code, kRegistered);
+  EXPECT_EQ(other.Ask(request).code, kRegistrationFailed);
+}
+
+TEST(Session, AnIdOfZerosIsTheClientOfThatNameAndThenOfTheConnection) {
+  TestBridge bridge(WithVariant("conversation { zero_id: BY_NAME }"));
+  const ClientId id = RawClient(bridge.port()).Ask(OfVariant(RegisterRequest("laptop"))).id();
+  RawClient client(bridge.port());
+  const RawReply accepted = client.Ask(OfVariant(PublicKeyRequest({}, "laptop")));
+  EXPECT_EQ(accepted.code, kKeyAccepted);
+  EXPECT_EQ(accepted.id(), id);
+  EXPECT_EQ(client.Ask(OfVariant(FileRequest({}, "a", "content"))).id(), id);
+  EXPECT_EQ(bridge.service().last_upload().client_id(), ToUuid(id));
+  EXPECT_EQ(client.Ask(OfVariant(ValidRequest({}, "a"))).payload, id.bytes());
+  EXPECT_EQ(bridge.service().last_report().upload_id(), bridge.service().upload_ids()[0]);
+  RawClient later(bridge.port());
+  EXPECT_EQ(later.Ask(OfVariant(ReconnectRequest({}, "laptop"))).id(), id);
+  EXPECT_EQ(later.Ask(OfVariant(FileRequest({}, "a", "content"))).id(), id);
+}
+
+TEST(Session, AnIdOfZerosIsTheClientThatSaidItsIdBeforeOnTheConnection) {
+  TestBridge bridge(WithVariant("conversation { zero_id: BY_NAME }"));
+  const ClientId id = RawClient(bridge.port()).Introduce("laptop");
+  RawClient client(bridge.port());
+  EXPECT_EQ(client.Ask(OfVariant(FileRequest(id, "a", "content"))).code, kFileReceived);
+  const RawReply acknowledged = client.Ask(OfVariant(ValidRequest({}, "a")));
+  EXPECT_EQ(acknowledged.code, kAcknowledged);
+  EXPECT_EQ(acknowledged.payload, id.bytes());
+  EXPECT_EQ(bridge.service().last_report().upload_id(), bridge.service().upload_ids()[0]);
+}
+
+TEST(Session, AKeyOfNobodyWithoutANameIsOfWhoRegisteredOnTheConnection) {
+  TestBridge bridge(WithDialects({ChangedDialect(
+      "C", {{"\nname: \"C\"", "\nname: \"variant\"\nconversation { zero_id: BY_NAME }"},
+            {"codes: 10", "codes: 50"},
+            {"  fields { kind: CLIENT_NAME width: 255 may_be_shorter: true }\n", ""}})}));
+  RawClient client(bridge.port());
+  const ClientId id = client.Ask(OfVariant(RegisterRequest("laptop"))).id();
+  const RawReply accepted = client.Ask(AnyRequest({}, 5026, std::string(160, 'p')));
+  EXPECT_EQ(accepted.code, kKeyAccepted);
+  EXPECT_EQ(accepted.id(), id);
+}
+
+TEST(Session, AnIdOfZerosInThePayloadIsTheClientOfTheConnection) {
+  TestBridge bridge(WithDialects({ChangedDialect(
+      "C", {{"\nname: \"C\"", "\nname: \"variant\"\nconversation { zero_id: BY_NAME }"},
+            {"codes: 10", "codes: 50"},
+            {"request_header { kind: CLIENT_ID width: 16 }\n",
+             "request_header { kind: CONSTANT width: 4 value: 305419896 }\n"},
+            {"fields { kind: CLIENT_ID width: 16 may_be_missing: true }",
+             "fields { kind: CLIENT_ID width: 16 }"},
+            {"  fields { kind: CLIENT_NAME width: 255 may_be_shorter: true }\n", ""}})}));
+  const auto request = [](uint16_t code, const std::string& payload) {
+    return wire::ByteWriter()
+        .U32(305419896)
+        .U8(3)
+        .U16(code)
+        .U32(static_cast<uint32_t>(payload.size()))
+        .Bytes(payload)
+        .Take();
+  };
+  const std::string zeros(ClientId::kSize, '\0');
+  RawClient client(bridge.port());
+  const ClientId id = client.Ask(request(5025, NameField("laptop"))).id();
+  EXPECT_EQ(client.Ask(request(5026, std::string(160, 'p'))).id(), id);
+  const std::string file =
+      wire::ByteWriter().U32(16).Bytes(NameField("a")).Bytes(std::string(16, 'c')).Take();
+  EXPECT_EQ(client.Ask(request(5028, zeros + file)).id(), id);
+  EXPECT_EQ(client.Ask(request(5029, zeros + NameField("a"))).payload, id.bytes());
+  // Who says its id once.
+  RawClient later(bridge.port());
+  EXPECT_EQ(later.Ask(request(5028, std::string(id.bytes()) + file)).id(), id);
+  EXPECT_EQ(later.Ask(request(5029, zeros + NameField("a"))).payload, id.bytes());
+}
+
+TEST(Session, AnIdOfZerosIsNobodyOnAConnectionThatNamedNobody) {
+  TestBridge bridge(WithVariant("conversation { zero_id: BY_NAME }"));
+  RawClient client(bridge.port());
+  EXPECT_EQ(client.Ask(OfVariant(FileRequest({}, "a", "content"))).code, kGeneralError);
+  EXPECT_EQ(client.Ask(OfVariant(RegisterRequest("laptop"))).code, kRegistered);
+  EXPECT_EQ(client.Ask(OfVariant(PublicKeyRequest({}, "stranger"))).code, kGeneralError);
+}
+
+TEST(Session, WhereADialectDoesNotLookUpNamesAnIdOfZerosIsAnId) {
+  TestBridge bridge;
+  RawClient client(bridge.port());
+  client.Introduce("laptop");
+  EXPECT_EQ(client.Ask(PublicKeyRequest({}, "laptop")).code, kGeneralError);
+}
+
+TEST(Session, GoesOnInTheDialectThatUnderstandsAllOfAConnection) {
+  TestBridge bridge;
+  RawClient client(bridge.port());
+  const ClientId id = client.Introduce("laptop");  // As families C and D do.
+  const std::string packet = wire::ByteWriter()
+                                 .U32(16)
+                                 .U32(10)
+                                 .U16(1)
+                                 .U16(1)
+                                 .Bytes(NameField("a"))
+                                 .Bytes(std::string(16, 'c'))
+                                 .Take();
+  EXPECT_EQ(client.Ask(AnyRequest(id, 1028, packet)).code, 1603);
+  EXPECT_EQ(bridge.service().profile(ToUuid(id)).family(), "D");
+  EXPECT_EQ(RawClient(bridge.port()).Ask(ReconnectRequest(id, "laptop")).code, 1605);
+  EXPECT_EQ(bridge.service().last_resume().session_key_bits(), 256);
 }
 
 }  // namespace

@@ -59,6 +59,38 @@ v1::ChecksumKind ToProto(wire::Checksum checksum) {
   return v1::CHECKSUM_KIND_UNSPECIFIED;
 }
 
+v1::SessionKeyEncryption ToProto(const wire::SessionKeyForm& form) {
+  return form.pkcs1_v15 ? v1::RSAES_PKCS1_V15 : v1::RSAES_OAEP_SHA1;
+}
+
+void SetEncoding(const wire::ContentTraits& traits, const ContentSizes& sizes,
+                 v1::UploadFileHeader& header) {
+  using Header = v1::UploadFileHeader;
+  const bool in_segments = sizes.segment_count || traits.encrypted_piece_size > 0;
+  header.set_initial_vector(traits.initial_vector_in_front ? Header::IN_FRONT : Header::ZERO_IV);
+  header.set_padding(traits.padded_with_zeros ? Header::ZEROS
+                     : traits.has_surplus     ? Header::PKCS7_AND_SURPLUS
+                                              : Header::PKCS7);
+  if (header.initial_vector() == Header::ZERO_IV && header.padding() == Header::PKCS7) {
+    header.set_encoding(in_segments ? Header::AES_CBC_ZERO_IV_SEGMENTS : Header::AES_CBC_ZERO_IV);
+  } else {
+    header.set_encoding(in_segments ? Header::AES_CBC_SEGMENTS : Header::AES_CBC);
+  }
+  if (sizes.segment_count) {
+    header.set_segment_count(*sizes.segment_count);
+  } else {
+    header.set_segment_size(static_cast<int32_t>(traits.encrypted_piece_size));
+    header.set_encoded_size(static_cast<int64_t>(sizes.size));
+  }
+  if (sizes.plaintext_size) header.set_original_size(static_cast<int64_t>(*sizes.plaintext_size));
+}
+
+absl::StatusOr<ClientId> ParseId(absl::string_view text) {
+  const std::optional<ClientId> id = FromUuid<ClientId>(text);
+  if (!id) return absl::InternalError("the service gave out an id that is no UUID");
+  return *id;
+}
+
 }  // namespace
 
 Meaning MeaningOf(const absl::Status& status) {
@@ -76,7 +108,7 @@ Forwarded Translation::Answer(const wire::Register&,
                               const absl::StatusOr<v1::RegisterClientResponse>& response) const {
   const absl::StatusOr<ClientId> id = IdOf(response);
   if (id.ok()) {
-    profiles.Observe(*id, observed);  // The service hears of it with the first file.
+    profiles.Observe(*id, sender.observed);  // The service hears of it with the first file.
     return {wire::Registered{*id}, absl::OkStatus()};
   }
   if (MeaningOf(id.status()) == Meaning::kRegistrationRefused)
@@ -86,49 +118,53 @@ Forwarded Translation::Answer(const wire::Register&,
 
 v1::ExchangeKeyRequest Translation::RequestOf(const wire::SendPublicKey& operation) const {
   v1::ExchangeKeyRequest request;
-  request.set_client_id(ToUuid(client_id));
+  request.set_client_id(IdText());
   request.set_name(NameToText(operation.name));
   request.set_public_key(operation.public_key);
-  request.set_session_key_bits(operation.session_key_bits);
+  request.set_session_key_bits(operation.session_key.bits);
+  request.set_session_key_encryption(ToProto(operation.session_key));
   return request;
 }
 
 Forwarded Translation::Answer(const wire::SendPublicKey&,
                               const absl::StatusOr<v1::ExchangeKeyResponse>& response) const {
   if (!response.ok()) return Failed(response.status());
-  return {wire::KeyAccepted{client_id, response->encrypted_session_key()}, absl::OkStatus()};
+  const absl::StatusOr<ClientId> id = IdOr(response->client_id());
+  if (!id.ok()) return Failed(id.status());
+  return {wire::KeyAccepted{*id, response->encrypted_session_key()}, absl::OkStatus()};
 }
 
 v1::ResumeClientRequest Translation::RequestOf(const wire::Reconnect& operation) const {
   v1::ResumeClientRequest request;
-  request.set_client_id(ToUuid(client_id));
+  request.set_client_id(IdText());
   request.set_name(NameToText(operation.name));
+  // A client that got a key of another size from a bridge that took it for another kind is stuck
+  // until it gets one that it can use.
+  request.set_session_key_bits(operation.session_key.bits);
+  request.set_session_key_encryption(ToProto(operation.session_key));
   return request;
 }
 
 Forwarded Translation::Answer(const wire::Reconnect&,
                               const absl::StatusOr<v1::ResumeClientResponse>& response) const {
-  if (response.ok())
-    return {wire::Reconnected{client_id, response->encrypted_session_key()}, absl::OkStatus()};
+  if (response.ok()) {
+    const absl::StatusOr<ClientId> id = IdOr(response->client_id());
+    if (!id.ok()) return Failed(id.status());
+    return {wire::Reconnected{*id, response->encrypted_session_key()}, absl::OkStatus()};
+  }
   if (MeaningOf(response.status()) != Meaning::kClientUnknown) return Failed(response.status());
   return {wire::ReconnectDenied{}, response.status()};
 }
 
 v1::UploadFileHeader Translation::HeaderOf(const wire::SendFile& operation,
-                                           const CallOrigin& origin, uint64_t size,
-                                           std::optional<int> segment_count) const {
+                                           const CallOrigin& origin,
+                                           const ContentSizes& sizes) const {
   v1::UploadFileHeader header;
-  header.set_client_id(ToUuid(client_id));
+  header.set_client_id(ToUuid(id()));
   header.set_file_name(NameToText(operation.name));
-  if (segment_count) {
-    header.set_encoding(v1::UploadFileHeader::AES_CBC_ZERO_IV_SEGMENTS);
-    header.set_segment_count(*segment_count);
-  } else {
-    header.set_encoding(v1::UploadFileHeader::AES_CBC_ZERO_IV);
-    header.set_encoded_size(static_cast<int64_t>(size));
-  }
+  SetEncoding(sender.content, sizes, header);
   header.set_checksum_candidate(ToProto(operation.first_checksum));
-  if (std::optional<v1::LegacyProfile> news = profiles.Observe(client_id, observed))
+  if (std::optional<v1::LegacyProfile> news = profiles.Observe(id(), sender.observed))
     *header.mutable_legacy_profile() = *std::move(news);
   header.set_upload_id(origin.upload_id);
   return header;
@@ -137,18 +173,18 @@ v1::UploadFileHeader Translation::HeaderOf(const wire::SendFile& operation,
 Forwarded Translation::Answer(const wire::SendFile& operation, bool told_profile,
                               const absl::StatusOr<v1::UploadFileResponse>& response) const {
   if (!response.ok()) return Failed(response.status());
-  if (told_profile) profiles.MarkReported(client_id);
+  if (told_profile) profiles.MarkReported(id());
   if (corrupt_checksums) faults_injected.Add();
   const uint32_t checksum =
       corrupt_checksums ? response->version().checksum() + 1 : response->checksum();
-  return {wire::FileReceived{client_id, operation.content_size, operation.name_field, checksum},
+  return {wire::FileReceived{id(), operation.content_size, operation.name_field, checksum},
           absl::OkStatus()};
 }
 
 v1::ReportTransferRequest Translation::RequestOf(const wire::ChecksumVerdict& operation,
                                                  const CallOrigin& origin) const {
   v1::ReportTransferRequest request;
-  request.set_client_id(ToUuid(client_id));
+  request.set_client_id(ToUuid(id()));
   request.set_file_name(NameToText(operation.name));
   request.set_outcome(ToProto(operation.kind));
   request.set_learn_checksum(!corrupt_checksums);
@@ -156,14 +192,10 @@ v1::ReportTransferRequest Translation::RequestOf(const wire::ChecksumVerdict& op
   return request;
 }
 
-Forwarded Translation::Answer(const wire::ChecksumVerdict& operation,
+Forwarded Translation::Answer(const wire::ChecksumVerdict&,
                               const absl::StatusOr<v1::ReportTransferResponse>& response) const {
   if (!response.ok()) return Failed(response.status());
-  // Of the clients that put the id in front, those that wait for this answer want it empty.
-  const bool wants_no_id =
-      operation.id_in_front && operation.kind == wire::ChecksumVerdict::Kind::kRetry;
-  return {wire::Acknowledged{wants_no_id ? std::nullopt : std::optional(client_id)},
-          absl::OkStatus()};
+  return {wire::Acknowledged{id()}, absl::OkStatus()};
 }
 
 Forwarded Failed(const absl::Status& status) { return {wire::GeneralError{}, status}; }
@@ -171,9 +203,12 @@ Forwarded Failed(const absl::Status& status) { return {wire::GeneralError{}, sta
 absl::StatusOr<ClientId> Translation::IdOf(
     const absl::StatusOr<v1::RegisterClientResponse>& response) {
   if (!response.ok()) return response.status();
-  const std::optional<ClientId> id = FromUuid<ClientId>(response->client().client_id());
-  if (!id) return absl::InternalError("the service gave out an id that is no UUID");
-  return *id;
+  return ParseId(response->client().client_id());
+}
+
+absl::StatusOr<ClientId> Translation::IdOr(absl::string_view told) const {
+  if (sender.id) return *sender.id;
+  return ParseId(told);
 }
 
 }  // namespace backup::bridge

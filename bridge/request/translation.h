@@ -9,6 +9,7 @@
 #include "base/metrics.h"
 #include "bridge/request/legacy_profiles.h"
 #include "bridge/service/backend_options.h"
+#include "bridge/wire/dialect.h"
 #include "bridge/wire/message.h"
 
 namespace backup::bridge {
@@ -17,6 +18,23 @@ namespace backup::bridge {
 struct Forwarded {
   wire::Reply reply;
   absl::Status outcome;  // What the service, or the body, said.
+};
+
+// Whose request it is, as far as the request alone does not tell.
+struct Sender {
+  // Nothing: it registers, or it is the client of the name in its request.
+  std::optional<ClientId> id;
+  // How its dialect lays out the content of files.
+  wire::ContentTraits content = {};
+  // What the request shows of it.
+  v1::LegacyProfile observed = {};
+};
+
+// What has to be known of a file's content for its header.
+struct ContentSizes {
+  uint64_t size = 0;                                // 0 of segments with their sizes in front.
+  std::optional<int> segment_count = std::nullopt;  // Of such: 0: as many as come.
+  std::optional<uint64_t> plaintext_size = std::nullopt;  // If it is relied on.
 };
 
 // What an error of the service means in the legacy protocol.
@@ -32,9 +50,8 @@ Meaning MeaningOf(const absl::Status& status);
 // Requests of the wire as those of the API, and what came of them as answers of the wire: a pair of
 // RequestOf() and Answer() for each operation. Used by one thread at a time.
 struct Translation {
-  const ClientId client_id;
+  const Sender sender;
   LegacyProfiles& profiles;
-  const v1::LegacyProfile observed;  // What the request shows of its sender.
   const bool corrupt_checksums;
   const Counter faults_injected;
 
@@ -51,10 +68,9 @@ struct Translation {
   Forwarded Answer(const wire::Reconnect&,
                    const absl::StatusOr<v1::ResumeClientResponse>& response) const;
 
-  // The header of an upload of one ciphertext of this size, or of this many segments (0: as many as
-  // come); the content is the caller's to add.
+  // The header of an upload; the content is the caller's to add.
   v1::UploadFileHeader HeaderOf(const wire::SendFile& operation, const CallOrigin& origin,
-                                uint64_t size, std::optional<int> segment_count) const;
+                                const ContentSizes& sizes) const;
   // `told_profile`: whether the header had a profile.
   Forwarded Answer(const wire::SendFile& operation, bool told_profile,
                    const absl::StatusOr<v1::UploadFileResponse>& response) const;
@@ -67,6 +83,14 @@ struct Translation {
 
   // The id that a registration gave.
   static absl::StatusOr<ClientId> IdOf(const absl::StatusOr<v1::RegisterClientResponse>& response);
+
+ private:
+  // All zeros if there is none.
+  ClientId id() const { return sender.id.value_or(ClientId()); }
+  // Empty if the name decides.
+  std::string IdText() const { return sender.id ? ToUuid(*sender.id) : ""; }
+  // The client's id, of one that gave only its name as the service tells it.
+  absl::StatusOr<ClientId> IdOr(absl::string_view told) const;
 };
 
 // The general error, because of `status`.

@@ -12,7 +12,8 @@ constexpr int64_t kMaxSegmentedSize = int64_t{1} << 32;
 }  // namespace
 
 bool InSegments(const v1::UploadFileHeader& header) {
-  return header.encoding() == v1::UploadFileHeader::AES_CBC_ZERO_IV_SEGMENTS;
+  return header.encoding() == v1::UploadFileHeader::AES_CBC_ZERO_IV_SEGMENTS ||
+         header.encoding() == v1::UploadFileHeader::AES_CBC_SEGMENTS;
 }
 
 absl::Duration UploadDeadline(const v1::UploadFileHeader& header) {

@@ -15,7 +15,10 @@ namespace backup::bridge {
 // A connection, and the socket of its peer.
 class ConnectionFixture : public ::testing::Test {
  protected:
-  ConnectionFixture() {
+  ConnectionFixture() { Connect(); }
+
+  // A new connection.
+  void Connect() {
     int fds[2];
     CHECK_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
     peer_ = UniqueFd(fds[1]);

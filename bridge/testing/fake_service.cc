@@ -94,6 +94,16 @@ v1::ReportTransferRequest FakeService::last_report() const {
   return last_report_;
 }
 
+v1::ExchangeKeyRequest FakeService::last_key() const {
+  MutexLock lock(mutex_);
+  return last_key_;
+}
+
+v1::ResumeClientRequest FakeService::last_resume() const {
+  MutexLock lock(mutex_);
+  return last_resume_;
+}
+
 v1::LegacyProfile FakeService::profile(const std::string& client_id) const {
   MutexLock lock(mutex_);
   const auto found = profiles_.find(client_id);
@@ -130,6 +140,18 @@ absl::Status FakeService::CheckClient(const std::string& client_id) const {
   return MakeError(Reason::kClientNotFound, "no such client", client_id);
 }
 
+absl::StatusOr<std::string> FakeService::FindClient(const std::string& client_id,
+                                                    const std::string& name) const {
+  if (!client_id.empty()) {
+    RETURN_IF_ERROR(CheckClient(client_id));
+    return client_id;
+  }
+  MutexLock lock(mutex_);
+  const auto found = id_by_name_.find(name);
+  if (found != id_by_name_.end()) return found->second;
+  return MakeError(Reason::kClientNotFound, "no client of this name", name);
+}
+
 grpc::Status FakeService::RegisterClient(grpc::ServerContext* context,
                                          const v1::RegisterClientRequest* request,
                                          v1::RegisterClientResponse* response) {
@@ -151,10 +173,12 @@ grpc::Status FakeService::ExchangeKey(grpc::ServerContext* context,
                                       v1::ExchangeKeyResponse* response) {
   if (const absl::Status error = Begin(*context, "ExchangeKey"); !error.ok())
     return rpc::ToGrpc(error);
-  if (const absl::Status error = CheckClient(request->client_id()); !error.ok())
-    return rpc::ToGrpc(error);
+  const absl::StatusOr<std::string> id = FindClient(request->client_id(), request->name());
+  if (!id.ok()) return rpc::ToGrpc(id.status());
   MutexLock lock(mutex_);
-  has_key_by_id_[request->client_id()] = true;
+  last_key_ = *request;
+  has_key_by_id_[*id] = true;
+  response->set_client_id(*id);
   response->set_encrypted_session_key(EncryptedKey());
   return grpc::Status::OK;
 }
@@ -164,12 +188,12 @@ grpc::Status FakeService::ResumeClient(grpc::ServerContext* context,
                                        v1::ResumeClientResponse* response) {
   if (const absl::Status error = Begin(*context, "ResumeClient"); !error.ok())
     return rpc::ToGrpc(error);
-  if (const absl::Status error = CheckClient(request->client_id()); !error.ok())
-    return rpc::ToGrpc(error);
+  const absl::StatusOr<std::string> id = FindClient(request->client_id(), request->name());
+  if (!id.ok()) return rpc::ToGrpc(id.status());
   MutexLock lock(mutex_);
-  if (!has_key_by_id_[request->client_id()]) {
-    return rpc::ToGrpc(MakeError(Reason::kKeyNotSet, "no key yet", request->client_id()));
-  }
+  last_resume_ = *request;
+  if (!has_key_by_id_[*id]) return rpc::ToGrpc(MakeError(Reason::kKeyNotSet, "no key yet", *id));
+  response->set_client_id(*id);
   response->set_encrypted_session_key(EncryptedKey());
   return grpc::Status::OK;
 }
@@ -190,8 +214,11 @@ grpc::Status FakeService::UploadFile(grpc::ServerContext* context,
   if (const absl::Status error = CheckClient(header.client_id()); !error.ok())
     return rpc::ToGrpc(error);
   const std::string content = header.first_chunk() + ReadChunks(*reader);
-  const bool segmented = header.segment_count() > 0;
-  if (!segmented && static_cast<int64_t>(content.size()) != header.encoded_size()) {
+  const bool has_size_in_front =
+      (header.encoding() == v1::UploadFileHeader::AES_CBC_ZERO_IV_SEGMENTS ||
+       header.encoding() == v1::UploadFileHeader::AES_CBC_SEGMENTS) &&
+      header.segment_size() == 0;
+  if (!has_size_in_front && static_cast<int64_t>(content.size()) != header.encoded_size()) {
     return rpc::ToGrpc(MakeError(Reason::kInvalidField, "wrong size", "encoded_size"));
   }
   Crc32 checksum;

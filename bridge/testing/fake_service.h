@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "backup/v1/ingest.grpc.pb.h"
 #include "backup/v1/types.pb.h"
 #include "base/mutex.h"
@@ -39,6 +40,8 @@ class FakeService final : public v1::IngestService::Service {
   // Of all uploads so far, those that failed included.
   std::vector<std::string> upload_ids() const;
   v1::ReportTransferRequest last_report() const;
+  v1::ExchangeKeyRequest last_key() const;
+  v1::ResumeClientRequest last_resume() const;
   // What is on the client's record; all empty if nothing.
   v1::LegacyProfile profile(const std::string& client_id) const;
   // A client with a key, which registered elsewhere.
@@ -66,6 +69,9 @@ class FakeService final : public v1::IngestService::Service {
   // Notes a call; the error it is to end with, if any.
   absl::Status Begin(const grpc::ServerContext& context, const std::string& call);
   absl::Status CheckClient(const std::string& client_id) const;
+  // The id, or if that is empty the one of the client of this name.
+  absl::StatusOr<std::string> FindClient(const std::string& client_id,
+                                         const std::string& name) const;
 
   mutable Mutex mutex_;
   mutable CondVar changed_;
@@ -76,6 +82,8 @@ class FakeService final : public v1::IngestService::Service {
   std::map<std::string, std::string> contents_ ABSL_GUARDED_BY(mutex_);
   v1::UploadFileHeader last_upload_ ABSL_GUARDED_BY(mutex_);
   v1::ReportTransferRequest last_report_ ABSL_GUARDED_BY(mutex_);
+  v1::ExchangeKeyRequest last_key_ ABSL_GUARDED_BY(mutex_);
+  v1::ResumeClientRequest last_resume_ ABSL_GUARDED_BY(mutex_);
   std::vector<std::string> upload_ids_ ABSL_GUARDED_BY(mutex_);
   std::map<std::string, std::string> last_metadata_ ABSL_GUARDED_BY(mutex_);
   std::map<std::string, v1::LegacyProfile> profiles_ ABSL_GUARDED_BY(mutex_);

@@ -4,8 +4,7 @@
 #include <sys/socket.h>
 #include <sys/time.h>
 
-#include "bridge/wire/byte_reader.h"
-#include "bridge/wire/byte_writer.h"
+#include "bridge/wire/testing/byte_writer.h"
 #include "glog/logging.h"
 
 namespace backup::bridge::testing {
@@ -14,15 +13,8 @@ namespace {
 constexpr uint8_t kClientVersion = 3;
 constexpr size_t kNameSize = 255;
 constexpr size_t kKeySize = 160;
-constexpr size_t kReplyHeaderSize = 7;
 // Longer than anything takes unless it hangs.
 constexpr timeval kPatience = {20, 0};
-
-std::string NameField(absl::string_view name) {
-  std::string field(name);
-  field.resize(kNameSize, '\0');
-  return field;
-}
 
 bool Connect(const UniqueFd& socket, int port) {
   sockaddr_in address = {};
@@ -32,9 +24,46 @@ bool Connect(const UniqueFd& socket, int port) {
   return ::connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) == 0;
 }
 
+uint32_t ReadInteger(absl::string_view bytes, bool is_big_endian) {
+  uint32_t value = 0;
+  for (size_t i = 0; i < bytes.size(); ++i) {
+    const size_t place = is_big_endian ? i : bytes.size() - 1 - i;
+    value = value << 8 | static_cast<uint8_t>(bytes[place]);
+  }
+  return value;
+}
+
+// With a payload of the size that the header says, but without its bytes.
+std::optional<RawReply> ParseHeader(absl::string_view answer, const AnswerForm& form) {
+  if (answer.size() < form.header_size()) return std::nullopt;
+  const auto take = [&](size_t size) {
+    const uint32_t value = ReadInteger(answer.substr(0, size), form.is_big_endian);
+    answer.remove_prefix(size);
+    return value;
+  };
+  RawReply reply;
+  reply.version = take(form.version_size);
+  reply.code = static_cast<uint16_t>(take(sizeof(uint16_t)));
+  reply.payload.resize(take(sizeof(uint32_t)));
+  return reply;
+}
+
 }  // namespace
 
+std::optional<RawReply> ParseAnswer(absl::string_view answer, const AnswerForm& form) {
+  std::optional<RawReply> reply = ParseHeader(answer, form);
+  if (!reply || answer.size() < form.header_size() + reply->payload.size()) return std::nullopt;
+  reply->payload = std::string(answer.substr(form.header_size(), reply->payload.size()));
+  return reply;
+}
+
 bool CanConnect(int port) { return Connect(RawClient::MakeSocket(), port); }
+
+std::string NameField(absl::string_view name) {
+  std::string field(name);
+  field.resize(kNameSize, '\0');
+  return field;
+}
 
 std::string AnyRequest(const ClientId& id, uint16_t code, absl::string_view payload) {
   return wire::ByteWriter()
@@ -104,17 +133,16 @@ std::optional<std::string> RawClient::ReceiveBytes(size_t size) {
   return bytes;
 }
 
-std::optional<RawReply> RawClient::Receive() {
-  const std::optional<std::string> header = ReceiveBytes(kReplyHeaderSize);
-  if (!header) return std::nullopt;
-  wire::ByteReader reader(*header);
-  RawReply reply;
-  if (reader.U8() != kClientVersion) return std::nullopt;
-  reply.code = reader.U16();
-  const std::optional<std::string> payload = ReceiveBytes(reader.U32());
-  if (!payload) return std::nullopt;
-  reply.payload = *payload;
-  return reply;
+std::optional<RawReply> RawClient::Receive(const AnswerForm& form) {
+  std::optional<std::string> answer = ReceiveBytes(form.header_size());
+  if (!answer) return std::nullopt;
+  const std::optional<RawReply> header = ParseHeader(*answer, form);
+  if (!header || header->version != kClientVersion) return std::nullopt;
+  const size_t size = answer->size() + header->payload.size();
+  const size_t padded = (size + form.multiple_of - 1) / form.multiple_of * form.multiple_of;
+  const std::optional<std::string> rest = ReceiveBytes(padded - answer->size());
+  if (!rest) return std::nullopt;
+  return ParseAnswer(*answer + *rest, form);
 }
 
 std::optional<char> RawClient::ReceiveByte() {

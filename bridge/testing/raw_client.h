@@ -18,6 +18,8 @@ std::string FileRequest(const ClientId& id, absl::string_view name, absl::string
 std::string ValidRequest(const ClientId& id, absl::string_view name);
 std::string RetryRequest(const ClientId& id, absl::string_view name);
 std::string AbortRequest(const ClientId& id, absl::string_view name);
+// A name in its field of 255 bytes.
+std::string NameField(absl::string_view name);
 // A request with any code and payload.
 std::string AnyRequest(const ClientId& id, uint16_t code, absl::string_view payload);
 
@@ -30,14 +32,27 @@ inline constexpr uint16_t kReconnected = 2105;
 inline constexpr uint16_t kReconnectDenied = 2106;
 inline constexpr uint16_t kGeneralError = 2107;
 
+// How answers look. As it is: families A to E.
+struct AnswerForm {
+  size_t version_size = 1;
+  bool is_big_endian = false;
+  size_t multiple_of = 1;  // Of each answer's size.
+
+  size_t header_size() const { return version_size + sizeof(uint16_t) + sizeof(uint32_t); }
+};
+
 struct RawReply {
+  uint32_t version = 0;
   uint16_t code = 0;
-  std::string payload;
+  std::string payload;  // As much as the header says.
   // The id that most answers begin with.
   ClientId id() const {
     return ClientId::FromBytes(payload.substr(0, ClientId::kSize)).value_or(ClientId());
   }
 };
+
+// A whole answer; nothing if it is none of that form.
+std::optional<RawReply> ParseAnswer(absl::string_view answer, const AnswerForm& form);
 
 // A client that sends what it is told, right or wrong. Every wait is bounded. Used by one thread at
 // a time.
@@ -51,7 +66,7 @@ class RawClient {
 
   void Send(absl::string_view bytes);
   // Nothing if the stream ends, breaks or stalls before a whole answer.
-  std::optional<RawReply> Receive();
+  std::optional<RawReply> Receive(const AnswerForm& form = {});
   // Nothing if the stream ends, breaks or stalls.
   std::optional<char> ReceiveByte();
   // Whether the bridge hung up, with nothing more to read.

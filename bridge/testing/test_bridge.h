@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <vector>
 
 #include "base/idle_shutdown.h"
 #include "base/process.h"
@@ -16,6 +17,10 @@ struct TestBridgeOptions {
   BackendOptions backend;
   bool corrupt_checksums = false;
 };
+
+// With `further` dialects.
+TestBridgeOptions WithDialects(std::vector<wire::Dialect> further,
+                               const wire::DialectSet::Options& options = {});
 
 // A whole bridge but for main(), on a free port, before a fake service. Used by one thread at a
 // time.

@@ -1,68 +1,33 @@
 #include "bridge/upload/block_source.h"
 
 #include <algorithm>
-#include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "base/status_macros.h"
+#include "bridge/wire/content_size.h"
 
 namespace backup::bridge {
-namespace {
 
-constexpr uint64_t kCipherBlockSize = 16;
+BlockSource::BlockSource(const PartsInput& input, const wire::DecodedHead& first)
+    : PartsSource(input, first), traits_(*input.dialect.content().blocks) {
+  set_status(BeginFirst(first));
+}
 
-}  // namespace
-
-BlockSource::BlockSource(Connection& connection, const wire::Dialect& dialect,
-                         const wire::DecodedHead& first, const BodyLimits& limits,
-                         BodyBudget& budget, std::function<void(uint64_t)> take_padding,
-                         absl::Duration patience)
-    : PartsSource(connection, dialect, first, limits, budget),
-      take_padding_(std::move(take_padding)),
-      patience_(patience),
-      full_size_(first.body_size) {
-  set_status(Begin(first));
+absl::Status BlockSource::BeginFirst(const wire::DecodedHead& first) {
+  const uint64_t size = first_file().blocks_size;
+  if (size > wire::kMaxContentSize || first.body_size == 0 || first.body_size > size) {
+    return absl::InvalidArgumentError(absl::StrCat("the first block of a file has ",
+                                                   first.body_size, " bytes, all together ", size));
+  }
+  left_ = size - first.body_size;
+  count_ = 1 + (left_ + traits_.size - 1) / traits_.size;
+  return BeginSegment(first.head_size + first.body_size, first.body_size, first.body_size);
 }
 
 absl::Status BlockSource::BeginNext() {
-  ASSIGN_OR_RETURN(const wire::DecodedHead block, ReadNextHead());
-  return Begin(block);
-}
-
-absl::Status BlockSource::Begin(const wire::DecodedHead& block) {
-  const auto& file = std::get<wire::SendFile>(block.request.operation);
-  if (file.content_size != first_file().content_size)
-    return absl::InvalidArgumentError("a block tells another size of the file than the first");
-  if (block.body_size > full_size_) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("a block of ", block.body_size, " bytes comes after those of ", full_size_));
-  }
-  request_size_ = block.head_size + block.body_size;
-  body_size_ = block.body_size;
-  BeginSegment(body_size_, body_size_);
-  return absl::OkStatus();
-}
-
-absl::Status BlockSource::EndPart() {
-  ++blocks_;
-  bodies_size_ += body_size_;
-  take_padding_(request_size_);
-  ASSIGN_OR_RETURN(is_last_, HaveAll());
-  return absl::OkStatus();
-}
-
-// The content size is the sum of the bodies with some clients, and of their plaintexts with others;
-// only sizes of bodies show here. A full block holds a plaintext of 16 bytes less, or up to 1 byte.
-absl::StatusOr<bool> BlockSource::HaveAll() {
-  const uint64_t file_size = first_file().content_size;
-  const bool is_full = body_size_ == full_size_;
-  if (bodies_size_ < file_size) {
-    if (is_full) return false;
-    return absl::InvalidArgumentError(absl::StrCat("after ", bodies_size_, " of ", file_size,
-                                                   " bytes comes a block that is not full"));
-  }
-  const uint64_t least_plaintext = blocks_ * std::max<uint64_t>(full_size_ - kCipherBlockSize, 1);
-  return !is_full || least_plaintext >= file_size || !MoreFollows(patience_);
+  const uint64_t content = std::min(left_, traits_.size);
+  const uint64_t body = traits_.last_is_filled ? traits_.size : content;
+  left_ -= content;
+  return BeginSegment(body, body, content);
 }
 
 }  // namespace backup::bridge

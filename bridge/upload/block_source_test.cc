@@ -1,189 +1,135 @@
 #include "bridge/upload/block_source.h"
 
-#include <sys/socket.h>
-
-#include <memory>
 #include <string>
 #include <vector>
 
-#include "absl/status/status.h"
-#include "absl/strings/match.h"
+#include "base/testing/random_cut_source.h"
 #include "base/testing/status_matchers.h"
-#include "bridge/wire/byte_writer.h"
-#include "bridge/wire/dialects.h"
-#include "glog/logging.h"
+#include "bridge/testing/changed_dialect.h"
+#include "bridge/testing/upload_fixture.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
 namespace backup::bridge {
 namespace {
 
+using ::backup::bridge::testing::ChangedDialect;
+using ::backup::bridge::testing::Segments;
+using ::backup::bridge::testing::UploadFixture;
 using ::backup::testing::IsOkAndHolds;
-using ::testing::ElementsAre;
+using ::backup::testing::PseudoRandomBytes;
+using ::backup::testing::StatusIs;
+using ::testing::Optional;
 
 constexpr uint16_t kFileCode = 1103;
-constexpr uint16_t kValidCode = 1104;
 constexpr absl::string_view kId = "0123456789abcdef";
-constexpr size_t kFieldsSize = 4 + wire::kNameFieldSize;
+constexpr size_t kNameSize = 255;
+constexpr size_t kFieldsSize = 4 + kNameSize;
+constexpr size_t kBlockSize = 1024;
+constexpr size_t kFirstSize = 736;  // As much as goes into the first message.
 
-// One block of a file of family B.
-struct BlockText {
-  uint32_t content_size = 0;
-  std::string body;
+std::string Filled(std::string message) {
+  message.resize((message.size() + kBlockSize - 1) / kBlockSize * kBlockSize, '\xFE');
+  return message;
+}
+
+// The first message of a file, without padding.
+std::string First(uint32_t content_size, absl::string_view content) {
   std::string name = "a.bin";
-};
-
-std::string Encode(const BlockText& block) {
-  std::string name = block.name;
-  name.resize(wire::kNameFieldSize);
+  name.resize(kNameSize);
   return wire::ByteWriter()
       .Bytes(kId)
       .U8(3)
       .U16(kFileCode)
-      .U32(static_cast<uint32_t>(kFieldsSize + block.body.size()))
-      .U32(block.content_size)
+      .U32(static_cast<uint32_t>(kFieldsSize + content.size()))
+      .U32(content_size)
       .Bytes(name)
-      .Bytes(block.body)
+      .Bytes(content)
       .Take();
 }
 
-std::string Segment(const std::string& content) {
-  return wire::ByteWriter().U32(static_cast<uint32_t>(content.size())).Bytes(content).Take();
-}
-
-MATCHER_P(BreaksTheRule, rule, "") {
-  return absl::IsInvalidArgument(arg.status()) && absl::StrContains(arg.status().message(), rule);
-}
-
-// Sends blocks to a connection and reads the file that they make.
-class BlockSourceTest : public ::testing::Test {
+class BlockSourceTest : public UploadFixture {
  protected:
-  BlockSourceTest() {
-    int fds[2];
-    CHECK_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
-    peer_ = UniqueFd(fds[1]);
-    connection_ = std::make_unique<Connection>(UniqueFd(fds[0]), "peer", 1);
-    limits_.window = absl::Seconds(20);
+  // Cuts `content` into blocks.
+  static std::vector<std::string> Blocks(const std::string& content) {
+    std::vector<std::string> blocks = {content.substr(0, kFirstSize)};
+    for (size_t begin = kFirstSize; begin < content.size(); begin += kBlockSize)
+      blocks.push_back(content.substr(begin, kBlockSize));
+    return blocks;
+  }
+  // The whole file as such a client sends it.
+  static std::string Messages(const std::string& content) {
+    const std::vector<std::string> blocks = Blocks(content);
+    std::string bytes = Filled(First(static_cast<uint32_t>(content.size()), blocks[0]));
+    for (size_t i = 1; i < blocks.size(); ++i) bytes += Filled(blocks[i]);
+    return bytes;
   }
 
-  // The client goes on holding the connection, and says nothing more.
-  absl::StatusOr<std::string> ReadFile(const std::vector<BlockText>& blocks,
-                                       const std::string& after = "",
-                                       absl::Duration patience = absl::Milliseconds(1)) {
-    std::string bytes;
-    for (const BlockText& block : blocks) bytes += Encode(block);
-    bytes += after;
-    CHECK_EQ(::send(peer_.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL),
-             static_cast<ssize_t>(bytes.size()));
-    const wire::Dialect& dialect = *wire::FindDialectByName("A/B");
-    CHECK(
-        connection_->WaitForBuffered(wire::kRequestHeaderSize + kFieldsSize, limits_.window).ok());
-    const auto head = dialect.DecodeHead(connection_->buffered()).value().value();
-    CHECK(std::get<wire::SendFile>(head.request.operation).is_block);
-    connection_->Consume(head.head_size);
-    BlockSource source(
-        *connection_, dialect, head, limits_, budget_,
-        [&](uint64_t size) { request_sizes_.push_back(size); }, patience);
-    auto content = ReadAll(source, 1 << 20);
-    EXPECT_TRUE(!content.ok() || source.left() == 0);
-    return content;
-  }
-
-  std::string LeftOver() {
-    static_cast<void>(connection_->ReadAhead(1 << 20));
-    return std::string(connection_->buffered());
-  }
-
-  BodyLimits limits_;
-  BodyBudget budget_;
-  UniqueFd peer_;
-  std::unique_ptr<Connection> connection_;
-  std::vector<uint64_t> request_sizes_;
+  const wire::Dialect dialect_ = ChangedDialect("A/B");
 };
 
-const std::string kA(48, 'a');
-const std::string kB(48, 'b');
-const std::string kC(16, 'c');
-const std::string kVerdict = wire::ByteWriter()
-                                 .Bytes(kId)
-                                 .U8(3)
-                                 .U16(kValidCode)
-                                 .U32(wire::kNameFieldSize)
-                                 .Bytes(std::string(wire::kNameFieldSize, 'n'))
-                                 .Take();
-
 TEST_F(BlockSourceTest, EachBlockIsASegment) {
-  constexpr uint32_t kSize = 48 + 48 + 16;
-  EXPECT_THAT(ReadFile({{kSize, kA}, {kSize, kB}, {kSize, kC}}),
-              IsOkAndHolds(Segment(kA) + Segment(kB) + Segment(kC)));
-}
-
-TEST_F(BlockSourceTest, ItsSizeMayBeThatOfThePlaintext) {
-  for (uint32_t size : {32 + 32 + 1, 47 + 47 + 0, 47 + 47 + 15}) {
+  // The last: as recorded, full, and as small as can be.
+  for (const size_t size : {3056, 736 + 1024, 736 + 3 * 1024, 752}) {
     SCOPED_TRACE(size);
-    EXPECT_THAT(ReadFile({{size, kA}, {size, kB}, {size, kC}}),
-                IsOkAndHolds(Segment(kA) + Segment(kB) + Segment(kC)));
+    const std::string content = PseudoRandomBytes(size);
+    EXPECT_THAT(ReadFile(dialect_, Messages(content)), IsOkAndHolds(Segments(Blocks(content))));
+    EXPECT_THAT(content_.segment_count, Optional(static_cast<int>(Blocks(content).size())));
+    EXPECT_EQ(content_.size, 0u);
+    EXPECT_TRUE(content_.is_padded);
+    EXPECT_EQ(content_.body->received_bytes() % kBlockSize, kBlockSize - 23 - kFieldsSize);
   }
 }
 
-TEST_F(BlockSourceTest, EndsWithAFullBlockIfSizesSayThatItIsTheLast) {
-  const std::string next = Encode({64, kC});
-  EXPECT_THAT(ReadFile({{64, kA}, {64, kB}}, next, absl::InfiniteDuration()),
-              IsOkAndHolds(Segment(kA) + Segment(kB)));
-  EXPECT_EQ(LeftOver(), next);
+TEST_F(BlockSourceTest, LeavesWhatFollowsTheLastBlockAlone) {
+  const std::string content = PseudoRandomBytes(3056);
+  EXPECT_THAT(ReadFile(dialect_, Messages(content) + "next"),
+              IsOkAndHolds(Segments(Blocks(content))));
+  EXPECT_EQ(Following(4), "next");
 }
 
-TEST_F(BlockSourceTest, EndsWithAFullBlockIfNothingMoreComes) {
-  for (uint32_t size : {65, 94, 96}) {
-    SCOPED_TRACE(size);
-    EXPECT_THAT(ReadFile({{size, kA}, {size, kB}}), IsOkAndHolds(Segment(kA) + Segment(kB)));
+TEST_F(BlockSourceTest, CarriesALargeFile) {
+  const std::string content = PseudoRandomBytes(4'000'000 / 16 * 16);
+  EXPECT_THAT(ReadFile(dialect_, Messages(content)), IsOkAndHolds(Segments(Blocks(content))));
+}
+
+TEST_F(BlockSourceTest, WhoFillsTheLastBlockFillsTheFirstMessageWhateverIsKnown) {
+  const std::string content = PseudoRandomBytes(3056);
+  EXPECT_THAT(ReadFile(dialect_, Messages(content) + "next", /*pads=*/false),
+              IsOkAndHolds(Segments(Blocks(content))));
+  EXPECT_TRUE(content_.is_padded);
+  EXPECT_EQ(Following(4), "next");
+}
+
+TEST_F(BlockSourceTest, TheLastBlockNeedNotBeFilled) {
+  const std::string content = PseudoRandomBytes(kFirstSize + 1040);
+  const std::string bytes =
+      First(kFirstSize + 1040, content.substr(0, kFirstSize)) + content.substr(kFirstSize) + "next";
+  EXPECT_THAT(ReadFile(ChangedDialect("A/B", {{" last_is_filled: true", ""}}), bytes),
+              IsOkAndHolds(Segments(Blocks(content))));
+  EXPECT_FALSE(content_.is_padded);
+  EXPECT_EQ(Following(4), "next");
+}
+
+TEST_F(BlockSourceTest, NoPrefixIsAFile) {
+  const std::string bytes = Messages(PseudoRandomBytes(kFirstSize + 1040));
+  for (size_t size = 0; size < bytes.size(); size += size < 1200 ? 1 : 37) {
+    ASSERT_THAT(ReadFile(dialect_, bytes.substr(0, size)), StatusIs(absl::StatusCode::kDataLoss))
+        << size;
   }
 }
 
-TEST_F(BlockSourceTest, EndsWithAFullBlockIfSomethingElseFollows) {
-  EXPECT_THAT(ReadFile({{94, kA}, {94, kB}}, kVerdict, absl::InfiniteDuration()),
-              IsOkAndHolds(Segment(kA) + Segment(kB)));
-  EXPECT_EQ(LeftOver(), kVerdict);
+TEST_F(BlockSourceTest, ManyMoreBlocksThanCanBeCountedAreAsManyAsCome) {
+  const std::string first = std::string(kFirstSize, 'a');
+  EXPECT_THAT(ReadFile(dialect_, Filled(First(0xFFFFFFF0, first)) + "stops"),
+              StatusIs(absl::StatusCode::kDataLoss));
+  EXPECT_THAT(content_.segment_count, Optional(0));
 }
 
-TEST_F(BlockSourceTest, EndsWithAFullBlockIfAnotherFileFollows) {
-  const std::string next = Encode({94, kA, "b.bin"});
-  EXPECT_THAT(ReadFile({{94, kA}, {94, kB}}, next, absl::InfiniteDuration()),
-              IsOkAndHolds(Segment(kA) + Segment(kB)));
-  EXPECT_EQ(LeftOver(), next);
-}
-
-TEST_F(BlockSourceTest, GoesOnIfSizesAllowItAndABlockFollows) {
-  // Of 32 bytes of plaintext each: 48 + 48 is the whole size, but not the whole file.
-  EXPECT_THAT(ReadFile({{96, kA}, {96, kB}, {96, kA}}, "", absl::InfiniteDuration()),
-              IsOkAndHolds(Segment(kA) + Segment(kB) + Segment(kA)));
-}
-
-TEST_F(BlockSourceTest, TellsTheSizeOfEachRequestForItsPadding) {
-  EXPECT_THAT(ReadFile({{64, kA}, {64, kC}}), IsOkAndHolds(Segment(kA) + Segment(kC)));
-  EXPECT_THAT(request_sizes_, ElementsAre(23 + 259 + 48, 23 + 259 + 16));
-}
-
-TEST_F(BlockSourceTest, RefusesABlockLargerThanTheFirst) {
-  EXPECT_THAT(ReadFile({{90, kC}, {90, kA}}),
-              BreaksTheRule("a block of 48 bytes comes after those of 16"));
-}
-
-TEST_F(BlockSourceTest, RefusesAShortBlockBeforeTheLast) {
-  EXPECT_THAT(ReadFile({{200, kA}, {200, kC}, {200, kA}}),
-              BreaksTheRule("after 64 of 200 bytes comes a block that is not full"));
-}
-
-TEST_F(BlockSourceTest, RefusesAnotherContentSize) {
-  EXPECT_THAT(ReadFile({{200, kA}, {201, kA}}), BreaksTheRule("another size of the file"));
-}
-
-TEST_F(BlockSourceTest, RefusesWhatComesBetween) {
-  EXPECT_THAT(ReadFile({{200, kA}}, kVerdict), BreaksTheRule("1104 comes between"));
-}
-
-TEST_F(BlockSourceTest, RefusesABlockOfAnotherFile) {
-  EXPECT_THAT(ReadFile({{200, kA}, {200, kB, "b.bin"}}), BreaksTheRule("b.bin comes between"));
+TEST_F(BlockSourceTest, GivesUpOnAClientThatSendsNoMore) {
+  limits_.window = absl::Milliseconds(100);
+  PeerSends(Filled(First(3056, std::string(kFirstSize, 'a'))));
+  EXPECT_THAT(ReadSent(dialect_, std::nullopt), StatusIs(absl::StatusCode::kDeadlineExceeded));
 }
 
 }  // namespace

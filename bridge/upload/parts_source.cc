@@ -15,22 +15,17 @@ void AppendSize(uint32_t size, std::string& out) {
   for (int shift = 0; shift < 32; shift += 8) out.push_back(static_cast<char>(size >> shift));
 }
 
-absl::Status ComesBetween(uint16_t code) {
+absl::Status ComesBetween(uint32_t code) {
   return absl::InvalidArgumentError(
       absl::StrCat("request ", code, " comes between the parts of a file"));
 }
 
 }  // namespace
 
-PartsSource::PartsSource(Connection& connection, const wire::Dialect& dialect,
-                         const wire::DecodedHead& first, const BodyLimits& limits,
-                         BodyBudget& budget)
-    : connection_(connection),
-      dialect_(dialect),
-      client_id_(first.request.client_id),
-      first_file_(std::get<wire::SendFile>(first.request.operation)),
-      limits_(limits),
-      budget_(budget) {}
+PartsSource::PartsSource(const PartsInput& input, const wire::DecodedHead& first)
+    : input_(input),
+      first_(first),
+      first_file_(std::get<wire::SendFile>(first_.request.operation)) {}
 
 absl::StatusOr<absl::string_view> PartsSource::Read() {
   buffer_.clear();
@@ -56,8 +51,8 @@ absl::Status PartsSource::Fill() {
 
 // BodySource sees to it within a part.
 absl::Status PartsSource::CheckRate(absl::Duration waited) {
-  const double least = absl::ToDoubleSeconds(waited) * limits_.least_bytes_per_second;
-  if (waited < limits_.window || static_cast<double>(received_bytes_) >= least)
+  const double least = absl::ToDoubleSeconds(waited) * input_.limits.least_bytes_per_second;
+  if (waited < input_.limits.window || static_cast<double>(received_bytes_) >= least)
     return absl::OkStatus();
   return absl::DeadlineExceededError(absl::StrCat(
       "the client sent ", received_bytes_, " bytes in parts in ", absl::FormatDuration(waited)));
@@ -69,52 +64,75 @@ absl::Status PartsSource::TakePiece() {
     AppendSize(static_cast<uint32_t>(content_left_), buffer_);
   ASSIGN_OR_RETURN(const absl::string_view piece, part_->Read());
   received_bytes_ += piece.size();
-  const size_t content = std::min<uint64_t>(piece.size(), content_left_);
+  const uint64_t body = std::min<uint64_t>(piece.size(), body_left_);
+  const size_t content = std::min(body, content_left_);
   buffer_.append(piece.data(), content);
+  body_left_ -= body;
   content_left_ -= content;
   if (part_->left() > 0) return absl::OkStatus();
   part_.reset();
   return EndPart();
 }
 
-void PartsSource::BeginPart(uint64_t body_size) {
-  part_ = std::make_unique<BodySource>(connection_, body_size, limits_, budget_);
+std::unique_ptr<BodySource> PartsSource::OpenPart(uint64_t message_size, uint64_t body_size) const {
+  const uint64_t over = message_size % input_.message_multiple;
+  const uint64_t padding = over == 0 ? 0 : input_.message_multiple - over;
+  return std::make_unique<BodySource>(input_.connection, body_size + padding, input_.limits,
+                                      input_.budget);
 }
 
-void PartsSource::BeginSegment(uint64_t body_size, uint64_t segment_size) {
-  BeginPart(body_size);
-  content_left_ = segment_size;
+void PartsSource::BeginPart(uint64_t message_size, uint64_t body_size) {
+  part_ = OpenPart(message_size, body_size);
+  body_left_ = body_size;
+}
+
+absl::Status PartsSource::BeginSegment(uint64_t message_size, uint64_t body_size,
+                                       uint64_t content_size) {
+  if (content_size > kMaxSegmentSize) {
+    return absl::InvalidArgumentError(absl::StrCat("a part of a file has ", content_size,
+                                                   " bytes; at most ", kMaxSegmentSize, " can"));
+  }
+  BeginPart(message_size, body_size);
+  content_left_ = content_size;
   segment_begins_ = true;
+  return absl::OkStatus();
 }
 
 absl::StatusOr<wire::DecodedHead> PartsSource::ReadNextHead() {
-  ASSIGN_OR_RETURN(wire::DecodedHead head, PeekHead(limits_.window));
+  ASSIGN_OR_RETURN(wire::DecodedHead head, PeekHead());
   RETURN_IF_ERROR(CheckIsPart(head));
-  connection_.Consume(head.head_size);
+  input_.connection.Consume(head.head_size);
   return head;
 }
 
-bool PartsSource::MoreFollows(absl::Duration timeout) {
-  const absl::StatusOr<wire::DecodedHead> head = PeekHead(timeout);
-  return head.ok() && CheckIsPart(*head).ok();
+absl::StatusOr<wire::DecodedHead> PartsSource::PeekHead() {
+  Connection& connection = input_.connection;
+  while (true) {
+    // Heads of one file are about as long; that no more comes shows below.
+    static_cast<void>(connection.ReadAhead(first_.head_size));
+    ASSIGN_OR_RETURN(std::optional<wire::DecodedHead> head, DecodeHead(connection.buffered()));
+    if (head) return *std::move(head);
+    RETURN_IF_ERROR(
+        connection.WaitForBuffered(connection.buffered().size() + 1, input_.limits.window));
+  }
 }
 
-absl::StatusOr<wire::DecodedHead> PartsSource::PeekHead(absl::Duration timeout) {
-  while (true) {
-    const absl::string_view bytes = connection_.buffered();
-    const std::optional<wire::RequestHeader> header = wire::DecodeHeader(bytes);
-    if (header && !dialect_.Claims(*header)) return ComesBetween(header->code);
-    ASSIGN_OR_RETURN(std::optional<wire::DecodedHead> head, dialect_.DecodeHead(bytes));
-    if (head) return *std::move(head);
-    RETURN_IF_ERROR(connection_.WaitForBuffered(bytes.size() + 1, timeout));
-  }
+absl::StatusOr<std::optional<wire::DecodedHead>> PartsSource::DecodeHead(
+    absl::string_view bytes) const {
+  const wire::Dialect& dialect = input_.dialect;
+  if (dialect.content().packets->header_on_first_only)
+    return dialect.DecodeBarePacket(bytes, first_);
+  const std::optional<wire::RequestHeader> header = dialect.DecodeHeader(bytes);
+  if (!header) return std::nullopt;
+  if (!dialect.Claims(*header)) return ComesBetween(header->code);
+  return dialect.DecodeHead(bytes);
 }
 
 absl::Status PartsSource::CheckIsPart(const wire::DecodedHead& head) const {
   const auto* file = std::get_if<wire::SendFile>(&head.request.operation);
-  const bool is_part = file != nullptr && file->is_block == first_file_.is_block &&
+  const bool is_part = file != nullptr &&
                        file->packet.has_value() == first_file_.packet.has_value() &&
-                       head.request.client_id == client_id_;
+                       head.request.client_id == first_.request.client_id;
   if (!is_part) return ComesBetween(head.request.code);
   if (file->name == first_file_.name) return absl::OkStatus();
   return absl::InvalidArgumentError(absl::StrCat("a part of ", NameToText(file->name),
@@ -122,9 +140,10 @@ absl::Status PartsSource::CheckIsPart(const wire::DecodedHead& head) const {
                                                  NameToText(first_file_.name)));
 }
 
-absl::Status PartsSource::Skip(uint64_t body_size) {
-  BodySource surplus(connection_, body_size, limits_, budget_);
-  while (surplus.left() > 0) RETURN_IF_ERROR(surplus.Read().status());
+absl::Status PartsSource::Skip(const wire::DecodedHead& part) {
+  const std::unique_ptr<BodySource> surplus =
+      OpenPart(part.head_size + part.body_size, part.body_size);
+  while (surplus->left() > 0) RETURN_IF_ERROR(surplus->Read().status());
   return absl::OkStatus();
 }
 

@@ -1,105 +1,91 @@
 #include "bridge/wire/dialects.h"
 
+#include <algorithm>
+#include <utility>
+
 #include "absl/strings/match.h"
-#include "bridge/wire/byte_reader.h"
-#include "bridge/wire/family.h"
+#include "absl/strings/str_cat.h"
+#include "bridge/wire/built_in_texts.h"
+#include "bridge/wire/dialect_conflicts.h"
+#include "glog/logging.h"
 
 namespace backup::wire {
 namespace {
 
-// docs/wire-protocol.md, "Families".
-constinit const Family kFamiliesAB({.name = "A/B",
-                                    .register_code = 1100,
-                                    .public_key_code = 1101,
-                                    .reconnect_code = 1102,
-                                    .file_code = 1103,
-                                    .valid_code = 1104,
-                                    .retry_code = 1105,
-                                    .abort_code = 1106,
-                                    .first_answer_code = 2100,
-                                    .session_key_bits = 128,
-                                    .file_layout = FileLayout::kWhole,
-                                    .claims_version_1 = true,
-                                    .version_1_compares_crc32 = false,
-                                    .is_a_and_b = true,
-                                    .may_send_blocks = true});
-constinit const Family kFamilyC({.name = "C",
-                                 .register_code = 1025,
-                                 .public_key_code = 1026,
-                                 .reconnect_code = 1027,
-                                 .file_code = 1028,
-                                 .valid_code = 1029,
-                                 .retry_code = 1030,
-                                 .abort_code = 1031,
-                                 .first_answer_code = 2100,
-                                 .session_key_bits = 128,
-                                 .file_layout = FileLayout::kWhole,
-                                 .claims_version_1 = true,
-                                 .version_1_compares_crc32 = true,
-                                 .is_a_and_b = false,
-                                 .may_send_blocks = false});
-constinit const Family kFamilyD({.name = "D",
-                                 .register_code = 1025,
-                                 .public_key_code = 1026,
-                                 .reconnect_code = 1027,
-                                 .file_code = 1028,
-                                 .valid_code = 1029,
-                                 .retry_code = 1030,
-                                 .abort_code = 1031,
-                                 .first_answer_code = 1600,
-                                 .session_key_bits = 256,
-                                 .file_layout = FileLayout::kPackets,
-                                 .claims_version_1 = false,
-                                 .version_1_compares_crc32 = false,
-                                 .is_a_and_b = false,
-                                 .may_send_blocks = false});
-constinit const Family kFamilyE({.name = "E",
-                                 .register_code = 825,
-                                 .public_key_code = 826,
-                                 .reconnect_code = 827,
-                                 .file_code = 828,
-                                 .valid_code = 900,
-                                 .retry_code = 901,
-                                 .abort_code = 902,
-                                 .first_answer_code = 1600,
-                                 .session_key_bits = 256,
-                                 .file_layout = FileLayout::kPackets,
-                                 .claims_version_1 = true,
-                                 .version_1_compares_crc32 = false,
-                                 .is_a_and_b = false,
-                                 .may_send_blocks = false});
-// The next family is one more line here.
-constexpr const Dialect* kDialects[] = {&kFamiliesAB, &kFamilyC, &kFamilyD, &kFamilyE};
+constexpr char kDefaultDialect[] = "C";
+
+DialectMask Bit(size_t index) { return DialectMask{1} << index; }
 
 }  // namespace
 
-std::optional<RequestHeader> DecodeHeader(absl::string_view bytes) {
-  if (bytes.size() < kRequestHeaderSize) return std::nullopt;
-  ByteReader reader(bytes);
-  RequestHeader header;
-  header.client_id = *ClientId::FromBytes(reader.Bytes(ClientId::kSize));
-  header.version = reader.U8();
-  header.code = reader.U16();
-  header.payload_size = reader.U32();
-  return header;
+absl::Span<const Dialect> BuiltInDialects() {
+  static const auto& dialects = *[] {
+    auto* const parsed = new std::vector<Dialect>();
+    for (const BuiltInText& built_in : kBuiltInTexts) {
+      absl::StatusOr<Dialect> dialect = ParseDialect(built_in.text, built_in.file_name);
+      CHECK(dialect.ok()) << dialect.status();
+      parsed->push_back(*std::move(dialect));
+    }
+    return parsed;
+  }();
+  return dialects;
 }
 
-std::vector<const Dialect*> FindDialects(const RequestHeader& header) {
-  std::vector<const Dialect*> found;
-  for (const Dialect* dialect : kDialects) {
-    if (dialect->Claims(header)) found.push_back(dialect);
+absl::StatusOr<DialectSet> DialectSet::Make(std::vector<Dialect> further, Options options) {
+  const absl::Span<const Dialect> built_in = BuiltInDialects();
+  std::vector<Dialect> dialects(built_in.begin(), built_in.end());
+  std::move(further.begin(), further.end(), std::back_inserter(dialects));
+  if (dialects.size() > kMaxDialects) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(dialects.size(), " dialects, with those that are built in; at most ",
+                     kMaxDialects, " can be served"));
+  }
+  if (const absl::Status conflicts = CheckConflicts(dialects); !conflicts.ok()) return conflicts;
+  return DialectSet(std::move(dialects), std::move(options));
+}
+
+DialectMask DialectSet::all() const {
+  return dialects_.size() == kMaxDialects ? ~DialectMask{0} : Bit(dialects_.size()) - 1;
+}
+
+DialectSet::Candidates DialectSet::FindCandidates(absl::string_view bytes,
+                                                  DialectMask among) const {
+  Candidates found;
+  for (size_t i = 0; i < dialects_.size(); ++i) {
+    if ((among & Bit(i)) == 0) continue;
+    const std::optional<RequestHeader> header = dialects_[i].DecodeHeader(bytes);
+    if (!header) {
+      if (dialects_[i].MayClaim(bytes)) found.need_more |= Bit(i);
+    } else if (dialects_[i].Claims(*header)) {
+      found.claiming |= Bit(i);
+    }
   }
   return found;
 }
 
-const Dialect* FindDialectByName(absl::string_view name) {
-  for (const Dialect* dialect : kDialects) {
-    if (dialect->name() == name) return dialect;
-  }
-  return nullptr;
+const Dialect* DialectSet::FindByName(absl::string_view name) const {
+  const auto found = std::find_if(dialects_.begin(), dialects_.end(),
+                                  [&](const Dialect& dialect) { return dialect.IsCalled(name); });
+  return found == dialects_.end() ? nullptr : &*found;
 }
 
-const Dialect& DefaultDialect() { return kFamilyC; }
+const Dialect& DialectSet::Prefer(DialectMask candidates) const {
+  const Dialect* chosen = nullptr;
+  for (size_t i = 0; i < dialects_.size(); ++i) {
+    if ((candidates & Bit(i)) == 0) continue;
+    const Dialect& dialect = dialects_[i];
+    if (!options_.preferred.empty() && dialect.IsCalled(options_.preferred)) return dialect;
+    if (chosen == nullptr || dialect.IsPreferredOn(options_.port, *chosen)) chosen = &dialect;
+  }
+  CHECK(chosen != nullptr);
+  return *chosen;
+}
+
+DialectMask DialectSet::MaskOf(const Dialect& dialect) const {
+  return Bit(static_cast<size_t>(&dialect - dialects_.data()));
+}
+
+const Dialect& DialectSet::default_dialect() const { return *FindByName(kDefaultDialect); }
 
 absl::string_view DetectForeignProtocol(absl::string_view bytes) {
   if (absl::StartsWith(bytes, "PRI * HTTP/2")) return "HTTP/2";

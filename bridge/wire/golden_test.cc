@@ -14,8 +14,9 @@
 #include "base/checksum.h"
 #include "base/hex.h"
 #include "base/testing/status_matchers.h"
-#include "bridge/wire/byte_reader.h"
 #include "bridge/wire/dialects.h"
+#include "bridge/wire/testing/byte_reader.h"
+#include "bridge/wire/testing/request_bytes.h"
 #include "gtest/gtest.h"
 
 namespace backup::wire {
@@ -78,17 +79,11 @@ std::string NotedName(const std::string& note) {
   return std::regex_search(note, match, std::regex("name=\"([^\"]*)\"")) ? match[1] : std::string();
 }
 
-// Of families C and D, the one that the transcript is of: that with packets says a total.
-const Dialect& DialectOf(const RequestHeader& header) {
-  const std::vector<const Dialect*> dialects = FindDialects(header);
-  CHECK(!dialects.empty());
-  return *dialects.front();
-}
+const Dialect& DialectOfTranscripts() { return BuiltInDialects()[1]; }
 
 // A transcript's request, decoded; its body is the bytes after its head.
 DecodedHead Decode(const Message& request) {
-  const std::optional<RequestHeader> header = DecodeHeader(request.bytes);
-  auto decoded = DialectOf(header.value()).DecodeHead(request.bytes);
+  auto decoded = DialectOfTranscripts().DecodeHead(request.bytes);
   EXPECT_OK(decoded);
   return decoded.value().value();
 }
@@ -138,7 +133,7 @@ std::string AsWeAnswer(std::string recorded, const ClientId& id) {
     recorded[3] = static_cast<char>(ClientId::kSize);
     absl::StrAppend(&recorded, id.bytes());
   }
-  recorded[0] = static_cast<char>(kReplyVersion);
+  recorded[0] = 3;
   return recorded;
 }
 
@@ -210,7 +205,7 @@ TEST_P(Golden, AnswersAsItsOwnServerDid) {
     SCOPED_TRACE(exchange.answer.note);
     const DecodedHead head = Decode(exchange.request);
     const Reply reply = std::visit(OurAnswer{transcript_, exchange, head}, head.request.operation);
-    const std::string ours = DefaultDialect().EncodeReply(reply);
+    const std::string ours = DialectOfTranscripts().EncodeReply(reply, &head.request);
     EXPECT_EQ(absl::BytesToHexString(ours),
               absl::BytesToHexString(AsWeAnswer(exchange.answer.bytes, head.request.client_id)));
   }

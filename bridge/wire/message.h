@@ -10,7 +10,7 @@
 #include "base/ids.h"
 
 // Requests and answers of the legacy protocol as plain values, the same for every dialect. Names
-// are raw bytes, cut at their first NUL. The specification is docs/wire-protocol.md.
+// are raw bytes, cut where the dialect says. The specification is docs/wire-protocol.md.
 namespace backup::wire {
 
 // What a client may compare with the checksum in the answer to a file.
@@ -24,34 +24,43 @@ enum class Checksum {
 struct Register {
   std::string name;
 };
+// What session key a client takes, and how it is encrypted for it.
+struct SessionKeyForm {
+  int bits = 128;
+  bool pkcs1_v15 = false;  // RSAES-PKCS1-v1_5, not RSAES-OAEP.
+};
 struct SendPublicKey {
   std::string name;
-  std::string public_key;  // As sent: DER, perhaps padded.
-  int session_key_bits = 128;
+  std::string public_key;  // DER, perhaps padded.
+  SessionKeyForm session_key = {};
 };
 struct Reconnect {
   std::string name;
+  SessionKeyForm session_key = {};
 };
 // Which of the packets of a file a request carries. Some clients swap the two fields, which only
 // the first packet shows.
 struct Packet {
-  uint16_t number = 0;  // Of 1 to `total`; or the total.
-  uint16_t total = 0;   // Or the number.
-  uint32_t original_size = 0;
+  uint64_t number = 0;  // Of 1 to `total`; or the total.
+  uint64_t total = 0;   // Or the number.
+  uint64_t original_size = 0;
 };
-// The head of a file request; its content, or one packet's part of it, follows as
+// The head of a file request; its content, or the first part of it, follows as
 // DecodedHead::body_size bytes.
 struct SendFile {
-  uint32_t content_size = 0;  // As the client said it; echoed.
-  std::string name_field;     // All 255 bytes; echoed.
+  uint64_t content_size = 0;  // As the client said it; echoed.
+  std::string name_field;     // All of the field's bytes; echoed.
   std::string name;
   // What this client most likely compares; it asks for a retry if not.
   Checksum first_checksum = Checksum::kCksumOfPlaintext;
   absl::string_view size_style;  // How the sender fills the payload size in, for the record.
   bool id_in_front = false;
   std::optional<Packet> packet;
-  // It carries one block of a file, which is encrypted on its own; content_size is the file's.
-  bool is_block = false;
+  // Of what ORIGINAL_SIZE says, if the dialect relies on it.
+  std::optional<uint64_t> plaintext_size;
+  // Of a file in blocks: the size of all its ciphertext, of which body_size bytes are the first
+  // block's. 0: not in blocks.
+  uint64_t blocks_size = 0;
 };
 struct ChecksumVerdict {
   enum class Kind { kValid, kRetry, kAbort };
@@ -63,11 +72,13 @@ using Operation = std::variant<Register, SendPublicKey, Reconnect, SendFile, Che
 
 struct Request {
   ClientId client_id;  // Garbage in a registration.
-  uint8_t version = 0;
-  uint16_t code = 0;
+  uint32_t version = 0;
+  uint32_t code = 0;
   Operation operation;
-  // Which generation of clients sends this, as far as it shows; for the client's record.
+  // The dialect, or its label for such a client, as far as it shows; for the client's record. Lives
+  // as long as the dialect.
   absl::string_view family;
+  bool id_in_payload = false;  // The client's id.
 };
 
 struct DecodedHead {
@@ -86,12 +97,12 @@ struct KeyAccepted {
 };
 struct FileReceived {
   ClientId id;
-  uint32_t content_size = 0;  // From SendFile.
+  uint64_t content_size = 0;  // From SendFile.
   std::string name_field;     // From SendFile.
   uint32_t checksum = 0;
 };
 struct Acknowledged {
-  std::optional<ClientId> id;
+  ClientId id;
 };
 struct Reconnected {
   ClientId id;

@@ -56,7 +56,19 @@ std::optional<std::string> ReadUncounted(int fd, std::string payload, size_t nam
   return absl::StrCat(payload, *content);
 }
 
+std::optional<Received> ReadBytes(int fd, const FakeFamily& family) {
+  Received request;
+  while (true) {
+    const size_t size = family.request_size(request.bytes);
+    if (size != 0 && request.bytes.size() >= size) return request;
+    const auto more = ReadExactly(fd, size == 0 ? 1 : size - request.bytes.size());
+    if (!more) return std::nullopt;
+    absl::StrAppend(&request.bytes, *more);
+  }
+}
+
 std::optional<Received> ReadRequest(int fd, const FakeFamily& family) {
+  if (family.request_size) return ReadBytes(fd, family);
   const std::optional<std::string> header = ReadExactly(fd, kHeaderSize);
   if (!header) return std::nullopt;
   const absl::string_view view = *header;
@@ -102,15 +114,19 @@ std::string AnswerBytes(int code, absl::string_view payload) {
   return absl::StrCat(bytes, payload);
 }
 
-std::string EncryptForClient(absl::string_view spki, absl::string_view session_key) {
-  const auto* der = reinterpret_cast<const unsigned char*>(spki.data());
-  const std::unique_ptr<EVP_PKEY, decltype(&EVP_PKEY_free)> key(
-      d2i_PUBKEY(nullptr, &der, static_cast<long>(spki.size())), &EVP_PKEY_free);
+std::string EncryptForClient(absl::string_view public_key, absl::string_view session_key,
+                             bool pkcs1_v15) {
+  const auto* der = reinterpret_cast<const unsigned char*>(public_key.data());
+  const auto der_size = static_cast<long>(public_key.size());
+  std::unique_ptr<EVP_PKEY, decltype(&EVP_PKEY_free)> key(d2i_PUBKEY(nullptr, &der, der_size),
+                                                          &EVP_PKEY_free);
+  if (key == nullptr) key.reset(d2i_PublicKey(EVP_PKEY_RSA, nullptr, &der, der_size));
   CHECK(key != nullptr);
   const std::unique_ptr<EVP_PKEY_CTX, decltype(&EVP_PKEY_CTX_free)> context(
       EVP_PKEY_CTX_new(key.get(), nullptr), &EVP_PKEY_CTX_free);
   CHECK_EQ(EVP_PKEY_encrypt_init(context.get()), 1);
-  CHECK_EQ(EVP_PKEY_CTX_set_rsa_padding(context.get(), RSA_PKCS1_OAEP_PADDING), 1);
+  const int padding = pkcs1_v15 ? RSA_PKCS1_PADDING : RSA_PKCS1_OAEP_PADDING;
+  CHECK_EQ(EVP_PKEY_CTX_set_rsa_padding(context.get(), padding), 1);
   std::string out(128, '\0');
   size_t size = out.size();
   CHECK_EQ(EVP_PKEY_encrypt(context.get(), reinterpret_cast<unsigned char*>(out.data()), &size,

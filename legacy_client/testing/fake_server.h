@@ -19,6 +19,9 @@ struct FakeFamily {
   size_t file_sizes_size = 4;  // Of a file request, before the name.
   int answer_base = 2100;
   bool blocks_1024 = false;
+  // If set, all that is above is left aside: how many bytes a request has with all that belongs to
+  // it, from the bytes at its front; 0: more are needed.
+  std::function<size_t(absl::string_view)> request_size = nullptr;
 };
 
 // A request as the fake server read it, by its own reading of docs/wire-protocol.md.
@@ -27,8 +30,9 @@ struct Received {
   int version = 0;
   int code = 0;
   std::string payload = "";
-  size_t name_at = 0;  // In the payload.
-  int connection = 0;  // Counts from 1.
+  size_t name_at = 0;      // In the payload.
+  int connection = 0;      // Counts from 1.
+  std::string bytes = "";  // With FakeFamily::request_size: the request, and nothing else is set.
 
   std::string Name() const;
   // What follows the name: of a file request, or of a public key request: the key.
@@ -44,8 +48,9 @@ struct Reply {
 
 // An answer's bytes.
 std::string AnswerBytes(int code, absl::string_view payload = "");
-// `session_key` as it goes to the owner of the public key `spki`.
-std::string EncryptForClient(absl::string_view spki, absl::string_view session_key);
+// `session_key` as it goes to the owner of a public key, in either form.
+std::string EncryptForClient(absl::string_view public_key, absl::string_view session_key,
+                             bool pkcs1_v15 = false);
 
 // Plays a script on a loopback port: one step a request, over as many connections as the client
 // makes, one after the other. Used by one thread at a time.

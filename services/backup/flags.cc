@@ -47,6 +47,10 @@ DEFINE_string(duplicate_names, "reject",
               "what to do with a client name that is taken: reject or allow");
 DEFINE_string(rekey, "pin",
               "what to do with a second, different public key of a client: pin (refuse) or allow");
+DEFINE_string(
+    unknown_key, "refuse",
+    "what to do with a public key under an id and a name that are both unknown: refuse, or "
+    "adopt (take the client in)");
 DEFINE_bool(rotate_session_keys, false, "make a new session key at each reconnect");
 DEFINE_int64(inline_blob_limit, 64 << 10,
              "files of at most so many stored bytes live in the catalog");
@@ -75,6 +79,9 @@ bool ValidateDuplicateNames(const char*, const std::string& value) {
 bool ValidateRekey(const char*, const std::string& value) {
   return IsOneOf(value, {"pin", "allow"});
 }
+bool ValidateUnknownKey(const char*, const std::string& value) {
+  return IsOneOf(value, {"refuse", "adopt"});
+}
 bool ValidateInlineLimit(const char*, int64_t value) {
   return (value >= 0 && value <= kMaxInlineBlobLimit) ||
          MustBe(absl::StrCat("0 to ", kMaxInlineBlobLimit));
@@ -90,6 +97,7 @@ DEFINE_validator(grpc_reflection, &ValidateReflection);
 DEFINE_validator(at_rest, &ValidateAtRest);
 DEFINE_validator(duplicate_names, &ValidateDuplicateNames);
 DEFINE_validator(rekey, &ValidateRekey);
+DEFINE_validator(unknown_key, &ValidateUnknownKey);
 DEFINE_validator(metrics_max_clients, &ValidateNotNegative);
 DEFINE_validator(inline_blob_limit, &ValidateInlineLimit);
 
@@ -139,6 +147,7 @@ Options OptionsFromFlags() {
   options.at_rest = AtRest();
   if (FLAGS_duplicate_names == "allow") options.duplicate_names = storage::DuplicateNames::kAllow;
   if (FLAGS_rekey == "allow") options.keys.rekey = storage::Rekey::kAllow;
+  if (FLAGS_unknown_key == "adopt") options.keys.unknown_key = handlers::UnknownKey::kAdopt;
   options.keys.rotate_session_keys = FLAGS_rotate_session_keys;
   options.uploads = UploadPolicyFromFlags();
   options.metrics_max_clients = FLAGS_metrics_max_clients;

@@ -43,10 +43,15 @@ grpc::ServerUnaryReactor* IngestServiceImpl::RegisterClient(
 grpc::ServerUnaryReactor* IngestServiceImpl::ExchangeKey(grpc::CallbackServerContext* call,
                                                          const v1::ExchangeKeyRequest* request,
                                                          v1::ExchangeKeyResponse* response) {
-  return StartCall(*call, context_, calls_, "ExchangeKey", *request, *response, [=, this] {
-    return handlers::ExchangeKey::Prepare(context_.catalog, context_.master_key, context_.clock,
-                                          context_.keys, *request);
-  });
+  return StartCall(
+      *call, context_, calls_, "ExchangeKey", *request, *response,
+      [=, this] {
+        return handlers::ExchangeKey::Prepare(context_.catalog, context_.master_key, context_.clock,
+                                              context_.keys, *request);
+      },
+      [](const handlers::ExchangeKey& handler, RpcScope& scope) {
+        if (handler.adopted()) scope.set_remark("taken in: nobody registered it here");
+      });
 }
 
 grpc::ServerUnaryReactor* IngestServiceImpl::ResumeClient(grpc::CallbackServerContext* call,

@@ -9,6 +9,8 @@ namespace backup {
 inline constexpr int64_t kMaxFileSizeBytes = int64_t{1} << 40;
 // The legacy protocol counts packets in 16 bits.
 inline constexpr int kMaxSegments = 65535;
+// Of segments of one size, in bytes.
+inline constexpr int kMaxSegmentSize = 1 << 30;
 inline constexpr int kMaxMetadataSize = 16 << 10;
 inline constexpr size_t kMaxModulePatternSize = 100;
 // Each holds a thread.

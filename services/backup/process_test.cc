@@ -61,9 +61,10 @@ TEST_F(ExitCodeTest, IsTwoForWrongUsage) {
   EXPECT_EQ(ExitCodeOf({}), 2);
   EXPECT_EQ(ExitCodeOf({data_dir_, "--no_such_flag"}), 2);
   EXPECT_EQ(ExitCodeOf({data_dir_, "stray"}), 2);
-  for (const char* flag : {"--at_rest=folded", "--idle_shutdown=soon", "--idle_shutdown=-1s",
-                           "--corrupt_checksums=maybe", "--rekey=x", "--duplicate_names=x",
-                           "--grpc_reflection=x", "--inline_blob_limit=-1"}) {
+  for (const char* flag :
+       {"--at_rest=folded", "--idle_shutdown=soon", "--idle_shutdown=-1s",
+        "--corrupt_checksums=maybe", "--rekey=x", "--unknown_key=x", "--duplicate_names=x",
+        "--grpc_reflection=x", "--inline_blob_limit=-1"}) {
     EXPECT_EQ(ExitCodeOf({data_dir_, flag}), 2) << flag;
   }
 }

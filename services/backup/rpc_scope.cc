@@ -139,7 +139,7 @@ void RpcScope::Trace(absl::Duration took) const {
   event.set_connection(Metadata(call_, kLegacyConnectionKey));
   event.set_request(Metadata(call_, kLegacyRequestKey));
   event.set_outcome(std::string(OutcomeName(outcome_)));
-  event.set_error(std::string(outcome_.message()));
+  event.set_error(outcome_.ok() ? remark_ : std::string(outcome_.message()));
   event.set_content_bytes(bytes_);
   event.set_duration_micros(absl::ToInt64Microseconds(took));
   context_.trace->Publish(event);

@@ -32,6 +32,8 @@ class RpcScope {
   void set_client(absl::string_view client_id);
   // What a client made of a file, by its name in the API; empty if that is not to be counted.
   void set_verdict(absl::string_view verdict) { verdict_ = std::string(verdict); }
+  // What is to be told of a call that went well, to those who watch its client.
+  void set_remark(absl::string_view remark) { remark_ = std::string(remark); }
   void add_bytes(int64_t bytes) { bytes_ += bytes; }
   // Messages, as large as they are on the wire.
   void add_received(size_t bytes) { received_ += static_cast<int64_t>(bytes); }
@@ -54,6 +56,7 @@ class RpcScope {
   std::string request_id_;
   std::string client_id_;
   std::string verdict_;
+  std::string remark_;
   int64_t bytes_ = 0;
   int64_t received_ = 0;
   int64_t sent_ = 0;

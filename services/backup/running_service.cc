@@ -84,6 +84,7 @@ ServiceContext RunningService::MakeContext(Metrics& metrics) {
   context.metrics = ServiceMetrics(metrics);
   context.keys = options_.keys;
   context.keys.replaced_keys = context.metrics.rekeys.With({"accepted"});
+  context.keys.adopted_clients = context.metrics.clients_adopted;
   context.uploads = options_.uploads;
   const MetricFamily<Histogram>& phases = context.metrics.upload_duration;
   context.uploads.phases = {phases.With({"receive"}), phases.With({"decrypt"}),

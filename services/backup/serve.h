@@ -34,6 +34,8 @@ grpc::Status Answer(absl::StatusOr<Response> result, const char* rpc, RpcScope& 
                     Response& response) {
   if (!result.ok()) return scope.Finish(result.status());
   response = *std::move(result);
+  // The request may have named it in another way.
+  if constexpr (requires { response.client_id(); }) scope.set_client(response.client_id());
   VLOG(2) << rpc << " answers " << TraceText(response);
   scope.add_sent(response.ByteSizeLong());
   return scope.Finish(absl::OkStatus());

@@ -196,6 +196,70 @@ TEST_F(ServerTest, BacksUpAndRestoresAFileAsALegacyClientDoes) {
   EXPECT_TRUE(bytes == plain);
 }
 
+// A client that tells only its name, reads PKCS#1 v1.5, holds a key of the wrong size, and encrypts
+// each 16 bytes on their own with the IV in front.
+TEST_F(ServerTest, BacksUpAFileAsAnOddLegacyClientDoes) {
+  const LegacyPeer peer;
+  const std::string id = Register("laptop");
+  Call exchange;
+  v1::ExchangeKeyRequest key;
+  key.set_name("laptop");
+  key.set_public_key(peer.PublicKey());
+  key.set_session_key_encryption(v1::RSAES_PKCS1_V15);
+  v1::ExchangeKeyResponse sealed;
+  const LogCapture log;
+  ASSERT_OK(rpc::FromGrpc(ingest_->ExchangeKey(&exchange, key, &sealed)));
+  EXPECT_EQ(sealed.client_id(), id);
+  EXPECT_THAT(log.text(), HasSubstr(absl::StrCat("rpc=ExchangeKey client=", id, " outcome=OK")));
+  EXPECT_EQ(peer.DecryptPkcs1SessionKey(sealed.encrypted_session_key()).size(), 16u);
+  Call resume;
+  v1::ResumeClientRequest again;
+  again.set_name("laptop");
+  again.set_session_key_bits(256);
+  v1::ResumeClientResponse resumed;
+  ASSERT_OK(rpc::FromGrpc(ingest_->ResumeClient(&resume, again, &resumed)));
+  EXPECT_EQ(resumed.client_id(), id);
+  EXPECT_THAT(log.text(),
+              HasSubstr(absl::StrCat("size of a session key from 128 to 256 bits: client=", id)));
+  const std::string session_key = peer.DecryptSessionKey(resumed.encrypted_session_key());
+  ASSERT_EQ(session_key.size(), 32u);
+
+  const std::string plain = PseudoRandomBytes((100 << 10) + 3);
+  std::string encoded;
+  for (size_t at = 0; at < plain.size(); at += 16) {
+    encoded += EncryptAsClient(session_key, plain.substr(at, 16),
+                               {.vector = PseudoRandomBytes(16, static_cast<uint32_t>(at))});
+  }
+  Header header = HeaderOf(id, "file", Header::AES_CBC_SEGMENTS, encoded);
+  header.set_segment_size(48);
+  header.set_initial_vector(Header::IN_FRONT);
+  const auto [uploaded, response] = Upload(header, encoded);
+  ASSERT_OK(uploaded);
+  EXPECT_EQ(response.encoded_size(), std::ssize(encoded));
+  ASSERT_OK(Report(id, "file"));
+  const auto [downloaded, bytes] = Download(DownloadOf(id, "file", 0));
+  EXPECT_OK(downloaded);
+  EXPECT_TRUE(bytes == plain);
+}
+
+// The quick way: all of it in one message.
+TEST_F(ServerTest, TakesContentOfAnyFormatWithTheHeader) {
+  const testing::KnownClient client = service_.MakeClient("laptop");
+  const std::string encoded = EncryptAsClient(client.session_key, "content", {.pkcs7 = false});
+  Header header = HeaderOf(client.id, "file", Header::AES_CBC, encoded);
+  header.set_padding(Header::ZEROS);
+  header.set_original_size(7);
+  header.set_first_chunk(encoded);
+  const auto [uploaded, response] = Upload(header, "");
+  ASSERT_OK(uploaded);
+  EXPECT_EQ(response.version().size_bytes(), 7);
+  header.set_encoding(Header::AES_CBC_SEGMENTS);
+  header.set_segment_size(16);
+  ASSERT_OK(Upload(header, "").first);
+  header.set_original_size(6);
+  EXPECT_THAT(Upload(header, "").first, HasReason(Reason::kContentRejected));
+}
+
 TEST_F(ServerTest, AnswersEveryQueryAndDeletion) {
   const std::string id = Register("laptop");
   const auto [uploaded, version] = Upload(HeaderOf(id, "file", Header::IDENTITY, "x"), "x");

@@ -26,6 +26,8 @@ constexpr MetricName kCryptoFailures{"backup_crypto_failures_total",
                                      "What could not be decrypted or was no key, by stage"};
 constexpr MetricName kRekeys{"backup_rekeys_total",
                              "Clients that came with another key, by result"};
+constexpr MetricName kClientsAdopted{"backup_clients_adopted_total",
+                                     "Unknown clients that were taken in with their public key"};
 constexpr MetricName kAdmissionRejected{"backup_admission_rejected_total",
                                         "What was turned away because there is too much of it"};
 constexpr MetricName kFaultsInjected{"backup_debug_faults_injected_total",
@@ -95,6 +97,7 @@ ServiceMetrics::ServiceMetrics(Metrics& metrics)
       resends(metrics.AddCounter(kResends)),
       crypto_failures(metrics.AddCounters(kCryptoFailures, {"stage"})),
       rekeys(metrics.AddCounters(kRekeys, {"result"})),
+      clients_adopted(metrics.AddCounter(kClientsAdopted)),
       admission_rejected(metrics.AddCounters(kAdmissionRejected, {"reason"})),
       faults_injected(metrics.AddCounter(kFaultsInjected)) {}
 

@@ -25,8 +25,9 @@ struct ServiceMetrics {
   MetricFamily<Counter> uploads;            // source, result, reason.
   MetricFamily<Counter> upload_bytes;       // source.
   Counter resends;
-  MetricFamily<Counter> crypto_failures;     // stage: content, public_key, session_key, stored.
-  MetricFamily<Counter> rekeys;              // result: accepted, refused.
+  MetricFamily<Counter> crypto_failures;  // stage: content, public_key, session_key, stored.
+  MetricFamily<Counter> rekeys;           // result: accepted, refused.
+  Counter clients_adopted;
   MetricFamily<Counter> admission_rejected;  // reason: catalog, descriptors, watchers.
   Counter faults_injected;
 };

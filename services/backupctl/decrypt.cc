@@ -54,8 +54,7 @@ absl::StatusOr<std::string> PayloadKey(const BlobFooter& footer, const KeyChoice
     return absl::InvalidArgumentError("the blob is encrypted: give --master_key_file or --key");
   }
   ASSIGN_OR_RETURN(std::string key, ParseKey(choice.key_hex));
-  if (footer.form == StorageForm::kClientCiphertext || footer.form == StorageForm::kClientSegments)
-    return key;
+  if (storage::IsClientsForm(footer.form)) return key;
   if (key.size() != kMasterKeySize) {
     return absl::InvalidArgumentError(
         "the blob is sealed: --key must be the master key, 64 hex digits");

@@ -71,6 +71,32 @@ std::string ClientBlob() {
   return payload + content::EncodeFooter(footer);
 }
 
+// Segments of 48 bytes with the IV in front of each, made with PyCryptodome.
+constexpr absl::string_view kSegmentsHex =
+    "a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0550ea9f66abdefa7a2f0553badc5294db991fb10191aa22f547127dea4a829"
+    "63"
+    "a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a17efbd3160ff572fc20368c381bbbdde42b1c4f9f043ff11363bdad95b79f32"
+    "3e"
+    "a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a20f36cd4f433e11c315704420117d01c0";
+constexpr char kSegmentsPlaintext[] = "hello, backup, in segments of their own";
+// Filled up with zeros.
+constexpr char kZeroPaddedHex[] = "7b01cf03ae15ea546122cdaa18e06d0b";
+// kSegmentsPlaintext in segments of 32 bytes, each with 16 of it, the last with a byte too many.
+constexpr absl::string_view kSurplusHex =
+    "6b7389f1a72e4eff608b0e946b734811b230a361a80dd6dc3533d4f960ab26b5"
+    "aee8f7119ef35cda01cfea3e0bb31c85842049d7243ae61501f2574ce7522346"
+    "90a760f4b66c912c7a8c54b56af143ac";
+
+std::string ClientFormatBlob(absl::string_view payload_hex, const std::string& plaintext,
+                             const crypto::CbcFormat& format) {
+  const std::string payload = *HexToBytes(payload_hex);
+  BlobFooter footer = FooterOf(plaintext, StorageForm::kClientFormat, payload.size());
+  footer.cbc = format;
+  footer.wrapped_key = crypto::MasterKey(kMasterKey)
+                           .Seal(*HexToBytes(kSessionKeyHex), content::EncodeFooterFields(footer));
+  return payload + content::EncodeFooter(footer);
+}
+
 class DecryptTest : public ::testing::Test {
  protected:
   DecryptTest() {
@@ -107,6 +133,37 @@ TEST_F(DecryptTest, ReadsASealedBlobWithTheMasterKey) {
 TEST_F(DecryptTest, ReadsAClientsCiphertextWithItsSessionKeyOrTheMasterKey) {
   EXPECT_THAT(Decrypt(ClientBlob(), KeyHex(kSessionKeyHex)), IsOkAndHolds("hello, backup"));
   EXPECT_THAT(Decrypt(ClientBlob(), KeyFile()), IsOkAndHolds("hello, backup"));
+}
+
+TEST_F(DecryptTest, ReadsAClientsCiphertextInAnyFormat) {
+  using Format = crypto::CbcFormat;
+  const std::string segments = ClientFormatBlob(kSegmentsHex, kSegmentsPlaintext,
+                                                {.cut = Format::Cut::kEqualSegments,
+                                                 .initial_vector = Format::InitialVector::kInFront,
+                                                 .segment_size = 48});
+  const std::string padded =
+      ClientFormatBlob(kZeroPaddedHex, "hello, backup", {.padding = Format::Padding::kZeros});
+  const std::string surplus = ClientFormatBlob(kSurplusHex, kSegmentsPlaintext,
+                                               {.cut = Format::Cut::kEqualSegments,
+                                                .padding = Format::Padding::kPkcs7AndSurplus,
+                                                .segment_size = 32});
+  for (const KeyChoice& key : {KeyHex(kSessionKeyHex), KeyFile()}) {
+    EXPECT_THAT(Decrypt(segments, key), IsOkAndHolds(kSegmentsPlaintext));
+    EXPECT_THAT(Decrypt(surplus, key), IsOkAndHolds(kSegmentsPlaintext));
+    EXPECT_THAT(Decrypt(padded, key), IsOkAndHolds("hello, backup"));
+  }
+}
+
+// Whoever changes the format in a blob is found out by the key, which is wrapped with it.
+TEST_F(DecryptTest, RefusesABlobWhoseFormatWasChanged) {
+  BlobFooter footer =
+      FooterOf("hello, backup", StorageForm::kClientFormat, crypto::kCipherBlockSize);
+  footer.cbc.padding = crypto::CbcFormat::Padding::kZeros;
+  footer.wrapped_key = crypto::MasterKey(kMasterKey)
+                           .Seal(*HexToBytes(kSessionKeyHex), content::EncodeFooterFields(footer));
+  footer.cbc.padding = crypto::CbcFormat::Padding::kPkcs7;
+  EXPECT_THAT(Decrypt(*HexToBytes(kZeroPaddedHex) + content::EncodeFooter(footer), KeyFile()),
+              HasReason(Reason::kBlobDamaged));
 }
 
 TEST_F(DecryptTest, RefusesAMissingOrMalformedOrWrongKey) {

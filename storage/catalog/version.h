@@ -18,13 +18,17 @@ enum class ChecksumKind : int {
   kCrc32OfPlaintext = 4,
 };
 // kClientSegments is kClientCiphertext of a file that came in segments, each with its size before
-// it (UploadFileHeader.AES_CBC_ZERO_IV_SEGMENTS); the API does not tell them apart.
+// it (UploadFileHeader.AES_CBC_ZERO_IV_SEGMENTS), and kClientFormat of one in any other format,
+// which its footer tells; the API does not tell them apart.
 enum class StorageForm : int {
   kPlain = 1,
   kSealed = 2,
   kClientCiphertext = 3,
   kClientSegments = 4,
+  kClientFormat = 5,
 };
+// Whether it is the client's own ciphertext, under its session key.
+inline bool IsClientsForm(StorageForm form) { return form >= StorageForm::kClientCiphertext; }
 enum class VersionState : int { kReceived = 1, kVerified = 2, kAbandoned = 3 };
 
 // What a client made of the checksum of a version: right; wrong, and the file comes again; wrong

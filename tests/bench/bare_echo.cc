@@ -2,8 +2,10 @@
 
 #include <atomic>
 #include <chrono>
+#include <deque>
 #include <memory>
-#include <mutex>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -24,18 +26,33 @@ namespace {
 
 constexpr absl::Duration kStartTimeout = absl::Seconds(20);
 
-// All sessions of a load, each call of which starts the next. Thread-safe.
+// A connection of its own, for as long as the channel lives.
+std::shared_ptr<grpc::Channel> Connect(const std::string& address) {
+  grpc::ChannelArguments arguments;
+  arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+  return grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), arguments);
+}
+
+absl::Status WaitUntilConnected(grpc::Channel& channel, const std::string& address) {
+  if (channel.WaitForConnected(rpc::DeadlineAfter(kStartTimeout))) return absl::OkStatus();
+  return absl::UnavailableError(absl::StrCat("bare-echo does not listen on ", address));
+}
+
+// All sessions of a load, each call of which starts the next. Each client has a connection.
+// Thread-safe.
 class Sessions {
  public:
-  Sessions(const std::string& address, int clients, MonotonicClock::time_point end)
-      : stub_(grpc::CreateChannel(address, grpc::InsecureChannelCredentials())),
-        end_(end),
-        under_way_(clients) {
-    for (int i = 0; i < clients; ++i) Ask({BareRequest::kRegister, ++last_session_});
+  Sessions(const std::vector<std::shared_ptr<grpc::Channel>>& channels,
+           MonotonicClock::time_point end)
+      : end_(end), under_way_(this, [](Sessions* all) { all->all_ended_.Notify(); }) {
+    for (const auto& channel : channels) stubs_.emplace_back(channel);
+    for (grpc::GenericStub& stub : stubs_)
+      Ask(stub, {BareRequest::kRegister, ++last_session_}, under_way_);
   }
 
   // How many sessions came to their end.
   absl::StatusOr<int64_t> WaitForEnd() {
+    under_way_.reset();
     all_ended_.WaitForNotification();
     if (failed_ > 0) return absl::UnavailableError("bare-echo fails: see its log");
     return sessions_;
@@ -43,56 +60,59 @@ class Sessions {
 
  private:
   struct Call {
-    grpc::ClientContext context;
-    grpc::ByteBuffer request;
-    grpc::ByteBuffer response;
+    const std::shared_ptr<Sessions> sessions;  // Let go of last: a channel must outlive its calls.
+    grpc::ClientContext context = {};
+    grpc::ByteBuffer request = {};
+    grpc::ByteBuffer response = {};
   };
 
-  void Ask(const BareMessage& message) {
-    auto call = std::make_shared<Call>();
-    call->request = EncodeBareRequest(message);
+  void Ask(grpc::GenericStub& stub, const BareMessage& message,
+           const std::shared_ptr<Sessions>& under_way) {
+    const std::shared_ptr<Call> call(new Call{under_way});
+    call->request = EncodeBareRequest(kClientHop, message);
     call->context.set_deadline(rpc::DeadlineAfter(kStartTimeout));
-    stub_.UnaryCall(&call->context, "/bare.Echo/Call", grpc::StubOptions(), &call->request,
-                    &call->response, [this, call, message](const grpc::Status& status) {
-                      if (!status.ok()) ++failed_;
-                      Next(message, status.ok());
-                    });
+    stub.UnaryCall(&call->context, "/bare.Echo/Call", grpc::StubOptions(), &call->request,
+                   &call->response, [this, &stub, call, message](const grpc::Status& status) {
+                     if (!status.ok()) ++failed_;
+                     Next(stub, message, status.ok(), call->sessions);
+                   });
   }
 
-  void Next(BareMessage message, bool ok) {
+  void Next(grpc::GenericStub& stub, BareMessage message, bool ok,
+            const std::shared_ptr<Sessions>& under_way) {
     if (ok && message.kind != BareRequest::kReport) {
       message.kind = static_cast<BareRequest>(static_cast<int>(message.kind) + 1);
-      return Ask(message);
+      return Ask(stub, message, under_way);
     }
     if (ok) ++sessions_;
-    if (ok && MonotonicClock::now() < end_) return Ask({BareRequest::kRegister, ++last_session_});
-    if (--under_way_ == 0) all_ended_.Notify();
+    if (ok && MonotonicClock::now() < end_)
+      Ask(stub, {BareRequest::kRegister, ++last_session_}, under_way);
   }
 
-  grpc::GenericStub stub_;
+  std::deque<grpc::GenericStub> stubs_;
   const MonotonicClock::time_point end_;
   std::atomic<uint64_t> last_session_ = 0;
   std::atomic<int64_t> sessions_ = 0;
   std::atomic<int> failed_ = 0;
-  std::atomic<int> under_way_;
   absl::Notification all_ended_;
+  // Owns nothing: whoever holds it has a call under way, or is about to have one.
+  std::shared_ptr<Sessions> under_way_;
 };
 
-absl::Status WaitUntilConnected(const std::string& address) {
-  const auto channel = grpc::CreateChannel(address, grpc::InsecureChannelCredentials());
-  if (channel->WaitForConnected(rpc::DeadlineAfter(kStartTimeout))) return absl::OkStatus();
-  return absl::UnavailableError(absl::StrCat("bare-echo does not listen on ", address));
-}
+struct Echo {
+  ChildProcess process;
+  std::string port;
+};
 
-absl::StatusOr<ChildProcess> StartEcho(const Programs& programs, const std::string& dir,
-                                       const std::string& role, const std::string& address,
-                                       const std::string& behind) {
+absl::StatusOr<Echo> StartEcho(const Programs& programs, const std::string& dir,
+                               const std::string& role, const std::string& address,
+                               const std::string& behind) {
+  const std::string out = absl::StrCat(dir, "/", role, ".out");
   ASSIGN_OR_RETURN(ChildProcess process,
-                   ChildProcess::Start({programs.bare_echo, role, address, behind},
-                                       absl::StrCat(dir, "/", role, ".out"),
+                   ChildProcess::Start({programs.bare_echo, role, address, behind}, out,
                                        absl::StrCat(dir, "/", role, ".log")));
-  RETURN_IF_ERROR(WaitUntilConnected(address));
-  return process;
+  ASSIGN_OR_RETURN(std::string port, WaitForPort(process, out));
+  return Echo{std::move(process), std::move(port)};
 }
 
 }  // namespace
@@ -102,19 +122,24 @@ absl::StatusOr<BareEchoResult> MeasureBareEcho(const Programs& programs, const s
   // The service makes the tables.
   RETURN_IF_ERROR(RunningService::Start(programs, dir).status());
   const std::string back_address = absl::StrCat("unix:", dir, "/back.sock");
-  const std::string front_address = absl::StrCat("unix:", dir, "/front.sock");
-  ASSIGN_OR_RETURN(const ChildProcess back, StartEcho(programs, dir, "back", back_address,
-                                                      absl::StrCat(dir, "/data/catalog.db")));
-  ASSIGN_OR_RETURN(const ChildProcess front,
-                   StartEcho(programs, dir, "front", front_address, back_address));
-  const ServerCpu cpu_start = {back.CpuSeconds(), front.CpuSeconds()};
+  ASSIGN_OR_RETURN(const Echo back, StartEcho(programs, dir, "back", back_address,
+                                              absl::StrCat(dir, "/data/catalog.db")));
+  ASSIGN_OR_RETURN(const Echo front,
+                   StartEcho(programs, dir, "front", "127.0.0.1:0", back_address));
+  const std::string address = absl::StrCat("127.0.0.1:", front.port);
+  std::vector<std::shared_ptr<grpc::Channel>> channels;
+  for (int i = 0; i < clients; ++i) {
+    channels.push_back(Connect(address));
+    RETURN_IF_ERROR(WaitUntilConnected(*channels.back(), address));
+  }
+  const ServerCpu cpu_start = {back.process.CpuSeconds(), front.process.CpuSeconds()};
   const double own_cpu_start = OwnCpuSeconds();
   const auto start = MonotonicClock::now();
-  Sessions load(front_address, clients, start + absl::ToChronoNanoseconds(duration));
+  Sessions load(channels, start + absl::ToChronoNanoseconds(duration));
   BareEchoResult result;
   ASSIGN_OR_RETURN(result.sessions, load.WaitForEnd());
   result.sessions_per_second = static_cast<double>(result.sessions) / SecondsSince(start);
-  result.cpu = ServerCpu{back.CpuSeconds(), front.CpuSeconds()} - cpu_start;
+  result.cpu = ServerCpu{back.process.CpuSeconds(), front.process.CpuSeconds()} - cpu_start;
   result.client_cpu_seconds = OwnCpuSeconds() - own_cpu_start;
   return result;
 }

@@ -1,11 +1,14 @@
 // bare-echo: what any two processes with gRPC between them and a catalog would need at least.
-// `bare-echo front ADDRESS BACK_ADDRESS` passes each call on; `bare-echo back ADDRESS CATALOG`
-// writes the rows of our catalog, many callers' in one commit, and answers when they are durable.
-// It knows nothing of clients, keys, files or errors.
+// `bare-echo front ADDRESS BACK_ADDRESS` passes each call on, in the messages of the other hop;
+// `bare-echo back ADDRESS CATALOG` writes the rows of our catalog, many callers' in one commit, and
+// answers when they are durable. Both print the port on which they listen. They know nothing of
+// clients, keys, files or errors.
 
 #include <sqlite3.h>
 
+#include <array>
 #include <condition_variable>
+#include <cstdint>
 #include <deque>
 #include <functional>
 #include <iostream>
@@ -68,14 +71,15 @@ class Front {
   explicit Front(const std::string& back)
       : stub_(grpc::CreateChannel(back, grpc::InsecureChannelCredentials())) {}
   void Serve(const grpc::ByteBuffer& request, Answer answer) {
+    const BareMessage message = DecodeBareRequest(request);
     auto call = std::make_shared<Passed>();
-    call->request = request;
-    stub_.UnaryCall(&call->context, "/bare.Echo/Call", grpc::StubOptions(), &call->request,
-                    &call->response,
-                    [call, answer = std::move(answer)](const grpc::Status& status) {
-                      CHECK(status.ok()) << status.error_message();
-                      answer(std::move(call->response));
-                    });
+    call->request = EncodeBareRequest(kServiceHop, message);
+    stub_.UnaryCall(
+        &call->context, "/bare.Echo/Call", grpc::StubOptions(), &call->request, &call->response,
+        [call, kind = message.kind, answer = std::move(answer)](const grpc::Status& status) {
+          CHECK(status.ok()) << status.error_message();
+          answer(EncodeBareResponse(kClientHop, kind));
+        });
   }
 
  private:
@@ -91,37 +95,53 @@ class Front {
 // As the catalog's writer has them.
 constexpr char kSettings[] =
     "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; "
-    "PRAGMA mmap_size = 0; PRAGMA temp_store = MEMORY; "
-    "PRAGMA wal_autocheckpoint = 8192; PRAGMA cache_size = -32768;";
+    "PRAGMA mmap_size = 0; PRAGMA temp_store = MEMORY; PRAGMA secure_delete = FAST; "
+    "PRAGMA wal_autocheckpoint = 8192; PRAGMA journal_size_limit = 33554432; "
+    "PRAGMA cache_size = -32768;";
 constexpr size_t kMaxBatch = 64;
 
-// The rows that each request writes; ?1 is the number of the session.
+// The rows that each request writes: ?1 is the number of the session, ?2 and ?3 the ids of its
+// client and its upload, ?4 the client's name, ?5 the time. Sizes are those of ours.
 const std::vector<std::vector<const char*>> kStatements = {
     {"INSERT INTO clients (client_id, name, create_time, last_seen_time, public_key, "
-     "sealed_session_key, session_key_bits) VALUES (CAST(printf('%016d', ?1) AS BLOB), "
-     "CAST(printf('bare %d', ?1) AS BLOB), ?1, ?1, x'', x'', 0)"},
-    {"UPDATE clients SET public_key = zeroblob(162), sealed_session_key = zeroblob(60), "
-     "session_key_bits = 128, last_seen_time = ?1 + 1 "
-     "WHERE client_id = CAST(printf('%016d', ?1) AS BLOB)"},
-    {"INSERT INTO files (file_id, client_id, name) VALUES (?1, "
-     "CAST(printf('%016d', ?1) AS BLOB), 'bench.bin')",
+     "sealed_session_key, session_key_bits) VALUES (?2, ?4, ?5, ?5, x'', x'', 0)"},
+    {"UPDATE clients SET public_key = zeroblob(160), sealed_session_key = zeroblob(44), "
+     "session_key_bits = 128, last_seen_time = ?5 WHERE client_id = ?2"},
+    {"INSERT INTO files (file_id, client_id, name) VALUES (?1, ?2, 'bench.bin')",
      "INSERT INTO versions (version_id, file_id, size_bytes, encoded_size, checksum_kind, "
-     "checksum, "
-     "sha256, state, receive_time, form, upload_id) VALUES (?1, ?1, 1024, 1040, 4, ?1, "
-     "zeroblob(32), 1, ?1, 1, CAST(printf('%016d', ?1) AS BLOB))",
-     "INSERT INTO inline_contents VALUES (?1, zeroblob(1240))",
-     "UPDATE clients SET last_seen_time = ?1 + 2 "
-     "WHERE client_id = CAST(printf('%016d', ?1) AS BLOB)"},
-    {"UPDATE versions SET state = 2, verify_time = ?1 WHERE version_id = ?1",
-     "UPDATE clients SET last_seen_time = ?1 + 3, last_verified_time = ?1 "
-     "WHERE client_id = CAST(printf('%016d', ?1) AS BLOB)"},
+     "checksum, sha256, state, receive_time, form, upload_id) VALUES (?1, ?1, 1024, 1040, 2, "
+     "4000000000, zeroblob(32), 1, ?5, 1, ?3)",
+     "INSERT INTO inline_contents VALUES (?1, zeroblob(1147))",
+     "UPDATE clients SET last_seen_time = ?5, family = 'C', header_version = 1, "
+     "framing = 'stream', file_style = 'counted', connection_style = zeroblob(24), "
+     "checksum_kind = 2 WHERE client_id = ?2"},
+    {"UPDATE versions SET state = 2, verify_time = ?5 WHERE version_id = ?1",
+     "UPDATE clients SET last_seen_time = ?5, last_verified_time = ?5 WHERE client_id = ?2"},
 };
+
+// SplitMix64: as good as at random, and the same again for the same number.
+uint64_t Scramble(uint64_t number) {
+  number += 0x9E3779B97F4A7C15;
+  number = (number ^ (number >> 30)) * 0xBF58476D1CE4E5B9;
+  number = (number ^ (number >> 27)) * 0x94D049BB133111EB;
+  return number ^ (number >> 31);
+}
+
+// An id of 16 bytes.
+std::string Id(uint64_t number) {
+  const std::array<uint64_t, 2> words = {Scramble(2 * number), Scramble(2 * number + 1)};
+  return std::string(reinterpret_cast<const char*>(words.data()), sizeof(words));
+}
 
 // Writes rows, on a thread of its own.
 class Back {
  public:
   explicit Back(const char* path) {
-    CHECK_EQ(sqlite3_open(path, &database_), SQLITE_OK) << path;
+    sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
+    CHECK_EQ(
+        sqlite3_open_v2(path, &database_, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, nullptr),
+        SQLITE_OK)
+        << path;
     Execute(kSettings);
     for (const auto& statements : kStatements) {
       prepared_.emplace_back();
@@ -166,20 +186,36 @@ class Back {
       Execute("BEGIN IMMEDIATE");
       for (const Entry& entry : batch) WriteRows(entry.message);
       Execute("COMMIT");
-      for (Entry& entry : batch) entry.answer(EncodeBareResponse(entry.message.kind));
+      for (Entry& entry : batch) entry.answer(EncodeBareResponse(kServiceHop, entry.message.kind));
     }
   }
 
   void WriteRows(const BareMessage& message) {
+    const std::string client = Id(2 * message.session);
+    const std::string upload = Id(2 * message.session + 1);
+    const std::string name = "bench load 1 " + std::to_string(message.session % kMaxBatch) + " " +
+                             std::to_string(message.session / kMaxBatch);
+    ++time_;
     for (sqlite3_stmt* const statement : prepared_[static_cast<size_t>(message.kind)]) {
+      // Those that a statement does not have are refused, which does no harm.
       sqlite3_bind_int64(statement, 1, static_cast<sqlite3_int64>(message.session));
+      BindBlob(statement, 2, client);
+      BindBlob(statement, 3, upload);
+      BindBlob(statement, 4, name);
+      sqlite3_bind_int64(statement, 5, time_);
       CHECK_EQ(sqlite3_step(statement), SQLITE_DONE) << sqlite3_errmsg(database_);
       sqlite3_reset(statement);
     }
   }
 
+  static void BindBlob(sqlite3_stmt* statement, int parameter, const std::string& value) {
+    sqlite3_bind_blob64(statement, parameter, value.data(), value.size(), SQLITE_STATIC);
+  }
+
   sqlite3* database_ = nullptr;
   std::vector<std::vector<sqlite3_stmt*>> prepared_;
+  // Microseconds since 1970, of a clock that counts requests.
+  sqlite3_int64 time_ = 1'800'000'000'000'000;
   std::mutex mutex_;
   std::condition_variable arrived_;
   std::deque<Entry> waiting_;
@@ -190,10 +226,12 @@ class Back {
 void Listen(const std::string& address, Serve serve) {
   Service service(std::move(serve));
   grpc::ServerBuilder builder;
-  builder.AddListeningPort(address, grpc::InsecureServerCredentials());
+  int port = 0;
+  builder.AddListeningPort(address, grpc::InsecureServerCredentials(), &port);
   builder.RegisterCallbackGenericService(&service);
   const std::unique_ptr<grpc::Server> server = builder.BuildAndStart();
   CHECK(server != nullptr) << "cannot listen on " << address;
+  std::cout << port << std::endl;
   server->Wait();
 }
 

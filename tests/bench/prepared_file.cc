@@ -1,5 +1,6 @@
 #include "tests/bench/prepared_file.h"
 
+#include <iterator>
 #include <random>
 #include <utility>
 
@@ -11,20 +12,23 @@
 #include "grpcpp/create_channel.h"
 #include "grpcpp/security/credentials.h"
 #include "legacy_client/cipher.h"
+#include "tests/bench/old_client.h"
 
 namespace backup::bench {
 namespace {
 
 using legacy_client::Answer;
 using legacy_client::AnswerKind;
+using legacy_client::AnswerValues;
 using legacy_client::Channel;
+using legacy_client::Frames;
 using legacy_client::kCipherBlockSize;
 using legacy_client::RequestKind;
 
 absl::StatusOr<Answer> Expect(AnswerKind kind, absl::StatusOr<Answer> answer) {
-  if (!answer.ok() || answer->kind == kind) return answer;
+  if (!answer.ok() || answer->header.kind == kind) return answer;
   return absl::InternalError(
-      absl::StrCat("the server answers with ", static_cast<int>(answer->kind)));
+      absl::StrCat("the server answers with ", legacy_client::ToText(answer->header.kind)));
 }
 
 std::string MakeRepeatedPart() {
@@ -70,20 +74,26 @@ class RequestSource final : public ByteSource {
 absl::StatusOr<KnownClient> Introduce(const legacy_client::Endpoint& server,
                                       const std::string& name,
                                       const legacy_client::KeyPair& key_pair) {
-  Channel channel({server});
+  const Frames& frames = OldClientFrames();
+  Channel channel(frames, {server});
   KnownClient client;
   ASSIGN_OR_RETURN(
       const Answer registered,
-      Expect(AnswerKind::kRegistered,
-             channel.Ask(EncodeNameRequest(client.sender, RequestKind::kRegister, name))));
-  ASSIGN_OR_RETURN(client.sender.id, legacy_client::DecodeIdPayload(registered.payload));
-  const std::string public_key = key_pair.PublicKeyField(legacy_client::PublicKeyForm::kSpki);
-  ASSIGN_OR_RETURN(const Answer accepted,
-                   Expect(AnswerKind::kKeyAccepted,
-                          channel.Ask(EncodePublicKeyRequest(client.sender, name, public_key))));
-  ASSIGN_OR_RETURN(const legacy_client::KeyAnswer key,
-                   legacy_client::DecodeKeyPayload(accepted.payload));
-  ASSIGN_OR_RETURN(client.session_key, key_pair.Decrypt(key.encrypted_key));
+      Expect(AnswerKind::REGISTERED,
+             channel.Ask(RequestKind::REGISTER,
+                         frames.Request(RequestKind::REGISTER, {.client_name = name}))));
+  ASSIGN_OR_RETURN(const AnswerValues registration, frames.Decode(registered));
+  client.id = registration.id.value();
+  const std::string public_key = key_pair.PublicDer(legacy_client::PublicKeyForm::kSpki);
+  ASSIGN_OR_RETURN(
+      const Answer accepted,
+      Expect(AnswerKind::KEY_ACCEPTED,
+             channel.Ask(RequestKind::PUBLIC_KEY,
+                         frames.Request(
+                             RequestKind::PUBLIC_KEY,
+                             {.id = client.id, .client_name = name, .public_key = public_key}))));
+  ASSIGN_OR_RETURN(const AnswerValues key, frames.Decode(accepted));
+  ASSIGN_OR_RETURN(client.session_key, key_pair.Decrypt(key.encrypted_key.value()));
   return client;
 }
 
@@ -92,7 +102,7 @@ absl::Status Delete(const std::string& service, const KnownClient& client) {
       v1::CatalogService::NewStub(grpc::CreateChannel(service, grpc::InsecureChannelCredentials()));
   grpc::ClientContext context;
   v1::DeleteClientRequest request;
-  request.set_client_id(ToUuid(client.sender.id));
+  request.set_client_id(ToUuid(client.id));
   v1::DeleteClientResponse response;
   const grpc::Status status = catalog->DeleteClient(&context, request, &response);
   return status.ok() ? absl::OkStatus() : absl::InternalError(status.error_message());
@@ -108,9 +118,12 @@ PreparedFile::PreparedFile(const KnownClient& client, std::string name, int64_t 
   const absl::string_view part = RepeatedPart();
   last_block_ = EndingBlock(part.substr(part.size() - kCipherBlockSize), client.session_key);
   const int64_t content_size = size_ + static_cast<int64_t>(kCipherBlockSize);
-  head_ = EncodeFileHead(
-      client_.sender,
-      {legacy_client::FileFieldsSize(client_.sender.family) + content_size, content_size}, name_);
+  const legacy_client::RequestValues values = {
+      .id = client_.id, .file_name = name_, .content_size = content_size};
+  const std::string fields = OldClientFrames().Fields(RequestKind::FILE, values);
+  head_ = absl::StrCat(
+      OldClientFrames().Header(RequestKind::FILE, values, std::ssize(fields) + content_size),
+      fields);
   Crc32 checksum;
   for (int64_t at = 0; at < size_; at += std::ssize(part)) checksum.Update(part);
   checksum.Update(last_block_);
@@ -119,11 +132,10 @@ PreparedFile::PreparedFile(const KnownClient& client, std::string name, int64_t 
 
 absl::Status PreparedFile::Upload(const legacy_client::Endpoint& server) const {
   RequestSource request(head_, size_, last_block_);
-  Channel channel({server});
+  Channel channel(OldClientFrames(), {server});
   ASSIGN_OR_RETURN(const Answer answer,
-                   Expect(AnswerKind::kFileReceived, channel.AskWithContent(request, [] {})));
-  ASSIGN_OR_RETURN(const legacy_client::FileAnswer received,
-                   legacy_client::DecodeFilePayload(answer.payload));
+                   Expect(AnswerKind::FILE_RECEIVED, channel.AskWithContent(request, [] {})));
+  ASSIGN_OR_RETURN(const AnswerValues received, OldClientFrames().Decode(answer));
   if (received.checksum == checksum_) return absl::OkStatus();
   return absl::DataLossError("the server answers a wrong checksum");
 }

@@ -14,7 +14,7 @@ namespace backup::bench {
 
 // A client that the server knows.
 struct KnownClient {
-  legacy_client::Sender sender;
+  ClientId id;
   std::string session_key;
 };
 

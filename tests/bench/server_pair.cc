@@ -18,7 +18,8 @@ constexpr absl::Duration kPollInterval = absl::Milliseconds(5);
 // Of the bridge: 10 000 idle ones and a few beside them.
 constexpr int kMaxConnections = 11'000;
 
-// The port that `process` writes to `path` once it listens.
+}  // namespace
+
 absl::StatusOr<std::string> WaitForPort(ChildProcess& process, const std::string& path) {
   for (absl::Duration waited; waited < kStartTimeout; waited += kPollInterval) {
     std::ifstream file(path);
@@ -29,8 +30,6 @@ absl::StatusOr<std::string> WaitForPort(ChildProcess& process, const std::string
   }
   return absl::UnavailableError(absl::StrCat("no port in ", path, ": see the log beside it"));
 }
-
-}  // namespace
 
 absl::StatusOr<RunningService> RunningService::Start(const Programs& programs,
                                                      const std::string& dir) {

@@ -17,6 +17,9 @@ struct Programs {
   std::string bare_echo;
 };
 
+// The port that `process` writes to `path`, once it listens. Unavailable if it does not.
+absl::StatusOr<std::string> WaitForPort(ChildProcess& process, const std::string& path);
+
 // A service on a Unix socket. Used by one thread at a time.
 struct RunningService {
   ChildProcess process;

@@ -1,5 +1,6 @@
 #include "tests/bench/session_client.h"
 
+#include <iterator>
 #include <span>
 #include <utility>
 
@@ -7,12 +8,14 @@
 #include "base/checksum.h"
 #include "base/status_macros.h"
 #include "legacy_client/cipher.h"
+#include "tests/bench/old_client.h"
 
 namespace backup::bench {
 namespace {
 
 using legacy_client::Answer;
 using legacy_client::AnswerKind;
+using legacy_client::AnswerValues;
 using legacy_client::RequestKind;
 
 constexpr size_t kFileSize = 1024;
@@ -32,62 +35,55 @@ std::string EncryptedFile(absl::string_view key) {
 SessionClient::SessionClient(std::string prefix, const legacy_client::KeyPair& key_pair)
     : prefix_(std::move(prefix)),
       key_pair_(key_pair),
-      public_key_(key_pair.PublicKeyField(legacy_client::PublicKeyForm::kSpki)) {}
+      public_key_(key_pair.PublicDer(legacy_client::PublicKeyForm::kSpki)) {}
 
 std::string SessionClient::Request() const {
+  if (asked_ == RequestKind::FILE) return FileRequest();
   const std::string name = absl::StrCat(prefix_, sessions_);
-  switch (awaited_) {
-    case AnswerKind::kRegistered:
-      return EncodeNameRequest({}, RequestKind::kRegister, name);
-    case AnswerKind::kKeyAccepted:
-      return EncodePublicKeyRequest(sender_, name, public_key_);
-    case AnswerKind::kFileReceived:
-      return FileRequest();
-    default:
-      return EncodeNameRequest(sender_, RequestKind::kChecksumOk, kFileName);
-  }
+  return OldClientFrames().Request(
+      asked_, {.id = id_, .client_name = name, .file_name = kFileName, .public_key = public_key_});
 }
 
 absl::Status SessionClient::Take(const Answer& answer) {
-  if (answer.kind != awaited_) {
-    return absl::InternalError(
-        absl::StrCat("the server answers with ", static_cast<int>(answer.kind)));
-  }
-  switch (awaited_) {
-    case AnswerKind::kRegistered: {
-      ASSIGN_OR_RETURN(sender_.id, legacy_client::DecodeIdPayload(answer.payload));
-      awaited_ = AnswerKind::kKeyAccepted;
+  ASSIGN_OR_RETURN(const AnswerValues values, OldClientFrames().Decode(answer));
+  switch (answer.header.kind) {
+    case AnswerKind::REGISTERED: {
+      id_ = values.id.value();
+      asked_ = RequestKind::PUBLIC_KEY;
       return absl::OkStatus();
     }
-    case AnswerKind::kKeyAccepted: {
-      ASSIGN_OR_RETURN(const legacy_client::KeyAnswer key,
-                       legacy_client::DecodeKeyPayload(answer.payload));
-      ASSIGN_OR_RETURN(const std::string session_key, key_pair_.Decrypt(key.encrypted_key));
+    case AnswerKind::KEY_ACCEPTED: {
+      ASSIGN_OR_RETURN(const std::string session_key,
+                       key_pair_.Decrypt(values.encrypted_key.value()));
       content_ = EncryptedFile(session_key);
-      awaited_ = AnswerKind::kFileReceived;
+      asked_ = RequestKind::FILE;
       return absl::OkStatus();
     }
-    case AnswerKind::kFileReceived:
-      awaited_ = AnswerKind::kAcknowledged;
-      return CheckFile(answer);
-    default:
-      awaited_ = AnswerKind::kRegistered;
+    case AnswerKind::FILE_RECEIVED:
+      asked_ = RequestKind::VALID;
+      return CheckFile(values);
+    case AnswerKind::ACKNOWLEDGED:
+      asked_ = RequestKind::REGISTER;
+      id_ = ClientId();
       ++sessions_;
       return absl::OkStatus();
+    default:
+      return absl::InternalError(
+          absl::StrCat("the server answers with ", legacy_client::ToText(answer.header.kind)));
   }
 }
 
 std::string SessionClient::FileRequest() const {
   const auto size = static_cast<int64_t>(content_.size());
-  return absl::StrCat(
-      EncodeFileHead(sender_, {legacy_client::FileFieldsSize(sender_.family) + size, size},
-                     kFileName),
-      content_);
+  const legacy_client::RequestValues values = {
+      .id = id_, .file_name = kFileName, .content_size = size};
+  const std::string fields = OldClientFrames().Fields(RequestKind::FILE, values);
+  const int64_t payload_size = std::ssize(fields) + size;
+  return absl::StrCat(OldClientFrames().Header(RequestKind::FILE, values, payload_size), fields,
+                      content_);
 }
 
-absl::Status SessionClient::CheckFile(const Answer& answer) const {
-  ASSIGN_OR_RETURN(const legacy_client::FileAnswer received,
-                   legacy_client::DecodeFilePayload(answer.payload));
+absl::Status SessionClient::CheckFile(const AnswerValues& received) const {
   Crc32 checksum;
   checksum.Update(content_);
   if (received.checksum == checksum.Value()) return absl::OkStatus();

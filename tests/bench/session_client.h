@@ -23,21 +23,23 @@ class SessionClient {
   // can be told; Internal if the request is refused.
   absl::Status Take(const legacy_client::Answer& answer);
 
-  bool is_between_sessions() const { return awaited_ == legacy_client::AnswerKind::kRegistered; }
+  // What Request() is.
+  legacy_client::RequestKind asked() const { return asked_; }
+  bool is_between_sessions() const { return asked_ == legacy_client::RequestKind::REGISTER; }
   // How many came to their end.
   int64_t sessions() const { return sessions_; }
 
  private:
   std::string FileRequest() const;
-  absl::Status CheckFile(const legacy_client::Answer& answer) const;
+  absl::Status CheckFile(const legacy_client::AnswerValues& received) const;
 
   const std::string prefix_;
   const legacy_client::KeyPair& key_pair_;
   const std::string public_key_;
   int64_t sessions_ = 0;
   // Of the session at hand: how far it is, and what was learned.
-  legacy_client::AnswerKind awaited_ = legacy_client::AnswerKind::kRegistered;
-  legacy_client::Sender sender_;
+  legacy_client::RequestKind asked_ = legacy_client::RequestKind::REGISTER;
+  ClientId id_;
   std::string content_;
 };
 

@@ -18,6 +18,7 @@
 #include "base/unique_fd.h"
 #include "legacy_client/frames.h"
 #include "legacy_client/key_pair.h"
+#include "tests/bench/old_client.h"
 #include "tests/bench/session_client.h"
 #include "tests/bench/timing.h"
 
@@ -26,7 +27,6 @@ namespace {
 
 using legacy_client::Answer;
 using legacy_client::AnswerHeader;
-using legacy_client::kAnswerHeaderSize;
 
 constexpr int kTimeoutMs = 30'000;  // For the server to answer anybody.
 constexpr int kMaxEvents = 64;
@@ -42,17 +42,19 @@ sockaddr_in LoopbackAddress(const legacy_client::Endpoint& server) {
   return address;
 }
 
-// The answer that `bytes` are, to a client of family C; nothing while it is not whole.
-absl::StatusOr<std::optional<Answer>> DecodeAnswer(absl::string_view bytes) {
-  if (bytes.size() < kAnswerHeaderSize) return std::nullopt;
+// The answer that `bytes` are, to what `client` asked; nothing while it is not whole.
+absl::StatusOr<std::optional<Answer>> DecodeAnswer(const SessionClient& client,
+                                                   absl::string_view bytes) {
+  const size_t header_size = OldClientFrames().answer_header_size();
+  if (bytes.size() < header_size) return std::nullopt;
+  const absl::string_view header_bytes = bytes.substr(0, header_size);
   ASSIGN_OR_RETURN(const AnswerHeader header,
-                   legacy_client::DecodeAnswerHeader(bytes.substr(0, kAnswerHeaderSize),
-                                                     legacy_client::Family::kC));
-  const absl::string_view payload = bytes.substr(kAnswerHeaderSize);
-  if (payload.size() > header.payload_size)
+                   OldClientFrames().DecodeAnswerHeader(header_bytes, client.asked()));
+  const absl::string_view payload = bytes.substr(header_size);
+  if (std::ssize(payload) > header.payload_size)
     return absl::DataLossError("the server sends more than its answer");
-  if (payload.size() < header.payload_size) return std::nullopt;
-  return Answer{header.kind, std::string(payload)};
+  if (std::ssize(payload) < header.payload_size) return std::nullopt;
+  return Answer{header, std::string(header_bytes), std::string(payload)};
 }
 
 // A client and the connection of its request at hand.
@@ -132,7 +134,8 @@ class Loop {
     if (size < 0) return Failed("recv");
     if (size == 0) return absl::UnavailableError("the server hung up without an answer");
     asker.received.append(buffer.data(), static_cast<size_t>(size));
-    ASSIGN_OR_RETURN(const std::optional<Answer> answer, DecodeAnswer(asker.received));
+    ASSIGN_OR_RETURN(const std::optional<Answer> answer,
+                     DecodeAnswer(asker.client, asker.received));
     if (!answer) return absl::OkStatus();
     asker.socket.Reset();
     request_milliseconds_.push_back(1e3 * SecondsSince(asker.start));

@@ -19,6 +19,7 @@
 #include "crypto/cipher.h"
 #include "crypto/public_key.h"
 #include "crypto/sealed_file.h"
+#include "crypto/segments.h"
 #include "crypto/sha256.h"
 #include "glog/logging.h"
 #include "legacy_client/cipher.h"
@@ -33,6 +34,7 @@ using ::benchmark::State;
 
 constexpr int64_t kContentSize = int64_t{64} << 20;
 constexpr char kAesKey[] = "0123456789abcdef";
+constexpr int64_t kEndless = int64_t{1} << 60;
 const std::string& FileKey() {
   static const std::string& key = *new std::string(crypto::kFileKeySize, 'k');
   return key;
@@ -96,6 +98,37 @@ void DecryptPieces(State& state) {
   state.SetBytesProcessed(state.iterations() * std::ssize(piece));
 }
 BENCHMARK(DecryptPieces)->Name("AES-128-CBC decryption");
+
+// As a client sends them that encrypts each 16 bytes on their own.
+std::string TinySegments(const std::string& before_each) {
+  legacy_client::CbcEncryptor encryptor(absl::string_view(kAesKey, 16));
+  std::string segment(3 * legacy_client::kCipherBlockSize, '\0');
+  const std::span<char> out(segment);
+  const size_t size = encryptor.Update("0123456789abcdef", out);
+  segment.resize(size + encryptor.Finish(out.subspan(size)));
+  std::string segments;
+  while (segments.size() < kPieceSize) segments += before_each + segment;
+  return segments;
+}
+
+void DecryptAll(State& state, const std::string& segments, crypto::Decryptor& decryptor) {
+  std::string out(segments.size() + crypto::kCipherBlockSize, '\0');
+  for (auto _ : state) CHECK(decryptor.Update(segments, out.data()).ok());
+  state.SetBytesProcessed(state.iterations() * std::ssize(segments));
+}
+
+void DecryptSizedSegments(State& state) {
+  crypto::SegmentDecryptor decryptor(absl::string_view(kAesKey, 16), /*segment_count=*/0);
+  DecryptAll(state, TinySegments(std::string("\x20\0\0\0", 4)), decryptor);
+}
+BENCHMARK(DecryptSizedSegments)->Name("the same, segments of 32 bytes with their sizes");
+
+void DecryptEqualSegments(State& state) {
+  const crypto::CbcFormat format{.cut = crypto::CbcFormat::Cut::kEqualSegments, .segment_size = 32};
+  crypto::EqualSegmentDecryptor decryptor(absl::string_view(kAesKey, 16), format, kEndless);
+  DecryptAll(state, TinySegments(""), decryptor);
+}
+BENCHMARK(DecryptEqualSegments)->Name("the same, segments of 32 bytes without");
 
 void Seal(State& state) {
   for (auto _ : state) {
@@ -183,11 +216,10 @@ BENCHMARK_CAPTURE(WriteFile, 4, IoQueue::kMaxDepth)
 
 void WrapSessionKey(State& state) {
   const auto pair = legacy_client::KeyPair::Generate();
-  const std::string key =
-      crypto::ParsePublicKey(pair.PublicKeyField(legacy_client::PublicKeyForm::kSpki)).value();
-  for (auto _ : state) CHECK(crypto::EncryptSessionKey(key, kAesKey).ok());
+  const std::string sent = pair.PublicDer(legacy_client::PublicKeyForm::kSpki);
+  for (auto _ : state) CHECK(crypto::PublicKey::Parse(sent)->Encrypt(kAesKey).ok());
 }
-BENCHMARK(WrapSessionKey)->Name("wrap a session key, RSA-1024 OAEP");
+BENCHMARK(WrapSessionKey)->Name("parse a public key, wrap a session key, RSA-1024 OAEP");
 
 }  // namespace
 }  // namespace backup::bench

@@ -1,6 +1,7 @@
 """The whole compose file on a real Docker engine: images built, old clients on the host, restarts, kills, variants.
 
-Runs where a Docker engine does, or with TEST_START_DOCKER=1 (./check --deploy)."""
+Runs where a Docker engine does, or with TEST_START_DOCKER=1 (./check --deploy). BACKUP_DEBIAN_RELEASE chooses the images'
+release, as for the compose file."""
 
 import concurrent.futures
 import contextlib
@@ -33,8 +34,9 @@ WAIT_S = 90
 COMMIT = "0123456789ab"
 # Big enough to be a blob, small enough for the bridge to repeat it.
 CONTENT = bytes(range(256)) * 4000
-# In the place of an image that cannot be pulled: Debian's package of the same version.
-PROMETHEUS_DOCKERFILE = f"""FROM {docker_engine.BASE_IMAGE}
+BASE_IMAGE = docker_engine.base_image(docker_engine.IMAGES_RELEASE)
+# In the place of an image that cannot be pulled: Debian's package, of the same version or a later one.
+PROMETHEUS_DOCKERFILE = f"""FROM {BASE_IMAGE}
 RUN apt-get update && apt-get install -y --no-install-recommends prometheus \\
  && install -d -o nobody -g nogroup /prometheus
 USER nobody
@@ -172,7 +174,8 @@ class RecipeTest(ComposeTest):
             # Debian's, which the README names beside it.
             script += 'docker() { shift; docker-compose "$@"; }\n'
         script += docker_engine.recipe(document, section)
-        for old, new in {":1357": f":{self.deployment.port}", "/tmp/": f"{self.folder}/", **replaced}.items():
+        here = {":1357": f":{self.deployment.port}", "/tmp/": f"{self.folder}/", "../build/release/bin/": f"{BIN_DIR}/"}
+        for old, new in {**here, **replaced}.items():
             script = script.replace(old, new)
         return run("bash", "-c", script, timeout=BUILD_TIMEOUT_S, cwd=ROOT)
 
@@ -209,7 +212,7 @@ class HardeningTest(ComposeTest):
         self.assertEqual(self.deployment.inspect("service")["NetworkSettings"]["Ports"], {})
         # A neighbour of the bridge, as old clients are.
         network, = self.deployment.inspect("bridge")["NetworkSettings"]["Networks"]
-        run("docker", "run", "--rm", f"--network={network}", docker_engine.BASE_IMAGE, "bash", "-ec",
+        run("docker", "run", "--rm", f"--network={network}", BASE_IMAGE, "bash", "-ec",
             "exec 3<>/dev/tcp/bridge/1357; ! getent hosts service")
 
     def test_labels_and_programs_tell_version_and_commit(self):
@@ -220,6 +223,11 @@ class HardeningTest(ComposeTest):
             self.assertEqual(config["Labels"]["org.opencontainers.image.version"], version)
             self.assertEqual(config["Labels"]["org.opencontainers.image.revision"], COMMIT)
         self.assertEqual(self.deployment.backupctl("version").strip(), f"backupctl {version} ({COMMIT})")
+
+    def test_images_are_of_the_release_that_was_asked_for(self):
+        for image in ("backup-service", "backup-bridge", "backupctl"):
+            found = run("docker", "run", "--rm", "--network=none", "--entrypoint=cat", image, "/etc/os-release")
+            self.assertIn(f"VERSION_CODENAME={docker_engine.IMAGES_RELEASE}\n", found)
 
     def test_health_checks_notice_an_absent_service(self):
         probe = self.deployment.inspect("bridge")["Config"]["Healthcheck"]["Test"][1:]
@@ -391,7 +399,7 @@ class TlsTest(ComposeTest):
             old = self.internal_address()
             self.deployment.compose("stop", "--timeout=1", "service")
             squatter = run("docker", "run", "--detach", f"--network={self.deployment.project}_internal",
-                           docker_engine.BASE_IMAGE, "sleep", str(WAIT_S)).strip()
+                           BASE_IMAGE, "sleep", str(WAIT_S)).strip()
             self.addCleanup(run, "docker", "rm", "--force", squatter)
             self.deployment.compose("up", "-d", "service")
             self.assertNotEqual(self.internal_address(), old)
@@ -480,5 +488,5 @@ class ObservabilityTest(ComposeTest):
 if __name__ == "__main__":
     if docker_engine.compose_command() is None:
         docker_engine.skip("docker compose is not installed")
-    with docker_engine.engine():
+    with docker_engine.engine(docker_engine.IMAGES_RELEASE):
         unittest.main()

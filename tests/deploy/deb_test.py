@@ -1,4 +1,5 @@
-"""The Debian package: installed, removed and purged in a fresh Debian 12; its units run under a real systemd.
+"""The Debian package in a fresh Debian of this machine's release: installed, removed and purged; its units run under a
+real systemd.
 
 Runs where a Docker engine does, or with TEST_START_DOCKER=1 (./check --deploy)."""
 
@@ -26,7 +27,7 @@ SYSTEMD_FLAGS = ("--cap-add=SYS_ADMIN", "--cap-add=NET_ADMIN", "--cap-add=SYS_PT
                  "--security-opt=seccomp=unconfined", "--security-opt=systempaths=unconfined", "--cgroupns=host",
                  "--tmpfs=/run", "--tmpfs=/run/lock", "--tmpfs=/tmp", "--volume=/sys/fs/cgroup:/sys/fs/cgroup:rw")
 SYSTEMD_IMAGE = "backup-test-systemd"
-SYSTEMD_DOCKERFILE = f"""FROM {docker_engine.BASE_IMAGE}
+SYSTEMD_DOCKERFILE = """FROM {base}
 RUN apt-get update && apt-get install -y --no-install-recommends openssl systemd systemd-sysv
 CMD ["/sbin/init"]
 """
@@ -34,7 +35,7 @@ WAIT_S = 60
 
 
 class Machine:
-    """A Debian 12 in a container."""
+    """A Debian of this machine's release in a container."""
 
     def __init__(self, image, *flags, command=()):
         self.id = run("docker", "run", "--detach", *flags, image, *command).strip()
@@ -46,6 +47,10 @@ class Machine:
 
     def remove(self):
         run("docker", "rm", "--force", "--volumes", self.id)
+
+
+def base_image():
+    return docker_engine.base_image(docker_engine.host_release())
 
 
 def package():
@@ -90,7 +95,7 @@ class LifeTest(unittest.TestCase):
     NAMESAKES = "find / -xdev -iname '*backup*' ! -path '/root/*' | sort"
 
     def test_install_remove_and_purge(self):
-        machine = Machine(docker_engine.BASE_IMAGE, command=("sleep", "infinity"))
+        machine = Machine(base_image(), command=("sleep", "infinity"))
         self.addCleanup(machine.remove)
         before = machine.sh(self.NAMESAKES)
         machine.sh(INSTALL)
@@ -131,7 +136,7 @@ class LifeTest(unittest.TestCase):
 class SystemdTest(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        docker_engine.build_image(SYSTEMD_IMAGE, SYSTEMD_DOCKERFILE)
+        docker_engine.build_image(SYSTEMD_IMAGE, SYSTEMD_DOCKERFILE.format(base=base_image()))
         cls.machine = Machine(SYSTEMD_IMAGE, *SYSTEMD_FLAGS, "--publish=127.0.0.1::1357")
         cls.addClassCleanup(cls.machine.remove)
         cls.wait_for("systemctl is-system-running --wait")
@@ -169,6 +174,10 @@ class SystemdTest(unittest.TestCase):
         restored = self.machine.sh("cat /root/restored/small; stat -c %s /root/restored/large")
         self.assertEqual(restored, "content1000000\n")
 
+    def test_systemd_understands_every_line_of_the_units(self):
+        units = " ".join(f"{unit}.service" for unit in UNITS)
+        self.assertEqual(self.machine.sh(f"systemd-analyze verify --man=no {units} 2>&1"), "")
+
     def test_others_can_neither_call_the_service_nor_read_the_data(self):
         self.machine.sh(f"setpriv --reuid=nobody --clear-groups backupctl --service={SOCKET} client list", code=15)
         self.machine.sh("setpriv --reuid=nobody --clear-groups ls /var/lib/backup", code=2)
@@ -195,5 +204,5 @@ class SystemdTest(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    with docker_engine.engine():
+    with docker_engine.engine(docker_engine.host_release()):
         unittest.main()

@@ -386,7 +386,7 @@ class LegacyRecordTest(CliTest):
         self.assertEqual(client.request(m.VALID, b"no name field")[0], m.ERROR)
         self.cluster.bridge.wait_for_log("sent a malformed head")
         deadline = time.monotonic() + WAIT_S
-        while "one name of 255 bytes" not in self.backupctl("client", "show", "old").stdout:
+        while "it must be CLIENT_ID 16 or nothing, FILE_NAME 255" not in self.backupctl("client", "show", "old").stdout:
             self.assertLess(time.monotonic(), deadline)
 
     def test_trace_shows_the_conversation_without_keys_and_content(self):

@@ -90,10 +90,19 @@ class DiskTest(ClusterTest):
             self.assertEqual(done.returncode, 0, done.stderr)
             self.assertEqual(out.read_bytes(), content)
 
+    @staticmethod
+    def is_backed_up(client, name, content):
+        try:
+            client.back_up(name, content)
+        except (ConnectionError, AssertionError):  # Refused, or stored and not confirmed.
+            return False
+        return True
+
     def assert_all_is_well_again(self, client, name, size=LARGE):
         """Without a restart what failed works, and all that was confirmed is there."""
         content = os.urandom(size)
-        client.back_up(name, content)
+        # Not at once: every second the service looks whether what it reserves is there again.
+        wait_until(lambda: self.is_backed_up(client, name, content), "uploads go on")
         for kept, expected in self.kept.items():
             self.keeper.back_up(b"again " + kept, expected)
         self.assertEqual(self.backupctl("verify").returncode, 0)
@@ -231,13 +240,8 @@ class FullDiskTest(DiskTest):
                 names.append(f"file {len(names)}")
             self.assertGreater(len(names), 2)
 
-    @staticmethod
-    def is_stored(client, name, size):
-        try:
-            client.back_up(name, os.urandom(size))
-        except (ConnectionError, AssertionError):  # Refused, or stored and not confirmed.
-            return False
-        return True
+    def is_stored(self, client, name, size):
+        return self.is_backed_up(client, name, os.urandom(size))
 
     def run_well(self, *arguments):
         done = self.backupctl(*arguments)

@@ -16,7 +16,7 @@ from Cryptodome.Cipher import AES
 from Cryptodome.PublicKey import RSA
 from Cryptodome.Util.Padding import pad
 
-import family_clients as f
+import dialect_client as f
 import model_client as m
 from cluster import BIN_DIR, ClusterTest
 
@@ -437,7 +437,7 @@ class RelativesTest(ImportTest):
         self.run_import()
         for letter, client in clients.items():
             with self.subTest(letter):
-                peer = f.FamilyClient(self.cluster.port, client.name, f.Style(f.FAMILIES[letter]))
+                peer = f.DialectClient(self.cluster.port, client.name, f.Style(f.FAMILIES[letter]))
                 peer.id, peer.rsa = client.id.bytes, client.rsa
                 self.assertTrue(all(transfer.verified for transfer in peer.second_run({b"file": b"content"}).values()))
                 self.assertEqual(peer.aes_key, client.aes)

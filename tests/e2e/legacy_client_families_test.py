@@ -47,7 +47,7 @@ BLOCK_STYLES = (
 )
 FILE_IN_BLOCKS_STYLES = (
     ["--blocks_1024", "--file_style=blocks"],
-    ["--blocks_1024", "--file_style=blocks", "--content_size=plaintext", "--header_version=2"],
+    ["--blocks_1024", "--file_style=blocks", "--header_version=2"],
 )
 STYLES = {"A": WHOLE_FILE_STYLES + BLOCK_STYLES,
           "B": WHOLE_FILE_STYLES + BLOCK_STYLES + FILE_IN_BLOCKS_STYLES, "C": WHOLE_FILE_STYLES,
@@ -136,13 +136,27 @@ class UsageTest(unittest.TestCase):
         for flags in (["--family=F"], ["--family=D", "--file_style=counted"], ["--family=A", "--file_style=stream"],
                       ["--packet_size=1000"], ["--family=C", "--blocks_1024"], ["--family=D", "--header_version=1"],
                       ["--file_style=uncounted", "--content_size=plaintext"], ["--tries=0"], ["--tries=6"],
-                      ["--family=A", "--blocks_1024", "--connection=single"], ["--header_version=4"],
-                      ["--connection=per-request", "--retry_notice=at-once"], ["--public_key=pem"],
-                      ["--family=E", "--packet_size=-1"]):
+                      ["--family=A", "--blocks_1024", "--connection=single"], ["--header_version=256"],
+                      ["--header_version=new"], ["--public_key=pem"], ["--family=E", "--packet_size=-1"], ["--dialect=f9"],
+                      ["--dialect=b3", "--family=B"], ["--dialect=a2", "--header_version=3"],
+                      ["--family=B", "--blocks_1024", "--file_style=blocks", "--content_size=plaintext"]):
             with self.subTest(flags):
                 done = subprocess.run([BIN_DIR / "legacy-client", *flags], capture_output=True, text=True, timeout=WAIT_S)
                 self.assertEqual(done.returncode, USAGE, done.stdout + done.stderr)
                 self.assertIn("--", done.stderr.splitlines()[0])
+
+    def test_mistakes_in_a_dialect_file_have_their_lines(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = pathlib.Path(folder, "x.textproto")
+            for text, wrong in (('name: "x"\nbyte_order: MIDDLE\n', f"{path}:2: "), ('name: "x"\n', f"{path}:1: "), (None, "cannot read")):
+                with self.subTest(text):
+                    path.unlink(missing_ok=True)
+                    if text is not None:
+                        path.write_text(text)
+                    done = subprocess.run([BIN_DIR / "legacy-client", f"--dialect_file={path}"], capture_output=True, text=True,
+                                          timeout=WAIT_S)
+                    self.assertEqual(done.returncode, USAGE, done.stdout + done.stderr)
+                    self.assertIn(wrong, done.stderr)
 
 
 if __name__ == "__main__":

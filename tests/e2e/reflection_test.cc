@@ -217,6 +217,45 @@ TEST(Reflection, TheReadmesRecipesWorkForAClientThatLearnsTheApiFromTheService) 
   EXPECT_EQ(health.responses.at(0).at("status"), "SERVING");
 }
 
+// The content comes as an old client encrypts it that takes 16 bytes at a time, each with its IV in
+// front, and is kept so; made with PyCryptodome under the session key 00 01 .. 0f.
+TEST(Reflection, AFileThatItsClientEncryptedInItsOwnWayIsKeptSoAndReadBack) {
+  const testing::ServiceProcess service({"--at_rest=client"});
+  ReflectionClient client(service.address(), grpc::InsecureChannelCredentials());
+  const std::string id = R"("client_id": "12345678-9abc-4def-8123-456789abcdef")";
+  const CallResult imported = client.Call(
+      "backup.v1.AdminService/ImportClient",
+      {absl::StrCat(
+          "{", id, R"(, "name": "odd", "session_key": "AAECAwQFBgcICQoLDA0ODw==", "public_key": ")",
+          "MIGfMA0GCSqGSIb3DQEBAQUAA4GNADCBiQKBgQCzhOulk0Nsc+YYwfFVzgJFQxQo8ZcgaHSi4pcYzvq8/"
+          "AQezSeP7"
+          "gy37wPv+tDIl85ASHdev476Fm+oZ9mARyTIUZ6IY6E+Iq6qy0Pi/"
+          "iJgE2I7At5FjDUxDw9cGCgWBPJkex1NuJQM3X"
+          "chKRn3fSNXG43DBgmYomLOvtCIB2puOQIDAQAB",
+          R"("})")});
+  ASSERT_TRUE(imported.status.ok()) << imported.status.error_message();
+  const CallResult uploaded = client.Call(
+      "backup.v1.IngestService/UploadFile",
+      {absl::StrCat(
+          R"({"header": {)", id,
+          R"(, "file_name": "file", "encoding": "AES_CBC_SEGMENTS", "encoded_size": 128, )",
+          R"("segment_size": 48, "initial_vector": "IN_FRONT", "first_chunk": ")",
+          "oKCgoKCgoKCgoKCgoKCgoFUOqfZqve+"
+          "novBVO63FKU25kfsQGRqiL1RxJ96kqCljoaGhoaGhoaGhoaGhoaGhoX770x"
+          "YP9XL8IDaMOBu73eQrHE+fBD/xE2O9rZW3nzI+oqKioqKioqKioqKioqKiog82zU9DPhHDFXBEIBF9AcA=",
+          R"("}})")});
+  ASSERT_TRUE(uploaded.status.ok()) << uploaded.status.error_message();
+  const Json& version = uploaded.responses.at(0).at("version");
+  EXPECT_EQ(version.at("storage"), "CLIENT_CIPHERTEXT");
+  const CallResult downloaded =
+      client.Call("backup.v1.CatalogService/DownloadFile",
+                  {absl::StrCat("{", id, R"(, "file_name": "file", "version_id": )",
+                                version.at("versionId").get<std::string>(), "}")});
+  ASSERT_EQ(downloaded.responses.size(), 2u) << downloaded.status.error_message();
+  EXPECT_EQ(downloaded.responses[1].at("chunk"),
+            "aGVsbG8sIGJhY2t1cCwgaW4gc2VnbWVudHMgb2YgdGhlaXIgb3du");
+}
+
 TEST(Reflection, AnErrorNamesItsReasonInTheTrailer) {
   const testing::ServiceProcess service;
   ReflectionClient client(service.address(), grpc::InsecureChannelCredentials());

@@ -8,7 +8,9 @@ import threading
 import time
 import traceback
 import unittest
+import uuid
 
+import exposition
 import model_client as m
 from cluster import BIN_DIR, ClusterTest
 
@@ -124,6 +126,48 @@ class Load:
         self.stop.set()
         for thread in self.threads:
             thread.join(timeout=LOAD_DEADLINE_S)
+
+
+class LostDataTest(RestartTest):
+    def test_clients_that_only_send_their_key_again_come_back_where_that_is_allowed(self):
+        cluster = self.start()
+        client = m.ModelClient(cluster.port, b"client").sign_up()
+        cluster.service.stop()
+        cluster.data_dir.rename(self.folder / "lost")
+        cluster.start_service()
+        self.assertEqual(client.exchange_key(), m.ERROR)
+        cluster.service.stop()
+        operations = self.folder / "operations"
+        cluster.service_flags = ["--unknown_key=adopt", "--operations_listen=127.0.0.1:0",
+                                 f"--operations_bound_port_file={operations}"]
+        cluster.start_service()
+        trace = self.trace(cluster)
+        self.assertEqual(client.exchange_key(), m.KEY_ACCEPTED)
+        self.assertIn("-> OK (taken in: nobody registered it here) ", trace.stdout.readline())
+        self.assertEqual(exposition.scrape(int(operations.read_text())).value("backup_clients_adopted_total"), 1)
+        self.assertTrue(client.send_file(b"file", b"content"))
+        self.assertEqual(client.exchange_key(), m.KEY_ACCEPTED)
+        cluster.service.wait_for_log("took in a client that nobody registered here")
+        self.assertEqual(cluster.service.log().count("took in a client"), 1)
+        self.assertIn(str(uuid.UUID(bytes=client.id)), self.backupctl(cluster, "client", "show", "client"))
+        for line in (trace.stdout.readline() for _ in range(2)):  # The file, the key again.
+            self.assertIn("-> OK content_bytes=", line)
+        other = m.ModelClient(cluster.port, b"client")
+        other.id = bytes(range(16))
+        self.assertEqual(other.exchange_key(), m.ERROR)  # The name is taken.
+
+
+    def trace(self, cluster):
+        """A watcher of all clients, who has begun."""
+        trace = subprocess.Popen([BIN_DIR / "backupctl", f"--service=127.0.0.1:{cluster.service_port}", "trace"],
+                                 stdout=subprocess.PIPE, text=True)
+        self.addCleanup(trace.communicate)
+        self.addCleanup(trace.kill)
+        forgotten = threading.Timer(LOAD_DEADLINE_S, trace.kill)  # Ends the waiting for lines that do not come.
+        forgotten.start()
+        self.addCleanup(forgotten.cancel)
+        self.assertIn("watching", trace.stdout.readline())
+        return trace
 
 
 class RideThroughTest(RestartTest):

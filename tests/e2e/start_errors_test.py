@@ -15,6 +15,7 @@ import certificates
 import model_client as m
 from cluster import BIN_DIR, Cluster, Process
 
+DIALECTS = pathlib.Path(__file__).resolve().parents[1] / "testdata" / "dialects"
 DEADLINE_S = 10
 SUCCESS, FAILED, USAGE, BAD_CONFIGURATION, IN_USE, NEWER_SCHEMA, DAMAGED = 0, 1, 2, 10, 11, 13, 14
 NOBODY = 65534
@@ -139,6 +140,17 @@ class StartErrorsTest(unittest.TestCase):
             self.refuse(name, USAGE, ("--no_such_flag", "--help"), "--no_such_flag=1")
             self.refuse(name, USAGE, ("stray", "--help"), "stray")
         self.assert_refused(self.run_command([self.shared / "backup-service"]), USAGE, "--data_dir")
+
+    # Dialects.
+
+    def test_a_dialect_file_that_is_missing(self):
+        missing = self.folder / "none.textproto"
+        self.refuse("backup-bridge", BAD_CONFIGURATION, ("cannot read ", missing), f"--dialect_file={missing}")
+
+    def test_the_start_names_the_dialects(self):
+        done = self.run_command(self.command("backup-bridge", f"--dialect_file={DIALECTS / 'by-name.textproto'}"))
+        self.assertEqual(done.returncode, SUCCESS, done.stderr)
+        self.assertRegex(done.stderr, "dialects: A/B, .*, by-name")
 
     # Addresses.
 

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import pathlib
+import platform
 import re
 import shutil
 import subprocess
@@ -12,8 +13,7 @@ import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 # Of the images: as deploy/compose.yaml takes it.
-DEBIAN_RELEASE = os.environ.get("BACKUP_DEBIAN_RELEASE", "bookworm")
-BASE_IMAGE = f"debian:{DEBIAN_RELEASE}-slim"
+IMAGES_RELEASE = os.environ.get("BACKUP_DEBIAN_RELEASE", "bookworm")
 # Kept between runs, because its layers spare most of the time of the next build.
 DATA_ROOT = ROOT / "build" / "docker"
 START_DEADLINE_S = 60
@@ -67,14 +67,18 @@ def _start(directory):
     return engine
 
 
-def _make_base_image():
+def base_image(release):
+    return f"debian:{release}-slim"
+
+
+def _make_base_image(release):
     """Where no registry can be reached, the same from Debian's mirror, as apt knows it here."""
     mirrors = run("bash", "-c", "apt-get indextargets --format '$(SITE)' 'Created-By: Packages' 'Origin: Debian' | "
                   "grep -v security")
     with tempfile.TemporaryDirectory() as directory:
-        run("debootstrap", "--variant=minbase", DEBIAN_RELEASE, f"{directory}/base", *mirrors.split()[:1])
+        run("debootstrap", "--variant=minbase", release, f"{directory}/base", *mirrors.split()[:1])
         shutil.rmtree(f"{directory}/base/var/cache/apt/archives")
-        run("bash", "-c", f"set -o pipefail; tar -C {directory}/base -c . | docker import - {BASE_IMAGE}")
+        run("bash", "-c", f"set -o pipefail; tar -C {directory}/base -c . | docker import - {base_image(release)}")
 
 
 def recipe(document, section):
@@ -93,9 +97,21 @@ def build_image(name, dockerfile):
         run("docker", "build", "--quiet", "--tag", name, directory)
 
 
+def host_release():
+    """Of what is built here outside of containers: the package. Ends the program as skipped where this is no Debian."""
+    try:
+        system = platform.freedesktop_os_release()
+    except OSError:
+        system = {}
+    if system.get("ID") != "debian" or "VERSION_CODENAME" not in system:
+        print("SKIPPED: the package is for the release of Debian on which it is built, and this is none")
+        sys.exit(SKIPPED)
+    return system["VERSION_CODENAME"]
+
+
 @contextlib.contextmanager
-def engine():
-    """An engine that has the base image; ends the program as skipped where there can be none."""
+def engine(release):
+    """An engine that has the release's base image; ends the program as skipped where there can be none."""
     with contextlib.ExitStack() as stack:
         if shutil.which("docker") is None or not succeeds("docker", "info"):
             if os.environ.get("TEST_START_DOCKER") != "1":
@@ -104,8 +120,8 @@ def engine():
             own = _start(directory)
             stack.callback(own.wait, STOP_DEADLINE_S)
             stack.callback(own.terminate)
-        if not has_image(BASE_IMAGE):
+        if not has_image(base_image(release)):
             if shutil.which("debootstrap") is None:
-                skip(f"{BASE_IMAGE} cannot be pulled, and debootstrap is not installed")
-            _make_base_image()
+                skip(f"{base_image(release)} cannot be pulled, and debootstrap is not installed")
+            _make_base_image(release)
         yield

@@ -6,7 +6,6 @@ import subprocess
 
 OPTION = re.compile(r"^ {2,4}(-\S.*)$")
 OPTION_NAME = re.compile(r"--?[A-Za-z][\w-]*")
-GFLAG = re.compile(r"^    -(\w+) \(")
 
 
 @functools.cache
@@ -24,13 +23,16 @@ def options_of(program, *command):
     """All spellings of all options, --help aside."""
     names = set()
     for line in help_of(program, *command).splitlines():
-        gflag = GFLAG.match(line)
-        if gflag:
-            names.add(f"--{gflag.group(1)}")
-        elif OPTION.match(line):
+        if OPTION.match(line):
             # What follows two blanks is about the option, and may name others.
             names.update(OPTION_NAME.findall(re.split(r"  +|=", line.strip())[0]))
     return names - {"-h", "--help"}
+
+
+def options_of_libraries(program):
+    """The flags that a program has from gflags and glog, beside its own."""
+    text = subprocess.run([program, "--helpfull"], capture_output=True, text=True, timeout=20, check=True).stdout
+    return {f"--{name}" for name in re.findall(r"^    -(\w+) \(", text, re.MULTILINE)}
 
 
 def leaves(program, *command):

@@ -13,9 +13,9 @@
 #include "absl/strings/str_cat.h"
 #include "base/testing/random_cut_source.h"
 #include "base/testing/status_matchers.h"
-#include "bridge/wire/byte_reader.h"
-#include "bridge/wire/byte_writer.h"
 #include "bridge/wire/dialect.h"
+#include "bridge/wire/testing/byte_reader.h"
+#include "bridge/wire/testing/byte_writer.h"
 #include "bridge/wire/testing/request_bytes.h"
 #include "gtest/gtest.h"
 
@@ -82,18 +82,22 @@ class DialectContract : public ::testing::TestWithParam<DialectUnderTest> {
     return answer;
   }
 
-  // A head of the dialect with some of its bytes, but not its code, replaced by random ones, and
-  // random bytes after it.
+  static bool IsClaimed(const std::string& bytes) {
+    const std::optional<RequestHeader> header = dialect().DecodeHeader(bytes);
+    return header && dialect().Claims(*header);
+  }
+
+  // A head of the dialect with some of its bytes replaced by random ones, but so that the dialect
+  // still claims it, and random bytes after it.
   static std::string Damaged(const std::string& head, std::mt19937& random) {
-    constexpr size_t kCodeAt = 17;
     std::string bytes = head + testing::PseudoRandomBytes(kMaxHeadSize, random());
-    const std::string code = head.substr(kCodeAt, sizeof(uint16_t));
-    const size_t changes = random() % 8;
+    const size_t changes = random() % 16;
     for (size_t i = 0; i < changes; ++i) {
-      bytes[random() % head.size()] = static_cast<char>(random());
-      bytes[random() % kRequestHeaderSize] = static_cast<char>(random());
+      // The sizes in a header are worth most of them.
+      const size_t at = random() % (i % 2 == 0 ? head.size() : dialect().header_size());
+      const char before = std::exchange(bytes[at], static_cast<char>(random()));
+      if (!IsClaimed(bytes)) bytes[at] = before;
     }
-    bytes.replace(kCodeAt, code.size(), code);
     bytes.resize(kMaxHeadSize);
     return bytes;
   }
@@ -101,9 +105,7 @@ class DialectContract : public ::testing::TestWithParam<DialectUnderTest> {
 
 TEST_P(DialectContract, ClaimsItsRequests) {
   for (const std::string& head : GetParam().heads) {
-    const std::optional<RequestHeader> header = DecodeHeader(head);
-    ASSERT_TRUE(header.has_value());
-    EXPECT_TRUE(dialect().Claims(*header)) << header->code;
+    EXPECT_TRUE(IsClaimed(head)) << absl::BytesToHexString(head);
   }
 }
 
@@ -140,7 +142,7 @@ TEST_P(DialectContract, DecodesAStreamOfRequestsTheSameHoweverItIsCut) {
     expected.push_back(TextOf(decoded));
     absl::StrAppend(&stream, head, testing::PseudoRandomBytes((*decoded)->body_size));
   }
-  for (uint32_t seed = 1; seed <= 50; ++seed) {
+  for (uint32_t seed = 1; seed <= 10; ++seed) {
     testing::RandomCutSource source(stream, /*max_piece=*/300, seed);
     std::vector<std::string> texts;
     std::string buffer;
@@ -165,7 +167,7 @@ TEST_P(DialectContract, DecodesAStreamOfRequestsTheSameHoweverItIsCut) {
 
 TEST_P(DialectContract, AnswersAnyBytesOnceAndForAllWithinTheLargestHead) {
   std::mt19937 random(1);
-  for (int round = 0; round < 2000; ++round) {
+  for (int round = 0; round < 200; ++round) {
     for (const std::string& head : GetParam().heads) {
       const std::string bytes = Damaged(head, random);
       const auto decoded = dialect().DecodeHead(bytes);
@@ -175,7 +177,7 @@ TEST_P(DialectContract, AnswersAnyBytesOnceAndForAllWithinTheLargestHead) {
         EXPECT_FALSE(decoded.status().message().empty());
       } else if (decoded->has_value()) {
         EXPECT_LE((*decoded)->head_size, kMaxHeadSize);
-        EXPECT_GE((*decoded)->head_size, kRequestHeaderSize);
+        EXPECT_GE((*decoded)->head_size, dialect().header_size());
       }
     }
   }
@@ -183,31 +185,28 @@ TEST_P(DialectContract, AnswersAnyBytesOnceAndForAllWithinTheLargestHead) {
 
 TEST_P(DialectContract, NeverChangesAnAnswerWhenMoreOfDamagedBytesArrives) {
   std::mt19937 random(2);
-  for (int round = 0; round < 3; ++round) {
-    for (const std::string& head : GetParam().heads) {
-      EXPECT_NE(DecodePrefixByPrefix(Damaged(head, random)), "not yet");
-    }
+  for (const std::string& head : GetParam().heads) {
+    EXPECT_NE(DecodePrefixByPrefix(Damaged(head, random)), "not yet");
   }
 }
 
-TEST_P(DialectContract, GivesEveryAnswerTheVersionThatClientsInsistOnAndItsTrueSize) {
+TEST_P(DialectContract, HasOneAnswerOfEachKindWhateverItAnswers) {
   const ClientId id = *ClientId::FromBytes("0123456789abcdef");
-  const std::string key(kEncryptedKeySize, 'k');
-  const std::vector<std::pair<Reply, size_t>> replies = {
-      {Registered{id}, 16},        {RegistrationFailed{}, 0},
-      {KeyAccepted{id, key}, 144}, {FileReceived{id, 7, std::string(kNameFieldSize, 'n'), 9}, 279},
-      {Acknowledged{id}, 16},      {Reconnected{id, key}, 144},
-      {ReconnectDenied{id}, 16},   {GeneralError{}, 0}};
-  std::map<uint16_t, size_t> index_of_code;
-  for (const auto& [reply, payload_size] : replies) {
-    const std::string bytes = dialect().EncodeReply(reply);
-    ASSERT_EQ(bytes.size(), kReplyHeaderSize + payload_size) << reply.index();
-    ByteReader reader(bytes);
-    EXPECT_EQ(reader.U8(), kReplyVersion);
-    const uint16_t code = reader.U16();
-    EXPECT_TRUE(index_of_code.emplace(code, reply.index()).second) << "two answers say " << code;
-    EXPECT_EQ(reader.U32(), payload_size);
+  const std::string key(128, 'k');
+  const std::vector<Reply> replies = {
+      Registered{id},   RegistrationFailed{}, KeyAccepted{id, key},
+      Acknowledged{id}, GeneralError{},       FileReceived{id, 7, std::string(255, 'n'), 9}};
+  for (const std::string& head : GetParam().heads) {
+    const auto decoded = dialect().DecodeHead(head);
+    ASSERT_OK(decoded);
+    std::map<std::string, size_t> index_of_answer;
+    for (const Reply& reply : replies) {
+      const std::string answer = dialect().EncodeReply(reply, &(*decoded)->request);
+      EXPECT_LE(answer.size(), kMaxHeadSize);
+      EXPECT_TRUE(index_of_answer.emplace(answer, reply.index()).second) << reply.index();
+    }
   }
+  EXPECT_FALSE(dialect().EncodeReply(GeneralError{}, nullptr).empty());
 }
 
 }  // namespace backup::wire

@@ -3,13 +3,25 @@
 #include <string>
 
 #include "absl/strings/string_view.h"
-#include "bridge/wire/byte_writer.h"
-#include "bridge/wire/dialect.h"
+#include "base/ids.h"
+#include "bridge/wire/testing/byte_writer.h"
 
+// Requests of the published protocol: a header of 23 bytes, little-endian.
 namespace backup::wire {
 
-// A whole request, header first, in the bytes of a dialect.
-inline std::string RequestBytes(const RequestHeader& header, absl::string_view payload) {
+inline constexpr size_t kRequestHeaderSize = 23;
+inline constexpr size_t kReplyHeaderSize = 7;
+inline constexpr size_t kNameFieldSize = 255;
+
+struct RequestFields {
+  ClientId client_id;
+  uint8_t version = 3;
+  uint16_t code = 0;
+  uint32_t payload_size = 0;
+};
+
+// A whole request, header first.
+inline std::string RequestBytes(const RequestFields& header, absl::string_view payload) {
   return ByteWriter()
       .Bytes(header.client_id.bytes())
       .U8(header.version)

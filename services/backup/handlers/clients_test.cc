@@ -2,6 +2,7 @@
 
 #include <string>
 
+#include "absl/strings/str_cat.h"
 #include "base/error.h"
 #include "base/testing/status_matchers.h"
 #include "gmock/gmock.h"
@@ -12,6 +13,7 @@
 #include "services/backup/handlers/session_keys.h"
 #include "services/backup/handlers/transact.h"
 #include "services/backup/testing/legacy_peer.h"
+#include "services/backup/testing/log_capture.h"
 #include "services/backup/testing/memory_service.h"
 
 namespace backup::handlers {
@@ -22,8 +24,10 @@ using ::testing::HasSubstr;
 using testing::IsOkAndHolds;
 using testing::KnownClient;
 using testing::LegacyPeer;
+using testing::LogCapture;
 using testing::MemoryService;
 using ::testing::Not;
+using testing::StatusIs;
 
 constexpr char kNobody[] = "11111111-2222-4333-8444-555555555555";
 
@@ -45,9 +49,10 @@ class ClientsTest : public ::testing::Test {
     if (!response.ok()) return response.status();
     return peer.DecryptSessionKey(response->encrypted_session_key());
   }
-  absl::StatusOr<std::string> Resume(const std::string& id, const LegacyPeer& peer) {
+  absl::StatusOr<std::string> Resume(const std::string& id, const LegacyPeer& peer, int bits = 0) {
     v1::ResumeClientRequest request;
     request.set_client_id(id);
+    request.set_session_key_bits(bits);
     const auto response = service_.ResumeClient(request);
     if (!response.ok()) return response.status();
     return peer.DecryptSessionKey(response->encrypted_session_key());
@@ -165,6 +170,176 @@ TEST_F(ClientsTest, ResumingMakesANewSessionKeyWhereAskedTo) {
 TEST_F(ClientsTest, ResumingWantsAKnownClientWithAKey) {
   EXPECT_THAT(Resume(kNobody, peer_), HasReason(Reason::kClientNotFound));
   EXPECT_THAT(Resume(service_.Register("keyless"), peer_), HasReason(Reason::kKeyNotSet));
+}
+
+TEST(StoredPublicKey, ThatIsNoneIsNotTheCallersFault) {
+  storage::Client client;
+  client.public_key = "no key";
+  EXPECT_THAT(StoredPublicKey(client), StatusIs(absl::StatusCode::kInternal));
+}
+
+TEST_F(ClientsTest, ResumingGivesASessionKeyOfTheSizeAskedForWhichIsTheClientsFromThenOn) {
+  const std::string id = service_.Register("laptop");
+  const auto small = Exchange(id, peer_, 128);
+  ASSERT_OK(small);
+  EXPECT_THAT(Resume(id, peer_, 128), IsOkAndHolds(*small));
+  const auto large = Resume(id, peer_, 256);
+  ASSERT_OK(large);
+  EXPECT_EQ(large->size(), 32u);
+  EXPECT_THAT(Resume(id, peer_, 256), IsOkAndHolds(*large));
+  EXPECT_THAT(Resume(id, peer_, 0), IsOkAndHolds(*large));
+  EXPECT_THAT(Exchange(id, peer_, 256), IsOkAndHolds(*large));
+  EXPECT_THAT(Resume(id, peer_, 192), HasReason(Reason::kInvalidField));
+}
+
+TEST_F(ClientsTest, TellsTheSessionKeyInTheEncryptionAskedFor) {
+  v1::ExchangeKeyRequest exchange;
+  exchange.set_client_id(service_.Register("laptop"));
+  exchange.set_public_key(peer_.PublicKey());
+  exchange.set_session_key_encryption(v1::RSAES_PKCS1_V15);
+  const auto exchanged = service_.ExchangeKey(exchange);
+  ASSERT_OK(exchanged);
+  const std::string session_key = peer_.DecryptPkcs1SessionKey(exchanged->encrypted_session_key());
+  EXPECT_EQ(session_key.size(), 16u);
+  EXPECT_THAT(Resume(exchange.client_id(), peer_), IsOkAndHolds(session_key));
+  v1::ResumeClientRequest resume;
+  resume.set_client_id(exchange.client_id());
+  resume.set_session_key_encryption(v1::RSAES_PKCS1_V15);
+  const auto resumed = service_.ResumeClient(resume);
+  ASSERT_OK(resumed);
+  EXPECT_EQ(peer_.DecryptPkcs1SessionKey(resumed->encrypted_session_key()), session_key);
+
+  exchange.set_session_key_encryption(static_cast<v1::SessionKeyEncryption>(2));
+  EXPECT_THAT(service_.ExchangeKey(exchange), HasReason(Reason::kInvalidField));
+  resume.set_session_key_encryption(static_cast<v1::SessionKeyEncryption>(2));
+  EXPECT_THAT(service_.ResumeClient(resume), HasReason(Reason::kInvalidField));
+}
+
+// A client that does not tell its id: all that protects others protects them here too.
+class NamedClientTest : public ClientsTest {
+ protected:
+  absl::StatusOr<v1::ExchangeKeyResponse> ExchangeAs(const std::string& name,
+                                                     const LegacyPeer& peer) {
+    v1::ExchangeKeyRequest request;
+    request.set_name(name);
+    request.set_public_key(peer.PublicKey());
+    return service_.ExchangeKey(request);
+  }
+  absl::StatusOr<v1::ResumeClientResponse> ResumeAs(const std::string& name) {
+    v1::ResumeClientRequest request;
+    request.set_name(name);
+    return service_.ResumeClient(request);
+  }
+};
+
+TEST_F(NamedClientTest, IsFoundByItsNameAndToldItsId) {
+  const std::string id = service_.Register("laptop");
+  EXPECT_THAT(ResumeAs("laptop"), HasReason(Reason::kKeyNotSet));
+  const auto exchanged = ExchangeAs("laptop", peer_);
+  ASSERT_OK(exchanged);
+  EXPECT_EQ(exchanged->client_id(), id);
+  const auto resumed = ResumeAs("laptop");
+  ASSERT_OK(resumed);
+  EXPECT_EQ(resumed->client_id(), id);
+  EXPECT_EQ(peer_.DecryptSessionKey(resumed->encrypted_session_key()),
+            peer_.DecryptSessionKey(exchanged->encrypted_session_key()));
+  EXPECT_THAT(ExchangeAs("laptop", LegacyPeer()), HasReason(Reason::kRekeyRefused));
+}
+
+TEST_F(NamedClientTest, IsTheOneThatRegisteredLast) {
+  service_.MakeClient("laptop");
+  service_.duplicate_names = storage::DuplicateNames::kAllow;
+  service_.clock.Advance(absl::Seconds(1));
+  const std::string second = service_.Register("laptop");
+  const auto exchanged = ExchangeAs("laptop", peer_);
+  ASSERT_OK(exchanged);
+  EXPECT_EQ(exchanged->client_id(), second);
+}
+
+TEST_F(NamedClientTest, NeedsANameThatIsKnown) {
+  service_.keys.unknown_key = UnknownKey::kAdopt;  // Without an id there is nothing to adopt.
+  EXPECT_THAT(ExchangeAs("nobody", peer_), HasReason(Reason::kClientNotFound));
+  EXPECT_THAT(ResumeAs("nobody"), HasReason(Reason::kClientNotFound));
+  EXPECT_THAT(ExchangeAs("", peer_), HasReason(Reason::kInvalidField));
+  EXPECT_THAT(ResumeAs(""), HasReason(Reason::kInvalidField));
+}
+
+class UnknownKeyTest : public ClientsTest {
+ protected:
+  UnknownKeyTest() {
+    service_.keys.unknown_key = UnknownKey::kAdopt;
+    service_.keys.adopted_clients = metrics_.AddCounter({"adopted_total", "clients"});
+  }
+  static v1::ExchangeKeyRequest RequestOf(const std::string& id, const std::string& name,
+                                          const LegacyPeer& peer) {
+    v1::ExchangeKeyRequest request;
+    request.set_client_id(id);
+    request.set_name(name);
+    request.set_public_key(peer.PublicKey());
+    return request;
+  }
+  absl::StatusOr<std::string> ExchangeAs(const std::string& id, const std::string& name,
+                                         const LegacyPeer& peer) {
+    const auto response = service_.ExchangeKey(RequestOf(id, name, peer));
+    if (!response.ok()) return response.status();
+    EXPECT_EQ(response->client_id(), id);
+    return peer.DecryptSessionKey(response->encrypted_session_key());
+  }
+
+  Metrics metrics_;
+};
+
+TEST_F(UnknownKeyTest, IsRefusedUnlessAdoptingIsOn) {
+  service_.keys.unknown_key = UnknownKey::kRefuse;
+  EXPECT_THAT(ExchangeAs(kNobody, "laptop", peer_), HasReason(Reason::kClientNotFound));
+  EXPECT_EQ(service_.Count().clients, 0);
+}
+
+TEST_F(UnknownKeyTest, MakesItsClientUnderItsIdAndName) {
+  const LogCapture log;
+  const auto session_key = ExchangeAs(kNobody, "lap%0Atop", peer_);
+  ASSERT_OK(session_key);
+  EXPECT_EQ(session_key->size(), 16u);
+  const storage::Client client = service_.Client(kNobody);
+  EXPECT_EQ(client.name, "lap\ntop");
+  EXPECT_EQ(client.create_time, service_.clock.Now());
+  EXPECT_EQ(client.last_seen_time, service_.clock.Now());
+  EXPECT_THAT(metrics_.Text(), HasSubstr("adopted_total 1\n"));
+  EXPECT_THAT(log.text(), HasSubstr(absl::StrCat("client=", kNobody, " name=lap%0Atop")));
+  // From then on it is a client like others.
+  EXPECT_THAT(ExchangeAs(kNobody, "lap%0Atop", peer_), IsOkAndHolds(*session_key));
+  EXPECT_THAT(Resume(kNobody, peer_), IsOkAndHolds(*session_key));
+  EXPECT_THAT(ExchangeAs(kNobody, "lap%0Atop", LegacyPeer()), HasReason(Reason::kRekeyRefused));
+  EXPECT_THAT(Register("lap%0Atop"), HasReason(Reason::kNameTaken));
+  EXPECT_THAT(metrics_.Text(), HasSubstr("adopted_total 1\n"));
+}
+
+TEST_F(UnknownKeyTest, IsRefusedUnderANameThatSomebodyHas) {
+  service_.MakeClient("keyed");
+  service_.Register("never keyed");
+  EXPECT_THAT(ExchangeAs(kNobody, "keyed", peer_), HasReason(Reason::kClientNotFound));
+  EXPECT_THAT(ExchangeAs(kNobody, "never keyed", peer_), HasReason(Reason::kClientNotFound));
+}
+
+TEST_F(UnknownKeyTest, IsRefusedWithoutAUsableIdOrName) {
+  EXPECT_THAT(ExchangeAs(kNobody, "", peer_), HasReason(Reason::kClientNotFound));
+  EXPECT_THAT(ExchangeAs("00000000-0000-0000-0000-000000000000", "laptop", peer_),
+              HasReason(Reason::kClientNotFound));
+  EXPECT_THAT(ExchangeAs("nobody", "laptop", peer_), HasReason(Reason::kInvalidField));
+  EXPECT_EQ(service_.Count().clients, 0);
+}
+
+TEST_F(UnknownKeyTest, IsOutdatedOnceAnotherWasFaster) {
+  const auto prepare = [&] {
+    return ExchangeKey::Prepare(service_.catalog, service_.master_key, service_.clock,
+                                service_.keys, RequestOf(kNobody, "laptop", peer_));
+  };
+  auto slow = prepare();
+  ASSERT_OK(slow);
+  ASSERT_OK(ExchangeAs(kNobody, "laptop", peer_));
+  EXPECT_TRUE(IsOutdated(service_.catalog.Run(
+      [&](storage::Transaction& transaction) { return slow->Apply(transaction); })));
+  EXPECT_EQ(service_.Count().clients, 1);
 }
 
 // What was prepared tells the client a session key that the catalog does not have.

@@ -36,6 +36,32 @@ absl::StatusOr<std::optional<UploadId>> ParseUploadId(absl::string_view field,
   return id;
 }
 
+absl::StatusOr<storage::Client> FindCaller(storage::Snapshot& snapshot,
+                                           const std::string& client_id, const std::string& name) {
+  if (client_id.empty()) {
+    ASSIGN_OR_RETURN(const std::string bytes, ParseName("name", name));
+    return snapshot.FindClientByName(bytes);
+  }
+  ASSIGN_OR_RETURN(const ClientId id, ParseClientId(client_id));
+  return snapshot.FindClient(id);
+}
+
+absl::StatusOr<int> ParseSessionKeyBits(int bits) {
+  if (bits == 0 || bits == 128 || bits == 256) return bits;
+  return MakeError(Reason::kInvalidField, "session_key_bits must be 128 or 256",
+                   "session_key_bits");
+}
+
+absl::StatusOr<crypto::SessionKeyEncryption> ParseSessionKeyEncryption(
+    v1::SessionKeyEncryption encryption) {
+  // The numbers are the same on both sides: crypto/public_key.h.
+  if (v1::SessionKeyEncryption_IsValid(encryption))
+    return static_cast<crypto::SessionKeyEncryption>(encryption);
+  return MakeError(Reason::kInvalidField,
+                   "session_key_encryption must be RSAES_OAEP_SHA1 or RSAES_PKCS1_V15",
+                   "session_key_encryption");
+}
+
 absl::StatusOr<absl::Time> ParsePastTime(absl::string_view field,
                                          const google::protobuf::Timestamp& time, absl::Time now) {
   // google.protobuf.Timestamp's own limits: the years 1 to 9999.
@@ -111,7 +137,7 @@ v1::FileVersion ToProto(const storage::Version& version) {
   out.set_state(static_cast<v1::FileVersion::State>(version.state));
   SetTime(version.receive_time, *out.mutable_receive_time());
   if (version.verify_time) SetTime(*version.verify_time, *out.mutable_verify_time());
-  out.set_storage(version.form == storage::StorageForm::kClientSegments
+  out.set_storage(storage::IsClientsForm(version.form)
                       ? v1::FileVersion::CLIENT_CIPHERTEXT
                       : static_cast<v1::FileVersion::Storage>(version.form));
   return out;

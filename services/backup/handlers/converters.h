@@ -6,7 +6,10 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "backup/v1/catalog.pb.h"
+#include "backup/v1/ingest.pb.h"
 #include "backup/v1/types.pb.h"
+#include "crypto/public_key.h"
+#include "storage/catalog/snapshot.h"
 #include "storage/catalog/types.h"
 
 // Between the API's messages and what storage keeps. What cannot be converted is reason
@@ -18,6 +21,15 @@ absl::StatusOr<std::string> ParseName(absl::string_view field, absl::string_view
 // Nothing if empty.
 absl::StatusOr<std::optional<UploadId>> ParseUploadId(absl::string_view field,
                                                       absl::string_view text);
+
+// The client that a request is from: client_id decides, or, if it is empty, the name. Reason
+// CLIENT_NOT_FOUND.
+absl::StatusOr<storage::Client> FindCaller(storage::Snapshot& snapshot,
+                                           const std::string& client_id, const std::string& name);
+// 128, 256 or 0.
+absl::StatusOr<int> ParseSessionKeyBits(int bits);
+absl::StatusOr<crypto::SessionKeyEncryption> ParseSessionKeyEncryption(
+    v1::SessionKeyEncryption encryption);
 
 // Of what happened before `now`: a time in the future is taken for `now`.
 absl::StatusOr<absl::Time> ParsePastTime(absl::string_view field,

@@ -11,19 +11,30 @@
 
 namespace backup::handlers {
 
-// Stores a client's public key and answers with a session key. Used by one thread at a time.
+// Stores a client's public key and answers with a session key; may take in a client that is not
+// known (KeyPolicy::unknown_key). Used by one thread at a time.
 class ExchangeKey {
  public:
   static absl::StatusOr<ExchangeKey> Prepare(storage::Catalog& catalog,
                                              const crypto::MasterKey& master_key,
                                              const Clock& clock, const KeyPolicy& policy,
                                              const v1::ExchangeKeyRequest& request);
-  // Outdated() if the client has another session key by now than the one that was wrapped.
+  // Outdated() if the client has another session key by now than the one that was wrapped, or is
+  // known by now.
   absl::Status Apply(storage::Transaction& transaction);
   absl::StatusOr<v1::ExchangeKeyResponse> Respond() const;
+  // Whether the client was not known before.
+  bool adopted() const { return adopts_; }
 
  private:
-  ClientId id_;
+  // Finds the client that the key is from, or decides to take it in.
+  absl::Status FindOrAdopt(storage::Snapshot& snapshot, const v1::ExchangeKeyRequest& request);
+  // Whether neither the client's id nor its name is known.
+  absl::StatusOr<bool> IsNew(storage::Snapshot& snapshot) const;
+  absl::Status Adopt(storage::Transaction& transaction) const;
+
+  storage::Client client_;  // As it was; if it is taken in: its id and name.
+  bool adopts_ = false;
   KeyPolicy policy_;
   absl::Time now_;
   storage::KeyGrant grant_;

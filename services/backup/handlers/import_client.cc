@@ -21,7 +21,8 @@ absl::Status ParseKeys(const crypto::MasterKey& master_key, const v1::ImportClie
   if (session_key.size() != 16 && session_key.size() != 32) {
     return MakeError(Reason::kInvalidField, "session_key has 16 or 32 bytes", "session_key");
   }
-  ASSIGN_OR_RETURN(client.public_key, crypto::ParsePublicKey(request.public_key()));
+  ASSIGN_OR_RETURN(const auto public_key, crypto::PublicKey::Parse(request.public_key()));
+  client.public_key = public_key.der();
   client.sealed_session_key = SealSessionKey(master_key, client.id, session_key);
   client.session_key_bits = static_cast<int>(session_key.size()) * 8;
   return absl::OkStatus();

@@ -68,6 +68,20 @@ TEST_F(RepeatedTest, ImportClientAddsOneClientAndSaysSo) {
   EXPECT_THAT(Resume(request.client_id(), peer), IsOkAndHolds("0123456789abcdef"));
 }
 
+TEST_F(RepeatedTest, ExchangeKeyTakesOneClientInAndTellsTheSessionKeyThatIsStored) {
+  service_.keys.unknown_key = UnknownKey::kAdopt;
+  const LegacyPeer peer;
+  v1::ExchangeKeyRequest request;
+  request.set_client_id("58ddc090-7a8f-4b23-81fd-c698c2331dc8");
+  request.set_name("laptop");
+  request.set_public_key(peer.PublicKey());
+  const auto response = service_.ExchangeKey(request);
+  ASSERT_OK(response);
+  EXPECT_EQ(service_.Count().clients, 1);
+  EXPECT_THAT(Resume(request.client_id(), peer),
+              IsOkAndHolds(peer.DecryptSessionKey(response->encrypted_session_key())));
+}
+
 TEST_F(RepeatedTest, ExchangeKeyAndResumeClientTellTheSessionKeyThatIsStored) {
   const LegacyPeer peer;
   const std::string id = service_.Register("laptop");

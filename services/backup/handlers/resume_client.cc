@@ -2,7 +2,9 @@
 
 #include <utility>
 
+#include "base/name_text.h"
 #include "base/status_macros.h"
+#include "glog/logging.h"
 #include "services/backup/handlers/converters.h"
 #include "services/backup/handlers/transact.h"
 
@@ -13,20 +15,25 @@ absl::StatusOr<ResumeClient> ResumeClient::Prepare(storage::Catalog& catalog,
                                                    const Clock& clock, const KeyPolicy& policy,
                                                    const v1::ResumeClientRequest& request) {
   ResumeClient handler;
-  ASSIGN_OR_RETURN(const ClientId id, ParseClientId(request.client_id()));
+  ASSIGN_OR_RETURN(const int bits, ParseSessionKeyBits(request.session_key_bits()));
+  ASSIGN_OR_RETURN(const auto encryption,
+                   ParseSessionKeyEncryption(request.session_key_encryption()));
   ASSIGN_OR_RETURN(handler.client_, catalog.Read([&](storage::Snapshot& snapshot) {
-    return snapshot.FindClient(id);
+    return FindCaller(snapshot, request.client_id(), request.name());
   }));
   const storage::Client& client = handler.client_;
-  ASSIGN_OR_RETURN(WrappedSessionKey session_key, PresentSessionKey(master_key, client));
-  if (policy.rotate_session_keys) {
-    ASSIGN_OR_RETURN(session_key,
-                     NewSessionKey(master_key, id, client.public_key, client.session_key_bits));
+  ASSIGN_OR_RETURN(const crypto::PublicKey public_key, StoredPublicKey(client));
+  ASSIGN_OR_RETURN(WrappedSessionKey session_key,
+                   PresentSessionKey(master_key, client, public_key, encryption));
+  handler.grant_.session_key_bits = bits == 0 ? client.session_key_bits : bits;
+  handler.grant_.rotate =
+      policy.rotate_session_keys || handler.grant_.session_key_bits != client.session_key_bits;
+  if (handler.grant_.rotate) {
+    ASSIGN_OR_RETURN(session_key, NewSessionKey(master_key, client.id, public_key,
+                                                handler.grant_.session_key_bits, encryption));
   }
   handler.grant_.public_key = client.public_key;
   handler.grant_.sealed_session_key = std::move(session_key.sealed);
-  handler.grant_.session_key_bits = client.session_key_bits;
-  handler.grant_.rotate = policy.rotate_session_keys;
   handler.encrypted_session_key_ = std::move(session_key.encrypted);
   handler.now_ = clock.Now();
   return handler;
@@ -43,6 +50,11 @@ absl::Status ResumeClient::Apply(storage::Transaction& transaction) {
 }
 
 absl::StatusOr<v1::ResumeClientResponse> ResumeClient::Respond() const {
+  if (grant_.session_key_bits != client_.session_key_bits) {
+    LOG(WARNING) << "a reconnect changed the size of a session key from "
+                 << client_.session_key_bits << " to " << grant_.session_key_bits
+                 << " bits: client=" << ToUuid(client_.id) << " name=" << NameToText(client_.name);
+  }
   v1::ResumeClientResponse response;
   response.set_client_id(ToUuid(client_.id));
   response.set_encrypted_session_key(encrypted_session_key_);

@@ -11,7 +11,8 @@
 
 namespace backup::handlers {
 
-// Gives a client its session key again. Used by one thread at a time.
+// Gives a client its session key again, or a new one: if another size is wanted, or always
+// (KeyPolicy::rotate_session_keys). Used by one thread at a time.
 class ResumeClient {
  public:
   static absl::StatusOr<ResumeClient> Prepare(storage::Catalog& catalog,

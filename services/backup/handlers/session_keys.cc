@@ -5,7 +5,6 @@
 #include "absl/strings/str_cat.h"
 #include "base/error.h"
 #include "base/status_macros.h"
-#include "crypto/public_key.h"
 #include "crypto/random.h"
 
 namespace backup::handlers {
@@ -17,6 +16,10 @@ constexpr int kClientsToTry = 100;
 // Binds a sealed session key to its client.
 std::string SealingContext(const ClientId& id) { return absl::StrCat("session-key:", id.bytes()); }
 
+absl::Status KeyNotSet(const ClientId& client) {
+  return MakeError(Reason::kKeyNotSet, "the client has not exchanged a key yet", ToUuid(client));
+}
+
 }  // namespace
 
 std::string SealSessionKey(const crypto::MasterKey& master_key, const ClientId& client,
@@ -24,31 +27,38 @@ std::string SealSessionKey(const crypto::MasterKey& master_key, const ClientId& 
   return master_key.Seal(session_key, SealingContext(client));
 }
 
+absl::StatusOr<crypto::PublicKey> StoredPublicKey(const storage::Client& client) {
+  if (client.public_key.empty()) return KeyNotSet(client.id);
+  absl::StatusOr<crypto::PublicKey> key = crypto::PublicKey::Parse(client.public_key);
+  if (key.ok()) return key;
+  return absl::InternalError("a stored public key cannot be decoded");
+}
+
 absl::StatusOr<WrappedSessionKey> NewSessionKey(const crypto::MasterKey& master_key,
                                                 const ClientId& client,
-                                                const std::string& public_key, int bits) {
+                                                const crypto::PublicKey& public_key, int bits,
+                                                crypto::SessionKeyEncryption encryption) {
   const std::string session_key = crypto::NewSessionKey(bits);
   WrappedSessionKey wrapped;
   wrapped.sealed = SealSessionKey(master_key, client, session_key);
-  ASSIGN_OR_RETURN(wrapped.encrypted, crypto::EncryptSessionKey(public_key, session_key));
+  ASSIGN_OR_RETURN(wrapped.encrypted, public_key.Encrypt(session_key, encryption));
   return wrapped;
 }
 
 absl::StatusOr<WrappedSessionKey> PresentSessionKey(const crypto::MasterKey& master_key,
-                                                    const storage::Client& client) {
+                                                    const storage::Client& client,
+                                                    const crypto::PublicKey& public_key,
+                                                    crypto::SessionKeyEncryption encryption) {
   ASSIGN_OR_RETURN(const std::string session_key, OpenSessionKey(master_key, client));
   WrappedSessionKey wrapped;
   wrapped.sealed = client.sealed_session_key;
-  ASSIGN_OR_RETURN(wrapped.encrypted, crypto::EncryptSessionKey(client.public_key, session_key));
+  ASSIGN_OR_RETURN(wrapped.encrypted, public_key.Encrypt(session_key, encryption));
   return wrapped;
 }
 
 absl::StatusOr<std::string> OpenSessionKey(const crypto::MasterKey& master_key,
                                            const storage::Client& client) {
-  if (client.sealed_session_key.empty()) {
-    return MakeError(Reason::kKeyNotSet, "the client has not exchanged a key yet",
-                     ToUuid(client.id));
-  }
+  if (client.sealed_session_key.empty()) return KeyNotSet(client.id);
   return master_key.Open(client.sealed_session_key, SealingContext(client.id));
 }
 

@@ -6,16 +6,22 @@
 #include "absl/status/statusor.h"
 #include "base/metrics.h"
 #include "crypto/master_key.h"
+#include "crypto/public_key.h"
 #include "storage/catalog/catalog.h"
 
 // The session keys of clients: made here, kept under the master key, told to a client under its own
 // public key. Thread-safe as far as what they are given is.
 namespace backup::handlers {
 
+// What becomes of a public key that comes under an id and a name that are both unknown.
+enum class UnknownKey { kRefuse, kAdopt };
+
 struct KeyPolicy {
   storage::Rekey rekey = storage::Rekey::kPin;
+  UnknownKey unknown_key = UnknownKey::kRefuse;
   bool rotate_session_keys = false;  // A new session key at every ResumeClient.
   Counter replaced_keys = {};        // Counts public keys that took another one's place.
+  Counter adopted_clients = {};      // Counts clients that were made by kAdopt.
 };
 
 // A session key as it is kept and as its client is told.
@@ -28,13 +34,19 @@ struct WrappedSessionKey {
 std::string SealSessionKey(const crypto::MasterKey& master_key, const ClientId& client,
                            absl::string_view session_key);
 
-// A new one.
+// The public key that the client has; reason KEY_NOT_SET if none.
+absl::StatusOr<crypto::PublicKey> StoredPublicKey(const storage::Client& client);
+
+// A new one, for a client with that public key.
 absl::StatusOr<WrappedSessionKey> NewSessionKey(const crypto::MasterKey& master_key,
                                                 const ClientId& client,
-                                                const std::string& public_key, int bits);
-// The one that the client has; reason KEY_NOT_SET if none.
+                                                const crypto::PublicKey& public_key, int bits,
+                                                crypto::SessionKeyEncryption encryption);
+// The one that the client has; reason KEY_NOT_SET if none. `public_key` is the client's.
 absl::StatusOr<WrappedSessionKey> PresentSessionKey(const crypto::MasterKey& master_key,
-                                                    const storage::Client& client);
+                                                    const storage::Client& client,
+                                                    const crypto::PublicKey& public_key,
+                                                    crypto::SessionKeyEncryption encryption);
 
 // The session key itself of a client that has one; reason KEY_NOT_SET if not.
 absl::StatusOr<std::string> OpenSessionKey(const crypto::MasterKey& master_key,

@@ -21,10 +21,6 @@ using storage::StorageForm;
 // To read, decrypt and hash so much takes no longer than to store it.
 constexpr int64_t kMaxQuickSize = 64 << 10;
 
-bool IsClientsForm(StorageForm form) {
-  return form == StorageForm::kClientCiphertext || form == StorageForm::kClientSegments;
-}
-
 // What was read of `rest` before, which lasts, and then the rest.
 class PrefixedSource final : public ByteSource {
  public:
@@ -176,7 +172,7 @@ absl::StatusOr<v1::UploadFileResponse> UploadFile::Respond(const absl::Status& c
   if (blob_ && added_.version_id != version_.version_id) resources_->blob_was_dropped();
   if (!is_known_) {
     ObservePhases();
-    if (IsClientsForm(added_.form)) LogClientKey();
+    if (storage::IsClientsForm(added_.form)) LogClientKey();
   }
   return ToResponse(added_, resources_->policy.corrupt_checksums);
 }

@@ -10,38 +10,74 @@ namespace backup::handlers {
 namespace {
 
 using content::Encoding;
+using crypto::CbcFormat;
+using Header = v1::UploadFileHeader;
 
-absl::StatusOr<Encoding::Cipher> ParseCipher(v1::UploadFileHeader::Encoding encoding) {
-  switch (encoding) {
-    case v1::UploadFileHeader::IDENTITY:
-      return Encoding::Cipher::kNone;
-    case v1::UploadFileHeader::AES_CBC_ZERO_IV:
-      return Encoding::Cipher::kCbc;
-    case v1::UploadFileHeader::AES_CBC_ZERO_IV_SEGMENTS:
-      return Encoding::Cipher::kCbcSegments;
-    default:
-      return MakeError(Reason::kInvalidField,
-                       "encoding must be IDENTITY, AES_CBC_ZERO_IV or AES_CBC_ZERO_IV_SEGMENTS",
-                       "header.encoding");
+absl::Status InvalidField(absl::string_view field, absl::string_view why) {
+  return MakeError(Reason::kInvalidField, absl::StrCat(field, " ", why),
+                   absl::StrCat("header.", field));
+}
+
+// How long a segment may be, if all have the same size.
+absl::StatusOr<int64_t> ParseSegmentSize(const Header& header) {
+  const bool with_vector = header.initial_vector() == Header::IN_FRONT;
+  const int least = static_cast<int>(crypto::kCipherBlockSize) * (with_vector ? 2 : 1);
+  const int size = header.segment_size();
+  if (size < least || size > kMaxSegmentSize || size % crypto::kCipherBlockSize != 0) {
+    return InvalidField("segment_size", absl::StrCat("must be a multiple of 16 from ", least,
+                                                     " to ", kMaxSegmentSize));
   }
+  return size;
+}
+
+// How the content is encrypted; nothing if it is not.
+absl::StatusOr<std::optional<CbcFormat>> ParseFormat(const Header& header) {
+  const bool in_segments = header.encoding() == Header::AES_CBC_ZERO_IV_SEGMENTS ||
+                           header.encoding() == Header::AES_CBC_SEGMENTS;
+  if (!in_segments && header.segment_size() != 0)
+    return InvalidField("segment_size", "must be 0 without segments");
+  const bool has_format =
+      header.encoding() == Header::AES_CBC || header.encoding() == Header::AES_CBC_SEGMENTS;
+  if (!has_format &&
+      (header.initial_vector() != Header::ZERO_IV || header.padding() != Header::PKCS7))
+    return InvalidField("encoding", "initial_vector and padding need AES_CBC or AES_CBC_SEGMENTS");
+  if (header.encoding() == Header::IDENTITY) return std::nullopt;
+  // The numbers are the same on both sides: crypto/cipher.h.
+  CbcFormat format;
+  if (!Header::InitialVector_IsValid(header.initial_vector()))
+    return InvalidField("initial_vector", "must be ZERO_IV or IN_FRONT");
+  format.initial_vector = static_cast<CbcFormat::InitialVector>(header.initial_vector());
+  if (!Header::Padding_IsValid(header.padding()))
+    return InvalidField("padding", "must be PKCS7, ZEROS or PKCS7_AND_SURPLUS");
+  if (header.padding() == Header::PKCS7_AND_SURPLUS && !header.has_original_size())
+    return InvalidField("original_size", "must be set with PKCS7_AND_SURPLUS");
+  format.padding = static_cast<CbcFormat::Padding>(header.padding());
+  if (header.encoding() == Header::AES_CBC_ZERO_IV || header.encoding() == Header::AES_CBC)
+    return format;
+  if (!in_segments) return InvalidField("encoding", "must be one of the named encodings");
+  format.cut = CbcFormat::Cut::kSizedSegments;
+  if (header.segment_size() == 0) return format;
+  format.cut = CbcFormat::Cut::kEqualSegments;
+  ASSIGN_OR_RETURN(format.segment_size, ParseSegmentSize(header));
+  return format;
 }
 
 // What encoding and sizes say, each checked.
-absl::StatusOr<Encoding> ParseEncoding(const v1::UploadFileHeader& header) {
+absl::StatusOr<Encoding> ParseEncoding(const Header& header) {
   Encoding encoding;
-  ASSIGN_OR_RETURN(encoding.cipher, ParseCipher(header.encoding()));
+  ASSIGN_OR_RETURN(encoding.cbc, ParseFormat(header));
+  const bool sized = encoding.in_sized_segments();
   const int segments = header.segment_count();
-  if (segments < 0 || segments > (encoding.segmented() ? kMaxSegments : 0)) {
-    return MakeError(
-        Reason::kInvalidField,
-        absl::StrCat("segment_count must be 0 to ", kMaxSegments, " with segments, and 0 without"),
-        "header.segment_count");
+  if (segments < 0 || segments > (sized ? kMaxSegments : 0)) {
+    return InvalidField("segment_count",
+                        absl::StrCat("must be 0 to ", kMaxSegments,
+                                     " with segments that have their sizes before them, else 0"));
   }
   encoding.segment_count = segments;
-  if (header.encoded_size() < 0 || (encoding.segmented() && header.encoded_size() != 0)) {
-    return MakeError(Reason::kInvalidField,
-                     "encoded_size must not be negative, and must be 0 with segments",
-                     "header.encoded_size");
+  if (header.encoded_size() < 0 || (sized && header.encoded_size() != 0)) {
+    return InvalidField("encoded_size",
+                        "must not be negative, and must be 0 with segments that have their sizes "
+                        "before them");
   }
   if (header.encoded_size() > kMaxFileSizeBytes) return content::TooLarge(kMaxFileSizeBytes);
   encoding.size_bytes = header.encoded_size();
@@ -82,6 +118,7 @@ absl::StatusOr<UploadRequest> ParseUploadHeader(const v1::UploadFileHeader& head
                        "header.original_size");
     }
     upload.original_size = header.original_size();
+    if (header.padding() != Header::PKCS7) upload.encoding.plain_size = upload.original_size;
   }
   RETURN_IF_ERROR(ParseChecksum(header, upload));
   ASSIGN_OR_RETURN(upload.observed, ParseLegacyProfile(header.legacy_profile(), now));

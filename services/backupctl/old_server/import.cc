@@ -196,7 +196,9 @@ class Plaintext {
  public:
   Plaintext(const StoredFile& file, ContentKind kind, absl::string_view key)
       : raw_(file, budget_, 0, file.size_bytes()) {
-    if (kind == ContentKind::kEncrypted) decrypted_.emplace(raw_, budget_, file.size_bytes(), key);
+    if (kind != ContentKind::kEncrypted) return;
+    decrypted_.emplace(raw_, budget_, file.size_bytes(),
+                       std::make_unique<crypto::CbcDecryptor>(key));
   }
   ByteSource& source() {
     return decrypted_ ? static_cast<ByteSource&>(*decrypted_) : static_cast<ByteSource&>(raw_);
@@ -205,7 +207,7 @@ class Plaintext {
  private:
   PieceBudget budget_;
   RangeSource raw_;
-  std::optional<crypto::CbcDecryptSource> decrypted_;
+  std::optional<crypto::DecryptSource> decrypted_;
 };
 
 class FileImport {

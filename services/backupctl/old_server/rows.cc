@@ -187,8 +187,8 @@ std::optional<std::string> ReadKey(const Cell& cell) {
 absl::StatusOr<std::string> CheckPublicKey(std::string bytes) {
   // No key ends in a zero byte.
   while (bytes.size() > crypto::kMaxPublicKeySize && bytes.back() == '\0') bytes.pop_back();
-  absl::StatusOr<std::string> parsed = crypto::ParsePublicKey(bytes);
-  if (parsed.ok()) return parsed;
+  const absl::StatusOr<crypto::PublicKey> parsed = crypto::PublicKey::Parse(bytes);
+  if (parsed.ok()) return parsed->der();
   return absl::InvalidArgumentError(
       absl::StrCat("public key is none (", parsed.status().message(), ")"));
 }
