@@ -1,7 +1,6 @@
 #!/usr/bin/env bash
 # debian13.sh prepare: makes a Debian 13 in a folder, with the packages that building and testing need; quick if it is there.
 # debian13.sh test: builds there what git knows of this tree, and runs the unit tests and the quick tests of whole programs.
-# debian13.sh deploy: tests there images, compose file and package, with Debian 13's Docker.
 # The folder outlives the run and is safe to delete: $BACKUP_DEBIAN13, /var/cache/backup-ci/debian13 by default.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -10,10 +9,10 @@ readonly root=${BACKUP_DEBIAN13:-/var/cache/backup-ci/debian13}
 readonly program_tests='^(linkage_test|golden_test|families_test|restart_test|cli_test|tls_test|start_errors_test)$'
 
 # inside COMMAND: as root in the folder, in a mount namespace that ends with it. The folder is a mount of its own, so that
-# tests can have namespaces too. /sys comes with its mounts, as Docker needs the control groups.
+# tests can have namespaces too.
 inside() {
   unshare --mount bash -c '
-    mount --bind "$0" "$0" && mount -t proc proc "$0/proc" && mount --rbind /dev "$0/dev" && mount --rbind /sys "$0/sys" && mount -t tmpfs tmp "$0/tmp" &&
+    mount --bind "$0" "$0" && mount -t proc proc "$0/proc" && mount --rbind /dev "$0/dev" && mount -t sysfs sys "$0/sys" && mount -t tmpfs tmp "$0/tmp" &&
     exec chroot "$0" /usr/bin/env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8 CI="${CI:-}" bash -euc "cd /src; $1"
   ' "$root" "$1"
 }
@@ -52,22 +51,8 @@ run_tests() {
     ctest --test-dir build/quick -R '$program_tests' --output-on-failure -j $(nproc)"
 }
 
-run_deployment_tests() {
-  if docker info >/dev/null 2>&1; then
-    echo "debian13.sh: a Docker engine runs here; stop it, as two would share a bridge" >&2
-    exit 1
-  fi
-  # All, because the package's build asks for it.
-  inside "
-    .ci/install_packages.sh tests/deploy/packages.txt
-    cmake --preset quick >/dev/null
-    cmake --build build/quick
-    TEST_START_DOCKER=1 BACKUP_DEBIAN_RELEASE=trixie ctest --test-dir build/quick -L deploy --output-on-failure"
-}
-
 case ${1:-} in
   prepare) prepare ;;
   test) prepare && run_tests ;;
-  deploy) prepare && run_deployment_tests ;;
-  *) echo "usage: .ci/debian13.sh prepare|test|deploy" >&2 && exit 2 ;;
+  *) echo "usage: .ci/debian13.sh prepare|test" >&2 && exit 2 ;;
 esac
