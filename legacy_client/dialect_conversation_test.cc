@@ -11,6 +11,7 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "base/checksum.h"
+#include "base/hex.h"
 #include "base/testing/random_cut_source.h"
 #include "base/testing/status_matchers.h"
 #include "gmock/gmock.h"
@@ -321,7 +322,7 @@ Served Odd() {
     return IntegerAt(bytes, 17, 4, true) + (bytes[0] == 3 ? 0 : 21);
   };
   served.public_key = [](absl::string_view request) {
-    return absl::HexStringToBytes(request.substr(21 + 16));
+    return HexToBytes(request.substr(21 + 16)).value();
   };
   served.pkcs1_v15 = true;
   served.session_key_size = 32;
