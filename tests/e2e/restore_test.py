@@ -277,12 +277,15 @@ class InterruptionTest(RestoreTest):
                 return False
         return True
 
-    def test_a_killed_restore_goes_on_and_leaves_nothing(self):
-        killed = self.start_restore("restore", f"--client={self.name}", f"--to={self.to}", "--parallel=1")
-        killed.kill()
-        killed.wait()
+    def kill(self, process):
+        process.kill()
+        process.wait()
         self.assertEqual(len(self.parts()), 1)
         wait_until(lambda: all(map(self.is_let_go, self.parts())), "nobody holds the part")
+
+    def test_a_killed_restore_goes_on_and_leaves_nothing(self):
+        killed = self.start_restore("restore", f"--client={self.name}", f"--to={self.to}", "--parallel=1")
+        self.kill(killed)
         self.assertTrue((self.to / "0 small").exists())
         (self.to / ".backupctl-of-the-user.part").write_bytes(b"mine")
         summary = self.restore_json()["summary"][0]
@@ -309,9 +312,7 @@ class InterruptionTest(RestoreTest):
     def test_a_killed_get_is_cleaned_up_by_the_next_one(self):
         self.to.mkdir()
         killed = self.start_restore("file", "get", self.name, "1 large", "-o", str(self.to / "out"))
-        killed.kill()
-        killed.wait()
-        self.assertEqual(len(self.parts()), 1)
+        self.kill(killed)
         self.backupctl("file", "get", self.name, "0 small", "-o", str(self.to / "small"))
         self.assertEqual(self.files(), {b"small": b"small"})
 
