@@ -1,7 +1,6 @@
 #include "bridge/wire/content_size.h"
 
 #include <algorithm>
-#include <limits>
 
 #include "absl/strings/str_cat.h"
 #include "bridge/wire/text_encoding.h"

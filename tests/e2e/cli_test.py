@@ -10,12 +10,12 @@ import struct
 import subprocess
 import tempfile
 import termios
-import threading
 import time
 import unicodedata
 import unittest
 
 import model_client as m
+from client_trace import start_trace
 from cluster import BIN_DIR, Cluster, Process
 
 WAIT_S = 60
@@ -392,15 +392,7 @@ class LegacyRecordTest(CliTest):
     def test_trace_shows_the_conversation_without_keys_and_content(self):
         self.start()
         client = m.ModelClient(self.cluster.port, b"watched").sign_up()
-        trace = subprocess.Popen(
-            [BIN_DIR / "backupctl", f"--service=127.0.0.1:{self.cluster.service_port}", "trace", "--client", "watched"],
-            stdout=subprocess.PIPE, text=True)
-        self.addCleanup(trace.communicate)
-        self.addCleanup(trace.kill)
-        forgotten = threading.Timer(WAIT_S, trace.kill)  # Ends the waiting for lines that do not come.
-        forgotten.start()
-        self.addCleanup(forgotten.cancel)
-        self.assertIn("watching", trace.stdout.readline())
+        trace = start_trace(self, self.cluster.service_port, "watched")
         m.ModelClient(self.cluster.port, b"other").sign_up()
         secret = b"precious content of this file"
         client.back_up(b"notes.txt", secret)

@@ -11,11 +11,11 @@ import random
 import signal
 import subprocess
 import tempfile
-import threading
 import unittest
 
 import dialect_client as c
 import exposition
+from client_trace import start_trace
 from cluster import BIN_DIR
 from conversations import ConversationTest, check_transfer, content_of, plans_of
 from dialect_codec import BUILT_IN, built_in, load
@@ -233,15 +233,7 @@ class TraceTest(ConversationTest):
         self.start_cluster(FLAG)
         client = c.DialectClient(self.cluster.port, b"watched", c.Style(DESCRIBED[0]))
         client.sign_up()
-        trace = subprocess.Popen(
-            [BIN_DIR / "backupctl", f"--service=127.0.0.1:{self.cluster.service_port}", "trace", "--client", "watched"],
-            stdout=subprocess.PIPE, text=True)
-        self.addCleanup(trace.communicate)
-        self.addCleanup(trace.kill)
-        forgotten = threading.Timer(WAIT_S, trace.kill)  # Ends the waiting for lines that do not come.
-        forgotten.start()
-        self.addCleanup(forgotten.cancel)
-        self.assertIn("watching", trace.stdout.readline())
+        trace = start_trace(self, self.cluster.service_port, "watched")
         client.back_up(b"f", b"content")
         self.assertIn("file dialect=version-first version=7 code=13 name=f", trace.stdout.readline())
         trace.send_signal(signal.SIGINT)
