@@ -357,11 +357,7 @@ class AddressesTest(CliTest):
         bridge.wait_for_log(" peer=127.0.0.1:")
         for spelling in ("127.0.0.1", "127.0.0.1:", "::ffff:127.0.0.1", "tcp://127.0.0.1", "127.0.", "localhost", "*",
                          "[::]", "::", "0.0.0.0"):
-            trace = subprocess.Popen([BIN_DIR / "backupctl", f"--service=127.0.0.1:{service.port}", "trace",
-                                      f"--address={spelling}"], stdout=subprocess.PIPE, text=True)
-            self.addCleanup(trace.communicate)
-            self.addCleanup(trace.kill)
-            self.assertIn("watching", trace.stdout.readline())
+            trace = start_trace(self, service.port, f"--address={spelling}")
             client.back_up(b"f", b"content")
             self.assertIn(" 127.0.0.1:", trace.stdout.readline(), spelling)
             trace.send_signal(signal.SIGINT)
@@ -392,7 +388,7 @@ class LegacyRecordTest(CliTest):
     def test_trace_shows_the_conversation_without_keys_and_content(self):
         self.start()
         client = m.ModelClient(self.cluster.port, b"watched").sign_up()
-        trace = start_trace(self, self.cluster.service_port, "watched")
+        trace = start_trace(self, self.cluster.service_port, "--client=watched")
         m.ModelClient(self.cluster.port, b"other").sign_up()
         secret = b"precious content of this file"
         client.back_up(b"notes.txt", secret)

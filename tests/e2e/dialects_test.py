@@ -233,7 +233,7 @@ class TraceTest(ConversationTest):
         self.start_cluster(FLAG)
         client = c.DialectClient(self.cluster.port, b"watched", c.Style(DESCRIBED[0]))
         client.sign_up()
-        trace = start_trace(self, self.cluster.service_port, "watched")
+        trace = start_trace(self, self.cluster.service_port, "--client=watched")
         client.back_up(b"f", b"content")
         self.assertIn("file dialect=version-first version=7 code=13 name=f", trace.stdout.readline())
         trace.send_signal(signal.SIGINT)

@@ -12,6 +12,7 @@ import uuid
 
 import exposition
 import model_client as m
+from client_trace import start_trace
 from cluster import BIN_DIR, ClusterTest
 
 CLIENTS, RESTARTS = 64, 20
@@ -141,7 +142,7 @@ class LostDataTest(RestartTest):
         cluster.service_flags = ["--unknown_key=adopt", "--operations_listen=127.0.0.1:0",
                                  f"--operations_bound_port_file={operations}"]
         cluster.start_service()
-        trace = self.trace(cluster)
+        trace = start_trace(self, cluster.service_port)
         self.assertEqual(client.exchange_key(), m.KEY_ACCEPTED)
         self.assertIn("-> OK (taken in: nobody registered it here) ", trace.stdout.readline())
         self.assertEqual(exposition.scrape(int(operations.read_text())).value("backup_clients_adopted_total"), 1)
@@ -155,19 +156,6 @@ class LostDataTest(RestartTest):
         other = m.ModelClient(cluster.port, b"client")
         other.id = bytes(range(16))
         self.assertEqual(other.exchange_key(), m.ERROR)  # The name is taken.
-
-
-    def trace(self, cluster):
-        """A watcher of all clients, who has begun."""
-        trace = subprocess.Popen([BIN_DIR / "backupctl", f"--service=127.0.0.1:{cluster.service_port}", "trace"],
-                                 stdout=subprocess.PIPE, text=True)
-        self.addCleanup(trace.communicate)
-        self.addCleanup(trace.kill)
-        forgotten = threading.Timer(LOAD_DEADLINE_S, trace.kill)  # Ends the waiting for lines that do not come.
-        forgotten.start()
-        self.addCleanup(forgotten.cancel)
-        self.assertIn("watching", trace.stdout.readline())
-        return trace
 
 
 class RideThroughTest(RestartTest):

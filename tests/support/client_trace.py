@@ -8,9 +8,9 @@ from cluster import BIN_DIR
 WAIT_S = 60
 
 
-def start_trace(case, service_port, client):
+def start_trace(case, service_port, *arguments):
     """The process, which watches already; its output is text. The test `case` ends it at the latest."""
-    trace = subprocess.Popen([BIN_DIR / "backupctl", f"--service=127.0.0.1:{service_port}", "trace", "--client", client],
+    trace = subprocess.Popen([BIN_DIR / "backupctl", f"--service=127.0.0.1:{service_port}", "trace", *arguments],
                              stdout=subprocess.PIPE, text=True)
     case.addCleanup(trace.communicate)
     case.addCleanup(trace.kill)
