@@ -8,7 +8,7 @@ import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
-STORAGE_INTERFACES = ("storage/blob_ledger.h", "storage/blob_store.h", "storage/catalog/")
+STORAGE_INTERFACES = ("storage/blob_ledger.h", "storage/blob_store.h", "storage/catalog/", "storage/chunk_cache.h")
 # Folder: the prefixes of our own includes it may use, and of those of outside libraries that are kept to few places.
 LAYERS = {
     "base": (("base/",), ("isa-l/", "event2/", "liburing.h", "prometheus/")),
@@ -28,16 +28,20 @@ LAYERS = {
     "storage": (("base/", "storage/"), ()),
     "storage/sqlite": (("base/", "storage/"), ("sqlite3.h",)),
     "crypto": (("base/", "crypto/"), ("openssl/",)),
-    "content": (("base/", "crypto/", "content/", "storage/catalog/version.h"), ()),
+    "content": (("base/", "crypto/", "content/", "storage/catalog/chunk.h", "storage/catalog/version.h"), ("zstd",)),
     "services/backup/handlers": (
         ("base/", "crypto/", "content/", *STORAGE_INTERFACES, "backup/v1/", "services/backup/handlers/",
          "services/backup/limits.h"), ()),
-    "services/backup/jobs": (("base/", *STORAGE_INTERFACES, "services/backup/jobs/"), ()),
-    "services/backup": (("base/", "rpc/", "crypto/", "storage/", "backup/v1/", "services/backup/"), ("grpcpp/",)),
+    # Jobs do what handlers do, by themselves.
+    "services/backup/jobs": (
+        ("base/", "crypto/", "content/", *STORAGE_INTERFACES, "services/backup/handlers/", "services/backup/jobs/"), ()),
+    "services/backup": (
+        ("base/", "rpc/", "crypto/", "content/compression.h", "content/dictionary.h", "content/store_keys.h", "storage/",
+         "backup/v1/", "services/backup/"), ("grpcpp/",)),
     # The API's client; reading a data directory without a service takes a little more.
     "services/backupctl": (
         ("base/", "rpc/", "crypto/", "content/", "backup/v1/", "services/backupctl/", "services/backup/open_storage.h",
-         "services/backup/handlers/open_content.h"), ("grpcpp/", "CLI/", "archive", "re2/")),
+         "services/backup/handlers/open_content.h", "services/backup/handlers/store_keys.h"), ("grpcpp/", "CLI/", "archive", "re2/")),
     # Reads another server's database, which no catalog of ours is.
     "services/backupctl/old_server": (("base/", "crypto/", "backup/v1/", "services/backupctl/"), ("sqlite3.h",)),
 }
@@ -48,7 +52,7 @@ NAMES_IMPLEMENTATIONS = ("services/backup/open_storage.cc",)
 
 OURS = ("base/", "rpc/", "crypto/", "content/", "bridge/", "legacy_client/", "storage/", "services/", "backup/v1/",
         "backup/bridge/v1/", "google/rpc/")
-CONFINED = ("grpcpp/", "openssl/", "sqlite3.h", "isa-l/", "liburing.h", "CLI/", "event2/", "prometheus/", "archive", "pcap/", "re2/")
+CONFINED = ("grpcpp/", "openssl/", "sqlite3.h", "isa-l/", "liburing.h", "CLI/", "event2/", "prometheus/", "archive", "pcap/", "re2/", "zstd")
 # Web servers and clients of the metrics library that must never be linked: the server has an open heap overflow.
 FORBIDDEN = ("prometheus/exposer.h", "prometheus/gateway.h")
 # What may change with every release of gRPC is used in one folder only.

@@ -35,9 +35,15 @@ void BulkLimit::OnCommit(Time now, absl::Duration took, int bulk_in_flight) {
     is_probing_ = false;
     window_.clear();
   }
+  if (last_commit_) idle_ += std::max(absl::ZeroDuration(), Between(*last_commit_, now) - took);
   last_commit_ = now;
+  if (idle_ > kMaxIdle) {
+    is_probing_ = false;
+    window_.clear();
+  }
   if (window_.empty()) {
     window_start_ = now;
+    idle_ = absl::ZeroDuration();
     most_in_flight_ = 0;
   }
   most_in_flight_ = std::max(most_in_flight_, bulk_in_flight);
@@ -47,7 +53,7 @@ void BulkLimit::OnCommit(Time now, absl::Duration took, int bulk_in_flight) {
 
 double BulkLimit::At(Time now) const {
   if (IsQuiet(now)) return kMax;
-  return is_probing_ ? kFloor : limit_;
+  return is_probing_ && Between(*last_commit_, now) <= kMaxIdle ? kFloor : limit_;
 }
 
 bool BulkLimit::IsQuiet(Time now) const {

@@ -33,6 +33,10 @@ class BulkLimit {
   static constexpr absl::Duration kWindow = absl::Milliseconds(100);
   static constexpr size_t kMinCommits = 4;
   static constexpr size_t kMaxCommits = 256;  // That are looked at in a window.
+  // Commits between which there is so much time in a window are so few that nobody feels what they
+  // take: the bulk's own, as a rule. Neither are they judged, nor is it measured for them what they
+  // take alone.
+  static constexpr absl::Duration kMaxIdle = absl::Milliseconds(400);
   // Without a commit for so long, bulk is alone, and nothing limits it.
   static constexpr absl::Duration kQuiet = absl::Seconds(2);
   // So often at least it is measured what commits take without bulk, and so long that counts.
@@ -59,6 +63,7 @@ class BulkLimit {
   bool is_probing_ = false;
   std::optional<Time> last_commit_;
   Time window_start_;
+  absl::Duration idle_;  // Without a commit, in the window.
   std::vector<absl::Duration> window_;
   int most_in_flight_ = 0;  // In the window.
   std::deque<Measured> without_bulk_;

@@ -71,6 +71,21 @@ TEST_F(BulkLimitTest, DoesNotSlowDownBulkThatIsNotWhatMakesCommitsSlow) {
   EXPECT_GE(limit_.At(now_), BulkLimit::kMax - 1);
 }
 
+TEST_F(BulkLimitTest, DoesNotSlowDownBulkForCommitsThatAreRare) {
+  for (int i = 0; i < 200; ++i) {
+    now_ += milliseconds(250);
+    limit_.OnCommit(now_, absl::Milliseconds(50), 8);
+    EXPECT_EQ(limit_.At(now_), BulkLimit::kMax) << i;
+  }
+}
+
+TEST_F(BulkLimitTest, DoesNotWaitForCommitsThatDoNotComeToMeasureThem) {
+  Run(absl::Milliseconds(110), 8, absl::ZeroDuration());
+  ASSERT_EQ(limit_.At(now_), BulkLimit::kFloor);
+  now_ += absl::ToChronoMilliseconds(BulkLimit::kMaxIdle + absl::Milliseconds(1));
+  EXPECT_EQ(limit_.At(now_), BulkLimit::kMax);
+}
+
 TEST_F(BulkLimitTest, CommitsThatAreFastEnoughAreLeftAlone) {
   for (int i = 0; i < 10000; ++i) {
     now_ += milliseconds(5);

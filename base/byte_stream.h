@@ -48,6 +48,9 @@ class ByteSource {
   // Each piece stays valid until so many more than the next one were read, as MakeLast() says; the
   // same from the first Read() on.
   virtual size_t lasting_pieces() const { return 0; }
+  // How whoever uses pieces while they last ends all such uses; empty: nobody uses them. A source
+  // whose pieces now and then end earlier than lasting_pieces() says calls it before, in Read().
+  virtual void set_end_uses(std::function<void()> /*end_uses*/) {}
 };
 
 // Looks at all bytes that a source yields, in their order, when they are made and maybe some time
@@ -78,15 +81,23 @@ class ByteSink {
 // While this lives, `sink` may use the pieces of `source` for as long as these last.
 class LastingPieces {
  public:
-  LastingPieces(ByteSink& sink, const ByteSource& source) : sink_(sink) {
-    sink_.LetPiecesLast(source.lasting_pieces());
+  LastingPieces(ByteSink& sink, ByteSource& source) : sink_(sink), source_(source) {
+    sink_.LetPiecesLast(source_.lasting_pieces());
+    source_.set_end_uses([this] {
+      sink_.LetPiecesLast(0);
+      sink_.LetPiecesLast(source_.lasting_pieces());
+    });
   }
-  ~LastingPieces() { sink_.LetPiecesLast(0); }
+  ~LastingPieces() {
+    source_.set_end_uses(nullptr);
+    sink_.LetPiecesLast(0);
+  }
   LastingPieces(const LastingPieces&) = delete;
   LastingPieces& operator=(const LastingPieces&) = delete;
 
  private:
   ByteSink& sink_;
+  ByteSource& source_;
 };
 
 // Moves everything from `source` to `sink`; returns the number of bytes moved.

@@ -1,8 +1,11 @@
 #include "base/byte_stream.h"
 
 #include <algorithm>
+#include <functional>
 #include <string>
+#include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "base/error.h"
 #include "base/testing/random_cut_source.h"
 #include "base/testing/status_matchers.h"
@@ -62,6 +65,40 @@ TEST(CopyAll, StopsAtTheSinksError) {
   StringSource source("bytes");
   FullSink sink;
   EXPECT_THAT(CopyAll(source, sink), StatusIs(absl::StatusCode::kResourceExhausted));
+}
+
+// Tells what happens to it.
+class ToldSink final : public ByteSink {
+ public:
+  absl::Status Write(absl::string_view piece) override {
+    absl::StrAppend(&told, piece);
+    return absl::OkStatus();
+  }
+  void LetPiecesLast(size_t pieces) override { told += absl::StrCat("<", pieces, ">"); }
+  std::string told;
+};
+
+// Its second piece ends before the third one comes.
+class EarlyEndSource final : public ByteSource {
+ public:
+  absl::StatusOr<absl::string_view> Read() override {
+    ++reads_;
+    if (reads_ == 3) end_uses_();
+    return reads_ <= 3 ? absl::string_view("abc").substr(reads_ - 1, 1) : "";
+  }
+  size_t lasting_pieces() const override { return 2; }
+  void set_end_uses(std::function<void()> end_uses) override { end_uses_ = std::move(end_uses); }
+
+ private:
+  size_t reads_ = 0;
+  std::function<void()> end_uses_;
+};
+
+TEST(CopyAll, LetsASourceEndItsPiecesEarlier) {
+  EarlyEndSource source;
+  ToldSink sink;
+  ASSERT_OK(CopyAll(source, sink));
+  EXPECT_EQ(sink.told, "<2>ab<0><2>c<0>");
 }
 
 TEST(ReadAll, TakesAsMuchAsIsAllowedAndNoMore) {

@@ -19,6 +19,8 @@ namespace {
 constexpr mode_t kFileMode = 0600;
 constexpr size_t kBufferSize = kPieceSize;
 static_assert(kBufferSize % kBufferAlignment == 0);
+// What is smaller is rather copied behind what waits than written apart.
+constexpr size_t kWorthAWrite = size_t{64} << 10;
 // How far a file without allocated space grows until room is looked for again.
 constexpr int64_t kRoomStep = 4 << 20;
 static_assert(kRoomStep >= static_cast<int64_t>(kMaxPieceSize));
@@ -57,7 +59,10 @@ bool DirectFile::HasRoom(int64_t size_bytes) const {
 bool DirectFile::Write(absl::string_view piece) {
   ++pieces_;
   // A piece that is aligned as its place in the file is goes to the disk as it is.
-  if (filled_ == 0 && reinterpret_cast<uintptr_t>(piece.data()) % kBufferAlignment == 0) {
+  const bool is_aligned = filled_ % kBufferAlignment == 0 &&
+                          reinterpret_cast<uintptr_t>(piece.data()) % kBufferAlignment == 0;
+  if (is_aligned && (filled_ == 0 || piece.size() >= kWorthAWrite)) {
+    if (filled_ > 0 && !WriteBuffer()) return false;
     const size_t size = piece.size() / kBufferAlignment * kBufferAlignment;
     if (!WriteOut(piece.substr(0, size), /*own=*/nullptr)) return false;
     piece.remove_prefix(size);
@@ -105,7 +110,9 @@ bool DirectFile::Flush() {
   while (!in_flight_.empty()) FinishOldest();
   if (!HasNotFailed()) return false;
   if (filled_ % kBufferAlignment != 0 && !UsePageCache()) return false;
-  return WriteBuffer() && ::ftruncate(fd_.get(), offset_) == 0;
+  // Nothing may be in flight when this ends.
+  const absl::string_view rest(buffer_.get(), std::exchange(filled_, 0));
+  return WriteOut(rest, /*own=*/nullptr) && ::ftruncate(fd_.get(), offset_) == 0;
 }
 
 bool DirectFile::Sync() { return ::fsync(fd_.get()) == 0; }
@@ -123,8 +130,8 @@ bool DirectFile::HasNotFailed() const {
 
 bool DirectFile::WriteBuffer() {
   const absl::string_view bytes(buffer_.get(), std::exchange(filled_, 0));
-  // Of what is less than full the buffer is kept: it is the end, or there is a hole behind it.
-  return WriteOut(bytes, bytes.size() == kBufferSize ? &buffer_ : nullptr);
+  // Of what is small the buffer is kept: it is there sooner than another would be.
+  return WriteOut(bytes, bytes.size() >= kWorthAWrite ? &buffer_ : nullptr);
 }
 
 bool DirectFile::KeepReserve(int64_t end) {

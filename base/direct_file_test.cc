@@ -176,6 +176,49 @@ TEST_P(DirectFileTest, CopiesWhatIsNotAlignedIntoBuffersThatAreWrittenAtOnce) {
   EXPECT_TRUE(Content() == bytes);
 }
 
+// As content has it of which a part is left out: at the next block what is aligned goes on as it
+// is.
+TEST_P(DirectFileTest, GoesOnWithAlignedPiecesBehindABlockThatWasFilledUp) {
+  const std::string bytes = testing::PseudoRandomBytes(3 * kPieceSize);
+  const std::string odd = testing::PseudoRandomBytes(2 * kBufferAlignment, 2);
+  RingOfPieces pieces(bytes, /*lasting=*/3);
+  DirectFile file(DirectFile::Create(AT_FDCWD, path()));
+  ASSERT_TRUE(file.Allocate(std::ssize(bytes + odd)));
+  file.LetPiecesLast(3);
+  ASSERT_TRUE(file.Write(pieces.Next()));
+  ASSERT_TRUE(file.Write(odd.substr(0, 100)) && file.Write(odd.substr(100)));
+  ASSERT_TRUE(file.Write(pieces.Next()) && file.Write(pieces.Next()));
+  ASSERT_TRUE(file.Flush() && file.Sync());
+  EXPECT_TRUE(Content() == bytes.substr(0, kPieceSize) + odd + bytes.substr(kPieceSize));
+}
+
+// As content has it of which a part is compressed.
+TEST_P(DirectFileTest, WritesWhatWasGatheredBesideTheAlignedPiecesBehindIt) {
+  const std::string bytes = testing::PseudoRandomBytes(kPieceSize);
+  const std::string odd = testing::PseudoRandomBytes(32 * kBufferAlignment, 2);
+  OddEngine engine({8192, 8192});
+  DirectFile file(DirectFile::Create(AT_FDCWD, path()), 0, nullptr, &engine);
+  ASSERT_TRUE(file.Allocate(std::ssize(odd + bytes + odd)));
+  RingOfPieces pieces(bytes, 3);
+  file.LetPiecesLast(3);
+  ASSERT_TRUE(file.Write(odd.substr(0, 100)) && file.Write(odd.substr(100)));
+  ASSERT_TRUE(file.Write(pieces.Next()));
+  EXPECT_TRUE(engine.is_used_up() || GetParam() == "/dev/shm");
+  ASSERT_TRUE(file.Write(odd.substr(0, 100)) && file.Write(odd.substr(100)));
+  ASSERT_TRUE(file.Flush());
+  EXPECT_TRUE(Content() == odd + bytes + odd);
+}
+
+// The end, too, is whole blocks: nothing of it is in flight any more then.
+TEST_P(DirectFileTest, IsWholeOnceItIsFlushed) {
+  const std::string odd = testing::PseudoRandomBytes(32 * kBufferAlignment);
+  OddEngine engine({8192});
+  DirectFile file(DirectFile::Create(AT_FDCWD, path()), 0, nullptr, &engine);
+  ASSERT_TRUE(file.Allocate(2 * std::ssize(odd)));
+  ASSERT_TRUE(file.Write(odd.substr(0, 100)) && file.Write(odd.substr(100)) && file.Flush());
+  EXPECT_TRUE(Content() == odd);
+}
+
 TEST_P(DirectFileTest, WritesTheRestOfWhatWasWrittenInPart) {
   const std::string bytes = testing::PseudoRandomBytes(4 * kPieceSize);
   OddEngine engine({8192, -EAGAIN, 0, -EINTR});

@@ -11,15 +11,15 @@
 
 namespace backup {
 
-// 16 bytes that identify something. Two kinds of ids are two types.
-template <typename Tag>
+// Bytes, 16 as a rule, that identify something. Two kinds of ids are two types.
+template <typename Tag, size_t kBytes = 16>
 class Id {
  public:
-  static constexpr size_t kSize = 16;
+  static constexpr size_t kSize = kBytes;
 
   Id() = default;  // All zero: no id that we hand out.
 
-  // Nothing if `bytes` is not exactly 16 bytes.
+  // Nothing if `bytes` is not exactly kSize bytes.
   static std::optional<Id> FromBytes(absl::string_view bytes) {
     if (bytes.size() != kSize) return std::nullopt;
     Id id;
@@ -43,10 +43,11 @@ class Id {
   std::array<char, kSize> bytes_ = {};
 };
 
-using ClientId = Id<struct ClientIdTag>;  // Text: UUID.
-using UploadId = Id<struct UploadIdTag>;  // Text: UUID.
-using BlobId = Id<struct BlobIdTag>;      // Text: 32 hex digits.
-using OwnerId = Id<struct OwnerIdTag>;    // One run of a process that stores blobs.
+using ClientId = Id<struct ClientIdTag>;    // Text: UUID.
+using UploadId = Id<struct UploadIdTag>;    // Text: UUID.
+using BlobId = Id<struct BlobIdTag>;        // Text: 32 hex digits.
+using OwnerId = Id<struct OwnerIdTag>;      // One run of a process that stores blobs.
+using ChunkId = Id<struct ChunkIdTag, 32>;  // A keyed digest of a chunk's plaintext.
 
 // Canonical lower-case UUID text of 16 bytes. Dies on any other size.
 std::string ToUuidText(absl::string_view bytes);

@@ -18,7 +18,7 @@ size_t RoundUp(size_t size) {
 }  // namespace
 
 bool PieceBudget::TryTake(int64_t bytes) {
-  if (taken_.fetch_add(bytes) + bytes <= kMaxBytes) return true;
+  if (taken_.fetch_add(bytes) + bytes <= max_bytes_) return true;
   taken_.fetch_sub(bytes);
   return false;
 }

@@ -21,7 +21,7 @@ class PieceBudget {
  public:
   static constexpr int64_t kMaxBytes = int64_t{192} << 20;
 
-  PieceBudget() = default;
+  explicit PieceBudget(int64_t max_bytes = kMaxBytes) : max_bytes_(max_bytes) {}
   PieceBudget(const PieceBudget&) = delete;
   PieceBudget& operator=(const PieceBudget&) = delete;
 
@@ -31,7 +31,35 @@ class PieceBudget {
   void GiveBack(int64_t bytes) { taken_.fetch_sub(bytes); }
 
  private:
+  const int64_t max_bytes_;
   std::atomic<int64_t> taken_ = 0;
+};
+
+// A part of a budget, for those who have to know before the first piece is made whether there is
+// room for as many large ones as they want: all of them, or none. Thread-safe.
+class PieceGrant {
+ public:
+  // `budget` must outlive this.
+  PieceGrant(PieceBudget& budget, size_t pieces)
+      : budget_(budget),
+        granted_bytes_(Take(budget, static_cast<int64_t>(pieces * kPieceSize))),
+        own_budget_(granted_bytes_) {}
+  ~PieceGrant() { budget_.GiveBack(granted_bytes_); }
+  PieceGrant(const PieceGrant&) = delete;
+  PieceGrant& operator=(const PieceGrant&) = delete;
+
+  bool is_granted() const { return granted_bytes_ > 0; }
+  // What was granted, to make pieces from.
+  PieceBudget& budget() { return own_budget_; }
+
+ private:
+  static int64_t Take(PieceBudget& budget, int64_t bytes) {
+    return budget.TryTake(bytes) ? bytes : 0;
+  }
+
+  PieceBudget& budget_;
+  const int64_t granted_bytes_;
+  PieceBudget own_budget_;
 };
 
 // Where a source makes its pieces: buffers that are used in turn, so that a piece lasts while later

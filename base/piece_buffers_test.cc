@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <memory>
+#include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -60,6 +62,23 @@ TEST(PieceBuffers, AreSmallOnceManyOfTheSameBudgetAreInUse) {
   PieceBuffers in_its_place(budget);
   in_its_place.Next();
   EXPECT_EQ(in_its_place.piece_size(), kPieceSize);
+}
+
+TEST(PieceGrant, IsOfAllPiecesThatAreWantedOrOfNone) {
+  PieceBudget budget(int64_t{5 * kPieceSize});
+  std::optional<PieceGrant> first(std::in_place, budget, 3);
+  EXPECT_TRUE(first->is_granted());
+  PieceGrant second(budget, 3);
+  EXPECT_FALSE(second.is_granted());
+  for (auto [grant, size] :
+       {std::pair(&*first, kPieceSize), std::pair(&second, PieceBuffers::kSmallPieceSize)}) {
+    PieceBuffers buffers(grant->budget());
+    buffers.set_count(3);
+    buffers.Next();
+    EXPECT_EQ(buffers.piece_size(), size);
+  }
+  first.reset();
+  EXPECT_TRUE(PieceGrant(budget, 5).is_granted());
 }
 
 TEST(GatherSource, YieldsTheSameBytesInFullPieces) {

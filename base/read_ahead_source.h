@@ -37,6 +37,9 @@ class ReadAheadSlots {
 // stage and what comes after it go on at once. Nothing is copied. Used by one thread at a time.
 class ReadAheadSource final : public LastingSource {
  public:
+  // Pieces of the source that are in use at once, beside those that are to last.
+  static constexpr size_t kPieces = 3;
+
   // A stage behind `source`, which nobody else may touch until this is destroyed. Null if no slot
   // is free: then read `source` itself. `slots` must outlive this.
   static std::unique_ptr<ReadAheadSource> TryMake(LastingSource& source, ReadAheadSlots& slots,
@@ -48,16 +51,13 @@ class ReadAheadSource final : public LastingSource {
 
   void MakeLast(size_t pieces) override {
     lasting_pieces_ = pieces;
-    source_.MakeLast(pieces + kAhead + 1);
+    source_.MakeLast(pieces + kPieces);
   }
   size_t lasting_pieces() const override { return lasting_pieces_; }
   // The thread starts with the first call. If the system has no room for it, nothing is read ahead.
   absl::StatusOr<absl::string_view> Read() override;
 
  private:
-  // Pieces that wait for whoever reads.
-  static constexpr size_t kAhead = 2;
-
   ReadAheadSource(LastingSource& source, ReadAheadSlots& slots, ThreadStarter start)
       : source_(source), slots_(slots), start_(std::move(start)) {
     MakeLast(0);
@@ -73,7 +73,7 @@ class ReadAheadSource final : public LastingSource {
   Mutex mutex_;
   CondVar changed_;
   // The last pieces produced; those that were not released are valid.
-  std::array<absl::string_view, kAhead + 1> pieces_ ABSL_GUARDED_BY(mutex_);
+  std::array<absl::string_view, kPieces> pieces_ ABSL_GUARDED_BY(mutex_);
   size_t produced_ ABSL_GUARDED_BY(mutex_) = 0;
   size_t taken_ ABSL_GUARDED_BY(mutex_) = 0;
   size_t released_ ABSL_GUARDED_BY(mutex_) = 0;

@@ -1,13 +1,10 @@
 #include "content/blob_footer.h"
 
-#include <algorithm>
 #include <optional>
 
-#include "absl/strings/str_cat.h"
-#include "base/checksum.h"
-#include "base/error.h"
 #include "base/name_text.h"
 #include "base/status_macros.h"
+#include "content/footer_fields.h"
 #include "glog/logging.h"
 
 namespace backup::content {
@@ -16,48 +13,8 @@ namespace {
 using storage::ChecksumKind;
 using storage::StorageForm;
 
-constexpr char kMagic[] = "BKPBLOB1";
-constexpr size_t kMagicSize = 8;
-constexpr size_t kTrailerSize = 4 + 4 + kMagicSize;
+constexpr absl::string_view kMagic = "BKPBLOB1";
 constexpr size_t kSha256Size = 32;
-
-void AppendUint(uint64_t value, size_t size, std::string& out) {
-  for (size_t i = 0; i < size; ++i) out.push_back(static_cast<char>(value >> (8 * i)));
-}
-
-// Takes fields off the front; after the first that is not there, everything is empty and ok() is
-// false.
-class FieldReader {
- public:
-  explicit FieldReader(absl::string_view bytes) : rest_(bytes) {}
-  absl::string_view Bytes(size_t size) {
-    if (size > rest_.size()) {
-      ok_ = false;
-      rest_ = {};
-      return {};
-    }
-    const absl::string_view field = rest_.substr(0, size);
-    rest_.remove_prefix(size);
-    return field;
-  }
-  uint64_t Uint(size_t size) {
-    uint64_t value = 0;
-    const absl::string_view field = Bytes(size);
-    for (size_t i = 0; i < field.size(); ++i)
-      value |= uint64_t{static_cast<uint8_t>(field[i])} << (8 * i);
-    return value;
-  }
-  bool ok() const { return ok_; }
-  bool AtEnd() const { return rest_.empty(); }
-
- private:
-  absl::string_view rest_;
-  bool ok_ = true;
-};
-
-absl::Status Damaged(absl::string_view why) {
-  return MakeError(Reason::kBlobDamaged, absl::StrCat("a stored blob is damaged: ", why));
-}
 
 template <typename Enum>
 bool InRange(Enum value, Enum last) {
@@ -110,10 +67,10 @@ std::optional<BlobFooter> DecodeFooter(absl::string_view bytes) {
   footer.checksum = static_cast<uint32_t>(reader.Uint(4));
   footer.form = static_cast<StorageForm>(reader.Uint(1));
   footer.sha256 = std::string(reader.Bytes(kSha256Size));
-  footer.file_name = std::string(reader.Bytes(reader.Uint(2)));
+  footer.file_name = reader.Sized();
   footer.cbc =
       footer.form == StorageForm::kClientFormat ? ReadFormat(reader) : FormatOf(footer.form);
-  footer.wrapped_key = std::string(reader.Bytes(reader.Uint(2)));
+  footer.wrapped_key = reader.Sized();
   const bool valid = reader.ok() && reader.AtEnd() && footer.size_bytes >= 0 &&
                      footer.encoded_size >= 0 &&
                      InRange(footer.checksum_kind, ChecksumKind::kCrc32OfPlaintext) &&
@@ -122,12 +79,6 @@ std::optional<BlobFooter> DecodeFooter(absl::string_view bytes) {
                      footer.wrapped_key.size() <= kMaxWrappedKeySize;
   if (!valid) return std::nullopt;
   return footer;
-}
-
-uint32_t Crc(absl::string_view bytes) {
-  Crc32 crc;
-  crc.Update(bytes);
-  return crc.Value();
 }
 
 }  // namespace
@@ -150,8 +101,7 @@ std::string EncodeFooterFields(const BlobFooter& footer) {
   AppendUint(footer.checksum, 4, out);
   AppendUint(static_cast<uint64_t>(footer.form), 1, out);
   out += footer.sha256;
-  AppendUint(footer.file_name.size(), 2, out);
-  out += footer.file_name;
+  AppendSized(footer.file_name, out);
   if (footer.form == StorageForm::kClientFormat) AppendFormat(footer.cbc, out);
   return out;
 }
@@ -159,11 +109,8 @@ std::string EncodeFooterFields(const BlobFooter& footer) {
 std::string EncodeFooter(const BlobFooter& footer) {
   CHECK_LE(footer.wrapped_key.size(), kMaxWrappedKeySize);
   std::string out = EncodeFooterFields(footer);
-  AppendUint(footer.wrapped_key.size(), 2, out);
-  out += footer.wrapped_key;
-  AppendUint(Crc(out), 4, out);
-  AppendUint(out.size() + 4 + kMagicSize, 4, out);
-  out.append(kMagic, kMagicSize);
+  AppendSized(footer.wrapped_key, out);
+  AppendTrailer(kMagic, out);
   CHECK_LE(out.size(), kMaxFooterSize);
   return out;
 }
@@ -184,27 +131,12 @@ storage::Version VersionOf(const BlobFooter& footer) {
 }
 
 absl::StatusOr<BlobFooter> ReadFooter(const RandomAccess& blob) {
-  const size_t tail_size =
-      static_cast<size_t>(std::min<int64_t>(blob.size_bytes(), kMaxFooterSize));
-  if (tail_size < kTrailerSize) return Damaged("it is too short");
-  std::string tail(tail_size, '\0');
-  RETURN_IF_ERROR(
-      blob.ReadAt(blob.size_bytes() - static_cast<int64_t>(tail_size), {tail.data(), tail.size()}));
-  FieldReader trailer(absl::string_view(tail).substr(tail_size - kTrailerSize));
-  const uint64_t crc = trailer.Uint(4);
-  const uint64_t footer_size = trailer.Uint(4);
-  if (trailer.Bytes(kMagicSize) != absl::string_view(kMagic, kMagicSize))
-    return Damaged("its end is missing");
-  if (footer_size < kTrailerSize || footer_size > tail_size)
-    return Damaged("its footer's size is impossible");
-  const absl::string_view fields =
-      absl::string_view(tail).substr(tail_size - footer_size, footer_size - kTrailerSize);
-  if (Crc(fields) != crc) return Damaged("its footer was changed");
+  ASSIGN_OR_RETURN(const std::string fields, ReadFooterFields(blob, kMagic, kMaxFooterSize));
   std::optional<BlobFooter> footer = DecodeFooter(fields);
-  if (!footer) return Damaged("its footer makes no sense");
-  if (footer->payload_size != blob.size_bytes() - static_cast<int64_t>(footer_size)) {
-    return Damaged("its size is not what its footer says");
-  }
+  if (!footer) return DamagedBlob("its footer makes no sense");
+  const auto footer_size = static_cast<int64_t>(fields.size() + kFooterTrailerSize);
+  if (footer->payload_size != blob.size_bytes() - footer_size)
+    return DamagedBlob("its size is not what its footer says");
   return *std::move(footer);
 }
 

@@ -14,10 +14,6 @@ namespace {
 
 using crypto::CbcFormat;
 
-Observer Measuring(PlaintextMeasures& measures) {
-  return [&measures](absl::string_view part) { measures.Update(part); };
-}
-
 // Passes the ciphertext on as it is, and measures the plaintext that is in it.
 class MeasuredCiphertextSource final : public ByteSource {
  public:
@@ -74,10 +70,10 @@ Decryption Decrypt(const Encoding& encoding, absl::string_view session_key,
 
 Decoding<LastingSource> Decode(const Encoding& encoding, absl::string_view session_key,
                                const Checksums& segment_sums, ByteSource& encoded,
-                               PieceBudget& budget, PlaintextMeasures& measures) {
+                               PieceBudget& budget, Observer observer) {
   if (!encoding.encrypted()) {
     auto plain = std::make_unique<GatherSource>(encoded, budget, encoding.size_bytes);
-    plain->set_observer(Measuring(measures));
+    plain->set_observer(std::move(observer));
     return {std::move(plain)};
   }
   Decryption decryption = Decrypt(encoding, session_key, segment_sums);
@@ -85,7 +81,7 @@ Decoding<LastingSource> Decode(const Encoding& encoding, absl::string_view sessi
       encoding.in_sized_segments() ? std::nullopt : std::optional(encoding.size_bytes);
   auto plain = std::make_unique<crypto::DecryptSource>(encoded, budget, expected_size,
                                                        std::move(decryption.decryptor));
-  plain->set_observer(Measuring(measures));
+  plain->set_observer(std::move(observer));
   return {std::move(plain), decryption.segments};
 }
 

@@ -32,12 +32,12 @@ struct Decoding {
   const crypto::SegmentDecryptor* segments = nullptr;
 };
 
-// The plaintext of what `encoded` yields, in aligned pieces, full ones but for the last. `measures`
-// are those of all that was read, and perhaps of what comes next. `segment_sums` as for Decrypt().
-// What is borrowed must outlive the result.
+// The plaintext of what `encoded` yields, in aligned pieces, full ones but for the last. `observer`
+// gets all that was read, and perhaps what comes next. `segment_sums` as for Decrypt(). What is
+// borrowed must outlive the result.
 Decoding<LastingSource> Decode(const Encoding& encoding, absl::string_view session_key,
                                const Checksums& segment_sums, ByteSource& encoded,
-                               PieceBudget& budget, PlaintextMeasures& measures);
+                               PieceBudget& budget, Observer observer);
 
 // Passes on what `encoded` yields as it is, and measures the plaintext that is in it. Only for what
 // is encrypted.

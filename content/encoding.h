@@ -10,7 +10,9 @@
 
 // What becomes of a file's content between its sender and the store, and back: one file a stage.
 //
-//   upload (StoredForm):       encoding -> decoding, measures -> sealing -> footer
+//   upload (ArrivingContent):  encoding -> decoding, measures, ends of chunks -> read ahead
+//                              (ChunkedForm) -> chunks: known or new -> compressed, sealed ->
+//                              packs, (StoredForm) in a client's form -> footer
 //   download (StoredContent):  footer -> unsealing or decryption -> SHA-256 compared
 namespace backup::content {
 

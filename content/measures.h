@@ -4,6 +4,7 @@
 
 #include "absl/strings/string_view.h"
 #include "base/checksum.h"
+#include "content/chunk_digest.h"
 #include "crypto/sha256.h"
 #include "storage/catalog/version.h"
 
@@ -19,6 +20,12 @@ struct PlaintextMeasures {
     size_bytes += static_cast<int64_t>(piece.size());
     sums.Update(piece);
     sha256.Update(piece);
+  }
+  // Takes the same bytes into `chunk`, too, cheaper than one after the other.
+  void UpdateWith(ChunkDigest& chunk, absl::string_view piece) {
+    size_bytes += static_cast<int64_t>(piece.size());
+    sums.Update(piece);
+    chunk.UpdateWith(sha256, piece);
   }
 };
 

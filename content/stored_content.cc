@@ -1,7 +1,9 @@
 #include "content/stored_content.h"
 
 #include <algorithm>
+#include <optional>
 
+#include "absl/memory/memory.h"
 #include "base/error.h"
 #include "base/low_priority_thread.h"
 #include "base/name_text.h"
@@ -95,8 +97,8 @@ class VerifiedSource final : public LastingSource {
 
 }  // namespace
 
-std::unique_ptr<LastingSource> StoredContent::ReadUnverified(PieceBudget& budget, int64_t offset,
-                                                             int64_t size_bytes) const {
+std::unique_ptr<LastingSource> WholeContent::ReadUnverified(PieceBudget& budget, int64_t offset,
+                                                            int64_t size_bytes) const {
   switch (footer_.form) {
     case StorageForm::kPlain:
       return std::make_unique<RangeSource>(*access_, budget, offset, size_bytes);
@@ -111,11 +113,24 @@ std::unique_ptr<LastingSource> StoredContent::ReadUnverified(PieceBudget& budget
   return nullptr;
 }
 
-std::unique_ptr<LastingSource> StoredContent::Read(PieceBudget& budget, int64_t offset,
-                                                   int64_t size_bytes) const {
+absl::StatusOr<std::unique_ptr<LastingSource>> WholeContent::Read(PieceBudget& budget,
+                                                                  int64_t offset,
+                                                                  int64_t size_bytes,
+                                                                  Verification verification) const {
   std::unique_ptr<LastingSource> range = ReadUnverified(budget, offset, size_bytes);
-  if (size_bytes != footer_.size_bytes) return range;
+  if (!IsToBeVerified(size_bytes, verification)) return range;
   return std::make_unique<VerifiedSource>(std::move(range), footer_.sha256);
+}
+
+absl::StatusOr<std::unique_ptr<LastingSource>> ChunkedContent::Read(
+    PieceBudget& budget, int64_t offset, int64_t size_bytes, Verification verification) const {
+  ChunkSource::Checks checks;
+  if (verification == Verification::kOn) checks.id_keys = id_keys_;
+  if (IsToBeVerified(size_bytes, verification)) checks.sha256 = version().sha256;
+  auto source =
+      std::make_unique<ChunkSource>(*store_, keys_, std::move(checks), budget, offset, size_bytes);
+  RETURN_IF_ERROR(source->Open());
+  return source;
 }
 
 absl::StatusOr<std::unique_ptr<StoredContent>> StoredContent::Open(
@@ -132,18 +147,20 @@ absl::StatusOr<std::unique_ptr<StoredContent>> StoredContent::Open(
   if (footer.form != StorageForm::kPlain) {
     ASSIGN_OR_RETURN(key, master_key.Open(footer.wrapped_key, EncodeFooterFields(footer)));
   }
-  return std::make_unique<StoredContent>(std::move(access), std::move(footer), std::move(key));
+  return std::make_unique<WholeContent>(std::move(access), std::move(footer), std::move(key));
 }
 
-ContentRange::ContentRange(std::unique_ptr<StoredContent> content, StageResources& stages,
-                           int64_t offset, int64_t size_bytes, Verification verification)
-    : content_(std::move(content)) {
-  range_ = verification == Verification::kOn
-               ? content_->Read(stages.pieces, offset, size_bytes)
-               : content_->ReadUnverified(stages.pieces, offset, size_bytes);
+absl::StatusOr<std::unique_ptr<ContentRange>> ContentRange::Open(
+    std::unique_ptr<StoredContent> content, StageResources& stages, int64_t offset,
+    int64_t size_bytes, Verification verification) {
+  auto range = absl::WrapUnique(new ContentRange());
+  range->content_ = std::move(content);
+  ASSIGN_OR_RETURN(range->range_,
+                   range->content_->Read(stages.pieces, offset, size_bytes, verification));
   // Smaller content is not worth a thread of its own.
   if (size_bytes >= kLowPriorityMinSize)
-    ahead_ = ReadAheadSource::TryMake(*range_, stages.read_ahead);
+    range->ahead_ = ReadAheadSource::TryMake(*range->range_, stages.read_ahead);
+  return range;
 }
 
 absl::StatusOr<absl::string_view> ContentRange::Read() {

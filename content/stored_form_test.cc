@@ -65,8 +65,10 @@ class StoredFormTest : public ::testing::Test {
     auto content = StoredContent::Open(std::make_unique<StringAccess>(stored), master_key_,
                                        VersionOf(footer_));
     if (!content.ok()) return content.status();
-    ContentRange range(*std::move(content), stages_, offset, size, Verification::kOn);
-    return ReadAll(range, kMaxStored);
+    const auto range =
+        ContentRange::Open(*std::move(content), stages_, offset, size, Verification::kOn);
+    if (!range.ok()) return range.status();
+    return ReadAll(**range, kMaxStored);
   }
 
   const crypto::MasterKey master_key_{std::string(32, 'm')};

@@ -1,6 +1,8 @@
 #pragma once
 
+#include <atomic>
 #include <chrono>
+#include <cstdint>
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
@@ -8,20 +10,22 @@
 
 namespace backup::content {
 
-// Adds up how long something takes, each time that it is done. Used by one thread at a time.
+// Adds up how long something takes, each time that it is done. Used by one thread at a time, but
+// for total().
 class Stopwatch {
  public:
   template <typename Work>
   auto Time(const Work& work) {
     const auto begin = std::chrono::steady_clock::now();
     auto result = work();
-    total_ += absl::FromChrono(std::chrono::steady_clock::now() - begin);
+    total_nanoseconds_ +=
+        std::chrono::nanoseconds(std::chrono::steady_clock::now() - begin).count();
     return result;
   }
-  absl::Duration total() const { return total_; }
+  absl::Duration total() const { return absl::Nanoseconds(total_nanoseconds_.load()); }
 
  private:
-  absl::Duration total_;
+  std::atomic<int64_t> total_nanoseconds_ = 0;
 };
 
 // Measures how long a source is waited for. Used by one thread at a time.

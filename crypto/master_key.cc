@@ -2,12 +2,13 @@
 
 #include <fcntl.h>
 #include <openssl/crypto.h>
-#include <openssl/evp.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <filesystem>
+#include <optional>
+#include <utility>
 
 #include "absl/cleanup/cleanup.h"
 #include "absl/strings/ascii.h"
@@ -17,7 +18,7 @@
 #include "base/hex.h"
 #include "base/status_macros.h"
 #include "base/unique_fd.h"
-#include "crypto/algorithms.h"
+#include "crypto/aead.h"
 #include "crypto/random.h"
 #include "crypto/sha256.h"
 #include "glog/logging.h"
@@ -25,16 +26,9 @@
 namespace backup::crypto {
 namespace {
 
-constexpr size_t kKeySize = 32;
+constexpr size_t kKeySize = Aead::kKeySize;
 constexpr size_t kMaxKeyFileSize = 2 * kKeySize + 2;  // Hex digits, and a newline of either kind.
-constexpr size_t kNonceSize = 12;
-constexpr size_t kTagSize = 16;
 constexpr size_t kFingerprintSize = 8;
-
-unsigned char* Bytes(std::string& text) { return reinterpret_cast<unsigned char*>(text.data()); }
-const unsigned char* Bytes(absl::string_view text) {
-  return reinterpret_cast<const unsigned char*>(text.data());
-}
 
 absl::Status FileError(const std::string& path, absl::string_view doing) {
   return absl::ErrnoToStatus(errno, absl::StrCat("cannot ", doing, " the master key file ", path,
@@ -105,49 +99,17 @@ MasterKey::MasterKey(std::string key) : key_(std::move(key)) { CHECK_EQ(key_.siz
 MasterKey::~MasterKey() { OPENSSL_cleanse(key_.data(), key_.size()); }
 
 std::string MasterKey::Seal(absl::string_view secret, absl::string_view context) const {
-  std::string sealed = RandomBytes(kNonceSize);
-  sealed.resize(kNonceSize + secret.size() + kTagSize);
-  unsigned char* const out = Bytes(sealed) + kNonceSize;
-  EVP_CIPHER_CTX* const cipher = EVP_CIPHER_CTX_new();
-  const absl::Cleanup free_cipher = [&] { EVP_CIPHER_CTX_free(cipher); };
-  int size = 0;
-  CHECK_EQ(EVP_EncryptInit_ex(cipher, Aes256Gcm(), nullptr, Bytes(key_), Bytes(sealed)), 1);
-  CHECK_EQ(
-      EVP_EncryptUpdate(cipher, nullptr, &size, Bytes(context), static_cast<int>(context.size())),
-      1);
-  CHECK_EQ(EVP_EncryptUpdate(cipher, out, &size, Bytes(secret), static_cast<int>(secret.size())),
-           1);
-  CHECK_EQ(EVP_EncryptFinal_ex(cipher, out + size, &size), 1);
-  CHECK_EQ(EVP_CIPHER_CTX_ctrl(cipher, EVP_CTRL_GCM_GET_TAG, kTagSize, out + secret.size()), 1);
-  return sealed;
+  return SealAlone(key_, context, secret);
 }
 
 absl::StatusOr<std::string> MasterKey::Open(absl::string_view sealed,
                                             absl::string_view context) const {
-  const auto damaged = [] {
+  std::optional<std::string> secret = OpenAlone(key_, context, sealed);
+  if (!secret) {
     return MakeError(Reason::kBlobDamaged,
                      "a sealed key was changed, or sealed under another master key");
-  };
-  if (sealed.size() < kOverhead) return damaged();
-  std::string secret(sealed.size() - kOverhead, '\0');
-  const absl::string_view ciphertext = sealed.substr(kNonceSize, secret.size());
-  std::string tag(sealed.substr(kNonceSize + secret.size()));
-  EVP_CIPHER_CTX* const cipher = EVP_CIPHER_CTX_new();
-  const absl::Cleanup free_cipher = [&] { EVP_CIPHER_CTX_free(cipher); };
-  int size = 0;
-  CHECK_EQ(EVP_DecryptInit_ex(cipher, Aes256Gcm(), nullptr, Bytes(key_), Bytes(sealed)), 1);
-  CHECK_EQ(
-      EVP_DecryptUpdate(cipher, nullptr, &size, Bytes(context), static_cast<int>(context.size())),
-      1);
-  CHECK_EQ(EVP_DecryptUpdate(cipher, Bytes(secret), &size, Bytes(ciphertext),
-                             static_cast<int>(ciphertext.size())),
-           1);
-  CHECK_EQ(EVP_CIPHER_CTX_ctrl(cipher, EVP_CTRL_GCM_SET_TAG, kTagSize, tag.data()), 1);
-  if (EVP_DecryptFinal_ex(cipher, Bytes(secret) + size, &size) != 1) {
-    OPENSSL_cleanse(secret.data(), secret.size());
-    return damaged();
   }
-  return secret;
+  return *std::move(secret);
 }
 
 std::string MasterKey::Fingerprint() const {

@@ -5,6 +5,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "crypto/aead.h"
 
 namespace backup::crypto {
 
@@ -13,7 +14,7 @@ namespace backup::crypto {
 class MasterKey {
  public:
   // Bytes that sealing adds.
-  static constexpr size_t kOverhead = 12 + 16;
+  static constexpr size_t kOverhead = kSealOverhead;
 
   // Reads the key (32 bytes in hex and a newline) from `path`; if there is no file, makes one with
   // mode 0600, durable before it is used. FailedPrecondition, saying what to do, if the file is

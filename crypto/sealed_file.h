@@ -8,20 +8,17 @@
 #include "absl/strings/string_view.h"
 #include "base/byte_stream.h"
 #include "base/piece_buffers.h"
-
-struct evp_cipher_ctx_st;
+#include "crypto/aead.h"
 
 namespace backup::crypto {
 
 // A sealed payload is the plaintext cut into segments of kSegmentSize bytes (the last one shorter,
 // and present even if empty when the plaintext is), each AES-256-GCM under the file's own random
-// key, followed by its 16-byte tag. The nonce is the segment's number (8 bytes, big-endian), one
-// byte that is 1 for the last segment and 0 for others, and three zero bytes; so segments cannot be
-// reordered, dropped or spliced, and any range can be read. Source of the construction: STREAM,
-// Hoang, Reyhanitabar, Rogaway and Vizar 2015.
-inline constexpr size_t kFileKeySize = 32;
+// key, followed by its 16-byte tag. The nonce is SegmentNonce() of its number; so any range can be
+// read.
+inline constexpr size_t kFileKeySize = Aead::kKeySize;
 inline constexpr int64_t kSegmentSize = 64 * 1024;
-inline constexpr int64_t kTagSize = 16;
+inline constexpr int64_t kTagSize = Aead::kTagSize;
 
 // Bytes that a sealed payload of `plaintext_size` bytes has.
 int64_t SealedSize(int64_t plaintext_size);
@@ -30,12 +27,11 @@ int64_t SealedSize(int64_t plaintext_size);
 class SealSource final : public ByteSource {
  public:
   SealSource(ByteSource& plaintext, absl::string_view file_key);
-  ~SealSource() override;
   absl::StatusOr<absl::string_view> Read() override;
 
  private:
   ByteSource& plaintext_;
-  evp_cipher_ctx_st* const context_;
+  Aead aead_;
   std::string pending_;  // Plaintext not yet sealed; the last full segment waits until it is known
                          // not to be the last.
   std::string out_;
@@ -51,13 +47,12 @@ class UnsealSource final : public LastingSource {
  public:
   UnsealSource(const RandomAccess& payload, PieceBudget& budget, absl::string_view file_key,
                int64_t plaintext_size, int64_t offset, int64_t size_bytes);
-  ~UnsealSource() override;
   void MakeLast(size_t pieces) override { plain_.set_count(pieces + 1); }
   absl::StatusOr<absl::string_view> Read() override;
 
  private:
   const RandomAccess& payload_;
-  evp_cipher_ctx_st* const context_;
+  Aead aead_;
   const int64_t plaintext_size_;
   int64_t offset_;
   int64_t left_;

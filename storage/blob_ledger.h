@@ -1,7 +1,9 @@
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <set>
+#include <utility>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -14,9 +16,13 @@
 
 namespace backup::storage {
 
-// The blobs on their way into the store by this process. The rows in the catalog alone decide what
-// becomes of a blob; this keeps them true while uploads come and go. Thread-safe.
+// The blobs on their way into the store by this process, and since when the uploads that bring them
+// look at the catalog. The rows in the catalog alone decide what becomes of a blob, or of a chunk
+// that an upload has found; this keeps them true while uploads come and go. Thread-safe.
 class BlobLedger {
+ private:
+  struct InFlight;
+
  public:
   // How long the catalog believes in a process that gives no sign of life. It renews its leases
   // several times as often.
@@ -26,6 +32,34 @@ class BlobLedger {
   BlobLedger(Catalog& catalog, const Clock& clock, const OwnerId& self);
 
   const OwnerId& self() const { return self_; }
+  // What belongs to this process from now on belongs to it so long.
+  BlobLease NewLease() const { return {self_, clock_.Now() + kLease}; }
+
+  // An upload that is under way: as long as this lives, nothing goes for good that a snapshot of
+  // its epoch or a later one has offered (Snapshot::FindChunk). Used by one thread at a time.
+  class Upload {
+   public:
+    ~Upload();
+    Upload(Upload&& other) noexcept
+        : in_flight_(std::exchange(other.in_flight_, nullptr)), epoch_(other.epoch_) {}
+    Upload& operator=(Upload&&) = delete;
+
+    int64_t epoch() const { return epoch_; }
+
+   private:
+    friend class BlobLedger;
+    Upload(std::shared_ptr<InFlight> in_flight, int64_t epoch)
+        : in_flight_(std::move(in_flight)), epoch_(epoch) {}
+
+    std::shared_ptr<InFlight> in_flight_;
+    int64_t epoch_;
+  };
+  // To be called before the first look-up, and not before Renew() has gone well once.
+  Upload BeginUpload();
+
+  // Publishes (Transaction::PublishEpoch) since when the oldest upload looks at the catalog, or
+  // that there is none. Renew() does, too. Reasons as Catalog::Run().
+  absl::Status PublishNow();
 
   // A new blob id that is durably pending: something may be put under it. Waits for a transaction
   // only if many are taken at once. Reasons as Catalog::Run().
@@ -35,9 +69,11 @@ class BlobLedger {
   // unless a version refers to it, it is dropped. Only once nothing is put under it any more.
   // Returns at once; what cannot be written now is tried again by Renew().
   void Release(const BlobId& id);
+  // The same of a recipe that was begun (Transaction::AppendRecipe).
+  void ReleaseRecipe(int64_t recipe_id);
 
-  // Renews the leases and tries again what Release() could not write. To be called several times
-  // within kLease. Reasons as Catalog::Run().
+  // Renews the leases, tries again what could not be released, and publishes. To be called several
+  // times within kLease. Reasons as Catalog::Run().
   absl::Status Renew();
 
  private:
@@ -45,15 +81,24 @@ class BlobLedger {
   struct Unwritten {
     Mutex mutex;
     std::set<BlobId> released ABSL_GUARDED_BY(mutex);
+    std::set<int64_t> released_recipes ABSL_GUARDED_BY(mutex);
+  };
+  // Outlives the ledger by as long as an upload.
+  struct InFlight {
+    Mutex mutex;
+    int64_t known_epoch ABSL_GUARDED_BY(mutex) = 0;  // That a durable state has had.
+    std::multiset<int64_t> epochs ABSL_GUARDED_BY(mutex);
   };
 
-  BlobLease NewLease() const { return {self_, clock_.Now() + kLease}; }
+  // What is true of all uploads that are under way and of all to come.
+  absl::StatusOr<int64_t> EpochToPublish();
 
   Catalog& catalog_;
   const Clock& clock_;
   const OwnerId self_;
   Stock<BlobId> stock_;
   const std::shared_ptr<Unwritten> unwritten_ = std::make_shared<Unwritten>();
+  const std::shared_ptr<InFlight> in_flight_ = std::make_shared<InFlight>();
 };
 
 }  // namespace backup::storage

@@ -1,5 +1,6 @@
 #include "storage/blob_ledger.h"
 
+#include <optional>
 #include <set>
 
 #include "base/error.h"
@@ -87,6 +88,34 @@ TEST_F(BlobLedgerTest, KeepsItsBlobsAsLongAsItRenewsItsLeases) {
   EXPECT_EQ(UseOf(id), BlobUse::kPending);
   EXPECT_GT(DropEnded(clock_.Now() + absl::Microseconds(1)), 0);
   EXPECT_EQ(UseOf(id), BlobUse::kDropped);
+}
+
+TEST_F(BlobLedgerTest, PublishesTheEpochOfTheOldestUploadUnderWay) {
+  const auto condemn = [&] {
+    return catalog_.Run([](Transaction& transaction) { return transaction.CondemnPacks({}); })
+        .value();
+  };
+  const auto oldest = [&] {
+    return catalog_.Read([](Snapshot& snapshot) { return snapshot.OldestEpoch(); }).value();
+  };
+  ASSERT_OK(ledger_.Renew());
+  EXPECT_EQ(oldest(), 0);
+  std::optional<BlobLedger::Upload> first(ledger_.BeginUpload());
+  const int64_t epoch = condemn();
+  ASSERT_OK(ledger_.PublishNow());
+  EXPECT_EQ(oldest(), first->epoch());
+  EXPECT_LT(oldest(), epoch);
+  std::optional<BlobLedger::Upload> second(ledger_.BeginUpload());
+  EXPECT_EQ(second->epoch(), epoch);
+  first.reset();
+  ASSERT_OK(ledger_.Renew());
+  EXPECT_EQ(oldest(), epoch);
+  const int64_t later = condemn();
+  ASSERT_OK(ledger_.PublishNow());
+  EXPECT_EQ(oldest(), epoch);
+  second.reset();
+  ASSERT_OK(ledger_.PublishNow());
+  EXPECT_EQ(oldest(), later);
 }
 
 TEST_F(BlobLedgerTest, SaysWhyThereIsNoBlob) {

@@ -12,6 +12,8 @@ constexpr MetricName kReservedBytes{"backup_storage_reserved_bytes",
                                     "Room that is kept to recover from a full disk"};
 constexpr MetricName kOrphansRemoved{"backup_storage_orphans_removed_total",
                                      "Blobs without a version, and parts of blobs, removed"};
+constexpr MetricName kDamagedChunks{"backup_damaged_chunks_total",
+                                    "Pieces of stored content that were found damaged"};
 constexpr MetricName kCommitDuration{"backup_db_commit_duration_seconds",
                                      "How long commits of the catalog took, of many changes each"};
 constexpr MetricName kBusy{"backup_db_busy_total", "Statements that met a lock in the catalog"};
@@ -25,6 +27,7 @@ StorageMetrics::StorageMetrics(Metrics& metrics)
       temp_bytes(metrics.AddGauge(kTempBytes)),
       reserved_bytes(metrics.AddGauge(kReservedBytes)),
       orphans_removed(metrics.AddCounter(kOrphansRemoved)),
+      damaged_chunks(metrics.AddCounter(kDamagedChunks)),
       commit_duration(metrics.AddHistogram(kCommitDuration)),
       busy(metrics.AddCounter(kBusy)),
       writers(metrics.AddGauge(kWriters)),

@@ -17,6 +17,7 @@ struct StorageMetrics {
   Gauge temp_bytes;                 // In files that are not blobs yet.
   Gauge reserved_bytes;             // Kept for recovery (SpaceReserve).
   Counter orphans_removed;          // Blobs without a version, and parts of them.
+  Counter damaged_chunks;           // Found by whoever reads them.
   // Of the catalog.
   Histogram commit_duration;
   Counter busy;   // Statements that met a lock, which only a second process would hold.

@@ -63,7 +63,7 @@ grpc::Status AdminServiceImpl::VerifyStore(grpc::ServerContext* call,
   scope.add_received(request->ByteSizeLong());
   if (!scope.admitted().ok()) return scope.Finish(scope.admitted());
   return scope.Finish(handlers::VerifyStore(
-      context_.catalog, context_.blobs, context_.master_key, context_.stages.pieces,
+      context_.stored_places(), context_.stages.pieces,
       [&](const v1::VerifyStoreResponse& event) -> absl::Status {
         RETURN_IF_ERROR(context_.gate.CheckOpen());  // It would hold up the end for too long.
         scope.add_sent(event.ByteSizeLong());

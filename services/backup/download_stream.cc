@@ -19,8 +19,8 @@ grpc::Status ServeDownload(const ServiceContext& context, grpc::ServerContext& c
   scope.set_client(request.client_id());
   scope.add_received(request.ByteSizeLong());
   VLOG(2) << "DownloadFile " << TraceText(request);
-  const absl::StatusOr<handlers::Download> download = handlers::DownloadFile(
-      context.catalog, context.blobs, context.master_key, context.stages, request);
+  const absl::StatusOr<handlers::Download> download =
+      handlers::DownloadFile(context.stored_places(), context.stages, request);
   if (!download.ok()) return scope.Finish(download.status());
   const auto finish = [&](const absl::Status& status) {
     scope.add_sent(stream.sent_bytes());

@@ -54,6 +54,14 @@ DEFINE_string(
 DEFINE_bool(rotate_session_keys, false, "make a new session key at each reconnect");
 DEFINE_int64(inline_blob_limit, 64 << 10,
              "files of at most so many stored bytes live in the catalog");
+DEFINE_string(compression, "auto",
+              "how new content is compressed: auto (as it comes if that keeps nobody waiting, else "
+              "later), off, or always at a level of zstd, 1 to 19");
+DEFINE_string(share, "store",
+              "among whose files the same content is kept once: store (all), or client (each "
+              "client's own)");
+DEFINE_int64(chunk_cache_bytes, 64 << 20,
+             "memory for what is known of the content that is kept; 0: none");
 DEFINE_string(drain_timeout, "30s", "how long calls in flight may go on after SIGTERM");
 DEFINE_string(stream_idle_timeout, "60s",
               "end an upload or download whose peer moves nothing for so long; 0s turns it off");
@@ -63,6 +71,15 @@ DEFINE_bool(rebuild_catalog, false,
             "give room back");
 DEFINE_string(compact_interval, "1h",
               "how often room that the catalog does not use is given back to the file system");
+DEFINE_string(repack_interval, "1h",
+              "how often packs are looked for that hold much which nothing needs any more, that "
+              "are small, or that are to be compressed; 0s turns rewriting them off");
+DEFINE_int64(repack_rate, 64 << 20,
+             "bytes a second that rewriting packs and moving old files read and write together, at "
+             "most; 0: no limit");
+DEFINE_string(move_interval, "1h",
+              "how often files are looked for that an older version stored whole, to keep their "
+              "content once; 0s turns that off");
 
 namespace backup {
 namespace {
@@ -82,6 +99,12 @@ bool ValidateRekey(const char*, const std::string& value) {
 bool ValidateUnknownKey(const char*, const std::string& value) {
   return IsOneOf(value, {"refuse", "adopt"});
 }
+bool ValidateCompression(const char*, const std::string& value) {
+  return content::ParseCompression(value).has_value() || MustBe("auto, off or 1 to 19");
+}
+bool ValidateShare(const char*, const std::string& value) {
+  return IsOneOf(value, {"store", "client"});
+}
 bool ValidateInlineLimit(const char*, int64_t value) {
   return (value >= 0 && value <= kMaxInlineBlobLimit) ||
          MustBe(absl::StrCat("0 to ", kMaxInlineBlobLimit));
@@ -92,6 +115,9 @@ DEFINE_validator(drain_timeout, &ValidateDuration);
 DEFINE_validator(stream_idle_timeout, &ValidateDuration);
 DEFINE_validator(sweep_interval, &ValidateDuration);
 DEFINE_validator(compact_interval, &ValidateDuration);
+DEFINE_validator(repack_interval, &ValidateDuration);
+DEFINE_validator(repack_rate, &ValidateNotNegative);
+DEFINE_validator(move_interval, &ValidateDuration);
 DEFINE_validator(corrupt_checksums, &ValidateTristate);
 DEFINE_validator(grpc_reflection, &ValidateReflection);
 DEFINE_validator(at_rest, &ValidateAtRest);
@@ -100,6 +126,9 @@ DEFINE_validator(rekey, &ValidateRekey);
 DEFINE_validator(unknown_key, &ValidateUnknownKey);
 DEFINE_validator(metrics_max_clients, &ValidateNotNegative);
 DEFINE_validator(inline_blob_limit, &ValidateInlineLimit);
+DEFINE_validator(compression, &ValidateCompression);
+DEFINE_validator(share, &ValidateShare);
+DEFINE_validator(chunk_cache_bytes, &ValidateNotNegative);
 
 std::string AtRest() {
   if (FLAGS_at_rest != "auto") return FLAGS_at_rest;
@@ -120,6 +149,8 @@ handlers::UploadPolicy UploadPolicyFromFlags() {
   handlers::UploadPolicy policy;
   policy.form = FormOf(AtRest());
   policy.inline_blob_limit = FLAGS_inline_blob_limit;
+  policy.compression = *content::ParseCompression(FLAGS_compression);
+  if (FLAGS_share == "client") policy.sharing = handlers::Sharing::kClient;
   policy.corrupt_checksums = TristateFlag(FLAGS_corrupt_checksums, FLAGS_debug);
   return policy;
 }
@@ -150,12 +181,16 @@ Options OptionsFromFlags() {
   if (FLAGS_unknown_key == "adopt") options.keys.unknown_key = handlers::UnknownKey::kAdopt;
   options.keys.rotate_session_keys = FLAGS_rotate_session_keys;
   options.uploads = UploadPolicyFromFlags();
+  options.chunk_cache_bytes = FLAGS_chunk_cache_bytes;
   options.metrics_max_clients = FLAGS_metrics_max_clients;
   options.drain_timeout = DurationFlag(FLAGS_drain_timeout);
   if (!FLAGS_debug) options.idle_shutdown = DurationFlag(FLAGS_idle_shutdown);
   if (!FLAGS_debug) options.stream_idle_timeout = DurationFlag(FLAGS_stream_idle_timeout);
   options.sweep_interval = std::max(DurationFlag(FLAGS_sweep_interval), absl::Seconds(1));
   options.compact_interval = std::max(DurationFlag(FLAGS_compact_interval), absl::Seconds(1));
+  options.repack_interval = DurationFlag(FLAGS_repack_interval);
+  options.repack_rate = FLAGS_repack_rate;
+  options.move_interval = DurationFlag(FLAGS_move_interval);
   options.rebuild_catalog = FLAGS_rebuild_catalog;
   return options;
 }

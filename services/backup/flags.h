@@ -29,12 +29,16 @@ struct Options {
   storage::DuplicateNames duplicate_names = storage::DuplicateNames::kReject;
   handlers::KeyPolicy keys;
   handlers::UploadPolicy uploads;
+  int64_t chunk_cache_bytes = 0;
   int64_t metrics_max_clients = 0;
   absl::Duration drain_timeout;
   absl::Duration idle_shutdown;  // Zero: never, as is:
   absl::Duration stream_idle_timeout;
   absl::Duration sweep_interval;
   absl::Duration compact_interval;
+  absl::Duration repack_interval;  // Zero: never, as is move_interval.
+  int64_t repack_rate = 0;         // Bytes a second; 0: no limit.
+  absl::Duration move_interval;
   bool rebuild_catalog = false;
 };
 

@@ -26,9 +26,7 @@ constexpr absl::Duration kThreadIdleTime = absl::Seconds(10);
 
 IngestServiceImpl::IngestServiceImpl(const ServiceContext& context)
     : context_(context),
-      upload_resources_{context.catalog,     context.blobs,      context.ledger,
-                        context.version_ids, context.master_key, context.clock,
-                        context.stages,      context.uploads,    context.wake_sweep},
+      upload_resources_(context.upload_resources()),
       calls_(kMaxCallThreads, kThreadIdleTime),
       uploads_(kMaxUploadThreads, kThreadIdleTime) {}
 

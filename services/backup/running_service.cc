@@ -11,8 +11,11 @@
 #include "grpcpp/create_channel.h"
 #include "rpc/tls.h"
 #include "services/backup/handlers/session_keys.h"
+#include "services/backup/handlers/store_keys.h"
 #include "services/backup/handlers/version_ids.h"
 #include "services/backup/jobs/compact.h"
+#include "services/backup/jobs/move_contents.h"
+#include "services/backup/jobs/repack.h"
 #include "services/backup/jobs/sweep.h"
 #include "services/backup/state_samples.h"
 
@@ -30,6 +33,8 @@ constexpr absl::Duration kRestorationInterval = absl::Seconds(1);
 constexpr int kCompactEvery = 3;
 // A step is 10 ms of the catalog's writer: about ten of them a second.
 constexpr int64_t kCompactRate = 2560;
+// Of jobs that pace themselves.
+constexpr int64_t kUnpaced = 1'000'000;
 
 OwnerId NewOwnerId() { return *OwnerId::FromBytes(crypto::RandomBytes(OwnerId::kSize)); }
 
@@ -55,31 +60,54 @@ absl::StatusOr<std::unique_ptr<RunningService>> RunningService::Open(const Optio
         fits, absl::StrCat("the data directory ", options.data_dir, ": ", fits.message(),
                            " than the one in ", options.master_key_file, ": restore that file"));
   }
+  absl::StatusOr<std::unique_ptr<content::StoreKeys>> store_keys =
+      handlers::OpenStoreKeys(*storage.catalog, *storage.master_key);
+  if (!store_keys.ok()) {
+    return WithMessage(store_keys.status(),
+                       absl::StrCat("the data directory ", options.data_dir,
+                                    ": the store's secret: ", store_keys.status().message()));
+  }
   ASSIGN_OR_RETURN(auto tls, rpc::TlsFileCopies::Make(options.tls));
-  return std::unique_ptr<RunningService>(new RunningService(
-      options, metrics, stop, std::move(storage), storage_metrics, std::move(tls)));
+  return std::unique_ptr<RunningService>(
+      new RunningService(options, metrics, stop, std::move(storage), *std::move(store_keys),
+                         storage_metrics, std::move(tls)));
 }
 
 RunningService::RunningService(const Options& options, Metrics& metrics, StopRequest& stop,
-                               Storage storage, const storage::StorageMetrics& storage_metrics,
+                               Storage storage, std::unique_ptr<content::StoreKeys> store_keys,
+                               const storage::StorageMetrics& storage_metrics,
                                std::unique_ptr<rpc::TlsFileCopies> tls)
     : options_(options),
       storage_metrics_(storage_metrics),
+      chunk_cache_(options.chunk_cache_bytes),
       storage_(std::move(storage)),
+      store_keys_(std::move(store_keys)),
+      dictionaries_(handlers::MakeDictionaries(*storage_.catalog, *store_keys_)),
       ledger_(*storage_.catalog, clock_, NewOwnerId()),
       version_ids_(handlers::NewVersionIds(*storage_.catalog)),
       tls_(std::move(tls)),
       idle_(options.idle_shutdown, stop),
       watchdog_(options.stream_idle_timeout),
       context_(MakeContext(metrics)),
+      upload_resources_(context_.upload_resources()),
       jobs_(*storage_.catalog, clock_, jobs::JobMetrics(metrics)) {
   AddSamples(metrics);
 }
 
 ServiceContext RunningService::MakeContext(Metrics& metrics) {
-  ServiceContext context{
-      *storage_.catalog, *storage_.blobs, ledger_,   version_ids_, *storage_.master_key, clock_,
-      stages_,           idle_,           watchdog_, gate_};
+  ServiceContext context{*storage_.catalog,
+                         *storage_.blobs,
+                         ledger_,
+                         version_ids_,
+                         *storage_.master_key,
+                         *store_keys_,
+                         *dictionaries_,
+                         chunk_cache_,
+                         clock_,
+                         stages_,
+                         idle_,
+                         watchdog_,
+                         gate_};
   context.duplicate_names = options_.duplicate_names;
   context.metrics = ServiceMetrics(metrics);
   context.keys = options_.keys;
@@ -89,6 +117,9 @@ ServiceContext RunningService::MakeContext(Metrics& metrics) {
   const MetricFamily<Histogram>& phases = context.metrics.upload_duration;
   context.uploads.phases = {phases.With({"receive"}), phases.With({"decrypt"}),
                             phases.With({"fsync"}), phases.With({"commit"})};
+  const MetricFamily<Counter>& contents = context.metrics.upload_contents;
+  context.uploads.bytes = {contents.With({"known"}), contents.With({"raw"}),
+                           contents.With({"compressed"}), context.metrics.upload_stored};
   context.wake_sweep = [this] { jobs_.Wake(jobs::Sweep::kName); };
   context.trace = &trace_;
   context.callers_are_local = rpc::IsLocalAddress(options_.listen);
@@ -118,6 +149,8 @@ absl::Status RunningService::Start(std::unique_ptr<rpc::Acceptor> acceptor) {
     context_.authorization = authorization_.get();
   }
   WarnOfTheFuture();
+  // Nobody is served before it is known since when this process looks at the catalog.
+  RETURN_IF_ERROR(ledger_.Renew());
   StartJobs();
   ASSIGN_OR_RETURN(server_, Server::Start(std::move(acceptor), context_, Info(),
                                           {options_.reflection,
@@ -134,10 +167,22 @@ void RunningService::StartJobs() {
                          });
   // The data directory is locked: no other process can be alive.
   jobs_.Add(std::make_unique<jobs::Sweep>(*storage_.catalog, *storage_.blobs, ledger_, clock_,
-                                          storage_metrics_.orphans_removed),
+                                          storage_metrics_.orphans_removed,
+                                          [this] { jobs_.Wake(jobs::Repack::kName); }),
             {options_.sweep_interval});
   jobs_.Add(std::make_unique<jobs::Compact>(*storage_.catalog),
             {options_.compact_interval, kCompactRate});
+  if (options_.repack_interval > absl::ZeroDuration()) {
+    jobs_.Add(std::make_unique<jobs::Repack>(upload_resources_,
+                                             jobs::Repack::Options{options_.repack_rate},
+                                             storage_metrics_.damaged_chunks),
+              {options_.repack_interval, kUnpaced});
+  }
+  if (options_.move_interval > absl::ZeroDuration()) {
+    jobs_.Add(std::make_unique<jobs::MoveContents>(upload_resources_, context_.stored_places(),
+                                                   options_.repack_rate),
+              {options_.move_interval, kUnpaced});
+  }
   reserve_restoration_.emplace(kRestorationInterval,
                                [this](const std::stop_token&) { RestoreReserve(); });
 }

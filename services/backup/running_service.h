@@ -13,6 +13,8 @@
 #include "base/periodic_task.h"
 #include "base/process.h"
 #include "base/stage_resources.h"
+#include "content/dictionary.h"
+#include "content/store_keys.h"
 #include "grpcpp/channel.h"
 #include "rpc/acceptor.h"
 #include "rpc/drain_gate.h"
@@ -27,6 +29,7 @@
 #include "services/backup/service_context.h"
 #include "storage/blob_ledger.h"
 #include "storage/catalog/stock.h"
+#include "storage/chunk_cache.h"
 #include "storage/storage_metrics.h"
 
 namespace backup {
@@ -58,6 +61,7 @@ class RunningService {
 
  private:
   RunningService(const Options& options, Metrics& metrics, StopRequest& stop, Storage storage,
+                 std::unique_ptr<content::StoreKeys> store_keys,
                  const storage::StorageMetrics& storage_metrics,
                  std::unique_ptr<rpc::TlsFileCopies> tls);
   ServiceContext MakeContext(Metrics& metrics);
@@ -71,7 +75,10 @@ class RunningService {
   const SystemClock clock_;
   const absl::Time start_time_ = clock_.Now();
   const storage::StorageMetrics storage_metrics_;
+  storage::ChunkCache chunk_cache_;  // Works of the catalog use it.
   Storage storage_;
+  const std::unique_ptr<content::StoreKeys> store_keys_;
+  const std::unique_ptr<content::Dictionaries> dictionaries_;
   storage::BlobLedger ledger_;
   storage::Stock<int64_t> version_ids_;
   const std::unique_ptr<rpc::TlsFileCopies> tls_;
@@ -82,6 +89,7 @@ class RunningService {
   ClientTrace trace_;
   std::shared_ptr<Authorization> authorization_;  // gRPC shares it.
   ServiceContext context_;
+  const handlers::UploadResources upload_resources_;  // Of jobs.
   std::optional<PeriodicTask> lease_renewal_;
   jobs::Runner jobs_;
   int restorations_without_room_ = 0;

@@ -66,9 +66,21 @@ class ServerTest : public ::testing::Test {
         admin_(v1::AdminService::NewStub(channel_)) {}
 
   ServiceContext ContextWith(rpc::DrainGate& gate) {
-    return {service_.catalog,    service_.blobs, service_.ledger,          service_.version_ids,
-            service_.master_key, service_.clock, service_.stages,          idle_,
-            watchdog_,           gate,           service_.duplicate_names, service_.keys,
+    return {service_.catalog,
+            service_.blobs,
+            service_.ledger,
+            service_.version_ids,
+            service_.master_key,
+            service_.store_keys,
+            *service_.dictionaries,
+            service_.chunk_cache,
+            service_.clock,
+            service_.stages,
+            idle_,
+            watchdog_,
+            gate,
+            service_.duplicate_names,
+            service_.keys,
             service_.uploads};
   }
 

@@ -6,11 +6,13 @@
 #include "base/clock.h"
 #include "base/idle_shutdown.h"
 #include "base/stage_resources.h"
+#include "content/store_keys.h"
 #include "crypto/master_key.h"
 #include "rpc/drain_gate.h"
 #include "rpc/stream_watchdog.h"
 #include "services/backup/authorization.h"
 #include "services/backup/client_trace.h"
+#include "services/backup/handlers/open_content.h"
 #include "services/backup/handlers/session_keys.h"
 #include "services/backup/handlers/upload_file.h"
 #include "services/backup/service_metrics.h"
@@ -18,6 +20,7 @@
 #include "storage/blob_store.h"
 #include "storage/catalog/catalog.h"
 #include "storage/catalog/stock.h"
+#include "storage/chunk_cache.h"
 
 namespace backup {
 
@@ -28,11 +31,26 @@ struct ServiceContext {
   storage::BlobLedger& ledger;
   storage::Stock<int64_t>& version_ids;
   const crypto::MasterKey& master_key;
+  const content::StoreKeys& store_keys;
+  content::Dictionaries& dictionaries;
+  storage::ChunkCache& chunk_cache;
   const Clock& clock;
   StageResources& stages;
   IdleShutdown& idle;
   rpc::StreamWatchdog& watchdog;
   rpc::DrainGate& gate;
+
+  // Through which stored content is read.
+  handlers::StoredPlaces stored_places() const {
+    return {catalog, blobs, master_key, store_keys, dictionaries, &chunk_cache};
+  }
+
+  // What uploads work on, and jobs that store content.
+  handlers::UploadResources upload_resources() const {
+    return {catalog,     blobs, ledger, version_ids, master_key, store_keys,
+            chunk_cache, clock, stages, uploads,     wake_sweep};
+  }
+
   storage::DuplicateNames duplicate_names = storage::DuplicateNames::kReject;
   handlers::KeyPolicy keys = {};
   handlers::UploadPolicy uploads = {};

@@ -19,6 +19,10 @@ constexpr MetricName kUploads{
     "backup_uploads_total", "Uploads by what became of them: verified, rejected, aborted, failed"};
 constexpr MetricName kUploadsInProgress{"backup_uploads_in_progress", "Uploads under way"};
 constexpr MetricName kUploadBytes{"backup_upload_bytes_total", "Bytes of uploads, as sent"};
+constexpr MetricName kUploadContents{"backup_upload_content_bytes_total",
+                                     "Bytes of uploads, decrypted, by how they are kept"};
+constexpr MetricName kUploadStored{"backup_upload_stored_bytes_total",
+                                   "What the new ones of those take"};
 constexpr MetricName kUploadDuration{"backup_upload_duration_seconds",
                                      "Where the time of uploads that were stored went"};
 constexpr MetricName kResends{"backup_resends_total", "Files that clients found damaged"};
@@ -94,6 +98,8 @@ ServiceMetrics::ServiceMetrics(Metrics& metrics)
       upload_duration(metrics.AddHistograms(kUploadDuration, {"phase"})),
       uploads(metrics.AddCounters(kUploads, {"source", "result", "reason"})),
       upload_bytes(metrics.AddCounters(kUploadBytes, {"source"})),
+      upload_contents(metrics.AddCounters(kUploadContents, {"kept"})),
+      upload_stored(metrics.AddCounter(kUploadStored)),
       resends(metrics.AddCounter(kResends)),
       crypto_failures(metrics.AddCounters(kCryptoFailures, {"stage"})),
       rekeys(metrics.AddCounters(kRekeys, {"result"})),

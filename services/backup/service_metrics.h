@@ -24,6 +24,8 @@ struct ServiceMetrics {
   MetricFamily<Histogram> upload_duration;  // phase: receive, decrypt, fsync, commit.
   MetricFamily<Counter> uploads;            // source, result, reason.
   MetricFamily<Counter> upload_bytes;       // source.
+  MetricFamily<Counter> upload_contents;    // kept: known, raw, compressed.
+  Counter upload_stored;
   Counter resends;
   MetricFamily<Counter> crypto_failures;  // stage: content, public_key, session_key, stored.
   MetricFamily<Counter> rekeys;           // result: accepted, refused.

@@ -22,6 +22,8 @@ constexpr MetricName kLastAttempt{"backup_client_last_attempt_timestamp_seconds"
                                   "The client's last request; 0 if in the future"};
 constexpr MetricName kClientBytes{"backup_client_bytes",
                                   "Plaintext bytes of the client's versions"};
+constexpr MetricName kClientKept{"backup_client_kept_bytes",
+                                 "What the client's versions made the store grow by"};
 constexpr MetricName kClientResends{"backup_client_resends_total",
                                     "Files that the client found damaged, ever"};
 constexpr MetricName kStale{"backup_clients_stale",
@@ -34,7 +36,11 @@ constexpr MetricName kDropped{"backup_metrics_dropped_series",
 constexpr MetricName kStateUp{"backup_db_up", "1 if the catalog can be read"};
 constexpr MetricName kClients{"backup_clients", "Known clients"};
 constexpr MetricName kVersions{"backup_versions", "Versions, by state"};
-constexpr MetricName kStored{"backup_stored_bytes", "Plaintext of all versions, and disk used"};
+constexpr MetricName kStored{"backup_stored_bytes",
+                             "Plaintext of all versions, what is kept of it, and disk used"};
+constexpr MetricName kPacks{"backup_packs", "Blobs that hold content of many versions"};
+constexpr MetricName kUnmoved{"backup_unmoved_versions",
+                              "Versions whose content an older program stored whole"};
 constexpr MetricName kFree{"backup_storage_free_bytes", "Room left where the data is"};
 constexpr MetricName kFreeInodes{"backup_storage_free_inodes",
                                  "Files that can still be made where the data is"};
@@ -68,6 +74,7 @@ void SampleClients(storage::Catalog& catalog, int64_t max_clients, int64_t clien
       samples.push_back({kRegistered, labels, PastTime(client.create_time, now)});
       samples.push_back({kLastAttempt, labels, PastTime(client.last_seen_time, now)});
       samples.push_back({kClientBytes, labels, static_cast<double>(client.stored_bytes)});
+      samples.push_back({kClientKept, labels, static_cast<double>(client.kept_bytes)});
       samples.push_back(
           {kClientResends, labels, static_cast<double>(client.resends), Sample::Kind::kCounter});
     }
@@ -103,7 +110,15 @@ std::vector<Sample> SampleState(const StateSource& source, absl::Time now) {
     add(kVersions, {{"state", "verified"}}, static_cast<double>(counts->verified_versions));
     add(kVersions, {{"state", "abandoned"}}, static_cast<double>(counts->abandoned_versions));
     add(kStored, {{"kind", "logical"}}, static_cast<double>(counts->stored_bytes));
-    add(kStored, {{"kind", "physical"}}, static_cast<double>(counts->blob_bytes) + catalog_size);
+    add(kStored, {{"kind", "unique"}}, static_cast<double>(counts->unique_bytes));
+    add(kStored, {{"kind", "compressed"}}, static_cast<double>(counts->compressed_bytes));
+    add(kStored, {{"kind", "waiting"}}, static_cast<double>(counts->waiting_bytes));
+    add(kStored, {{"kind", "garbage"}},
+        static_cast<double>(counts->pack_bytes - counts->pack_live_bytes));
+    add(kStored, {{"kind", "physical"}},
+        static_cast<double>(counts->blob_bytes + counts->pack_bytes) + catalog_size);
+    add(kPacks, {}, static_cast<double>(counts->packs));
+    add(kUnmoved, {}, static_cast<double>(counts->unmoved_versions));
     SampleClients(source.catalog, source.max_clients, counts->clients, now, samples);
   }
   const auto add_stale = [&](const MetricName& name, const Labels& labels, absl::Time since) {

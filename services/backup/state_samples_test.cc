@@ -27,21 +27,27 @@ TEST(StateSamples, TellWhatIsKept) {
   const std::string fresh = service.Register("fresh");
   StringSource orphan("nobody's");
   ASSERT_OK(service.blobs.Put(storage::IdOf<BlobId>(1), orphan, std::nullopt));
-  const int64_t blob_bytes = service.Count().blob_bytes;
-  EXPECT_GT(blob_bytes, 12);
+  const storage::Counts counts = service.Count();
+  EXPECT_GT(counts.pack_bytes, 12);
   Metrics metrics;
   metrics.AddCollector([&] {
     return SampleState({service.catalog, folder.path(), 1}, service.clock.Now());
   });
-  EXPECT_THAT(
-      metrics.Text(),
-      AllOf(HasSubstr("backup_clients 2\n"), HasSubstr("backup_metrics_dropped_series 1\n"),
-            HasSubstr("backup_clients_stale{threshold=\"36h\"} 1\n"),
-            HasSubstr("backup_clients_stale{threshold=\"168h\"} 0\n"),
-            HasSubstr("backup_stored_bytes{kind=\"logical\"} 19\n"),
-            HasSubstr(absl::StrCat("backup_stored_bytes{kind=\"physical\"} ", blob_bytes, "\n")),
-            HasSubstr("backup_versions{state=\"verified\"} 2\n"),
-            HasSubstr("backup_storage_read_only 0\n"), HasSubstr("backup_db_up 1\n")));
+  EXPECT_THAT(metrics.Text(),
+              AllOf(HasSubstr("backup_clients 2\n"), HasSubstr("backup_metrics_dropped_series 1\n"),
+                    HasSubstr("backup_clients_stale{threshold=\"36h\"} 1\n"),
+                    HasSubstr("backup_clients_stale{threshold=\"168h\"} 0\n"),
+                    HasSubstr("backup_stored_bytes{kind=\"logical\"} 19\n"),
+                    HasSubstr("backup_stored_bytes{kind=\"unique\"} 19\n"),
+                    HasSubstr("backup_stored_bytes{kind=\"compressed\"} 19\n"),
+                    HasSubstr(absl::StrCat("backup_stored_bytes{kind=\"physical\"} ",
+                                           counts.pack_bytes, "\n")),
+                    HasSubstr(absl::StrCat("backup_stored_bytes{kind=\"garbage\"} ",
+                                           counts.pack_bytes - 12, "\n")),
+                    HasSubstr("backup_packs 1\n"), HasSubstr("backup_unmoved_versions 0\n"),
+                    HasSubstr("backup_client_kept_bytes{client="),
+                    HasSubstr("backup_versions{state=\"verified\"} 2\n"),
+                    HasSubstr("backup_storage_read_only 0\n"), HasSubstr("backup_db_up 1\n")));
 }
 
 }  // namespace

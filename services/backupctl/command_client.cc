@@ -1,6 +1,7 @@
 #include <memory>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "CLI/CLI.hpp"
 #include "absl/strings/str_cat.h"
@@ -18,26 +19,46 @@ std::string LastVerified(const v1::Client& client) {
   return TimeOrNever(client, &v1::Client::has_last_verified_time, &v1::Client::last_verified_time);
 }
 
+// What is listed of each client.
+enum class Columns { kTimes, kSizes };
+
+Table MakeTable(Columns columns) {
+  const Table::Column name{"NAME", Table::Align::kLeft, Cut::kMiddle};
+  if (columns == Columns::kTimes) {
+    return Table({name, {"CLIENT ID"}, {"REGISTERED"}, {"LAST SEEN"}, {"LAST VERIFIED"}, {"KEY"}});
+  }
+  return Table({name,
+                {"CLIENT ID"},
+                {"STORED", Table::Align::kRight},
+                {"KEPT", Table::Align::kRight},
+                {"RATIO", Table::Align::kRight}});
+}
+
+std::vector<std::string> Row(const v1::Client& client, Columns columns) {
+  std::vector<std::string> row = {client.name(), client.client_id()};
+  if (columns == Columns::kTimes) {
+    row.insert(row.end(), {TimeText(client.create_time()), TimeText(client.last_seen_time()),
+                           LastVerified(client), client.has_public_key() ? "yes" : "no"});
+  } else {
+    row.insert(row.end(), {HumanSize(client.stored_bytes()), HumanSize(client.kept_bytes()),
+                           RatioText(client.stored_bytes(), client.kept_bytes())});
+  }
+  return row;
+}
+
 // Every page of what `method` of `stub` lists, from `request` on.
 template <typename Stub, typename Request, typename Response>
 absl::StatusOr<ExitCode> ListPages(Connection& connection, Output& output, Stub& stub,
                                    grpc::Status (Stub::*method)(grpc::ClientContext*,
                                                                 const Request&, Response*),
-                                   Request request) {
-  Table table({{"NAME", Table::Align::kLeft, Cut::kMiddle},
-               {"CLIENT ID"},
-               {"REGISTERED"},
-               {"LAST SEEN"},
-               {"LAST VERIFIED"},
-               {"KEY"}});
+                                   Request request, Columns columns) {
+  Table table = MakeTable(columns);
   request.set_page_size(kPageSize);
   do {
     ASSIGN_OR_RETURN(const Response page, connection.CallUnary(stub, method, request));
     for (const v1::Client& client : page.clients()) {
       if (output.json()) output.Json(client);
-      table.AddRow({client.name(), client.client_id(), TimeText(client.create_time()),
-                    TimeText(client.last_seen_time()), LastVerified(client),
-                    client.has_public_key() ? "yes" : "no"});
+      table.AddRow(Row(client, columns));
     }
     request.set_page_token(page.next_page_token());
   } while (!request.page_token().empty());
@@ -45,9 +66,10 @@ absl::StatusOr<ExitCode> ListPages(Connection& connection, Output& output, Stub&
   return ExitCode::kOk;
 }
 
-absl::StatusOr<ExitCode> ListClients(Connection& connection, Output& output) {
+absl::StatusOr<ExitCode> ListClients(Connection& connection, Output& output, Columns columns) {
   return ListPages(connection, output, connection.catalog(),
-                   &v1::CatalogService::StubInterface::ListClients, v1::ListClientsRequest());
+                   &v1::CatalogService::StubInterface::ListClients, v1::ListClientsRequest(),
+                   columns);
 }
 
 absl::StatusOr<ExitCode> ListStaleClients(Connection& connection, Output& output,
@@ -60,7 +82,7 @@ absl::StatusOr<ExitCode> ListStaleClients(Connection& connection, Output& output
   v1::ListStaleClientsRequest request;
   request.mutable_older_than()->set_seconds(absl::ToInt64Seconds(duration));
   return ListPages(connection, output, connection.admin(),
-                   &v1::AdminService::StubInterface::ListStaleClients, request);
+                   &v1::AdminService::StubInterface::ListStaleClients, request, Columns::kTimes);
 }
 
 // How an old client speaks, as far as that is known.
@@ -96,7 +118,10 @@ absl::StatusOr<ExitCode> ShowClient(Connection& connection, Output& output,
                         {"Registered", TimeText(client.create_time())},
                         {"Last seen", TimeText(client.last_seen_time())},
                         {"Last verified", LastVerified(client)},
-                        {"Public key", client.has_public_key() ? "yes" : "no"}});
+                        {"Public key", client.has_public_key() ? "yes" : "no"},
+                        {"Stored", HumanSize(client.stored_bytes())},
+                        {"Kept", HumanSize(client.kept_bytes())},
+                        {"Ratio", RatioText(client.stored_bytes(), client.kept_bytes())}});
     if (client.has_legacy_profile()) output.Print(LegacyFields(client));
   }
   return ExitCode::kOk;
@@ -153,7 +178,14 @@ absl::StatusOr<ExitCode> RemoveClient(Connection& connection, Output& output,
 void AddClientCommands(CLI::App& app, Command& chosen) {
   CLI::App& group = *app.add_subcommand("client", "Clients, and when each last backed up");
   group.require_subcommand(1);
-  group.add_subcommand("list", "List all clients")->callback([&chosen] { chosen = ListClients; });
+  CLI::App& list = *group.add_subcommand("list", "List all clients");
+  const auto sizes = std::make_shared<bool>(false);
+  list.add_flag("--sizes", *sizes, "How much each has stored, and what is kept of that");
+  list.callback([&chosen, sizes] {
+    chosen = [sizes](Connection& connection, Output& output) {
+      return ListClients(connection, output, *sizes ? Columns::kSizes : Columns::kTimes);
+    };
+  });
 
   CLI::App& stale = *group.add_subcommand("stale", "List clients without a recent backup");
   const auto older_than = std::make_shared<std::string>("36h");

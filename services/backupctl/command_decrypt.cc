@@ -23,6 +23,7 @@ namespace {
 
 struct DecryptOptions {
   std::string blob_file;
+  MorePacks more;
   KeyChoice key;
   std::string data_dir;
   std::string client;
@@ -52,19 +53,20 @@ class WatchedSink final : public ByteSink {
 absl::StatusOr<FilePlace> WriteOut(const content::StoredContent& content,
                                    const DecryptOptions& options, const Interrupt& interrupt,
                                    const Output& output) {
-  const content::BlobFooter& footer = content.footer();
+  const storage::Version& version = content.version();
   ASSIGN_OR_RETURN(FilePlace place,
-                   FindPlace(options.out, SafeBaseName(footer.file_name), options.force));
+                   FindPlace(options.out, SafeBaseName(version.file_name), options.force));
   RemoveLeftOverParts(place.folder.get());
   ASSIGN_OR_RETURN(const std::unique_ptr<OutputFile> file,
-                   OutputFile::Create(place.folder.get(), content.footer().size_bytes));
-  ProgressBar progress(output.progress(), place.name, footer.size_bytes);
+                   OutputFile::Create(place.folder.get(), version.size_bytes));
+  ProgressBar progress(output.progress(), place.name, version.size_bytes);
   WatchedSink sink(*file, progress, interrupt);
   PieceBudget budget;
-  const std::unique_ptr<ByteSource> plaintext = content.Read(budget, 0, footer.size_bytes);
+  ASSIGN_OR_RETURN(const std::unique_ptr<ByteSource> plaintext, content.ReadWhole(budget));
   RETURN_IF_ERROR(CopyAll(*plaintext, sink).status());
   RETURN_IF_ERROR(file->Sync());
-  RETURN_IF_ERROR(file->Commit(place.folder.get(), place.name, options.force, footer.receive_time));
+  RETURN_IF_ERROR(
+      file->Commit(place.folder.get(), place.name, options.force, version.receive_time));
   return place;
 }
 
@@ -77,6 +79,8 @@ absl::Status CheckOptions(const DecryptOptions& options) {
   }
   if (from_data_dir && !named)
     return absl::InvalidArgumentError("--data_dir needs --client and --file");
+  if (from_data_dir && !options.more.folder.empty())
+    return absl::InvalidArgumentError("--blobs is for a BLOB_FILE: --data_dir has all of them");
   if (from_data_dir && !options.key.key_hex.empty()) {
     return absl::InvalidArgumentError(
         "--key is for a BLOB_FILE: with --data_dir give --master_key_file");
@@ -91,29 +95,29 @@ absl::StatusOr<ExitCode> Decrypt(Connection& connection, Output& output,
                                  const DecryptOptions& options) {
   RETURN_IF_ERROR(CheckOptions(options));
   MakeFilesPrivate();
-  std::optional<Storage> storage;  // Outlives the content.
+  std::optional<DataDir> data_dir;  // Outlives the content.
   std::unique_ptr<content::StoredContent> content;
   if (options.data_dir.empty()) {
-    ASSIGN_OR_RETURN(content, OpenBlobFile(options.blob_file, options.key));
+    ASSIGN_OR_RETURN(content, OpenBlobFile(options.blob_file, options.more, options.key));
   } else {
-    ASSIGN_OR_RETURN(storage, OpenDataDir(options.data_dir, options.key.master_key_file));
+    ASSIGN_OR_RETURN(data_dir, OpenDataDir(options.data_dir, options.key.master_key_file));
     ASSIGN_OR_RETURN(content,
-                     OpenStoredFile(*storage, options.client, options.file, options.version_id));
+                     OpenStoredFile(*data_dir, options.client, options.file, options.version_id));
   }
   ASSIGN_OR_RETURN(const FilePlace place,
                    WriteOut(*content, options, connection.interrupt(), output));
-  const content::BlobFooter& footer = content->footer();
+  const storage::Version& version = content->version();
   if (output.json()) {
     output.Json(nlohmann::json{{"path", place.path},
-                               {"client_id", ToUuid(footer.client_id)},
-                               {"file_name", NameToText(footer.file_name)},
-                               {"version_id", footer.version_id},
-                               {"size_bytes", footer.size_bytes},
-                               {"sha256", absl::BytesToHexString(footer.sha256)}});
+                               {"client_id", ToUuid(version.client_id)},
+                               {"file_name", NameToText(version.file_name)},
+                               {"version_id", version.version_id},
+                               {"size_bytes", version.size_bytes},
+                               {"sha256", absl::BytesToHexString(version.sha256)}});
   } else {
-    output.Note(absl::StrCat("wrote ", place.path, ": ", NameToText(footer.file_name),
-                             " of client ", ToUuid(footer.client_id), ", version ",
-                             footer.version_id, ", ", HumanSize(footer.size_bytes),
+    output.Note(absl::StrCat("wrote ", place.path, ": ", NameToText(version.file_name),
+                             " of client ", ToUuid(version.client_id), ", version ",
+                             version.version_id, ", ", HumanSize(version.size_bytes),
                              ", SHA-256 matches"));
   }
   return ExitCode::kOk;
@@ -128,12 +132,22 @@ void AddDecryptCommand(CLI::App& app, Command& chosen) {
       "\nEither from a blob's file, or by its name from the data directory of a service that does "
       "not run:\n"
       "  backupctl decrypt data/store/BLOB --master_key_file data/master.key -o FILE\n"
+      "  backupctl decrypt data/store/BLOB --blobs data/store --master_key_file data/master.key "
+      "-o FILE\n"
       "  backupctl decrypt --data_dir data --client laptop-7 --file /etc/hostname -o FILE\n"
+      "A file that is kept in chunks is found by the last pack that it was stored with; its chunks "
+      "may\n"
+      "be in packs that were there before: give these as PACK_FILEs, or their folder as --blobs.\n"
       "--key is a client's session key from the service's log, or the master key. Others on this "
       "machine\n"
       "may see it while this runs, so prefer --master_key_file.");
   const auto options = std::make_shared<DecryptOptions>();
   decrypt.add_option("BLOB_FILE", options->blob_file, "A file of the blob store")->type_name("");
+  decrypt.add_option("PACK_FILE", options->more.files, "More packs that may hold its chunks")
+      ->type_name("");
+  decrypt
+      .add_option("--blobs", options->more.folder, "A folder of such packs: the store's, as a rule")
+      ->type_name("DIR");
   decrypt
       .add_option("--master_key_file", options->key.master_key_file,
                   "The master key; default: the one in --data_dir")

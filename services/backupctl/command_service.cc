@@ -32,6 +32,20 @@ std::string JobText(const v1::JobStatus& job) {
   return text;
 }
 
+// How content is kept that came, and how much smaller that is.
+std::string KeptText(const v1::GetStatusResponse& status) {
+  return absl::StrCat(HumanSize(status.unique_bytes()), " unique, ",
+                      HumanSize(status.compressed_bytes()), " compressed");
+}
+
+std::string DiskText(const v1::GetStatusResponse& status) {
+  std::string text = absl::StrCat(HumanSize(status.physical_bytes()), " beside the catalog, in it ",
+                                  HumanSize(status.garbage_bytes()), " garbage");
+  if (status.waiting_bytes() > 0)
+    absl::StrAppend(&text, "; ", HumanSize(status.waiting_bytes()), " wait to be compressed");
+  return text;
+}
+
 absl::StatusOr<ExitCode> ShowStatus(Connection& connection, Output& output) {
   ASSIGN_OR_RETURN(
       const v1::GetStatusResponse status,
@@ -51,8 +65,12 @@ absl::StatusOr<ExitCode> ShowStatus(Connection& connection, Output& output) {
       {"Versions",
        absl::StrCat(status.version_count(), " (", status.verified_version_count(), " verified)")},
       {"Stored", HumanSize(status.stored_bytes())},
+      {"Kept once", KeptText(status)},
+      {"On disk", DiskText(status)},
       {"Last verified", TimeOrNever(status, &v1::GetStatusResponse::has_last_verified_time,
                                     &v1::GetStatusResponse::last_verified_time)}};
+  if (status.unmoved_version_count() > 0)
+    fields.emplace_back("To be moved", absl::StrCat(status.unmoved_version_count(), " versions"));
   for (const v1::JobStatus& job : status.jobs())
     fields.emplace_back(absl::StrCat("Job ", job.name()), JobText(job));
   output.Print(fields);

@@ -5,34 +5,46 @@
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "content/dictionary.h"
+#include "content/store_keys.h"
 #include "content/stored_content.h"
 #include "services/backup/open_storage.h"
+#include "services/backupctl/pack_files.h"
 
 namespace backup::ctl {
 
 // What opens an encrypted blob: a master key in a file; or `key_hex`: the master key for sealed
-// content, the client's session key (as the service's log has it) for a client's ciphertext. Both
-// empty: only plain content can be read.
+// content and packs, the client's session key (as the service's log has it) for a client's
+// ciphertext. Both empty: only plain content can be read.
 struct KeyChoice {
   std::string master_key_file;
   std::string key_hex;
 };
 
-// Opens a blob's file as it lies in a store, in any of its forms. Errors: NotFound for a missing
-// file; InvalidArgument if the blob needs a key that was not given; reason BLOB_DAMAGED.
+// Opens a blob's file as it lies in a store, in any of its forms; if it is a pack, the file that it
+// was made for, whose chunks may be in `more` (OpenPackFile()). Errors: NotFound for a missing file
+// or part; InvalidArgument if the blob needs a key that was not given; reason BLOB_DAMAGED.
 absl::StatusOr<std::unique_ptr<content::StoredContent>> OpenBlobFile(const std::string& path,
+                                                                     const MorePacks& more,
                                                                      const KeyChoice& choice);
+
+// A data directory that is open.
+struct DataDir {
+  Storage storage;
+  std::unique_ptr<content::StoreKeys> store_keys;
+  std::unique_ptr<content::Dictionaries> dictionaries;
+};
 
 // Opens the data directory of a service that does not run; makes nothing. An empty
 // `master_key_file` means the one in the directory. NotFound if there is no catalog or key; Aborted
 // if a service holds it; FailedPrecondition if its schema is newer.
-absl::StatusOr<Storage> OpenDataDir(const std::string& data_dir,
+absl::StatusOr<DataDir> OpenDataDir(const std::string& data_dir,
                                     const std::string& master_key_file);
 
 // Opens a version's content. `client` is an id or a name, and `file` a name, in the API's text
-// form; version 0 means the newest verified one. `storage` must outlive it. Reasons
+// form; version 0 means the newest verified one. `data_dir` must outlive it. Reasons
 // CLIENT_NOT_FOUND, FILE_NOT_FOUND, VERSION_NOT_FOUND, BLOB_DAMAGED.
-absl::StatusOr<std::unique_ptr<content::StoredContent>> OpenStoredFile(const Storage& storage,
+absl::StatusOr<std::unique_ptr<content::StoredContent>> OpenStoredFile(const DataDir& data_dir,
                                                                        const std::string& client,
                                                                        const std::string& file,
                                                                        int64_t version_id);

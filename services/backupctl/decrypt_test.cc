@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/strings/escaping.h"
 #include "base/error.h"
@@ -13,6 +14,10 @@
 #include "base/testing/random_cut_source.h"
 #include "base/testing/status_matchers.h"
 #include "content/blob_footer.h"
+#include "content/chunk_digest.h"
+#include "content/chunk_seal.h"
+#include "content/pack_footer.h"
+#include "content/store_keys.h"
 #include "crypto/sealed_file.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -27,7 +32,9 @@ using ::backup::testing::IsOkAndHolds;
 using ::backup::testing::PseudoRandomBytes;
 using ::backup::testing::StatusIs;
 using content::BlobFooter;
+using content::PackFooter;
 using storage::StorageForm;
+using ::testing::HasSubstr;
 using testing::TempFolder;
 
 constexpr size_t kMaxSize = 10 << 20;
@@ -97,6 +104,15 @@ std::string ClientFormatBlob(absl::string_view payload_hex, const std::string& p
   return payload + content::EncodeFooter(footer);
 }
 
+using Opened = absl::StatusOr<std::unique_ptr<content::StoredContent>>;
+
+absl::StatusOr<std::string> Read(const Opened& content) {
+  RETURN_IF_ERROR(content.status());
+  PieceBudget budget;
+  ASSIGN_OR_RETURN(const auto plaintext, (*content)->ReadWhole(budget));
+  return ReadAll(*plaintext, kMaxSize);
+}
+
 class DecryptTest : public ::testing::Test {
  protected:
   DecryptTest() {
@@ -106,11 +122,7 @@ class DecryptTest : public ::testing::Test {
 
   absl::StatusOr<std::string> Decrypt(const std::string& blob, const KeyChoice& choice) {
     folder_.Write("blob", blob);
-    const auto content = OpenBlobFile(folder_.Path("blob"), choice);
-    if (!content.ok()) return content.status();
-    PieceBudget budget;
-    const auto plaintext = (*content)->Read(budget, 0, (*content)->footer().size_bytes);
-    return ReadAll(*plaintext, kMaxSize);
+    return Read(OpenBlobFile(folder_.Path("blob"), {}, choice));
   }
   KeyChoice KeyFile() const { return {folder_.Path("key"), ""}; }
   KeyChoice KeyHex(const std::string& hex) const { return {"", hex}; }
@@ -185,6 +197,158 @@ TEST_F(DecryptTest, FindsDamageAnywhereInASealedBlob) {
   EXPECT_THAT(Decrypt(intact.substr(0, 1000), KeyFile()), HasReason(Reason::kBlobDamaged));
 }
 
+// A file of three chunks in two packs, as an upload leaves them, of which the first chunk was there
+// already, in a third.
+class PacksTest : public DecryptTest {
+ protected:
+  void Store(StorageForm form) {
+    version_.client_id = *FromUuid<ClientId>(testing::kClientId);
+    version_.file_name = "name";
+    version_.version_id = 7;
+    version_.form = form;
+    std::vector<storage::ChunkRef> steps;
+    std::string all;
+    for (const std::string& bytes : kChunks) {
+      steps.push_back({content::ChunkIdOf(id_key_, bytes), std::ssize(bytes)});
+      all += bytes;
+    }
+    version_.size_bytes = std::ssize(all);
+    version_.sha256 = testing::Sha256Of(all);
+    PackFooter known;
+    known.recipe.content_id = std::string(16, 'o');
+    WritePack("known", form, {"other", kChunks[0]}, known);
+    PackFooter first;
+    first.recipe = {std::string(16, 'c'), 0, {steps[0], steps[1]}};
+    WritePack("first", form, {kChunks[1]}, first);
+    PackFooter last;
+    last.recipe = {std::string(16, 'c'), 2, {steps[2]}};
+    last.version = version_;
+    WritePack("last", form, {kChunks[2]}, last);
+    plaintext_ = all;
+  }
+
+  void WritePack(const std::string& name, StorageForm form, const std::vector<std::string>& chunks,
+                 PackFooter footer) {
+    footer.pack_id = *BlobId::FromBytes(testing::Sha256Of(name).substr(0, 16));
+    footer.form = form;
+    footer.sealed_secret = keys_->sealed_secret();
+    if (form == StorageForm::kSealed)
+      footer.wrapped_key = content::WrapPackKey(kFileKey, footer.pack_id, master_key_);
+    content::ChunkSealer sealer(kFileKey, footer.pack_id);
+    std::string pack = "garbage";
+    for (const std::string& bytes : chunks) {
+      storage::PackedChunk chunk;
+      chunk.id = content::ChunkIdOf(id_key_, bytes);
+      chunk.size_bytes = std::ssize(bytes);
+      chunk.offset = std::ssize(pack);
+      chunk.index = static_cast<int>(footer.chunks.size());
+      if (form == StorageForm::kSealed) {
+        sealer.Begin(chunk.index);
+        sealer.Update(bytes, pack);
+        sealer.Finish(chunk.id, pack);
+      } else {
+        pack += bytes;
+      }
+      chunk.stored_size = std::ssize(pack) - chunk.offset;
+      footer.chunks.push_back(chunk);
+    }
+    folder_.Write(name, pack + content::EncodePackFooter(footer, kFileKey));
+  }
+
+  absl::StatusOr<std::string> ReadPack(const std::string& name, const MorePacks& more,
+                                       const KeyChoice& key) {
+    return Read(OpenBlobFile(folder_.Path(name), more, key));
+  }
+
+  static inline const std::vector<std::string> kChunks = {
+      std::string(1000, 'a'), PseudoRandomBytes(200'000), std::string(7, 'z')};
+  const crypto::MasterKey master_key_{kMasterKey};
+  const std::unique_ptr<content::StoreKeys> keys_ =
+      content::StoreKeys::Open(content::StoreKeys::NewSealedSecret(master_key_), master_key_)
+          .value();
+  const content::ChunkIdKey id_key_ = keys_->IdKey(storage::StorageForm::kPlain);
+  storage::Version version_;
+  std::string plaintext_;
+};
+
+TEST_F(PacksTest, AFileIsReadFromAnyPackThatItWasStoredWith) {
+  for (const StorageForm form : {StorageForm::kPlain, StorageForm::kSealed}) {
+    Store(form);
+    for (const char* const pack : {"first", "last"}) {
+      EXPECT_THAT(ReadPack(pack, {.files = {}, .folder = folder_.Path("")}, KeyFile()),
+                  IsOkAndHolds(plaintext_));
+    }
+    const MorePacks named{{folder_.Path("known"), folder_.Path("first")}, ""};
+    EXPECT_THAT(ReadPack("last", named, KeyHex(absl::BytesToHexString(kMasterKey))),
+                IsOkAndHolds(plaintext_));
+    const absl::StatusOr<std::string> without_key = ReadPack("last", named, KeyChoice());
+    if (form == StorageForm::kPlain) {
+      EXPECT_THAT(without_key, IsOkAndHolds(plaintext_));
+    } else {
+      EXPECT_THAT(without_key, StatusIs(absl::StatusCode::kInvalidArgument));
+    }
+  }
+}
+
+TEST_F(PacksTest, WhatIsMissingIsSaid) {
+  Store(StorageForm::kSealed);
+  absl::Status status = ReadPack("last", {{folder_.Path("first")}, ""}, KeyFile()).status();
+  EXPECT_THAT(status, StatusIs(absl::StatusCode::kNotFound));
+  EXPECT_THAT(status.message(), HasSubstr("the chunk at byte 0 of name"));
+  EXPECT_THAT(status.message(), HasSubstr("none of the 2 packs"));
+  status = ReadPack("last", {{folder_.Path("known")}, ""}, KeyFile()).status();
+  EXPECT_THAT(status, StatusIs(absl::StatusCode::kNotFound));
+  EXPECT_THAT(status.message(), HasSubstr("behind byte 0 of name"));
+  status = ReadPack("first", {{folder_.Path("known")}, ""}, KeyFile()).status();
+  EXPECT_THAT(status, StatusIs(absl::StatusCode::kNotFound));
+  EXPECT_THAT(status.message(), HasSubstr("the record of this file"));
+  WritePack("job", StorageForm::kPlain, {"x"}, {});
+  EXPECT_THAT(ReadPack("job", {}, KeyFile()), StatusIs(absl::StatusCode::kInvalidArgument));
+  EXPECT_THAT(ReadPack("last", {{}, folder_.Path("mistyped")}, KeyFile()),
+              StatusIs(absl::StatusCode::kNotFound));
+  EXPECT_THAT(ReadPack("last", {}, KeyHex(std::string(64, '0'))), HasReason(Reason::kBlobDamaged));
+}
+
+TEST_F(PacksTest, DamageIsFoundWithAndWithoutTheKey) {
+  Store(StorageForm::kPlain);
+  const MorePacks more{{}, folder_.Path("")};
+  std::string pack = folder_.Read("first");
+  pack[100'000] = static_cast<char>(pack[100'000] ^ 1);
+  folder_.Write("first", pack);
+  const absl::Status status = ReadPack("last", more, KeyFile()).status();
+  EXPECT_THAT(status, HasReason(Reason::kBlobDamaged));
+  EXPECT_THAT(status.message(), HasSubstr("the chunk at byte 1000"));
+  EXPECT_THAT(ReadPack("last", more, KeyChoice()), HasReason(Reason::kBlobDamaged));
+}
+
+TEST_F(PacksTest, ADamagedChunkIsReadFromAnotherPackThatHasIt) {
+  for (const StorageForm form : {StorageForm::kPlain, StorageForm::kSealed}) {
+    Store(form);
+    for (const char* const copy : {"again", "once more"}) WritePack(copy, form, kChunks, {});
+    const MorePacks more{{}, folder_.Path("")};
+    // Whichever comes first, it is damaged once.
+    for (const char* const name : {"again", "first", "once more"}) {
+      const std::string intact = folder_.Read(name);
+      std::string pack = intact;
+      pack[100'000] = static_cast<char>(pack[100'000] ^ 1);
+      folder_.Write(name, pack);
+      EXPECT_THAT(ReadPack("last", more, KeyFile()), IsOkAndHolds(plaintext_)) << name;
+      if (std::string(name) != "again") folder_.Write(name, intact);
+    }
+  }
+}
+
+TEST_F(PacksTest, WhatCannotBeReadDoesNotEndTheSearch) {
+  Store(StorageForm::kPlain);
+  WritePack("a sealed one", StorageForm::kSealed, {"x"}, {});
+  MorePacks more{{folder_.Path("a lost one")}, folder_.Path("")};
+  EXPECT_THAT(ReadPack("last", more, KeyChoice()), IsOkAndHolds(plaintext_));
+  std::filesystem::remove(folder_.Path("known"));
+  const absl::Status status = ReadPack("last", more, KeyChoice()).status();
+  EXPECT_THAT(status, StatusIs(absl::StatusCode::kNotFound));
+  EXPECT_THAT(status.message(), HasSubstr("(2 more could not be read, perhaps for want of"));
+}
+
 TEST_F(DecryptTest, MakesNothingWhereThereIsNoDataDirectory) {
   EXPECT_THAT(OpenDataDir(folder_.Path("mistyped"), "").status(),
               StatusIs(absl::StatusCode::kNotFound));
@@ -216,10 +380,10 @@ class DataDirTest : public ::testing::Test {
     BlobFooter footer = FooterOf("secret", StorageForm::kSealed, payload.size());
     footer.version_id = version_id;
     footer.wrapped_key = master_key.Seal(kFileKey, content::EncodeFooterFields(footer));
-    RETURN_IF_ERROR(transaction
-                        .AddVersion(content::VersionOf(footer),
-                                    payload + content::EncodeFooter(footer), /*blob_size=*/0, {})
-                        .status());
+    RETURN_IF_ERROR(
+        transaction
+            .AddVersion(content::VersionOf(footer), payload + content::EncodeFooter(footer), {})
+            .status());
     storage::Verdict verdict;
     verdict.client = footer.client_id;
     verdict.file_name = footer.file_name;
@@ -233,11 +397,7 @@ TEST_F(DataDirTest, AFileIsReadByItsClientsNameOrId) {
   const auto storage = OpenDataDir(folder_.Path("data"), "");
   ASSERT_OK(storage);
   for (const char* client : {"laptop", testing::kClientId}) {
-    const auto content = OpenStoredFile(*storage, client, "name", 0);
-    ASSERT_OK(content);
-    PieceBudget budget;
-    const auto plaintext = (*content)->Read(budget, 0, (*content)->footer().size_bytes);
-    EXPECT_THAT(ReadAll(*plaintext, kMaxSize), IsOkAndHolds("secret"));
+    EXPECT_THAT(Read(OpenStoredFile(*storage, client, "name", 0)), IsOkAndHolds("secret"));
   }
 }
 

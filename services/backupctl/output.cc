@@ -114,6 +114,11 @@ std::string HumanSize(int64_t bytes) {
   return absl::StrFormat("%.1f %s", size, kUnits[unit]);
 }
 
+std::string RatioText(int64_t stored, int64_t kept) {
+  if (kept <= 0) return "-";
+  return absl::StrFormat("%.1f", static_cast<double>(stored) / static_cast<double>(kept));
+}
+
 std::string JsonTime(absl::Time time) {
   return absl::FormatTime("%Y-%m-%dT%H:%M:%E*SZ", time, absl::UTCTimeZone());
 }

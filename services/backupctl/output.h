@@ -20,6 +20,9 @@ namespace backup::ctl {
 // For example "0 B", "1023 B", "1.5 KiB", "12.0 GiB".
 std::string HumanSize(int64_t bytes);
 
+// How many times as large as `kept` `stored` is, for example "3.4"; "-" if nothing is kept.
+std::string RatioText(int64_t stored, int64_t kept);
+
 // The moment that the API's `time` is.
 inline absl::Time ToTime(const google::protobuf::Timestamp& time) {
   return absl::FromUnixSeconds(time.seconds()) + absl::Nanoseconds(time.nanos());

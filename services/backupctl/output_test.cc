@@ -28,6 +28,14 @@ TEST(HumanSize, NamesTheUnitThatFits) {
   EXPECT_EQ(HumanSize(INT64_MAX), "8.0 EiB");
 }
 
+TEST(RatioText, TellsHowManyTimesAsMuchIsStoredAsIsKept) {
+  EXPECT_EQ(RatioText(0, 0), "-");
+  EXPECT_EQ(RatioText(100, 0), "-");
+  EXPECT_EQ(RatioText(100, 100), "1.0");
+  EXPECT_EQ(RatioText(340, 100), "3.4");
+  EXPECT_EQ(RatioText(50, 100), "0.5");
+}
+
 TEST(TimeText, IsRfc3339InUtc) {
   google::protobuf::Timestamp time;
   time.set_seconds(1700000000);

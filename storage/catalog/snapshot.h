@@ -17,6 +17,11 @@ namespace backup::storage {
 // names. Used by one thread at a time, within the function that it is given to.
 class Snapshot {
  public:
+  // Bytes of a pack that are not alive and not worth a rewrite: its footer takes as much.
+  static constexpr int64_t kSmallWaste = 16 << 10;
+  // So many chunks of a pack, or more.
+  static constexpr int64_t kManyChunks = 256;
+
   virtual ~Snapshot() = default;
 
   // Clients.
@@ -54,6 +59,42 @@ class Snapshot {
   virtual absl::StatusOr<BlobUse> FindBlob(const BlobId& id) = 0;
   // At most `limit` blobs that are to be deleted, with ids above `after`, in order.
   virtual absl::StatusOr<std::vector<BlobId>> ListDroppedBlobs(const BlobId& after, int limit) = 0;
+
+  // Chunks and packs.
+
+  // At most `limit` chunks of a content, in order, from the one on that holds the byte at `offset`;
+  // none if that is the content's end. Chunks whose row is gone, which cannot be, are
+  // STATE_CORRUPT.
+  virtual absl::StatusOr<std::vector<StoredChunk>> ListChunks(const ChunkList& content,
+                                                              int64_t offset, int limit) = 0;
+  // The chunk, if an upload may refer to it from now on: it is in a pack, also without a reference,
+  // not known to be damaged, and not condemned. What is in the catalog goes with its last
+  // reference, so that whoever has its bytes brings them.
+  virtual absl::StatusOr<std::optional<StoredChunk>> FindChunk(const ChunkId& id) = 0;
+  // At most `limit` chunks of a pack, with an index above `after` (-1: all), in order, whatever
+  // their state.
+  virtual absl::StatusOr<std::vector<StoredChunk>> ListPackChunks(int64_t pack, int after,
+                                                                  int limit) = 0;
+  // At most `limit` packs with numbers above `after`, in order.
+  virtual absl::StatusOr<std::vector<PackInfo>> ListPacks(int64_t after, int limit) = 0;
+  // At most `limit` packs, whichever, that RewritePacks() would do good: those of which less than
+  // two thirds, by more than kSmallWaste, or nothing is alive, that hold what waits to be
+  // compressed, or that are smaller than `small_bytes`; condemned ones first, then those of which
+  // nothing is alive. None that has a damaged chunk with a reference, which nobody can take along.
+  virtual absl::StatusOr<std::vector<PackInfo>> ListPacksToRewrite(int64_t small_bytes,
+                                                                   int limit) = 0;
+  // Counts how often packs were condemned.
+  virtual absl::StatusOr<int64_t> Epoch() = 0;
+  // The smallest epoch that an owner has published (Transaction::PublishEpoch); the infinite number
+  // (INT64_MAX) without owners.
+  virtual absl::StatusOr<int64_t> OldestEpoch() = 0;
+  // At most `limit` versions with ids above `after`, in order, with content, whose content is a
+  // blob or inline and not in a client's form.
+  virtual absl::StatusOr<std::vector<StoredVersion>> ListUnmovedVersions(int64_t after,
+                                                                         int limit) = 0;
+  // What is kept under this name for the store as a whole, as it was given: keys are sealed by
+  // whoever keeps them.
+  virtual absl::StatusOr<std::optional<std::string>> FindStoreValue(const std::string& name) = 0;
 
   // Reports.
 

@@ -21,6 +21,11 @@ namespace backup::storage {
 // their order counts. Used by one thread at a time, within the function that it is given to.
 class Transaction : public Snapshot {
  public:
+  // Steps of a recipe in one call.
+  static constexpr size_t kMaxRecipePart = 1024;
+  // Chunks that one RewritePacks() moves, and that it removes.
+  static constexpr size_t kMaxRewrittenChunks = 1024;
+
   // Clients.
 
   // Makes a client with `new_id`. If a client of this name exists that never sent a key, that one
@@ -57,13 +62,31 @@ class Transaction : public Snapshot {
   // Numbers that are not used are skipped.
   virtual absl::StatusOr<int64_t> ReserveVersionIds(int64_t count) = 0;
   // Adds a version in state kReceived with its content, and to the client's record what was
-  // `observed` of it. A blob must be pending, and is referenced from now on; `blob_size` is what it
-  // takes. If a version with the same client and upload_id exists, nothing is added, the blob is
-  // dropped unless that version is the one that refers to it, and that version is returned. Reasons
-  // CLIENT_NOT_FOUND, BACKEND_DOWN (the blob is not pending any more: its lease ended, and it was
-  // dropped; the file may be sent again).
-  virtual absl::StatusOr<Version> AddVersion(const Version& version, const Content& content,
-                                             int64_t blob_size, const LegacyProfile& observed) = 0;
+  // `observed` of it. Blobs, packs too, must be pending, and are referenced from now on; a recipe
+  // that was begun must be its owner's still. If a version with the same client and upload_id
+  // exists, nothing is added, what the content brought is dropped unless that version is the one
+  // that has it, and that version is returned. Reasons CLIENT_NOT_FOUND, BACKEND_DOWN (a blob is
+  // not pending any more: its lease ended, and it was dropped; or a chunk that was known is gone
+  // or was found damaged;
+  // the file may be sent again).
+  //
+  // Of chunks: the recipe refers to each of them. One that a new pack holds and that is there
+  // already stays where it is, unless that is damaged or condemned: then the new place is its place
+  // from now on. What a new pack holds besides is garbage in it; a pack of garbage alone is dropped
+  // at once.
+  virtual absl::StatusOr<Version> AddVersion(const Version& version, const NewContent& content,
+                                             const LegacyProfile& observed) = 0;
+  // Puts the beginning of a long recipe down, or the next part of it (`part.recipe_id`), so that
+  // neither memory nor a transaction grows with the file; returns the recipe's id. At most
+  // kMaxRecipePart steps at once. It belongs to the lease's owner, as a pending blob does. Packs
+  // and reason BACKEND_DOWN as for AddVersion().
+  virtual absl::StatusOr<int64_t> AppendRecipe(const NewChunks& part, const BlobLease& lease) = 0;
+  // Drops a recipe whose upload is over, unless a version refers to it.
+  virtual absl::Status DropPendingRecipe(int64_t recipe_id) = 0;
+  // Puts `content` in the place of a version's content that is a blob or inline; the old blob is
+  // dropped. Returns whether that was still so: else what `content` brought is dropped. Reason
+  // BACKEND_DOWN as for AddVersion().
+  virtual absl::StatusOr<bool> ReplaceContent(int64_t version_id, const NewContent& content) = 0;
   // Settles the version that the verdict is about, if that is still kReceived: kVerified makes it
   // count; kRetrying deletes it; kAbandoned keeps its row without content. A verdict that names no
   // upload is about the last version that was added to the file, even if that is gone by now, and
@@ -78,22 +101,51 @@ class Transaction : public Snapshot {
   virtual absl::Status DeleteVersion(const ClientId& client, const std::string& file_name,
                                      int64_t version_id) = 0;
 
-  // Blobs: pending, then referenced by a version or dropped, then forgotten. A blob may be put into
-  // the store once it is durably pending, and deleted there once it is durably dropped.
+  // Blobs: pending, then referenced (by a version, or as a pack) or dropped, then forgotten. A blob
+  // may be put into the store once it is durably pending, and deleted there once it is durably
+  // dropped.
 
   // Makes blobs pending that the catalog knows nothing of.
   virtual absl::Status AddPendingBlobs(const std::vector<BlobId>& ids, const BlobLease& lease) = 0;
-  // Gives all pending blobs of the lease's owner its new end.
+  // Gives all pending blobs, pending recipes and the epoch of the lease's owner its new end.
   virtual absl::Status RenewLeases(const BlobLease& lease) = 0;
-  // Drops a blob whose upload is over, unless a version refers to it. Also one of which the catalog
+  // Drops a blob whose upload is over, unless it is referenced. Also one of which the catalog
   // knows nothing: after its lease ended it was dropped and forgotten, and maybe put after that.
   virtual absl::Status DropPendingBlob(const BlobId& id) = 0;
   // Drops at most `limit` pending blobs of owners other than `self` whose lease ended before
-  // `ended_before`; returns how many. With the infinite future for it: whatever their lease says.
+  // `ended_before`, and their pending recipes and epochs; returns how many. With the infinite
+  // future for it: whatever their lease says.
   virtual absl::StatusOr<int64_t> DropPendingBlobsOfOthers(const OwnerId& self,
                                                            absl::Time ended_before, int limit) = 0;
   // Forgets blobs that were dropped, once the store has them no more.
   virtual absl::Status ForgetDroppedBlobs(const std::vector<BlobId>& ids) = 0;
+
+  // Chunks and packs. A chunk without a reference keeps its place, so that who knows it may refer
+  // to it again, until its pack is condemned and then rewritten. In the catalog it goes at once.
+
+  // Releases references of dropped recipes, at most about `limit` steps of them; returns how many,
+  // 0 if no dropped recipe is left.
+  virtual absl::StatusOr<int64_t> ReleaseRecipes(int limit) = 0;
+  // Notes that a chunk cannot be read: the next upload of the same bytes stores it again. Only if
+  // it is still in this pack (0: in the catalog).
+  virtual absl::Status MarkDamaged(int64_t chunk, int64_t pack) = 0;
+  // Condemns packs: their chunks without a reference are not to be referred to any more by uploads
+  // that begin from now on. Returns the new epoch, which is above all before.
+  virtual absl::StatusOr<int64_t> CondemnPacks(const std::vector<int64_t>& packs) = 0;
+  // Says that no upload of the lease's owner that is under way began before this epoch.
+  virtual absl::Status PublishEpoch(const BlobLease& lease, int64_t epoch) = 0;
+  // Puts pending packs, which hold the chunks of `sources` that are needed, in their place: each
+  // chunk that is still in a source is in the new pack from now on, with the coding it has there.
+  // Chunks that are condemned, have no reference and were not taken along go, and so does a source
+  // without chunks, whose blob is dropped. Returns how many sources went. What is left in a
+  // condemned source and lost its last reference since is condemned now, for the next time: an
+  // upload may have found it. Reason BACKEND_DOWN as for AddVersion(). At most kMaxRewrittenChunks
+  // chunks at once; more than so many do not go either, and keep their source for the next time.
+  virtual absl::StatusOr<int64_t> RewritePacks(const std::vector<int64_t>& sources,
+                                               const std::vector<NewPack>& packs) = 0;
+  // Keeps a value under this name if there is none; returns the one that is kept.
+  virtual absl::StatusOr<std::string> AddStoreValue(const std::string& name,
+                                                    const std::string& value) = 0;
 
   // Jobs.
 

@@ -9,6 +9,7 @@
 #include "absl/time/time.h"
 #include "base/clock.h"
 #include "base/ids.h"
+#include "storage/catalog/chunk.h"
 #include "storage/catalog/legacy_profile.h"
 #include "storage/catalog/version.h"
 
@@ -37,6 +38,7 @@ struct Client {
   std::optional<absl::Time> last_verified_time;
   LegacyProfile legacy;
   int64_t stored_bytes = 0;  // Plaintext sizes of its versions with content.
+  int64_t kept_bytes = 0;    // What these versions made the store grow by when they came.
   int64_t resends = 0;       // Versions that it found damaged and sent again.
 };
 
@@ -46,9 +48,25 @@ struct File {
   int64_t version_count = 0;
 };
 
-// Where a version's bytes (payload and footer) are: in the catalog itself, or in a blob; monostate:
-// discarded.
-using Content = std::variant<std::monostate, std::string, BlobId>;
+// Content in chunks, as the catalog refers to it: what Snapshot::ListChunks() lists.
+struct ChunkList {
+  int64_t chunk = 0;   // The number of its only chunk,
+  int64_t recipe = 0;  // or of its recipe; both 0: it is empty.
+
+  bool operator==(const ChunkList&) const = default;
+};
+
+// Where a version's bytes are: payload and footer in the catalog itself or in a blob of its own, as
+// older programs kept everything and as the clients' own ciphertext is kept; or in chunks;
+// monostate: discarded.
+using Content = std::variant<std::monostate, std::string, BlobId, ChunkList>;
+
+// Content that is to become a version's.
+struct NewBlob {
+  BlobId id;
+  int64_t size_bytes = 0;  // What it takes.
+};
+using NewContent = std::variant<std::string, NewBlob, NewChunks>;
 
 struct StoredVersion {
   Version version;
@@ -109,8 +127,18 @@ struct Counts {
   int64_t verified_versions = 0;
   int64_t abandoned_versions = 0;
   int64_t stored_bytes = 0;  // Plaintext sizes of versions with content.
-  int64_t blob_bytes = 0;    // What the blobs of versions take.
+  int64_t blob_bytes = 0;    // What the blobs of versions take, packs not counted.
   int64_t dropped_blobs = 0;
+  // Chunks that a recipe refers to:
+  int64_t chunks = 0;
+  int64_t unique_bytes = 0;      // Their plaintext sizes,
+  int64_t compressed_bytes = 0;  // what they take,
+  int64_t waiting_bytes = 0;     // and what of that waits to be compressed.
+  int64_t packs = 0;
+  int64_t pack_bytes = 0;        // What packs take.
+  int64_t pack_live_bytes = 0;   // The rest of it is garbage.
+  int64_t unmoved_versions = 0;  // With content in an older program's form that is to be moved.
+  int64_t dropped_recipes = 0;
 };
 
 }  // namespace backup::storage

@@ -27,7 +27,7 @@
 namespace backup::storage {
 namespace {
 
-constexpr size_t kLargeReadSize = kPieceSize / 2;
+constexpr size_t kLargeReadSize = kPieceSize / 4;  // As the smallest chunk.
 // How far ahead of large reads through the page cache the file is read.
 constexpr int64_t kReadAheadBytes = 4 << 20;
 // Folders of blobs, one for each first byte of an id.

@@ -9,7 +9,9 @@ absl::StatusOr<BlobUse> MemoryTransaction::FindBlob(const BlobId& id) {
   if (state_.dropped_blobs.contains(id)) return BlobUse::kDropped;
   const bool referenced =
       std::any_of(state_.versions.begin(), state_.versions.end(),
-                  [&](const auto& entry) { return entry.second.stored.content == Content(id); });
+                  [&](const auto& entry) { return entry.second.stored.content == Content(id); }) ||
+      std::any_of(state_.packs.begin(), state_.packs.end(),
+                  [&](const auto& entry) { return entry.second.blob_id == id; });
   return referenced ? BlobUse::kReferenced : BlobUse::kUnknown;
 }
 
@@ -33,6 +35,11 @@ absl::Status MemoryTransaction::RenewLeases(const BlobLease& lease) {
   for (auto& [id, pending] : state_.pending_blobs) {
     if (pending.owner == lease.owner) pending = lease;
   }
+  for (auto& [id, pending] : state_.pending_recipes) {
+    if (pending.owner == lease.owner) pending = lease;
+  }
+  const auto epoch = state_.owner_epochs.find(lease.owner);
+  if (epoch != state_.owner_epochs.end()) epoch->second.lease_end = lease.end;
   return absl::OkStatus();
 }
 
@@ -46,19 +53,23 @@ absl::Status MemoryTransaction::DropPendingBlob(const BlobId& id) {
 absl::StatusOr<int64_t> MemoryTransaction::DropPendingBlobsOfOthers(const OwnerId& self,
                                                                     absl::Time ended_before,
                                                                     int limit) {
+  const auto has_ended = [&](const OwnerId& owner, absl::Time end) {
+    return owner != self && (ended_before == absl::InfiniteFuture() || end < ended_before);
+  };
   int64_t dropped = 0;
-  for (auto it = state_.pending_blobs.begin();
-       it != state_.pending_blobs.end() && dropped < limit;) {
-    const auto& [id, lease] = *it;
-    if (lease.owner == self ||
-        (ended_before != absl::InfiniteFuture() && lease.end >= ended_before)) {
-      ++it;
-      continue;
+  const auto drop = [&](auto& pending, auto& to) {
+    for (auto it = pending.begin(); it != pending.end() && dropped < limit;) {
+      const auto current = it++;
+      if (!has_ended(current->second.owner, current->second.end)) continue;
+      to.insert(current->first);
+      pending.erase(current);
+      ++dropped;
     }
-    state_.dropped_blobs.insert(id);
-    it = state_.pending_blobs.erase(it);
-    ++dropped;
-  }
+  };
+  drop(state_.pending_blobs, state_.dropped_blobs);
+  drop(state_.pending_recipes, state_.dropped_recipes);
+  std::erase_if(state_.owner_epochs,
+                [&](const auto& entry) { return has_ended(entry.first, entry.second.lease_end); });
   return dropped;
 }
 

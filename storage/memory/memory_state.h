@@ -21,6 +21,15 @@ struct MemoryState {
   struct KeptVersion {
     StoredVersion stored;
     int64_t blob_size = 0;
+    int64_t kept_bytes = 0;
+  };
+  struct Recipe {
+    std::vector<int64_t> chunks;  // Their numbers, in order.
+    int64_t kept_bytes = 0;       // What the store grew by.
+  };
+  struct OwnerEpoch {
+    int64_t epoch = 0;
+    absl::Time lease_end;
   };
 
   std::map<ClientId, Client> clients;
@@ -30,6 +39,16 @@ struct MemoryState {
   int64_t next_version_id = 1;
   std::map<BlobId, BlobLease> pending_blobs;
   std::set<BlobId> dropped_blobs;
+  int64_t next_number = 1;  // Of chunks, packs and recipes: none is used twice.
+  std::map<int64_t, StoredChunk> chunks;
+  std::map<ChunkId, int64_t> chunk_numbers;
+  std::map<int64_t, PackInfo> packs;  // Without their counts of bytes.
+  std::map<int64_t, Recipe> recipes;
+  std::map<int64_t, BlobLease> pending_recipes;
+  std::set<int64_t> dropped_recipes;
+  int64_t epoch = 0;
+  std::map<OwnerId, OwnerEpoch> owner_epochs;
+  std::map<std::string, std::string> store_values;
   std::map<std::string, JobState> jobs;
 };
 

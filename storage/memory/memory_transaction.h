@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -42,8 +43,10 @@ class MemoryTransaction final : public Transaction {
                                                     int limit) override;
   absl::StatusOr<std::vector<StoredVersion>> ScanVersions(int64_t after, int limit) override;
   absl::StatusOr<int64_t> ReserveVersionIds(int64_t count) override;
-  absl::StatusOr<Version> AddVersion(const Version& version, const Content& content,
-                                     int64_t blob_size, const LegacyProfile& observed) override;
+  absl::StatusOr<Version> AddVersion(const Version& version, const NewContent& content,
+                                     const LegacyProfile& observed) override;
+  absl::StatusOr<bool> ReplaceContent(int64_t version_id, const NewContent& content) override;
+  absl::StatusOr<std::vector<StoredVersion>> ListUnmovedVersions(int64_t after, int limit) override;
   absl::StatusOr<bool> SettleVersion(const Verdict& verdict, absl::Time now) override;
   absl::Status DeleteVersion(const ClientId& client, const std::string& file_name,
                              int64_t version_id) override;
@@ -57,6 +60,28 @@ class MemoryTransaction final : public Transaction {
   absl::StatusOr<int64_t> DropPendingBlobsOfOthers(const OwnerId& self, absl::Time ended_before,
                                                    int limit) override;
   absl::Status ForgetDroppedBlobs(const std::vector<BlobId>& ids) override;
+
+  // chunks.cc
+  absl::StatusOr<std::vector<StoredChunk>> ListChunks(const ChunkList& content, int64_t offset,
+                                                      int limit) override;
+  absl::StatusOr<std::optional<StoredChunk>> FindChunk(const ChunkId& id) override;
+  absl::Status MarkDamaged(int64_t chunk, int64_t pack) override;
+  absl::StatusOr<int64_t> AppendRecipe(const NewChunks& part, const BlobLease& lease) override;
+  absl::Status DropPendingRecipe(int64_t recipe_id) override;
+  absl::StatusOr<int64_t> ReleaseRecipes(int limit) override;
+  absl::StatusOr<std::vector<StoredChunk>> ListPackChunks(int64_t pack, int after,
+                                                          int limit) override;
+  absl::StatusOr<std::vector<PackInfo>> ListPacks(int64_t after, int limit) override;
+  absl::StatusOr<std::vector<PackInfo>> ListPacksToRewrite(int64_t small_bytes, int limit) override;
+  absl::StatusOr<int64_t> CondemnPacks(const std::vector<int64_t>& packs) override;
+  absl::StatusOr<int64_t> RewritePacks(const std::vector<int64_t>& sources,
+                                       const std::vector<NewPack>& packs) override;
+  absl::StatusOr<int64_t> Epoch() override { return state_.epoch; }
+  absl::StatusOr<int64_t> OldestEpoch() override;
+  absl::Status PublishEpoch(const BlobLease& lease, int64_t epoch) override;
+  absl::StatusOr<std::optional<std::string>> FindStoreValue(const std::string& name) override;
+  absl::StatusOr<std::string> AddStoreValue(const std::string& name,
+                                            const std::string& value) override;
 
   // reports.cc
   absl::StatusOr<Counts> Count() override;
@@ -86,6 +111,35 @@ class MemoryTransaction final : public Transaction {
   void DropContent(MemoryState::KeptVersion& kept);
   // Removes the version, and its file if it was the last.
   void Remove(int64_t version_id);
+  bool IsUnmoved(const StoredVersion& stored) const;
+
+  // chunks.cc
+  // Whether all that content brings is pending, and all that it refers to is there.
+  bool IsWhole(const NewContent& content);
+  // Takes what is whole, so that a version may refer to it, or drops it.
+  MemoryState::KeptVersion TakeContent(const NewContent& content);
+  absl::Status DropBrought(const NewContent& content);
+  // Adds its chunks, and references for the steps of its recipe, which it returns.
+  MemoryState::Recipe TakeSteps(const NewChunks& chunks);
+  // Null if there is no such chunk.
+  StoredChunk* ChunkOf(const ChunkId& id);
+  // A chunk, new or not, that has only its number and its references, and no place.
+  StoredChunk& NewPlace(const ChunkRef& ref);
+  // Returns what the store grew by.
+  int64_t PutInline(const InlineChunk& inlined);
+  void PutPacked(const PackedChunk& packed, const NewPack& pack, int64_t pack_number);
+  // Ends a reference.
+  void Release(int64_t number);
+  // Returns what the store grew by for all of the recipe.
+  int64_t Append(int64_t recipe_id, const MemoryState::Recipe& taken);
+  int64_t AddPack(const NewPack& pack);
+  // In the order of their index.
+  std::vector<const StoredChunk*> ChunksOf(int64_t pack) const;
+  void DropPackIfEmpty(int64_t pack);
+  // With its counts of bytes.
+  PackInfo Counted(PackInfo pack) const;
+  // At most `room` go, which becomes less by those.
+  absl::Status RemoveCondemned(int64_t pack, int64_t& room);
 
   MemoryState& state_;
 };

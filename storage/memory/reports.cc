@@ -18,6 +18,18 @@ absl::StatusOr<Counts> MemoryTransaction::Count() {
     if (version.state == VersionState::kAbandoned) ++counts.abandoned_versions;
     if (version.state != VersionState::kAbandoned) counts.stored_bytes += version.size_bytes;
     counts.blob_bytes += kept.blob_size;
+    if (IsUnmoved(kept.stored)) ++counts.unmoved_versions;
+  }
+  counts.dropped_recipes = std::ssize(state_.dropped_recipes);
+  counts.packs = std::ssize(state_.packs);
+  for (const auto& [number, pack] : state_.packs) counts.pack_bytes += pack.size_bytes;
+  for (const auto& [number, chunk] : state_.chunks) {
+    if (chunk.refs == 0) continue;
+    ++counts.chunks;
+    counts.unique_bytes += chunk.ref.size_bytes;
+    counts.compressed_bytes += chunk.stored_size;
+    if (chunk.waits) counts.waiting_bytes += chunk.stored_size;
+    if (chunk.pack != 0) counts.pack_live_bytes += chunk.stored_size;
   }
   return counts;
 }

@@ -107,28 +107,65 @@ absl::StatusOr<int64_t> MemoryTransaction::ReserveVersionIds(int64_t count) {
 }
 
 absl::StatusOr<Version> MemoryTransaction::AddVersion(const Version& version,
-                                                      const Content& content, int64_t blob_size,
+                                                      const NewContent& content,
                                                       const LegacyProfile& observed) {
   ASSIGN_OR_RETURN(Client* const client, Require(version.client_id));
-  const auto* const blob = std::get_if<BlobId>(&content);
   const Version* const known =
       version.upload_id ? VersionOfUpload(version.client_id, *version.upload_id) : nullptr;
   if (known != nullptr) {
-    if (blob != nullptr) RETURN_IF_ERROR(DropPendingBlob(*blob));
+    RETURN_IF_ERROR(DropBrought(content));
     return *known;
   }
-  if (blob != nullptr && state_.pending_blobs.erase(*blob) == 0)
+  if (!IsWhole(content))
     return MakeError(Reason::kBackendDown, "the file took too long to store; send it again");
+  MemoryState::KeptVersion kept = TakeContent(content);
   client->legacy.Merge(observed);
   NoteSeen(*client, version.receive_time);
   client->stored_bytes += version.size_bytes;
+  client->kept_bytes += kept.kept_bytes;
   MemoryState::StoredFile& file = state_.files[{version.client_id, version.file_name}];
   file.versions.insert(version.version_id);
   file.last_version_id = version.version_id;
-  MemoryState::KeptVersion& kept = state_.versions[version.version_id];
-  kept = {{version, content}, blob != nullptr ? blob_size : 0};
+  kept.stored.version = version;
   kept.stored.version.state = VersionState::kReceived;
+  state_.versions[version.version_id] = kept;
   return kept.stored.version;
+}
+
+absl::StatusOr<bool> MemoryTransaction::ReplaceContent(int64_t version_id,
+                                                       const NewContent& content) {
+  const auto found = state_.versions.find(version_id);
+  const bool is_old = found != state_.versions.end() &&
+                      (std::holds_alternative<std::string>(found->second.stored.content) ||
+                       std::holds_alternative<BlobId>(found->second.stored.content));
+  if (!is_old) RETURN_IF_ERROR(DropBrought(content));
+  if (!is_old) return false;
+  if (!IsWhole(content)) return MakeError(Reason::kBackendDown, "it took too long to store");
+  MemoryState::KeptVersion& version = found->second;
+  MemoryState::KeptVersion kept = TakeContent(content);
+  kept.stored.version = version.stored.version;
+  if (const auto* blob = std::get_if<BlobId>(&version.stored.content))
+    state_.dropped_blobs.insert(*blob);
+  state_.clients.at(kept.stored.version.client_id).kept_bytes +=
+      kept.kept_bytes - version.kept_bytes;
+  version = std::move(kept);
+  return true;
+}
+
+bool MemoryTransaction::IsUnmoved(const StoredVersion& stored) const {
+  return !IsClientsForm(stored.version.form) &&
+         (std::holds_alternative<std::string>(stored.content) ||
+          std::holds_alternative<BlobId>(stored.content));
+}
+
+absl::StatusOr<std::vector<StoredVersion>> MemoryTransaction::ListUnmovedVersions(int64_t after,
+                                                                                  int limit) {
+  std::vector<StoredVersion> versions;
+  for (auto it = state_.versions.upper_bound(after);
+       it != state_.versions.end() && std::ssize(versions) < limit; ++it) {
+    if (IsUnmoved(it->second.stored)) versions.push_back(it->second.stored);
+  }
+  return versions;
 }
 
 absl::StatusOr<MemoryState::KeptVersion*> MemoryTransaction::VersionOfVerdict(
@@ -177,12 +214,19 @@ absl::StatusOr<bool> MemoryTransaction::SettleVersion(const Verdict& verdict, ab
 
 void MemoryTransaction::DropContent(MemoryState::KeptVersion& kept) {
   const Version& version = kept.stored.version;
-  if (version.state != VersionState::kAbandoned)
-    state_.clients.at(version.client_id).stored_bytes -= version.size_bytes;
+  if (version.state != VersionState::kAbandoned) {
+    Client& client = state_.clients.at(version.client_id);
+    client.stored_bytes -= version.size_bytes;
+    client.kept_bytes -= kept.kept_bytes;
+  }
   if (const auto* blob = std::get_if<BlobId>(&kept.stored.content))
     state_.dropped_blobs.insert(*blob);
+  if (const auto* chunks = std::get_if<ChunkList>(&kept.stored.content)) {
+    if (chunks->chunk != 0) Release(chunks->chunk);
+    if (chunks->recipe != 0) state_.dropped_recipes.insert(chunks->recipe);
+  }
   kept.stored.content = Content();
-  kept.blob_size = 0;
+  kept.blob_size = kept.kept_bytes = 0;
 }
 
 void MemoryTransaction::Remove(int64_t version_id) {

@@ -3,6 +3,7 @@
 
 #include "base/error.h"
 #include "base/status_macros.h"
+#include "storage/sqlite/rows.h"
 #include "storage/sqlite/sqlite_transaction.h"
 
 namespace backup::storage {
@@ -10,10 +11,6 @@ namespace {
 
 // The largest time is kept for "whenever it ends", which is above every lease.
 constexpr int64_t kWhenever = std::numeric_limits<int64_t>::max();
-
-int64_t StoredEnd(const BlobLease& lease) {
-  return std::min(absl::ToUnixMicros(lease.end), kWhenever - 1);
-}
 
 // The first column of all rows, which must be blob ids.
 absl::StatusOr<std::vector<BlobId>> ReadBlobIds(Query& query) {
@@ -28,12 +25,31 @@ absl::StatusOr<std::vector<BlobId>> ReadBlobIds(Query& query) {
   }
 }
 
+absl::StatusOr<std::vector<int64_t>> ReadNumbers(Query& query) {
+  std::vector<int64_t> numbers;
+  while (true) {
+    ASSIGN_OR_RETURN(const bool more, query.Step());
+    if (!more) return numbers;
+    numbers.push_back(query.Int(0));
+  }
+}
+
 }  // namespace
+
+int64_t StoredEnd(const BlobLease& lease) {
+  return std::min(absl::ToUnixMicros(lease.end), kWhenever - 1);
+}
+
+absl::Status LostSight() {
+  return MakeError(Reason::kBackendDown,
+                   "the service lost sight of the file while it was stored; send it again");
+}
 
 absl::StatusOr<BlobUse> SqliteTransaction::FindBlob(const BlobId& id) {
   Query query = database_.Prepare(
       "SELECT EXISTS (SELECT 1 FROM pending_blobs WHERE blob_id = ?1), "
-      "EXISTS (SELECT 1 FROM versions WHERE blob_id = ?1), "
+      "EXISTS (SELECT 1 FROM versions WHERE blob_id = ?1) OR "
+      "EXISTS (SELECT 1 FROM packs WHERE blob_id = ?1), "
       "EXISTS (SELECT 1 FROM dropped_blobs WHERE blob_id = ?1)");
   RETURN_IF_ERROR(query.BindBlob(id.bytes()).Step().status());
   if (query.Int(0) != 0) return BlobUse::kPending;
@@ -62,18 +78,25 @@ absl::Status SqliteTransaction::AddPendingBlobs(const std::vector<BlobId>& ids,
 }
 
 absl::Status SqliteTransaction::RenewLeases(const BlobLease& lease) {
-  return database_.Prepare("UPDATE pending_blobs SET lease_end = ? WHERE owner = ?")
-      .Bind(StoredEnd(lease))
-      .BindBlob(lease.owner.bytes())
-      .Run();
+  for (const char* const update : {"UPDATE pending_blobs SET lease_end = ? WHERE owner = ?",
+                                   "UPDATE pending_recipes SET lease_end = ? WHERE owner = ?",
+                                   "UPDATE owner_epochs SET lease_end = ? WHERE owner = ?"}) {
+    RETURN_IF_ERROR(
+        database_.Prepare(update).Bind(StoredEnd(lease)).BindBlob(lease.owner.bytes()).Run());
+  }
+  return absl::OkStatus();
+}
+
+absl::Status SqliteTransaction::CheckPendingBlob(const BlobId& id) {
+  Query query = database_.Prepare("SELECT 1 FROM pending_blobs WHERE blob_id = ?");
+  ASSIGN_OR_RETURN(const bool found, query.BindBlob(id.bytes()).Step());
+  return found ? absl::OkStatus() : LostSight();
 }
 
 absl::Status SqliteTransaction::TakePendingBlob(const BlobId& id) {
   Query query = database_.Prepare("DELETE FROM pending_blobs WHERE blob_id = ? RETURNING 1");
   ASSIGN_OR_RETURN(const bool found, query.BindBlob(id.bytes()).Step());
-  if (found) return absl::OkStatus();
-  return MakeError(Reason::kBackendDown,
-                   "the service lost sight of the file while it was stored; send it again");
+  return found ? absl::OkStatus() : LostSight();
 }
 
 absl::Status SqliteTransaction::DropPendingBlob(const BlobId& id) {
@@ -83,6 +106,7 @@ absl::Status SqliteTransaction::DropPendingBlob(const BlobId& id) {
       .Prepare(
           "INSERT INTO dropped_blobs SELECT ?1 "
           "WHERE NOT EXISTS (SELECT 1 FROM versions WHERE blob_id = ?1) "
+          "AND NOT EXISTS (SELECT 1 FROM packs WHERE blob_id = ?1) "
           "ON CONFLICT DO NOTHING")
       .BindBlob(id.bytes())
       .Run();
@@ -91,17 +115,29 @@ absl::Status SqliteTransaction::DropPendingBlob(const BlobId& id) {
 absl::StatusOr<int64_t> SqliteTransaction::DropPendingBlobsOfOthers(const OwnerId& self,
                                                                     absl::Time ended_before,
                                                                     int limit) {
-  std::vector<BlobId> ended;
+  const int64_t end =
+      ended_before == absl::InfiniteFuture() ? kWhenever : absl::ToUnixMicros(ended_before);
+  std::vector<BlobId> blobs;
   {
     Query query = database_.Prepare(
         "SELECT blob_id FROM pending_blobs WHERE owner <> ? AND lease_end < ? LIMIT ?");
-    query.BindBlob(self.bytes())
-        .Bind(ended_before == absl::InfiniteFuture() ? kWhenever : absl::ToUnixMicros(ended_before))
-        .Bind(limit);
-    ASSIGN_OR_RETURN(ended, ReadBlobIds(query));
+    query.BindBlob(self.bytes()).Bind(end).Bind(limit);
+    ASSIGN_OR_RETURN(blobs, ReadBlobIds(query));
   }
-  for (const BlobId& id : ended) RETURN_IF_ERROR(DropPendingBlob(id));
-  return std::ssize(ended);
+  for (const BlobId& id : blobs) RETURN_IF_ERROR(DropPendingBlob(id));
+  std::vector<int64_t> recipes;
+  {
+    Query query = database_.Prepare(
+        "SELECT recipe_id FROM pending_recipes WHERE owner <> ? AND lease_end < ? LIMIT ?");
+    query.BindBlob(self.bytes()).Bind(end).Bind(limit - std::ssize(blobs));
+    ASSIGN_OR_RETURN(recipes, ReadNumbers(query));
+  }
+  for (const int64_t id : recipes) RETURN_IF_ERROR(DropPendingRecipe(id));
+  RETURN_IF_ERROR(database_.Prepare("DELETE FROM owner_epochs WHERE owner <> ? AND lease_end < ?")
+                      .BindBlob(self.bytes())
+                      .Bind(end)
+                      .Run());
+  return std::ssize(blobs) + std::ssize(recipes);
 }
 
 absl::Status SqliteTransaction::ForgetDroppedBlobs(const std::vector<BlobId>& ids) {

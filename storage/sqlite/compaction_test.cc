@@ -33,7 +33,7 @@ class CompactionTest : public ::testing::Test {
         version.file_name = "file";
         version.version_id = i;
         version.sha256 = std::string(32, 's');
-        return transaction.AddVersion(version, std::string(kContentSize, 'c'), 0, {}).status();
+        return transaction.AddVersion(version, std::string(kContentSize, 'c'), {}).status();
       }));
     }
     ASSERT_OK(catalog.Run(

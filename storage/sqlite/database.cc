@@ -160,6 +160,8 @@ Query Database::Prepare(const char* sql) {
   return Query(*this, statement);
 }
 
+int64_t Database::last_row_id() const { return sqlite3_last_insert_rowid(connection_); }
+
 absl::Status Database::Begin(Mode mode) {
   Rollback();  // Of one that could not be rolled back before.
   RETURN_IF_ERROR(Prepare(mode == Mode::kReadWrite ? "BEGIN IMMEDIATE" : "BEGIN").Run());

@@ -71,6 +71,8 @@ class Database {
 
   // Runs statements that give no rows.
   absl::Status Execute(const char* sql);
+  // The rowid that the last INSERT made.
+  int64_t last_row_id() const;
   // A statement, prepared once and kept. `sql` must be a literal: its address is the key.
   Query Prepare(const char* sql);
 

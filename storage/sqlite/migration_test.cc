@@ -127,5 +127,73 @@ TEST_F(MigrationTest, TakesTheNewestVersionOfAnOldFileForItsLast) {
   EXPECT_THAT(Settle("waiting", Outcome::kVerified), IsOkAndHolds(true));
 }
 
+// What schema 4 held is the same rows, migrated so far, and a file that is in the client's form.
+class MigrationFromFourTest : public MigrationTest {
+ protected:
+  MigrationFromFourTest() {
+    const auto old = Database::Open(path_, Database::Mode::kReadWrite).value();
+    EXPECT_OK(MigrateTo(*old, 4));
+    EXPECT_OK(
+        old->Execute("INSERT INTO files (file_id, client_id, name) VALUES "
+                     "(4, x'01001111111111111111111111111111', x'6f776e');"
+                     "INSERT INTO versions VALUES (6, 4, 50, 64, 1, 7, zeroblob(32), 2, 10, 11, 3, "
+                     "NULL, NULL, 0);"
+                     "INSERT INTO inline_contents VALUES (6, x'6369706865727465787400');"));
+  }
+
+  absl::StatusOr<bool> Replace(int64_t version_id, const NewContent& content) {
+    return catalog().Run(
+        [&](Transaction& transaction) { return transaction.ReplaceContent(version_id, content); });
+  }
+  int64_t KeptBytes() {
+    return catalog()
+        .Read([&](Snapshot& snapshot) { return snapshot.FindClient(client_); })
+        .value()
+        .kept_bytes;
+  }
+};
+
+TEST_F(MigrationFromFourTest, KeepsAllThatItHeldAndKnowsWhatIsToBeMoved) {
+  EXPECT_EQ(Find("large", 1).content, Content(IdOf<BlobId>(1)));
+  EXPECT_EQ(Find("large", 2).content, Content());
+  EXPECT_EQ(Find("small", 0).content, Content(std::string("bytes")));
+  EXPECT_EQ(Find("own", 0).content, Content(std::string("ciphertext\0", 11)));
+  EXPECT_EQ(UseOf(1), BlobUse::kReferenced);
+  const Counts counts = Count();
+  EXPECT_EQ(counts.versions, 6);
+  EXPECT_EQ(counts.stored_bytes, 955);
+  EXPECT_EQ(counts.blob_bytes, 112 + 304 + 512);
+  EXPECT_EQ(counts.unmoved_versions, 4);
+  EXPECT_EQ(counts.chunks, 0);
+  EXPECT_EQ(counts.packs, 0);
+  const auto unmoved =
+      catalog().Read([](Snapshot& snapshot) { return snapshot.ListUnmovedVersions(1, 9); }).value();
+  ASSERT_EQ(unmoved.size(), 3u);
+  EXPECT_EQ(unmoved[0].version.version_id, 3);
+  EXPECT_EQ(unmoved[0].content, Content(IdOf<BlobId>(3)));
+  EXPECT_EQ(unmoved[1].content, Content(std::string("bytes")));
+}
+
+TEST_F(MigrationFromFourTest, CountsWhatOldVersionsTakeByTheirSizes) {
+  EXPECT_EQ(KeptBytes(), 955);
+  NewChunks chunks;
+  chunks.inlined = {{{IdOf<ChunkId>(1), 5}, StorageForm::kPlain, ChunkCoding::kRaw, "12"}};
+  chunks.recipe = {{IdOf<ChunkId>(1), 5}};
+  EXPECT_THAT(Replace(4, chunks), IsOkAndHolds(true));
+  EXPECT_EQ(KeptBytes(), 955 - 5 + 2);
+  EXPECT_THAT(Replace(1, chunks), IsOkAndHolds(true));
+  EXPECT_EQ(UseOf(1), BlobUse::kDropped);
+  EXPECT_EQ(KeptBytes(), 955 - 5 + 2 - 100);
+  EXPECT_EQ(Count().unmoved_versions, 2);
+  EXPECT_THAT(Settle("waiting", Outcome::kAbandoned), IsOkAndHolds(true));
+  EXPECT_EQ(KeptBytes(), 955 - 5 + 2 - 100 - 500);
+  EXPECT_EQ(Count().unmoved_versions, 1);
+  EXPECT_OK(
+      catalog().Run([&](Transaction& transaction) { return transaction.DeleteClient(client_); }));
+  EXPECT_EQ(Count().unmoved_versions, 0);
+  EXPECT_EQ(Count().chunks, 0);
+  EXPECT_EQ(Count().blob_bytes, 0);
+}
+
 }  // namespace
 }  // namespace backup::storage

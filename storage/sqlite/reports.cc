@@ -10,7 +10,8 @@ namespace backup::storage {
 absl::StatusOr<Counts> SqliteTransaction::Count() {
   Query totals = database_.Prepare(
       "SELECT clients, files, versions, verified_versions, abandoned_versions, stored_bytes, "
-      "blob_bytes, dropped_blobs FROM totals");
+      "blob_bytes, dropped_blobs, chunks, unique_bytes, compressed_bytes, waiting_bytes, packs, "
+      "pack_bytes, pack_live_bytes, unmoved_versions, dropped_recipes FROM totals");
   RETURN_IF_ERROR(totals.Step().status());
   Counts counts;
   counts.clients = totals.Int(0);
@@ -21,6 +22,15 @@ absl::StatusOr<Counts> SqliteTransaction::Count() {
   counts.stored_bytes = totals.Int(5);
   counts.blob_bytes = totals.Int(6);
   counts.dropped_blobs = totals.Int(7);
+  counts.chunks = totals.Int(8);
+  counts.unique_bytes = totals.Int(9);
+  counts.compressed_bytes = totals.Int(10);
+  counts.waiting_bytes = totals.Int(11);
+  counts.packs = totals.Int(12);
+  counts.pack_bytes = totals.Int(13);
+  counts.pack_live_bytes = totals.Int(14);
+  counts.unmoved_versions = totals.Int(15);
+  counts.dropped_recipes = totals.Int(16);
   return counts;
 }
 

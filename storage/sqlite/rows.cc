@@ -24,6 +24,8 @@ absl::Time TimeColumn(const Query& row, int column) {
 constexpr int kVersionIdColumn = 2;
 constexpr int kStateColumn = 8;
 constexpr int kBlobIdColumn = 13;
+constexpr int kChunkColumn = 14;
+constexpr int kRecipeColumn = 15;
 
 LegacyProfile ReadLegacyProfile(const Query& row) {
   LegacyProfile legacy;
@@ -65,6 +67,7 @@ Client ReadClient(const Query& row) {
   client.legacy = ReadLegacyProfile(row);
   client.stored_bytes = row.Int(17);
   client.resends = row.Int(18);
+  client.kept_bytes = row.Int(19);
   return client;
 }
 
@@ -104,10 +107,21 @@ absl::StatusOr<Content> ReadContent(Database& database, const Query& row) {
       return MakeError(Reason::kStateCorrupt, "a blob id in the catalog is damaged", "catalog");
     return Content(*id);
   }
+  if (!row.IsNull(kChunkColumn) || !row.IsNull(kRecipeColumn))
+    return Content(ChunkList{row.Int(kChunkColumn), row.Int(kRecipeColumn)});
   Query content = database.Prepare("SELECT content FROM inline_contents WHERE version_id = ?");
   ASSIGN_OR_RETURN(const bool found, content.Bind(row.Int(kVersionIdColumn)).Step());
   if (!found) return Content();
   return Content(content.Blob(0));
+}
+
+void BindReference(Query& query, const ContentReference& reference) {
+  reference.blob ? query.BindBlob(reference.blob->bytes()) : query.BindNull();
+  query.Bind(reference.blob_size).Bind(reference.kept_bytes);
+  const ChunkList chunks = reference.chunks.value_or(ChunkList());
+  const bool has_recipe = chunks.recipe != 0;
+  reference.chunks && !has_recipe ? query.Bind(chunks.chunk) : query.BindNull();
+  has_recipe ? query.Bind(chunks.recipe) : query.BindNull();
 }
 
 absl::StatusOr<Client> SelectClient(Database& database, const ClientId& id) {

@@ -19,11 +19,12 @@ namespace backup::storage {
   "session_key_bits, "                                                                  \
   "last_verified_time, family, header_version, framing, file_style, connection_style, " \
   "last_protocol_error, last_protocol_error_time, checksum_kind, checksum_refusals, "   \
-  "stored_bytes, resends"
+  "stored_bytes, resends, kept_bytes"
 #define VERSION_COLUMNS                                                                            \
   "f.client_id, f.name, v.version_id, v.size_bytes, v.encoded_size, v.checksum_kind, v.checksum, " \
   "v.sha256, "                                                                                     \
-  "v.state, v.receive_time, v.verify_time, v.form, v.upload_id, v.blob_id"
+  "v.state, v.receive_time, v.verify_time, v.form, v.upload_id, v.blob_id, v.chunk_no, "           \
+  "v.recipe_id"
 
 // A time as it is once it was stored.
 absl::Time StoredTime(absl::Time time);
@@ -37,6 +38,16 @@ absl::StatusOr<std::vector<Client>> ReadClients(Query& query);
 Version ReadVersion(const Query& row);
 // The content of a row of ReadVersion; what is inline is read from the database.
 absl::StatusOr<Content> ReadContent(Database& database, const Query& row);
+
+// What a version's row says of its content, but for what is inline.
+struct ContentReference {
+  std::optional<BlobId> blob;
+  int64_t blob_size = 0;
+  int64_t kept_bytes = 0;  // That the store grew by.
+  std::optional<ChunkList> chunks;
+};
+// Binds blob_id, blob_size, kept_bytes, chunk_no and recipe_id.
+void BindReference(Query& query, const ContentReference& reference);
 
 // Reason CLIENT_NOT_FOUND.
 absl::StatusOr<Client> SelectClient(Database& database, const ClientId& id);
@@ -53,6 +64,11 @@ absl::Status SetSeen(Database& database, Client& client, absl::Time now);
 // `verified`, if given, becomes its last_verified_time, which is in an index.
 absl::Status UpdateClient(Database& database, const Client& client,
                           std::optional<absl::Time> verified = std::nullopt);
+
+// The end of a lease as it is stored: below the largest number.
+int64_t StoredEnd(const BlobLease& lease);
+// Reason BACKEND_DOWN: something that an upload brought or found is gone.
+absl::Status LostSight();
 
 // Errors that name what was not found.
 absl::Status ClientNotFound(const ClientId& id);

@@ -210,6 +210,203 @@ CREATE TRIGGER version_removed AFTER DELETE ON versions BEGIN
   DELETE FROM files WHERE file_id = OLD.file_id AND version_count = 0;
 END;
 )",
+    R"(
+-- Content in chunks (storage/catalog/chunk.h; docs/storage.md).
+
+-- A pack is a blob, and goes with its last chunk. Its running counts are of chunks that are referred to.
+-- Numbers of packs, chunks and recipes are used once: whoever read one may come back with it.
+CREATE TABLE packs (
+  pack_id INTEGER PRIMARY KEY AUTOINCREMENT,
+  blob_id BLOB NOT NULL UNIQUE,
+  size_bytes INTEGER NOT NULL,
+  form INTEGER NOT NULL,
+  live_bytes INTEGER NOT NULL DEFAULT 0,
+  waiting_bytes INTEGER NOT NULL DEFAULT 0,
+  damaged_bytes INTEGER NOT NULL DEFAULT 0,
+  condemned_epoch INTEGER NOT NULL DEFAULT 0,
+  wrapped_key BLOB NOT NULL
+);
+CREATE INDEX packs_to_rewrite ON packs (condemned_epoch = 0)
+  WHERE damaged_bytes = 0 AND (condemned_epoch > 0 OR waiting_bytes > 0 OR live_bytes = 0
+    OR (live_bytes * 3 < size_bytes * 2 AND size_bytes - live_bytes > 16384));
+CREATE INDEX packs_by_size ON packs (size_bytes);
+
+-- A chunk without a pack is in chunk_payloads. It has no triggers: a statement that has any takes time
+-- for all pages that its transaction wrote before, and there are many such statements in one.
+CREATE TABLE chunks (
+  chunk_no INTEGER PRIMARY KEY AUTOINCREMENT,
+  chunk_id BLOB NOT NULL UNIQUE,
+  size_bytes INTEGER NOT NULL,
+  refs INTEGER NOT NULL DEFAULT 0,
+  stored_size INTEGER NOT NULL,
+  form INTEGER NOT NULL,
+  coding INTEGER NOT NULL,
+  waits INTEGER NOT NULL DEFAULT 0,
+  is_damaged INTEGER NOT NULL DEFAULT 0,
+  is_condemned INTEGER NOT NULL DEFAULT 0,
+  pack_id INTEGER,
+  place INTEGER,
+  pack_offset INTEGER
+);
+CREATE UNIQUE INDEX chunks_by_place ON chunks (pack_id, place) WHERE pack_id IS NOT NULL;
+CREATE TABLE chunk_payloads (
+  chunk_no INTEGER PRIMARY KEY REFERENCES chunks ON DELETE CASCADE,
+  payload BLOB NOT NULL
+);
+
+-- Recipes of more than one chunk: entries are numbers and sizes of chunks (storage/sqlite/recipes.cc).
+-- A recipe has a row in pending_recipes, then versions.recipe_id, then a row in dropped_recipes until
+-- its references are released.
+CREATE TABLE recipes (
+  recipe_id INTEGER PRIMARY KEY AUTOINCREMENT,
+  size_bytes INTEGER NOT NULL,
+  kept_bytes INTEGER NOT NULL
+);
+CREATE TABLE recipe_parts (
+  recipe_id INTEGER NOT NULL,
+  first_offset INTEGER NOT NULL,
+  entries BLOB NOT NULL,
+  PRIMARY KEY (recipe_id, first_offset)
+) WITHOUT ROWID;
+CREATE TABLE pending_recipes (
+  recipe_id INTEGER PRIMARY KEY,
+  owner BLOB NOT NULL,
+  lease_end INTEGER NOT NULL
+);
+CREATE TABLE dropped_recipes (recipe_id INTEGER PRIMARY KEY);
+CREATE TABLE owner_epochs (
+  owner BLOB PRIMARY KEY,
+  epoch INTEGER NOT NULL,
+  lease_end INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE store_values (name BLOB PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
+
+-- chunk_no 0: the content is empty. kept_bytes: what the version made the store grow by; NULL: it is
+-- older than this column, and counted by its size.
+ALTER TABLE versions ADD COLUMN kept_bytes INTEGER;
+ALTER TABLE versions ADD COLUMN chunk_no INTEGER;
+ALTER TABLE versions ADD COLUMN recipe_id INTEGER;
+CREATE INDEX versions_unmoved ON versions (version_id)
+  WHERE state <> 3 AND form < 3 AND chunk_no IS NULL AND recipe_id IS NULL;
+DROP INDEX versions_received;  -- Nothing asks for it.
+ALTER TABLE clients ADD COLUMN kept_bytes INTEGER NOT NULL DEFAULT 0;
+UPDATE clients SET kept_bytes = stored_bytes;
+
+ALTER TABLE totals ADD COLUMN chunks INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE totals ADD COLUMN unique_bytes INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE totals ADD COLUMN compressed_bytes INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE totals ADD COLUMN waiting_bytes INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE totals ADD COLUMN packs INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE totals ADD COLUMN pack_bytes INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE totals ADD COLUMN pack_live_bytes INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE totals ADD COLUMN unmoved_versions INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE totals ADD COLUMN dropped_recipes INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE totals ADD COLUMN epoch INTEGER NOT NULL DEFAULT 0;
+UPDATE totals SET unmoved_versions = (SELECT count(*) FROM versions INDEXED BY versions_unmoved
+  WHERE state <> 3 AND form < 3 AND chunk_no IS NULL AND recipe_id IS NULL);
+
+CREATE TRIGGER pack_added AFTER INSERT ON packs BEGIN
+  UPDATE totals SET packs = packs + 1, pack_bytes = pack_bytes + NEW.size_bytes;
+END;
+CREATE TRIGGER pack_removed AFTER DELETE ON packs BEGIN
+  UPDATE totals SET packs = packs - 1, pack_bytes = pack_bytes - OLD.size_bytes;
+  INSERT INTO dropped_blobs VALUES (OLD.blob_id) ON CONFLICT DO NOTHING;
+END;
+CREATE TRIGGER recipe_dropped AFTER INSERT ON dropped_recipes BEGIN
+  UPDATE totals SET dropped_recipes = dropped_recipes + 1;
+END;
+CREATE TRIGGER recipe_released AFTER DELETE ON dropped_recipes BEGIN
+  UPDATE totals SET dropped_recipes = dropped_recipes - 1;
+END;
+
+-- Every reference of a version to chunks that ends, in whatever way. To delete from this view is to end
+-- a reference to one chunk.
+CREATE VIEW chunk_references AS SELECT chunk_no FROM chunks;
+CREATE TRIGGER chunk_reference_ended INSTEAD OF DELETE ON chunk_references BEGIN
+  UPDATE totals SET
+    chunks = chunks - 1,
+    unique_bytes = unique_bytes - last.size_bytes,
+    compressed_bytes = compressed_bytes - last.stored_size,
+    waiting_bytes = waiting_bytes - last.stored_size * last.waits,
+    pack_live_bytes = pack_live_bytes - last.stored_size * (last.pack_id IS NOT NULL)
+  FROM (SELECT * FROM chunks WHERE chunk_no = OLD.chunk_no AND refs = 1) AS last;
+  UPDATE packs SET
+    live_bytes = live_bytes - last.stored_size,
+    waiting_bytes = packs.waiting_bytes - last.stored_size * last.waits,
+    damaged_bytes = damaged_bytes - last.stored_size * last.is_damaged
+  FROM (SELECT * FROM chunks WHERE chunk_no = OLD.chunk_no AND refs = 1) AS last
+  WHERE packs.pack_id = last.pack_id;
+  UPDATE chunks SET refs = refs - 1 WHERE chunk_no = OLD.chunk_no;
+  DELETE FROM chunks WHERE chunk_no = OLD.chunk_no AND refs <= 0 AND pack_id IS NULL;
+END;
+CREATE TRIGGER chunk_reference_changed AFTER UPDATE OF chunk_no ON versions
+WHEN OLD.chunk_no IS NOT NULL AND OLD.chunk_no IS NOT NEW.chunk_no BEGIN
+  DELETE FROM chunk_references WHERE chunk_no = OLD.chunk_no;
+END;
+CREATE TRIGGER chunk_reference_removed AFTER DELETE ON versions WHEN OLD.chunk_no IS NOT NULL BEGIN
+  DELETE FROM chunk_references WHERE chunk_no = OLD.chunk_no;
+END;
+CREATE TRIGGER recipe_reference_changed AFTER UPDATE OF recipe_id ON versions
+WHEN OLD.recipe_id IS NOT NULL AND OLD.recipe_id IS NOT NEW.recipe_id BEGIN
+  INSERT INTO dropped_recipes VALUES (OLD.recipe_id) ON CONFLICT DO NOTHING;
+END;
+CREATE TRIGGER recipe_reference_removed AFTER DELETE ON versions WHEN OLD.recipe_id IS NOT NULL BEGIN
+  INSERT INTO dropped_recipes VALUES (OLD.recipe_id) ON CONFLICT DO NOTHING;
+END;
+
+-- As before, and with kept_bytes and unmoved_versions.
+DROP TRIGGER client_bytes_added;
+DROP TRIGGER version_added;
+CREATE TRIGGER version_added AFTER INSERT ON versions BEGIN
+  UPDATE totals SET
+    versions = versions + 1,
+    stored_bytes = stored_bytes + NEW.size_bytes,
+    blob_bytes = blob_bytes + NEW.blob_size,
+    unmoved_versions = unmoved_versions
+      + (NEW.form < 3 AND NEW.chunk_no IS NULL AND NEW.recipe_id IS NULL);
+  UPDATE files SET version_count = version_count + 1, last_version_id = NEW.version_id
+  WHERE file_id = NEW.file_id;
+  UPDATE clients SET
+    stored_bytes = stored_bytes + NEW.size_bytes,
+    kept_bytes = kept_bytes + NEW.kept_bytes
+  WHERE client_id = (SELECT client_id FROM files WHERE file_id = NEW.file_id);
+END;
+DROP TRIGGER version_settled;
+CREATE TRIGGER version_settled AFTER UPDATE OF state ON versions BEGIN
+  UPDATE totals SET
+    verified_versions = verified_versions + (NEW.state = 2) - (OLD.state = 2),
+    stored_bytes = stored_bytes - OLD.size_bytes * (NEW.state = 3);
+END;
+CREATE TRIGGER version_content_changed AFTER UPDATE OF kept_bytes ON versions BEGIN
+  UPDATE totals SET
+    blob_bytes = blob_bytes + NEW.blob_size - OLD.blob_size,
+    unmoved_versions = unmoved_versions
+      + (NEW.state <> 3 AND NEW.form < 3 AND NEW.chunk_no IS NULL AND NEW.recipe_id IS NULL)
+      - (OLD.state <> 3 AND OLD.form < 3 AND OLD.chunk_no IS NULL AND OLD.recipe_id IS NULL);
+  UPDATE clients SET
+    kept_bytes = kept_bytes + NEW.kept_bytes - coalesce(OLD.kept_bytes, OLD.size_bytes)
+  WHERE client_id = (SELECT client_id FROM files WHERE file_id = OLD.file_id);
+END;
+DROP TRIGGER client_bytes_removed;
+CREATE TRIGGER client_bytes_removed BEFORE DELETE ON versions WHEN OLD.state <> 3 BEGIN
+  UPDATE clients SET
+    stored_bytes = stored_bytes - OLD.size_bytes,
+    kept_bytes = kept_bytes - coalesce(OLD.kept_bytes, OLD.size_bytes)
+  WHERE client_id = (SELECT client_id FROM files WHERE file_id = OLD.file_id);
+END;
+DROP TRIGGER version_removed;
+CREATE TRIGGER version_removed AFTER DELETE ON versions BEGIN
+  UPDATE totals SET
+    versions = versions - 1,
+    verified_versions = verified_versions - (OLD.state = 2),
+    stored_bytes = stored_bytes - OLD.size_bytes * (OLD.state <> 3),
+    blob_bytes = blob_bytes - OLD.blob_size,
+    unmoved_versions = unmoved_versions
+      - (OLD.state <> 3 AND OLD.form < 3 AND OLD.chunk_no IS NULL AND OLD.recipe_id IS NULL);
+  UPDATE files SET version_count = version_count - 1 WHERE file_id = OLD.file_id;
+  DELETE FROM files WHERE file_id = OLD.file_id AND version_count = 0;
+END;
+)",
 };
 
 absl::StatusOr<int64_t> SchemaVersion(Database& database) {

@@ -9,6 +9,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_replace.h"
 #include "storage/testing/catalog_contract.h"
+#include "storage/testing/repeating_catalog.h"
 #include "storage/testing/temp_folder.h"
 
 namespace backup::storage {
@@ -23,7 +24,14 @@ std::unique_ptr<Catalog> MakeCatalog() {
   return SqliteCatalog::Open(folders.back()->path() + "/catalog.db").value();
 }
 
+std::unique_ptr<Catalog> MakeRepeatingCatalog() {
+  return std::make_unique<RepeatingCatalog>(MakeCatalog());
+}
+
 INSTANTIATE_CATALOG_CONTRACT(Sqlite, MakeCatalog);
+INSTANTIATE_TEST_SUITE_P(RepeatingSqlite, CatalogChunks, ::testing::Values(MakeRepeatingCatalog));
+INSTANTIATE_TEST_SUITE_P(RepeatingSqlite, CatalogRecipes, ::testing::Values(MakeRepeatingCatalog));
+INSTANTIATE_TEST_SUITE_P(RepeatingSqlite, CatalogPacks, ::testing::Values(MakeRepeatingCatalog));
 
 class SqliteCatalogTest : public ::testing::Test {
  protected:
@@ -39,7 +47,7 @@ class SqliteCatalogTest : public ::testing::Test {
   }
   static absl::Status Add(Catalog& catalog, int64_t version_id) {
     return catalog.Run([&](Transaction& transaction) {
-      return transaction.AddVersion(SomeVersion(version_id), std::string("bytes"), 0, {}).status();
+      return transaction.AddVersion(SomeVersion(version_id), std::string("bytes"), {}).status();
     });
   }
   static absl::StatusOr<StoredVersion> Find(Catalog& catalog, int64_t version_id) {
@@ -143,7 +151,7 @@ TEST_F(SqliteCatalogTest, RefusesACatalogOfANewerSchemaAndLeavesItAsItIs) {
   EXPECT_TRUE(absl::StrContains(opened.status().message(), "999")) << opened.status();
   ASSERT_OK(Database::Open(path_, Database::Mode::kReadWrite)
                 .value()
-                ->Execute("PRAGMA user_version = 4"));
+                ->Execute("PRAGMA user_version = 5"));
   EXPECT_OK(Open());
 }
 
@@ -267,6 +275,40 @@ TEST_F(SqliteCatalogTest, FindsByIndexWhatEveryRequestAsksFor) {
             "SEARCH dropped_blobs USING PRIMARY KEY (blob_id>?)\n");
   EXPECT_EQ(plan_of("EXPLAIN QUERY PLAN SELECT 1 FROM versions WHERE blob_id = x'00'"),
             "SEARCH versions USING INDEX versions_by_blob (blob_id=?)\n");
+}
+
+TEST_F(SqliteCatalogTest, FindsChunksAndPacksByIndex) {
+  ASSERT_OK(Open());
+  const auto database = Database::Open(path_, Database::Mode::kReadOnly).value();
+  // Of what SqliteTransaction asks; the last of them as it stands in packs.cc.
+  const std::vector<const char*> queries = {
+      "EXPLAIN QUERY PLAN SELECT refs FROM chunks WHERE chunk_id = x'00'",
+      "EXPLAIN QUERY PLAN SELECT c.refs, p.blob_id, i.payload FROM chunks c LEFT JOIN packs p ON "
+      "p.pack_id = "
+      "c.pack_id LEFT JOIN chunk_payloads i ON i.chunk_no = c.chunk_no WHERE c.chunk_id = x'00'",
+      "EXPLAIN QUERY PLAN SELECT refs FROM chunks WHERE pack_id = 1 AND place > 2 ORDER BY place "
+      "LIMIT 3",
+      "EXPLAIN QUERY PLAN SELECT 1 FROM packs WHERE blob_id = x'00'",
+      "EXPLAIN QUERY PLAN SELECT entries FROM recipe_parts WHERE recipe_id = 1 AND first_offset >= "
+      "2 "
+      "ORDER BY first_offset",
+      "EXPLAIN QUERY PLAN SELECT 1 FROM packs WHERE size_bytes < 1000 ORDER BY size_bytes",
+      "EXPLAIN QUERY PLAN SELECT v.version_id FROM versions v INDEXED BY versions_unmoved JOIN "
+      "files f "
+      "USING (file_id) WHERE v.version_id > 1 AND v.state <> 3 AND v.form < 3 AND v.chunk_no IS "
+      "NULL AND v.recipe_id IS NULL ORDER BY v.version_id LIMIT 10"};
+  for (const char* const sql : queries) {
+    Query plan = database->Prepare(sql);
+    while (plan.Step().value()) EXPECT_TRUE(absl::StartsWith(plan.Blob(3), "SEARCH")) << sql;
+  }
+  // All that is in this index is wanted, in its order.
+  Query plan = database->Prepare(
+      "EXPLAIN QUERY PLAN SELECT blob_id FROM packs WHERE damaged_bytes = 0 AND (condemned_epoch > "
+      "0 OR waiting_bytes > 0 OR live_bytes = 0 OR (live_bytes * 3 < size_bytes * 2 AND size_bytes "
+      "- live_bytes > 16384)) ORDER BY condemned_epoch = 0 LIMIT 10");
+  ASSERT_OK(plan.Step());
+  EXPECT_EQ(plan.Blob(3), "SCAN packs USING INDEX packs_to_rewrite");
+  EXPECT_THAT(plan.Step(), testing::IsOkAndHolds(false));
 }
 
 }  // namespace

@@ -93,7 +93,7 @@ Change Adds(int64_t version_id, size_t size) {
   const Version version = MakeVersion(version_id, absl::StrCat("new ", version_id));
   return {absl::StrCat("add ", version_id),
           [=](Transaction& transaction) {
-            return transaction.AddVersion(version, std::string(size, 'c'), 0, {}).status();
+            return transaction.AddVersion(version, std::string(size, 'c'), {}).status();
           },
           [=](Snapshot& snapshot) {
             const auto found =
@@ -145,9 +145,10 @@ class SqliteFaultsTest : public ::testing::TestWithParam<Fault> {
       for (int i = 0; i < kFiles; ++i) {
         const BlobId blob = IdOf<BlobId>(static_cast<uint8_t>(i));
         RETURN_IF_ERROR(transaction.AddPendingBlobs({blob}, {IdOf<OwnerId>(1), kNow}));
-        const Content content = i % 2 == 0 ? Content(std::string(9'000, 'o')) : Content(blob);
+        const NewContent content =
+            i % 2 == 0 ? NewContent(std::string(9'000, 'o')) : NewContent(NewBlob{blob, 1});
         RETURN_IF_ERROR(
-            transaction.AddVersion(MakeVersion(i + (i == 0 ? 100 : 0), FileName(i)), content, 1, {})
+            transaction.AddVersion(MakeVersion(i + (i == 0 ? 100 : 0), FileName(i)), content, {})
                 .status());
       }
       return absl::OkStatus();

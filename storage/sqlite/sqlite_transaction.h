@@ -1,12 +1,16 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "storage/catalog/transaction.h"
 #include "storage/space_reserve.h"
+#include "storage/sqlite/chunk_rows.h"
 #include "storage/sqlite/database.h"
+#include "storage/sqlite/rows.h"
 #include "storage/sqlite/seen_times.h"
 
 namespace backup::storage {
@@ -49,8 +53,10 @@ class SqliteTransaction final : public Transaction {
                                                     int limit) override;
   absl::StatusOr<std::vector<StoredVersion>> ScanVersions(int64_t after, int limit) override;
   absl::StatusOr<int64_t> ReserveVersionIds(int64_t count) override;
-  absl::StatusOr<Version> AddVersion(const Version& version, const Content& content,
-                                     int64_t blob_size, const LegacyProfile& observed) override;
+  absl::StatusOr<Version> AddVersion(const Version& version, const NewContent& content,
+                                     const LegacyProfile& observed) override;
+  absl::StatusOr<bool> ReplaceContent(int64_t version_id, const NewContent& content) override;
+  absl::StatusOr<std::vector<StoredVersion>> ListUnmovedVersions(int64_t after, int limit) override;
   absl::Status DeleteVersion(const ClientId& client, const std::string& file_name,
                              int64_t version_id) override;
 
@@ -66,6 +72,36 @@ class SqliteTransaction final : public Transaction {
   absl::StatusOr<int64_t> DropPendingBlobsOfOthers(const OwnerId& self, absl::Time ended_before,
                                                    int limit) override;
   absl::Status ForgetDroppedBlobs(const std::vector<BlobId>& ids) override;
+
+  // chunks.cc
+  absl::StatusOr<std::optional<StoredChunk>> FindChunk(const ChunkId& id) override;
+  absl::Status MarkDamaged(int64_t chunk, int64_t pack) override;
+
+  // recipes.cc
+  absl::StatusOr<std::vector<StoredChunk>> ListChunks(const ChunkList& content, int64_t offset,
+                                                      int limit) override;
+  absl::StatusOr<int64_t> AppendRecipe(const NewChunks& part, const BlobLease& lease) override;
+  absl::Status DropPendingRecipe(int64_t recipe_id) override;
+  absl::StatusOr<int64_t> ReleaseRecipes(int limit) override;
+
+  // packs.cc
+  absl::StatusOr<std::vector<StoredChunk>> ListPackChunks(int64_t pack, int after,
+                                                          int limit) override;
+  absl::StatusOr<std::vector<PackInfo>> ListPacks(int64_t after, int limit) override;
+  absl::StatusOr<std::vector<PackInfo>> ListPacksToRewrite(int64_t small_bytes, int limit) override;
+  absl::StatusOr<int64_t> CondemnPacks(const std::vector<int64_t>& packs) override;
+  absl::StatusOr<int64_t> RewritePacks(const std::vector<int64_t>& sources,
+                                       const std::vector<NewPack>& packs) override;
+
+  // epochs.cc
+  absl::StatusOr<int64_t> Epoch() override;
+  absl::StatusOr<int64_t> OldestEpoch() override;
+  absl::Status PublishEpoch(const BlobLease& lease, int64_t epoch) override;
+
+  // store_values.cc
+  absl::StatusOr<std::optional<std::string>> FindStoreValue(const std::string& name) override;
+  absl::StatusOr<std::string> AddStoreValue(const std::string& name,
+                                            const std::string& value) override;
 
   // reports.cc
   absl::StatusOr<Counts> Count() override;
@@ -86,6 +122,8 @@ class SqliteTransaction final : public Transaction {
     ChecksumKind checksum_kind = ChecksumKind::kCksumOfPlaintext;
   };
 
+  using ChunkRows = std::map<ChunkId, ChunkRow>;
+
   // Reason STORAGE_FULL if nothing may grow. What makes room, and what it needs, does not ask.
   absl::Status CheckGrowth() const {
     return reserve_ == nullptr ? absl::OkStatus() : reserve_->CheckGrowth();
@@ -99,10 +137,67 @@ class SqliteTransaction final : public Transaction {
                                       absl::Time create_time);
   // The file's id; adds the file if it is new.
   absl::StatusOr<int64_t> SelectOrInsertFile(const ClientId& client, const std::string& name);
-  absl::Status InsertVersion(int64_t file_id, const Version& version, const Content& content,
-                             int64_t blob_size);
-  // Turns a pending blob into one that a version refers to. Reason BACKEND_DOWN.
+  absl::Status InsertVersion(int64_t file_id, const Version& version,
+                             const ContentReference& reference);
+  // Puts what is inline in its place; nothing of any other content.
+  absl::Status InsertInline(int64_t version_id, const NewContent& content);
+  // Reason BACKEND_DOWN unless it is pending.
+  absl::Status CheckPendingBlob(const BlobId& id);
+  // Turns a pending blob into one that something refers to. Reason BACKEND_DOWN.
   absl::Status TakePendingBlob(const BlobId& id);
+
+  // new_content.cc: takes what content brings, so that a version may refer to it, or drops it.
+  // Reason BACKEND_DOWN, which leaves everything as it was.
+  absl::StatusOr<ContentReference> TakeContent(const NewContent& content);
+  absl::Status DropContent(const NewContent& content);
+  absl::StatusOr<ContentReference> TakeChunks(const NewChunks& chunks);
+  // Adds the chunks to the catalog and a reference for each step of the recipe.
+  struct Taken {
+    std::vector<RecipeEntry> entries;  // Of the recipe.
+    int64_t kept_bytes = 0;            // That the store grew by.
+  };
+  absl::StatusOr<Taken> TakeSteps(const NewChunks& chunks);
+  // The rows of all that is named, as far as there are any. Reason BACKEND_DOWN.
+  absl::StatusOr<ChunkRows> CheckChunks(const NewChunks& chunks);
+  // Return what the store grew by; `rows` has what they put down.
+  absl::StatusOr<int64_t> PutInline(const InlineChunk& chunk, ChunkRows& rows,
+                                    ChunkChanges& changes);
+  absl::StatusOr<int64_t> PutPack(const NewPack& pack, ChunkRows& rows, ChunkChanges& changes);
+
+  // chunks.cc: `row` is changed as the chunk's row is.
+  absl::StatusOr<std::optional<ChunkRow>> SelectChunkRow(const ChunkId& id);
+  absl::StatusOr<std::optional<ChunkRow>> SelectChunkRow(int64_t number);
+  // Adds a chunk without a reference, or gives one another place.
+  absl::Status InsertChunk(const PackedChunk& chunk, const NewPack& pack, int64_t pack_id,
+                           ChunkRow& row);
+  absl::Status MoveChunk(const PackedChunk& chunk, const NewPack& pack, int64_t pack_id,
+                         ChunkRow& row, ChunkChanges& changes);
+  absl::Status InsertInlineChunk(const InlineChunk& chunk, ChunkRow& row);
+  absl::Status MoveInline(const InlineChunk& chunk, ChunkRow& row, ChunkChanges& changes);
+  // Adds references, or takes them away if `count` is negative.
+  absl::Status AddReferences(int64_t count, ChunkRow& row, ChunkChanges& changes);
+
+  // packs.cc
+  absl::StatusOr<int64_t> InsertPack(const NewPack& pack);
+  absl::StatusOr<bool> HasPack(int64_t pack_id);
+  // Adds a pack with what of it is still in `sources`.
+  absl::Status PutRewritten(const NewPack& pack, const std::vector<int64_t>& sources,
+                            ChunkChanges& changes);
+  // Chunks that a condemned pack had when it was condemned, and that nothing refers to, go; if
+  // others lost their last reference since then, it is condemned again. At most `room` go, which
+  // becomes less by those.
+  absl::Status RemoveCondemned(int64_t pack_id, int64_t& room);
+
+  // recipes.cc
+  absl::StatusOr<int64_t> InsertRecipe();
+  // Appends to a recipe; returns what the store grew by for all of it.
+  absl::StatusOr<int64_t> AppendEntries(int64_t recipe_id, const Taken& taken);
+  // Reason BACKEND_DOWN unless it is pending.
+  absl::Status CheckPendingRecipe(int64_t recipe_id);
+  absl::Status ReleaseEntries(const std::vector<RecipeEntry>& entries);
+  // After its last part.
+  absl::Status ForgetRecipe(int64_t recipe_id);
+
   // The version that a verdict is about, which names an upload or does not, if it is still there.
   // Reasons as SettleVersion().
   absl::StatusOr<std::optional<Found>> VersionOfUpload(const Verdict& verdict);

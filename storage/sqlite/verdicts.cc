@@ -55,11 +55,12 @@ absl::Status SqliteTransaction::ApplyOutcome(int64_t version_id, Outcome outcome
     case Outcome::kRetrying:
       return database_.Prepare("DELETE FROM versions WHERE version_id = ?").Bind(version_id).Run();
     case Outcome::kAbandoned:
-      RETURN_IF_ERROR(database_
-                          .Prepare("UPDATE versions SET state = 3, blob_id = NULL, blob_size = 0 "
-                                   "WHERE version_id = ?")
-                          .Bind(version_id)
-                          .Run());
+      RETURN_IF_ERROR(
+          database_
+              .Prepare("UPDATE versions SET state = 3, blob_id = NULL, blob_size = 0, "
+                       "chunk_no = NULL, recipe_id = NULL, kept_bytes = 0 WHERE version_id = ?")
+              .Bind(version_id)
+              .Run());
       return database_.Prepare("DELETE FROM inline_contents WHERE version_id = ?")
           .Bind(version_id)
           .Run();

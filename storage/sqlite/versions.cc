@@ -4,6 +4,19 @@
 #include "storage/sqlite/sqlite_transaction.h"
 
 namespace backup::storage {
+namespace {
+
+absl::StatusOr<std::vector<StoredVersion>> ReadStoredVersions(Database& database, Query& query) {
+  std::vector<StoredVersion> versions;
+  while (true) {
+    ASSIGN_OR_RETURN(const bool more, query.Step());
+    if (!more) return versions;
+    ASSIGN_OR_RETURN(Content content, ReadContent(database, query));
+    versions.push_back({ReadVersion(query), std::move(content)});
+  }
+}
+
+}  // namespace
 
 absl::StatusOr<std::optional<Version>> SqliteTransaction::FindUpload(const ClientId& client,
                                                                      const UploadId& upload) {
@@ -85,14 +98,17 @@ absl::StatusOr<std::vector<StoredVersion>> SqliteTransaction::ScanVersions(int64
   Query query = database_.Prepare("SELECT " VERSION_COLUMNS
                                   " FROM versions v JOIN files f USING (file_id) "
                                   "WHERE v.version_id > ? ORDER BY v.version_id LIMIT ?");
-  query.Bind(after).Bind(limit);
-  std::vector<StoredVersion> versions;
-  while (true) {
-    ASSIGN_OR_RETURN(const bool more, query.Step());
-    if (!more) return versions;
-    ASSIGN_OR_RETURN(Content content, ReadContent(database_, query));
-    versions.push_back({ReadVersion(query), std::move(content)});
-  }
+  return ReadStoredVersions(database_, query.Bind(after).Bind(limit));
+}
+
+absl::StatusOr<std::vector<StoredVersion>> SqliteTransaction::ListUnmovedVersions(int64_t after,
+                                                                                  int limit) {
+  Query query = database_.Prepare(
+      "SELECT " VERSION_COLUMNS
+      " FROM versions v INDEXED BY versions_unmoved JOIN files f USING (file_id) "
+      "WHERE v.version_id > ? AND v.state <> 3 AND v.form < 3 AND v.chunk_no IS NULL "
+      "AND v.recipe_id IS NULL ORDER BY v.version_id LIMIT ?");
+  return ReadStoredVersions(database_, query.Bind(after).Bind(limit));
 }
 
 absl::StatusOr<int64_t> SqliteTransaction::ReserveVersionIds(int64_t count) {
@@ -115,9 +131,9 @@ absl::StatusOr<int64_t> SqliteTransaction::SelectOrInsertFile(const ClientId& cl
 }
 
 absl::Status SqliteTransaction::InsertVersion(int64_t file_id, const Version& version,
-                                              const Content& content, int64_t blob_size) {
+                                              const ContentReference& reference) {
   Query insert = database_.Prepare(
-      "INSERT INTO versions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, ?, ?, ?, ?)");
+      "INSERT INTO versions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, ?, ?, ?, ?, ?, ?, ?)");
   insert.Bind(version.version_id)
       .Bind(file_id)
       .Bind(version.size_bytes)
@@ -129,39 +145,61 @@ absl::Status SqliteTransaction::InsertVersion(int64_t file_id, const Version& ve
       .Bind(absl::ToUnixMicros(version.receive_time))
       .Bind(static_cast<int>(version.form));
   version.upload_id ? insert.BindBlob(version.upload_id->bytes()) : insert.BindNull();
-  const auto* blob = std::get_if<BlobId>(&content);
-  blob != nullptr ? insert.BindBlob(blob->bytes()) : insert.BindNull();
-  insert.Bind(blob != nullptr ? blob_size : 0);
-  RETURN_IF_ERROR(insert.Run());
+  BindReference(insert, reference);
+  return insert.Run();
+}
+
+absl::Status SqliteTransaction::InsertInline(int64_t version_id, const NewContent& content) {
   const auto* bytes = std::get_if<std::string>(&content);
   if (bytes == nullptr) return absl::OkStatus();
   return database_.Prepare("INSERT INTO inline_contents VALUES (?, ?)")
-      .Bind(version.version_id)
+      .Bind(version_id)
       .BindBlob(*bytes)
       .Run();
 }
 
 absl::StatusOr<Version> SqliteTransaction::AddVersion(const Version& version,
-                                                      const Content& content, int64_t blob_size,
+                                                      const NewContent& content,
                                                       const LegacyProfile& observed) {
   ASSIGN_OR_RETURN(Client client, SelectClient(database_, version.client_id));
-  const auto* blob = std::get_if<BlobId>(&content);
   if (version.upload_id) {
     ASSIGN_OR_RETURN(const std::optional<Version> known,
                      FindUpload(version.client_id, *version.upload_id));
-    if (known && blob != nullptr) RETURN_IF_ERROR(DropPendingBlob(*blob));
+    if (known) RETURN_IF_ERROR(DropContent(content));
     if (known) return *known;
   }
   RETURN_IF_ERROR(CheckGrowth());
-  if (blob != nullptr) RETURN_IF_ERROR(TakePendingBlob(*blob));
+  ASSIGN_OR_RETURN(const ContentReference reference, TakeContent(content));
   ASSIGN_OR_RETURN(const int64_t file_id, SelectOrInsertFile(version.client_id, version.file_name));
-  RETURN_IF_ERROR(InsertVersion(file_id, version, content, blob_size));
+  RETURN_IF_ERROR(InsertVersion(file_id, version, reference));
+  RETURN_IF_ERROR(InsertInline(version.version_id, content));
   client.legacy.Merge(observed);
   RETURN_IF_ERROR(SetSeen(database_, client, version.receive_time));
   RETURN_IF_ERROR(UpdateClient(database_, client));
   Version added = version;
   added.state = VersionState::kReceived;
   return added;
+}
+
+absl::StatusOr<bool> SqliteTransaction::ReplaceContent(int64_t version_id,
+                                                       const NewContent& content) {
+  Query query = database_.Prepare(
+      "SELECT 1 FROM versions WHERE version_id = ? AND state <> 3 AND chunk_no IS NULL "
+      "AND recipe_id IS NULL");
+  ASSIGN_OR_RETURN(const bool is_old, query.Bind(version_id).Step());
+  if (!is_old) RETURN_IF_ERROR(DropContent(content));
+  if (!is_old) return false;
+  RETURN_IF_ERROR(CheckGrowth());
+  ASSIGN_OR_RETURN(const ContentReference reference, TakeContent(content));
+  RETURN_IF_ERROR(
+      database_.Prepare("DELETE FROM inline_contents WHERE version_id = ?").Bind(version_id).Run());
+  Query update = database_.Prepare(
+      "UPDATE versions SET blob_id = ?, blob_size = ?, kept_bytes = ?, chunk_no = ?, "
+      "recipe_id = ? WHERE version_id = ?");
+  BindReference(update, reference);
+  RETURN_IF_ERROR(update.Bind(version_id).Run());
+  RETURN_IF_ERROR(InsertInline(version_id, content));
+  return true;
 }
 
 absl::Status SqliteTransaction::DeleteVersion(const ClientId& client, const std::string& file_name,

@@ -3,7 +3,10 @@
 #include <memory>
 
 #include "storage/testing/contract/blobs.h"
+#include "storage/testing/contract/chunks.h"
 #include "storage/testing/contract/clients.h"
+#include "storage/testing/contract/packs.h"
+#include "storage/testing/contract/recipes.h"
 #include "storage/testing/contract/reports.h"
 #include "storage/testing/contract/transactions.h"
 #include "storage/testing/contract/verdicts.h"
@@ -13,4 +16,7 @@
 #define INSTANTIATE_CATALOG_CONTRACT(name, make)                            \
   INSTANTIATE_TEST_SUITE_P(name, CatalogContract, ::testing::Values(make)); \
   INSTANTIATE_TEST_SUITE_P(name, CatalogVerdicts, ::testing::Values(make)); \
-  INSTANTIATE_TEST_SUITE_P(name, CatalogBlobs, ::testing::Values(make))
+  INSTANTIATE_TEST_SUITE_P(name, CatalogBlobs, ::testing::Values(make));    \
+  INSTANTIATE_TEST_SUITE_P(name, CatalogChunks, ::testing::Values(make));   \
+  INSTANTIATE_TEST_SUITE_P(name, CatalogRecipes, ::testing::Values(make));  \
+  INSTANTIATE_TEST_SUITE_P(name, CatalogPacks, ::testing::Values(make))

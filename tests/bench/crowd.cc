@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <deque>
 #include <filesystem>
 #include <string>
 #include <thread>
@@ -14,6 +15,7 @@
 #include "absl/time/clock.h"
 #include "base/status_macros.h"
 #include "legacy_client/legacy_socket.h"
+#include "tests/bench/endless_content.h"
 #include "tests/bench/prepared_file.h"
 #include "tests/bench/timing.h"
 
@@ -27,6 +29,8 @@ constexpr absl::Duration kReleaseTimeout = absl::Seconds(60);
 constexpr absl::Duration kPollInterval = absl::Milliseconds(20);
 constexpr size_t kSlowPiece = 16 << 10;
 constexpr int kSenders = 8;
+// As many as anybody may upload one after the other while sessions are measured.
+constexpr int kFairnessFiles = 6;
 
 absl::StatusOr<std::vector<LegacySocket>> ConnectAll(const ServerPair& servers, int count) {
   std::vector<LegacySocket> sockets;
@@ -55,10 +59,12 @@ ptrdiff_t CountParts(const ServerPair& servers) {
 // Sends a little on each of its connections in turn until `end`; the bytes sent.
 absl::StatusOr<int64_t> SendInTurn(std::span<LegacySocket> sockets,
                                    MonotonicClock::time_point end) {
+  std::vector<EndlessContent> contents;
+  for (size_t i = 0; i < sockets.size(); ++i) contents.emplace_back(EndlessContent::NewNumber());
   int64_t sent = 0;
   while (MonotonicClock::now() < end) {
-    for (LegacySocket& socket : sockets) {
-      RETURN_IF_ERROR(socket.Write(PreparedFile::RepeatedPart().substr(0, kSlowPiece)));
+    for (size_t i = 0; i < sockets.size(); ++i) {
+      RETURN_IF_ERROR(sockets[i].Write(contents[i].Next().substr(0, kSlowPiece)));
       sent += static_cast<int64_t>(kSlowPiece);
     }
   }
@@ -141,11 +147,14 @@ absl::StatusOr<FairnessResult> MeasureFairness(const ServerPair& servers, int64_
   const auto key_pair = legacy_client::KeyPair::Generate();
   ASSIGN_OR_RETURN(const KnownClient client,
                    Introduce(servers.bridge_address, "bench fairness", key_pair));
-  const PreparedFile file(client, "large", size);
+  // Each is new content: what is known is not written.
+  std::deque<PreparedFile> files;
+  for (int i = 0; i < kFairnessFiles; ++i) files.emplace_back(client, "large", size);
   absl::Status uploaded;
   {
     std::jthread uploader([&](const std::stop_token& stop) {
-      while (!stop.stop_requested() && uploaded.ok()) {
+      for (const PreparedFile& file : files) {
+        if (stop.stop_requested() || !uploaded.ok()) return;
         uploaded = file.Upload(servers.bridge_address);
       }
     });

@@ -1,9 +1,13 @@
 #include "tests/bench/large_catalog.h"
 
+#include <fcntl.h>
 #include <sqlite3.h>
+#include <unistd.h>
 
+#include <cerrno>
 #include <chrono>
 #include <memory>
+#include <random>
 #include <vector>
 
 #include "absl/cleanup/cleanup.h"
@@ -15,23 +19,27 @@
 #include "absl/strings/substitute.h"
 #include "backup/v1/admin.grpc.pb.h"
 #include "backup/v1/catalog.grpc.pb.h"
+#include "base/ids.h"
 #include "base/status_macros.h"
+#include "base/unique_fd.h"
 #include "grpcpp/create_channel.h"
 #include "grpcpp/security/credentials.h"
 #include "rpc/deadline.h"
+#include "storage/sqlite/sqlite_catalog.h"
 #include "tests/bench/timing.h"
 
 namespace backup::bench {
 namespace {
 
 constexpr int kCalls = 100;
+constexpr int kLookups = 1000;
 constexpr int kPageSize = 1000;
 constexpr absl::Duration kDeadline = absl::Seconds(10);
 
 // 1000 clients with 1000 files each, but with fewer versions than that only as many clients as
 // there are versions for; the versions go round the files, and one file has 2000 more. Without
 // triggers and indexes, which are made again at the end, this takes seconds. $0: versions,
-// $1: clients.
+// $1: clients, $2: what drops these, $3 and $4: a column of versions and its value.
 constexpr char kFill[] = R"(
 PRAGMA synchronous = OFF; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -262144;
 BEGIN;
@@ -46,10 +54,29 @@ WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < $1 
          $0 / ($1 * 1000) + (i = 0) * 2000 FROM n;
 WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < $0 + 2000)
   INSERT INTO versions (version_id, file_id, size_bytes, encoded_size, checksum_kind, checksum, sha256, state,
-                        receive_time, verify_time, form)
-  SELECT i + 1, CASE WHEN i < $0 THEN i % ($1 * 1000) + 1 ELSE 1 END, 1000, 1008, 1, i, randomblob(32), 2, i, i, 1 FROM n;
+                        receive_time, verify_time, form $3)
+  SELECT i + 1, CASE WHEN i < $0 THEN i % ($1 * 1000) + 1 ELSE 1 END, 1000, 1008, 1, i, randomblob(32), 2, i, i, 1 $4 FROM n;
 UPDATE totals SET clients = $1, files = $1 * 1000, versions = $0 + 2000, verified_versions = $0 + 2000,
                   stored_bytes = ($0 + 2000) * 1000, next_version_id = $0 + 2001;
+COMMIT;
+)";
+
+// Chunks of 1 MiB in packs of 64, and recipes of ten of them, without triggers and indexes, too.
+// Ids are in order, so that the index of the ids can be filled quickly. $0: chunks.
+constexpr char kFillChunks[] = R"(
+BEGIN;
+WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < $0 / 64 + 1)
+  INSERT INTO packs (pack_id, blob_id, size_bytes, form, live_bytes, wrapped_key)
+  SELECT i + 1, randomblob(16), 64 << 20, 1, 64 << 20, x'' FROM n;
+WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < $0)
+  INSERT INTO chunks (chunk_no, chunk_id, size_bytes, refs, stored_size, form, coding, pack_id, place, pack_offset)
+  SELECT i + 1, CAST(printf('%012d%020d', i, i) AS BLOB), 1 << 20, 1, 1 << 20, 1, 1, i / 64 + 1, i % 64,
+         (i % 64) << 20 FROM n;
+WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < $0 / 10)
+  INSERT INTO recipes SELECT i + 1, 10 << 20, 10 << 20 FROM n;
+INSERT INTO recipe_parts SELECT recipe_id, 0, randomblob(70) FROM recipes;
+UPDATE totals SET chunks = $0, unique_bytes = $0 << 20, compressed_bytes = $0 << 20, packs = $0 / 64 + 1,
+                  pack_bytes = $0 << 20, pack_live_bytes = $0 << 20;
 COMMIT;
 )";
 
@@ -70,7 +97,7 @@ std::string Statements(sqlite3* database, const char* query) {
   return statements;
 }
 
-absl::Status Fill(const std::string& path, int64_t versions) {
+absl::Status Fill(const std::string& path, int64_t versions, int64_t chunks) {
   sqlite3* database = nullptr;
   const absl::Cleanup close = [&] { sqlite3_close(database); };
   if (sqlite3_open(path.c_str(), &database) != SQLITE_OK)
@@ -83,7 +110,15 @@ absl::Status Fill(const std::string& path, int64_t versions) {
   const std::string make_again =
       Statements(database, absl::StrCat("SELECT sql FROM sqlite_master WHERE ", kWhich).c_str());
   const int64_t clients = versions < 1'000'000 ? 1 : 1000;
-  RETURN_IF_ERROR(Run(database, absl::Substitute(kFill, versions, clients, drop)));
+  // Programs that know chunks must not look for the versions' content elsewhere.
+  const bool knows_chunks =
+      !Statements(database,
+                  "SELECT name FROM pragma_table_info('versions') WHERE name = 'chunk_no'")
+           .empty();
+  const char* const column = !knows_chunks ? "" : chunks == 0 ? ", chunk_no" : ", recipe_id";
+  const char* const value = !knows_chunks ? "" : chunks == 0 ? ", 0" : ", i + 1";
+  RETURN_IF_ERROR(Run(database, absl::Substitute(kFill, versions, clients, drop, column, value)));
+  if (chunks > 0) RETURN_IF_ERROR(Run(database, absl::Substitute(kFillChunks, chunks)));
   return Run(database,
              absl::StrCat("BEGIN;", make_again, "COMMIT; PRAGMA wal_checkpoint(TRUNCATE);"));
 }
@@ -173,17 +208,52 @@ absl::Status AskForStatus(const std::string& address) {
 }  // namespace
 
 absl::StatusOr<LargeCatalogResult> MeasureLargeCatalog(const Programs& programs,
-                                                       const std::string& dir, int64_t versions) {
+                                                       const std::string& dir, int64_t versions,
+                                                       int64_t chunks) {
   {  // The schema is the service's own.
     RETURN_IF_ERROR(RunningService::Start(programs, dir).status());
   }
-  RETURN_IF_ERROR(Fill(absl::StrCat(dir, "/data/catalog.db"), versions));
+  RETURN_IF_ERROR(Fill(absl::StrCat(dir, "/data/catalog.db"), versions, chunks));
   LargeCatalogResult result;
   const auto start = MonotonicClock::now();
   ASSIGN_OR_RETURN(const RunningService service, RunningService::Start(programs, dir));
   RETURN_IF_ERROR(AskForStatus(service.address));
   result.seconds_to_ready = SecondsSince(start);
   RETURN_IF_ERROR(AskAll(service.address, result));
+  result.resident_mebibytes = service.process.ResidentMebibytes();
+  return result;
+}
+
+absl::StatusOr<ChunkLookupResult> MeasureChunkLookups(const std::string& dir, int64_t chunks) {
+  const std::string path = absl::StrCat(dir, "/data/catalog.db");
+  ASSIGN_OR_RETURN(const auto catalog, storage::SqliteCatalog::Open(path));
+  {  // Out of the page cache.
+    const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+    if (!fd.valid() || ::fsync(fd.get()) != 0)
+      return absl::ErrnoToStatus(errno, "open the catalog");
+    ::posix_fadvise(fd.get(), 0, 0, POSIX_FADV_DONTNEED);
+  }
+  std::mt19937_64 random(1);
+  std::vector<ChunkId> ids;
+  for (int i = 0; i < kLookups; ++i) {
+    const auto number = static_cast<int64_t>(random() % static_cast<uint64_t>(chunks));
+    ids.push_back(*ChunkId::FromBytes(absl::StrFormat("%012d%020d", number, number)));
+  }
+  const auto look_up_all = [&]() -> absl::StatusOr<double> {
+    std::vector<double> milliseconds;
+    for (const ChunkId& id : ids) {
+      const auto start = MonotonicClock::now();
+      ASSIGN_OR_RETURN(const auto chunk, catalog->Read([&](storage::Snapshot& snapshot) {
+        return snapshot.FindChunk(id);
+      }));
+      milliseconds.push_back(1e3 * SecondsSince(start));
+      if (!chunk) return absl::NotFoundError("a chunk of the large catalog is not there");
+    }
+    return Median(milliseconds);
+  };
+  ChunkLookupResult result;
+  ASSIGN_OR_RETURN(result.from_disk_milliseconds, look_up_all());
+  ASSIGN_OR_RETURN(result.from_memory_milliseconds, look_up_all());
   return result;
 }
 

@@ -16,11 +16,22 @@ struct LargeCatalogResult {
   double list_versions_milliseconds = 0;  // A page of 1000.
   double list_clients_milliseconds = 0;   // A page of 1000.
   double get_status_milliseconds = 0;
+  double resident_mebibytes = 0;  // Of the service, after all of these.
 };
 
-// Starts a service on a catalog with `versions` versions, which is written straight into its
-// database, below the empty folder `dir`.
+// Starts a service on a catalog with `versions` versions and, if the program knows them, `chunks`
+// chunks, which is written straight into its database, below the empty folder `dir`.
 absl::StatusOr<LargeCatalogResult> MeasureLargeCatalog(const Programs& programs,
-                                                       const std::string& dir, int64_t versions);
+                                                       const std::string& dir, int64_t versions,
+                                                       int64_t chunks = 0);
+
+// Medians of one lookup each, by this process.
+struct ChunkLookupResult {
+  double from_disk_milliseconds = 0;
+  double from_memory_milliseconds = 0;  // The pages are in the page cache.
+};
+
+// Looks up random chunks of the catalog that MeasureLargeCatalog() left in `dir`.
+absl::StatusOr<ChunkLookupResult> MeasureChunkLookups(const std::string& dir, int64_t chunks);
 
 }  // namespace backup::bench

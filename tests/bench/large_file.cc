@@ -2,29 +2,24 @@
 
 #include <algorithm>
 #include <fstream>
-#include <random>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
-#include "base/byte_stream.h"
 #include "base/status_macros.h"
 #include "nlohmann/json.hpp"
+#include "tests/bench/endless_content.h"
 #include "tests/bench/timing.h"
 
 namespace backup::bench {
 namespace {
 
-// Bytes that nothing on the way can make shorter.
-void WriteRandomFile(const std::string& path, int64_t size) {
-  std::mt19937_64 random(1);
-  std::vector<uint64_t> piece(kPieceSize / sizeof(uint64_t));
+// Bytes that nothing on the way can make shorter, and that were not sent before.
+void WriteNewFile(const std::string& path, int64_t size) {
+  EndlessContent content(EndlessContent::NewNumber());
   std::ofstream file(path, std::ios::binary);
-  for (int64_t left = size; left > 0; left -= static_cast<int64_t>(kPieceSize)) {
-    std::generate(piece.begin(), piece.end(), random);
-    file.write(reinterpret_cast<const char*>(piece.data()),
-               static_cast<std::streamsize>(std::min(left, static_cast<int64_t>(kPieceSize))));
-  }
+  for (int64_t left = size; left > 0; left -= EndlessContent::kPieceSize)
+    file << content.Next().substr(0, static_cast<size_t>(left));
 }
 
 void WriteTransferInfo(const std::string& dir, const legacy_client::Endpoint& server,
@@ -63,13 +58,13 @@ absl::StatusOr<LargeFileResult> MeasureLargeFile(const ServerPair& servers,
   std::ofstream(absl::StrCat(dir, "/small")) << "registers the client before the clock starts";
   WriteTransferInfo(dir, servers.bridge_address, "small");
   RETURN_IF_ERROR(RunClient(client_program, dir, ignored_cpu_seconds).status());
-  WriteRandomFile(absl::StrCat(dir, "/large"), size);
   WriteTransferInfo(dir, servers.bridge_address, "large");
 
   LargeFileResult result;
   const ServerCpu start = CpuOf(servers);
   std::vector<double> speeds;
   for (int run = 0; run < runs; ++run) {
+    WriteNewFile(absl::StrCat(dir, "/large"), size);
     ASSIGN_OR_RETURN(const double seconds,
                      RunClient(client_program, dir, result.client_cpu_seconds));
     speeds.push_back(static_cast<double>(size) / kBytesPerMegabyte / seconds);

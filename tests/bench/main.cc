@@ -11,6 +11,7 @@
 #include <iostream>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -25,6 +26,7 @@
 #include "gflags/gflags.h"
 #include "glog/logging.h"
 #include "tests/bench/bare_echo.h"
+#include "tests/bench/generations.h"
 #include "tests/bench/other_servers.h"
 #include "tests/bench/report.h"
 #include "tests/bench/throttled_disk.h"
@@ -32,9 +34,11 @@
 
 DEFINE_string(bin_dir, "", "where the programs are; empty: beside this one");
 DEFINE_string(work_dir, "/var/tmp", "where the data goes for the time of the measurement");
-DEFINE_string(only, "",
-              "of files, others, restore, sessions, fairness, crowds, catalog: comma-separated; "
-              "empty: all");
+DEFINE_string(
+    only, "",
+    "of files, others, restore, known, small, generations, repacking, sessions, fairness, "
+    "crowds, catalog, chunks: comma-separated; "
+    "empty: all");
 DEFINE_int32(file_mebibytes, 1024, "size of a large file");
 DEFINE_int32(throttle_mb_per_second, 0,
              "as if the disk could read and write no more than that, by a control group; 0: as it "
@@ -45,6 +49,12 @@ DEFINE_int32(runs, 3, "how often a large file is sent");
 DEFINE_string(clients, "1,8,16,64", "how many clients play sessions at once");
 DEFINE_int32(seconds, 4, "how long they do");
 DEFINE_string(catalog_versions, "1000000,10000000", "sizes of catalogs");
+DEFINE_string(generations, "",
+              "folders to back up one after the other, comma-separated; empty: made ones");
+DEFINE_int32(generation_count, 10, "how many generations are made");
+DEFINE_string(
+    earlier_bin_dir, "",
+    "where programs of an earlier version are, to be measured beside in the section known");
 DEFINE_string(servers_dir, "",
               "where packages of servers to compare with are unpacked; empty: as installed");
 DEFINE_string(json_file, "", "file to write the figures to as well, one JSON object a line");
@@ -58,8 +68,13 @@ constexpr int kSlowUploads = 1000;
 constexpr int kSlowUploadMebibytes = 32;
 // What the size fields of the legacy protocol cannot say.
 constexpr int kTooManyMebibytes = 4096;
-constexpr int kBackupMebibytes = 1024;    // Of what is restored.
-constexpr int kComparedMebibytes = 1024;  // Of what other servers receive as well.
+constexpr int kBackupMebibytes = 1024;            // Of what is restored.
+constexpr int kComparedMebibytes = 1024;          // Of what other servers receive as well.
+constexpr int kKnownMebibytes = 1024;             // Of what is sent again.
+constexpr int kRepackedMebibytes = 1024;          // Of small packs.
+constexpr int64_t kChunks = 10'000'000;           // Of a large catalog,
+constexpr int64_t kVersionsOfChunks = 1'000'000;  // and the versions that have them.
+constexpr int kSmallFiles = 3653;                 // As the releases of a Python package have.
 
 bool ValidatePositive(const char* flag, int32_t value) {
   if (value > 0) return true;
@@ -74,6 +89,7 @@ bool ValidateFileSize(const char* flag, int32_t value) {
 DEFINE_validator(file_mebibytes, &ValidateFileSize);
 DEFINE_validator(largest_mebibytes, &ValidateFileSize);
 DEFINE_validator(runs, &ValidatePositive);
+DEFINE_validator(generation_count, &ValidatePositive);
 DEFINE_validator(seconds, &ValidatePositive);
 
 bool ValidateNumbers(const char* flag, const std::string& value) {
@@ -97,10 +113,11 @@ std::vector<int64_t> Numbers(const std::string& flag) {
   return numbers;
 }
 
-Programs FindPrograms() {
+// Those in the folder `dir`; empty: beside this one.
+Programs FindPrograms(const std::string& bin_dir) {
   const std::string own_dir =
       std::filesystem::read_symlink("/proc/self/exe").parent_path().string();
-  const std::string dir = FLAGS_bin_dir.empty() ? own_dir : FLAGS_bin_dir;
+  const std::string& dir = bin_dir.empty() ? own_dir : bin_dir;
   const auto path = [&](absl::string_view name) { return absl::StrCat(dir, "/", name); };
   const auto own_path = [&](absl::string_view name) { return absl::StrCat(own_dir, "/", name); };
   return {path("backup-service"), path("backup-bridge"), path("legacy-client"), path("backupctl"),
@@ -120,10 +137,15 @@ class Bench {
     RETURN_IF_ERROR(RunSection("files", [this] { return MeasureFiles(); }));
     RETURN_IF_ERROR(RunSection("others", [this] { return MeasureOthers(); }));
     RETURN_IF_ERROR(RunSection("restore", [this] { return MeasureRestores(); }));
+    RETURN_IF_ERROR(RunSection("known", [this] { return MeasureKnown(); }));
+    RETURN_IF_ERROR(RunSection("small", [this] { return MeasureSmall(); }));
+    RETURN_IF_ERROR(RunSection("generations", [this] { return MeasureAllGenerations(); }));
+    RETURN_IF_ERROR(RunSection("repacking", [this] { return MeasureAllRepacking(); }));
     RETURN_IF_ERROR(RunSection("sessions", [this] { return MeasureSessions(); }));
     RETURN_IF_ERROR(RunSection("fairness", [this] { return MeasureOneBesideAnother(); }));
     RETURN_IF_ERROR(RunSection("crowds", [this] { return MeasureCrowds(); }));
-    return RunSection("catalog", [this] { return MeasureCatalogs(); });
+    RETURN_IF_ERROR(RunSection("catalog", [this] { return MeasureCatalogs(); }));
+    return RunSection("chunks", [this] { return MeasureChunkCatalog(); });
   }
   const std::vector<Figure>& figures() const { return figures_; }
 
@@ -232,6 +254,56 @@ class Bench {
     return absl::OkStatus();
   }
 
+  absl::StatusOr<PreparedLoadResult> SendPrepared(const Programs& programs, const std::string& name,
+                                                  Known known) {
+    const std::string dir = absl::StrCat(section_dir_, "/", name);
+    std::filesystem::create_directory(dir);
+    ASSIGN_OR_RETURN(const auto servers, ServerPair::Start(programs, dir));
+    ASSIGN_OR_RETURN(const PreparedLoadResult result,
+                     MeasurePreparedLoad(*servers, 1, Bytes(kKnownMebibytes), FLAGS_runs, known));
+    std::filesystem::remove_all(dir);
+    return result;
+  }
+
+  absl::Status MeasureKnown() {
+    std::optional<PreparedLoadResult> earlier;
+    if (!FLAGS_earlier_bin_dir.empty()) {
+      ASSIGN_OR_RETURN(earlier,
+                       SendPrepared(FindPrograms(FLAGS_earlier_bin_dir), "earlier", Known::kNo));
+    }
+    ASSIGN_OR_RETURN(const PreparedLoadResult fresh, SendPrepared(programs_, "new", Known::kNo));
+    ASSIGN_OR_RETURN(const PreparedLoadResult known, SendPrepared(programs_, "known", Known::kYes));
+    Add(ReportKnownContent(
+        absl::StrCat("one file of ", kKnownMebibytes, " MiB that does not shrink, new and known"),
+        fresh, known, earlier));
+    return absl::OkStatus();
+  }
+
+  absl::Status MeasureSmall() {
+    ASSIGN_OR_RETURN(const SmallFilesResult result,
+                     MeasureSmallFiles(programs_, section_dir_, kSmallFiles));
+    Add(ReportSmallFiles(result));
+    return absl::OkStatus();
+  }
+
+  absl::Status MeasureAllGenerations() {
+    const std::vector<std::string> sources =
+        absl::StrSplit(FLAGS_generations, ',', absl::SkipEmpty());
+    ASSIGN_OR_RETURN(const std::vector<GenerationResult> results,
+                     MeasureGenerations(programs_, section_dir_, sources, FLAGS_generation_count));
+    const int count = static_cast<int>(results.size());
+    for (int i = 0; i < count; ++i)
+      Add(ReportGeneration(i + 1, count, results[static_cast<size_t>(i)]));
+    return absl::OkStatus();
+  }
+
+  absl::Status MeasureAllRepacking() {
+    ASSIGN_OR_RETURN(const RepackingResult result,
+                     MeasureRepacking(programs_, section_dir_, Bytes(kRepackedMebibytes)));
+    Add(ReportRepacking(result, limits_));
+    return absl::OkStatus();
+  }
+
   absl::Status MeasureSessions() {
     RETURN_IF_ERROR(StartServers());
     for (const int64_t clients : Numbers(FLAGS_clients)) {
@@ -282,12 +354,20 @@ class Bench {
     return absl::OkStatus();
   }
 
+  absl::Status MeasureChunkCatalog() {
+    ASSIGN_OR_RETURN(const LargeCatalogResult catalog,
+                     MeasureLargeCatalog(programs_, section_dir_, kVersionsOfChunks, kChunks));
+    ASSIGN_OR_RETURN(const ChunkLookupResult lookups, MeasureChunkLookups(section_dir_, kChunks));
+    Add(ReportChunkCatalog(kChunks, catalog, lookups));
+    return absl::OkStatus();
+  }
+
   void Add(const std::vector<Figure>& figures) {
     figures_.insert(figures_.end(), figures.begin(), figures.end());
   }
 
   const std::string dir_;
-  const Programs programs_ = FindPrograms();
+  const Programs programs_ = FindPrograms(FLAGS_bin_dir);
   PhysicalLimits limits_;
   std::string section_dir_;
   std::unique_ptr<ServerPair> servers_;

@@ -26,7 +26,7 @@
 #include "base/unique_fd.h"
 #include "legacy_client/legacy_socket.h"
 #include "tests/bench/child_process.h"
-#include "tests/bench/prepared_file.h"
+#include "tests/bench/endless_content.h"
 #include "tests/bench/timing.h"
 
 namespace backup::bench {
@@ -78,8 +78,9 @@ absl::StatusOr<std::string> ReadLine(LegacySocket& socket) {
 }
 
 absl::Status SendContent(LegacySocket& socket, int64_t size) {
-  const absl::string_view part = PreparedFile::RepeatedPart();
-  for (int64_t sent = 0; sent < size; sent += std::ssize(part)) RETURN_IF_ERROR(socket.Write(part));
+  EndlessContent content(EndlessContent::NewNumber());
+  for (int64_t sent = 0; sent < size; sent += EndlessContent::kPieceSize)
+    RETURN_IF_ERROR(socket.Write(content.Next()));
   return absl::OkStatus();
 }
 
@@ -210,8 +211,8 @@ class Rsync final : public OtherServer {
     std::error_code error;
     if (static_cast<int64_t>(std::filesystem::file_size(path, error)) == size) return;
     std::ofstream file(path, std::ios::binary);
-    for (int64_t at = 0; at < size; at += std::ssize(PreparedFile::RepeatedPart()))
-      file << PreparedFile::RepeatedPart();
+    EndlessContent content(EndlessContent::NewNumber());
+    for (int64_t at = 0; at < size; at += EndlessContent::kPieceSize) file << content.Next();
   }
 
   const Daemon daemon_;

@@ -1,7 +1,6 @@
 #include "tests/bench/prepared_file.h"
 
 #include <iterator>
-#include <random>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -31,16 +30,6 @@ absl::StatusOr<Answer> Expect(AnswerKind kind, absl::StatusOr<Answer> answer) {
       absl::StrCat("the server answers with ", legacy_client::ToText(answer->header.kind)));
 }
 
-std::string MakeRepeatedPart() {
-  std::mt19937_64 random(1);
-  std::string bytes;
-  while (bytes.size() < kPieceSize) {
-    const uint64_t number = random();
-    bytes.append(reinterpret_cast<const char*>(&number), sizeof(number));
-  }
-  return bytes;
-}
-
 // The block that makes a ciphertext end in one byte of padding, behind a block `before` it.
 std::string EndingBlock(absl::string_view before, absl::string_view key) {
   constexpr char kPadding = 1;
@@ -51,20 +40,22 @@ std::string EndingBlock(absl::string_view before, absl::string_view key) {
   return out.substr(0, kCipherBlockSize);
 }
 
-// The request: head, the repeated part as often as it takes, the end. Used by one thread at a time.
+// The request: head, content, the end. Used by one thread at a time.
 class RequestSource final : public ByteSource {
  public:
-  RequestSource(absl::string_view head, int64_t size, absl::string_view last_block)
-      : head_(head), left_(size), last_block_(last_block) {}
+  RequestSource(absl::string_view head, EndlessContent content, int64_t size,
+                absl::string_view last_block)
+      : head_(head), content_(content), left_(size), last_block_(last_block) {}
   absl::StatusOr<absl::string_view> Read() override {
     if (!head_.empty()) return std::exchange(head_, absl::string_view());
     if (left_ == 0) return std::exchange(last_block_, absl::string_view());
-    left_ -= static_cast<int64_t>(PreparedFile::RepeatedPart().size());
-    return PreparedFile::RepeatedPart();
+    left_ -= EndlessContent::kPieceSize;
+    return content_.Next();
   }
 
  private:
   absl::string_view head_;
+  EndlessContent content_;
   int64_t left_;
   absl::string_view last_block_;
 };
@@ -108,15 +99,8 @@ absl::Status Delete(const std::string& service, const KnownClient& client) {
   return status.ok() ? absl::OkStatus() : absl::InternalError(status.error_message());
 }
 
-absl::string_view PreparedFile::RepeatedPart() {
-  static const std::string& bytes = *new std::string(MakeRepeatedPart());
-  return bytes;
-}
-
 PreparedFile::PreparedFile(const KnownClient& client, std::string name, int64_t size)
     : client_(client), name_(std::move(name)), size_(size) {
-  const absl::string_view part = RepeatedPart();
-  last_block_ = EndingBlock(part.substr(part.size() - kCipherBlockSize), client.session_key);
   const int64_t content_size = size_ + static_cast<int64_t>(kCipherBlockSize);
   const legacy_client::RequestValues values = {
       .id = client_.id, .file_name = name_, .content_size = content_size};
@@ -125,13 +109,19 @@ PreparedFile::PreparedFile(const KnownClient& client, std::string name, int64_t 
       OldClientFrames().Header(RequestKind::FILE, values, std::ssize(fields) + content_size),
       fields);
   Crc32 checksum;
-  for (int64_t at = 0; at < size_; at += std::ssize(part)) checksum.Update(part);
+  EndlessContent content(content_);
+  absl::string_view part;
+  for (int64_t at = 0; at < size_; at += std::ssize(part)) {
+    part = content.Next();
+    checksum.Update(part);
+  }
+  last_block_ = EndingBlock(part.substr(part.size() - kCipherBlockSize), client.session_key);
   checksum.Update(last_block_);
   checksum_ = checksum.Value();
 }
 
 absl::Status PreparedFile::Upload(const legacy_client::Endpoint& server) const {
-  RequestSource request(head_, size_, last_block_);
+  RequestSource request(head_, EndlessContent(content_), size_, last_block_);
   Channel channel(OldClientFrames(), {server});
   ASSIGN_OR_RETURN(const Answer answer,
                    Expect(AnswerKind::FILE_RECEIVED, channel.AskWithContent(request, [] {})));

@@ -9,6 +9,7 @@
 #include "legacy_client/channel.h"
 #include "legacy_client/frames.h"
 #include "legacy_client/key_pair.h"
+#include "tests/bench/endless_content.h"
 
 namespace backup::bench {
 
@@ -26,9 +27,9 @@ absl::StatusOr<KnownClient> Introduce(const legacy_client::Endpoint& server,
 // Has the service, a gRPC target, delete a client with all its files.
 absl::Status Delete(const std::string& service, const KnownClient& client);
 
-// A file as an old client sends it, whose ciphertext costs nothing to send: the same blocks over
-// and over, since any ciphertext decrypts to something, and at the end a block that was made for
-// the client's key, so that the padding is right. Used by one thread at a time.
+// A file as an old client sends it, whose ciphertext costs nothing to send: bytes that are there,
+// since any ciphertext decrypts to something, and at the end a block that was made for the client's
+// key, so that the padding is right. Its content is like no other's. Used by one thread at a time.
 class PreparedFile {
  public:
   // `size` is the ciphertext's without its last block, a multiple of 1 MiB.
@@ -38,13 +39,12 @@ class PreparedFile {
   absl::Status Upload(const legacy_client::Endpoint& server) const;
   // What goes before the content.
   const std::string& head() const { return head_; }
-  // The content but its end: this, again and again.
-  static absl::string_view RepeatedPart();
 
  private:
   const KnownClient client_;
   const std::string name_;
   const int64_t size_;
+  const uint64_t content_ = EndlessContent::NewNumber();
   std::string last_block_;
   std::string head_;
   uint32_t checksum_ = 0;

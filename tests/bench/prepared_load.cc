@@ -1,6 +1,7 @@
 #include "tests/bench/prepared_load.h"
 
 #include <algorithm>
+#include <deque>
 #include <thread>
 #include <vector>
 
@@ -15,7 +16,7 @@ namespace backup::bench {
 namespace {
 
 // Does `work` with each file at once; the first error, if there is one.
-absl::Status ForEachAtOnce(const std::vector<PreparedFile>& files,
+absl::Status ForEachAtOnce(const std::deque<PreparedFile>& files,
                            absl::FunctionRef<absl::Status(const PreparedFile&)> work) {
   std::vector<absl::Status> statuses(files.size());
   {
@@ -31,32 +32,38 @@ absl::Status ForEachAtOnce(const std::vector<PreparedFile>& files,
 }  // namespace
 
 absl::StatusOr<PreparedLoadResult> MeasurePreparedLoad(const ServerPair& servers, int clients,
-                                                       int64_t size, int runs) {
+                                                       int64_t size, int runs, Known known) {
   const legacy_client::Endpoint& bridge = servers.bridge_address;
   const legacy_client::KeyPair key_pair = legacy_client::KeyPair::Generate();
-  std::vector<KnownClient> known;
-  std::vector<PreparedFile> files;
+  std::vector<KnownClient> introduced;
   for (int i = 0; i < clients; ++i) {
     ASSIGN_OR_RETURN(
         const KnownClient client,
         Introduce(bridge, absl::StrCat("bench of ", clients, " times ", size, ": ", i), key_pair));
-    known.push_back(client);
-    files.emplace_back(client, "large", size);
+    introduced.push_back(client);
   }
+  const auto upload = [&](const PreparedFile& file) { return file.Upload(bridge); };
+  std::deque<PreparedFile> files;  // What is sent again is the same object.
   PreparedLoadResult result;
   std::vector<double> speeds;
   const double bytes = static_cast<double>(size) * clients;
   for (int run = 0; run < runs; ++run) {
+    if (known == Known::kNo) files.clear();
+    if (files.empty()) {
+      for (const KnownClient& client : introduced) files.emplace_back(client, "large", size);
+      if (known == Known::kYes) RETURN_IF_ERROR(ForEachAtOnce(files, upload));
+    }
+    const double written_start = servers.service.WrittenMegabytes();
     const ServerCpu cpu_start = CpuOf(servers);
     const double own_cpu_start = OwnCpuSeconds();
     const auto start = MonotonicClock::now();
-    RETURN_IF_ERROR(
-        ForEachAtOnce(files, [&](const PreparedFile& file) { return file.Upload(bridge); }));
+    RETURN_IF_ERROR(ForEachAtOnce(files, upload));
     speeds.push_back(bytes / kBytesPerMegabyte / SecondsSince(start));
     result.cpu = result.cpu + (CpuOf(servers) - cpu_start);
     result.client_cpu_seconds += OwnCpuSeconds() - own_cpu_start;
+    result.written_megabytes += servers.service.WrittenMegabytes() - written_start;
   }
-  for (const KnownClient& client : known) {
+  for (const KnownClient& client : introduced) {
     RETURN_IF_ERROR(Delete(servers.service_address, client));
   }
   result.median_mb_per_second = Median(speeds);

@@ -6,6 +6,8 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "tests/bench/timing.h"
 
 namespace backup::bench {
 namespace {
@@ -13,10 +15,17 @@ namespace {
 constexpr int64_t kMillion = 1'000'000;
 // How many clients the targets for sessions are about.
 constexpr int kManyClients = 64;
+// Megabytes for each gibibyte that is known: rows of the recipe, and no content.
+constexpr double kKnownWritten = 2;
 
 Target AtLeast(double value) { return {Bound::kAtLeast, value}; }
 Target AtMost(double value) { return {Bound::kAtMost, value}; }
 
+double Megabytes(int64_t bytes) { return static_cast<double>(bytes) / kBytesPerMegabyte; }
+// Of client, bridge and service.
+double AllSeconds(const PreparedLoadResult& result) {
+  return result.client_cpu_seconds + result.cpu.bridge_seconds + result.cpu.service_seconds;
+}
 double ServerSeconds(const ServerCpu& cpu) { return cpu.service_seconds + cpu.bridge_seconds; }
 
 void AddCpuPerGibibyte(const std::string& group, const ServerCpu& cpu, double client_seconds,
@@ -226,6 +235,87 @@ std::vector<Figure> ReportFairness(const FairnessResult& result) {
   return figures;
 }
 
+std::vector<Figure> ReportGeneration(int number, int count, const GenerationResult& result) {
+  const std::string group = absl::StrFormat("generation %d of %d: %d files, %.0f MB", number, count,
+                                            result.files, Megabytes(result.bytes));
+  std::vector<Figure> figures;
+  std::optional<Target> target;
+  for (const auto& [name, cost] : result.others) {
+    const double kept = Megabytes(cost.kept_bytes);
+    if (number == count) target = AtMost(std::min(kept, target ? target->value : kept));
+  }
+  const auto add = [&](const std::string& name, const BackupCost& cost, std::optional<Target> aim) {
+    figures.push_back({group, "kept, " + name, Megabytes(cost.kept_bytes), "MB", aim, {}});
+    figures.push_back({group, "time, " + name, cost.seconds, "s", {}, {}});
+  };
+  add("backup-service", result.ours, target);
+  for (const auto& [name, cost] : result.others) add(name, cost, std::nullopt);
+  return figures;
+}
+
+std::vector<Figure> ReportSmallFiles(const SmallFilesResult& result) {
+  const std::string group =
+      absl::StrCat(result.files, " small files by one old client, one after the other");
+  std::vector<Figure> figures = {{group,
+                                  "a file",
+                                  1e3 * result.seconds / static_cast<double>(result.files),
+                                  "ms",
+                                  AtMost(1.2),
+                                  {}},
+                                 {group, "all, backup-service", result.seconds, "s", {}, {}}};
+  for (const auto& [name, cost] : result.others)
+    figures.push_back({group, "all, " + name, cost.seconds, "s", {}, {}});
+  return figures;
+}
+
+std::vector<Figure> ReportKnownContent(const std::string& group, const PreparedLoadResult& fresh,
+                                       const PreparedLoadResult& known,
+                                       const std::optional<PreparedLoadResult>& earlier) {
+  const double new_cpu = AllSeconds(fresh) / fresh.gibibytes;
+  const double known_cpu = AllSeconds(known) / known.gibibytes;
+  std::vector<Figure> figures = {
+      {group, "new: speed, median", fresh.median_mb_per_second, "MB/s", {}, {}},
+      {group, "new: CPU, all three", new_cpu, "s/GiB", {}, {}},
+      {group, "known: speed, median", known.median_mb_per_second, "MB/s", {}, {}},
+      {group, "known: CPU, all three", known_cpu, "s/GiB", {}, {}},
+      {group,
+       "known: speed against new",
+       known.median_mb_per_second / fresh.median_mb_per_second,
+       "times",
+       AtLeast(1.5),
+       {}},
+      {group,
+       "known: written by the service",
+       known.written_megabytes / known.gibibytes,
+       "MB/GiB",
+       AtMost(kKnownWritten),
+       {}}};
+  if (!earlier) return figures;
+  const double earlier_cpu = AllSeconds(*earlier) / earlier->gibibytes;
+  figures.insert(
+      figures.end(),
+      {{group, "before: speed, median", earlier->median_mb_per_second, "MB/s", {}, {}},
+       {group, "before: CPU, all three", earlier_cpu, "s/GiB", {}, {}},
+       {group,
+        "new: speed against before",
+        fresh.median_mb_per_second / earlier->median_mb_per_second,
+        "times",
+        AtLeast(0.9),
+        {}},
+       {group, "new: CPU against before", new_cpu / earlier_cpu, "times", AtMost(1.25), {}},
+       {group, "known: CPU against before", known_cpu / earlier_cpu, "times", AtMost(0.95), {}}});
+  return figures;
+}
+
+std::vector<Figure> ReportRepacking(const RepackingResult& result, const PhysicalLimits& limits) {
+  const std::string group = "small packs made large ones, as fast as can be";
+  const std::optional<double> copy = limits.disk_copy_mb_per_second;
+  return {{group, "speed", result.mb_per_second, "MB/s",
+           copy ? std::optional(AtLeast(0.8 * *copy)) : std::nullopt, copy},
+          {group, "written", result.written_megabytes, "MB", {}, {}},
+          {group, "CPU, service", result.cpu_seconds, "s", {}, {}}};
+}
+
 std::vector<Figure> ReportLargeCatalog(int64_t versions, const LargeCatalogResult& result) {
   const std::string group = absl::StrCat("a catalog of ", versions / kMillion, " million versions");
   const auto start_target = versions == kMillion ? std::optional(AtMost(1)) : std::nullopt;
@@ -241,6 +331,17 @@ std::vector<Figure> ReportLargeCatalog(int64_t versions, const LargeCatalogResul
        {}},
       {group, "ListClients, page of 1000", result.list_clients_milliseconds, "ms", AtMost(20), {}},
       {group, "GetStatus", result.get_status_milliseconds, "ms", AtMost(20), {}}};
+}
+
+std::vector<Figure> ReportChunkCatalog(int64_t chunks, const LargeCatalogResult& result,
+                                       const ChunkLookupResult& lookups) {
+  const std::string group = absl::StrCat("a catalog of ", chunks / kMillion, " million chunks");
+  return {
+      {group, "start to ready", result.seconds_to_ready, "s", AtMost(1), {}},
+      {group, "GetStatus", result.get_status_milliseconds, "ms", AtMost(20), {}},
+      {group, "a chunk, from the disk", lookups.from_disk_milliseconds, "ms", AtMost(1), {}},
+      {group, "a chunk, pages in memory", lookups.from_memory_milliseconds, "ms", AtMost(0.05), {}},
+      {group, "resident memory, service", result.resident_mebibytes, "MiB", {}, {}}};
 }
 
 }  // namespace backup::bench

@@ -1,16 +1,19 @@
 #pragma once
 
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "tests/bench/bare_echo.h"
 #include "tests/bench/crowd.h"
 #include "tests/bench/figures.h"
+#include "tests/bench/generations.h"
 #include "tests/bench/large_catalog.h"
 #include "tests/bench/large_file.h"
 #include "tests/bench/physical_limits.h"
 #include "tests/bench/prepared_load.h"
+#include "tests/bench/repacking.h"
 #include "tests/bench/restore.h"
 #include "tests/bench/session_load.h"
 
@@ -40,6 +43,16 @@ std::vector<Figure> ReportAgainstBare(int clients, const SessionLoadResult& ours
 std::vector<Figure> ReportIdleCrowd(int connections, const IdleCrowdResult& result);
 std::vector<Figure> ReportSlowCrowd(int uploads, const SlowCrowdResult& result);
 std::vector<Figure> ReportFairness(const FairnessResult& result);
+// `number` of `count`, from 1.
+std::vector<Figure> ReportGeneration(int number, int count, const GenerationResult& result);
+std::vector<Figure> ReportSmallFiles(const SmallFilesResult& result);
+// New content, the same again, and, if there are such, new content by earlier programs.
+std::vector<Figure> ReportKnownContent(const std::string& group, const PreparedLoadResult& fresh,
+                                       const PreparedLoadResult& known,
+                                       const std::optional<PreparedLoadResult>& earlier);
+std::vector<Figure> ReportRepacking(const RepackingResult& result, const PhysicalLimits& limits);
 std::vector<Figure> ReportLargeCatalog(int64_t versions, const LargeCatalogResult& result);
+std::vector<Figure> ReportChunkCatalog(int64_t chunks, const LargeCatalogResult& result,
+                                       const ChunkLookupResult& lookups);
 
 }  // namespace backup::bench

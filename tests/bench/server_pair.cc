@@ -32,25 +32,30 @@ absl::StatusOr<std::string> WaitForPort(ChildProcess& process, const std::string
 }
 
 absl::StatusOr<RunningService> RunningService::Start(const Programs& programs,
-                                                     const std::string& dir) {
+                                                     const std::string& dir,
+                                                     const std::vector<std::string>& flags) {
   // As the packages have it where both are on one machine.
   const std::string address = absl::StrCat("unix:", dir, "/service.sock");
   const std::string port_path = absl::StrCat(dir, "/service.port");
   std::filesystem::remove(port_path);
-  ASSIGN_OR_RETURN(
-      ChildProcess process,
-      ChildProcess::Start({programs.service, absl::StrCat("--data_dir=", dir, "/data"),
-                           absl::StrCat("--listen=", address),
-                           absl::StrCat("--bound_port_file=", port_path), "--idle_shutdown=0s"},
-                          absl::StrCat(dir, "/service.out"), absl::StrCat(dir, "/service.log")));
+  std::vector<std::string> args = {programs.service, absl::StrCat("--data_dir=", dir, "/data"),
+                                   absl::StrCat("--listen=", address),
+                                   absl::StrCat("--bound_port_file=", port_path),
+                                   "--idle_shutdown=0s"};
+  args.insert(args.end(), flags.begin(), flags.end());
+  ASSIGN_OR_RETURN(ChildProcess process,
+                   ChildProcess::Start(std::move(args), absl::StrCat(dir, "/service.out"),
+                                       absl::StrCat(dir, "/service.log")));
   RETURN_IF_ERROR(WaitForPort(process, port_path).status());
   return RunningService{std::move(process), address};
 }
 
-absl::StatusOr<std::unique_ptr<ServerPair>> ServerPair::Start(const Programs& programs,
-                                                              const std::string& dir) {
-  ASSIGN_OR_RETURN(RunningService service, RunningService::Start(programs, dir));
+absl::StatusOr<std::unique_ptr<ServerPair>> ServerPair::Start(
+    const Programs& programs, const std::string& dir,
+    const std::vector<std::string>& service_flags) {
+  ASSIGN_OR_RETURN(RunningService service, RunningService::Start(programs, dir, service_flags));
   const std::string bridge_port_path = absl::StrCat(dir, "/bridge.port");
+  std::filesystem::remove(bridge_port_path);
   ASSIGN_OR_RETURN(ChildProcess bridge,
                    ChildProcess::Start(
                        {programs.bridge, "--bind=127.0.0.1", "--port=0",

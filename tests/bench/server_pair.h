@@ -2,6 +2,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "legacy_client/transfer_info.h"
@@ -25,8 +26,9 @@ struct RunningService {
   ChildProcess process;
   std::string address;
 
-  // Starts it with its state in `dir`/data, and returns when it listens.
-  static absl::StatusOr<RunningService> Start(const Programs& programs, const std::string& dir);
+  // Starts it with its state in `dir`/data and these flags besides, and returns when it listens.
+  static absl::StatusOr<RunningService> Start(const Programs& programs, const std::string& dir,
+                                              const std::vector<std::string>& flags = {});
 };
 
 // A service and a bridge in front of it on a free loopback port. Their logs are in the folder they
@@ -38,9 +40,11 @@ struct ServerPair {
   std::string data_dir;
   legacy_client::Endpoint bridge_address;
 
-  // Starts both, with their state in the empty folder `dir`, and returns when both listen.
-  static absl::StatusOr<std::unique_ptr<ServerPair>> Start(const Programs& programs,
-                                                           const std::string& dir);
+  // Starts both, with their state in the folder `dir`, empty or of another pair that has ended, and
+  // these flags of the service besides; returns when both listen.
+  static absl::StatusOr<std::unique_ptr<ServerPair>> Start(
+      const Programs& programs, const std::string& dir,
+      const std::vector<std::string>& service_flags = {});
 };
 
 // What both processes have used up to a moment.

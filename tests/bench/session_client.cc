@@ -1,5 +1,6 @@
 #include "tests/bench/session_client.h"
 
+#include <cstring>
 #include <iterator>
 #include <span>
 #include <utility>
@@ -8,6 +9,7 @@
 #include "base/checksum.h"
 #include "base/status_macros.h"
 #include "legacy_client/cipher.h"
+#include "tests/bench/endless_content.h"
 #include "tests/bench/old_client.h"
 
 namespace backup::bench {
@@ -21,10 +23,18 @@ using legacy_client::RequestKind;
 constexpr size_t kFileSize = 1024;
 constexpr char kFileName[] = "bench.bin";
 
+// Content like no other's, which does not shrink.
+std::string NewContent() {
+  const uint64_t number = EndlessContent::NewNumber();
+  std::string content(EndlessContent(number).Next().substr(0, kFileSize));
+  std::memcpy(content.data(), &number, sizeof(number));
+  return content;
+}
+
 std::string EncryptedFile(absl::string_view key) {
   legacy_client::CbcEncryptor encryptor(key);
   std::string out(kFileSize + legacy_client::kCipherBlockSize, '\0');
-  size_t size = encryptor.Update(std::string(kFileSize, 'b'), out);
+  size_t size = encryptor.Update(NewContent(), out);
   size += encryptor.Finish(std::span<char>(out).subspan(size));
   out.resize(size);
   return out;

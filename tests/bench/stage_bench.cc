@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <cstdlib>
 #include <memory>
+#include <random>
 #include <string>
 
 #include "base/aligned_buffer.h"
@@ -16,7 +17,9 @@
 #include "base/piece_buffers.h"
 #include "base/read_ahead_source.h"
 #include "benchmark/benchmark.h"
+#include "content/chunk_cuts.h"
 #include "crypto/cipher.h"
+#include "crypto/hmac_sha256.h"
 #include "crypto/public_key.h"
 #include "crypto/sealed_file.h"
 #include "crypto/segments.h"
@@ -80,6 +83,57 @@ void SumPieces(State& state) {
 BENCHMARK(SumPieces<Cksum>)->Name("cksum");
 BENCHMARK(SumPieces<Crc32>)->Name("crc32");
 BENCHMARK(SumPieces<crypto::Sha256>)->Name("sha256");
+
+std::string Noise() {
+  std::mt19937_64 random(1);
+  std::string bytes(kPieceSize, '\0');
+  for (char& byte : bytes) byte = static_cast<char>(random());
+  return bytes;
+}
+
+content::GearTable Gear() {
+  std::mt19937_64 random(1);
+  content::GearTable gear;
+  for (uint64_t& number : gear) number = random();
+  return gear;
+}
+
+// Parts as large as those that pass in an upload.
+template <typename Work>
+void PassParts(State& state, const Work& work) {
+  const std::string bytes = Noise();
+  for (auto _ : state) {
+    for (size_t i = 0; i < bytes.size(); i += kHotSize)
+      work(absl::string_view(bytes).substr(i, kHotSize));
+  }
+  state.SetBytesProcessed(state.iterations() * std::ssize(bytes));
+}
+
+void Sha256AndHmac(State& state) {
+  crypto::Sha256 file;
+  crypto::HmacSha256 chunk(FileKey());
+  PassParts(state, [&](absl::string_view part) { chunk.UpdateWith(file, part); });
+}
+BENCHMARK(Sha256AndHmac)->Name("sha256 and a chunk's digest");
+
+void FindChunks(State& state) {
+  content::Chunker chunker(Gear());
+  PassParts(state, [&](absl::string_view part) {
+    while (!part.empty()) part.remove_prefix(chunker.Take(part));
+  });
+}
+BENCHMARK(FindChunks)->Name("where chunks end");
+
+void CutChunks(State& state) {
+  const content::GearTable gear = Gear();
+  content::PlaintextMeasures measures;
+  content::ChunkCuts cuts(gear, {FileKey(), FileKey()}, measures);
+  PassParts(state, [&](absl::string_view part) {
+    cuts.Update(part);
+    while (cuts.Next(measures.size_bytes)) continue;
+  });
+}
+BENCHMARK(CutChunks)->Name("sha256, where chunks end, their digests");
 
 void EncryptAsClient(State& state) {
   const std::string piece(kPieceSize, 'x');

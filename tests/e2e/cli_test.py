@@ -157,17 +157,27 @@ class BackupctlTest(CliTest):
         self.assertEqual([path.read_bytes() for path in restored], [source.read_bytes()])
         self.assertFalse((self.folder.parent / "etc").exists())
 
-    def test_verify_finds_a_damaged_blob(self):
+    def flip(self, at):
+        """Changes a byte of the only pack."""
+        [pack] = [path for path in (self.cluster.data_dir / "store" / "blobs").rglob("*") if path.is_file()]
+        damaged = bytearray(pack.read_bytes())
+        damaged[at] ^= 1
+        pack.write_bytes(damaged)
+
+    def test_verify_finds_a_damaged_chunk_which_the_same_bytes_heal(self):
         self.backupctl("verify")
-        blob = next(path for path in (self.cluster.data_dir / "store" / "blobs").rglob("*") if path.is_file())
-        damaged = bytearray(blob.read_bytes())
-        damaged[100] ^= 1
-        blob.write_bytes(damaged)
+        large = self.folder / "large.bin"
+        self.backupctl("file", "get", "laptop", "sub/large.bin", "-o", str(large))
+        self.flip(100)
         self.assertIn("sub/large.bin", self.backupctl("verify", code=DAMAGED).stdout)
         restore = self.backupctl("restore", "--client", "laptop", "--to", str(self.folder / "restored"), code=PARTIAL)
-        self.assertIn("the stored content does not match its SHA-256", restore.stderr)
+        self.assertIn("the chunk at byte 0 of the content cannot be read", restore.stderr)
         self.assertFalse((self.folder / "restored" / "sub" / "large.bin").exists())
         self.assertEqual((self.folder / "restored" / "notes.txt").read_bytes(), b"notes")
+        self.backupctl("file", "put", "laptop", str(large), "--name", "again")
+        self.backupctl("verify")
+        self.backupctl("restore", "--client", "laptop", "--to", str(self.folder / "restored"))
+        self.assertEqual((self.folder / "restored" / "sub" / "large.bin").read_bytes(), large.read_bytes())
 
     def test_version_tells_the_commit(self):
         version = json.loads(self.backupctl("--json", "version").stdout)

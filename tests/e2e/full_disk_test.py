@@ -38,6 +38,13 @@ FAILED = 1
 IN_NAMESPACE = "FULL_DISK_TEST_NAMESPACE"
 
 
+def write_noise(path, size):
+    """What takes as much room as it is large."""
+    with open(path, "wb") as file:
+        for _ in range(size // MEBIBYTE):
+            file.write(os.urandom(MEBIBYTE))
+
+
 class DiskTest(ClusterTest):
     """On a small file system of its own."""
 
@@ -132,7 +139,7 @@ class FillingUpTest(DiskTest):
 
     def send_half(self, client, name):
         """A connection on which half a large file was sent and is being written; and the other half."""
-        content = client.encrypt(bytes(LARGE - 1))
+        content = client.encrypt(os.urandom(LARGE - 1))
         payload = struct.pack("<I", LARGE) + m.name_field(name) + content
         connection = client.connect()
         self.addCleanup(connection.close)
@@ -169,12 +176,12 @@ class FillingUpTest(DiskTest):
             "extent", "the room that is left is kept for that")
         self.assertNotIn("No space left on device", self.cluster.service.log())
 
-    def test_what_is_too_large_for_the_disk_is_refused_when_it_has_hardly_begun(self):
+    def test_what_is_too_large_for_the_disk_is_refused_and_leaves_nothing(self):
+        """Not at once: nobody knows how much of it is there already."""
         self.start_on_disk()
         blobs = self.stored("blobs")
         source = self.folder / "huge"
-        with open(source, "wb") as file:
-            file.truncate(DISK_SIZE)
+        write_noise(source, DISK_SIZE)
         done = self.backupctl("--json", "file", "put", "keeper", str(source))
         self.assertEqual(done.returncode, FAILED, done.stderr)
         self.assertIn("free disk space", done.stderr)
@@ -185,7 +192,7 @@ class FillingUpTest(DiskTest):
         deadline = time.monotonic() + WAIT_S
         while not select.select([connection.socket], [], [], 0.01)[0]:
             self.assertLess(time.monotonic(), deadline)
-            connection.socket.sendall(bytes(64 << 10))
+            connection.socket.sendall(os.urandom(64 << 10))
         self.assertEqual(connection.answer()[0], m.ERROR)
         self.cluster.service.wait_for_log("outcome=STORAGE_FULL", 2)
         self.assert_nothing_is_left(blobs)
@@ -197,8 +204,7 @@ class FillingUpTest(DiskTest):
         blobs = self.stored("blobs")
         folder = self.folder / "client"
         folder.mkdir()
-        with open(folder / "endless", "wb") as file:
-            file.truncate(4 * DISK_SIZE)
+        write_noise(folder / "endless", 2 * DISK_SIZE)
         (folder / "transfer.info").write_text(f"127.0.0.1:{self.cluster.port}\nendless\nendless\n")
         others = Others(self.cluster.port)
         done = subprocess.run([BIN_DIR / "legacy-client", f"--dir={folder}", "--family=E"], capture_output=True,

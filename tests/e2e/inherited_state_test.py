@@ -22,8 +22,8 @@ END_S = 5
 FAILED, BAD_CONFIGURATION, INTERRUPTED = 1, 10, 130
 PIPE_SIZE = 4096
 LARGE = 300_000
-# More than what the service keeps for recovery, which is a file too.
-FILE_SIZE_LIMIT = 65 << 20
+# More than the catalog's log and what the service keeps for recovery, and less than a pack.
+FILE_SIZE_LIMIT = 40 << 20
 UMASKS = ("000", "077", "777")
 NOBODY = 65534
 
@@ -309,7 +309,7 @@ class LimitsTest(Test):
     def test_a_file_size_limit_is_an_error_not_the_end(self):
         with Cluster(self.folder, prefix=["prlimit", f"--fsize={FILE_SIZE_LIMIT}"]) as cluster:
             client = m.ModelClient(cluster.port, b"client").sign_up()
-            ciphertext = client.encrypt(bytes(FILE_SIZE_LIMIT + LARGE))
+            ciphertext = client.encrypt(os.urandom(FILE_SIZE_LIMIT + LARGE))
             payload = len(ciphertext).to_bytes(4, "little") + m.name_field(b"large") + ciphertext
             with contextlib.closing(client.connect()) as connection, contextlib.suppress(ConnectionError):
                 self.assertEqual(connection.call(client.id, 3, m.FILE, payload)[0], m.ERROR)

@@ -120,6 +120,8 @@ v1::Client ToProto(const storage::Client& client) {
     SetTime(*client.last_verified_time, *out.mutable_last_verified_time());
   if (client.legacy != storage::LegacyProfile())
     *out.mutable_legacy_profile() = ToProto(client.legacy);
+  out.set_stored_bytes(client.stored_bytes);
+  out.set_kept_bytes(client.kept_bytes);
   return out;
 }
 

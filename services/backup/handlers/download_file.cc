@@ -8,7 +8,6 @@
 #include "base/status_macros.h"
 #include "content/stored_content.h"
 #include "services/backup/handlers/converters.h"
-#include "services/backup/handlers/open_content.h"
 
 namespace backup::handlers {
 namespace {
@@ -37,22 +36,27 @@ absl::StatusOr<int64_t> RangeSize(const v1::DownloadFileRequest& request, int64_
   return request.limit_bytes() == 0 ? rest : std::min(rest, request.limit_bytes());
 }
 
+absl::StatusOr<std::unique_ptr<ByteSource>> Open(const StoredPlaces& places, StageResources& stages,
+                                                 const storage::StoredVersion& stored,
+                                                 const v1::DownloadFileRequest& request,
+                                                 int64_t size) {
+  ASSIGN_OR_RETURN(std::unique_ptr<content::StoredContent> content, OpenContent(places, stored));
+  return content::ContentRange::Open(
+      std::move(content), stages, request.offset_bytes(), size,
+      request.caller_verifies() ? content::Verification::kOff : content::Verification::kOn);
+}
+
 }  // namespace
 
-absl::StatusOr<Download> DownloadFile(storage::Catalog& catalog, const storage::BlobStore& blobs,
-                                      const crypto::MasterKey& master_key, StageResources& stages,
+absl::StatusOr<Download> DownloadFile(const StoredPlaces& places, StageResources& stages,
                                       const v1::DownloadFileRequest& request) {
-  ASSIGN_OR_RETURN(const storage::StoredVersion stored, FindStored(catalog, request));
+  ASSIGN_OR_RETURN(const storage::StoredVersion stored, FindStored(places.catalog, request));
   const storage::Version& version = stored.version;
   ASSIGN_OR_RETURN(const int64_t size, RangeSize(request, version.size_bytes));
-  absl::StatusOr<std::unique_ptr<content::StoredContent>> opened =
-      OpenContent(blobs, master_key, stored);
-  if (!opened.ok()) return LookAgain(catalog, version, opened.status());
-  auto range = std::make_unique<content::ContentRange>(
-      *std::move(opened), stages, request.offset_bytes(), size,
-      request.caller_verifies() ? content::Verification::kOff : content::Verification::kOn);
+  absl::StatusOr<std::unique_ptr<ByteSource>> opened = Open(places, stages, stored, request, size);
+  if (!opened.ok()) return LookAgain(places.catalog, version, opened.status());
   return Download{ToProto(version),
-                  std::make_unique<ConfirmedSource>(catalog, version, std::move(range))};
+                  std::make_unique<ConfirmedSource>(places.catalog, version, *std::move(opened))};
 }
 
 }  // namespace backup::handlers

@@ -7,9 +7,7 @@
 #include "backup/v1/types.pb.h"
 #include "base/byte_stream.h"
 #include "base/stage_resources.h"
-#include "crypto/master_key.h"
-#include "storage/blob_store.h"
-#include "storage/catalog/catalog.h"
+#include "services/backup/handlers/open_content.h"
 
 namespace backup::handlers {
 
@@ -19,10 +17,10 @@ struct Download {
 };
 
 // Opens what a download asks for; the caller reads `bytes` to the end. A version that is deleted
-// before its content is open is reason VERSION_NOT_FOUND; later, the download goes on. What is
+// before its content is open is reason VERSION_NOT_FOUND; later, the download goes on with what is
+// open, which is all of it or the pack that it is at, and then ends with that reason. What is
 // borrowed must outlive `bytes`.
-absl::StatusOr<Download> DownloadFile(storage::Catalog& catalog, const storage::BlobStore& blobs,
-                                      const crypto::MasterKey& master_key, StageResources& stages,
+absl::StatusOr<Download> DownloadFile(const StoredPlaces& places, StageResources& stages,
                                       const v1::DownloadFileRequest& request);
 
 }  // namespace backup::handlers

@@ -45,6 +45,13 @@ class DownloadFileTest : public ::testing::Test {
         .version_id();
   }
 
+  // The same, kept in one piece, payload and footer: as older programs did it, and as it is done
+  // with a client's ciphertext.
+  int64_t StoreWhole(StorageForm form, const std::string& plain) {
+    if (form == StorageForm::kClientCiphertext) return Store(form, plain);
+    return service_.StoreWhole(client_.id, "file", plain, form);
+  }
+
   MemoryService service_;
   const KnownClient client_ = service_.MakeClient("laptop");
 };
@@ -63,14 +70,15 @@ TEST_F(DownloadFileTest, GivesAnyRangeOfEveryForm) {
                                               {plain.size(), 0},
                                               {0, plain.size()}};
   for (const StorageForm form : kForms) {
-    const int64_t version = Store(form, plain);
-    for (const auto& [offset, limit] : ranges) {
-      Request request = DownloadOf(client_.id, "file", version);
-      request.set_offset_bytes(static_cast<int64_t>(offset));
-      request.set_limit_bytes(static_cast<int64_t>(limit));
-      EXPECT_THAT(service_.Download(request),
-                  IsOkAndHolds(plain.substr(offset, limit == 0 ? std::string::npos : limit)))
-          << static_cast<int>(form) << " from " << offset << " for " << limit;
+    for (const int64_t version : {Store(form, plain), StoreWhole(form, plain)}) {
+      for (const auto& [offset, limit] : ranges) {
+        Request request = DownloadOf(client_.id, "file", version);
+        request.set_offset_bytes(static_cast<int64_t>(offset));
+        request.set_limit_bytes(static_cast<int64_t>(limit));
+        EXPECT_THAT(service_.Download(request),
+                    IsOkAndHolds(plain.substr(offset, limit == 0 ? std::string::npos : limit)))
+            << static_cast<int>(form) << " from " << offset << " for " << limit;
+      }
     }
   }
 }
@@ -110,7 +118,7 @@ TEST_F(DownloadFileTest, TellsWhatIsNotThere) {
 
 TEST_F(DownloadFileTest, NoticesEveryChangedByteOfEveryForm) {
   for (const StorageForm form : kForms) {
-    const int64_t version = Store(form, "some content that is longer than a block");
+    const int64_t version = StoreWhole(form, "some content that is longer than a block");
     const storage::StoredVersion stored = service_.Stored(client_.id, "file", version);
     const std::string whole = std::get<std::string>(stored.content);
     for (size_t at = 0; at < whole.size(); ++at) {
@@ -130,7 +138,7 @@ TEST_F(DownloadFileTest, NoticesEveryChangedByteOfEveryForm) {
 TEST_F(DownloadFileTest, LeavesTheSha256ToACallerWhoVerifies) {
   const std::string plain = PseudoRandomBytes(10'000);
   for (const StorageForm form : kForms) {
-    const int64_t version = Store(form, plain);
+    const int64_t version = StoreWhole(form, plain);
     Request request = DownloadOf(client_.id, "file", version);
     request.set_caller_verifies(true);
     EXPECT_THAT(service_.Download(request), IsOkAndHolds(plain));
@@ -149,17 +157,18 @@ TEST_F(DownloadFileTest, ReadsALargeFileAheadWhateverItsForm) {
   service_.uploads.inline_blob_limit = 0;
   std::string plain = PseudoRandomBytes(kLowPriorityMinSize + 17);
   for (const StorageForm form : kForms) {
-    const int64_t version = Store(form, plain);
-    const absl::StatusOr<std::string> downloaded =
-        service_.Download(DownloadOf(client_.id, "file", version));
-    ASSERT_OK(downloaded);
-    EXPECT_TRUE(*downloaded == plain) << static_cast<int>(form);
+    for (const int64_t version : {Store(form, plain), StoreWhole(form, plain)}) {
+      const absl::StatusOr<std::string> downloaded =
+          service_.Download(DownloadOf(client_.id, "file", version));
+      ASSERT_OK(downloaded);
+      EXPECT_TRUE(*downloaded == plain) << static_cast<int>(form);
+    }
   }
 }
 
 TEST_F(DownloadFileTest, NoticesContentThatBelongsToAnotherVersion) {
-  const int64_t one = Store(StorageForm::kPlain, "content");
-  const int64_t other = Store(StorageForm::kPlain, "content");
+  const int64_t one = StoreWhole(StorageForm::kPlain, "content");
+  const int64_t other = StoreWhole(StorageForm::kPlain, "content");
   service_.Replace(service_.Stored(client_.id, "file", one),
                    std::get<std::string>(service_.Stored(client_.id, "file", other).content));
   EXPECT_THAT(service_.Download(DownloadOf(client_.id, "file", one)),
@@ -168,7 +177,7 @@ TEST_F(DownloadFileTest, NoticesContentThatBelongsToAnotherVersion) {
 
 TEST_F(DownloadFileTest, NoticesABlobThatIsGone) {
   service_.uploads.inline_blob_limit = 0;
-  const int64_t version = Store(StorageForm::kPlain, "content");
+  const int64_t version = StoreWhole(StorageForm::kPlain, "content");
   const storage::StoredVersion stored = service_.Stored(client_.id, "file", version);
   ASSERT_OK(service_.blobs.Delete(std::get<BlobId>(stored.content)));
   EXPECT_THAT(service_.Download(DownloadOf(client_.id, "file", version)),
@@ -176,9 +185,11 @@ TEST_F(DownloadFileTest, NoticesABlobThatIsGone) {
 }
 
 TEST_F(DownloadFileTest, OpensSealedContentOnlyWithItsMasterKey) {
-  const int64_t version = Store(StorageForm::kSealed, "content");
+  const int64_t version = StoreWhole(StorageForm::kSealed, "content");
   const crypto::MasterKey other(std::string(32, 'o'));
-  EXPECT_THAT(OpenContent(service_.blobs, other, service_.Stored(client_.id, "file", version)),
+  EXPECT_THAT(OpenContent({service_.catalog, service_.blobs, other, service_.store_keys,
+                           *service_.dictionaries},
+                          service_.Stored(client_.id, "file", version)),
               HasReason(Reason::kBlobDamaged));
 }
 
@@ -200,7 +211,7 @@ TEST_F(VanishingVersionTest, IsNotFoundRatherThanDamagedIfItIsDeletedBeforeItIsO
   service_.uploads.inline_blob_limit = 0;
   for (const StorageForm form : kForms) {
     for (const bool caller_verifies : {false, true}) {
-      const int64_t version = Store(form, "content");
+      const int64_t version = StoreWhole(form, "content");
       BeforeNextOpen([&] { ASSERT_OK(service_.Delete(client_.id, "file", version)); });
       Request request = DownloadOf(client_.id, "file", version);
       request.set_caller_verifies(caller_verifies);
@@ -211,7 +222,7 @@ TEST_F(VanishingVersionTest, IsNotFoundRatherThanDamagedIfItIsDeletedBeforeItIsO
 
 TEST_F(VanishingVersionTest, IsNotFoundIfItsClientGivesItUpBeforeItIsOpen) {
   service_.uploads.inline_blob_limit = 0;
-  const int64_t version = Store(StorageForm::kPlain, "content");
+  const int64_t version = Store(StorageForm::kClientCiphertext, "content");
   BeforeNextOpen([&] {
     ASSERT_OK(service_.Report(client_.id, "file", v1::ReportTransferRequest::ABANDONED));
   });
@@ -222,7 +233,7 @@ TEST_F(VanishingVersionTest, IsNotFoundIfItsClientGivesItUpBeforeItIsOpen) {
 
 TEST_F(VanishingVersionTest, IsNotFoundIfItsClientIsDeletedBeforeItIsOpen) {
   service_.uploads.inline_blob_limit = 0;
-  const int64_t version = Store(StorageForm::kPlain, "content");
+  const int64_t version = StoreWhole(StorageForm::kPlain, "content");
   BeforeNextOpen([&] {
     v1::DeleteClientRequest request;
     request.set_client_id(client_.id);
@@ -237,8 +248,8 @@ TEST_F(VanishingVersionTest, IsReadToItsEndIfItIsDeletedWhileItIsOpen) {
   for (const StorageForm form : kForms) {
     const std::string plain = PseudoRandomBytes(kLowPriorityMinSize + 17);
     const int64_t version = Store(form, plain);
-    const auto download = DownloadFile(service_.catalog, service_.blobs, service_.master_key,
-                                       service_.stages, DownloadOf(client_.id, "file", version));
+    const auto download = DownloadFile(service_.stored_places, service_.stages,
+                                       DownloadOf(client_.id, "file", version));
     ASSERT_OK(download);
     ASSERT_OK(service_.Delete(client_.id, "file", version));
     service_.Sweep();
@@ -251,13 +262,13 @@ TEST_F(VanishingVersionTest, IsReadToItsEndIfItIsDeletedWhileItIsOpen) {
 // What is damaged and deleted before that is noticed was deleted.
 TEST_F(VanishingVersionTest, IsNotFoundIfItIsDeletedBeforeItsDamageIsNoticed) {
   for (const StorageForm form : kForms) {
-    const int64_t version = Store(form, std::string(1000, 'x'));
+    const int64_t version = StoreWhole(form, std::string(1000, 'x'));
     const storage::StoredVersion stored = service_.Stored(client_.id, "file", version);
     std::string changed = std::get<std::string>(stored.content);
     changed[0] = static_cast<char>(changed[0] ^ 1);
     service_.Replace(stored, changed);
-    const auto download = DownloadFile(service_.catalog, service_.blobs, service_.master_key,
-                                       service_.stages, DownloadOf(client_.id, "file", version));
+    const auto download = DownloadFile(service_.stored_places, service_.stages,
+                                       DownloadOf(client_.id, "file", version));
     ASSERT_OK(download);
     ASSERT_OK(service_.Delete(client_.id, "file", version));
     StringSink bytes;

@@ -37,6 +37,13 @@ absl::StatusOr<v1::GetStatusResponse> GetStatus(storage::Snapshot& snapshot, con
   response.set_stored_bytes(counts.stored_bytes);
   if (last_verified)
     response.mutable_last_verified_time()->set_seconds(absl::ToUnixSeconds(*last_verified));
+  response.set_unique_bytes(counts.unique_bytes);
+  response.set_compressed_bytes(counts.compressed_bytes);
+  response.set_waiting_bytes(counts.waiting_bytes);
+  response.set_physical_bytes(counts.blob_bytes + counts.pack_bytes);
+  response.set_garbage_bytes(counts.pack_bytes - counts.pack_live_bytes);
+  response.set_pack_count(counts.packs);
+  response.set_unmoved_version_count(counts.unmoved_versions);
   for (const storage::JobState& job : jobs) *response.add_jobs() = ToProto(job);
   return response;
 }

@@ -1,15 +1,23 @@
 #include "services/backup/handlers/open_content.h"
 
+#include <optional>
 #include <string>
 #include <utility>
 #include <variant>
+#include <vector>
 
 #include "base/error.h"
 #include "base/name_text.h"
 #include "base/status_macros.h"
+#include "glog/logging.h"
 
 namespace backup::handlers {
 namespace {
+
+using storage::StoredChunk;
+
+// Of a content, read from the catalog at once.
+constexpr int kChunksPerPage = 128;
 
 constexpr absl::string_view kMissing = "the content of this version is missing";
 
@@ -17,8 +25,28 @@ absl::Status Missing(const storage::Version& version) {
   return MakeError(Reason::kBlobDamaged, kMissing, NameToText(version.file_name));
 }
 
-absl::StatusOr<std::unique_ptr<RandomAccess>> Open(const storage::BlobStore& blobs,
-                                                   const storage::StoredVersion& stored) {
+// The chunks of a version, wherever the catalog has them by now.
+class CatalogChunks final : public content::ChunkStore {
+ public:
+  CatalogChunks(const StoredPlaces& places, storage::ChunkList chunks)
+      : places_(places), chunks_(chunks) {}
+  absl::StatusOr<std::vector<StoredChunk>> ListChunks(int64_t offset) override {
+    return places_.catalog.Read([&](storage::Snapshot& snapshot) {
+      return snapshot.ListChunks(chunks_, offset, kChunksPerPage);
+    });
+  }
+  absl::StatusOr<std::unique_ptr<RandomAccess>> OpenPack(const BlobId& id) override {
+    return places_.blobs.Open(id);
+  }
+  void TellDamaged(const StoredChunk& chunk) override { MarkDamaged(places_, chunk); }
+
+ private:
+  const StoredPlaces places_;
+  const storage::ChunkList chunks_;
+};
+
+absl::StatusOr<std::unique_ptr<RandomAccess>> OpenWhole(const storage::BlobStore& blobs,
+                                                        const storage::StoredVersion& stored) {
   if (const auto* bytes = std::get_if<std::string>(&stored.content))
     return std::make_unique<StringAccess>(*bytes);
   const auto* blob = std::get_if<BlobId>(&stored.content);
@@ -28,20 +56,66 @@ absl::StatusOr<std::unique_ptr<RandomAccess>> Open(const storage::BlobStore& blo
   return opened;
 }
 
+absl::StatusOr<std::unique_ptr<content::StoredContent>> OpenNow(
+    const StoredPlaces& places, const storage::StoredVersion& stored) {
+  if (const auto* chunks = std::get_if<storage::ChunkList>(&stored.content)) {
+    const content::StoreKeys& keys = places.store_keys;
+    return std::make_unique<content::ChunkedContent>(
+        stored.version, std::make_unique<CatalogChunks>(places, *chunks),
+        content::ChunkKeys{&places.master_key, &keys, &places.dictionaries},
+        keys.IdKeysOf(stored.version.client_id));
+  }
+  ASSIGN_OR_RETURN(std::unique_ptr<RandomAccess> access, OpenWhole(places.blobs, stored));
+  return content::StoredContent::Open(std::move(access), places.master_key, stored.version);
+}
+
 }  // namespace
 
-bool SaysMissing(const absl::Status& status) { return status.message() == kMissing; }
+std::unique_ptr<content::Dictionaries> MakeDictionaries(storage::Catalog& catalog,
+                                                        const content::StoreKeys& store_keys) {
+  return std::make_unique<content::Dictionaries>(store_keys, [&catalog](uint32_t id) {
+    return catalog.Read([&](storage::Snapshot& snapshot) {
+      return snapshot.FindStoreValue(content::DictionaryName(id));
+    });
+  });
+}
+
+void MarkDamaged(const StoredPlaces& places, const StoredChunk& chunk) {
+  LOG(ERROR) << "a damaged chunk" << (chunk.pack == 0 ? "" : " of the pack ")
+             << (chunk.pack == 0 ? "" : ToHex(chunk.pack_blob))
+             << ": the next upload of the same bytes replaces it";
+  places.catalog.Submit(
+      [number = chunk.number, pack = chunk.pack](storage::Transaction& transaction) {
+        return transaction.MarkDamaged(number, pack);
+      },
+      [cache = places.chunk_cache, id = chunk.ref.id](const absl::Status& marked) {
+        if (cache != nullptr) cache->Forget(id);
+        LOG_IF(WARNING, !marked.ok()) << "cannot mark a damaged chunk: " << marked.message();
+      });
+}
+
+bool SaysMissing(const absl::Status& status) {
+  return status.message() == kMissing || content::SaysPackMissing(status);
+}
 
 absl::StatusOr<std::unique_ptr<content::StoredContent>> OpenContent(
-    const storage::BlobStore& blobs, const crypto::MasterKey& master_key,
-    const storage::StoredVersion& stored) {
-  ASSIGN_OR_RETURN(std::unique_ptr<RandomAccess> access, Open(blobs, stored));
-  return content::StoredContent::Open(std::move(access), master_key, stored.version);
+    const StoredPlaces& places, const storage::StoredVersion& stored) {
+  absl::StatusOr<std::unique_ptr<content::StoredContent>> opened = OpenNow(places, stored);
+  if (ReasonOf(opened.status()) != Reason::kBlobDamaged) return opened;
+  // It may have been moved.
+  const absl::StatusOr<storage::StoredVersion> now =
+      places.catalog.Read([&](storage::Snapshot& snapshot) {
+        return snapshot.FindVersion(stored.version.client_id, stored.version.file_name,
+                                    stored.version.version_id, /*with_content=*/true);
+      });
+  return now.ok() && now->content != stored.content ? OpenNow(places, *now) : std::move(opened);
 }
 
 absl::Status LookAgain(storage::Catalog& catalog, const storage::Version& version,
                        const absl::Status& found) {
-  if (ReasonOf(found) != Reason::kBlobDamaged) return found;
+  // A recipe that goes while it is read looks like one that is damaged, too.
+  const bool is_damaged = ReasonOf(found) == Reason::kBlobDamaged;
+  if (!is_damaged && ReasonOf(found) != Reason::kStateCorrupt) return found;
   const auto now = catalog.Read([&](storage::Snapshot& snapshot) {
     return snapshot.FindVersion(version.client_id, version.file_name, version.version_id,
                                 /*with_content=*/false);
@@ -52,7 +126,8 @@ absl::Status LookAgain(storage::Catalog& catalog, const storage::Version& versio
   }
   RETURN_IF_ERROR(now.status());
   if (now->version.state == storage::VersionState::kAbandoned) return Abandoned(version);
-  return found;
+  if (!is_damaged) return found;
+  return MakeError(Reason::kBlobDamaged, found.message(), NameToText(version.file_name));
 }
 
 absl::Status Abandoned(const storage::Version& version) {

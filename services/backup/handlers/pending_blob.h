@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <utility>
 
 #include "absl/status/statusor.h"
@@ -38,6 +39,29 @@ class PendingBlob {
 
   storage::BlobLedger* ledger_;
   BlobId id_;
+};
+
+// A recipe that is put down part by part (Transaction::AppendRecipe), as a PendingBlob is on its
+// way. Used by one thread at a time.
+class PendingRecipe {
+ public:
+  // `ledger` must outlive it.
+  explicit PendingRecipe(storage::BlobLedger& ledger) : ledger_(&ledger) {}
+  ~PendingRecipe() {
+    if (ledger_ != nullptr && id_ != 0) ledger_->ReleaseRecipe(id_);
+  }
+  PendingRecipe(PendingRecipe&& other) noexcept
+      : ledger_(std::exchange(other.ledger_, nullptr)), id_(other.id_) {}
+  PendingRecipe& operator=(PendingRecipe&&) = delete;
+
+  int64_t id() const { return id_; }  // 0: it was not begun.
+  void set_id(int64_t id) { id_ = id; }
+  // The transaction that makes it a version's content, or drops it, is durable.
+  void Keep() { ledger_ = nullptr; }
+
+ private:
+  storage::BlobLedger* ledger_;
+  int64_t id_ = 0;
 };
 
 }  // namespace backup::handlers

@@ -144,27 +144,28 @@ TEST_F(QueriesTest, DescribesOneVersion) {
   EXPECT_THAT(service_.Read(GetVersion, request), HasReason(Reason::kVersionNotFound));
 }
 
-TEST_F(QueriesTest, DeletesOneVersionWithItsBlobAndRefusesVersionZero) {
+// The pack goes when the repack job has its turn.
+TEST_F(QueriesTest, DeletesOneVersionWithItsContentAndRefusesVersionZero) {
   service_.uploads.inline_blob_limit = 0;
   const int64_t id = service_.Store(client_.id, "file", "content");
   EXPECT_THAT(service_.Delete(client_.id, "file", 0), HasReason(Reason::kInvalidField));
   EXPECT_THAT(service_.Delete(client_.id, "file", id + 1), HasReason(Reason::kVersionNotFound));
-  EXPECT_EQ(service_.BlobCount(), 1);
+  EXPECT_EQ(service_.Count().chunks, 1);
   EXPECT_OK(service_.Delete(client_.id, "file", id));
-  service_.Sweep();
-  EXPECT_EQ(service_.BlobCount(), 0);
+  EXPECT_EQ(service_.Count().chunks, 0);
+  EXPECT_EQ(service_.Count().pack_live_bytes, 0);
   EXPECT_THAT(service_.Delete(client_.id, "file", id), HasReason(Reason::kFileNotFound));
 }
 
-TEST_F(QueriesTest, DeletesAClientWithAllItsBlobs) {
+TEST_F(QueriesTest, DeletesAClientWithAllItsContent) {
   service_.uploads.inline_blob_limit = 0;
   service_.Store(client_.id, "a", "x");
   service_.Store(client_.id, "b", "x");
   v1::DeleteClientRequest request;
   request.set_client_id(client_.id);
   EXPECT_OK(service_.DeleteClient(request));
-  service_.Sweep();
-  EXPECT_EQ(service_.BlobCount(), 0);
+  EXPECT_EQ(service_.Count().chunks, 0);
+  EXPECT_EQ(service_.Count().pack_live_bytes, 0);
   EXPECT_THAT(service_.DeleteClient(request), HasReason(Reason::kClientNotFound));
   request.set_client_id(kNobody);
   EXPECT_THAT(service_.DeleteClient(request), HasReason(Reason::kClientNotFound));

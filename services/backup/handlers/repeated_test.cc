@@ -166,8 +166,7 @@ TEST_F(RepeatedTest, DeletingTellsThatItWasDone) {
   v1::DeleteClientRequest request;
   request.set_client_id(client.id);
   EXPECT_OK(service_.DeleteClient(request));
-  service_.Sweep();
-  EXPECT_EQ(service_.BlobCount(), 0);
+  EXPECT_EQ(service_.Count().chunks, 0);
 }
 
 }  // namespace

@@ -33,10 +33,9 @@ TEST_F(ReportTransferTest, DiscardsRetriedAndAbandonedContent) {
   for (const Report::Outcome outcome : {Report::RETRYING, Report::ABANDONED}) {
     const auto header = HeaderOf(client.id, "file", v1::UploadFileHeader::IDENTITY, "wrong");
     ASSERT_OK(service_.Upload(header, "wrong"));
-    EXPECT_EQ(service_.BlobCount(), 2);
+    EXPECT_EQ(service_.Count().chunks, 2);
     ASSERT_OK(service_.Report(client.id, "file", outcome));
-    service_.Sweep();
-    EXPECT_EQ(service_.BlobCount(), 1);
+    EXPECT_EQ(service_.Count().chunks, 1);
   }
   EXPECT_THAT(service_.Download(DownloadOf(client.id, "file", 0)), IsOkAndHolds("kept"));
 }

@@ -1,7 +1,10 @@
 #include "services/backup/handlers/upload_file.h"
 
 #include <algorithm>
+#include <functional>
+#include <memory>
 #include <utility>
+#include <variant>
 
 #include "absl/strings/escaping.h"
 #include "base/error.h"
@@ -10,6 +13,7 @@
 #include "base/status_macros.h"
 #include "crypto/sealed_file.h"
 #include "glog/logging.h"
+#include "services/backup/handlers/chunk_index.h"
 #include "services/backup/handlers/converters.h"
 #include "services/backup/handlers/session_keys.h"
 
@@ -30,6 +34,9 @@ class PrefixedSource final : public ByteSource {
     return std::exchange(prefix_, absl::string_view());
   }
   size_t lasting_pieces() const override { return rest_.lasting_pieces(); }
+  void set_end_uses(std::function<void()> end_uses) override {
+    rest_.set_end_uses(std::move(end_uses));
+  }
 
  private:
   absl::string_view prefix_;
@@ -71,14 +78,17 @@ absl::StatusOr<UploadFile> UploadFile::PrepareQuick(const UploadResources& resou
   return PrepareWith(resources, header, chunks, [=] { return version_id; });
 }
 
-absl::StatusOr<UploadFile> UploadFile::PrepareWith(
-    const UploadResources& resources, const v1::UploadFileHeader& header, ByteSource& chunks,
-    const content::StoredForm::NextVersionId& next_id) {
+absl::StatusOr<UploadFile> UploadFile::PrepareWith(const UploadResources& resources,
+                                                   const v1::UploadFileHeader& header,
+                                                   ByteSource& chunks,
+                                                   const content::NextVersionId& next_id) {
   ASSIGN_OR_RETURN(UploadRequest request, ParseUploadHeader(header, resources.clock.Now()));
   UploadFile upload(resources, std::move(request));
   RETURN_IF_ERROR(upload.FindWhatIsKnown());
   if (upload.is_known_) return upload;
   if (const absl::Status stored = upload.Store(chunks, next_id); !stored.ok()) {
+    // No row refers to them, and on a full disk others need what they take.
+    upload.DeleteBlobs();
     upload.NoteObserved();
     return stored;
   }
@@ -99,8 +109,7 @@ absl::Status UploadFile::FindWhatIsKnown() {
   return absl::OkStatus();
 }
 
-absl::Status UploadFile::Store(ByteSource& chunks,
-                               const content::StoredForm::NextVersionId& next_id) {
+absl::Status UploadFile::Store(ByteSource& chunks, const content::NextVersionId& next_id) {
   if (request_.encoding.encrypted()) {
     ASSIGN_OR_RETURN(session_key_, OpenSessionKey(resources_->master_key, client_));
   }
@@ -115,21 +124,20 @@ absl::Status UploadFile::Store(ByteSource& chunks,
                               : request_.checksum_kind;
   arrival.form = content::FormOf(request_.encoding, resources_->policy.form);
   arrival.receive_time = request_.receive_time;
-  content::StoredForm form(std::move(arrival), resources_->master_key, resources_->clock,
-                           resources_->stages, next_id, chunks);
-  RETURN_IF_ERROR(StoreForm(form));
-  version_ = content::VersionOf(form.footer());
+  RETURN_IF_ERROR(storage::IsClientsForm(arrival.form)
+                      ? StoreWhole(std::move(arrival), chunks, next_id)
+                      : StoreChunks(std::move(arrival), chunks, next_id));
   version_.upload_id = request_.upload_id;
-  receive_time_ = form.receive_time();
-  decrypt_time_ = form.decrypt_time();
   return absl::OkStatus();
 }
 
-absl::Status UploadFile::StoreForm(content::StoredForm& form) {
+absl::Status UploadFile::StoreWhole(content::Arrival arrival, ByteSource& chunks,
+                                    const content::NextVersionId& next_id) {
   const int64_t limit =
       resources_->policy.inline_blob_limit + static_cast<int64_t>(content::kMaxFooterSize);
-  const std::optional<int64_t> largest = content::LargestStoredSize(
-      request_.encoding, content::FormOf(request_.encoding, resources_->policy.form));
+  const std::optional<int64_t> largest = content::LargestStoredSize(arrival.encoding, arrival.form);
+  content::StoredForm form(std::move(arrival), resources_->master_key, resources_->clock,
+                           resources_->stages, next_id, chunks);
   std::string begin;
   bool is_whole = false;
   while (!is_whole && (largest ? *largest <= limit : std::ssize(begin) <= limit)) {
@@ -139,42 +147,129 @@ absl::Status UploadFile::StoreForm(content::StoredForm& form) {
   }
   if (is_whole && std::ssize(begin) <= limit) {
     content_ = std::move(begin);
-    return absl::OkStatus();
+  } else {
+    PrefixedSource whole(begin, form);
+    ASSIGN_OR_RETURN(PendingBlob blob, PendingBlob::Take(resources_->ledger));
+    ASSIGN_OR_RETURN(const int64_t size_bytes, resources_->blobs.Put(blob.id(), whole, largest));
+    fsync_time_ = Since(form.ended());
+    content_ = storage::NewBlob{blob.id(), size_bytes};
+    blobs_.push_back(std::move(blob));
   }
-  PrefixedSource whole(begin, form);
-  ASSIGN_OR_RETURN(blob_, PendingBlob::Take(resources_->ledger));
-  ASSIGN_OR_RETURN(blob_size_, resources_->blobs.Put(blob_->id(), whole, largest));
-  fsync_time_ = Since(form.ended());
-  content_ = blob_->id();
+  version_ = content::VersionOf(form.footer());
+  TakeTimes(form.content());
   return absl::OkStatus();
+}
+
+absl::Status UploadFile::StoreChunks(content::Arrival arrival, ByteSource& chunks,
+                                     const content::NextVersionId& next_id) {
+  using Next = content::ChunkedForm::Next;
+  const UploadPolicy& policy = resources_->policy;
+  const std::optional<ClientId> alone =
+      policy.sharing == Sharing::kClient ? std::optional(client_.id) : std::nullopt;
+  in_flight_.emplace(resources_->ledger.BeginUpload());
+  CatalogChunkIndex index(resources_->catalog, resources_->chunk_cache, *in_flight_);
+  const content::ChunkIdKey id_key = resources_->store_keys.IdKey(arrival.form, alone);
+  content::ChunkedForm form(std::move(arrival),
+                            {resources_->store_keys, id_key, policy.compression,
+                             policy.inline_blob_limit, storage::Transaction::kMaxRecipePart},
+                            resources_->master_key, resources_->clock, resources_->stages, next_id,
+                            index, chunks);
+  while (true) {
+    ASSIGN_OR_RETURN(const Next next, form.Advance());
+    if (next == Next::kEnd) break;
+    RETURN_IF_ERROR(next == Next::kPack ? StorePack(form) : AppendRecipe(form.TakeRecipePart()));
+  }
+  version_ = form.version();
+  storage::NewChunks rest = form.TakeRest();
+  rest.recipe_id = recipe_ ? recipe_->id() : 0;
+  content_ = std::move(rest);
+  totals_ = form.totals();
+  TakeTimes(form.content());
+  return absl::OkStatus();
+}
+
+absl::Status UploadFile::StorePack(content::ChunkedForm& form) {
+  ASSIGN_OR_RETURN(PendingBlob blob, PendingBlob::Take(resources_->ledger));
+  const std::unique_ptr<ByteSource> pack = form.OpenPack(blob.id());
+  ASSIGN_OR_RETURN(const int64_t size_bytes,
+                   resources_->blobs.Put(blob.id(), *pack, form.LargestPackSize()));
+  form.PackIsStored(size_bytes);
+  blobs_.push_back(std::move(blob));
+  // Of the last one this is what is left to wait for.
+  if (form.has_ended()) fsync_time_ = Since(form.ended());
+  return absl::OkStatus();
+}
+
+absl::Status UploadFile::AppendRecipe(storage::NewChunks part) {
+  if (!recipe_) recipe_.emplace(resources_->ledger);
+  part.recipe_id = recipe_->id();
+  const absl::StatusOr<int64_t> recipe_id =
+      resources_->catalog.Run([&](storage::Transaction& transaction) {
+        return transaction.AppendRecipe(part, resources_->ledger.NewLease());
+      });
+  if (!recipe_id.ok()) {
+    ForgetChunks(part);
+    blobs_.clear();  // Nobody knows whether they are referenced.
+    return recipe_id.status();
+  }
+  recipe_->set_id(*recipe_id);
+  for (PendingBlob& blob : blobs_) blob.Keep();
+  blobs_.clear();
+  return absl::OkStatus();
+}
+
+void UploadFile::DeleteBlobs() const {
+  for (const PendingBlob& blob : blobs_) {
+    const absl::Status deleted = resources_->blobs.Delete(blob.id()).status();
+    LOG_IF(WARNING, !deleted.ok()) << "a blob is left to the sweep: " << deleted;
+  }
+}
+
+// So that the next time the catalog itself is asked.
+void UploadFile::ForgetChunks(const storage::NewChunks& chunks) const {
+  for (const storage::ChunkRef& ref : chunks.recipe) resources_->chunk_cache.Forget(ref.id);
+}
+
+void UploadFile::TakeTimes(const content::ArrivingContent& content) {
+  receive_time_ = content.receive_time();
+  decrypt_time_ = content.decrypt_time();
 }
 
 absl::Status UploadFile::Apply(storage::Transaction& transaction) {
   if (is_known_) return absl::OkStatus();
-  ASSIGN_OR_RETURN(added_,
-                   transaction.AddVersion(version_, content_, blob_size_, request_.observed));
+  ASSIGN_OR_RETURN(added_, transaction.AddVersion(version_, content_, request_.observed));
   return absl::OkStatus();
 }
 
 absl::StatusOr<v1::UploadFileResponse> UploadFile::Respond(const absl::Status& committed) {
+  in_flight_.reset();
   if (!committed.ok()) {
-    // The row may exist all the same: then the catalog can tell what becomes of the blob. That it
-    // has no room leaves no doubt, and others need what the blob takes.
-    if (blob_ && ReasonOf(committed) == Reason::kStorageFull) {
-      const absl::Status deleted = resources_->blobs.Delete(blob_->id()).status();
-      LOG_IF(WARNING, !deleted.ok()) << "a blob is left to the sweep: " << deleted;
-    }
+    const auto* chunks = std::get_if<storage::NewChunks>(&content_);
+    if (chunks != nullptr && ReasonOf(committed) == Reason::kBackendDown) ForgetChunks(*chunks);
+    // The row may exist all the same: then the catalog can tell what becomes of the blobs. That it
+    // has no room leaves no doubt, and others need what the blobs take.
+    if (ReasonOf(committed) == Reason::kStorageFull) DeleteBlobs();
     NoteObserved();
     return committed;
   }
-  if (blob_) blob_->Keep();
+  for (PendingBlob& blob : blobs_) blob.Keep();
+  if (recipe_) recipe_->Keep();
   // The same upload was faster elsewhere.
-  if (blob_ && added_.version_id != version_.version_id) resources_->blob_was_dropped();
+  if (!blobs_.empty() && added_.version_id != version_.version_id) resources_->blob_was_dropped();
   if (!is_known_) {
     ObservePhases();
+    ObserveBytes();
     if (storage::IsClientsForm(added_.form)) LogClientKey();
   }
   return ToResponse(added_, resources_->policy.corrupt_checksums);
+}
+
+void UploadFile::ObserveBytes() const {
+  const UploadedBytes& bytes = resources_->policy.bytes;
+  bytes.known.Add(static_cast<double>(totals_.known));
+  bytes.raw.Add(static_cast<double>(totals_.raw));
+  bytes.compressed.Add(static_cast<double>(totals_.compressed));
+  bytes.stored.Add(static_cast<double>(totals_.stored));
 }
 
 void UploadFile::ObservePhases() const {

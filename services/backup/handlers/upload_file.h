@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -14,6 +15,9 @@
 #include "base/clock.h"
 #include "base/metrics.h"
 #include "base/stage_resources.h"
+#include "content/chunked_form.h"
+#include "content/compression.h"
+#include "content/store_keys.h"
 #include "content/stored_form.h"
 #include "crypto/master_key.h"
 #include "services/backup/handlers/pending_blob.h"
@@ -22,6 +26,7 @@
 #include "storage/blob_store.h"
 #include "storage/catalog/catalog.h"
 #include "storage/catalog/stock.h"
+#include "storage/chunk_cache.h"
 
 namespace backup::handlers {
 
@@ -29,18 +34,32 @@ namespace backup::handlers {
 struct UploadPhases {
   Histogram receive;  // Waiting for the caller.
   Histogram decrypt;  // With the checksum of what was sent; not if it came as plaintext.
-  Histogram fsync;    // From the last byte on until a blob is durable; small files have none.
+  Histogram fsync;    // From the last byte on until a blob is durable, if there is any.
   Histogram commit;   // Of the row, and of a small file's content.
 };
+
+// Plaintext bytes of uploads that were stored, by what became of them, and what the new ones take.
+struct UploadedBytes {
+  Counter known;
+  Counter raw;
+  Counter compressed;
+  Counter stored;
+};
+
+// Among whose versions the same content is kept once.
+enum class Sharing { kStore, kClient };
 
 struct UploadPolicy {
   // How new content is kept. Under kClientCiphertext what came unencrypted is sealed.
   storage::StorageForm form = storage::StorageForm::kPlain;
   // Content of at most so many stored bytes (footer not counted) lives in the catalog.
   int64_t inline_blob_limit = 64 << 10;
+  content::CompressionPolicy compression = {};
+  Sharing sharing = Sharing::kStore;
   // Answer wrong checksums on purpose; the version keeps the true one.
   bool corrupt_checksums = false;
   UploadPhases phases = {};
+  UploadedBytes bytes = {};
 };
 
 // What uploads work on; all of it outlives them.
@@ -50,6 +69,8 @@ struct UploadResources {
   storage::BlobLedger& ledger;
   storage::Stock<int64_t>& version_ids;
   const crypto::MasterKey& master_key;
+  const content::StoreKeys& store_keys;
+  storage::ChunkCache& chunk_cache;
   const Clock& clock;
   StageResources& stages;
   const UploadPolicy& policy;
@@ -58,13 +79,14 @@ struct UploadResources {
 };
 
 // Stores one file as a new, unconfirmed version: small content with the row, in its transaction;
-// large content before it, as a blob. `chunks` is everything that follows the header. Memory does
-// not grow with the file. Used by one thread at a time.
+// what is new of large content before it, in packs, or as a blob if it is the client's ciphertext.
+// `chunks` is everything that follows the header. Memory does not grow with the file. Used by one
+// thread at a time.
 class UploadFile {
  public:
-  // Reads all of `chunks` and stores what is large. Errors: those of the chunks and of StoredForm;
-  // reasons INVALID_FIELD, SIZE_LIMIT, CLIENT_NOT_FOUND, KEY_NOT_SET, STORAGE_FULL, STORAGE_IO.
-  // What was observed of the client is noted all the same.
+  // Reads all of `chunks` and stores what is large. Errors: those of the chunks, of ChunkedForm and
+  // StoredForm; reasons INVALID_FIELD, SIZE_LIMIT, CLIENT_NOT_FOUND, KEY_NOT_SET, STORAGE_FULL,
+  // STORAGE_IO, BACKEND_DOWN. What was observed of the client is noted all the same.
   static absl::StatusOr<UploadFile> Prepare(const UploadResources& resources,
                                             const v1::UploadFileHeader& header, ByteSource& chunks);
   // The same of content for which IsQuick(), with a reserved version id, by a thread that must not
@@ -87,10 +109,21 @@ class UploadFile {
   static absl::StatusOr<UploadFile> PrepareWith(const UploadResources& resources,
                                                 const v1::UploadFileHeader& header,
                                                 ByteSource& chunks,
-                                                const content::StoredForm::NextVersionId& next_id);
+                                                const content::NextVersionId& next_id);
   absl::Status FindWhatIsKnown();
-  absl::Status Store(ByteSource& chunks, const content::StoredForm::NextVersionId& next_id);
-  absl::Status StoreForm(content::StoredForm& form);
+  absl::Status Store(ByteSource& chunks, const content::NextVersionId& next_id);
+  // In a client's form.
+  absl::Status StoreWhole(content::Arrival arrival, ByteSource& chunks,
+                          const content::NextVersionId& next_id);
+  // In any other.
+  absl::Status StoreChunks(content::Arrival arrival, ByteSource& chunks,
+                           const content::NextVersionId& next_id);
+  absl::Status StorePack(content::ChunkedForm& form);
+  absl::Status AppendRecipe(storage::NewChunks part);
+  void TakeTimes(const content::ArrivingContent& content);
+  void DeleteBlobs() const;
+  void ForgetChunks(const storage::NewChunks& chunks) const;
+  void ObserveBytes() const;
   void ObservePhases() const;
   void NoteObserved() const;
   void LogClientKey() const;
@@ -98,11 +131,13 @@ class UploadFile {
   const UploadResources* resources_;
   UploadRequest request_;
   storage::Client client_;
-  std::string session_key_;          // If it comes encrypted.
-  storage::Version version_;         // To be added.
-  storage::Content content_;         // Of that.
-  std::optional<PendingBlob> blob_;  // If that is a blob.
-  int64_t blob_size_ = 0;
+  std::string session_key_;         // If it comes encrypted.
+  storage::Version version_;        // To be added.
+  storage::NewContent content_;     // Of that.
+  std::vector<PendingBlob> blobs_;  // What of that is in the blob store.
+  std::optional<PendingRecipe> recipe_;
+  std::optional<storage::BlobLedger::Upload> in_flight_;  // If it looked for chunks.
+  content::ChunkTotals totals_;
   absl::Duration receive_time_;
   std::optional<absl::Duration> decrypt_time_;
   std::optional<absl::Duration> fsync_time_;

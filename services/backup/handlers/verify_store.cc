@@ -1,33 +1,53 @@
 #include "services/backup/handlers/verify_store.h"
 
+#include <algorithm>
+#include <memory>
 #include <optional>
+#include <string>
+#include <utility>
+#include <variant>
+#include <vector>
 
+#include "absl/container/flat_hash_set.h"
 #include "absl/strings/str_cat.h"
 #include "base/error.h"
 #include "base/name_text.h"
 #include "base/status_macros.h"
-#include "services/backup/handlers/open_content.h"
+#include "content/chunk_digest.h"
+#include "content/chunk_reader.h"
+#include "content/chunk_seal.h"
+#include "content/pack_footer.h"
 
 namespace backup::handlers {
 namespace {
 
-// Versions read from the catalog at once; small ones come with their content.
+using storage::PackInfo;
+using storage::StoredChunk;
+
+// Versions read from the catalog at once; small ones of older programs come with their content.
 constexpr int kPage = 64;
+constexpr int kChunksPerPage = 256;
 // How often progress is told at least; that is also when a caller that is gone is noticed.
 constexpr int64_t kBytesPerProgress = int64_t{256} << 20;
+// Numbers of chunks that are remembered: about 20 MiB.
+constexpr size_t kMaxRemembered = size_t{1} << 20;
+// Keys that a chunk of unknown origin is compared with.
+constexpr size_t kMaxKeys = 2048;
 
 using Report = std::function<absl::Status(const v1::VerifyStoreResponse&)>;
 
-// OK if the whole content is what was stored.
-absl::Status ReadBack(const storage::BlobStore& blobs, const crypto::MasterKey& master_key,
-                      PieceBudget& budget, const storage::StoredVersion& stored) {
-  ASSIGN_OR_RETURN(const std::unique_ptr<content::StoredContent> content,
-                   OpenContent(blobs, master_key, stored));
-  const std::unique_ptr<ByteSource> bytes = content->Read(budget, 0, stored.version.size_bytes);
+absl::Status ReadToEnd(ByteSource& bytes) {
   while (true) {
-    ASSIGN_OR_RETURN(const absl::string_view piece, bytes->Read());
+    ASSIGN_OR_RETURN(const absl::string_view piece, bytes.Read());
     if (piece.empty()) return absl::OkStatus();
   }
+}
+
+absl::Status ReadRange(const content::StoredContent& content, PieceBudget& budget, int64_t offset,
+                       int64_t size_bytes) {
+  ASSIGN_OR_RETURN(const std::unique_ptr<ByteSource> bytes,
+                   content.Read(budget, offset, size_bytes, content::Verification::kOn));
+  return ReadToEnd(*bytes);
 }
 
 v1::VerifyStoreResponse Finding(const storage::StoredVersion& stored, const absl::Status& wrong) {
@@ -45,88 +65,316 @@ v1::VerifyStoreResponse Finding(const storage::StoredVersion& stored, const absl
   return event;
 }
 
-absl::Status ReportProgress(const v1::VerifySummary& summary, int64_t total_versions,
-                            const Report& report) {
-  v1::VerifyStoreResponse event;
-  event.mutable_progress()->set_checked_versions(summary.checked_versions());
-  event.mutable_progress()->set_total_versions(total_versions);
-  event.mutable_progress()->set_checked_bytes(summary.checked_bytes());
-  return report(event);
+absl::Status WrongRecipe(int64_t size_bytes, int64_t offset) {
+  return MakeError(Reason::kBlobDamaged,
+                   absl::StrCat("the chunks of this content come to ", offset, " bytes of ",
+                                size_bytes, " and do not go on"));
 }
 
-// What nothing in the catalog knows of. A blob becomes known before it is stored, and is forgotten
-// after it was deleted; so one that is not known may just have gone.
-absl::StatusOr<bool> IsOrphan(storage::Catalog& catalog, const storage::BlobStore& blobs,
-                              const BlobId& blob) {
+// What the footer of a pack says of a chunk, if it says anything of it.
+bool IsInFooter(const content::PackFooter& footer, const StoredChunk& chunk) {
+  return std::any_of(
+      footer.chunks.begin(), footer.chunks.end(), [&](const storage::PackedChunk& packed) {
+        return packed.id == chunk.ref.id && packed.size_bytes == chunk.ref.size_bytes &&
+               packed.offset == chunk.offset && packed.stored_size == chunk.stored_size &&
+               packed.index == chunk.index && packed.coding == chunk.coding;
+      });
+}
+
+// The footer of a pack, whole and of this pack.
+absl::StatusOr<content::PackFooter> ReadFooterOf(const StoredPlaces& places, const PackInfo& pack) {
+  ASSIGN_OR_RETURN(const std::unique_ptr<RandomAccess> access, places.blobs.Open(pack.blob_id));
+  ASSIGN_OR_RETURN(content::PackFooter footer, content::ReadPackFooter(*access));
+  if (footer.pack_id != pack.blob_id || footer.form != pack.form)
+    return MakeError(Reason::kBlobDamaged, "its footer is another pack's");
+  if (pack.form != storage::StorageForm::kSealed) return footer;
+  ASSIGN_OR_RETURN(const std::string key,
+                   content::OpenPackKey(footer.wrapped_key, pack.blob_id, places.master_key));
+  RETURN_IF_ERROR(content::CheckPackSeal(footer, key));
+  return footer;
+}
+
+// Chunks by their number, unless there are too many: then all.
+class ChunkNumbers {
+ public:
+  void Insert(int64_t number) {
+    if (numbers_.size() < kMaxRemembered) {
+      numbers_.insert(number);
+    } else {
+      has_all_ = true;
+    }
+  }
+  bool Contains(int64_t number) const { return has_all_ || numbers_.contains(number); }
+
+ private:
+  absl::flat_hash_set<int64_t> numbers_;
+  bool has_all_ = false;
+};
+
+// One verification: first packs, each once, then versions, each by what is known of its chunks.
+class Verification {
+ public:
+  Verification(const StoredPlaces& places, PieceBudget& budget, const Report& report)
+      : places_(places), budget_(budget), report_(report) {}
+
+  absl::Status Run() {
+    ASSIGN_OR_RETURN(
+        const storage::Counts counts,
+        places_.catalog.Read([](storage::Snapshot& snapshot) { return snapshot.Count(); }));
+    total_versions_ = counts.versions;
+    RETURN_IF_ERROR(LearnKeys());
+    RETURN_IF_ERROR(CheckPacks());
+    RETURN_IF_ERROR(CheckVersions());
+    RETURN_IF_ERROR(ReportOrphans());
+    v1::VerifyStoreResponse last;
+    *last.mutable_summary() = summary_;
+    return report_(last);
+  }
+
+ private:
+  absl::Status LearnKeys();
+  absl::Status CheckPacks();
+  absl::Status CheckPack(const PackInfo& pack);
+  absl::Status ReportPack(const PackInfo& pack, const absl::Status& wrong);
+  // Takes one chunk that was read; whether it is right.
+  bool Take(const content::ChunkReader::Result& read);
+  bool HasItsId(const storage::ChunkRef& ref, absl::string_view plaintext);
+  absl::Status CheckVersions();
+  absl::Status CheckVersion(const storage::StoredVersion& stored);
+  // OK if the content is what was stored.
+  absl::Status CheckContent(const storage::StoredVersion& stored);
+  absl::Status CheckRecipe(const storage::StoredVersion& stored, const storage::ChunkList& chunks,
+                           const content::StoredContent& content);
+  absl::Status CheckChunk(const content::StoredContent& content, const StoredChunk& chunk);
+  // Whether nothing in the catalog knows of it.
+  absl::StatusOr<bool> IsOrphan(const BlobId& blob);
+  absl::Status ReportOrphans();
+  absl::Status TellProgress();
+  absl::Status TellProgressNowAndThen();
+
+  const StoredPlaces& places_;
+  PieceBudget& budget_;
+  const Report& report_;
+  int64_t total_versions_ = 0;
+  int64_t told_bytes_ = 0;
+  v1::VerifySummary summary_;
+  // Keys of chunk ids; the one that made the last id is the first one.
+  std::vector<content::ChunkIdKey> id_keys_;
+  // Chunks of packs that are not right, or of a client whose key is not among these: they are read
+  // again for the versions that have them.
+  ChunkNumbers suspects_;
+  // Chunks in the catalog that are right.
+  absl::flat_hash_set<int64_t> checked_;
+};
+
+absl::Status Verification::LearnKeys() {
+  ASSIGN_OR_RETURN(const std::vector<storage::Client> clients,
+                   places_.catalog.Read([](storage::Snapshot& snapshot) {
+                     return snapshot.ListClients(ClientId(), kMaxKeys - 1);
+                   }));
+  for (const auto form : {storage::StorageForm::kPlain, storage::StorageForm::kSealed}) {
+    id_keys_.push_back(places_.store_keys.IdKey(form));
+    for (const storage::Client& client : clients)
+      id_keys_.push_back(places_.store_keys.IdKey(form, client.id));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Verification::CheckPacks() {
+  int64_t after = 0;
+  while (true) {
+    ASSIGN_OR_RETURN(const std::vector<PackInfo> page,
+                     places_.catalog.Read([&](storage::Snapshot& snapshot) {
+                       return snapshot.ListPacks(after, kPage);
+                     }));
+    if (page.empty()) return absl::OkStatus();
+    for (const PackInfo& pack : page) {
+      after = pack.pack;
+      RETURN_IF_ERROR(CheckPack(pack));
+      RETURN_IF_ERROR(TellProgressNowAndThen());
+    }
+  }
+}
+
+absl::Status Verification::CheckPack(const PackInfo& pack) {
+  const absl::StatusOr<content::PackFooter> footer = ReadFooterOf(places_, pack);
+  absl::Status wrong = footer.status();
+  content::ChunkReader reader(
+      {&places_.master_key, &places_.store_keys, &places_.dictionaries},
+      [this](const BlobId& id) { return places_.blobs.Open(id); }, budget_);
+  bool all_are_right = true;
+  const auto take = [&] { all_are_right = Take(reader.Next()) && all_are_right; };
+  int after = -1;
+  while (true) {
+    ASSIGN_OR_RETURN(const std::vector<StoredChunk> chunks,
+                     places_.catalog.Read([&](storage::Snapshot& snapshot) {
+                       return snapshot.ListPackChunks(pack.pack, after, kChunksPerPage);
+                     }));
+    if (chunks.empty()) break;
+    after = chunks.back().index;
+    for (const StoredChunk& chunk : chunks) {
+      if (wrong.ok() && !IsInFooter(*footer, chunk))
+        wrong = MakeError(Reason::kBlobDamaged, "its footer and the catalog disagree");
+      while (!reader.TryBegin(chunk)) take();
+    }
+  }
+  while (reader.has_begun()) take();
+  // What is wrong with its chunks is told for each version; a pack that is gone has none.
+  return ReasonOf(wrong) == Reason::kBlobDamaged && all_are_right ? ReportPack(pack, wrong)
+                                                                  : absl::OkStatus();
+}
+
+absl::Status Verification::ReportPack(const PackInfo& pack, const absl::Status& wrong) {
+  summary_.set_damaged_versions(summary_.damaged_versions() + 1);
+  v1::VerifyStoreResponse event;
+  v1::VerifyFinding& finding = *event.mutable_finding();
+  finding.set_kind(v1::VerifyFinding::DAMAGED);
+  finding.set_reason(std::string(InfoOf(Reason::kBlobDamaged).name));
+  finding.set_detail(absl::StrCat("the pack ", ToHex(pack.blob_id), ": ", wrong.message(),
+                                  "; its chunks are read without it, but a catalog cannot be "
+                                  "rebuilt from it"));
+  return report_(event);
+}
+
+bool Verification::Take(const content::ChunkReader::Result& read) {
+  const StoredChunk& chunk = read.chunk;
+  if (read.plain.ok()) {
+    summary_.set_checked_bytes(summary_.checked_bytes() + chunk.ref.size_bytes);
+    if (HasItsId(chunk.ref, (*read.plain)->bytes())) return true;
+  }
+  suspects_.Insert(chunk.number);
+  // No version will tell, and the next upload must not refer to it.
+  const bool is_damaged = read.plain.ok() || ReasonOf(read.plain.status()) == Reason::kBlobDamaged;
+  if (chunk.refs == 0 && is_damaged && !chunk.is_damaged) MarkDamaged(places_, chunk);
+  return false;
+}
+
+bool Verification::HasItsId(const storage::ChunkRef& ref, absl::string_view plaintext) {
+  const size_t found = content::FindIdKey(id_keys_, ref.id, plaintext);
+  if (found == id_keys_.size()) return false;
+  std::swap(id_keys_[found], id_keys_.front());
+  return true;
+}
+
+// Goes through all versions, as of the moment when each page is read.
+absl::Status Verification::CheckVersions() {
+  int64_t after = 0;
+  while (true) {
+    ASSIGN_OR_RETURN(const std::vector<storage::StoredVersion> page,
+                     places_.catalog.Read([&](storage::Snapshot& snapshot) {
+                       return snapshot.ScanVersions(after, kPage);
+                     }));
+    if (page.empty()) return absl::OkStatus();
+    for (const storage::StoredVersion& stored : page) {
+      after = stored.version.version_id;
+      summary_.set_checked_versions(summary_.checked_versions() + 1);
+      if (stored.version.state != storage::VersionState::kAbandoned)
+        RETURN_IF_ERROR(CheckVersion(stored));
+      RETURN_IF_ERROR(TellProgressNowAndThen());
+    }
+    RETURN_IF_ERROR(TellProgress());
+  }
+}
+
+absl::Status Verification::CheckVersion(const storage::StoredVersion& stored) {
+  const absl::Status wrong = LookAgain(places_.catalog, stored.version, CheckContent(stored));
+  // Deleted since the page was read: nothing is wrong.
+  if (wrong.ok() || ReasonOf(wrong) == Reason::kVersionNotFound) return absl::OkStatus();
+  summary_.set_damaged_versions(summary_.damaged_versions() + 1);
+  return report_(Finding(stored, wrong));
+}
+
+absl::Status Verification::CheckContent(const storage::StoredVersion& stored) {
+  ASSIGN_OR_RETURN(const std::unique_ptr<content::StoredContent> content,
+                   OpenContent(places_, stored));
+  if (const auto* chunks = std::get_if<storage::ChunkList>(&stored.content))
+    return CheckRecipe(stored, *chunks, *content);
+  summary_.set_checked_bytes(summary_.checked_bytes() + stored.version.size_bytes);
+  return ReadRange(*content, budget_, 0, stored.version.size_bytes);
+}
+
+absl::Status Verification::CheckRecipe(const storage::StoredVersion& stored,
+                                       const storage::ChunkList& chunks,
+                                       const content::StoredContent& content) {
+  if (checked_.contains(chunks.chunk)) return absl::OkStatus();
+  const int64_t size = stored.version.size_bytes;
+  int64_t offset = 0;
+  while (true) {
+    ASSIGN_OR_RETURN(const std::vector<StoredChunk> page,
+                     places_.catalog.Read([&](storage::Snapshot& snapshot) {
+                       return snapshot.ListChunks(chunks, offset, kChunksPerPage);
+                     }));
+    if (page.empty()) break;
+    for (const StoredChunk& chunk : page) {
+      if (chunk.offset_in_content != offset || chunk.ref.size_bytes > size - offset)
+        return WrongRecipe(size, offset);
+      RETURN_IF_ERROR(CheckChunk(content, chunk));
+      offset += chunk.ref.size_bytes;
+    }
+  }
+  return offset == size ? absl::OkStatus() : WrongRecipe(size, offset);
+}
+
+absl::Status Verification::CheckChunk(const content::StoredContent& content,
+                                      const StoredChunk& chunk) {
+  const bool is_packed = chunk.pack != 0;
+  if (is_packed ? !chunk.is_damaged && !suspects_.Contains(chunk.number)
+                : checked_.contains(chunk.number))
+    return absl::OkStatus();
+  RETURN_IF_ERROR(ReadRange(content, budget_, chunk.offset_in_content, chunk.ref.size_bytes));
+  if (is_packed) return absl::OkStatus();
+  summary_.set_checked_bytes(summary_.checked_bytes() + chunk.ref.size_bytes);
+  if (checked_.size() == kMaxRemembered) checked_.clear();
+  checked_.insert(chunk.number);
+  return absl::OkStatus();
+}
+
+// A blob becomes known before it is stored, and is forgotten after it was deleted; so one that is
+// not known may just have gone.
+absl::StatusOr<bool> Verification::IsOrphan(const BlobId& blob) {
   const auto use = [&] {
-    return catalog.Read([&](storage::Snapshot& snapshot) { return snapshot.FindBlob(blob); });
+    return places_.catalog.Read(
+        [&](storage::Snapshot& snapshot) { return snapshot.FindBlob(blob); });
   };
   ASSIGN_OR_RETURN(const storage::BlobUse first_look, use());
   if (first_look != storage::BlobUse::kUnknown) return false;
-  const absl::Status still_there = blobs.Open(blob).status();
+  const absl::Status still_there = places_.blobs.Open(blob).status();
   if (absl::IsNotFound(still_there)) return false;
   RETURN_IF_ERROR(still_there);
   ASSIGN_OR_RETURN(const storage::BlobUse second_look, use());
   return second_look == storage::BlobUse::kUnknown;
 }
 
-absl::Status ReportOrphans(storage::Catalog& catalog, const storage::BlobStore& blobs,
-                           v1::VerifySummary& summary, const Report& report) {
-  return blobs.List([&](const storage::BlobInfo& blob) -> absl::Status {
-    ASSIGN_OR_RETURN(const bool is_orphan, IsOrphan(catalog, blobs, blob.id));
+absl::Status Verification::ReportOrphans() {
+  return places_.blobs.List([&](const storage::BlobInfo& blob) -> absl::Status {
+    ASSIGN_OR_RETURN(const bool is_orphan, IsOrphan(blob.id));
     if (!is_orphan) return absl::OkStatus();
-    summary.set_orphan_blobs(summary.orphan_blobs() + 1);
+    summary_.set_orphan_blobs(summary_.orphan_blobs() + 1);
     v1::VerifyStoreResponse event;
     event.mutable_finding()->set_kind(v1::VerifyFinding::ORPHAN);
     event.mutable_finding()->set_detail(absl::StrCat("blob ", ToHex(blob.id), " has no version"));
-    return report(event);
+    return report_(event);
   });
 }
 
-// Goes through all versions, as of the moment when each page is read.
-absl::Status CheckVersions(storage::Catalog& catalog, const storage::BlobStore& blobs,
-                           const crypto::MasterKey& master_key, PieceBudget& budget,
-                           v1::VerifySummary& summary, const Report& report) {
-  ASSIGN_OR_RETURN(const storage::Counts counts,
-                   catalog.Read([](storage::Snapshot& snapshot) { return snapshot.Count(); }));
-  int64_t after = 0;
-  int64_t told_bytes = 0;
-  while (true) {
-    ASSIGN_OR_RETURN(const std::vector<storage::StoredVersion> page,
-                     catalog.Read([&](storage::Snapshot& snapshot) {
-                       return snapshot.ScanVersions(after, kPage);
-                     }));
-    if (page.empty()) return absl::OkStatus();
-    for (const storage::StoredVersion& stored : page) {
-      after = stored.version.version_id;
-      summary.set_checked_versions(summary.checked_versions() + 1);
-      if (stored.version.state == storage::VersionState::kAbandoned) continue;
-      const absl::Status wrong =
-          LookAgain(catalog, stored.version, ReadBack(blobs, master_key, budget, stored));
-      summary.set_checked_bytes(summary.checked_bytes() + stored.version.size_bytes);
-      if (summary.checked_bytes() - told_bytes >= kBytesPerProgress) {
-        told_bytes = summary.checked_bytes();
-        RETURN_IF_ERROR(ReportProgress(summary, counts.versions, report));
-      }
-      // Deleted since the page was read: nothing is wrong.
-      if (wrong.ok() || ReasonOf(wrong) == Reason::kVersionNotFound) continue;
-      summary.set_damaged_versions(summary.damaged_versions() + 1);
-      RETURN_IF_ERROR(report(Finding(stored, wrong)));
-    }
-    RETURN_IF_ERROR(ReportProgress(summary, counts.versions, report));
-  }
+absl::Status Verification::TellProgress() {
+  told_bytes_ = summary_.checked_bytes();
+  v1::VerifyStoreResponse event;
+  event.mutable_progress()->set_checked_versions(summary_.checked_versions());
+  event.mutable_progress()->set_total_versions(total_versions_);
+  event.mutable_progress()->set_checked_bytes(summary_.checked_bytes());
+  return report_(event);
+}
+
+absl::Status Verification::TellProgressNowAndThen() {
+  const bool is_time = summary_.checked_bytes() - told_bytes_ >= kBytesPerProgress;
+  return is_time ? TellProgress() : absl::OkStatus();
 }
 
 }  // namespace
 
-absl::Status VerifyStore(storage::Catalog& catalog, const storage::BlobStore& blobs,
-                         const crypto::MasterKey& master_key, PieceBudget& budget,
-                         const Report& report) {
-  v1::VerifyStoreResponse last;
-  v1::VerifySummary& summary = *last.mutable_summary();
-  RETURN_IF_ERROR(CheckVersions(catalog, blobs, master_key, budget, summary, report));
-  RETURN_IF_ERROR(ReportOrphans(catalog, blobs, summary, report));
-  return report(last);
+absl::Status VerifyStore(const StoredPlaces& places, PieceBudget& budget, const Report& report) {
+  return Verification(places, budget, report).Run();
 }
 
 }  // namespace backup::handlers

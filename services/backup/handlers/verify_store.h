@@ -5,16 +5,15 @@
 #include "absl/status/status.h"
 #include "backup/v1/admin.pb.h"
 #include "base/piece_buffers.h"
-#include "crypto/master_key.h"
-#include "storage/blob_store.h"
-#include "storage/catalog/catalog.h"
+#include "services/backup/handlers/open_content.h"
 
 namespace backup::handlers {
 
-// Reads everything back and compares it with its checksums. `report` gets progress, findings, and a
-// summary last; an error it returns (the caller is gone) ends the verification.
-absl::Status VerifyStore(storage::Catalog& catalog, const storage::BlobStore& blobs,
-                         const crypto::MasterKey& master_key, PieceBudget& budget,
+// Reads everything back and compares it with its checksums, each pack and each chunk once, however
+// many versions have it; what is damaged of them is marked, so that the next upload of the same
+// bytes puts it right. `report` gets progress, findings, and a summary last; an error it returns
+// (the caller is gone) ends the verification.
+absl::Status VerifyStore(const StoredPlaces& places, PieceBudget& budget,
                          const std::function<absl::Status(const v1::VerifyStoreResponse&)>& report);
 
 }  // namespace backup::handlers

@@ -1,11 +1,15 @@
 #include "services/backup/handlers/verify_store.h"
 
 #include <string>
+#include <utility>
 #include <variant>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "base/error.h"
+#include "base/testing/random_cut_source.h"
 #include "base/testing/status_matchers.h"
+#include "content/compression.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "services/backup/testing/memory_service.h"
@@ -13,8 +17,10 @@
 namespace backup::handlers {
 namespace {
 
+using ::testing::HasSubstr;
 using testing::KnownClient;
 using testing::MemoryService;
+using testing::PseudoRandomBytes;
 using testing::StatusIs;
 
 struct Verification {
@@ -29,14 +35,15 @@ class VerifyStoreTest : public ::testing::Test {
 
   Verification Verify() {
     Verification result;
-    const absl::Status status =
-        VerifyStore(service_.catalog, service_.blobs, service_.master_key, service_.stages.pieces,
-                    [&](const v1::VerifyStoreResponse& event) {
-                      if (event.has_finding()) result.findings.push_back(event.finding());
-                      if (event.has_summary()) result.summary = event.summary();
-                      result.progress_count += event.has_progress() ? 1 : 0;
-                      return absl::OkStatus();
-                    });
+    const absl::Status status = VerifyStore(service_.stored_places, service_.stages.pieces,
+                                            [&](const v1::VerifyStoreResponse& event) {
+                                              if (event.has_finding())
+                                                result.findings.push_back(event.finding());
+                                              if (event.has_summary())
+                                                result.summary = event.summary();
+                                              result.progress_count += event.has_progress() ? 1 : 0;
+                                              return absl::OkStatus();
+                                            });
     EXPECT_OK(status);
     return result;
   }
@@ -54,13 +61,15 @@ TEST_F(VerifyStoreTest, FindsNothingInAStoreThatIsWhole) {
   const Verification result = Verify();
   EXPECT_TRUE(result.findings.empty());
   EXPECT_EQ(result.summary.checked_versions(), 102);
-  EXPECT_EQ(result.summary.checked_bytes(), 2100);
+  EXPECT_EQ(result.summary.checked_bytes(), 2 * 1001);  // Each content once in each form.
   EXPECT_EQ(result.progress_count, 2);
 }
 
 TEST_F(VerifyStoreTest, TellsWhichVersionIsDamagedAndWhichIsMissing) {
-  const int64_t damaged = service_.Store(client_.id, "damaged", "content");
-  const int64_t missing = service_.Store(client_.id, "missing", std::string(1000, 'x'));
+  const int64_t damaged =
+      service_.StoreWhole(client_.id, "damaged", "content", storage::StorageForm::kPlain);
+  const int64_t missing = service_.StoreWhole(client_.id, "missing", std::string(1000, 'x'),
+                                              storage::StorageForm::kSealed);
   service_.Store(client_.id, "whole", "content");
   const auto stored = service_.Stored(client_.id, "damaged", damaged);
   std::string changed = std::get<std::string>(stored.content);
@@ -84,7 +93,8 @@ TEST_F(VerifyStoreTest, TellsWhichVersionIsDamagedAndWhichIsMissing) {
 }
 
 TEST_F(VerifyStoreTest, CallsABlobThatWasCutDamagedWhateverIsMissingOfIt) {
-  const int64_t cut = service_.Store(client_.id, "cut", "content");
+  const int64_t cut =
+      service_.StoreWhole(client_.id, "cut", "content", storage::StorageForm::kPlain);
   const auto stored = service_.Stored(client_.id, "cut", cut);
   const std::string whole = std::get<std::string>(stored.content);
   for (size_t size = 0; size < whole.size(); size += 7) {
@@ -113,7 +123,8 @@ TEST_F(VerifyStoreTest, TellsOfBlobsThatNoVersionRefersTo) {
 }
 
 TEST_F(VerifyStoreTest, DoesNotMissWhatIsDeletedMeanwhile) {
-  const int64_t version = service_.Store(client_.id, "file", std::string(1000, 'x'));
+  const int64_t version =
+      service_.StoreWhole(client_.id, "file", std::string(1000, 'x'), storage::StorageForm::kPlain);
   service_.blobs.before_open = [&](const BlobId&) {
     service_.blobs.before_open = [](const BlobId&) {};
     ASSERT_OK(service_.Delete(client_.id, "file", version));
@@ -125,7 +136,8 @@ TEST_F(VerifyStoreTest, DoesNotMissWhatIsDeletedMeanwhile) {
 }
 
 TEST_F(VerifyStoreTest, TakesNoBlobForAnOrphanThatIsOnItsWayOrAboutToBeDeleted) {
-  const int64_t version = service_.Store(client_.id, "file", std::string(1000, 'x'));
+  const int64_t version =
+      service_.StoreWhole(client_.id, "file", std::string(1000, 'x'), storage::StorageForm::kPlain);
   ASSERT_OK(service_.Delete(client_.id, "file", version));  // Dropped, but still in the store.
   const auto pending = service_.ledger.Take();
   ASSERT_OK(pending);
@@ -144,14 +156,149 @@ TEST_F(VerifyStoreTest, TakesNoBlobForAnOrphanThatIsGoneWhenItIsLookedAtAgain) {
   EXPECT_TRUE(Verify().findings.empty());
 }
 
+// Packs of a megabyte and more, of which several versions have parts.
+class VerifyPacksTest : public VerifyStoreTest {
+ protected:
+  VerifyPacksTest() {
+    service_.uploads.compression.when = content::CompressionPolicy::When::kNever;
+    EXPECT_OK(service_.ledger.Renew());
+  }
+
+  // A version of content that begins as another's.
+  int64_t StoreMore(const std::string& name, size_t size, storage::StorageForm form) {
+    service_.uploads.form = form;
+    return service_.Store(client_.id, name, PseudoRandomBytes(size));
+  }
+  std::vector<storage::StoredChunk> ChunksOf(const std::string& name, int64_t version) {
+    return service_.ChunksOf(service_.Stored(client_.id, name, version));
+  }
+  // Changes the byte at `at` of a pack for as long as this lives.
+  void Flip(const BlobId& pack, int64_t at) {
+    std::string bytes = service_.BlobBytes(pack);
+    char& hit = bytes[static_cast<size_t>(at)];
+    hit = static_cast<char>(hit ^ 1);
+    service_.ReplaceBlob(pack, bytes);
+  }
+};
+
+TEST_F(VerifyPacksTest, ReadsEachChunkOnce) {
+  const size_t size = 6'000'000;
+  for (const auto form : {storage::StorageForm::kPlain, storage::StorageForm::kSealed}) {
+    for (int i = 0; i < 3; ++i) StoreMore("file", size, form);
+  }
+  StoreMore("longer", size + 1'000'000, storage::StorageForm::kSealed);
+  int opened = 0;
+  service_.blobs.before_open = [&](const BlobId&) { ++opened; };
+  const Verification result = Verify();
+  EXPECT_TRUE(result.findings.empty());
+  EXPECT_EQ(result.summary.checked_versions(), 7);
+  EXPECT_GE(result.summary.checked_bytes(), std::ssize(PseudoRandomBytes(size + 1'000'000)));
+  EXPECT_LT(result.summary.checked_bytes(), 2 * static_cast<int64_t>(size) + 2'000'000);
+  EXPECT_LE(opened, 2 * service_.BlobCount());  // Its footer, and its chunks.
+}
+
+// Of each client by itself, under a key that nothing in the pack names.
+TEST_F(VerifyPacksTest, KnowsChunksThatAreOneClientsOwn) {
+  service_.uploads.sharing = Sharing::kClient;
+  for (int i = 0; i < 3; ++i) {
+    const KnownClient other = service_.MakeClient(absl::StrCat("client ", i));
+    service_.Store(other.id, "file", PseudoRandomBytes(2'000'000));
+    service_.Store(other.id, "small", "small");
+  }
+  EXPECT_EQ(service_.BlobCount(), 3);
+  EXPECT_TRUE(Verify().findings.empty());
+}
+
+TEST_F(VerifyPacksTest, NamesEachVersionThatADamagedChunkIsInAndMarksIt) {
+  for (const auto form : {storage::StorageForm::kPlain, storage::StorageForm::kSealed}) {
+    const std::string one = absl::StrCat("one", static_cast<int>(form));
+    const std::string two = absl::StrCat("two", static_cast<int>(form));
+    service_.uploads.form = form;
+    const std::string plain = PseudoRandomBytes(3'000'000, static_cast<uint32_t>(form));
+    const int64_t first = service_.Store(client_.id, one, plain);
+    const int64_t second = service_.Store(client_.id, two, plain + "more");
+    const storage::StoredChunk hit = ChunksOf(one, first).front();
+    Flip(hit.pack_blob, hit.offset + 1000);
+    Verification result = Verify();
+    ASSERT_EQ(result.findings.size(), 2u);
+    EXPECT_EQ(result.findings[0].version_id(), first);
+    EXPECT_EQ(result.findings[1].version_id(), second);
+    for (const v1::VerifyFinding& finding : result.findings) {
+      EXPECT_EQ(finding.kind(), v1::VerifyFinding::DAMAGED);
+      EXPECT_EQ(finding.reason(), "BLOB_DAMAGED");
+      EXPECT_THAT(finding.detail(), HasSubstr("the chunk at byte 0 "));
+    }
+    EXPECT_EQ(result.summary.damaged_versions(), 2);
+    EXPECT_TRUE(ChunksOf(one, first).front().is_damaged);
+    // The same bytes again, and all is well.
+    service_.Store(client_.id, "again", plain);
+    EXPECT_TRUE(Verify().findings.empty());
+    for (const auto& [name, version] : {std::pair(one, first), std::pair(two, second)})
+      EXPECT_OK(service_.Download(testing::DownloadOf(client_.id, name, version)));
+  }
+}
+
+// What was damaged and is not any more, as after a copy was put back, is not reported.
+TEST_F(VerifyPacksTest, BelievesWhatItReadsRatherThanAMark) {
+  const int64_t version = StoreMore("file", 3'000'000, storage::StorageForm::kPlain);
+  const BlobId pack = ChunksOf("file", version).front().pack_blob;
+  Flip(pack, 5);
+  EXPECT_EQ(Verify().findings.size(), 1u);
+  Flip(pack, 5);
+  EXPECT_TRUE(ChunksOf("file", version).front().is_damaged);
+  EXPECT_TRUE(Verify().findings.empty());
+}
+
+TEST_F(VerifyPacksTest, CallsAVersionMissingWhosePackIsGone) {
+  const int64_t version = StoreMore("file", 3'000'000, storage::StorageForm::kSealed);
+  StoreMore("longer", 3'000'000, storage::StorageForm::kSealed);
+  ASSERT_OK(service_.memory_blobs.Delete(ChunksOf("file", version).front().pack_blob));
+  const Verification result = Verify();
+  ASSERT_EQ(result.findings.size(), 2u);
+  EXPECT_EQ(result.findings[0].kind(), v1::VerifyFinding::MISSING);
+  EXPECT_EQ(result.findings[0].version_id(), version);
+  EXPECT_EQ(result.findings[1].kind(), v1::VerifyFinding::MISSING);
+}
+
+TEST_F(VerifyPacksTest, TellsOfAFooterThatIsDamagedThoughAllVersionsCanBeRead) {
+  for (const auto form : {storage::StorageForm::kPlain, storage::StorageForm::kSealed}) {
+    const int64_t version = StoreMore(absl::StrCat("file", static_cast<int>(form)),
+                                      2'000'000 + static_cast<size_t>(form), form);
+    const storage::StoredChunk last =
+        ChunksOf(absl::StrCat("file", static_cast<int>(form)), version).back();
+    Flip(last.pack_blob, last.offset + last.stored_size + 20);
+    const Verification result = Verify();
+    ASSERT_EQ(result.findings.size(), 1u);
+    EXPECT_EQ(result.findings[0].kind(), v1::VerifyFinding::DAMAGED);
+    EXPECT_EQ(result.findings[0].version_id(), 0);
+    EXPECT_THAT(result.findings[0].detail(), HasSubstr(ToHex(last.pack_blob)));
+    Flip(last.pack_blob, last.offset + last.stored_size + 20);
+  }
+}
+
+// Nobody refers to it any more, but the next upload might.
+TEST_F(VerifyPacksTest, MarksADamagedChunkThatNoVersionHas) {
+  const std::string plain = PseudoRandomBytes(2'000'000);
+  const int64_t version = service_.Store(client_.id, "file", plain);
+  const storage::StoredChunk hit = ChunksOf("file", version).front();
+  ASSERT_OK(service_.Delete(client_.id, "file", version));
+  ASSERT_OK(service_.catalog.Run(
+      [](storage::Transaction& transaction) { return transaction.ReleaseRecipes(1000); }));
+  Flip(hit.pack_blob, hit.offset);
+  EXPECT_TRUE(Verify().findings.empty());
+  const int64_t again = service_.Store(client_.id, "file", plain);
+  EXPECT_NE(ChunksOf("file", again).front().pack_blob, hit.pack_blob);
+  EXPECT_THAT(service_.Download(testing::DownloadOf(client_.id, "file", again)),
+              testing::IsOkAndHolds(plain));
+}
+
 TEST_F(VerifyStoreTest, EndsWhenNobodyListensAnyMore) {
   service_.Store(client_.id, "file", "x");
-  EXPECT_THAT(
-      VerifyStore(service_.catalog, service_.blobs, service_.master_key, service_.stages.pieces,
-                  [](const v1::VerifyStoreResponse&) {
-                    return absl::CancelledError("the caller is gone");
-                  }),
-      StatusIs(absl::StatusCode::kCancelled));
+  EXPECT_THAT(VerifyStore(service_.stored_places, service_.stages.pieces,
+                          [](const v1::VerifyStoreResponse&) {
+                            return absl::CancelledError("the caller is gone");
+                          }),
+              StatusIs(absl::StatusCode::kCancelled));
 }
 
 }  // namespace

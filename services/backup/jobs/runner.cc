@@ -95,12 +95,24 @@ void JobRun::Save() {
   LOG_IF(WARNING, !saved.ok()) << "cannot note how far job " << state_.name << " is: " << saved;
 }
 
+Runner::~Runner() {
+  // They may still wake one another.
+  std::map<std::string, Entry> ending;
+  {
+    MutexLock lock(mutex_);
+    ending.swap(entries_);
+  }
+  ending.clear();
+}
+
 void Runner::Add(std::unique_ptr<Job> job, const Schedule& schedule) {
   std::string name(job->name());
+  MutexLock lock(mutex_);
   entries_.try_emplace(std::move(name), std::move(job), schedule, catalog_, clock_, metrics_);
 }
 
 void Runner::Wake(absl::string_view name) {
+  MutexLock lock(mutex_);
   const auto found = entries_.find(std::string(name));
   if (found != entries_.end()) found->second.task.Wake();
 }

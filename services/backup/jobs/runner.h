@@ -12,6 +12,7 @@
 #include "absl/time/time.h"
 #include "base/clock.h"
 #include "base/metrics.h"
+#include "base/mutex.h"
 #include "base/periodic_task.h"
 #include "services/backup/jobs/job.h"
 #include "storage/catalog/catalog.h"
@@ -71,13 +72,13 @@ class Runner {
   Runner(storage::Catalog& catalog, const Clock& clock, const JobMetrics& metrics)
       : catalog_(catalog), clock_(clock), metrics_(metrics) {}
   // Waits for steps that are going on.
-  ~Runner() = default;
+  ~Runner();
   Runner(const Runner&) = delete;
   Runner& operator=(const Runner&) = delete;
 
-  // Runs `job` from now on. All jobs are added before anybody wakes one.
+  // Runs `job` from now on.
   void Add(std::unique_ptr<Job> job, const Schedule& schedule);
-  // Runs the job of this name as soon as possible.
+  // Runs the job of this name, if there is one, as soon as possible. Also for jobs.
   void Wake(absl::string_view name);
 
  private:
@@ -97,7 +98,8 @@ class Runner {
   storage::Catalog& catalog_;
   const Clock& clock_;
   const JobMetrics metrics_;
-  std::map<std::string, Entry> entries_;  // By name.
+  Mutex mutex_;
+  std::map<std::string, Entry> entries_ ABSL_GUARDED_BY(mutex_);  // By name.
 };
 
 }  // namespace backup::jobs

@@ -12,6 +12,8 @@ namespace {
 
 // Rows that one transaction changes at most.
 constexpr int kPage = 256;
+// The same of steps of recipes, which take less.
+constexpr int kReleasedSteps = 1024;
 
 }  // namespace
 
@@ -43,12 +45,28 @@ absl::StatusOr<Job::Progress> Sweep::Step(const std::string& cursor, int64_t bud
   }
   progress.is_done = std::ssize(blobs) < budget;
   removed_.Add(static_cast<double>(progress.count));
-  if (deleted.empty()) return progress;
-  const absl::Status forgotten = catalog_.Run(
-      [&](storage::Transaction& transaction) { return transaction.ForgetDroppedBlobs(deleted); });
-  // What is remembered for nothing is looked for again, which does no harm.
-  if (ReasonOf(forgotten) != Reason::kStorageFull) RETURN_IF_ERROR(forgotten);
+  if (!deleted.empty()) {
+    const absl::Status forgotten = catalog_.Run(
+        [&](storage::Transaction& transaction) { return transaction.ForgetDroppedBlobs(deleted); });
+    // What is remembered for nothing is looked for again, which does no harm.
+    if (ReasonOf(forgotten) != Reason::kStorageFull) RETURN_IF_ERROR(forgotten);
+  }
+  // Last, since it makes no room by itself.
+  if (progress.is_done) RETURN_IF_ERROR(ReleaseRecipes(token));
   return progress;
+}
+
+absl::Status Sweep::ReleaseRecipes(const std::stop_token& token) {
+  bool any = false;
+  while (!token.stop_requested()) {
+    ASSIGN_OR_RETURN(const int64_t released, catalog_.Run([](storage::Transaction& transaction) {
+      return transaction.ReleaseRecipes(kReleasedSteps);
+    }));
+    if (released == 0) break;
+    any = true;
+  }
+  if (any) chunks_were_released_();
+  return absl::OkStatus();
 }
 
 absl::Status Sweep::DropWhatOthersLeft() {

@@ -1,7 +1,9 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
+#include <utility>
 
 #include "base/clock.h"
 #include "base/metrics.h"
@@ -12,19 +14,27 @@
 
 namespace backup::jobs {
 
-// Deletes the blobs that no version needs. The catalog's rows alone say which those are: it never
-// lists the store and never asks for a file's time. Counts the blobs that it removed. Used by one
-// thread at a time.
+// Deletes the blobs that nothing needs, and lets go of the chunks of versions that are gone. The
+// catalog's rows alone say which those are: it never lists the store and never asks for a file's
+// time. Counts the blobs that it removed. Used by one thread at a time.
 class Sweep final : public Job {
  public:
   static constexpr absl::string_view kName = "sweep";
 
   // All that is borrowed must outlive this. Nobody else may use the catalog and the store when this
   // is made: what other processes left pending is dropped by the first run, whatever its lease
-  // says, and later once its lease has ended.
-  Sweep(storage::Catalog& catalog, storage::BlobStore& blobs, storage::BlobLedger& ledger,
-        const Clock& clock, const Counter& removed)
-      : catalog_(catalog), blobs_(blobs), ledger_(ledger), clock_(clock), removed_(removed) {}
+  // says, and later once its lease has ended. `chunks_were_released`, which must return at once, is
+  // called when chunks may have lost their last reference.
+  Sweep(
+      storage::Catalog& catalog, storage::BlobStore& blobs, storage::BlobLedger& ledger,
+      const Clock& clock, const Counter& removed,
+      std::function<void()> chunks_were_released = [] {})
+      : catalog_(catalog),
+        blobs_(blobs),
+        ledger_(ledger),
+        clock_(clock),
+        removed_(removed),
+        chunks_were_released_(std::move(chunks_were_released)) {}
 
   absl::string_view name() const override { return kName; }
   // The cursor is the last blob that was looked at, in hex. A blob that cannot be deleted is left
@@ -34,12 +44,14 @@ class Sweep final : public Job {
 
  private:
   absl::Status DropWhatOthersLeft();
+  absl::Status ReleaseRecipes(const std::stop_token& token);
 
   storage::Catalog& catalog_;
   storage::BlobStore& blobs_;
   storage::BlobLedger& ledger_;
   const Clock& clock_;
   const Counter removed_;
+  const std::function<void()> chunks_were_released_;
   bool earlier_ones_are_dropped_ = false;
 };
 

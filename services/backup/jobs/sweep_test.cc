@@ -3,11 +3,14 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <vector>
 
 #include "base/error.h"
 #include "base/testing/status_matchers.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "services/backup/jobs/testing/chunk_world.h"
+#include "services/backup/jobs/testing/media.h"
 #include "storage/memory/memory_blob_store.h"
 #include "storage/memory/memory_catalog.h"
 #include "storage/testing/ids.h"
@@ -134,6 +137,27 @@ TEST_F(SweepTest, CountsOnlyBlobsThatWereThere) {
   }));
   EXPECT_THAT(Run(), IsOkAndHolds(0));
   EXPECT_THAT(Use(IdOf<BlobId>(1)), IsOkAndHolds(BlobUse::kUnknown));
+}
+
+TEST(SweepOfContent, LetsGoOfTheChunksOfVersionsThatAreGone) {
+  TestMedia media;
+  ChunkWorld world(media.MakeQuickly(On::kDisk));
+  std::vector<std::string> chunks;
+  for (int i = 0; i < 1500; ++i) chunks.push_back(RandomBytes(i, 10));
+  world.Store("file", chunks);
+  world.Store("other", {chunks[0], chunks[1]});
+  world.DeleteVersions("file");
+  EXPECT_EQ(world.Count().dropped_recipes, 1);
+  int released = 0;
+  Sweep sweep(*world.catalog, *world.blobs, *world.ledger, world.clock, Counter(),
+              [&] { ++released; });
+  EXPECT_THAT(world.Run(sweep), IsOkAndHolds(0));
+  EXPECT_EQ(released, 1);
+  EXPECT_EQ(world.Count().dropped_recipes, 0);
+  EXPECT_EQ(world.Count().chunks, 2);
+  EXPECT_THAT(world.Run(sweep), IsOkAndHolds(0));
+  EXPECT_EQ(released, 1);
+  world.ExpectAllIsThere();
 }
 
 }  // namespace

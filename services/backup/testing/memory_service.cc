@@ -1,7 +1,11 @@
 #include "services/backup/testing/memory_service.h"
 
+#include <variant>
+
 #include "base/status_macros.h"
 #include "base/testing/random_cut_source.h"
+#include "content/blob_footer.h"
+#include "content/stored_form.h"
 #include "glog/logging.h"
 #include "services/backup/handlers/converters.h"
 #include "services/backup/handlers/delete_client.h"
@@ -135,7 +139,7 @@ absl::Status MemoryService::Delete(const std::string& client_id, const std::stri
 
 absl::StatusOr<std::string> MemoryService::Download(const v1::DownloadFileRequest& request) {
   ASSIGN_OR_RETURN(const handlers::Download download,
-                   handlers::DownloadFile(catalog, blobs, master_key, stages, request));
+                   handlers::DownloadFile(stored_places, stages, request));
   StringSink bytes;
   RETURN_IF_ERROR(CopyAll(*download.bytes, bytes).status());
   return bytes.bytes();
@@ -159,12 +163,57 @@ storage::StoredVersion MemoryService::Stored(const std::string& client_id,
   }));
 }
 
+int64_t MemoryService::StoreWhole(const std::string& client_id, const std::string& file_name,
+                                  const std::string& plain, storage::StorageForm form) {
+  content::Arrival arrival;
+  arrival.client_id = ValueOf(handlers::ParseClientId(client_id));
+  arrival.file_name = file_name;
+  arrival.encoding.size_bytes = std::ssize(plain);
+  arrival.form = form;
+  StringSource bytes(plain);
+  content::StoredForm stored(
+      arrival, master_key, clock, stages, [this] { return version_ids.Take(); }, bytes);
+  const std::string whole = ValueOf(ReadAll(stored, plain.size() * 2 + (1 << 20)));
+  storage::NewContent content = whole;
+  if (stored.footer().payload_size > uploads.inline_blob_limit) {
+    const BlobId id = ValueOf(ledger.Take());
+    StringSource source(whole);
+    content = storage::NewBlob{id, ValueOf(blobs.Put(id, source, std::nullopt))};
+  }
+  const storage::Version version = content::VersionOf(stored.footer());
+  ValueOf(catalog.Run([&](storage::Transaction& transaction) {
+    return transaction.AddVersion(version, content, {});
+  }));
+  CHECK(Report(client_id, file_name, v1::ReportTransferRequest::VERIFIED).ok());
+  return version.version_id;
+}
+
+std::vector<storage::StoredChunk> MemoryService::ChunksOf(const storage::StoredVersion& stored) {
+  return ValueOf(catalog.Read([&](storage::Snapshot& snapshot) {
+    return snapshot.ListChunks(std::get<storage::ChunkList>(stored.content), /*offset=*/0,
+                               /*limit=*/1'000'000);
+  }));
+}
+
+std::string MemoryService::BlobBytes(const BlobId& id) {
+  const auto blob = ValueOf(memory_blobs.Open(id));
+  std::string bytes(static_cast<size_t>(blob->size_bytes()), '\0');
+  CHECK(blob->ReadAt(0, {bytes.data(), bytes.size()}).ok());
+  return bytes;
+}
+
+void MemoryService::ReplaceBlob(const BlobId& id, const std::string& bytes) {
+  CHECK(ValueOf(memory_blobs.Delete(id)));
+  StringSource source(bytes);
+  ValueOf(memory_blobs.Put(id, source, std::nullopt));
+}
+
 void MemoryService::Replace(const storage::StoredVersion& stored, const std::string& content) {
   const storage::Version& version = stored.version;
   const absl::Status replaced = catalog.Run([&](storage::Transaction& transaction) -> absl::Status {
     RETURN_IF_ERROR(
         transaction.DeleteVersion(version.client_id, version.file_name, version.version_id));
-    return transaction.AddVersion(version, content, /*blob_size=*/0, {}).status();
+    return transaction.AddVersion(version, content, {}).status();
   });
   CHECK(replaced.ok()) << replaced;
 }

@@ -2,6 +2,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "backup/v1/admin.pb.h"
@@ -10,11 +11,14 @@
 #include "base/clock.h"
 #include "base/stage_resources.h"
 #include "crypto/master_key.h"
+#include "services/backup/handlers/open_content.h"
 #include "services/backup/handlers/session_keys.h"
+#include "services/backup/handlers/store_keys.h"
 #include "services/backup/handlers/upload_file.h"
 #include "services/backup/handlers/version_ids.h"
 #include "services/backup/testing/hooked_blob_store.h"
 #include "storage/blob_ledger.h"
+#include "storage/chunk_cache.h"
 #include "storage/memory/memory_blob_store.h"
 #include "storage/memory/memory_catalog.h"
 #include "storage/testing/ids.h"
@@ -35,6 +39,7 @@ struct MemoryService {
       : owned_catalog(std::move(any_catalog)) {}
 
   FakeClock clock{absl::FromUnixSeconds(1'700'000'000)};
+  storage::ChunkCache chunk_cache{64 << 20};
   const std::unique_ptr<storage::Catalog> owned_catalog;
   storage::Catalog& catalog{*owned_catalog};
   storage::MemoryBlobStore memory_blobs;
@@ -42,12 +47,20 @@ struct MemoryService {
   storage::BlobLedger ledger{catalog, clock, storage::IdOf<OwnerId>(1)};
   storage::Stock<int64_t> version_ids{handlers::NewVersionIds(catalog)};
   crypto::MasterKey master_key{std::string(32, 'k')};
+  const std::unique_ptr<content::StoreKeys> owned_store_keys{
+      handlers::OpenStoreKeys(catalog, master_key).value()};
+  const content::StoreKeys& store_keys{*owned_store_keys};
+  const std::unique_ptr<content::Dictionaries> dictionaries{
+      handlers::MakeDictionaries(catalog, store_keys)};
   StageResources stages;
+  const handlers::StoredPlaces stored_places{catalog,    blobs,         master_key,
+                                             store_keys, *dictionaries, &chunk_cache};
   storage::DuplicateNames duplicate_names = storage::DuplicateNames::kReject;
   handlers::KeyPolicy keys;
   handlers::UploadPolicy uploads;
-  const handlers::UploadResources upload_resources{catalog,    blobs, ledger, version_ids,
-                                                   master_key, clock, stages, uploads};
+  const handlers::UploadResources upload_resources{catalog,    blobs,      ledger,      version_ids,
+                                                   master_key, store_keys, chunk_cache, clock,
+                                                   stages,     uploads};
 
   // The three steps of each handler.
   absl::StatusOr<v1::RegisterClientResponse> RegisterClient(
@@ -88,6 +101,15 @@ struct MemoryService {
   // What is kept of a version, payload and footer included.
   storage::StoredVersion Stored(const std::string& client_id, const std::string& file_name,
                                 int64_t version_id);
+  // As older programs stored it: payload and footer, `form` is plain or sealed, in a blob of its
+  // own if it is larger than uploads.inline_blob_limit. Confirms it; returns the version's id.
+  int64_t StoreWhole(const std::string& client_id, const std::string& file_name,
+                     const std::string& plain, storage::StorageForm form);
+  // All chunks of a version.
+  std::vector<storage::StoredChunk> ChunksOf(const storage::StoredVersion& stored);
+  std::string BlobBytes(const BlobId& id);
+  // Changes a blob, as bad disks do.
+  void ReplaceBlob(const BlobId& id, const std::string& bytes);
   // Puts `content` in the place of what is kept of a version.
   void Replace(const storage::StoredVersion& stored, const std::string& content);
   // Runs the sweep once, which must go well.

@@ -1,5 +1,7 @@
 #include "storage/sqlite/testing/fault_vfs.h"
 
+#include <utility>
+
 #include "glog/logging.h"
 
 namespace backup::storage {
@@ -102,6 +104,13 @@ void FaultVfs::FailNth(Op op, int nth, int code, int system_error) {
   left_ = nth;
   code_ = code;
   system_error_ = system_error;
+  hook_ = nullptr;
+}
+
+void FaultVfs::HookNth(Op op, int nth, std::function<void()> hook) {
+  FailNth(op, nth, SQLITE_OK);
+  MutexLock lock(mutex_);
+  hook_ = std::move(hook);
 }
 
 bool FaultVfs::has_failed() {
@@ -117,7 +126,9 @@ int FaultVfs::last_system_error() {
 int FaultVfs::Count(Op op) {
   MutexLock lock(mutex_);
   if (op != op_ || left_ == 0) return SQLITE_OK;
-  return --left_ > 0 ? SQLITE_OK : code_;
+  if (--left_ > 0) return SQLITE_OK;
+  if (hook_) hook_();
+  return code_;
 }
 
 }  // namespace backup::storage

@@ -2,6 +2,7 @@
 
 #include <sqlite3.h>
 
+#include <functional>
 #include <string>
 
 #include "base/mutex.h"
@@ -25,6 +26,9 @@ class FaultVfs {
   // Makes the `nth` such call from now on, from 1, fail with this code of SQLite's, without doing
   // anything; kNone: none. `system_error` is the errno that is the cause.
   void FailNth(Op op, int nth, int code, int system_error = 0);
+  // Has the `nth` such call from now on call `hook` before it does anything; a hook that ends the
+  // process is like a kill -9.
+  void HookNth(Op op, int nth, std::function<void()> hook);
   // Whether it came to that.
   bool has_failed();
 
@@ -41,6 +45,7 @@ class FaultVfs {
   int left_ ABSL_GUARDED_BY(mutex_) = 0;
   int code_ ABSL_GUARDED_BY(mutex_) = SQLITE_OK;
   int system_error_ ABSL_GUARDED_BY(mutex_) = 0;
+  std::function<void()> hook_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace backup::storage

@@ -40,7 +40,7 @@ TEST_P(CatalogBlobs, ArePendingThenReferencedThenDroppedThenForgotten) {
   EXPECT_EQ(UseOf(blob_), BlobUse::kUnknown);
   ASSERT_OK(AddPending(blob_));
   EXPECT_EQ(UseOf(blob_), BlobUse::kPending);
-  const Version version = AddVersion(MakeVersion(client_, "file"), blob_).value();
+  const Version version = AddVersion(MakeVersion(client_, "file"), Blob(blob_)).value();
   EXPECT_EQ(UseOf(blob_), BlobUse::kReferenced);
   EXPECT_EQ(Count().blob_bytes, kBlobSize);
   ASSERT_OK(DeleteVersion(client_, "file", version.version_id));
@@ -59,7 +59,7 @@ TEST_P(CatalogBlobs, MakeNoVersionUnlessTheyArePending) {
   const auto add = [&](const BlobId& blob) {
     LegacyProfile observed;
     observed.family = "A/B";
-    return AddVersion(MakeVersion(client_, "file"), blob, observed);
+    return AddVersion(MakeVersion(client_, "file"), Blob(blob), observed);
   };
   EXPECT_THAT(add(blob_), HasReason(Reason::kBackendDown));
   ASSERT_OK(AddPending(blob_));
@@ -76,19 +76,20 @@ TEST_P(CatalogBlobs, MakeNoVersionUnlessTheyArePending) {
 }
 
 TEST_P(CatalogBlobs, BelongToOneVersion) {
-  Add(client_, "file", blob_);
-  EXPECT_THAT(AddVersion(MakeVersion(client_, "other"), blob_), HasReason(Reason::kBackendDown));
+  Add(client_, "file", Blob(blob_));
+  EXPECT_THAT(AddVersion(MakeVersion(client_, "other"), Blob(blob_)),
+              HasReason(Reason::kBackendDown));
   EXPECT_EQ(Count().versions, 1);
 }
 
 TEST_P(CatalogBlobs, OfAnUploadThatWasThereAlreadyAreDropped) {
   const BlobId second = IdOf<BlobId>(2);
-  Add(client_, "file", blob_, IdOf<UploadId>(1));
-  Add(client_, "file", second, IdOf<UploadId>(1));
+  Add(client_, "file", Blob(blob_), IdOf<UploadId>(1));
+  Add(client_, "file", Blob(second), IdOf<UploadId>(1));
   EXPECT_EQ(UseOf(second), BlobUse::kDropped);
   EXPECT_EQ(UseOf(blob_), BlobUse::kReferenced);
   // The same once more, as after a commit of which nobody knows whether it succeeded.
-  EXPECT_OK(AddVersion(MakeVersion(client_, "file", IdOf<UploadId>(1)), blob_));
+  EXPECT_OK(AddVersion(MakeVersion(client_, "file", IdOf<UploadId>(1)), Blob(blob_)));
   EXPECT_EQ(UseOf(blob_), BlobUse::kReferenced);
 }
 
@@ -116,8 +117,8 @@ TEST_P(CatalogBlobs, AreDroppedByTheTransactionThatEndsTheReference) {
   for (const auto& end : ends) {
     const BlobId blob = IdOf<BlobId>(++number);
     const BlobId kept = IdOf<BlobId>(number, 1);
-    const Version version = Add(client_, "file", blob);
-    Add(Register(absl::StrCat("client ", number), number).id, "file", kept);
+    const Version version = Add(client_, "file", Blob(blob));
+    Add(Register(absl::StrCat("client ", number), number).id, "file", Blob(kept));
     // Undone with the rest, and seen by whoever reads in the same transaction.
     EXPECT_THAT(Run([&](Transaction& transaction) -> absl::Status {
                   RETURN_IF_ERROR(end(transaction, version));
@@ -136,7 +137,7 @@ TEST_P(CatalogBlobs, OfAnUploadThatIsOverAreDroppedUnlessReferenced) {
   const BlobId referenced = IdOf<BlobId>(2);
   const BlobId forgotten = IdOf<BlobId>(3);
   ASSERT_OK(AddPending(blob_));
-  Add(client_, "file", referenced);
+  Add(client_, "file", Blob(referenced));
   for (const BlobId& id : {blob_, referenced, forgotten}) DropPending(id);
   EXPECT_EQ(UseOf(blob_), BlobUse::kDropped);
   EXPECT_EQ(UseOf(referenced), BlobUse::kReferenced);
@@ -216,7 +217,8 @@ TEST_P(CatalogBlobs, StayPendingWhileTheirOwnerRenewsItsLeases) {
 TEST_P(CatalogBlobs, WhoseLeaseEndedBeforeTheirVersionCameMakeNone) {
   ASSERT_OK(AddPending(blob_, other_, At(10)));
   EXPECT_EQ(DropOfOthers(owner_, At(11)), 1);
-  EXPECT_THAT(AddVersion(MakeVersion(client_, "file"), blob_), HasReason(Reason::kBackendDown));
+  EXPECT_THAT(AddVersion(MakeVersion(client_, "file"), Blob(blob_)),
+              HasReason(Reason::kBackendDown));
   EXPECT_EQ(UseOf(blob_), BlobUse::kDropped);
 }
 

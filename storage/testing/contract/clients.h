@@ -32,7 +32,7 @@ TEST_P(CatalogContract, SaysThatAClientIsNotThere) {
   EXPECT_THAT(SetClientKey(nobody_, {"key", "sealed"}, Rekey::kAllow, At(1)),
               HasReason(Reason::kClientNotFound));
   EXPECT_THAT(TouchClient(nobody_, At(1)), HasReason(Reason::kClientNotFound));
-  EXPECT_THAT(AddVersion(MakeVersion(nobody_, "file"), Content()),
+  EXPECT_THAT(AddVersion(MakeVersion(nobody_, "file"), std::string()),
               HasReason(Reason::kClientNotFound));
   EXPECT_THAT(ListFiles(nobody_, "", 10), HasReason(Reason::kClientNotFound));
   EXPECT_THAT(ListVersions(nobody_, "file", 0, 10), HasReason(Reason::kClientNotFound));
@@ -137,13 +137,13 @@ TEST_P(CatalogContract, ListsClientsPageByPageInOrder) {
 TEST_P(CatalogContract, DeletesAClientWithAllItHas) {
   const ClientId id = Register("name", 1).id;
   const ClientId other = Register("other", 2).id;
-  Add(id, "a", IdOf<BlobId>(1));
+  Add(id, "a", Blob(IdOf<BlobId>(1)));
   Settle(id, "a", Outcome::kVerified);
-  Add(id, "a", IdOf<BlobId>(2));
-  Add(id, "b", IdOf<BlobId>(3));
+  Add(id, "a", Blob(IdOf<BlobId>(2)));
+  Add(id, "b", Blob(IdOf<BlobId>(3)));
   Settle(id, "b", Outcome::kAbandoned);
   Add(id, "c");
-  Add(other, "a", IdOf<BlobId>(4));
+  Add(other, "a", Blob(IdOf<BlobId>(4)));
   ASSERT_OK(DeleteClient(id));
   EXPECT_THAT(FindClient(id), HasReason(Reason::kClientNotFound));
   const Counts counts = Count();

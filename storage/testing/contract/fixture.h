@@ -83,18 +83,19 @@ class CatalogContract : public ::testing::TestWithParam<std::function<std::uniqu
     version.upload_id = upload;
     return version;
   }
-  absl::StatusOr<Version> AddVersion(const Version& version, const Content& content,
+  absl::StatusOr<Version> AddVersion(const Version& version, const NewContent& content,
                                      const LegacyProfile& observed = {}) {
     return Run([&](Transaction& transaction) {
-      return transaction.AddVersion(version, content, kBlobSize, observed);
+      return transaction.AddVersion(version, content, observed);
     });
   }
+  static NewContent Blob(const BlobId& id) { return NewBlob{id, kBlobSize}; }
   // A blob becomes pending first.
   Version Add(const ClientId& client, const std::string& file_name,
-              const Content& content = std::string("bytes"),
+              const NewContent& content = std::string("bytes"),
               std::optional<UploadId> upload = std::nullopt) {
-    if (const auto* blob = std::get_if<BlobId>(&content)) {
-      EXPECT_OK(AddPending(*blob));
+    if (const auto* blob = std::get_if<NewBlob>(&content)) {
+      EXPECT_OK(AddPending(blob->id));
     }
     return AddVersion(MakeVersion(client, file_name, upload), content).value();
   }

@@ -14,8 +14,8 @@ TEST_P(CatalogContract, CountsWhatItHolds) {
   Register("other", 2);
   Add(id, "a");
   Settle(id, "a", Outcome::kVerified);
-  Add(id, "a", IdOf<BlobId>(1));
-  Add(id, "b", IdOf<BlobId>(2));
+  Add(id, "a", Blob(IdOf<BlobId>(1)));
+  Add(id, "b", Blob(IdOf<BlobId>(2)));
   Settle(id, "b", Outcome::kAbandoned);
   const Counts counts = Count();
   EXPECT_EQ(counts.clients, 2);
@@ -35,7 +35,7 @@ TEST_P(CatalogContract, KnowsWhatEachClientKeepsAndSentAgain) {
   const auto bytes = [&](const ClientId& of) { return FindClient(of)->stored_bytes; };
   Add(other, "a");
   Add(id, "a");
-  Add(id, "b", IdOf<BlobId>(1));
+  Add(id, "b", Blob(IdOf<BlobId>(1)));
   EXPECT_EQ(bytes(id), 20);
   Settle(id, "a", Outcome::kRetrying);
   EXPECT_EQ(bytes(id), 10);

@@ -57,7 +57,7 @@ TEST_P(CatalogContract, LetsAWorkGoOnAfterAReasonThatItsMethodNames) {
     version.client_id = IdOf<ClientId>(1);
     version.file_name = "file";
     version.version_id = 1;
-    EXPECT_THAT(transaction.AddVersion(version, IdOf<BlobId>(9), 1, {}),
+    EXPECT_THAT(transaction.AddVersion(version, NewBlob{IdOf<BlobId>(9), 1}, {}),
                 HasReason(Reason::kBackendDown));
     EXPECT_THAT(transaction.DeleteVersion(IdOf<ClientId>(1), "file", 1),
                 HasReason(Reason::kFileNotFound));
@@ -162,8 +162,8 @@ TEST_P(CatalogContract, ShowsAReaderAllOfATransactionOrNothing) {
       const Version a = MakeVersion(id, "a");
       const Version b = MakeVersion(id, "b");
       EXPECT_OK(Run([&](Transaction& transaction) -> absl::Status {
-        RETURN_IF_ERROR(transaction.AddVersion(a, std::string("a"), 0, {}).status());
-        return transaction.AddVersion(b, std::string("b"), 0, {}).status();
+        RETURN_IF_ERROR(transaction.AddVersion(a, std::string("a"), {}).status());
+        return transaction.AddVersion(b, std::string("b"), {}).status();
       }));
       EXPECT_OK(Run([&](Transaction& transaction) -> absl::Status {
         RETURN_IF_ERROR(transaction.DeleteVersion(id, "a", a.version_id));

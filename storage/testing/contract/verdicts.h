@@ -196,7 +196,7 @@ TEST_P(CatalogVerdicts, DeleteAVersionThatIsRetriedAndTheFileWithItsLast) {
 }
 
 TEST_P(CatalogVerdicts, KeepTheRowOfAnAbandonedVersionWithoutItsContent) {
-  const Version in_blob = Add(client_, "file", IdOf<BlobId>(1));
+  const Version in_blob = Add(client_, "file", Blob(IdOf<BlobId>(1)));
   EXPECT_TRUE(Settle(client_, "file", Outcome::kAbandoned));
   const Version in_catalog = Add(client_, "file");
   EXPECT_TRUE(Settle(client_, "file", Outcome::kAbandoned));

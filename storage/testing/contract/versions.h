@@ -46,7 +46,7 @@ TEST_P(CatalogContract, KeepsEveryFieldOfAVersion) {
 TEST_P(CatalogContract, GivesContentOnlyWhenAsked) {
   const ClientId id = Register("name", 1).id;
   const Version in_catalog = Add(id, "small", std::string());
-  const Version in_blob = Add(id, "large", IdOf<BlobId>(1));
+  const Version in_blob = Add(id, "large", Blob(IdOf<BlobId>(1)));
   EXPECT_EQ(FindVersion(id, "small", in_catalog.version_id, true).value().content,
             Content(std::string()));
   EXPECT_EQ(FindVersion(id, "large", in_blob.version_id, true).value().content,
@@ -56,8 +56,8 @@ TEST_P(CatalogContract, GivesContentOnlyWhenAsked) {
 
 TEST_P(CatalogContract, AddsAnUploadOnceHoweverOftenItIsSent) {
   const ClientId id = Register("name", 1).id;
-  const Version first = Add(id, "file", IdOf<BlobId>(1), IdOf<UploadId>(1));
-  const Version again = Add(id, "file", IdOf<BlobId>(2), IdOf<UploadId>(1));
+  const Version first = Add(id, "file", Blob(IdOf<BlobId>(1)), IdOf<UploadId>(1));
+  const Version again = Add(id, "file", Blob(IdOf<BlobId>(2)), IdOf<UploadId>(1));
   EXPECT_EQ(again.version_id, first.version_id);
   EXPECT_EQ(Count().versions, 1);
   EXPECT_EQ(FindUpload(id, IdOf<UploadId>(1)).value().value().version_id, first.version_id);
@@ -89,7 +89,7 @@ TEST_P(CatalogContract, SaysWhetherTheFileOrOnlyTheVersionIsNotThere) {
 
 TEST_P(CatalogContract, DeletesOneVersionAndTheFileWithItsLast) {
   const ClientId id = Register("name", 1).id;
-  const Version first = Add(id, "file", IdOf<BlobId>(1));
+  const Version first = Add(id, "file", Blob(IdOf<BlobId>(1)));
   const Version second = Add(id, "file");
   ASSERT_OK(DeleteVersion(id, "file", first.version_id));
   EXPECT_THAT(FindVersion(id, "file", first.version_id, false),
@@ -156,7 +156,7 @@ TEST_P(CatalogContract, ScansTheVersionsOfAllClientsWithTheirContent) {
     return Read([&](Snapshot& snapshot) { return snapshot.ScanVersions(after, 2); }).value();
   };
   const ClientId id = Register("name", 1).id;
-  const Version first = Add(id, "file", IdOf<BlobId>(1));
+  const Version first = Add(id, "file", Blob(IdOf<BlobId>(1)));
   const Version second = Add(Register("other", 2).id, "file", std::string("inline"));
   const Version third = Add(id, "gone");
   Settle(id, "gone", Outcome::kAbandoned);

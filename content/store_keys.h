@@ -1,0 +1,64 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "base/ids.h"
+#include "crypto/master_key.h"
+#include "storage/catalog/version.h"
+
+namespace backup::content {
+
+// One number for each value of a byte, for the rolling hash that says where chunks end.
+using GearTable = std::array<uint64_t, 256>;
+
+// What makes a chunk's id of its bytes: their digest under the store's key, which costs a pass over
+// them, and of that the digest under the key of its scope, those who share the chunk. So whose
+// chunk it is can be found out without another pass.
+struct ChunkIdKey {
+  std::string digest_key;
+  std::string scope_key;
+};
+
+// What is derived (HKDF-SHA256) of the secret that a store has: 32 bytes at random, sealed under
+// the master key. Whoever does not know it learns nothing from the lengths and ids of chunks.
+// Thread-safe.
+class StoreKeys {
+ public:
+  // A new secret, sealed, to be kept in the catalog under this name (Transaction::AddStoreValue).
+  static constexpr absl::string_view kName = "store_secret";
+  static std::string NewSealedSecret(const crypto::MasterKey& master_key);
+  // Reason BLOB_DAMAGED if it was not sealed by this master key.
+  static absl::StatusOr<std::unique_ptr<StoreKeys>> Open(absl::string_view sealed_secret,
+                                                         const crypto::MasterKey& master_key);
+
+  // As it was given: it is in the footer of each pack, too.
+  const std::string& sealed_secret() const { return sealed_secret_; }
+  const GearTable& gear() const { return gear_; }
+  // The key of the ids of chunks that all share, or one client alone. Those that are kept sealed
+  // are others than those that are kept plain: what is to be sealed never refers to what is not.
+  ChunkIdKey IdKey(storage::StorageForm form,
+                   const std::optional<ClientId>& client = std::nullopt) const;
+  // All keys that ids in this client's content are made with.
+  std::vector<ChunkIdKey> IdKeysOf(const ClientId& client) const;
+  // The key that seals this chunk where it is kept in the catalog.
+  std::string InlineKey(const ChunkId& id) const;
+  // The key that seals dictionaries (content/dictionary.h) where they are kept in the catalog.
+  std::string DictionaryKey() const;
+
+ private:
+  StoreKeys(std::string sealed_secret, std::string secret);
+
+  const std::string sealed_secret_;
+  const std::string secret_;
+  const std::string digest_key_;
+  const GearTable gear_;
+};
+
+}  // namespace backup::content

@@ -1,0 +1,36 @@
+#include "services/backup/handlers/chunk_index.h"
+
+#include <optional>
+#include <vector>
+
+#include "base/status_macros.h"
+#include "content/pack_footer.h"
+
+namespace backup::handlers {
+
+using storage::ChunkRef;
+using storage::StoredChunk;
+
+absl::StatusOr<bool> CatalogChunkIndex::Knows(const ChunkRef& ref) {
+  if (cache_.Has(ref, epoch_)) return true;
+  std::optional<StoredChunk> found;
+  std::vector<StoredChunk> neighbours;
+  int64_t epoch = 0;
+  RETURN_IF_ERROR(catalog_.Read([&](storage::Snapshot& snapshot) -> absl::Status {
+    ASSIGN_OR_RETURN(found, snapshot.FindChunk(ref.id));
+    if (!found) return absl::OkStatus();
+    ASSIGN_OR_RETURN(epoch, snapshot.Epoch());
+    ASSIGN_OR_RETURN(neighbours,
+                     snapshot.ListPackChunks(found->pack, /*after=*/-1,
+                                             static_cast<int>(content::kMaxPackChunks)));
+    return absl::OkStatus();
+  }));
+  if (!found || found->ref.size_bytes != ref.size_bytes) return false;
+  std::vector<ChunkRef> refs;
+  for (const StoredChunk& chunk : neighbours)
+    if (!chunk.is_damaged && !chunk.is_condemned) refs.push_back(chunk.ref);
+  cache_.Add(found->pack, epoch, refs);
+  return true;
+}
+
+}  // namespace backup::handlers

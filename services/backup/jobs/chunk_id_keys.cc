@@ -1,0 +1,51 @@
+#include "services/backup/jobs/chunk_id_keys.h"
+
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/status_macros.h"
+#include "content/chunk_digest.h"
+
+namespace backup::jobs {
+namespace {
+
+constexpr int kPage = 1000;
+
+}  // namespace
+
+absl::StatusOr<bool> ChunkIdKeys::Made(const ChunkId& id, storage::StorageForm form,
+                                       absl::string_view plaintext) {
+  content::ChunkDigest plain(last_key_);
+  plain.Update(plaintext);
+  const std::string digest = plain.FinishDigest();
+  if (TryKey(last_key_, id, digest) || TryKey(keys_.IdKey(form), id, digest)) return true;
+  ClientId after;
+  while (true) {
+    ASSIGN_OR_RETURN(const std::vector<storage::Client> page,
+                     catalog_.Read([&](storage::Snapshot& snapshot) {
+                       return snapshot.ListClients(after, kPage);
+                     }));
+    if (page.empty()) return false;
+    for (const storage::Client& client : page) {
+      if (TryKey(keys_.IdKey(form, client.id), id, digest)) return true;
+    }
+    after = page.back().id;
+  }
+}
+
+absl::StatusOr<bool> ChunkIdKeys::IsStillReferenced(const storage::StoredChunk& chunk) {
+  ASSIGN_OR_RETURN(const std::vector<storage::StoredChunk> now,
+                   catalog_.Read([&](storage::Snapshot& snapshot) {
+                     return snapshot.ListPackChunks(chunk.pack, chunk.index - 1, /*limit=*/1);
+                   }));
+  return !now.empty() && now.front().number == chunk.number && now.front().refs > 0;
+}
+
+bool ChunkIdKeys::TryKey(content::ChunkIdKey key, const ChunkId& id, absl::string_view digest) {
+  if (content::IdInScope(key.scope_key, digest) != id) return false;
+  last_key_ = std::move(key);
+  return true;
+}
+
+}  // namespace backup::jobs

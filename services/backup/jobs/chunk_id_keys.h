@@ -1,0 +1,36 @@
+#pragma once
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "base/ids.h"
+#include "content/store_keys.h"
+#include "storage/catalog/catalog.h"
+#include "storage/catalog/version.h"
+
+namespace backup::jobs {
+
+// Tells whether bytes are those of a chunk, in whose scope ever it is: everybody's or a client's
+// (--share=client), since nothing says whose. Used by one thread at a time.
+class ChunkIdKeys {
+ public:
+  // Both must outlive this.
+  ChunkIdKeys(storage::Catalog& catalog, const content::StoreKeys& keys)
+      : catalog_(catalog), keys_(keys), last_key_(keys.IdKey(storage::StorageForm::kPlain)) {}
+
+  // `form` is how the chunk is kept. Looks at the keys of all clients before it says no; one pass
+  // over the bytes all the same. Reasons as Catalog::Read().
+  absl::StatusOr<bool> Made(const ChunkId& id, storage::StorageForm form,
+                            absl::string_view plaintext);
+  // Whether the chunk is still where it was, and something refers to it: a client's key goes with
+  // the client, and so does what nobody else refers to.
+  absl::StatusOr<bool> IsStillReferenced(const storage::StoredChunk& chunk);
+
+ private:
+  bool TryKey(content::ChunkIdKey key, const ChunkId& id, absl::string_view digest);
+
+  storage::Catalog& catalog_;
+  const content::StoreKeys& keys_;
+  content::ChunkIdKey last_key_;  // That made an id: as a rule it made the next one, too.
+};
+
+}  // namespace backup::jobs

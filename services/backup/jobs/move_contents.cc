@@ -1,0 +1,217 @@
+#include "services/backup/jobs/move_contents.h"
+
+#include <algorithm>
+#include <functional>
+#include <utility>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "base/error.h"
+#include "base/low_priority_thread.h"
+#include "base/name_text.h"
+#include "base/status_macros.h"
+#include "glog/logging.h"
+#include "services/backup/handlers/chunk_index.h"
+
+namespace backup::jobs {
+namespace {
+
+using storage::Transaction;
+
+// Versions that are looked at in one step; small ones come with their content.
+constexpr int64_t kMaxPage = 64;
+// What one transaction adds to the catalog at most, so that others need not wait for it for long.
+constexpr int64_t kMaxBatchBytes = 512 << 10;
+constexpr int64_t kMaxBatchSteps = 256;
+constexpr size_t kMaxUnreadable = 65'536;
+
+// Passes on what it reads, no faster than it may, and notes in `error` what the source says.
+class PacedSource final : public ByteSource {
+ public:
+  PacedSource(ByteSource& source, Pace& pace, const std::stop_token& token, absl::Status& error)
+      : source_(source), pace_(pace), token_(token), error_(error) {}
+  absl::StatusOr<absl::string_view> Read() override {
+    const absl::StatusOr<absl::string_view> piece = source_.Read();
+    error_ = piece.status();
+    RETURN_IF_ERROR(error_);
+    if (!pace_.Move(2 * std::ssize(*piece), token_)) return absl::CancelledError("stopped");
+    return piece;
+  }
+  size_t lasting_pieces() const override { return source_.lasting_pieces(); }
+  void set_end_uses(std::function<void()> end) override { source_.set_end_uses(std::move(end)); }
+
+ private:
+  ByteSource& source_;
+  Pace& pace_;
+  const std::stop_token& token_;
+  absl::Status& error_;
+};
+
+int64_t InlineBytes(const storage::NewChunks& content) {
+  int64_t bytes = 0;
+  for (const storage::InlineChunk& chunk : content.inlined) bytes += std::ssize(chunk.payload);
+  return bytes;
+}
+
+}  // namespace
+
+absl::StatusOr<Job::Progress> MoveContents::Step(const std::string& cursor, int64_t budget,
+                                                 const std::stop_token& token) {
+  BecomeLowPriority();
+  int64_t after = 0;
+  if (!absl::SimpleAtoi(cursor, &after)) after = 0;
+  const int64_t limit = std::min(budget, kMaxPage);
+  ASSIGN_OR_RETURN(const std::vector<storage::StoredVersion> page,
+                   resources_.catalog.Read([&](storage::Snapshot& snapshot) {
+                     return snapshot.ListUnmovedVersions(after, static_cast<int>(limit));
+                   }));
+  Progress progress{cursor, std::ssize(page) < limit, 0};
+  // As uploads need it that look for chunks.
+  if (!page.empty()) RETURN_IF_ERROR(resources_.ledger.Renew());
+  std::vector<Moving> batch;
+  int64_t batch_bytes = 0;
+  int64_t batch_steps = 0;
+  const auto replace = [&]() -> absl::Status {
+    ASSIGN_OR_RETURN(const int64_t moved, Replace(std::exchange(batch, {})));
+    progress.count += moved;
+    progress.cursor = absl::StrCat(after);
+    batch_bytes = 0;
+    batch_steps = 0;
+    return absl::OkStatus();
+  };
+  for (const storage::StoredVersion& stored : page) {
+    absl::StatusOr<std::optional<Moving>> moving = TryStore(stored, token);
+    if (token.stop_requested()) break;
+    RETURN_IF_ERROR(moving.status());
+    after = stored.version.version_id;
+    if (!*moving) continue;
+    batch_bytes += InlineBytes((*moving)->content);
+    batch_steps += std::ssize((*moving)->content.recipe);
+    // Large ones should not wait for others.
+    const bool is_large = !(*moving)->blobs.empty() || (*moving)->recipe.id() != 0;
+    batch.push_back(**std::move(moving));
+    if (is_large || batch_bytes >= kMaxBatchBytes || batch_steps >= kMaxBatchSteps)
+      RETURN_IF_ERROR(replace());
+  }
+  RETURN_IF_ERROR(replace());
+  progress.is_done = progress.is_done && !token.stop_requested();
+  return progress;
+}
+
+absl::StatusOr<std::optional<MoveContents::Moving>> MoveContents::TryStore(
+    const storage::StoredVersion& stored, const std::stop_token& token) {
+  const storage::Version& version = stored.version;
+  if (unreadable_.contains(version.version_id)) return std::nullopt;
+  absl::Status unread;  // What the old content cannot be opened or read for.
+  const auto store = [&]() -> absl::StatusOr<Moving> {
+    const absl::StatusOr<std::unique_ptr<content::StoredContent>> content =
+        handlers::OpenContent(places_, stored);
+    unread = content.status();
+    RETURN_IF_ERROR(unread);
+    const absl::StatusOr<std::unique_ptr<LastingSource>> whole =
+        (*content)->ReadWhole(resources_.stages.pieces);
+    unread = whole.status();
+    RETURN_IF_ERROR(unread);
+    PacedSource paced(**whole, pace_, token, unread);
+    return Store(version, paced);
+  };
+  absl::StatusOr<Moving> moving = store();
+  if (moving.ok()) return *std::move(moving);
+  const absl::Status wrong = handlers::LookAgain(resources_.catalog, version, moving.status());
+  const std::optional<Reason> reason = ReasonOf(wrong);
+  if (reason == Reason::kVersionNotFound) return std::nullopt;
+  // Also the medium of the new content may fail.
+  if (reason != Reason::kBlobDamaged && (reason != Reason::kStorageIo || unread.ok())) return wrong;
+  if (unreadable_.size() < kMaxUnreadable) unreadable_.insert(version.version_id);
+  LOG(ERROR) << "version " << version.version_id << " of " << NameToText(version.file_name)
+             << " of client " << ToUuid(version.client_id)
+             << " stays as an older program stored it, since it cannot be read: " << wrong;
+  return std::nullopt;
+}
+
+absl::StatusOr<MoveContents::Moving> MoveContents::Store(const storage::Version& version,
+                                                         ByteSource& plain) {
+  using Next = content::ChunkedForm::Next;
+  const handlers::UploadPolicy& policy = resources_.policy;
+  content::Arrival arrival;
+  arrival.client_id = version.client_id;
+  arrival.file_name = version.file_name;
+  arrival.encoding.size_bytes = version.size_bytes;
+  arrival.form = version.form;
+  arrival.version = version;
+  const std::optional<ClientId> alone = policy.sharing == handlers::Sharing::kClient
+                                            ? std::optional(version.client_id)
+                                            : std::nullopt;
+  Moving moving(resources_.ledger);
+  moving.version_id = version.version_id;
+  handlers::CatalogChunkIndex index(resources_.catalog, resources_.chunk_cache, moving.upload);
+  const content::ChunkIdKey id_key = resources_.store_keys.IdKey(arrival.form, alone);
+  content::ChunkedForm form(
+      std::move(arrival),
+      {resources_.store_keys, id_key, policy.compression, policy.inline_blob_limit,
+       Transaction::kMaxRecipePart},
+      resources_.master_key, resources_.clock, resources_.stages,
+      [&]() -> absl::StatusOr<int64_t> { return version.version_id; }, index, plain);
+  while (true) {
+    ASSIGN_OR_RETURN(const Next next, form.Advance());
+    if (next == Next::kEnd) break;
+    RETURN_IF_ERROR(next == Next::kPack ? StorePack(form, moving)
+                                        : AppendRecipe(form.TakeRecipePart(), moving));
+  }
+  moving.content = form.TakeRest();
+  moving.content.recipe_id = moving.recipe.id();
+  return moving;
+}
+
+absl::Status MoveContents::StorePack(content::ChunkedForm& form, Moving& moving) {
+  ASSIGN_OR_RETURN(handlers::PendingBlob blob, handlers::PendingBlob::Take(resources_.ledger));
+  const std::unique_ptr<ByteSource> pack = form.OpenPack(blob.id());
+  ASSIGN_OR_RETURN(const int64_t size_bytes,
+                   resources_.blobs.Put(blob.id(), *pack, form.LargestPackSize()));
+  form.PackIsStored(size_bytes);
+  moving.blobs.push_back(std::move(blob));
+  return absl::OkStatus();
+}
+
+absl::Status MoveContents::AppendRecipe(storage::NewChunks part, Moving& moving) {
+  part.recipe_id = moving.recipe.id();
+  const absl::StatusOr<int64_t> id = resources_.catalog.Run([&](Transaction& transaction) {
+    return transaction.AppendRecipe(part, resources_.ledger.NewLease());
+  });
+  if (!id.ok()) ForgetChunks(part);
+  RETURN_IF_ERROR(id.status());
+  moving.recipe.set_id(*id);
+  for (handlers::PendingBlob& blob : moving.blobs) blob.Keep();
+  moving.blobs.clear();
+  return absl::OkStatus();
+}
+
+void MoveContents::ForgetChunks(const storage::NewChunks& content) const {
+  for (const storage::ChunkRef& ref : content.recipe) resources_.chunk_cache.Forget(ref.id);
+}
+
+absl::StatusOr<int64_t> MoveContents::Replace(std::vector<Moving> moving) {
+  if (moving.empty()) return 0;
+  const absl::StatusOr<int64_t> moved =
+      resources_.catalog.Run([&](Transaction& transaction) -> absl::StatusOr<int64_t> {
+        int64_t count = 0;
+        for (const Moving& each : moving) {
+          ASSIGN_OR_RETURN(const bool was_there,
+                           transaction.ReplaceContent(each.version_id, each.content));
+          if (was_there) ++count;
+        }
+        return count;
+      });
+  if (!moved.ok()) {
+    for (const Moving& each : moving) ForgetChunks(each.content);
+    return moved;
+  }
+  for (Moving& each : moving) {
+    for (handlers::PendingBlob& blob : each.blobs) blob.Keep();
+    each.recipe.Keep();
+  }
+  resources_.blob_was_dropped();
+  return moved;
+}
+
+}  // namespace backup::jobs

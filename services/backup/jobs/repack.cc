@@ -1,0 +1,279 @@
+#include "services/backup/jobs/repack.h"
+
+#include <algorithm>
+#include <chrono>
+#include <iterator>
+#include <memory>
+#include <optional>
+#include <utility>
+
+#include "absl/time/clock.h"
+#include "base/low_priority_thread.h"
+#include "base/periodic_task.h"
+#include "base/read_ahead_source.h"
+#include "base/status_macros.h"
+#include "content/pack_builder.h"
+#include "content/pack_footer.h"
+#include "services/backup/handlers/pending_blob.h"
+#include "services/backup/jobs/rewritten_pack.h"
+
+namespace backup::jobs {
+namespace {
+
+using storage::PackInfo;
+using storage::StoredChunk;
+using storage::Transaction;
+
+// A pack of this size is not worth making it larger.
+constexpr int64_t kSmallPack = content::kMaxPackSize / 4;
+// Small packs are merged once they make one so many times as large as the largest of them.
+constexpr int64_t kGrowth = 4;
+constexpr int64_t kFewChunks = Transaction::kMaxRewrittenChunks / kGrowth;
+static_assert(kFewChunks <= storage::Snapshot::kManyChunks);
+// What footers and padding may take of a pack, which is not worth rewriting it for.
+constexpr int64_t kNegligible = 64 << 10;
+// Packs that are looked at at once, and of those that are condemned and have something alive, for
+// which there must be room.
+constexpr int kListed = 1024;
+constexpr size_t kMaxCondemned = 64;
+// Chunks of packs that one transaction condemns, so that others need not wait for it for long.
+constexpr int64_t kMaxCondemnedChunks = 2048;
+constexpr int kPage = 256;
+constexpr absl::Duration kPollInterval = absl::Seconds(1);
+
+// Of a pack of so many chunks that take `stored_bytes` together.
+int64_t LargestSize(size_t chunks, int64_t stored_bytes) {
+  return stored_bytes + content::PackBuilder::LargestFooterSize(chunks, /*steps=*/0);
+}
+
+bool PaysAlone(const PackInfo& pack) {
+  const int64_t garbage = pack.size_bytes - pack.live_bytes;
+  return pack.live_bytes == 0 || pack.waiting_bytes > 0 ||
+         (3 * pack.live_bytes < 2 * pack.size_bytes && garbage > kNegligible);
+}
+
+// Of small packs of one form.
+std::vector<PackInfo> ChooseSmall(std::vector<PackInfo> packs) {
+  std::sort(packs.begin(), packs.end(),
+            [](const PackInfo& a, const PackInfo& b) { return a.live_bytes < b.live_bytes; });
+  size_t chosen = 0;
+  int64_t total = 0;
+  for (size_t i = 0; i < packs.size(); ++i) {
+    total += packs[i].live_bytes;
+    if (i > 0 && total >= std::min(kGrowth * packs[i].live_bytes, kSmallPack)) chosen = i + 1;
+  }
+  packs.resize(chosen);
+  return packs;
+}
+
+}  // namespace
+
+std::vector<PackInfo> ChooseToRewrite(const std::vector<PackInfo>& packs) {
+  std::vector<PackInfo> chosen;
+  std::vector<PackInfo> small_plain;
+  std::vector<PackInfo> small_sealed;
+  for (const PackInfo& pack : packs) {
+    if (PaysAlone(pack)) {
+      chosen.push_back(pack);
+    } else if (pack.size_bytes < kSmallPack && pack.chunk_count < kFewChunks) {
+      (pack.form == storage::StorageForm::kSealed ? small_sealed : small_plain).push_back(pack);
+    }
+  }
+  for (std::vector<PackInfo>* small : {&small_plain, &small_sealed}) {
+    const std::vector<PackInfo> few = ChooseSmall(std::move(*small));
+    chosen.insert(chosen.end(), few.begin(), few.end());
+  }
+  return chosen;
+}
+
+absl::StatusOr<Job::Progress> Repack::Step(const std::string& /*cursor*/, int64_t /*budget*/,
+                                           const std::stop_token& token) {
+  BecomeLowPriority();
+  absl::StatusOr<Progress> progress = DoStep(token);
+  if (progress.ok() && !progress->is_done) return progress;
+  failed_.clear();
+  const absl::Status failure = std::exchange(failure_, absl::OkStatus());
+  if (progress.ok() && !failure.ok()) return failure;
+  return progress;
+}
+
+absl::StatusOr<Job::Progress> Repack::DoStep(const std::stop_token& token) {
+  Progress progress;
+  ASSIGN_OR_RETURN(Backlog backlog, Look());
+  const std::vector<PackInfo> chosen = ChooseToCondemn(backlog);
+  if (!chosen.empty()) {
+    RETURN_IF_ERROR(Condemn(chosen));
+    if (backlog.ready.empty()) return progress;
+  }
+  if (backlog.ready.empty()) {
+    ASSIGN_OR_RETURN(const bool goes_on, WaitForUploads(backlog.condemned, token));
+    progress.is_done = !goes_on;
+    return progress;
+  }
+  ASSIGN_OR_RETURN(const Plan plan, MakePlan(std::move(backlog.ready)));
+  const absl::StatusOr<int64_t> gone = Carry(plan, token);
+  if (!gone.ok() && token.stop_requested()) return progress;
+  if (!gone.ok() && !plan.chunks.empty()) {
+    failed_.insert(plan.sources.begin(), plan.sources.end());
+    failure_.Update(gone.status());
+    return progress;
+  }
+  ASSIGN_OR_RETURN(progress.count, gone);
+  return progress;
+}
+
+absl::StatusOr<Repack::Backlog> Repack::Look() {
+  Backlog backlog;
+  std::vector<PackInfo> listed;
+  RETURN_IF_ERROR(resources_.catalog.Read([&](storage::Snapshot& snapshot) -> absl::Status {
+    ASSIGN_OR_RETURN(listed, snapshot.ListPacksToRewrite(kSmallPack, kListed));
+    ASSIGN_OR_RETURN(backlog.oldest_epoch, snapshot.OldestEpoch());
+    return absl::OkStatus();
+  }));
+  for (PackInfo& pack : listed) {
+    if (pack.condemned_epoch > 0 && pack.live_bytes > 0) ++backlog.live;
+    if (pack.condemned_epoch == 0) {
+      backlog.others.push_back(std::move(pack));
+    } else if (pack.live_bytes > 0 && failed_.contains(pack.pack)) {
+      continue;
+    } else if (pack.condemned_epoch <= backlog.oldest_epoch) {
+      backlog.ready.push_back(std::move(pack));
+    } else {
+      backlog.condemned.push_back(std::move(pack));
+    }
+  }
+  return backlog;
+}
+
+std::vector<PackInfo> Repack::ChooseToCondemn(const Backlog& backlog) {
+  std::vector<PackInfo> chosen = ChooseToRewrite(backlog.others);
+  // What nothing needs goes without any room, also when there is none for the rest.
+  const auto first_live = std::stable_partition(
+      chosen.begin(), chosen.end(), [](const PackInfo& pack) { return pack.live_bytes == 0; });
+  const auto live = static_cast<size_t>(chosen.end() - first_live);
+  const size_t room = kMaxCondemned - std::min(kMaxCondemned, backlog.live);
+  chosen.resize(chosen.size() - live + std::min(live, room));
+  return chosen;
+}
+
+absl::Status Repack::Condemn(const std::vector<PackInfo>& packs) {
+  std::vector<int64_t> numbers;
+  int64_t chunks = 0;
+  const auto condemn = [&]() -> absl::Status {
+    const std::vector<int64_t> now = std::exchange(numbers, {});
+    chunks = 0;
+    return resources_.catalog
+        .Run([&](Transaction& transaction) { return transaction.CondemnPacks(now); })
+        .status();
+  };
+  for (const PackInfo& pack : packs) {
+    const int64_t most = pack.chunk_count < storage::Snapshot::kManyChunks
+                             ? pack.chunk_count
+                             : static_cast<int64_t>(content::kMaxPackChunks);
+    if (!numbers.empty() && chunks + most > kMaxCondemnedChunks) RETURN_IF_ERROR(condemn());
+    numbers.push_back(pack.pack);
+    chunks += most;
+  }
+  RETURN_IF_ERROR(condemn());
+  return resources_.ledger.PublishNow();
+}
+
+absl::StatusOr<bool> Repack::WaitForUploads(const std::vector<PackInfo>& packs,
+                                            const std::stop_token& token) {
+  if (packs.empty()) return false;
+  const int64_t wanted =
+      std::min_element(packs.begin(), packs.end(), [](const PackInfo& a, const PackInfo& b) {
+        return a.condemned_epoch < b.condemned_epoch;
+      })->condemned_epoch;
+  const auto end = std::chrono::steady_clock::now() + absl::ToChronoNanoseconds(options_.patience);
+  while (true) {
+    RETURN_IF_ERROR(resources_.ledger.PublishNow());
+    ASSIGN_OR_RETURN(const int64_t oldest, resources_.catalog.Read([](storage::Snapshot& snapshot) {
+      return snapshot.OldestEpoch();
+    }));
+    if (oldest >= wanted) return true;
+    const absl::Duration left = absl::FromChrono(end - std::chrono::steady_clock::now());
+    if (left <= absl::ZeroDuration() || !WaitFor(token, std::min(left, kPollInterval)))
+      return false;
+  }
+}
+
+absl::StatusOr<Repack::Plan> Repack::MakePlan(std::vector<PackInfo> ready) const {
+  // What frees most for the least room goes first: the disk may be full.
+  std::sort(ready.begin(), ready.end(),
+            [](const PackInfo& a, const PackInfo& b) { return a.live_bytes < b.live_bytes; });
+  Plan plan;
+  RETURN_IF_ERROR(resources_.catalog.Read([&](storage::Snapshot& snapshot) -> absl::Status {
+    plan.form = ready.front().form;
+    for (const PackInfo& pack : ready) {
+      if (pack.form != plan.form) continue;
+      if (plan.rows >= static_cast<int64_t>(Transaction::kMaxRewrittenChunks)) break;
+      // What needs no new pack goes alone, so that nothing can keep it.
+      if (pack.live_bytes > 0 && plan.chunks.empty() && !plan.sources.empty()) break;
+      plan.sources.push_back(pack.pack);
+      ASSIGN_OR_RETURN(const bool has_room, AddToPlan(snapshot, pack.pack, plan));
+      if (!has_room) break;
+    }
+    return absl::OkStatus();
+  }));
+  return plan;
+}
+
+absl::StatusOr<bool> Repack::AddToPlan(storage::Snapshot& snapshot, int64_t pack, Plan& plan) {
+  int after = -1;
+  while (true) {
+    ASSIGN_OR_RETURN(const std::vector<StoredChunk> page,
+                     snapshot.ListPackChunks(pack, after, kPage));
+    if (page.empty()) return true;
+    after = page.back().index;
+    for (const StoredChunk& chunk : page) {
+      ++plan.rows;
+      if (chunk.refs <= 0 || chunk.is_damaged) continue;
+      if (plan.chunks.size() == Transaction::kMaxRewrittenChunks ||
+          LargestSize(plan.chunks.size() + 1, plan.stored_bytes + chunk.stored_size) >
+              content::kMaxPackSize) {
+        return false;
+      }
+      plan.chunks.push_back(chunk);
+      plan.stored_bytes += chunk.stored_size;
+    }
+  }
+}
+
+absl::StatusOr<Repack::Rewritten> Repack::Rewrite(const Plan& plan, const std::stop_token& token) {
+  Rewritten rewritten;
+  if (plan.chunks.empty()) return rewritten;
+  ASSIGN_OR_RETURN(rewritten.blob, handlers::PendingBlob::Take(resources_.ledger));
+  const BlobId& id = rewritten.blob->id();
+  RewrittenPack pack({resources_.blobs, resources_.store_keys, resources_.master_key,
+                      resources_.stages.pieces, id_keys_, pace_},
+                     id, plan.chunks, plan.form, resources_.policy.compression, token);
+  const std::unique_ptr<ReadAheadSource> ahead =
+      ReadAheadSource::TryMake(pack, resources_.stages.read_ahead);
+  ASSIGN_OR_RETURN(const int64_t size_bytes,
+                   resources_.blobs.Put(id, ahead ? static_cast<ByteSource&>(*ahead) : pack,
+                                        LargestSize(plan.chunks.size(), plan.stored_bytes)));
+  rewritten.damaged = pack.damaged();
+  storage::NewPack made = pack.TakePack();
+  if (made.chunks.empty()) return rewritten;
+  made.size_bytes = size_bytes;
+  rewritten.packs.push_back(std::move(made));
+  return rewritten;
+}
+
+absl::StatusOr<int64_t> Repack::Carry(const Plan& plan, const std::stop_token& token) {
+  ASSIGN_OR_RETURN(Rewritten rewritten, Rewrite(plan, token));
+  ASSIGN_OR_RETURN(const int64_t gone,
+                   resources_.catalog.Run([&](Transaction& transaction) -> absl::StatusOr<int64_t> {
+                     for (const StoredChunk& chunk : rewritten.damaged)
+                       RETURN_IF_ERROR(transaction.MarkDamaged(chunk.number, chunk.pack));
+                     return transaction.RewritePacks(plan.sources, rewritten.packs);
+                   }));
+  if (!rewritten.packs.empty()) rewritten.blob->Keep();
+  for (const StoredChunk& chunk : rewritten.damaged) resources_.chunk_cache.Forget(chunk.ref.id);
+  damaged_.Add(static_cast<double>(rewritten.damaged.size()));
+  if (gone > 0) resources_.blob_was_dropped();
+  return gone;
+}
+
+}  // namespace backup::jobs

@@ -1,0 +1,110 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <set>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "base/metrics.h"
+#include "services/backup/handlers/pending_blob.h"
+#include "services/backup/handlers/upload_file.h"
+#include "services/backup/jobs/chunk_id_keys.h"
+#include "services/backup/jobs/job.h"
+#include "services/backup/jobs/pace.h"
+#include "storage/catalog/catalog.h"
+
+namespace backup::jobs {
+
+// Of `packs`, those that are worth rewriting now: those that are less than two thirds alive, those
+// that hold what waits to be compressed, and small ones that together make a pack several times as
+// large as the largest of them, which a pack of many chunks is not: one transaction could not take
+// several such. So each byte is rewritten a few times at most because its pack is small, and what
+// nothing can be gained from is left alone.
+std::vector<storage::PackInfo> ChooseToRewrite(const std::vector<storage::PackInfo>& packs);
+
+// Gives back the room of chunks that nothing refers to, makes large packs of small ones, and
+// compresses what there was no time for: it writes what is needed of some packs into a new one,
+// which takes their place. First it condemns packs, then it waits until no upload is under way that
+// may have seen a chunk of theirs without a reference; the rows alone say how far that is. A pack
+// with a damaged chunk that is referred to stays. What cannot be rewritten does not keep a run from
+// the rest; the run then ends with the first such error. Counts packs that are gone. Used by one
+// thread at a time.
+class Repack final : public Job {
+ public:
+  static constexpr absl::string_view kName = "repack";
+
+  struct Options {
+    int64_t bytes_per_second = 0;  // That are read and written; 0: as many as can be.
+    // How long a run waits for uploads that are under way.
+    absl::Duration patience = absl::Seconds(30);
+  };
+
+  // `resources` must outlive this. `damaged` counts chunks.
+  Repack(const handlers::UploadResources& resources, const Options& options, const Counter& damaged)
+      : resources_(resources),
+        options_(options),
+        damaged_(damaged),
+        id_keys_(resources.catalog, resources.store_keys),
+        pace_(options.bytes_per_second) {}
+
+  absl::string_view name() const override { return kName; }
+  // A step makes one new pack, whatever the budget; there is no cursor.
+  absl::StatusOr<Progress> Step(const std::string& cursor, int64_t budget,
+                                const std::stop_token& token) override;
+
+ private:
+  // What there is to do.
+  struct Backlog {
+    std::vector<storage::PackInfo> ready;      // Condemned, and nobody can come to need more.
+    std::vector<storage::PackInfo> condemned;  // The others that are.
+    std::vector<storage::PackInfo> others;
+    size_t live = 0;  // Of those that are condemned, how many have something alive.
+    int64_t oldest_epoch = 0;
+  };
+  // What becomes of some packs.
+  struct Plan {
+    storage::StorageForm form = storage::StorageForm::kPlain;
+    std::vector<int64_t> sources;
+    std::vector<storage::StoredChunk> chunks;  // Of those, what goes into the new pack.
+    int64_t stored_bytes = 0;                  // Of those chunks, now.
+    int64_t rows = 0;                          // Of all chunks that are moved or go.
+  };
+
+  // What a plan has come to so far.
+  struct Rewritten {
+    std::optional<handlers::PendingBlob> blob;
+    std::vector<storage::NewPack> packs;  // One at most.
+    std::vector<storage::StoredChunk> damaged;
+  };
+
+  absl::StatusOr<Progress> DoStep(const std::stop_token& token);
+  absl::StatusOr<Backlog> Look();
+  // What is to be condemned of what may be.
+  static std::vector<storage::PackInfo> ChooseToCondemn(const Backlog& backlog);
+  absl::Status Condemn(const std::vector<storage::PackInfo>& packs);
+  // Whether the uploads ended for which any of `packs` waits.
+  absl::StatusOr<bool> WaitForUploads(const std::vector<storage::PackInfo>& packs,
+                                      const std::stop_token& token);
+  absl::StatusOr<Plan> MakePlan(std::vector<storage::PackInfo> ready) const;
+  // Adds the chunks of a source; false if there was no room for all of them.
+  static absl::StatusOr<bool> AddToPlan(storage::Snapshot& snapshot, int64_t pack, Plan& plan);
+  absl::StatusOr<Rewritten> Rewrite(const Plan& plan, const std::stop_token& token);
+  // Rewrites and tells the catalog; returns how many packs are gone.
+  absl::StatusOr<int64_t> Carry(const Plan& plan, const std::stop_token& token);
+
+  const handlers::UploadResources& resources_;
+  const Options options_;
+  const Counter damaged_;
+  ChunkIdKeys id_keys_;
+  Pace pace_;
+  // Of this run:
+  std::set<int64_t> failed_;  // Packs that could not be rewritten,
+  absl::Status failure_;      // and why; the first error.
+};
+
+}  // namespace backup::jobs

@@ -1,0 +1,490 @@
+#include "services/backup/jobs/repack.h"
+
+#include <algorithm>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "base/error.h"
+#include "base/testing/status_matchers.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "services/backup/jobs/testing/chunk_world.h"
+#include "services/backup/jobs/testing/media.h"
+
+namespace backup::jobs {
+namespace {
+
+using storage::PackInfo;
+using storage::StorageForm;
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
+using testing::IsOkAndHolds;
+
+constexpr int64_t kMiB = 1 << 20;
+
+PackInfo PackOf(int64_t number, int64_t size, int64_t live, int64_t waiting = 0) {
+  PackInfo pack;
+  pack.pack = number;
+  pack.size_bytes = size;
+  pack.live_bytes = live;
+  pack.waiting_bytes = waiting;
+  return pack;
+}
+
+std::vector<int64_t> Chosen(const std::vector<PackInfo>& packs) {
+  std::vector<int64_t> numbers;
+  for (const PackInfo& pack : ChooseToRewrite(packs)) numbers.push_back(pack.pack);
+  std::sort(numbers.begin(), numbers.end());
+  return numbers;
+}
+
+TEST(ChooseToRewrite, TakesWhatIsDeadOrWaits) {
+  EXPECT_THAT(Chosen({PackOf(1, 60 * kMiB, 50 * kMiB), PackOf(2, 60 * kMiB, 30 * kMiB),
+                      PackOf(3, 60 * kMiB, 59 * kMiB, kMiB), PackOf(4, 1000, 0)}),
+              ElementsAre(2, 3, 4));
+}
+
+TEST(ChooseToRewrite, LeavesSmallPacksUntilTheyMakeAMuchLargerOne) {
+  EXPECT_THAT(Chosen({PackOf(1, kMiB, kMiB)}), IsEmpty());
+  EXPECT_THAT(Chosen({PackOf(1, kMiB, kMiB), PackOf(2, kMiB, kMiB), PackOf(3, kMiB, kMiB)}),
+              IsEmpty());
+  EXPECT_THAT(Chosen({PackOf(1, kMiB, kMiB), PackOf(2, kMiB, kMiB), PackOf(3, kMiB, kMiB),
+                      PackOf(4, kMiB, kMiB), PackOf(5, 8 * kMiB, 8 * kMiB)}),
+              ElementsAre(1, 2, 3, 4));
+  EXPECT_THAT(Chosen({PackOf(1, 9 * kMiB, 9 * kMiB), PackOf(2, 9 * kMiB, 9 * kMiB)}),
+              ElementsAre(1, 2));
+}
+
+TEST(ChooseToRewrite, DoesNotMindTheFooterOfATinyPack) {
+  EXPECT_THAT(Chosen({PackOf(1, 500, 100)}), IsEmpty());
+}
+
+TEST(ChooseToRewrite, LeavesSmallPacksOfManyChunks) {
+  std::vector<PackInfo> packs;
+  for (int i = 1; i <= 8; ++i) packs.push_back(PackOf(i, kMiB, kMiB));
+  for (int i = 0; i < 4; ++i) packs[static_cast<size_t>(i)].chunk_count = 256;
+  EXPECT_THAT(Chosen(packs), ElementsAre(5, 6, 7, 8));
+}
+
+TEST(ChooseToRewrite, DoesNotMixForms) {
+  std::vector<PackInfo> packs;
+  for (int i = 1; i <= 4; ++i) packs.push_back(PackOf(i, kMiB, kMiB));
+  packs[1].form = StorageForm::kSealed;
+  EXPECT_THAT(Chosen(packs), IsEmpty());
+}
+
+class RepackTest : public ::testing::TestWithParam<Places> {
+ protected:
+  Medium MakeMedium() { return media_.Make(GetParam().on); }
+  HowStored How(bool compressed = false, bool waits = false) const {
+    return {GetParam().form, compressed, waits};
+  }
+  // Ten chunks in one pack, all but one of which are needed by nothing soon.
+  static void StoreWithGarbage(ChunkWorld& world, const HowStored& how) {
+    std::vector<std::string> chunks;
+    for (int i = 0; i < 10; ++i) chunks.push_back(RandomBytes(i, 100'000 + i));
+    world.Store("all", chunks, how);
+    world.Store("some", {chunks[3], chunks[7], chunks[3]}, how);
+    world.Delete("all");
+  }
+
+  TestMedia media_;
+};
+
+TEST_P(RepackTest, GivesBackTheRoomOfWhatNothingNeeds) {
+  ChunkWorld world(MakeMedium());
+  StoreWithGarbage(world, How());
+  ASSERT_EQ(world.Packs().size(), 1);
+  EXPECT_GT(world.Packs()[0].size_bytes, 1'000'000);
+  const BlobId old = world.Packs()[0].blob_id;
+  EXPECT_THAT(world.RunRepack(), IsOkAndHolds(1));
+  ASSERT_OK(world.Sweep());
+  ASSERT_EQ(world.Packs().size(), 1);
+  EXPECT_LT(world.Packs()[0].size_bytes, 210'000);
+  EXPECT_EQ(world.Packs()[0].form, GetParam().form);
+  EXPECT_FALSE(world.blobs->Open(old).ok());
+  world.ExpectAllIsThere();
+  world.ExpectNothingElseIsThere();
+}
+
+TEST_P(RepackTest, RemovesAPackThatNothingNeeds) {
+  ChunkWorld world(MakeMedium());
+  world.Store("file", {RandomBytes(1, 100'000)}, How());
+  world.Delete("file");
+  EXPECT_THAT(world.RunRepack(), IsOkAndHolds(1));
+  ASSERT_OK(world.Sweep());
+  EXPECT_THAT(world.Packs(), IsEmpty());
+  EXPECT_EQ(world.BlobCount(), 0);
+}
+
+TEST_P(RepackTest, RemovesAPackOfMoreChunksThanOneTransactionTakes) {
+  ChunkWorld world(MakeMedium());
+  std::vector<std::string> chunks;
+  for (int i = 0; i < 2500; ++i) chunks.push_back(RandomBytes(i, 50));
+  world.Store("file", chunks, How());
+  world.Delete("file");
+  EXPECT_THAT(world.RunRepack(), IsOkAndHolds(1));
+  ASSERT_OK(world.Sweep());
+  EXPECT_THAT(world.Packs(), IsEmpty());
+  EXPECT_EQ(world.BlobCount(), 0);
+}
+
+TEST_P(RepackTest, RemovesWhatNeedsNoRoomOnAFullDisk) {
+  ChunkWorld world(MakeMedium());
+  StoreWithGarbage(world, How());
+  world.Store("file", {RandomBytes(100, 100'000)}, How());
+  world.Delete("file");
+  EXPECT_EQ(world.Packs().size(), 2);
+  world.blobs->put_error = MakeError(Reason::kStorageFull, "the disk is full");
+  EXPECT_EQ(ReasonOf(world.RunRepack().status()), Reason::kStorageFull);
+  EXPECT_EQ(world.Packs().size(), 1);
+  world.ExpectAllIsThere();
+  world.blobs->put_error = absl::OkStatus();
+  EXPECT_THAT(world.RunRepack(), IsOkAndHolds(1));
+}
+
+TEST_P(RepackTest, RemovesWhatNeedsNoRoomBehindMuchThatDoes) {
+  ChunkWorld world(MakeMedium());
+  for (int i = 0; i < 70; ++i)
+    world.Store(absl::StrCat("text", i), {TextBytes(i, 1000)}, How(false, /*waits=*/true));
+  world.blobs->put_error = MakeError(Reason::kStorageFull, "the disk is full");
+  EXPECT_EQ(ReasonOf(world.RunRepack().status()), Reason::kStorageFull);
+  world.blobs->put_error = absl::OkStatus();
+  world.Store("file", {RandomBytes(100, 100'000)}, How());
+  world.Delete("file");
+  world.blobs->put_error = MakeError(Reason::kStorageFull, "the disk is full");
+  EXPECT_EQ(world.Packs().size(), 71);
+  EXPECT_EQ(ReasonOf(world.RunRepack().status()), Reason::kStorageFull);
+  EXPECT_EQ(world.Packs().size(), 70);
+  world.blobs->put_error = absl::OkStatus();
+  EXPECT_THAT(world.RunRepack(), IsOkAndHolds(70));
+  world.ExpectAllIsThere();
+}
+
+TEST_P(RepackTest, GoesOnBehindAPackThatTheMediumDoesNotGiveNow) {
+  ChunkWorld world(MakeMedium());
+  std::vector<std::string> chunks;
+  for (int i = 0; i < 1100; ++i) chunks.push_back(RandomBytes(1000 + i, 100));
+  chunks.push_back(RandomBytes(5000, 500'000));
+  world.Store("with garbage", chunks, How());
+  chunks.pop_back();
+  world.Store("first", chunks, How());
+  world.Delete("with garbage");
+  const BlobId first = world.Packs()[0].blob_id;
+  StoreWithGarbage(world, How());
+  world.blobs->unreadable = first;
+  EXPECT_EQ(ReasonOf(world.RunRepack().status()), Reason::kStorageIo);
+  ASSERT_EQ(world.Packs().size(), 2);
+  EXPECT_EQ(world.Packs()[0].blob_id, first);
+  EXPECT_LT(world.Packs()[1].size_bytes, 210'000);
+  for (const storage::StoredChunk& chunk : world.ChunksOf("first")) EXPECT_FALSE(chunk.is_damaged);
+  world.blobs->unreadable = std::nullopt;
+  EXPECT_THAT(world.RunRepack(), IsOkAndHolds(1));
+  world.ExpectAllIsThere();
+}
+
+TEST_P(RepackTest, LeavesSmallPacksThatAreTooManyChunksForOne) {
+  ChunkWorld world(MakeMedium());
+  for (int i = 0; i < 5; ++i) {
+    std::vector<std::string> chunks;
+    for (int j = 0; j < 300; ++j) chunks.push_back(RandomBytes(i * 1000 + j, 50));
+    world.Store(absl::StrCat("file", i), chunks, How());
+  }
+  EXPECT_THAT(world.RunRepack(), IsOkAndHolds(0));
+  EXPECT_EQ(world.Packs().size(), 5);
+}
+
+TEST_P(RepackTest, DoesNothingASecondTime) {
+  ChunkWorld world(MakeMedium());
+  StoreWithGarbage(world, How());
+  for (int i = 0; i < 30; ++i) {
+    world.Store(absl::StrCat("small", i), {RandomBytes(100 + i, 1 + i * 1000)}, How());
+    world.Store(absl::StrCat("text", i), {TextBytes(200 + i, 1 + i * 1000)},
+                How(/*compressed=*/i % 2 == 0, /*waits=*/i % 2 == 1));
+  }
+  ASSERT_OK(world.RunRepack());
+  ASSERT_OK(world.Sweep());
+  world.ExpectAllIsThere();
+  world.ExpectNothingElseIsThere();
+  EXPECT_LT(world.Packs().size(), 20);
+  // What came of it may be worth another one, but that soon ends.
+  ASSERT_OK(world.RunRepack());
+  std::vector<int64_t> before;
+  for (const PackInfo& pack : world.Packs()) before.push_back(pack.pack);
+  for (int i = 0; i < 3; ++i) EXPECT_THAT(world.RunRepack(), IsOkAndHolds(0));
+  std::vector<int64_t> after;
+  for (const PackInfo& pack : world.Packs()) after.push_back(pack.pack);
+  EXPECT_EQ(before, after);
+}
+
+TEST_P(RepackTest, CompressesWhatWaited) {
+  ChunkWorld world(MakeMedium());
+  world.Store("file", {TextBytes(1, 500'000), RandomBytes(2, 300'000)}, How(false, true));
+  EXPECT_GE(world.Count().waiting_bytes, 800'000);
+  EXPECT_THAT(world.RunRepack(), IsOkAndHolds(1));
+  EXPECT_EQ(world.Count().waiting_bytes, 0);
+  EXPECT_LT(world.Count().compressed_bytes, 500'000);
+  EXPECT_EQ(world.Count().unique_bytes, 800'000);
+  world.ExpectAllIsThere();
+  EXPECT_THAT(world.RunRepack(), IsOkAndHolds(0));
+}
+
+TEST_P(RepackTest, CompressesNothingIfItIsNotToBe) {
+  ChunkWorld world(MakeMedium());
+  world.Store("file", {TextBytes(1, 500'000)}, How(false, true));
+  world.policy.compression.when = content::CompressionPolicy::When::kNever;
+  EXPECT_THAT(world.RunRepack(), IsOkAndHolds(1));
+  EXPECT_GE(world.Count().compressed_bytes, 500'000);
+  world.ExpectAllIsThere();
+  EXPECT_THAT(world.RunRepack(), IsOkAndHolds(0));
+}
+
+TEST_P(RepackTest, MakesOnePackOfManySmallOnes) {
+  ChunkWorld world(MakeMedium());
+  for (int i = 0; i < 20; ++i)
+    world.Store(absl::StrCat("file", i), {RandomBytes(i, 100'000), TextBytes(i, 50'000)},
+                How(true));
+  EXPECT_EQ(world.Packs().size(), 20);
+  EXPECT_THAT(world.RunRepack(), IsOkAndHolds(20));
+  ASSERT_OK(world.Sweep());
+  EXPECT_EQ(world.Packs().size(), 1);
+  world.ExpectAllIsThere();
+  world.ExpectNothingElseIsThere();
+}
+
+TEST_P(RepackTest, MakesMoreThanOnePackOfMuch) {
+  ChunkWorld world(MakeMedium());
+  for (int i = 0; i < 6; ++i) {
+    std::vector<std::string> chunks;
+    for (int j = 0; j < 8; ++j) chunks.push_back(RandomBytes(i * 10 + j, 4 << 20));
+    world.Store(absl::StrCat("all", i), chunks, How());
+    world.Store(absl::StrCat("some", i), {chunks[0], chunks[2], chunks[3], chunks[6]}, How());
+    world.Delete(absl::StrCat("all", i));
+  }
+  EXPECT_THAT(world.RunRepack(), IsOkAndHolds(6));
+  ASSERT_OK(world.Sweep());
+  EXPECT_EQ(world.Packs().size(), 2);
+  for (const PackInfo& pack : world.Packs()) EXPECT_LE(pack.size_bytes, 64 * kMiB);
+  world.ExpectAllIsThere();
+  world.ExpectNothingElseIsThere();
+}
+
+TEST_P(RepackTest, MovesMoreChunksThanOneTransactionTakes) {
+  ChunkWorld world(MakeMedium());
+  std::vector<std::string> chunks;
+  for (int i = 0; i < 2500; ++i) chunks.push_back(RandomBytes(i, 100));
+  chunks.push_back(RandomBytes(5000, 500'000));
+  world.Store("all", chunks, How());
+  chunks.pop_back();
+  world.Store("most", chunks, How());
+  world.Delete("all");
+  EXPECT_THAT(world.RunRepack(), IsOkAndHolds(1));
+  ASSERT_OK(world.Sweep());
+  world.ExpectAllIsThere();
+  world.ExpectNothingElseIsThere();
+}
+
+TEST_P(RepackTest, KnowsChunksOfAClientsOwn) {
+  ChunkWorld world(MakeMedium());
+  HowStored how = How();
+  how.for_client = true;
+  StoreWithGarbage(world, how);
+  EXPECT_THAT(world.RunRepack(), IsOkAndHolds(1));
+  world.ExpectAllIsThere();
+  EXPECT_FALSE(world.ChunksOf("some")[0].is_damaged);
+}
+
+TEST_P(RepackTest, CallsNothingDamagedWhoseClientIsDeletedMeanwhile) {
+  ChunkWorld world(MakeMedium());
+  HowStored how = How();
+  how.for_client = true;
+  StoreWithGarbage(world, how);
+  const int64_t pack = world.Packs()[0].pack;
+  world.blobs->before_open = [&](const BlobId&) {
+    world.blobs->before_open = [](const BlobId&) {};
+    world.Delete("some");
+    ASSERT_OK(world.catalog->Run(
+        [&](storage::Transaction& transaction) { return transaction.DeleteClient(world.client); }));
+    // So that what is left stays for now.
+    world.PublishOfAnother(world.Packs()[0].condemned_epoch);
+  };
+  EXPECT_THAT(world.RunRepack(), IsOkAndHolds(0));
+  const auto chunks = world.catalog->Read(
+      [&](storage::Snapshot& snapshot) { return snapshot.ListPackChunks(pack, -1, 100); });
+  ASSERT_OK(chunks);
+  EXPECT_FALSE(chunks->empty());
+  for (const storage::StoredChunk& chunk : *chunks) EXPECT_FALSE(chunk.is_damaged);
+}
+
+TEST_P(RepackTest, LeavesADamagedChunkWhereItIsUntilItComesAgain) {
+  ChunkWorld world(MakeMedium());
+  StoreWithGarbage(world, How());
+  const std::string plain = world.expected["some"];
+  const storage::StoredChunk bad = world.ChunksOf("some")[1];
+  world.Damage(bad.pack_blob, bad.offset + 5);
+  EXPECT_THAT(world.RunRepack(), IsOkAndHolds(0));
+  ASSERT_OK(world.Sweep());
+  std::vector<storage::StoredChunk> chunks = world.ChunksOf("some");
+  EXPECT_TRUE(chunks[1].is_damaged);
+  EXPECT_EQ(chunks[1].pack, bad.pack);
+  EXPECT_FALSE(chunks[0].is_damaged);
+  EXPECT_NE(chunks[0].pack, bad.pack);
+  EXPECT_TRUE(world.blobs->Open(bad.pack_blob).ok());
+  // It is left alone.
+  EXPECT_THAT(world.RunRepack(), IsOkAndHolds(0));
+  EXPECT_EQ(world.Packs().size(), 2);
+  // Heals, and then the pack can go.
+  world.Store("again", {RandomBytes(7, 100'007)}, How());
+  ASSERT_OK(world.RunRepack());
+  ASSERT_OK(world.Sweep());
+  EXPECT_FALSE(world.blobs->Open(bad.pack_blob).ok());
+  EXPECT_EQ(world.expected["some"], plain);
+  world.ExpectAllIsThere();
+}
+
+TEST_P(RepackTest, MarksTheChunksOfAPackThatIsGone) {
+  ChunkWorld world(MakeMedium());
+  StoreWithGarbage(world, How());
+  ASSERT_OK(world.medium.blobs->Delete(world.Packs()[0].blob_id));
+  EXPECT_THAT(world.RunRepack(), IsOkAndHolds(0));
+  for (const storage::StoredChunk& chunk : world.ChunksOf("some")) EXPECT_TRUE(chunk.is_damaged);
+  EXPECT_THAT(world.RunRepack(), IsOkAndHolds(0));
+}
+
+TEST_P(RepackTest, WaitsForUploadsThatBeganBefore) {
+  ChunkWorld world(MakeMedium());
+  StoreWithGarbage(world, How());
+  world.PublishOfAnother(0);
+  EXPECT_THAT(world.RunRepack(), IsOkAndHolds(0));
+  ASSERT_EQ(world.Packs().size(), 1);
+  EXPECT_GT(world.Packs()[0].condemned_epoch, 0);
+  EXPECT_THAT(world.RunRepack(), IsOkAndHolds(0));
+  world.PublishOfAnother(world.Packs()[0].condemned_epoch);
+  EXPECT_THAT(world.RunRepack(), IsOkAndHolds(1));
+  world.ExpectAllIsThere();
+}
+
+TEST_P(RepackTest, KeepsADeadChunkThatAnUploadCameToReferToInTime) {
+  ChunkWorld world(MakeMedium());
+  StoreWithGarbage(world, How());
+  world.PublishOfAnother(0);
+  const ChunkWorld::Upload upload = world.Begin("back", {RandomBytes(5, 100'005)}, How());
+  EXPECT_THAT(upload.content.packs, IsEmpty());
+  EXPECT_THAT(world.RunRepack(), IsOkAndHolds(0));
+  ASSERT_OK(world.Finish(upload));
+  world.PublishOfAnother(world.Packs()[0].condemned_epoch);
+  EXPECT_THAT(world.RunRepack(), IsOkAndHolds(1));
+  ASSERT_OK(world.Sweep());
+  world.ExpectAllIsThere();
+  world.ExpectNothingElseIsThere();
+}
+
+TEST_P(RepackTest, HasADeadChunkStoredAnewByAnUploadThatBeganLater) {
+  ChunkWorld world(MakeMedium());
+  StoreWithGarbage(world, How());
+  world.PublishOfAnother(0);
+  EXPECT_THAT(world.RunRepack(), IsOkAndHolds(0));
+  const ChunkWorld::Upload upload = world.Begin("back", {RandomBytes(5, 100'005)}, How());
+  EXPECT_EQ(upload.content.packs.size(), 1);
+  world.PublishOfAnother(world.Packs()[0].condemned_epoch);
+  EXPECT_THAT(world.RunRepack(), IsOkAndHolds(1));
+  ASSERT_OK(world.Finish(upload));
+  ASSERT_OK(world.Sweep());
+  world.ExpectAllIsThere();
+}
+
+TEST_P(RepackTest, TellsAnUploadThatWasBelievedDeadToBeSentAgain) {
+  ChunkWorld world(MakeMedium());
+  StoreWithGarbage(world, How());
+  // Nobody has published an epoch for it: its owner's lease ended.
+  const ChunkWorld::Upload upload = world.Begin("back", {RandomBytes(5, 100'005)}, How());
+  EXPECT_THAT(world.RunRepack(), IsOkAndHolds(1));
+  EXPECT_EQ(ReasonOf(world.Finish(upload)), Reason::kBackendDown);
+  world.Store("back", {RandomBytes(5, 100'005)}, How());
+  world.ExpectAllIsThere();
+}
+
+TEST_P(RepackTest, DeletesAgainstAnUploadOfTheSameContent) {
+  ChunkWorld world(MakeMedium());
+  world.Store("first", {RandomBytes(1, 100'000), RandomBytes(2, 100'000)}, How());
+  const ChunkWorld::Upload upload =
+      world.Begin("second", {RandomBytes(2, 100'000), RandomBytes(3, 100'000)}, How());
+  world.Delete("first");
+  ASSERT_OK(world.Finish(upload));
+  ASSERT_OK(world.RunRepack());
+  ASSERT_OK(world.Sweep());
+  world.ExpectAllIsThere();
+  EXPECT_EQ(world.Count().chunks, 2);
+}
+
+TEST_P(RepackTest, LeavesAReaderWhatItHasOpened) {
+  ChunkWorld world(MakeMedium());
+  StoreWithGarbage(world, How());
+  bool is_first = true;
+  world.blobs->before_open = [&](const BlobId&) {
+    if (!std::exchange(is_first, false)) return;
+    world.ExpectAllIsThere();
+  };
+  const storage::StoredChunk chunk = world.ChunksOf("some")[0];
+  const auto open = world.medium.blobs->Open(chunk.pack_blob);
+  ASSERT_OK(open);
+  EXPECT_THAT(world.RunRepack(), IsOkAndHolds(1));
+  ASSERT_OK(world.Sweep());
+  std::string bytes(static_cast<size_t>(chunk.stored_size), '\0');
+  EXPECT_OK((*open)->ReadAt(chunk.offset, bytes));
+  world.ExpectAllIsThere();
+}
+
+TEST_P(RepackTest, StopsInTheMiddleWhenItIsToldTo) {
+  ChunkWorld world(MakeMedium());
+  StoreWithGarbage(world, How());
+  std::stop_source stop;
+  world.blobs->before_open = [&](const BlobId&) { stop.request_stop(); };
+  Repack repack(world.resources(), {/*bytes_per_second=*/1'000'000, absl::ZeroDuration()},
+                Counter());
+  for (int i = 0; i < 5; ++i) {
+    const absl::StatusOr<Job::Progress> progress = repack.Step("", 1, stop.get_token());
+    ASSERT_OK(progress);
+    EXPECT_EQ(progress->count, 0);
+  }
+  world.blobs->before_open = [](const BlobId&) {};
+  world.ExpectAllIsThere();
+  EXPECT_THAT(world.RunRepack(), IsOkAndHolds(1));
+}
+
+TEST_P(RepackTest, LosesNothingWhereverItIsKilled) {
+  for (const Death::When when : {Death::When::kBefore, Death::When::kAfter}) {
+    bool was_killed = true;
+    for (int calls = 1; was_killed; ++calls) {
+      ASSERT_LT(calls, 100);
+      SCOPED_TRACE(absl::StrCat(calls, when == Death::When::kBefore ? " before" : " after"));
+      ChunkWorld world(media_.MakeQuickly(GetParam().on));
+      StoreWithGarbage(world, How());
+      world.Store("dead", {RandomBytes(50, 1000)}, How());
+      world.Store("text", {TextBytes(51, 200'000)}, How(false, true));
+      world.Delete("dead");
+      const storage::StoredChunk bad = world.ChunksOf("some")[1];
+      world.Damage(bad.pack_blob, bad.offset + 5);
+      world.death.After(calls, when);
+      const absl::Status killed = world.RunRepack().status();
+      if (killed.ok()) world.Sweep().IgnoreError();
+      was_killed = world.death.has_come();
+      world.Restart();
+      ASSERT_OK(world.RunRepack());
+      ASSERT_OK(world.Sweep());
+      world.Store("again", {RandomBytes(7, 100'007)}, How());
+      ASSERT_OK(world.RunRepack());
+      ASSERT_OK(world.Sweep());
+      world.ExpectAllIsThere();
+      world.ExpectNothingElseIsThere();
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Everywhere, RepackTest, AllPlaces());
+
+}  // namespace
+}  // namespace backup::jobs
