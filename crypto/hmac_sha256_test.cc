@@ -7,6 +7,7 @@
 #include <string>
 
 #include "absl/strings/escaping.h"
+#include "base/hex.h"
 #include "base/testing/random_cut_source.h"
 #include "gtest/gtest.h"
 
@@ -36,7 +37,7 @@ TEST_P(HmacSha256OfEach, HasItsKnownValues) {
             "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843");
   EXPECT_EQ(HexOf(std::string(20, '\xaa'), std::string(50, '\xdd')),
             "773ea91e36800e46854db8ebd09181a72959098b3ef8c122d9635514ced565fe");
-  EXPECT_EQ(HexOf(absl::HexStringToBytes("0102030405060708090a0b0c0d0e0f10111213141516171819"),
+  EXPECT_EQ(HexOf(*HexToBytes("0102030405060708090a0b0c0d0e0f10111213141516171819"),
                   std::string(50, '\xcd')),
             "82558a389a443c0ea4cc819899f2083a85f0faa3e578f8077a2e3ff46729665b");
   EXPECT_EQ(HexOf(std::string(20, '\x0c'), "Test With Truncation").substr(0, 32),

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "absl/strings/escaping.h"
+#include "base/hex.h"
 #include "base/testing/random_cut_source.h"
 #include "gtest/gtest.h"
 
@@ -62,7 +63,7 @@ TEST_P(Sha256OfEach, HasTheValuesOfNistsShortMessages) {
       {"b4190e", "dff2e73091f6c05e528896c4c831b9448653dc2ff043528f6769437bc7b975c2"},
       {"74ba2521", "b16aa56be3880d18cd41e68384cf1ec8c17680c45a02b1575dc1518923ae8b0e"}};
   for (const auto& [message, digest] : kVectors)
-    EXPECT_EQ(HexOf(GetParam(), absl::HexStringToBytes(message)), digest);
+    EXPECT_EQ(HexOf(GetParam(), *HexToBytes(message)), digest);
 }
 
 TEST_P(Sha256OfEach, IsAsOpenSslSaysForEachSizeAndPlace) {
