@@ -4,7 +4,6 @@
 
 #include "base/error.h"
 #include "base/status_macros.h"
-#include "content/chunk_digest.h"
 #include "content/chunk_seal.h"
 #include "content/chunker.h"
 #include "content/compression.h"
@@ -43,16 +42,6 @@ absl::StatusOr<absl::string_view> OpenChunk(const StoredChunk& chunk, absl::stri
   }
   if (static_cast<int64_t>(stored.size()) != size)
     return Damaged("a chunk has another size than it is to have");
-  return stored;
-}
-
-absl::StatusOr<absl::string_view> DecodeChunk(const StoredChunk& chunk, absl::string_view stored,
-                                              absl::string_view pack_key, const StoreKeys& keys,
-                                              std::span<const ChunkIdKey> id_keys,
-                                              std::string& scratch, Dictionaries* dictionaries) {
-  ASSIGN_OR_RETURN(stored, OpenChunk(chunk, stored, pack_key, &keys, scratch, dictionaries));
-  if (FindIdKey(id_keys, chunk.ref.id, stored) == id_keys.size())
-    return Damaged("a chunk is not what its id says");
   return stored;
 }
 

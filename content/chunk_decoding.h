@@ -1,6 +1,5 @@
 #pragma once
 
-#include <span>
 #include <string>
 
 #include "absl/status/statusor.h"
@@ -12,23 +11,14 @@
 namespace backup::content {
 
 // The plaintext of a chunk as it is kept: unsealed and decompressed, of the size that it is to
-// have; whether it is what its id says is left to the caller. `keys` may be null for what is in a
-// pack. Else as DecodeChunk().
+// have; whether it is what its id says is left to the caller. `stored` is what its pack or the
+// catalog holds; `pack_key` opens it if it is sealed in a pack; `keys` may be null for what is in a
+// pack; `dictionaries` has what it was compressed with. Reason BLOB_DAMAGED, and the errors of
+// Dictionaries::Find(). `scratch` lets a plain raw chunk pass without being copied: the result
+// points into `stored` or into it.
 absl::StatusOr<absl::string_view> OpenChunk(const storage::StoredChunk& chunk,
                                             absl::string_view stored, absl::string_view pack_key,
                                             const StoreKeys* keys, std::string& scratch,
                                             Dictionaries* dictionaries = nullptr);
-
-// The plaintext of a chunk as it is kept: unsealed, decompressed, compared with its id. `stored` is
-// what its pack or the catalog holds; `pack_key` opens it if it is sealed in a pack; `id_keys` are
-// the keys one of which made its id (the store's, and the client's); `dictionaries` has what it was
-// compressed with. Reason BLOB_DAMAGED, and the errors of Dictionaries::Find(). `scratch`
-// lets a plain raw chunk pass without being copied: the result points into `stored` or into it.
-absl::StatusOr<absl::string_view> DecodeChunk(const storage::StoredChunk& chunk,
-                                              absl::string_view stored, absl::string_view pack_key,
-                                              const StoreKeys& keys,
-                                              std::span<const ChunkIdKey> id_keys,
-                                              std::string& scratch,
-                                              Dictionaries* dictionaries = nullptr);
 
 }  // namespace backup::content

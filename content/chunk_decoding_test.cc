@@ -9,6 +9,7 @@
 #include "content/chunk_seal.h"
 #include "content/chunker.h"
 #include "content/compression.h"
+#include "content/testing/decode_chunk.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 

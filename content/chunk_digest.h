@@ -1,6 +1,5 @@
 #pragma once
 
-#include <span>
 #include <string>
 
 #include "absl/strings/string_view.h"
@@ -43,19 +42,6 @@ inline ChunkId ChunkIdOf(const ChunkIdKey& key, absl::string_view bytes) {
   ChunkDigest digest(key);
   digest.Update(bytes);
   return digest.Finish();
-}
-
-// Which of these keys of one store made the id of these bytes: its place, or the number of keys if
-// none did. One pass over the bytes, however many keys there are.
-inline size_t FindIdKey(std::span<const ChunkIdKey> keys, const ChunkId& id,
-                        absl::string_view bytes) {
-  if (keys.empty()) return 0;
-  ChunkDigest plain(keys.front());
-  plain.Update(bytes);
-  const std::string digest = plain.FinishDigest();
-  size_t place = 0;
-  while (place < keys.size() && IdInScope(keys[place].scope_key, digest) != id) ++place;
-  return place;
 }
 
 }  // namespace backup::content

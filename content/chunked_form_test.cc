@@ -15,9 +15,9 @@
 #include "base/low_priority_thread.h"
 #include "base/testing/random_cut_source.h"
 #include "base/testing/status_matchers.h"
-#include "content/chunk_decoding.h"
 #include "content/chunker.h"
 #include "content/pack_footer.h"
+#include "content/testing/decode_chunk.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 

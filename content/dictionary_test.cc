@@ -9,10 +9,10 @@
 #include "absl/strings/str_cat.h"
 #include "base/testing/random_cut_source.h"
 #include "base/testing/status_matchers.h"
-#include "content/chunk_decoding.h"
 #include "content/chunk_digest.h"
 #include "content/chunk_seal.h"
 #include "content/compression.h"
+#include "content/testing/decode_chunk.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 

@@ -6,13 +6,11 @@ import pathlib
 import random
 import re
 import subprocess
-import threading
-import time
 import unittest
 
-import model_client as m
 from cluster import BIN_DIR, ClusterTest, wait_until
-from stored_files import all_newest_verified, backupctl, client_text, name_text
+from crash_backups import back_up_under_kills, check_acknowledged
+from stored_files import backupctl, client_text
 
 MEBIBYTE = 1 << 20
 WAIT_S = 120
@@ -94,80 +92,29 @@ class HostileContentTest(ClusterTest):
         backupctl(cluster.service, "verify")
 
 
-class Backup(threading.Thread):
-    """One client that sends files without pause, made of blocks that all clients have, takes some back, and remembers
-    what was acknowledged."""
+# Files are made of blocks that all clients have.
+BLOCKS = [random.Random(number).randbytes(400_000 + 150_000 * number) for number in range(6)]
 
-    BLOCKS = [random.Random(number).randbytes(400_000 + 150_000 * number) for number in range(6)]
 
-    def __init__(self, port, number, stop):
-        super().__init__()
-        self.client = m.ModelClient(port, b"chunk client %d" % number, version=1)
-        self.random = random.Random(SEED + number)
-        self.stop = stop
-        self.acknowledged = {}
-        self.doubtful = {}
-        self.failures = 0
-
-    def content(self):
-        parts = [self.random.randbytes(self.random.randrange(2000))]
-        parts += self.random.choices(self.BLOCKS, k=self.random.randrange(1, 5))
-        if self.random.random() < 0.3:
-            parts.append(self.random.randbytes(500_000))  # Soon garbage.
-        return b"".join(parts)
-
-    def run(self):
-        self.client.sign_up()
-        while not self.stop.is_set():
-            name = b"f%d" % self.random.randrange(8)
-            content = self.content()
-            taken_back = self.random.random() < 0.4
-            if not taken_back:
-                self.doubtful[name] = content
-            try:
-                if taken_back:
-                    assert self.client.send_file(name, content), "wrong checksum"
-                    self.client.verdict(m.RETRY, name)
-                    continue
-                self.client.back_up(name, content)
-            except (OSError, AssertionError):
-                self.failures += 1
-                continue
-            self.acknowledged[name] = content
-            del self.doubtful[name]
+def new_file(dice):
+    parts = [dice.randbytes(dice.randrange(2000))]
+    parts += dice.choices(BLOCKS, k=dice.randrange(1, 5))
+    if dice.random() < 0.3:
+        parts.append(dice.randbytes(500_000))  # Soon garbage.
+    return b"f%d" % dice.randrange(8), b"".join(parts), dice.random() < 0.4
 
 
 class CrashTest(ClusterTest):
     def test_what_was_acknowledged_survives_kill_9_while_packs_are_rewritten(self):
         print(f"CRASH_SEED={SEED} CRASH_ROUNDS={ROUNDS}")
-        pause = random.Random(SEED)
         cluster = self.start(service_flags=HASTY_JOBS)
-        stop = threading.Event()
-        backups = [Backup(cluster.port, number, stop) for number in range(CLIENTS)]
-        for backup in backups:
-            backup.start()
-        try:
-            for _ in range(ROUNDS):
-                time.sleep(pause.uniform(0.1, 1.0))  # The random moment of the kill.
-                cluster.service.kill()
-                cluster.start_service()
-        finally:
-            stop.set()
-            for backup in backups:
-                backup.join()
-        checked = 0
-        for backup in backups:
-            stored = all_newest_verified(cluster.service, backup.client.id)
-            for name, content in backup.acknowledged.items():
-                self.assertIn(stored.get(name_text(name)), (content, backup.doubtful.get(name)), name)
-                checked += 1
-        self.assertGreater(checked, CLIENTS)
+        names = [b"chunk client %d" % number for number in range(CLIENTS)]
+        backups = back_up_under_kills(cluster, names, new_file, SEED, ROUNDS)
+        check_acknowledged(self, cluster, backups)
         jobs = {job["name"]: job for job in json.loads(backupctl(cluster.service, "--json", "status"))["jobs"]}
         self.assertGreater(int(jobs["repack"]["total_count"]), 0)
         backupctl(cluster.service, "verify")
         self.check_everything_goes(cluster, [backup.client for backup in backups])
-        print(f"{checked} acknowledged files were there and equal; "
-              f"{sum(backup.failures for backup in backups)} transfers were told to have failed")
 
     def check_everything_goes(self, cluster, clients):
         for client in clients:

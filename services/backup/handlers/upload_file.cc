@@ -13,7 +13,6 @@
 #include "base/status_macros.h"
 #include "crypto/sealed_file.h"
 #include "glog/logging.h"
-#include "services/backup/handlers/chunk_index.h"
 #include "services/backup/handlers/converters.h"
 #include "services/backup/handlers/session_keys.h"
 
@@ -87,8 +86,6 @@ absl::StatusOr<UploadFile> UploadFile::PrepareWith(const UploadResources& resour
   RETURN_IF_ERROR(upload.FindWhatIsKnown());
   if (upload.is_known_) return upload;
   if (const absl::Status stored = upload.Store(chunks, next_id); !stored.ok()) {
-    // No row refers to them, and on a full disk others need what they take.
-    upload.DeleteBlobs();
     upload.NoteObserved();
     return stored;
   }
@@ -153,86 +150,26 @@ absl::Status UploadFile::StoreWhole(content::Arrival arrival, ByteSource& chunks
     ASSIGN_OR_RETURN(const int64_t size_bytes, resources_->blobs.Put(blob.id(), whole, largest));
     fsync_time_ = Since(form.ended());
     content_ = storage::NewBlob{blob.id(), size_bytes};
-    blobs_.push_back(std::move(blob));
+    blob_ = std::move(blob);
   }
   version_ = content::VersionOf(form.footer());
-  TakeTimes(form.content());
+  receive_time_ = form.content().receive_time();
+  decrypt_time_ = form.content().decrypt_time();
   return absl::OkStatus();
 }
 
 absl::Status UploadFile::StoreChunks(content::Arrival arrival, ByteSource& chunks,
                                      const content::NextVersionId& next_id) {
-  using Next = content::ChunkedForm::Next;
-  const UploadPolicy& policy = resources_->policy;
-  const std::optional<ClientId> alone =
-      policy.sharing == Sharing::kClient ? std::optional(client_.id) : std::nullopt;
-  in_flight_.emplace(resources_->ledger.BeginUpload());
-  CatalogChunkIndex index(resources_->catalog, resources_->chunk_cache, *in_flight_);
-  const content::ChunkIdKey id_key = resources_->store_keys.IdKey(arrival.form, alone);
-  content::ChunkedForm form(std::move(arrival),
-                            {resources_->store_keys, id_key, policy.compression,
-                             policy.inline_blob_limit, storage::Transaction::kMaxRecipePart},
-                            resources_->master_key, resources_->clock, resources_->stages, next_id,
-                            index, chunks);
-  while (true) {
-    ASSIGN_OR_RETURN(const Next next, form.Advance());
-    if (next == Next::kEnd) break;
-    RETURN_IF_ERROR(next == Next::kPack ? StorePack(form) : AppendRecipe(form.TakeRecipePart()));
-  }
-  version_ = form.version();
-  storage::NewChunks rest = form.TakeRest();
-  rest.recipe_id = recipe_ ? recipe_->id() : 0;
-  content_ = std::move(rest);
-  totals_ = form.totals();
-  TakeTimes(form.content());
+  chunks_.emplace(*resources_);
+  ASSIGN_OR_RETURN(PendingChunks::Stored stored,
+                   chunks_->Store(std::move(arrival), next_id, chunks));
+  version_ = std::move(stored.version);
+  content_ = std::move(stored.content);
+  totals_ = stored.totals;
+  receive_time_ = stored.receive_time;
+  decrypt_time_ = stored.decrypt_time;
+  fsync_time_ = stored.fsync_time;
   return absl::OkStatus();
-}
-
-absl::Status UploadFile::StorePack(content::ChunkedForm& form) {
-  ASSIGN_OR_RETURN(PendingBlob blob, PendingBlob::Take(resources_->ledger));
-  const std::unique_ptr<ByteSource> pack = form.OpenPack(blob.id());
-  ASSIGN_OR_RETURN(const int64_t size_bytes,
-                   resources_->blobs.Put(blob.id(), *pack, form.LargestPackSize()));
-  form.PackIsStored(size_bytes);
-  blobs_.push_back(std::move(blob));
-  // Of the last one this is what is left to wait for.
-  if (form.has_ended()) fsync_time_ = Since(form.ended());
-  return absl::OkStatus();
-}
-
-absl::Status UploadFile::AppendRecipe(storage::NewChunks part) {
-  if (!recipe_) recipe_.emplace(resources_->ledger);
-  part.recipe_id = recipe_->id();
-  const absl::StatusOr<int64_t> recipe_id =
-      resources_->catalog.Run([&](storage::Transaction& transaction) {
-        return transaction.AppendRecipe(part, resources_->ledger.NewLease());
-      });
-  if (!recipe_id.ok()) {
-    ForgetChunks(part);
-    blobs_.clear();  // Nobody knows whether they are referenced.
-    return recipe_id.status();
-  }
-  recipe_->set_id(*recipe_id);
-  for (PendingBlob& blob : blobs_) blob.Keep();
-  blobs_.clear();
-  return absl::OkStatus();
-}
-
-void UploadFile::DeleteBlobs() const {
-  for (const PendingBlob& blob : blobs_) {
-    const absl::Status deleted = resources_->blobs.Delete(blob.id()).status();
-    LOG_IF(WARNING, !deleted.ok()) << "a blob is left to the sweep: " << deleted;
-  }
-}
-
-// So that the next time the catalog itself is asked.
-void UploadFile::ForgetChunks(const storage::NewChunks& chunks) const {
-  for (const storage::ChunkRef& ref : chunks.recipe) resources_->chunk_cache.Forget(ref.id);
-}
-
-void UploadFile::TakeTimes(const content::ArrivingContent& content) {
-  receive_time_ = content.receive_time();
-  decrypt_time_ = content.decrypt_time();
 }
 
 absl::Status UploadFile::Apply(storage::Transaction& transaction) {
@@ -242,26 +179,29 @@ absl::Status UploadFile::Apply(storage::Transaction& transaction) {
 }
 
 absl::StatusOr<v1::UploadFileResponse> UploadFile::Respond(const absl::Status& committed) {
-  in_flight_.reset();
   if (!committed.ok()) {
-    const auto* chunks = std::get_if<storage::NewChunks>(&content_);
-    if (chunks != nullptr && ReasonOf(committed) == Reason::kBackendDown) ForgetChunks(*chunks);
-    // The row may exist all the same: then the catalog can tell what becomes of the blobs. That it
-    // has no room leaves no doubt, and others need what the blobs take.
-    if (ReasonOf(committed) == Reason::kStorageFull) DeleteBlobs();
-    NoteObserved();
+    GiveUp(committed);
     return committed;
   }
-  for (PendingBlob& blob : blobs_) blob.Keep();
-  if (recipe_) recipe_->Keep();
+  if (blob_) blob_->Keep();
+  if (chunks_) chunks_->Keep();
+  const bool has_blobs = blob_ || (chunks_ && chunks_->has_packs());
   // The same upload was faster elsewhere.
-  if (!blobs_.empty() && added_.version_id != version_.version_id) resources_->blob_was_dropped();
+  if (has_blobs && added_.version_id != version_.version_id) resources_->blob_was_dropped();
   if (!is_known_) {
     ObservePhases();
     ObserveBytes();
     if (storage::IsClientsForm(added_.form)) LogClientKey();
   }
   return ToResponse(added_, resources_->policy.corrupt_checksums);
+}
+
+void UploadFile::GiveUp(const absl::Status& why) {
+  // The row may exist all the same: then the catalog can tell what becomes of the blob. That it has
+  // no room leaves no doubt.
+  if (blob_ && ReasonOf(why) == Reason::kStorageFull) DeleteBlob(resources_->blobs, blob_->id());
+  if (chunks_) chunks_->GiveUp(std::get<storage::NewChunks>(content_), why);
+  NoteObserved();
 }
 
 void UploadFile::ObserveBytes() const {

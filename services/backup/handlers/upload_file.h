@@ -21,6 +21,7 @@
 #include "content/stored_form.h"
 #include "crypto/master_key.h"
 #include "services/backup/handlers/pending_blob.h"
+#include "services/backup/handlers/pending_chunks.h"
 #include "services/backup/handlers/upload_header.h"
 #include "storage/blob_ledger.h"
 #include "storage/blob_store.h"
@@ -118,11 +119,7 @@ class UploadFile {
   // In any other.
   absl::Status StoreChunks(content::Arrival arrival, ByteSource& chunks,
                            const content::NextVersionId& next_id);
-  absl::Status StorePack(content::ChunkedForm& form);
-  absl::Status AppendRecipe(storage::NewChunks part);
-  void TakeTimes(const content::ArrivingContent& content);
-  void DeleteBlobs() const;
-  void ForgetChunks(const storage::NewChunks& chunks) const;
+  void GiveUp(const absl::Status& why);
   void ObserveBytes() const;
   void ObservePhases() const;
   void NoteObserved() const;
@@ -131,12 +128,11 @@ class UploadFile {
   const UploadResources* resources_;
   UploadRequest request_;
   storage::Client client_;
-  std::string session_key_;         // If it comes encrypted.
-  storage::Version version_;        // To be added.
-  storage::NewContent content_;     // Of that.
-  std::vector<PendingBlob> blobs_;  // What of that is in the blob store.
-  std::optional<PendingRecipe> recipe_;
-  std::optional<storage::BlobLedger::Upload> in_flight_;  // If it looked for chunks.
+  std::string session_key_;              // If it comes encrypted.
+  storage::Version version_;             // To be added.
+  storage::NewContent content_;          // Of that.
+  std::optional<PendingBlob> blob_;      // In which that is,
+  std::optional<PendingChunks> chunks_;  // or what it is made of.
   content::ChunkTotals totals_;
   absl::Duration receive_time_;
   std::optional<absl::Duration> decrypt_time_;

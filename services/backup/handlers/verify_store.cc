@@ -13,10 +13,10 @@
 #include "base/error.h"
 #include "base/name_text.h"
 #include "base/status_macros.h"
-#include "content/chunk_digest.h"
 #include "content/chunk_reader.h"
 #include "content/chunk_seal.h"
 #include "content/pack_footer.h"
+#include "services/backup/handlers/chunk_id_keys.h"
 
 namespace backup::handlers {
 namespace {
@@ -31,8 +31,6 @@ constexpr int kChunksPerPage = 256;
 constexpr int64_t kBytesPerProgress = int64_t{256} << 20;
 // Numbers of chunks that are remembered: about 20 MiB.
 constexpr size_t kMaxRemembered = size_t{1} << 20;
-// Keys that a chunk of unknown origin is compared with.
-constexpr size_t kMaxKeys = 2048;
 
 using Report = std::function<absl::Status(const v1::VerifyStoreResponse&)>;
 
@@ -115,14 +113,16 @@ class ChunkNumbers {
 class Verification {
  public:
   Verification(const StoredPlaces& places, PieceBudget& budget, const Report& report)
-      : places_(places), budget_(budget), report_(report) {}
+      : places_(places),
+        budget_(budget),
+        report_(report),
+        id_keys_(places.catalog, places.store_keys) {}
 
   absl::Status Run() {
     ASSIGN_OR_RETURN(
         const storage::Counts counts,
         places_.catalog.Read([](storage::Snapshot& snapshot) { return snapshot.Count(); }));
     total_versions_ = counts.versions;
-    RETURN_IF_ERROR(LearnKeys());
     RETURN_IF_ERROR(CheckPacks());
     RETURN_IF_ERROR(CheckVersions());
     RETURN_IF_ERROR(ReportOrphans());
@@ -132,13 +132,11 @@ class Verification {
   }
 
  private:
-  absl::Status LearnKeys();
   absl::Status CheckPacks();
   absl::Status CheckPack(const PackInfo& pack);
   absl::Status ReportPack(const PackInfo& pack, const absl::Status& wrong);
   // Takes one chunk that was read; whether it is right.
-  bool Take(const content::ChunkReader::Result& read);
-  bool HasItsId(const storage::ChunkRef& ref, absl::string_view plaintext);
+  absl::StatusOr<bool> Take(const content::ChunkReader::Result& read);
   absl::Status CheckVersions();
   absl::Status CheckVersion(const storage::StoredVersion& stored);
   // OK if the content is what was stored.
@@ -158,27 +156,12 @@ class Verification {
   int64_t total_versions_ = 0;
   int64_t told_bytes_ = 0;
   v1::VerifySummary summary_;
-  // Keys of chunk ids; the one that made the last id is the first one.
-  std::vector<content::ChunkIdKey> id_keys_;
-  // Chunks of packs that are not right, or of a client whose key is not among these: they are read
-  // again for the versions that have them.
+  ChunkIdKeys id_keys_;
+  // Chunks of packs that are not right: they are read again for the versions that have them.
   ChunkNumbers suspects_;
   // Chunks in the catalog that are right.
   absl::flat_hash_set<int64_t> checked_;
 };
-
-absl::Status Verification::LearnKeys() {
-  ASSIGN_OR_RETURN(const std::vector<storage::Client> clients,
-                   places_.catalog.Read([](storage::Snapshot& snapshot) {
-                     return snapshot.ListClients(ClientId(), kMaxKeys - 1);
-                   }));
-  for (const auto form : {storage::StorageForm::kPlain, storage::StorageForm::kSealed}) {
-    id_keys_.push_back(places_.store_keys.IdKey(form));
-    for (const storage::Client& client : clients)
-      id_keys_.push_back(places_.store_keys.IdKey(form, client.id));
-  }
-  return absl::OkStatus();
-}
 
 absl::Status Verification::CheckPacks() {
   int64_t after = 0;
@@ -203,7 +186,11 @@ absl::Status Verification::CheckPack(const PackInfo& pack) {
       {&places_.master_key, &places_.store_keys, &places_.dictionaries},
       [this](const BlobId& id) { return places_.blobs.Open(id); }, budget_);
   bool all_are_right = true;
-  const auto take = [&] { all_are_right = Take(reader.Next()) && all_are_right; };
+  const auto take = [&]() -> absl::Status {
+    ASSIGN_OR_RETURN(const bool is_right, Take(reader.Next()));
+    all_are_right = all_are_right && is_right;
+    return absl::OkStatus();
+  };
   int after = -1;
   while (true) {
     ASSIGN_OR_RETURN(const std::vector<StoredChunk> chunks,
@@ -215,10 +202,10 @@ absl::Status Verification::CheckPack(const PackInfo& pack) {
     for (const StoredChunk& chunk : chunks) {
       if (wrong.ok() && !IsInFooter(*footer, chunk))
         wrong = MakeError(Reason::kBlobDamaged, "its footer and the catalog disagree");
-      while (!reader.TryBegin(chunk)) take();
+      while (!reader.TryBegin(chunk)) RETURN_IF_ERROR(take());
     }
   }
-  while (reader.has_begun()) take();
+  while (reader.has_begun()) RETURN_IF_ERROR(take());
   // What is wrong with its chunks is told for each version; a pack that is gone has none.
   return ReasonOf(wrong) == Reason::kBlobDamaged && all_are_right ? ReportPack(pack, wrong)
                                                                   : absl::OkStatus();
@@ -236,24 +223,19 @@ absl::Status Verification::ReportPack(const PackInfo& pack, const absl::Status& 
   return report_(event);
 }
 
-bool Verification::Take(const content::ChunkReader::Result& read) {
+absl::StatusOr<bool> Verification::Take(const content::ChunkReader::Result& read) {
   const StoredChunk& chunk = read.chunk;
   if (read.plain.ok()) {
     summary_.set_checked_bytes(summary_.checked_bytes() + chunk.ref.size_bytes);
-    if (HasItsId(chunk.ref, (*read.plain)->bytes())) return true;
+    ASSIGN_OR_RETURN(const bool is_right,
+                     id_keys_.Made(chunk.ref.id, chunk.form, (*read.plain)->bytes()));
+    if (is_right) return true;
   }
   suspects_.Insert(chunk.number);
   // No version will tell, and the next upload must not refer to it.
   const bool is_damaged = read.plain.ok() || ReasonOf(read.plain.status()) == Reason::kBlobDamaged;
   if (chunk.refs == 0 && is_damaged && !chunk.is_damaged) MarkDamaged(places_, chunk);
   return false;
-}
-
-bool Verification::HasItsId(const storage::ChunkRef& ref, absl::string_view plaintext) {
-  const size_t found = content::FindIdKey(id_keys_, ref.id, plaintext);
-  if (found == id_keys_.size()) return false;
-  std::swap(id_keys_[found], id_keys_.front());
-  return true;
 }
 
 // Goes through all versions, as of the moment when each page is read.

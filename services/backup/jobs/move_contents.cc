@@ -11,7 +11,6 @@
 #include "base/name_text.h"
 #include "base/status_macros.h"
 #include "glog/logging.h"
-#include "services/backup/handlers/chunk_index.h"
 
 namespace backup::jobs {
 namespace {
@@ -88,7 +87,7 @@ absl::StatusOr<Job::Progress> MoveContents::Step(const std::string& cursor, int6
     batch_bytes += InlineBytes((*moving)->content);
     batch_steps += std::ssize((*moving)->content.recipe);
     // Large ones should not wait for others.
-    const bool is_large = !(*moving)->blobs.empty() || (*moving)->recipe.id() != 0;
+    const bool is_large = (*moving)->chunks.is_large();
     batch.push_back(**std::move(moving));
     if (is_large || batch_bytes >= kMaxBatchBytes || batch_steps >= kMaxBatchSteps)
       RETURN_IF_ERROR(replace());
@@ -131,63 +130,20 @@ absl::StatusOr<std::optional<MoveContents::Moving>> MoveContents::TryStore(
 
 absl::StatusOr<MoveContents::Moving> MoveContents::Store(const storage::Version& version,
                                                          ByteSource& plain) {
-  using Next = content::ChunkedForm::Next;
-  const handlers::UploadPolicy& policy = resources_.policy;
   content::Arrival arrival;
   arrival.client_id = version.client_id;
   arrival.file_name = version.file_name;
   arrival.encoding.size_bytes = version.size_bytes;
   arrival.form = version.form;
   arrival.version = version;
-  const std::optional<ClientId> alone = policy.sharing == handlers::Sharing::kClient
-                                            ? std::optional(version.client_id)
-                                            : std::nullopt;
-  Moving moving(resources_.ledger);
+  Moving moving(resources_);
   moving.version_id = version.version_id;
-  handlers::CatalogChunkIndex index(resources_.catalog, resources_.chunk_cache, moving.upload);
-  const content::ChunkIdKey id_key = resources_.store_keys.IdKey(arrival.form, alone);
-  content::ChunkedForm form(
-      std::move(arrival),
-      {resources_.store_keys, id_key, policy.compression, policy.inline_blob_limit,
-       Transaction::kMaxRecipePart},
-      resources_.master_key, resources_.clock, resources_.stages,
-      [&]() -> absl::StatusOr<int64_t> { return version.version_id; }, index, plain);
-  while (true) {
-    ASSIGN_OR_RETURN(const Next next, form.Advance());
-    if (next == Next::kEnd) break;
-    RETURN_IF_ERROR(next == Next::kPack ? StorePack(form, moving)
-                                        : AppendRecipe(form.TakeRecipePart(), moving));
-  }
-  moving.content = form.TakeRest();
-  moving.content.recipe_id = moving.recipe.id();
+  ASSIGN_OR_RETURN(handlers::PendingChunks::Stored stored,
+                   moving.chunks.Store(
+                       std::move(arrival),
+                       [&]() -> absl::StatusOr<int64_t> { return version.version_id; }, plain));
+  moving.content = std::move(stored.content);
   return moving;
-}
-
-absl::Status MoveContents::StorePack(content::ChunkedForm& form, Moving& moving) {
-  ASSIGN_OR_RETURN(handlers::PendingBlob blob, handlers::PendingBlob::Take(resources_.ledger));
-  const std::unique_ptr<ByteSource> pack = form.OpenPack(blob.id());
-  ASSIGN_OR_RETURN(const int64_t size_bytes,
-                   resources_.blobs.Put(blob.id(), *pack, form.LargestPackSize()));
-  form.PackIsStored(size_bytes);
-  moving.blobs.push_back(std::move(blob));
-  return absl::OkStatus();
-}
-
-absl::Status MoveContents::AppendRecipe(storage::NewChunks part, Moving& moving) {
-  part.recipe_id = moving.recipe.id();
-  const absl::StatusOr<int64_t> id = resources_.catalog.Run([&](Transaction& transaction) {
-    return transaction.AppendRecipe(part, resources_.ledger.NewLease());
-  });
-  if (!id.ok()) ForgetChunks(part);
-  RETURN_IF_ERROR(id.status());
-  moving.recipe.set_id(*id);
-  for (handlers::PendingBlob& blob : moving.blobs) blob.Keep();
-  moving.blobs.clear();
-  return absl::OkStatus();
-}
-
-void MoveContents::ForgetChunks(const storage::NewChunks& content) const {
-  for (const storage::ChunkRef& ref : content.recipe) resources_.chunk_cache.Forget(ref.id);
 }
 
 absl::StatusOr<int64_t> MoveContents::Replace(std::vector<Moving> moving) {
@@ -203,13 +159,10 @@ absl::StatusOr<int64_t> MoveContents::Replace(std::vector<Moving> moving) {
         return count;
       });
   if (!moved.ok()) {
-    for (const Moving& each : moving) ForgetChunks(each.content);
+    for (Moving& each : moving) each.chunks.GiveUp(each.content, moved.status());
     return moved;
   }
-  for (Moving& each : moving) {
-    for (handlers::PendingBlob& blob : each.blobs) blob.Keep();
-    each.recipe.Keep();
-  }
+  for (Moving& each : moving) each.chunks.Keep();
   resources_.blob_was_dropped();
   return moved;
 }

@@ -11,13 +11,11 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "base/byte_stream.h"
-#include "content/chunked_form.h"
 #include "services/backup/handlers/open_content.h"
-#include "services/backup/handlers/pending_blob.h"
+#include "services/backup/handlers/pending_chunks.h"
 #include "services/backup/handlers/upload_file.h"
 #include "services/backup/jobs/job.h"
 #include "services/backup/jobs/pace.h"
-#include "storage/blob_ledger.h"
 #include "storage/catalog/catalog.h"
 
 namespace backup::jobs {
@@ -44,23 +42,17 @@ class MoveContents final : public Job {
  private:
   // A version's content in its new form, on its way into the catalog.
   struct Moving {
-    explicit Moving(storage::BlobLedger& ledger) : upload(ledger.BeginUpload()), recipe(ledger) {}
+    explicit Moving(const handlers::UploadResources& resources) : chunks(resources) {}
 
-    storage::BlobLedger::Upload upload;
     int64_t version_id = 0;
     storage::NewChunks content;
-    std::vector<handlers::PendingBlob> blobs;
-    handlers::PendingRecipe recipe;
+    handlers::PendingChunks chunks;
   };
 
   // Nothing if it cannot be read, or is gone.
   absl::StatusOr<std::optional<Moving>> TryStore(const storage::StoredVersion& stored,
                                                  const std::stop_token& token);
   absl::StatusOr<Moving> Store(const storage::Version& version, ByteSource& plain);
-  absl::Status StorePack(content::ChunkedForm& form, Moving& moving);
-  absl::Status AppendRecipe(storage::NewChunks part, Moving& moving);
-  // After a failure: so that the next time the catalog itself is asked.
-  void ForgetChunks(const storage::NewChunks& content) const;
   // Returns how many versions were moved.
   absl::StatusOr<int64_t> Replace(std::vector<Moving> moving);
 

@@ -11,9 +11,9 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "base/metrics.h"
+#include "services/backup/handlers/chunk_id_keys.h"
 #include "services/backup/handlers/pending_blob.h"
 #include "services/backup/handlers/upload_file.h"
-#include "services/backup/jobs/chunk_id_keys.h"
 #include "services/backup/jobs/job.h"
 #include "services/backup/jobs/pace.h"
 #include "storage/catalog/catalog.h"
@@ -100,7 +100,7 @@ class Repack final : public Job {
   const handlers::UploadResources& resources_;
   const Options options_;
   const Counter damaged_;
-  ChunkIdKeys id_keys_;
+  handlers::ChunkIdKeys id_keys_;
   Pace pace_;
   // Of this run:
   std::set<int64_t> failed_;  // Packs that could not be rewritten,

@@ -18,7 +18,7 @@
 #include "content/pack_builder.h"
 #include "content/store_keys.h"
 #include "crypto/master_key.h"
-#include "services/backup/jobs/chunk_id_keys.h"
+#include "services/backup/handlers/chunk_id_keys.h"
 #include "services/backup/jobs/pace.h"
 #include "storage/blob_store.h"
 #include "storage/catalog/chunk.h"
@@ -31,7 +31,7 @@ struct RewriteResources {
   const content::StoreKeys& keys;
   const crypto::MasterKey& master_key;
   PieceBudget& pieces;
-  ChunkIdKeys& id_keys;
+  handlers::ChunkIdKeys& id_keys;
   Pace& pace;
 };
 

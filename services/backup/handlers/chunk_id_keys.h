@@ -7,7 +7,7 @@
 #include "storage/catalog/catalog.h"
 #include "storage/catalog/version.h"
 
-namespace backup::jobs {
+namespace backup::handlers {
 
 // Tells whether bytes are those of a chunk, in whose scope ever it is: everybody's or a client's
 // (--share=client), since nothing says whose. Used by one thread at a time.
@@ -33,4 +33,4 @@ class ChunkIdKeys {
   content::ChunkIdKey last_key_;  // That made an id: as a rule it made the next one, too.
 };
 
-}  // namespace backup::jobs
+}  // namespace backup::handlers

@@ -1,4 +1,4 @@
-#include "services/backup/jobs/chunk_id_keys.h"
+#include "services/backup/handlers/chunk_id_keys.h"
 
 #include <string>
 #include <utility>
@@ -7,7 +7,7 @@
 #include "base/status_macros.h"
 #include "content/chunk_digest.h"
 
-namespace backup::jobs {
+namespace backup::handlers {
 namespace {
 
 constexpr int kPage = 1000;
@@ -48,4 +48,4 @@ bool ChunkIdKeys::TryKey(content::ChunkIdKey key, const ChunkId& id, absl::strin
   return true;
 }
 
-}  // namespace backup::jobs
+}  // namespace backup::handlers

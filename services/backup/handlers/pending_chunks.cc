@@ -1,0 +1,111 @@
+#include "services/backup/handlers/pending_chunks.h"
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <utility>
+
+#include "base/error.h"
+#include "base/status_macros.h"
+#include "glog/logging.h"
+#include "services/backup/handlers/chunk_index.h"
+#include "services/backup/handlers/upload_file.h"
+#include "storage/catalog/catalog.h"
+
+namespace backup::handlers {
+
+void DeleteBlob(storage::BlobStore& blobs, const BlobId& id) {
+  const absl::Status deleted = blobs.Delete(id).status();
+  LOG_IF(WARNING, !deleted.ok()) << "a blob is left to the sweep: " << deleted;
+}
+
+PendingChunks::PendingChunks(const UploadResources& resources)
+    : resources_(&resources), upload_(resources.ledger.BeginUpload()), recipe_(resources.ledger) {}
+
+absl::StatusOr<PendingChunks::Stored> PendingChunks::Store(content::Arrival arrival,
+                                                           const content::NextVersionId& next_id,
+                                                           ByteSource& chunks) {
+  const UploadPolicy& policy = resources_->policy;
+  const std::optional<ClientId> alone =
+      policy.sharing == Sharing::kClient ? std::optional(arrival.client_id) : std::nullopt;
+  CatalogChunkIndex index(resources_->catalog, resources_->chunk_cache, *upload_);
+  const content::ChunkIdKey id_key = resources_->store_keys.IdKey(arrival.form, alone);
+  content::ChunkedForm form(std::move(arrival),
+                            {resources_->store_keys, id_key, policy.compression,
+                             policy.inline_blob_limit, storage::Transaction::kMaxRecipePart},
+                            resources_->master_key, resources_->clock, resources_->stages, next_id,
+                            index, chunks);
+  if (const absl::Status stored = StoreAll(form); !stored.ok()) {
+    DeletePacks();
+    return stored;
+  }
+  Stored stored{form.version(),
+                form.TakeRest(),
+                form.totals(),
+                form.content().receive_time(),
+                form.content().decrypt_time(),
+                fsync_time_};
+  stored.content.recipe_id = recipe_.id();
+  return stored;
+}
+
+absl::Status PendingChunks::StoreAll(content::ChunkedForm& form) {
+  using Next = content::ChunkedForm::Next;
+  while (true) {
+    ASSIGN_OR_RETURN(const Next next, form.Advance());
+    if (next == Next::kEnd) return absl::OkStatus();
+    RETURN_IF_ERROR(next == Next::kPack ? StorePack(form) : AppendRecipe(form.TakeRecipePart()));
+  }
+}
+
+absl::Status PendingChunks::StorePack(content::ChunkedForm& form) {
+  ASSIGN_OR_RETURN(PendingBlob blob, PendingBlob::Take(resources_->ledger));
+  const std::unique_ptr<ByteSource> pack = form.OpenPack(blob.id());
+  ASSIGN_OR_RETURN(const int64_t size_bytes,
+                   resources_->blobs.Put(blob.id(), *pack, form.LargestPackSize()));
+  form.PackIsStored(size_bytes);
+  packs_.push_back(std::move(blob));
+  // Of the last one this is what is left to wait for.
+  if (form.has_ended())
+    fsync_time_ = absl::FromChrono(std::chrono::steady_clock::now() - form.ended());
+  return absl::OkStatus();
+}
+
+absl::Status PendingChunks::AppendRecipe(storage::NewChunks part) {
+  part.recipe_id = recipe_.id();
+  const absl::StatusOr<int64_t> recipe_id =
+      resources_->catalog.Run([&](storage::Transaction& transaction) {
+        return transaction.AppendRecipe(part, resources_->ledger.NewLease());
+      });
+  if (!recipe_id.ok()) {
+    ForgetChunks(part);
+    packs_.clear();  // Nobody knows whether they are referenced.
+    return recipe_id.status();
+  }
+  recipe_.set_id(*recipe_id);
+  for (PendingBlob& blob : packs_) blob.Keep();
+  packs_.clear();
+  return absl::OkStatus();
+}
+
+void PendingChunks::Keep() {
+  upload_.reset();
+  for (PendingBlob& blob : packs_) blob.Keep();
+  recipe_.Keep();
+}
+
+void PendingChunks::GiveUp(const storage::NewChunks& content, const absl::Status& why) {
+  upload_.reset();
+  if (ReasonOf(why) == Reason::kBackendDown) ForgetChunks(content);
+  if (ReasonOf(why) == Reason::kStorageFull) DeletePacks();
+}
+
+void PendingChunks::DeletePacks() const {
+  for (const PendingBlob& blob : packs_) DeleteBlob(resources_->blobs, blob.id());
+}
+
+void PendingChunks::ForgetChunks(const storage::NewChunks& content) const {
+  for (const storage::ChunkRef& ref : content.recipe) resources_->chunk_cache.Forget(ref.id);
+}
+
+}  // namespace backup::handlers

@@ -1,0 +1,79 @@
+#pragma once
+
+#include <optional>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "base/byte_stream.h"
+#include "base/ids.h"
+#include "content/chunked_form.h"
+#include "content/stored_form.h"
+#include "services/backup/handlers/pending_blob.h"
+#include "storage/blob_ledger.h"
+#include "storage/blob_store.h"
+#include "storage/catalog/chunk.h"
+#include "storage/catalog/version.h"
+
+namespace backup::handlers {
+
+struct UploadResources;
+
+// Deletes a blob at once to which no row refers: on a full disk others need what it takes. Where
+// that fails the sweep does it.
+void DeleteBlob(storage::BlobStore& blobs, const BlobId& id);
+
+// Content in chunks on its way into the catalog: what is new of it is in packs, and of a long
+// recipe the catalog has the beginning. Until Keep() or GiveUp() the chunks that it found in the
+// catalog stay there; whatever becomes of it, the ledger is told of what no version refers to. Used
+// by one thread at a time.
+class PendingChunks {
+ public:
+  // Content that was stored, to be added by a transaction.
+  struct Stored {
+    storage::Version version;
+    storage::NewChunks content;
+    content::ChunkTotals totals;
+    absl::Duration receive_time;
+    std::optional<absl::Duration> decrypt_time;
+    std::optional<absl::Duration> fsync_time;  // If there is a pack.
+  };
+
+  // An upload begins (BlobLedger::BeginUpload). `resources` must outlive this.
+  explicit PendingChunks(const UploadResources& resources);
+
+  // Stores all of `chunks`, under the policy's limits and sharing; to be called once. Errors: those
+  // of the chunks, of ChunkedForm, BlobStore::Put() and Transaction::AppendRecipe(); then packs
+  // that no row refers to are deleted.
+  absl::StatusOr<Stored> Store(content::Arrival arrival, const content::NextVersionId& next_id,
+                               ByteSource& chunks);
+
+  // Whether others should not wait for it: it has a pack, or more than one transaction.
+  bool is_large() const { return !packs_.empty() || recipe_.id() != 0; }
+  // Whether there are packs to which no row may refer yet.
+  bool has_packs() const { return !packs_.empty(); }
+
+  // The transaction that makes it a version's content, or drops it, is durable.
+  void Keep();
+  // That transaction failed, whereby this is `content`. Its packs are deleted if the catalog had no
+  // room, which leaves no doubt; else the rows may exist all the same, and the catalog can tell
+  // what becomes of them.
+  void GiveUp(const storage::NewChunks& content, const absl::Status& why);
+
+ private:
+  absl::Status StoreAll(content::ChunkedForm& form);
+  absl::Status StorePack(content::ChunkedForm& form);
+  absl::Status AppendRecipe(storage::NewChunks part);
+  void DeletePacks() const;
+  // So that the next time the catalog itself is asked.
+  void ForgetChunks(const storage::NewChunks& content) const;
+
+  const UploadResources* resources_;
+  std::optional<storage::BlobLedger::Upload> upload_;
+  std::vector<PendingBlob> packs_;  // Of which no transaction told the catalog.
+  PendingRecipe recipe_;
+  std::optional<absl::Duration> fsync_time_;
+};
+
+}  // namespace backup::handlers
