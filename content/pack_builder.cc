@@ -116,47 +116,51 @@ void PackBuilder::SealInto(const Part& part) {
 void PackBuilder::Align(const char* address) {
   const size_t place = static_cast<size_t>(offset_) % kBufferAlignment;
   const size_t padding = Distance(place, PlaceInBlock(address));
-  if (padding == 0) return;
-  offset_ += static_cast<int64_t>(padding);
-  Push({absl::string_view(kZeros, padding), Part::kNoPiece, nullptr});
+  if (padding > 0) Push({absl::string_view(kZeros, padding), Part::kNoPiece, nullptr});
 }
 
-void PackBuilder::Emit(Part part) {
-  const size_t place = static_cast<size_t>(offset_) % kBufferAlignment;
-  const bool is_aligned = place == PlaceInBlock(part.bytes.data());
-  offset_ += std::ssize(part.bytes);
-  if (!held_.bytes.empty() && held_.piece == part.piece && held_.owner == part.owner &&
-      held_.bytes.data() + held_.bytes.size() == part.bytes.data()) {
-    part.bytes = absl::string_view(held_.bytes.data(), held_.bytes.size() + part.bytes.size());
-    held_ = {};
+void PackBuilder::Emit(const Part& part) {
+  const char* const held_end = held_.bytes.data() + held_.bytes.size();
+  const bool goes_on = !held_.bytes.empty() && held_.piece == part.piece &&
+                       held_.owner == part.owner && held_end == part.bytes.data();
+  if (!goes_on) Flush();
+  if (held_.bytes.empty()) {
+    held_ = part;
+  } else {
+    held_.bytes = absl::string_view(held_.bytes.data(), held_.bytes.size() + part.bytes.size());
   }
-  if (!is_aligned) return Push(part);
-  // The end of a block that has begun before, whole blocks, and the begin of one.
-  const size_t head = Distance(PlaceInBlock(part.bytes.data()), 0);
-  if (head >= part.bytes.size()) return Push(part);
-  const size_t tail = PlaceInBlock(part.bytes.data() + part.bytes.size());
-  Part rest = part;
-  rest.bytes = part.bytes.substr(head, part.bytes.size() - head - tail);
-  if (head > 0) Push({part.bytes.substr(0, head), part.piece, part.owner});
-  if (!rest.bytes.empty()) Push(rest);
-  held_ = {part.bytes.substr(part.bytes.size() - tail), part.piece, part.owner};
+  offset_ += std::ssize(part.bytes);
 }
 
 void PackBuilder::Push(Part part) {
   Flush();
+  offset_ += std::ssize(part.bytes);
   if (!part.bytes.empty()) parts_.push_back(std::move(part));
 }
 
 void PackBuilder::PushOwn(std::string bytes) {
-  offset_ += std::ssize(bytes);
   auto owner = std::make_shared<const std::string>(std::move(bytes));
   const absl::string_view view = *owner;
   Push({view, Part::kNoPiece, std::move(owner)});
 }
 
 void PackBuilder::Flush() {
-  if (held_.bytes.empty()) return;
-  parts_.push_back(std::exchange(held_, {}));
+  const Part held = std::exchange(held_, {});
+  const absl::string_view bytes = held.bytes;
+  const size_t place = static_cast<size_t>(offset_ - std::ssize(bytes)) % kBufferAlignment;
+  size_t head = bytes.size();
+  size_t tail = 0;
+  // Whole blocks apart from the end of the one before and the begin of the one behind them.
+  if (place == PlaceInBlock(bytes.data())) {
+    head = std::min(head, Distance(place, 0));
+    tail = (bytes.size() - head) % kBufferAlignment;
+  }
+  const auto push = [&](absl::string_view part) {
+    if (!part.empty()) parts_.push_back({part, held.piece, held.owner});
+  };
+  push(bytes.substr(0, head));
+  push(bytes.substr(head, bytes.size() - head - tail));
+  push(bytes.substr(bytes.size() - tail));
 }
 
 void PackBuilder::Finish(PackFooter::Recipe recipe,

@@ -20,9 +20,9 @@
 namespace backup::content {
 
 // A pack in the making: chunks go in, and its bytes come out, part by part. Raw chunks of a plain
-// pack are not copied: their place in the pack is aligned as their address is, and what is not a
-// whole block waits for what follows it in memory, so that a file can be written past the page
-// cache (base/direct_file.h). Used by one thread at a time.
+// pack are not copied: their place in the pack is aligned as their address is, and each part waits
+// for what follows it in memory, so that a file can be written past the page cache
+// (base/direct_file.h), as much at once as lies there together. Used by one thread at a time.
 class PackBuilder {
  public:
   // Bytes that are somebody's: in a piece of the content, by the piece's number; or with an owner;
@@ -77,7 +77,7 @@ class PackBuilder {
 
  private:
   void Align(const char* address);
-  void Emit(Part part);
+  void Emit(const Part& part);
   void Push(Part part);
   void PushOwn(std::string bytes);
   void SealInto(const Part& part);

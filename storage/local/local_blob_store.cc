@@ -140,10 +140,15 @@ class PartFile final : public ByteSink {
 
   void LetPiecesLast(size_t pieces) override { file_.LetPiecesLast(pieces); }
 
-  // Everything is on the medium when this returns OK.
-  absl::Status Finish() {
+  // Nothing of what was written is needed any more.
+  absl::Status Flush() {
     if (!file_.Flush()) return IoError(metrics_, "write");
     CountBytes();
+    return absl::OkStatus();
+  }
+
+  // What was flushed is on the medium when this returns OK.
+  absl::Status Sync() {
     const SyncTimer timer(metrics_);
     if (!file_.Sync()) return IoError(metrics_, "sync a file");
     return absl::OkStatus();
@@ -165,6 +170,47 @@ class PartFile final : public ByteSink {
   const StorageMetrics& metrics_;
   DirectFile file_;
   int64_t counted_bytes_ = 0;
+};
+
+// A part that is to become the blob `path` in `folder`.
+class StagedFile final : public StagedBlob {
+ public:
+  StagedFile(const StorageMetrics& metrics, std::string part_path, std::string folder,
+             std::string path)
+      : metrics_(metrics),
+        part_path_(std::move(part_path)),
+        folder_(std::move(folder)),
+        path_(std::move(path)) {}
+  ~StagedFile() override {
+    if (leftover_ != nullptr) ::unlink(leftover_->c_str());
+  }
+
+  absl::Status Fill(ByteSource& source, BulkThrottle* throttle,
+                    std::optional<int64_t> expected_size) {
+    ASSIGN_OR_RETURN(part_, PartFile::Create(metrics_, throttle, part_path_, expected_size));
+    leftover_ = &part_path_;
+    RETURN_IF_ERROR(CopyAll(source, *part_).status());
+    return part_->Flush();
+  }
+
+  int64_t size_bytes() const override { return part_->size_bytes(); }
+
+  absl::Status Commit() override {
+    RETURN_IF_ERROR(part_->Sync());
+    if (!RenameToNew(part_path_, path_)) return IoError(metrics_, "rename a file");
+    leftover_ = &path_;
+    RETURN_IF_ERROR(SyncFolder(metrics_, folder_));
+    leftover_ = nullptr;
+    return absl::OkStatus();
+  }
+
+ private:
+  const StorageMetrics& metrics_;
+  const std::string part_path_;
+  const std::string folder_;
+  const std::string path_;
+  std::unique_ptr<PartFile> part_;
+  const std::string* leftover_ = nullptr;  // To be deleted, unless it is stored.
 };
 
 // Whether bytes of a file, on whole blocks, are in the page cache already.
@@ -258,22 +304,15 @@ std::string LocalBlobStore::PathOf(const BlobId& id) const {
   return absl::StrCat(FolderOf(id), "/", ToHex(id));
 }
 
-absl::StatusOr<int64_t> LocalBlobStore::Put(const BlobId& id, ByteSource& source,
-                                            std::optional<int64_t> expected_size) {
+absl::StatusOr<std::unique_ptr<StagedBlob>> LocalBlobStore::Stage(
+    const BlobId& id, ByteSource& source, std::optional<int64_t> expected_size) {
   if (reserve_ != nullptr) RETURN_IF_ERROR(reserve_->CheckGrowth());
-  // The number keeps a second Put() of the same id, which is a mistake, away from the first.
-  const std::string part_path = absl::StrCat(directory_, "/tmp/", ToHex(id), ".", ++parts_);
-  absl::Cleanup discard = [&] { ::unlink(part_path.c_str()); };
-  ASSIGN_OR_RETURN(const std::unique_ptr<PartFile> part,
-                   PartFile::Create(metrics_, throttle_.get(), part_path, expected_size));
-  RETURN_IF_ERROR(CopyAll(source, *part).status());
-  RETURN_IF_ERROR(part->Finish());
-  if (!RenameToNew(part_path, PathOf(id))) return IoError(metrics_, "rename a file");
-  std::move(discard).Cancel();
-  absl::Cleanup remove = [&] { ::unlink(PathOf(id).c_str()); };
-  RETURN_IF_ERROR(SyncFolder(metrics_, FolderOf(id)));
-  std::move(remove).Cancel();
-  return part->size_bytes();
+  // The number keeps a second Stage() of the same id, which is a mistake, away from the first.
+  auto staged = std::make_unique<StagedFile>(
+      metrics_, absl::StrCat(directory_, "/tmp/", ToHex(id), ".", ++parts_), FolderOf(id),
+      PathOf(id));
+  RETURN_IF_ERROR(staged->Fill(source, throttle_.get(), expected_size));
+  return staged;
 }
 
 absl::StatusOr<std::unique_ptr<RandomAccess>> LocalBlobStore::Open(const BlobId& id) const {

@@ -27,9 +27,9 @@ class LocalBlobStore final : public BlobStore {
       const std::string& directory, const StorageMetrics& metrics = {},
       const SpaceReserve* reserve = nullptr, std::shared_ptr<BulkThrottle> throttle = nullptr);
 
-  // Reason STORAGE_IO if there is such a blob, which stays as it is.
-  absl::StatusOr<int64_t> Put(const BlobId& id, ByteSource& source,
-                              std::optional<int64_t> expected_size) override;
+  // Commit() ends with the reason STORAGE_IO if there is such a blob, which stays as it is.
+  absl::StatusOr<std::unique_ptr<StagedBlob>> Stage(const BlobId& id, ByteSource& source,
+                                                    std::optional<int64_t> expected_size) override;
   absl::StatusOr<std::unique_ptr<RandomAccess>> Open(const BlobId& id) const override;
   absl::StatusOr<bool> Delete(const BlobId& id) override;
   absl::Status List(const std::function<absl::Status(const BlobInfo&)>& visit) const override;

@@ -25,9 +25,9 @@ using testing::HasReason;
 // A store in a folder of its own.
 class StoreInTempFolder final : public BlobStore {
  public:
-  absl::StatusOr<int64_t> Put(const BlobId& id, ByteSource& source,
-                              std::optional<int64_t> expected_size) override {
-    return store_->Put(id, source, expected_size);
+  absl::StatusOr<std::unique_ptr<StagedBlob>> Stage(const BlobId& id, ByteSource& source,
+                                                    std::optional<int64_t> expected_size) override {
+    return store_->Stage(id, source, expected_size);
   }
   absl::StatusOr<std::unique_ptr<RandomAccess>> Open(const BlobId& id) const override {
     return store_->Open(id);
@@ -84,6 +84,16 @@ TEST_F(LocalBlobStoreTest, LeavesNoPartWhenThereIsABlobOfThisId) {
   const auto store = LocalBlobStore::Open(folder_.path()).value();
   ASSERT_OK(Put(*store, "bytes"));
   EXPECT_THAT(Put(*store, "other"), HasReason(Reason::kStorageIo));
+  EXPECT_FALSE(HasParts());
+}
+
+TEST_F(LocalBlobStoreTest, LeavesNoPartOfWhatIsNotCommitted) {
+  const auto store = LocalBlobStore::Open(folder_.path()).value();
+  StringSource source("bytes");
+  auto staged = store->Stage(id_, source, std::nullopt);
+  ASSERT_OK(staged);
+  EXPECT_TRUE(HasParts());
+  staged->reset();
   EXPECT_FALSE(HasParts());
 }
 

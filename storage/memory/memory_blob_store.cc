@@ -1,5 +1,7 @@
 #include "storage/memory/memory_blob_store.h"
 
+#include <iterator>
+#include <utility>
 #include <vector>
 
 #include "base/error.h"
@@ -7,14 +9,30 @@
 
 namespace backup::storage {
 
-absl::StatusOr<int64_t> MemoryBlobStore::Put(const BlobId& id, ByteSource& source,
-                                             std::optional<int64_t>) {
+class MemoryBlobStore::Staged final : public StagedBlob {
+ public:
+  Staged(MemoryBlobStore& store, const BlobId& id, std::string bytes)
+      : store_(store), id_(id), bytes_(std::move(bytes)) {}
+  int64_t size_bytes() const override { return std::ssize(bytes_); }
+  absl::Status Commit() override {
+    MutexLock lock(store_.mutex_);
+    if (!store_.blobs_.emplace(id_, bytes_).second)
+      return MakeError(Reason::kStorageIo, "there is a blob of this id");
+    return absl::OkStatus();
+  }
+
+ private:
+  MemoryBlobStore& store_;
+  const BlobId id_;
+  const std::string bytes_;
+};
+
+absl::StatusOr<std::unique_ptr<StagedBlob>> MemoryBlobStore::Stage(const BlobId& id,
+                                                                   ByteSource& source,
+                                                                   std::optional<int64_t>) {
   StringSink bytes;
-  ASSIGN_OR_RETURN(const int64_t size, CopyAll(source, bytes));
-  MutexLock lock(mutex_);
-  if (!blobs_.emplace(id, bytes.bytes()).second)
-    return MakeError(Reason::kStorageIo, "there is a blob of this id");
-  return size;
+  RETURN_IF_ERROR(CopyAll(source, bytes).status());
+  return std::make_unique<Staged>(*this, id, bytes.bytes());
 }
 
 absl::StatusOr<std::unique_ptr<RandomAccess>> MemoryBlobStore::Open(const BlobId& id) const {

@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <functional>
+#include <iterator>
 #include <map>
 #include <memory>
 #include <set>
@@ -140,6 +141,33 @@ TEST_P(BlobStoreContract, StoresNothingWhenTheSourceFails) {
                 testing::StatusIs(absl::StatusCode::kCancelled));
   }
   EXPECT_TRUE(Visited().empty());
+}
+
+TEST_P(BlobStoreContract, ShowsAStagedBlobOnlyOnceItIsCommitted) {
+  const BlobId id = NewId();
+  const std::string bytes = SomeBytes(3 * kPieceSize + 5000);
+  auto source = std::make_unique<StringSource>(bytes);
+  auto staged = store_->Stage(id, *source, std::nullopt);
+  ASSERT_OK(staged);
+  source.reset();
+  EXPECT_EQ((*staged)->size_bytes(), std::ssize(bytes));
+  EXPECT_THAT(store_->Open(id), testing::StatusIs(absl::StatusCode::kNotFound));
+  EXPECT_TRUE(Visited().empty());
+  // From any thread.
+  absl::Status committed;
+  std::thread([&] { committed = (*staged)->Commit(); }).join();
+  ASSERT_OK(committed);
+  staged->reset();
+  EXPECT_TRUE(Bytes(*store_->Open(id).value()) == bytes);
+}
+
+TEST_P(BlobStoreContract, StoresNothingThatIsNotCommitted) {
+  const BlobId id = NewId();
+  StringSource source(SomeBytes(10'000));
+  ASSERT_OK(store_->Stage(id, source, 10'000));
+  EXPECT_TRUE(Visited().empty());
+  StringSource again("the id is free");
+  EXPECT_OK(store_->Put(id, again, std::nullopt));
 }
 
 TEST_P(BlobStoreContract, SaysThatABlobIsNotThere) {

@@ -32,11 +32,11 @@ absl::Status FaultyBlobStore::CountCall() const {
   return absl::OkStatus();
 }
 
-absl::StatusOr<int64_t> FaultyBlobStore::Put(const BlobId& id, ByteSource& source,
-                                             std::optional<int64_t> expected_size) {
+absl::StatusOr<std::unique_ptr<StagedBlob>> FaultyBlobStore::Stage(
+    const BlobId& id, ByteSource& source, std::optional<int64_t> expected_size) {
   RETURN_IF_ERROR(CountCall());
   FaultySource faulty(source, fault_);
-  return store_.Put(id, faulty, expected_size);
+  return store_.Stage(id, faulty, expected_size);
 }
 
 absl::StatusOr<std::unique_ptr<RandomAccess>> FaultyBlobStore::Open(const BlobId& id) const {

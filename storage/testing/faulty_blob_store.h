@@ -16,14 +16,14 @@ class FaultyBlobStore final : public BlobStore {
     absl::Status error;
     // How many calls pass; every later one fails.
     int after_calls = std::numeric_limits<int>::max();
-    // A Put() fails when its source has yielded more than that.
+    // A Stage() fails when its source has yielded more than that.
     int64_t after_bytes = std::numeric_limits<int64_t>::max();
   };
 
   FaultyBlobStore(BlobStore& store, Fault fault) : store_(store), fault_(std::move(fault)) {}
 
-  absl::StatusOr<int64_t> Put(const BlobId& id, ByteSource& source,
-                              std::optional<int64_t> expected_size) override;
+  absl::StatusOr<std::unique_ptr<StagedBlob>> Stage(const BlobId& id, ByteSource& source,
+                                                    std::optional<int64_t> expected_size) override;
   absl::StatusOr<std::unique_ptr<RandomAccess>> Open(const BlobId& id) const override;
   absl::StatusOr<bool> Delete(const BlobId& id) override;
   absl::Status List(const std::function<absl::Status(const BlobInfo&)>& visit) const override;

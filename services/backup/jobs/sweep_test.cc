@@ -27,9 +27,9 @@ class StubbornBlobStore final : public storage::BlobStore {
  public:
   std::set<BlobId> stuck;
 
-  absl::StatusOr<int64_t> Put(const BlobId& id, ByteSource& source,
-                              std::optional<int64_t> expected_size) override {
-    return store_.Put(id, source, expected_size);
+  absl::StatusOr<std::unique_ptr<storage::StagedBlob>> Stage(
+      const BlobId& id, ByteSource& source, std::optional<int64_t> expected_size) override {
+    return store_.Stage(id, source, expected_size);
   }
   absl::StatusOr<std::unique_ptr<RandomAccess>> Open(const BlobId& id) const override {
     return store_.Open(id);

@@ -9,6 +9,7 @@
 #include "absl/strings/string_view.h"
 #include "base/status_macros.h"
 #include "storage/blob_store.h"
+#include "storage/testing/hooked_staged_blob.h"
 
 namespace backup::testing {
 
@@ -21,13 +22,18 @@ class CrashingBlobStore final : public storage::BlobStore {
   CrashingBlobStore(storage::BlobStore& store, Listener listener)
       : store_(store), listener_(std::move(listener)) {}
 
-  absl::StatusOr<int64_t> Put(const BlobId& id, ByteSource& source,
-                              std::optional<int64_t> expected_size) override {
+  absl::StatusOr<std::unique_ptr<storage::StagedBlob>> Stage(
+      const BlobId& id, ByteSource& source, std::optional<int64_t> expected_size) override {
     listener_("blob is pending");
     Watched watched(source, listener_);
-    ASSIGN_OR_RETURN(const int64_t size, store_.Put(id, watched, expected_size));
-    listener_("blob is durable");
-    return size;
+    ASSIGN_OR_RETURN(auto staged, store_.Stage(id, watched, expected_size));
+    listener_("blob is staged");
+    const auto commit = [this](storage::StagedBlob& blob) {
+      RETURN_IF_ERROR(blob.Commit());
+      listener_("blob is durable");
+      return absl::OkStatus();
+    };
+    return std::make_unique<storage::HookedStagedBlob>(std::move(staged), commit);
   }
   absl::StatusOr<std::unique_ptr<RandomAccess>> Open(const BlobId& id) const override {
     return store_.Open(id);

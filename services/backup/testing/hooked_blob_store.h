@@ -6,6 +6,7 @@
 
 #include "base/status_macros.h"
 #include "storage/blob_store.h"
+#include "storage/testing/hooked_staged_blob.h"
 
 namespace backup::testing {
 
@@ -20,11 +21,15 @@ class HookedBlobStore final : public storage::BlobStore {
   Hook before_open = [](const BlobId&) {};
   Hook after_put = [](const BlobId&) {};
 
-  absl::StatusOr<int64_t> Put(const BlobId& id, ByteSource& source,
-                              std::optional<int64_t> expected_size) override {
-    ASSIGN_OR_RETURN(const int64_t size, store_.Put(id, source, expected_size));
-    Call(after_put, id);
-    return size;
+  absl::StatusOr<std::unique_ptr<storage::StagedBlob>> Stage(
+      const BlobId& id, ByteSource& source, std::optional<int64_t> expected_size) override {
+    ASSIGN_OR_RETURN(auto staged, store_.Stage(id, source, expected_size));
+    const auto commit = [this, id](storage::StagedBlob& blob) {
+      RETURN_IF_ERROR(blob.Commit());
+      Call(after_put, id);
+      return absl::OkStatus();
+    };
+    return std::make_unique<storage::HookedStagedBlob>(std::move(staged), commit);
   }
   absl::StatusOr<std::unique_ptr<RandomAccess>> Open(const BlobId& id) const override {
     Call(before_open, id);

@@ -20,6 +20,7 @@
 #include "services/backup/handlers/open_content.h"
 #include "services/backup/handlers/version_ids.h"
 #include "services/backup/jobs/sweep.h"
+#include "storage/testing/hooked_staged_blob.h"
 #include "storage/testing/ids.h"
 
 namespace backup::jobs {
@@ -48,14 +49,17 @@ void MortalCatalog::Submit(Work work, Done done) {
       fate.is_told ? std::move(done) : [done](const absl::Status&) { done(Dead()); });
 }
 
-absl::StatusOr<int64_t> MortalBlobStore::Put(const BlobId& id, ByteSource& source,
-                                             std::optional<int64_t> expected_size) {
+absl::StatusOr<std::unique_ptr<storage::StagedBlob>> MortalBlobStore::Stage(
+    const BlobId& id, ByteSource& source, std::optional<int64_t> expected_size) {
   RETURN_IF_ERROR(put_error);
-  const Death::Fate fate = death_.Next();
-  if (!fate.happens) return Dead();
-  ASSIGN_OR_RETURN(const int64_t size, store_.Put(id, source, expected_size));
-  if (!fate.is_told) return Dead();
-  return size;
+  ASSIGN_OR_RETURN(auto staged, store_.Stage(id, source, expected_size));
+  const auto commit = [this](storage::StagedBlob& blob) {
+    const Death::Fate fate = death_.Next();
+    if (!fate.happens) return Dead();
+    RETURN_IF_ERROR(blob.Commit());
+    return fate.is_told ? absl::OkStatus() : Dead();
+  };
+  return std::make_unique<storage::HookedStagedBlob>(std::move(staged), commit);
 }
 
 absl::StatusOr<bool> MortalBlobStore::Delete(const BlobId& id) {

@@ -84,8 +84,8 @@ class MortalBlobStore final : public storage::BlobStore {
   absl::Status put_error;            // OK: nothing is wrong.
   std::optional<BlobId> unreadable;  // The medium does not give it.
 
-  absl::StatusOr<int64_t> Put(const BlobId& id, ByteSource& source,
-                              std::optional<int64_t> expected_size) override;
+  absl::StatusOr<std::unique_ptr<storage::StagedBlob>> Stage(
+      const BlobId& id, ByteSource& source, std::optional<int64_t> expected_size) override;
   absl::StatusOr<std::unique_ptr<RandomAccess>> Open(const BlobId& id) const override {
     const auto hook = before_open;  // Which may put another one in its place.
     hook(id);
