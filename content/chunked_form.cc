@@ -243,7 +243,7 @@ std::optional<int64_t> ChunkedForm::LargestPackSize() const {
   return PackBuilder::LargestSize(encoding.size_bytes - taken, footer_steps_.size());
 }
 
-void ChunkedForm::PackIsStored(int64_t size_bytes) {
+void ChunkedForm::PackIsStaged(int64_t size_bytes) {
   new_.packs.push_back(pack_->TakePack());
   new_.packs.back().size_bytes = size_bytes;
   pack_.reset();

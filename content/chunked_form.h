@@ -59,7 +59,7 @@ struct ChunkTotals {
 class ChunkedForm {
  public:
   enum class Next {
-    kPack,    // OpenPack(), store what it yields, and then PackIsStored().
+    kPack,    // OpenPack(), store what it yields, and then PackIsStaged().
     kRecipe,  // TakeRecipePart() has what the catalog is to be told before the content goes on.
     kEnd,     // version() and TakeRest() are what is to be added.
   };
@@ -77,8 +77,8 @@ class ChunkedForm {
   std::unique_ptr<ByteSource> OpenPack(const BlobId& id);
   // How large that pack can become, as far as that is known.
   std::optional<int64_t> LargestPackSize() const;
-  // It is whole and durable, with so many bytes.
-  void PackIsStored(int64_t size_bytes);
+  // All of it was taken: so many bytes. It must be durable before the catalog is told of it.
+  void PackIsStaged(int64_t size_bytes);
 
   storage::NewChunks TakeRecipePart();
 

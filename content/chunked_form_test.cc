@@ -39,6 +39,7 @@ class LingeringSink final : public ByteSink {
  public:
   absl::Status Write(absl::string_view piece) override {
     in_use_.push_back({piece, std::string(piece)});
+    ++pieces_;
     bytes_.append(piece.data(), piece.size());
     return LetGo(lasting_);
   }
@@ -48,6 +49,7 @@ class LingeringSink final : public ByteSink {
   }
   std::string TakeBytes() { return std::move(bytes_); }
   size_t lasting() const { return most_; }
+  int pieces() const { return pieces_; }
 
  private:
   absl::Status LetGo(size_t pieces) {
@@ -66,6 +68,7 @@ class LingeringSink final : public ByteSink {
   std::deque<InUse> in_use_;
   size_t lasting_ = 0;
   size_t most_ = 0;
+  int pieces_ = 0;
   std::string bytes_;
 };
 
@@ -110,6 +113,7 @@ class ChunkedFormTest : public ::testing::Test, public ChunkIndex {
     std::vector<storage::InlineChunk> inlined;
     ChunkTotals totals;
     size_t lasting = 0;
+    int pieces = 0;  // That packs were written in.
     int64_t largest_pack = 0;
     bool was_wide = false;
   };
@@ -169,9 +173,10 @@ class ChunkedFormTest : public ::testing::Test, public ChunkIndex {
     }
     EXPECT_LE(*size, kMaxPackSize);
     made.lasting = std::max(made.lasting, sink.lasting());
+    made.pieces += sink.pieces();
     made.largest_pack = std::max(made.largest_pack, *size);
     if (keeps_packs_) packs_[id] = sink.TakeBytes();
-    form.PackIsStored(*size);
+    form.PackIsStaged(*size);
     return absl::OkStatus();
   }
   void Take(Made& made, storage::NewChunks chunks) {
@@ -370,6 +375,9 @@ TEST_F(ChunkedFormTest, ReferencesRawChunksThatAreAlignedAsTheirPiecesAre) {
   EXPECT_GT(made->lasting, 0);
   // Without a gap: the pack begins with the content, byte for byte.
   EXPECT_TRUE(packs_.at(made->packs[0].blob_id).substr(0, content.size()) == content);
+  // And in as few pieces as it came in, wherever it was cut; the footer is one more.
+  EXPECT_GT(made->recipe.size(), 12);
+  EXPECT_LE(made->pieces, 12 + 1);
 }
 
 TEST_F(ChunkedFormTest, IsTheSameWithoutRoomForLargePieces) {

@@ -1,6 +1,9 @@
 #include "storage/testing/faulty_blob_store.h"
 
+#include <utility>
+
 #include "base/status_macros.h"
+#include "storage/testing/hooked_staged_blob.h"
 
 namespace backup::storage {
 namespace {
@@ -32,11 +35,22 @@ absl::Status FaultyBlobStore::CountCall() const {
   return absl::OkStatus();
 }
 
+absl::Status FaultyBlobStore::CountCommit() {
+  MutexLock lock(mutex_);
+  if (commits_ == fault_.after_commits) return fault_.error;
+  ++commits_;
+  return absl::OkStatus();
+}
+
 absl::StatusOr<std::unique_ptr<StagedBlob>> FaultyBlobStore::Stage(
     const BlobId& id, ByteSource& source, std::optional<int64_t> expected_size) {
   RETURN_IF_ERROR(CountCall());
   FaultySource faulty(source, fault_);
-  return store_.Stage(id, faulty, expected_size);
+  ASSIGN_OR_RETURN(auto staged, store_.Stage(id, faulty, expected_size));
+  return std::make_unique<HookedStagedBlob>(std::move(staged), [this](StagedBlob& blob) {
+    RETURN_IF_ERROR(CountCommit());
+    return blob.Commit();
+  });
 }
 
 absl::StatusOr<std::unique_ptr<RandomAccess>> FaultyBlobStore::Open(const BlobId& id) const {

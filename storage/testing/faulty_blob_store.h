@@ -16,6 +16,8 @@ class FaultyBlobStore final : public BlobStore {
     absl::Status error;
     // How many calls pass; every later one fails.
     int after_calls = std::numeric_limits<int>::max();
+    // How many blobs are committed; every later one cannot be.
+    int after_commits = std::numeric_limits<int>::max();
     // A Stage() fails when its source has yielded more than that.
     int64_t after_bytes = std::numeric_limits<int64_t>::max();
   };
@@ -30,11 +32,13 @@ class FaultyBlobStore final : public BlobStore {
 
  private:
   absl::Status CountCall() const;
+  absl::Status CountCommit();
 
   BlobStore& store_;
   const Fault fault_;
   mutable Mutex mutex_;
   mutable int calls_ ABSL_GUARDED_BY(mutex_) = 0;
+  int commits_ ABSL_GUARDED_BY(mutex_) = 0;
 };
 
 }  // namespace backup::storage

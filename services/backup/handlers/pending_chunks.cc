@@ -35,7 +35,10 @@ absl::StatusOr<PendingChunks::Stored> PendingChunks::Store(content::Arrival arri
                              policy.inline_blob_limit, storage::Transaction::kMaxRecipePart},
                             resources_->master_key, resources_->clock, resources_->stages, next_id,
                             index, chunks);
-  if (const absl::Status stored = StoreAll(form); !stored.ok()) {
+  storage::BackgroundCommit commit;
+  if (const absl::Status stored = StoreAll(form, commit); !stored.ok()) {
+    // What is not durable yet must not become so after it was deleted.
+    commit.Finish().IgnoreError();
     DeletePacks();
     return stored;
   }
@@ -49,29 +52,39 @@ absl::StatusOr<PendingChunks::Stored> PendingChunks::Store(content::Arrival arri
   return stored;
 }
 
-absl::Status PendingChunks::StoreAll(content::ChunkedForm& form) {
+absl::Status PendingChunks::StoreAll(content::ChunkedForm& form,
+                                     storage::BackgroundCommit& commit) {
   using Next = content::ChunkedForm::Next;
   while (true) {
     ASSIGN_OR_RETURN(const Next next, form.Advance());
-    if (next == Next::kEnd) return absl::OkStatus();
-    RETURN_IF_ERROR(next == Next::kPack ? StorePack(form) : AppendRecipe(form.TakeRecipePart()));
+    if (next == Next::kEnd) return commit.Finish();
+    RETURN_IF_ERROR(next == Next::kPack ? StorePack(form, commit)
+                                        : AppendRecipe(form.TakeRecipePart(), commit));
   }
 }
 
-absl::Status PendingChunks::StorePack(content::ChunkedForm& form) {
+absl::Status PendingChunks::StorePack(content::ChunkedForm& form,
+                                      storage::BackgroundCommit& commit) {
   ASSIGN_OR_RETURN(PendingBlob blob, PendingBlob::Take(resources_->ledger));
   const std::unique_ptr<ByteSource> pack = form.OpenPack(blob.id());
-  ASSIGN_OR_RETURN(const int64_t size_bytes,
-                   resources_->blobs.Put(blob.id(), *pack, form.LargestPackSize()));
-  form.PackIsStored(size_bytes);
+  ASSIGN_OR_RETURN(std::unique_ptr<storage::StagedBlob> staged,
+                   resources_->blobs.Stage(blob.id(), *pack, form.LargestPackSize()));
+  form.PackIsStaged(staged->size_bytes());
   packs_.push_back(std::move(blob));
+  RETURN_IF_ERROR(commit.Finish());
+  if (!form.has_ended()) {
+    commit.Begin(std::move(staged));
+    return absl::OkStatus();
+  }
   // Of the last one this is what is left to wait for.
-  if (form.has_ended())
-    fsync_time_ = absl::FromChrono(std::chrono::steady_clock::now() - form.ended());
-  return absl::OkStatus();
+  const absl::Status committed = staged->Commit();
+  fsync_time_ = absl::FromChrono(std::chrono::steady_clock::now() - form.ended());
+  return committed;
 }
 
-absl::Status PendingChunks::AppendRecipe(storage::NewChunks part) {
+absl::Status PendingChunks::AppendRecipe(storage::NewChunks part,
+                                         storage::BackgroundCommit& commit) {
+  RETURN_IF_ERROR(commit.Finish());
   part.recipe_id = recipe_.id();
   const absl::StatusOr<int64_t> recipe_id =
       resources_->catalog.Run([&](storage::Transaction& transaction) {

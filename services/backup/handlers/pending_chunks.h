@@ -11,6 +11,7 @@
 #include "content/chunked_form.h"
 #include "content/stored_form.h"
 #include "services/backup/handlers/pending_blob.h"
+#include "storage/background_commit.h"
 #include "storage/blob_ledger.h"
 #include "storage/blob_store.h"
 #include "storage/catalog/chunk.h"
@@ -62,9 +63,10 @@ class PendingChunks {
   void GiveUp(const storage::NewChunks& content, const absl::Status& why);
 
  private:
-  absl::Status StoreAll(content::ChunkedForm& form);
-  absl::Status StorePack(content::ChunkedForm& form);
-  absl::Status AppendRecipe(storage::NewChunks part);
+  // `commit` is of the pack before the one that is filled.
+  absl::Status StoreAll(content::ChunkedForm& form, storage::BackgroundCommit& commit);
+  absl::Status StorePack(content::ChunkedForm& form, storage::BackgroundCommit& commit);
+  absl::Status AppendRecipe(storage::NewChunks part, storage::BackgroundCommit& commit);
   void DeletePacks() const;
   // So that the next time the catalog itself is asked.
   void ForgetChunks(const storage::NewChunks& content) const;

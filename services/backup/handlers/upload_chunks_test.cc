@@ -243,23 +243,28 @@ TEST_F(UploadChunksTest, TwoAtOnceOfTheSameNewContentAreKeptOnce) {
             List(ChunksOf(other_, versions[1])).size());
 }
 
-TEST_F(UploadChunksTest, DropsTheFirstPackIfTheSecondCannotBeStored) {
+TEST_F(UploadChunksTest, StoresNothingIfOneOfItsPacksCannotBeStored) {
+  using Fault = storage::FaultyBlobStore::Fault;
   const std::string plain = PseudoRandomBytes(70 * kMiB);
-  storage::FaultyBlobStore full(
-      service_.blobs, {.error = MakeError(Reason::kStorageFull, "full"), .after_calls = 1});
-  const UploadResources& given = service_.upload_resources;
-  const UploadResources resources{given.catalog,     full,
-                                  given.ledger,      given.version_ids,
-                                  given.master_key,  given.store_keys,
-                                  given.chunk_cache, given.clock,
-                                  given.stages,      given.policy};
-  RandomCutSource source(plain, 1'000'000);
-  EXPECT_THAT(StoreUpload(resources, Identity(client_, plain), source),
-              HasReason(Reason::kStorageFull));
-  EXPECT_EQ(service_.Count().versions, 0);
-  service_.Sweep();
-  EXPECT_EQ(service_.BlobCount(), 0);
-  EXPECT_TRUE(Packs().empty());
+  const absl::Status error = MakeError(Reason::kStorageFull, "full");
+  for (const Fault& fault :
+       {Fault{.error = error, .after_calls = 1}, Fault{.error = error, .after_commits = 0},
+        Fault{.error = error, .after_commits = 1}}) {
+    storage::FaultyBlobStore full(service_.blobs, fault);
+    const UploadResources& given = service_.upload_resources;
+    const UploadResources resources{given.catalog,     full,
+                                    given.ledger,      given.version_ids,
+                                    given.master_key,  given.store_keys,
+                                    given.chunk_cache, given.clock,
+                                    given.stages,      given.policy};
+    RandomCutSource source(plain, 1'000'000);
+    EXPECT_THAT(StoreUpload(resources, Identity(client_, plain), source),
+                HasReason(Reason::kStorageFull));
+    EXPECT_EQ(service_.Count().versions, 0);
+    service_.Sweep();
+    EXPECT_EQ(service_.BlobCount(), 0);
+    EXPECT_TRUE(Packs().empty());
+  }
 }
 
 // On a full disk others need what they take.
