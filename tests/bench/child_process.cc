@@ -83,6 +83,10 @@ double ChildProcess::WrittenMegabytes() const {
   return ProcNumber("io", "write_bytes:") / kBytesPerMegabyte;
 }
 
+double ChildProcess::ReadMegabytes() const {
+  return ProcNumber("io", "read_bytes:") / kBytesPerMegabyte;
+}
+
 double ChildProcess::ProcNumber(absl::string_view name, absl::string_view field) const {
   std::ifstream file(absl::StrCat("/proc/", pid_, "/", name));
   std::string word;

@@ -31,6 +31,8 @@ class ChildProcess {
   double ResidentMebibytes() const { return StatusMebibytes("VmRSS:"); }
   // What it had the disk write so far.
   double WrittenMegabytes() const;
+  // What it had the disk read so far.
+  double ReadMegabytes() const;
   // True if it has ended by itself.
   bool HasEnded();
 

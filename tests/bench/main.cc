@@ -300,7 +300,7 @@ class Bench {
   absl::Status MeasureAllRepacking() {
     ASSIGN_OR_RETURN(const RepackingResult result,
                      MeasureRepacking(programs_, section_dir_, Bytes(kRepackedMebibytes)));
-    Add(ReportRepacking(result, limits_));
+    Add(ReportRepacking(result));
     return absl::OkStatus();
   }
 

@@ -13,7 +13,9 @@
 #include <cerrno>
 #include <chrono>
 #include <cstdlib>
+#include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <memory>
 #include <thread>
 #include <utility>
@@ -209,7 +211,49 @@ absl::StatusOr<double> MeasureFsync(const std::string& path) {
   return count / SecondsSince(start);
 }
 
+// A part of a file, and where a copy has it.
+struct CopiedPiece {
+  int fd = -1;
+  int64_t offset = 0;
+  int64_t to_offset = 0;
+};
+
+ssize_t CopyPiece(const CopiedPiece& from, int to_fd, void* piece) {
+  const ssize_t got = ::pread(from.fd, piece, kPieceSize, from.offset);
+  if (got <= 0) return got;
+  const size_t blocks = (static_cast<size_t>(got) + kDirectAlignment - 1) / kDirectAlignment;
+  const ssize_t written = ::pwrite(to_fd, piece, blocks * kDirectAlignment, from.to_offset);
+  return written < 0 ? written : static_cast<ssize_t>(kPieceSize);
+}
+
 }  // namespace
+
+absl::StatusOr<double> MeasureCopying(const std::string& dir, const std::string& to) {
+  constexpr auto kStep = static_cast<int64_t>(kPieceSize);
+  constexpr int kDepth = 4;
+  std::vector<UniqueFd> files;
+  std::vector<CopiedPiece> pieces;
+  int64_t size = 0;
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(dir)) {
+    if (!entry.is_regular_file()) continue;
+    files.emplace_back(::open(entry.path().c_str(), O_RDONLY | O_DIRECT | O_CLOEXEC));
+    if (!files.back().valid()) return absl::ErrnoToStatus(errno, "open with O_DIRECT");
+    const auto file_size = static_cast<int64_t>(entry.file_size());
+    for (int64_t offset = 0; offset < file_size; offset += kStep)
+      pieces.push_back({files.back().get(), offset, std::ssize(pieces) * kStep});
+    size += file_size;
+  }
+  const absl::Cleanup remove = [&to] { ::unlink(to.c_str()); };
+  const UniqueFd fd(::open(to.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_DIRECT | O_CLOEXEC, 0600));
+  const int64_t to_size = std::ssize(pieces) * kStep;
+  const auto start = MonotonicClock::now();
+  if (::fallocate(fd.get(), 0, 0, to_size) != 0) return absl::ErrnoToStatus(errno, "fallocate");
+  RETURN_IF_ERROR(MovePieces(to_size, kDepth, [&](void* piece, int64_t offset) {
+    return CopyPiece(pieces[static_cast<size_t>(offset / kStep)], fd.get(), piece);
+  }));
+  if (::fdatasync(fd.get()) != 0) return absl::ErrnoToStatus(errno, "fdatasync");
+  return 2 * static_cast<double>(size) / kBytesPerMegabyte / SecondsSince(start);
+}
 
 absl::StatusOr<PhysicalLimits> MeasurePhysicalLimits(const std::string& dir, int64_t file_size) {
   const std::string path = absl::StrCat(dir, "/physical_limits");

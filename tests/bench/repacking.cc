@@ -6,8 +6,11 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "base/byte_stream.h"
 #include "base/status_macros.h"
+#include "content/chunk_digest.h"
 #include "legacy_client/key_pair.h"
+#include "tests/bench/physical_limits.h"
 #include "tests/bench/prepared_file.h"
 #include "tests/bench/timing.h"
 
@@ -33,33 +36,64 @@ absl::Status UploadAll(const ServerPair& servers, int64_t size) {
   return absl::OkStatus();
 }
 
-}  // namespace
-
-absl::StatusOr<RepackingResult> MeasureRepacking(const Programs& programs, const std::string& dir,
-                                                 int64_t size) {
-  {
-    ASSIGN_OR_RETURN(const auto servers,
-                     ServerPair::Start(programs, dir, {"--repack_interval=0s"}));
-    RETURN_IF_ERROR(UploadAll(*servers, size));
+double MeasureDigests() {
+  constexpr double kSeconds = 1;
+  const content::ChunkIdKey key{std::string(32, 'k'), std::string(32, 's')};
+  const std::string bytes(kPieceSize, 'c');
+  content::ChunkDigest digest(key);
+  double digested = 0;
+  const auto start = MonotonicClock::now();
+  for (; SecondsSince(start) < kSeconds; digested += static_cast<double>(bytes.size())) {
+    digest.Update(bytes);
+    digest.Finish();
   }
+  // Each byte is read and written.
+  return 2 * digested / kBytesPerMegabyte / SecondsSince(start);
+}
+
+// Until it has nothing more to do.
+absl::Status Repack(const Programs& programs, const std::string& dir, RepackingResult& result) {
   ASSIGN_OR_RETURN(
       const RunningService service,
       RunningService::Start(programs, dir, {"--repack_interval=1s", "--repack_rate=0"}));
   const auto start = MonotonicClock::now();
   const double cpu_start = service.process.CpuSeconds();
-  RepackingResult result;
-  const double before = service.process.WrittenMegabytes();
+  const auto moved = [&] {
+    return service.process.ReadMegabytes() + service.process.WrittenMegabytes();
+  };
+  const double before = moved();
   double seconds = 0;
   for (double last = 0; SecondsSince(start) < last + kQuietSeconds; absl::SleepFor(kPollInterval)) {
     if (SecondsSince(start) > kTimeoutSeconds)
       return absl::DeadlineExceededError("rewriting packs does not come to an end");
-    const double written = service.process.WrittenMegabytes() - before;
-    if (written < result.written_megabytes + kNoise) continue;
-    result.written_megabytes = written;
+    const double now = moved() - before;
+    if (now < result.moved_megabytes + kNoise) continue;
+    result.moved_megabytes = now;
     result.cpu_seconds = service.process.CpuSeconds() - cpu_start;
     seconds = last = SecondsSince(start);
   }
-  if (seconds > 0) result.mb_per_second = result.written_megabytes / seconds;
+  if (seconds > 0) result.mb_per_second = result.moved_megabytes / seconds;
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<RepackingResult> MeasureRepacking(const Programs& programs, const std::string& dir,
+                                                 int64_t size) {
+  std::string blobs;
+  {
+    ASSIGN_OR_RETURN(const auto servers,
+                     ServerPair::Start(programs, dir, {"--repack_interval=0s"}));
+    blobs = servers->data_dir + "/store/blobs";
+    RETURN_IF_ERROR(UploadAll(*servers, size));
+  }
+  RepackingResult result;
+  const std::string copy = dir + "/copy";
+  ASSIGN_OR_RETURN(const double before, MeasureCopying(blobs, copy));
+  RETURN_IF_ERROR(Repack(programs, dir, result));
+  ASSIGN_OR_RETURN(const double after, MeasureCopying(blobs, copy));
+  result.copy_mb_per_second = (before + after) / 2;
+  result.digest_mb_per_second = MeasureDigests();
   return result;
 }
 

@@ -9,8 +9,13 @@
 namespace backup::bench {
 
 struct RepackingResult {
-  double mb_per_second = 0;  // Of what was written.
-  double written_megabytes = 0;
+  // MB that are read and written, together, and how many in a second,
+  double moved_megabytes = 0;
+  double mb_per_second = 0;
+  // if the same packs are copied, on average right before and right after that,
+  double copy_mb_per_second = 0;
+  // and if one core did nothing but compare what is read with its ids, the least that must be done.
+  double digest_mb_per_second = 0;
   double cpu_seconds = 0;
 };
 

@@ -50,7 +50,7 @@ std::vector<Figure> ReportSmallFiles(const SmallFilesResult& result);
 std::vector<Figure> ReportKnownContent(const std::string& group, const PreparedLoadResult& fresh,
                                        const PreparedLoadResult& known,
                                        const std::optional<PreparedLoadResult>& earlier);
-std::vector<Figure> ReportRepacking(const RepackingResult& result, const PhysicalLimits& limits);
+std::vector<Figure> ReportRepacking(const RepackingResult& result);
 std::vector<Figure> ReportLargeCatalog(int64_t versions, const LargeCatalogResult& result);
 std::vector<Figure> ReportChunkCatalog(int64_t chunks, const LargeCatalogResult& result,
                                        const ChunkLookupResult& lookups);
