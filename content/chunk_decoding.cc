@@ -26,16 +26,21 @@ absl::StatusOr<std::string> Unseal(const StoredChunk& chunk, absl::string_view s
 
 }  // namespace
 
+absl::StatusOr<absl::string_view> UnsealStored(const StoredChunk& chunk, absl::string_view stored,
+                                               absl::string_view pack_key, const StoreKeys* keys,
+                                               std::string& scratch) {
+  if (chunk.form != StorageForm::kSealed) return stored;
+  ASSIGN_OR_RETURN(scratch, Unseal(chunk, stored, pack_key, keys));
+  return absl::string_view(scratch);
+}
+
 absl::StatusOr<absl::string_view> OpenChunk(const StoredChunk& chunk, absl::string_view stored,
                                             absl::string_view pack_key, const StoreKeys* keys,
                                             std::string& scratch, Dictionaries* dictionaries) {
   const int64_t size = chunk.ref.size_bytes;
   if (size <= 0 || size > static_cast<int64_t>(kMaxChunkSize))
     return Damaged("a chunk has a size that no chunk has");
-  if (chunk.form == StorageForm::kSealed) {
-    ASSIGN_OR_RETURN(scratch, Unseal(chunk, stored, pack_key, keys));
-    stored = scratch;
-  }
+  ASSIGN_OR_RETURN(stored, UnsealStored(chunk, stored, pack_key, keys, scratch));
   if (chunk.coding == ChunkCoding::kZstd) {
     ASSIGN_OR_RETURN(scratch, Decompress(stored, size, dictionaries));
     stored = scratch;

@@ -2,6 +2,7 @@
 
 #include <set>
 #include <string>
+#include <vector>
 
 #include "base/testing/random_cut_source.h"
 #include "gtest/gtest.h"
@@ -46,6 +47,28 @@ TEST(ChunkDigest, OfTheBytesTellsTheIdInEachScope) {
   const std::string plain = digest.FinishDigest();
   for (const char* const scope : {"all", "a client", "another"})
     EXPECT_EQ(IdInScope(scope, plain), ChunkIdOf({Key().digest_key, scope}, "bytes"));
+}
+
+TEST(DigestsOf, AreThoseOfEachChunkAlone) {
+  const std::string bytes = PseudoRandomBytes(300'000);
+  for (const std::vector<size_t>& sizes :
+       std::vector<std::vector<size_t>>{{},
+                                        {1},
+                                        {0, 0, 5},
+                                        {1000, 1000},
+                                        {100'000, 64},
+                                        {64, 100'000, 3, 70'001, 1, 0, 63, 65, 128},
+                                        {5, 4, 3, 2, 1, 100'001}}) {
+    std::vector<absl::string_view> chunks;
+    std::vector<std::string> expected;
+    for (const size_t size : sizes) {
+      chunks.push_back(absl::string_view(bytes).substr(chunks.size() * 17, size));
+      ChunkDigest alone(Key());
+      alone.Update(chunks.back());
+      expected.push_back(alone.FinishDigest());
+    }
+    EXPECT_EQ(DigestsOf(Key(), chunks), expected);
+  }
 }
 
 }  // namespace

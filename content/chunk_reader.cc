@@ -127,11 +127,11 @@ absl::Status ChunkReader::Lay(Begun& begun) {
   return absl::OkStatus();
 }
 
-ChunkReader::Result ChunkReader::Next() {
+ChunkReader::Result ChunkReader::Take(Decompressed decompressed) {
   absl::Status status = Finish(begun_.front());
   Begun begun = std::move(begun_.front());
   begun_.pop_front();
-  if (status.ok()) status = OpenStored(begun);
+  if (status.ok()) status = OpenStored(begun, decompressed);
   if (!status.ok()) return {std::move(begun.chunk), status};
   return {std::move(begun.chunk), std::move(begun.plain)};
 }
@@ -146,7 +146,7 @@ absl::StatusOr<std::unique_ptr<PlainChunk>> ChunkReader::ReadNow(const StoredChu
   }
   RETURN_IF_ERROR(Lay(begun));
   RETURN_IF_ERROR(Finish(begun));
-  RETURN_IF_ERROR(OpenStored(begun));
+  RETURN_IF_ERROR(OpenStored(begun, Decompressed::kYes));
   return std::move(begun.plain);
 }
 
@@ -207,7 +207,7 @@ absl::Status ChunkReader::Finish(Begun& begun) {
   return status;
 }
 
-absl::Status ChunkReader::OpenStored(Begun& begun) {
+absl::Status ChunkReader::OpenStored(Begun& begun, Decompressed decompressed) {
   PlainChunk& plain = *begun.plain;
   absl::string_view stored = begun.stored;
   if (!IsPacked(begun.chunk)) {
@@ -215,8 +215,11 @@ absl::Status ChunkReader::OpenStored(Begun& begun) {
     stored = plain.payload_;
   }
   const absl::string_view key = begun.pack ? begun.pack->key : absl::string_view();
-  ASSIGN_OR_RETURN(plain.bytes_, OpenChunk(begun.chunk, stored, key, keys_.store_keys,
-                                           plain.scratch_, keys_.dictionaries));
+  ASSIGN_OR_RETURN(plain.bytes_,
+                   decompressed == Decompressed::kYes
+                       ? OpenChunk(begun.chunk, stored, key, keys_.store_keys, plain.scratch_,
+                                   keys_.dictionaries)
+                       : UnsealStored(begun.chunk, stored, key, keys_.store_keys, plain.scratch_));
   // What was unsealed or decompressed is not needed as it was stored.
   if (plain.bytes_.data() == plain.scratch_.data()) plain.stored_.reset();
   return absl::OkStatus();

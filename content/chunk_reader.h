@@ -37,6 +37,7 @@ class PlainChunk {
   PlainChunk(const PlainChunk&) = delete;
   PlainChunk& operator=(const PlainChunk&) = delete;
 
+  // Of what ChunkReader::NextUnsealed() gave: compressed still, if the chunk is.
   absl::string_view bytes() const { return bytes_; }
 
  private:
@@ -72,7 +73,9 @@ class ChunkReader {
   bool TryBegin(const storage::StoredChunk& chunk);
   bool has_begun() const { return !begun_.empty(); }
   // The oldest one that was begun, of which there must be one.
-  Result Next();
+  Result Next() { return Take(Decompressed::kYes); }
+  // The same, but not decompressed: for who copies chunks as they are kept.
+  Result NextUnsealed() { return Take(Decompressed::kNo); }
   // Reads one chunk now, from a pack that is opened anew.
   absl::StatusOr<std::unique_ptr<PlainChunk>> ReadNow(const storage::StoredChunk& chunk);
   // Opens the chunk's pack, if it has one, which stays open until others were read.
@@ -107,7 +110,9 @@ class ChunkReader {
   absl::StatusOr<std::shared_ptr<Pack>> PackOf(const storage::StoredChunk& chunk);
   absl::StatusOr<std::shared_ptr<Pack>> OpenNew(const storage::StoredChunk& chunk);
   absl::Status Finish(Begun& begun);
-  absl::Status OpenStored(Begun& begun);
+  enum class Decompressed { kYes, kNo };
+  Result Take(Decompressed decompressed);
+  absl::Status OpenStored(Begun& begun, Decompressed decompressed);
 
   const ChunkKeys keys_;
   const OpenPack open_pack_;

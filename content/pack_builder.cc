@@ -68,17 +68,17 @@ void PackBuilder::AddRaw(const ChunkRef& ref, std::span<const Part> parts, bool 
   End(ref, waits);
 }
 
-void PackBuilder::AddOwned(const ChunkRef& ref, ChunkCoding coding, std::string bytes) {
+void PackBuilder::AddOwned(const ChunkRef& ref, ChunkCoding coding, Part part) {
   begin_ = offset_;
   if (sealer_) {
     std::string sealed;
-    sealed.reserve(static_cast<size_t>(SealedChunkSize(std::ssize(bytes))));
+    sealed.reserve(static_cast<size_t>(SealedChunkSize(std::ssize(part.bytes))));
     sealer_->Begin(index_);
-    sealer_->Update(bytes, sealed);
+    sealer_->Update(part.bytes, sealed);
     sealer_->Finish(ref.id, sealed);
-    bytes = std::move(sealed);
+    part = Own(std::move(sealed));
   }
-  PushOwn(std::move(bytes));
+  Push(std::move(part));
   Enter(ref, coding, /*waits=*/false);
 }
 
@@ -138,10 +138,10 @@ void PackBuilder::Push(Part part) {
   if (!part.bytes.empty()) parts_.push_back(std::move(part));
 }
 
-void PackBuilder::PushOwn(std::string bytes) {
+PackBuilder::Part PackBuilder::Own(std::string bytes) {
   auto owner = std::make_shared<const std::string>(std::move(bytes));
   const absl::string_view view = *owner;
-  Push({view, Part::kNoPiece, std::move(owner)});
+  return {view, Part::kNoPiece, std::move(owner)};
 }
 
 void PackBuilder::Flush() {

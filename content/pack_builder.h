@@ -32,7 +32,7 @@ class PackBuilder {
 
     absl::string_view bytes;
     int64_t piece = kNoPiece;
-    std::shared_ptr<const std::string> owner;
+    std::shared_ptr<const void> owner;
   };
 
   // `form` is kPlain or kSealed. `sealed_secret`: StoreKeys::sealed_secret().
@@ -54,8 +54,11 @@ class PackBuilder {
   void AddCompressed(const storage::ChunkRef& ref, std::string frame) {
     AddOwned(ref, storage::ChunkCoding::kZstd, std::move(frame));
   }
-  // In either coding, wherever it is in memory; does not wait.
-  void AddOwned(const storage::ChunkRef& ref, storage::ChunkCoding coding, std::string bytes);
+  // In either coding, wherever it is in memory; does not wait. `part` has an owner.
+  void AddOwned(const storage::ChunkRef& ref, storage::ChunkCoding coding, Part part);
+  void AddOwned(const storage::ChunkRef& ref, storage::ChunkCoding coding, std::string bytes) {
+    AddOwned(ref, coding, Own(std::move(bytes)));
+  }
 
   // A raw chunk whose bytes come before it is known, and whether it is to be one of the pack's:
   // else they are garbage.
@@ -79,7 +82,8 @@ class PackBuilder {
   void Align(const char* address);
   void Emit(const Part& part);
   void Push(Part part);
-  void PushOwn(std::string bytes);
+  static Part Own(std::string bytes);
+  void PushOwn(std::string bytes) { Push(Own(std::move(bytes))); }
   void SealInto(const Part& part);
   void Enter(const storage::ChunkRef& ref, storage::ChunkCoding coding, bool waits);
 

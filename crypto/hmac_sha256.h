@@ -18,6 +18,11 @@ class HmacSha256 {
   void UpdateWith(Sha256& other, absl::string_view bytes) {
     Sha256::UpdateBoth(other, inner_, bytes);
   }
+  // Messages of two keys, or of one, as Sha256::UpdateBoth().
+  static void UpdateBoth(HmacSha256& first, absl::string_view first_bytes, HmacSha256& second,
+                         absl::string_view second_bytes) {
+    Sha256::UpdateBoth(first.inner_, first_bytes, second.inner_, second_bytes);
+  }
   // Of all bytes since the last call: kSha256Size bytes. The next message begins.
   std::string Finish();
 

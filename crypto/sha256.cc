@@ -44,14 +44,15 @@ void Sha256::Update(absl::string_view piece) {
   TakeRest(FillPending(piece));
 }
 
-void Sha256::UpdateBoth(Sha256& first, Sha256& second, absl::string_view piece) {
+void Sha256::UpdateBoth(Sha256& first, absl::string_view first_piece, Sha256& second,
+                        absl::string_view second_piece) {
   if (first.context_ != nullptr || second.context_ != nullptr) {
-    first.Update(piece);
-    second.Update(piece);
+    first.Update(first_piece);
+    second.Update(second_piece);
     return;
   }
-  absl::string_view first_rest = first.FillPending(piece);
-  absl::string_view second_rest = second.FillPending(piece);
+  absl::string_view first_rest = first.FillPending(first_piece);
+  absl::string_view second_rest = second.FillPending(second_piece);
   const size_t count = std::min(first_rest.size(), second_rest.size()) / kSha256BlockSize;
   CompressSha256(first.state_, first_rest.data(), second.state_, second_rest.data(), count);
   for (Sha256* hash : {&first, &second}) hash->size_ += count * kSha256BlockSize;

@@ -32,7 +32,12 @@ class Sha256 {
   void Update(absl::string_view piece);
   // The same bytes into both, which may have had different ones before. With kLanes in both it
   // takes hardly more time than one.
-  static void UpdateBoth(Sha256& first, Sha256& second, absl::string_view piece);
+  static void UpdateBoth(Sha256& first, Sha256& second, absl::string_view piece) {
+    UpdateBoth(first, piece, second, piece);
+  }
+  // The same with bytes of each one's own, which are best of one size.
+  static void UpdateBoth(Sha256& first, absl::string_view first_piece, Sha256& second,
+                         absl::string_view second_piece);
   // Call once, at the end: 32 bytes.
   std::string Finish();
 

@@ -100,6 +100,21 @@ TEST_P(Sha256OfEach, ACopyGoesItsOwnWay) {
   }
 }
 
+TEST_P(Sha256OfEach, BothAtOnceTakeBytesOfTheirOwn) {
+  const std::string bytes = testing::PseudoRandomBytes(2000);
+  for (size_t first_size = 0; first_size < 300; first_size += 13) {
+    for (size_t second_size = 0; second_size < 300; second_size += 17) {
+      const std::string one = bytes.substr(first_size, first_size);
+      const std::string other = bytes.substr(1000, second_size);
+      Sha256 first(GetParam());
+      Sha256 second(GetParam());
+      for (int i = 0; i < 3; ++i) Sha256::UpdateBoth(first, one, second, other);
+      ASSERT_EQ(first.Finish(), ExpectedOf(one + one + one));
+      ASSERT_EQ(second.Finish(), ExpectedOf(other + other + other));
+    }
+  }
+}
+
 TEST_P(Sha256OfEach, BothAtOnceAreAsOpenSslSaysForAllPlacesInABlock) {
   const std::string bytes = testing::PseudoRandomBytes(1000);
   for (size_t first_size = 0; first_size < kSha256BlockSize; ++first_size) {

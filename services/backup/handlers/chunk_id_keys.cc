@@ -5,7 +5,6 @@
 #include <vector>
 
 #include "base/status_macros.h"
-#include "content/chunk_digest.h"
 
 namespace backup::handlers {
 namespace {
@@ -14,11 +13,8 @@ constexpr int kPage = 1000;
 
 }  // namespace
 
-absl::StatusOr<bool> ChunkIdKeys::Made(const ChunkId& id, storage::StorageForm form,
-                                       absl::string_view plaintext) {
-  content::ChunkDigest plain(last_key_);
-  plain.Update(plaintext);
-  const std::string digest = plain.FinishDigest();
+absl::StatusOr<bool> ChunkIdKeys::MadeOf(const ChunkId& id, storage::StorageForm form,
+                                         absl::string_view digest) {
   if (TryKey(last_key_, id, digest) || TryKey(keys_.IdKey(form), id, digest)) return true;
   ClientId after;
   while (true) {

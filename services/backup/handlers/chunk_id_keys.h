@@ -1,8 +1,13 @@
 #pragma once
 
+#include <span>
+#include <string>
+#include <vector>
+
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "base/ids.h"
+#include "content/chunk_digest.h"
 #include "content/store_keys.h"
 #include "storage/catalog/catalog.h"
 #include "storage/catalog/version.h"
@@ -20,7 +25,15 @@ class ChunkIdKeys {
   // `form` is how the chunk is kept. Looks at the keys of all clients before it says no; one pass
   // over the bytes all the same. Reasons as Catalog::Read().
   absl::StatusOr<bool> Made(const ChunkId& id, storage::StorageForm form,
-                            absl::string_view plaintext);
+                            absl::string_view plaintext) {
+    return MadeOf(id, form, DigestsOf({&plaintext, 1}).front());
+  }
+  // The same in two steps, for several chunks: content::DigestsOf(), and what is left to do then.
+  std::vector<std::string> DigestsOf(std::span<const absl::string_view> plaintexts) const {
+    return content::DigestsOf(last_key_, plaintexts);
+  }
+  absl::StatusOr<bool> MadeOf(const ChunkId& id, storage::StorageForm form,
+                              absl::string_view digest);
   // Whether the chunk is still where it was, and something refers to it: a client's key goes with
   // the client, and so does what nobody else refers to.
   absl::StatusOr<bool> IsStillReferenced(const storage::StoredChunk& chunk);

@@ -5,12 +5,16 @@
 #include <iterator>
 #include <memory>
 #include <optional>
+#include <thread>
 #include <utility>
 
+#include "absl/base/thread_annotations.h"
 #include "absl/time/clock.h"
 #include "base/low_priority_thread.h"
+#include "base/mutex.h"
 #include "base/periodic_task.h"
 #include "base/read_ahead_source.h"
+#include "base/start_thread.h"
 #include "base/status_macros.h"
 #include "content/pack_builder.h"
 #include "content/pack_footer.h"
@@ -68,6 +72,59 @@ std::vector<PackInfo> ChooseSmall(std::vector<PackInfo> packs) {
 
 }  // namespace
 
+// On a thread of its own, or, if the system has no room for one, when it is made. Used by one
+// thread at a time.
+class Repack::Carrying {
+ public:
+  Carrying(Repack& repack, Plan plan, const std::stop_token& token)
+      : repack_(repack), plan_(std::move(plan)), token_(token) {
+    if (std::optional<std::thread> thread = TryStartThread([this] { Run(); })) {
+      thread_ = *std::move(thread);
+    } else {
+      Run();
+    }
+  }
+  ~Carrying() { Join(); }
+  Carrying(const Carrying&) = delete;
+  Carrying& operator=(const Carrying&) = delete;
+
+  const Plan& plan() const { return plan_; }
+  // From then on the next plan may read.
+  void WaitUntilAllIsRead() {
+    MutexLock lock(mutex_);
+    while (!all_is_read_) changed_.Wait(mutex_);
+  }
+  // How many packs are gone.
+  absl::StatusOr<int64_t> WaitForEnd() {
+    Join();
+    return gone_;
+  }
+
+ private:
+  void Run() {
+    BecomeLowPriority();
+    gone_ = repack_.Carry(plan_, token_, [this] { AllIsRead(); });
+    AllIsRead();
+  }
+  void AllIsRead() {
+    MutexLock lock(mutex_);
+    all_is_read_ = true;
+    changed_.NotifyAll();
+  }
+  void Join() {
+    if (thread_.joinable()) thread_.join();
+  }
+
+  Repack& repack_;
+  const Plan plan_;
+  const std::stop_token& token_;
+  Mutex mutex_;
+  CondVar changed_;
+  bool all_is_read_ ABSL_GUARDED_BY(mutex_) = false;
+  absl::StatusOr<int64_t> gone_ = 0;  // Once it has ended.
+  std::thread thread_;
+};
+
 std::vector<PackInfo> ChooseToRewrite(const std::vector<PackInfo>& packs) {
   std::vector<PackInfo> chosen;
   std::vector<PackInfo> small_plain;
@@ -110,16 +167,36 @@ absl::StatusOr<Job::Progress> Repack::DoStep(const std::stop_token& token) {
     progress.is_done = !goes_on;
     return progress;
   }
-  ASSIGN_OR_RETURN(const Plan plan, MakePlan(std::move(backlog.ready)));
-  const absl::StatusOr<int64_t> gone = Carry(plan, token);
-  if (!gone.ok() && token.stop_requested()) return progress;
-  if (!gone.ok() && !plan.chunks.empty()) {
-    failed_.insert(plan.sources.begin(), plan.sources.end());
-    failure_.Update(gone.status());
-    return progress;
-  }
-  ASSIGN_OR_RETURN(progress.count, gone);
+  ASSIGN_OR_RETURN(progress.count, CarryAll(std::move(backlog.ready), token));
   return progress;
+}
+
+absl::StatusOr<int64_t> Repack::CarryAll(std::vector<PackInfo> ready,
+                                         const std::stop_token& token) {
+  int64_t gone = 0;
+  std::unique_ptr<Carrying> last;
+  while (!ready.empty() && !token.stop_requested()) {
+    ASSIGN_OR_RETURN(Plan plan, MakePlan(ready));
+    auto next = std::make_unique<Carrying>(*this, std::move(plan), token);
+    next->WaitUntilAllIsRead();
+    ASSIGN_OR_RETURN(const int64_t settled, Settle(std::exchange(last, std::move(next)), token));
+    gone += settled;
+  }
+  ASSIGN_OR_RETURN(const int64_t settled, Settle(std::move(last), token));
+  return gone + settled;
+}
+
+absl::StatusOr<int64_t> Repack::Settle(std::unique_ptr<Carrying> carrying,
+                                       const std::stop_token& token) {
+  if (carrying == nullptr) return 0;
+  absl::StatusOr<int64_t> gone = carrying->WaitForEnd();
+  if (gone.ok()) return gone;
+  if (token.stop_requested()) return 0;
+  if (carrying->plan().chunks.empty()) return gone.status();
+  const std::vector<int64_t>& sources = carrying->plan().sources;
+  failed_.insert(sources.begin(), sources.end());
+  failure_.Update(gone.status());
+  return 0;
 }
 
 absl::StatusOr<Repack::Backlog> Repack::Look() {
@@ -198,8 +275,8 @@ absl::StatusOr<bool> Repack::WaitForUploads(const std::vector<PackInfo>& packs,
   }
 }
 
-absl::StatusOr<Repack::Plan> Repack::MakePlan(std::vector<PackInfo> ready) const {
-  // What frees most for the least room goes first: the disk may be full.
+absl::StatusOr<Repack::Plan> Repack::MakePlan(std::vector<PackInfo>& ready) const {
+  // The disk may be full.
   std::sort(ready.begin(), ready.end(),
             [](const PackInfo& a, const PackInfo& b) { return a.live_bytes < b.live_bytes; });
   Plan plan;
@@ -210,44 +287,54 @@ absl::StatusOr<Repack::Plan> Repack::MakePlan(std::vector<PackInfo> ready) const
       if (plan.rows >= static_cast<int64_t>(Transaction::kMaxRewrittenChunks)) break;
       // What needs no new pack goes alone, so that nothing can keep it.
       if (pack.live_bytes > 0 && plan.chunks.empty() && !plan.sources.empty()) break;
-      plan.sources.push_back(pack.pack);
       ASSIGN_OR_RETURN(const bool has_room, AddToPlan(snapshot, pack.pack, plan));
       if (!has_room) break;
     }
     return absl::OkStatus();
   }));
+  std::erase_if(ready, [&](const PackInfo& pack) {
+    return std::count(plan.sources.begin(), plan.sources.end(), pack.pack) > 0;
+  });
   return plan;
 }
 
 absl::StatusOr<bool> Repack::AddToPlan(storage::Snapshot& snapshot, int64_t pack, Plan& plan) {
-  int after = -1;
-  while (true) {
+  std::vector<StoredChunk> chunks;
+  int64_t stored_bytes = 0;
+  bool has_room = true;
+  for (int after = -1; has_room;) {
     ASSIGN_OR_RETURN(const std::vector<StoredChunk> page,
                      snapshot.ListPackChunks(pack, after, kPage));
-    if (page.empty()) return true;
+    if (page.empty()) break;
     after = page.back().index;
     for (const StoredChunk& chunk : page) {
       ++plan.rows;
       if (chunk.refs <= 0 || chunk.is_damaged) continue;
-      if (plan.chunks.size() == Transaction::kMaxRewrittenChunks ||
-          LargestSize(plan.chunks.size() + 1, plan.stored_bytes + chunk.stored_size) >
-              content::kMaxPackSize) {
-        return false;
-      }
-      plan.chunks.push_back(chunk);
-      plan.stored_bytes += chunk.stored_size;
+      const size_t count = plan.chunks.size() + chunks.size();
+      has_room = count < Transaction::kMaxRewrittenChunks &&
+                 LargestSize(count + 1, plan.stored_bytes + stored_bytes + chunk.stored_size) <=
+                     content::kMaxPackSize;
+      if (!has_room) break;
+      chunks.push_back(chunk);
+      stored_bytes += chunk.stored_size;
     }
   }
+  if (!has_room && !plan.sources.empty()) return false;
+  plan.sources.push_back(pack);
+  plan.chunks.insert(plan.chunks.end(), chunks.begin(), chunks.end());
+  plan.stored_bytes += stored_bytes;
+  return has_room;
 }
 
-absl::StatusOr<Repack::Rewritten> Repack::Rewrite(const Plan& plan, const std::stop_token& token) {
+absl::StatusOr<Repack::Rewritten> Repack::Rewrite(const Plan& plan, const std::stop_token& token,
+                                                  const std::function<void()>& all_is_read) {
   Rewritten rewritten;
   if (plan.chunks.empty()) return rewritten;
   ASSIGN_OR_RETURN(rewritten.blob, handlers::PendingBlob::Take(resources_.ledger));
   const BlobId& id = rewritten.blob->id();
   RewrittenPack pack({resources_.blobs, resources_.store_keys, resources_.master_key,
                       resources_.stages.pieces, id_keys_, pace_},
-                     id, plan.chunks, plan.form, resources_.policy.compression, token);
+                     id, plan.chunks, plan.form, resources_.policy.compression, token, all_is_read);
   const std::unique_ptr<ReadAheadSource> ahead =
       ReadAheadSource::TryMake(pack, resources_.stages.read_ahead);
   ASSIGN_OR_RETURN(const int64_t size_bytes,
@@ -261,8 +348,9 @@ absl::StatusOr<Repack::Rewritten> Repack::Rewrite(const Plan& plan, const std::s
   return rewritten;
 }
 
-absl::StatusOr<int64_t> Repack::Carry(const Plan& plan, const std::stop_token& token) {
-  ASSIGN_OR_RETURN(Rewritten rewritten, Rewrite(plan, token));
+absl::StatusOr<int64_t> Repack::Carry(const Plan& plan, const std::stop_token& token,
+                                      const std::function<void()>& all_is_read) {
+  ASSIGN_OR_RETURN(Rewritten rewritten, Rewrite(plan, token, all_is_read));
   ASSIGN_OR_RETURN(const int64_t gone,
                    resources_.catalog.Run([&](Transaction& transaction) -> absl::StatusOr<int64_t> {
                      for (const StoredChunk& chunk : rewritten.damaged)

@@ -1,6 +1,8 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
+#include <memory>
 #include <optional>
 #include <set>
 #include <stop_token>
@@ -53,7 +55,9 @@ class Repack final : public Job {
         pace_(options.bytes_per_second) {}
 
   absl::string_view name() const override { return kName; }
-  // A step makes one new pack, whatever the budget; there is no cursor.
+  // A step makes new packs of all that is ready, at most kMaxCondemned old ones with something
+  // alive, whatever the budget; there is no cursor. While one is brought to the medium and told to
+  // the catalog, the next is read already.
   absl::StatusOr<Progress> Step(const std::string& cursor, int64_t budget,
                                 const std::stop_token& token) override;
 
@@ -75,6 +79,9 @@ class Repack final : public Job {
     int64_t rows = 0;                          // Of all chunks that are moved or go.
   };
 
+  // A plan that is carried out.
+  class Carrying;
+
   // What a plan has come to so far.
   struct Rewritten {
     std::optional<handlers::PendingBlob> blob;
@@ -90,16 +97,28 @@ class Repack final : public Job {
   // Whether the uploads ended for which any of `packs` waits.
   absl::StatusOr<bool> WaitForUploads(const std::vector<storage::PackInfo>& packs,
                                       const std::stop_token& token);
-  absl::StatusOr<Plan> MakePlan(std::vector<storage::PackInfo> ready) const;
-  // Adds the chunks of a source; false if there was no room for all of them.
+  // Carries out plans for all that is ready; returns how many packs are gone.
+  absl::StatusOr<int64_t> CarryAll(std::vector<storage::PackInfo> ready,
+                                   const std::stop_token& token);
+  // Waits for its end; returns how many packs are gone. What fails for want of room or of a medium
+  // does not keep others from going on.
+  absl::StatusOr<int64_t> Settle(std::unique_ptr<Carrying> carrying, const std::stop_token& token);
+  // For some of `ready`, which are taken out: what frees most for the least room comes first.
+  absl::StatusOr<Plan> MakePlan(std::vector<storage::PackInfo>& ready) const;
+  // Adds a source and its chunks. False if there is no room for all of them: then only the first
+  // source is added, with those that there is room for.
   static absl::StatusOr<bool> AddToPlan(storage::Snapshot& snapshot, int64_t pack, Plan& plan);
-  absl::StatusOr<Rewritten> Rewrite(const Plan& plan, const std::stop_token& token);
+  // `all_is_read` as for RewrittenPack.
+  absl::StatusOr<Rewritten> Rewrite(const Plan& plan, const std::stop_token& token,
+                                    const std::function<void()>& all_is_read);
   // Rewrites and tells the catalog; returns how many packs are gone.
-  absl::StatusOr<int64_t> Carry(const Plan& plan, const std::stop_token& token);
+  absl::StatusOr<int64_t> Carry(const Plan& plan, const std::stop_token& token,
+                                const std::function<void()>& all_is_read);
 
   const handlers::UploadResources& resources_;
   const Options options_;
   const Counter damaged_;
+  // Of the one plan that reads:
   handlers::ChunkIdKeys id_keys_;
   Pace pace_;
   // Of this run:

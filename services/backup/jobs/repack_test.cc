@@ -1,7 +1,10 @@
 #include "services/backup/jobs/repack.h"
 
 #include <algorithm>
+#include <atomic>
+#include <latch>
 #include <memory>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -89,6 +92,17 @@ class RepackTest : public ::testing::TestWithParam<Places> {
     world.Store("all", chunks, how);
     world.Store("some", {chunks[3], chunks[7], chunks[3]}, how);
     world.Delete("all");
+  }
+
+  // The same, but in packs that are not rewritten together with the others.
+  static void StoreWithGarbageOfTheOtherForm(ChunkWorld& world) {
+    const HowStored how{GetParam().form == StorageForm::kPlain ? StorageForm::kSealed
+                                                               : StorageForm::kPlain};
+    std::vector<std::string> chunks;
+    for (int i = 0; i < 10; ++i) chunks.push_back(RandomBytes(500 + i, 100'000 + i));
+    world.Store("all of the other form", chunks, how);
+    world.Store("some of the other form", {chunks[1], chunks[2]}, how);
+    world.Delete("all of the other form");
   }
 
   TestMedia media_;
@@ -345,6 +359,59 @@ TEST_P(RepackTest, LeavesADamagedChunkWhereItIsUntilItComesAgain) {
   world.ExpectAllIsThere();
 }
 
+TEST_P(RepackTest, LeavesOutEachDamagedChunkOfThoseThatAreReadAtOnce) {
+  for (const bool compressed : {false, true}) {
+    ChunkWorld world(MakeMedium());
+    std::vector<std::string> chunks;
+    for (int i = 0; i < 20; ++i) {
+      chunks.push_back(compressed ? TextBytes(i, 400'000 + i * 1000)
+                                  : RandomBytes(i, 100'000 + i * 10'000));
+    }
+    world.Store("all", chunks, How(compressed));
+    const std::vector<std::string> needed(chunks.begin() + 10, chunks.end());
+    world.Store("some", needed, How(compressed));
+    world.Delete("all");
+    const std::vector<storage::StoredChunk> before = world.ChunksOf("some");
+    const std::set<size_t> bad = {0, 2, 3, 9};
+    for (const size_t i : bad)
+      world.Damage(before[i].pack_blob, before[i].offset + before[i].stored_size / 2);
+    EXPECT_THAT(world.RunRepack(), IsOkAndHolds(0));
+    const std::vector<storage::StoredChunk> after = world.ChunksOf("some");
+    for (size_t i = 0; i < after.size(); ++i) {
+      EXPECT_EQ(after[i].is_damaged, bad.contains(i)) << i;
+      EXPECT_EQ(after[i].pack == before[i].pack, bad.contains(i)) << i;
+    }
+    for (const size_t i : bad) world.Store(absl::StrCat("again", i), {needed[i]}, How(compressed));
+    ASSERT_OK(world.RunRepack());
+    ASSERT_OK(world.Sweep());
+    world.ExpectAllIsThere();
+    world.ExpectNothingElseIsThere();
+  }
+}
+
+TEST_P(RepackTest, ReadsForTheNextPackWhileOneIsBroughtToTheMedium) {
+  ChunkWorld world(MakeMedium());
+  StoreWithGarbage(world, How());
+  StoreWithGarbageOfTheOtherForm(world);
+  // What is of two forms makes two packs.
+  std::latch has_read_on(1);
+  std::atomic<int> commits = 0;
+  std::set<BlobId> opened;  // By one thread after the other.
+  world.blobs->before_open = [&](const BlobId& id) {
+    opened.insert(id);
+    if (opened.size() == 2) has_read_on.count_down();
+  };
+  world.blobs->after_commit = [&] {
+    if (commits++ == 0) has_read_on.wait();
+  };
+  EXPECT_THAT(world.RunRepack(), IsOkAndHolds(2));
+  EXPECT_EQ(commits, 2);
+  world.blobs->before_open = [](const BlobId&) {};
+  ASSERT_OK(world.Sweep());
+  world.ExpectAllIsThere();
+  world.ExpectNothingElseIsThere();
+}
+
 TEST_P(RepackTest, MarksTheChunksOfAPackThatIsGone) {
   ChunkWorld world(MakeMedium());
   StoreWithGarbage(world, How());
@@ -466,6 +533,8 @@ TEST_P(RepackTest, LosesNothingWhereverItIsKilled) {
       world.Store("dead", {RandomBytes(50, 1000)}, How());
       world.Store("text", {TextBytes(51, 200'000)}, How(false, true));
       world.Delete("dead");
+      // So that two packs are made, one beside the other.
+      StoreWithGarbageOfTheOtherForm(world);
       const storage::StoredChunk bad = world.ChunksOf("some")[1];
       world.Damage(bad.pack_blob, bad.offset + 5);
       world.death.After(calls, when);

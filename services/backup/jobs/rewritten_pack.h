@@ -2,8 +2,8 @@
 
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <memory>
-#include <optional>
 #include <stop_token>
 #include <string>
 #include <vector>
@@ -14,6 +14,7 @@
 #include "base/byte_stream.h"
 #include "base/ids.h"
 #include "base/piece_buffers.h"
+#include "content/chunk_reader.h"
 #include "content/compression.h"
 #include "content/pack_builder.h"
 #include "content/store_keys.h"
@@ -35,44 +36,22 @@ struct RewriteResources {
   Pace& pace;
 };
 
-// The bytes of chunks of packs, each in its turn. Used by one thread at a time.
-class PackedChunkReader {
- public:
-  // `chunks` are all that will be read, in order; they and what is borrowed must outlive this.
-  PackedChunkReader(const storage::BlobStore& blobs, PieceBudget& pieces,
-                    const std::vector<storage::StoredChunk>& chunks)
-      : blobs_(blobs), pieces_(pieces), chunks_(chunks) {}
-
-  // Fills `stored` with what is in the pack of chunk `number`, above all before. Reasons
-  // BLOB_DAMAGED, STORAGE_IO: of this chunk alone, another may be read.
-  absl::Status Read(size_t number, std::string& stored);
-
- private:
-  absl::Status Open(const storage::StoredChunk& chunk);
-  absl::Status ReadAhead(size_t number, std::string& stored);
-  void BeginRange(size_t number);
-
-  const storage::BlobStore& blobs_;
-  PieceBudget& pieces_;
-  const std::vector<storage::StoredChunk>& chunks_;
-  std::optional<BlobId> pack_id_;
-  std::unique_ptr<RandomAccess> pack_;
-  // Chunks near one another are read as one range of their pack.
-  std::unique_ptr<RangeSource> range_;
-  int64_t range_offset_ = 0;  // Of rest_.
-  int64_t range_end_ = 0;
-  absl::string_view rest_;  // Of the last piece.
-};
-
 // A new pack of chunks that are in other packs, as a source: each is read, compared with its id,
-// compressed where that is wanted and pays, and sealed anew if it was. One that is damaged is left
-// out. Used by one thread at a time.
+// compressed where it waits for that and it pays, and sealed anew if it was. Else it is what was
+// read, not copied. One that is damaged is left out. In memory are those that are read ahead
+// (content::ChunkReader), kDigestedAtOnce that are compared, and those whose pieces last. Used by
+// one thread at a time.
 class RewrittenPack final : public LastingSource {
  public:
-  // All `chunks` have this form. `token` as for Job::Step().
+  // Enough that two digests go on beside each other nearly all the time.
+  static constexpr size_t kDigestedAtOnce = 4;
+
+  // All `chunks` have this form. `token` as for Job::Step(). `all_is_read` is called once nothing
+  // but handing out is left: what was borrowed, but the budget, is not used any more.
   RewrittenPack(const RewriteResources& resources, const BlobId& pack_id,
                 std::vector<storage::StoredChunk> chunks, storage::StorageForm form,
-                const content::CompressionPolicy& compression, std::stop_token token);
+                const content::CompressionPolicy& compression, std::stop_token token,
+                std::function<void()> all_is_read);
 
   void MakeLast(size_t pieces) override { lasting_pieces_ = pieces; }
   size_t lasting_pieces() const override { return lasting_pieces_; }
@@ -84,26 +63,38 @@ class RewrittenPack final : public LastingSource {
   const std::vector<storage::StoredChunk>& damaged() const { return damaged_; }
 
  private:
-  // Adds the next chunk, unless it is damaged, or the footer.
+  // A chunk that was read.
+  struct Taken {
+    storage::StoredChunk chunk;
+    absl::Status status;                         // Of the following:
+    std::shared_ptr<content::PlainChunk> bytes;  // As they are to be kept, before they are sealed,
+    std::string decompressed;                    // if they are compressed.
+
+    absl::string_view plain() const {
+      return chunk.coding == storage::ChunkCoding::kZstd ? decompressed : bytes->bytes();
+    }
+  };
+
+  // Has as many chunks read ahead as can be; false if all were taken.
+  bool BeginReading();
+  absl::StatusOr<Taken> Take();
+  // Adds the next chunks, unless they are damaged, or the footer.
   absl::Status AddNext();
-  // Makes of what is stored of a chunk what is to be kept of it, before it is sealed; false if
-  // nothing refers to it any more.
-  absl::StatusOr<bool> Convert(const storage::StoredChunk& chunk, std::string& stored,
-                               storage::ChunkCoding& coding);
+  absl::Status Add(Taken taken, absl::string_view digest);
+  // Whether it is to be kept: what is not right may be what nothing refers to any more.
+  absl::StatusOr<bool> Check(const Taken& taken, absl::string_view digest);
+  void Keep(Taken taken);
 
   const RewriteResources resources_;
   const std::vector<storage::StoredChunk> chunks_;
-  const storage::StorageForm form_;
   const content::CompressionPolicy compression_;
   const std::stop_token token_;
-  PackedChunkReader reader_;
+  const std::function<void()> all_is_read_;
+  content::ChunkReader reader_;
   content::PackBuilder builder_;
   size_t lasting_pieces_ = 0;
-  size_t next_ = 0;  // Of chunks_.
+  size_t next_ = 0;  // Of chunks_, to be read.
   bool is_finished_ = false;
-  std::string stored_;
-  std::optional<int64_t> key_pack_;  // The pack whose key that is:
-  std::string key_;
   std::deque<content::PackBuilder::Part> parts_;  // That last; the last one is handed out.
   absl::string_view rest_;                        // Of the last one.
   std::vector<storage::StoredChunk> damaged_;

@@ -57,6 +57,7 @@ absl::StatusOr<std::unique_ptr<storage::StagedBlob>> MortalBlobStore::Stage(
     const Death::Fate fate = death_.Next();
     if (!fate.happens) return Dead();
     RETURN_IF_ERROR(blob.Commit());
+    after_commit();
     return fate.is_told ? absl::OkStatus() : Dead();
   };
   return std::make_unique<storage::HookedStagedBlob>(std::move(staged), commit);
@@ -81,7 +82,7 @@ ChunkWorld::ChunkWorld(Medium new_medium) : medium(std::move(new_medium)) {
 }
 
 void ChunkWorld::Restart() {
-  death = Death();
+  death.After(Death::kNever, Death::When::kBefore);
   move_ = nullptr;
   dictionaries_ = nullptr;
   resources_ = nullptr;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -34,10 +35,11 @@ struct Medium {
 };
 
 // Passes calls on to another catalog and another blob store until the process is to die: from then
-// on nothing is changed any more, and every call fails.
+// on nothing is changed any more, and every call fails. Thread-safe, but for After().
 class Death {
  public:
   enum class When { kBefore, kAfter };  // The last call takes effect or not.
+  static constexpr int kNever = 1 << 30;
 
   // After so many calls that change something; never if not called.
   void After(int calls, When when) {
@@ -52,14 +54,14 @@ class Death {
     bool is_told = true;
   };
   Fate Next() {
-    if (left_ <= 0) return {false, false};
-    --left_;
-    if (left_ > 0) return {true, true};
+    const int left = left_.fetch_sub(1);
+    if (left <= 0) return {false, false};
+    if (left > 1) return {true, true};
     return {when_ == When::kAfter, false};
   }
 
  private:
-  int left_ = 1 << 30;
+  std::atomic<int> left_ = kNever;
   When when_ = When::kBefore;
 };
 
@@ -81,8 +83,9 @@ class MortalBlobStore final : public storage::BlobStore {
   MortalBlobStore(storage::BlobStore& store, Death& death) : store_(store), death_(death) {}
 
   std::function<void(const BlobId&)> before_open = [](const BlobId&) {};
-  absl::Status put_error;            // OK: nothing is wrong.
-  std::optional<BlobId> unreadable;  // The medium does not give it.
+  std::function<void()> after_commit = [] {};  // Before the caller knows.
+  absl::Status put_error;                   // OK: nothing is wrong.
+  std::optional<BlobId> unreadable;         // The medium does not give it.
 
   absl::StatusOr<std::unique_ptr<storage::StagedBlob>> Stage(
       const BlobId& id, ByteSource& source, std::optional<int64_t> expected_size) override;
