@@ -116,7 +116,7 @@ absl::Status WriteQueue::WriteBatch(std::span<Entry>& batch) {
       return error;
     }
   }
-  return Commit();
+  return Commit(batch);
 }
 
 absl::Status WriteQueue::RunWithReserve(const std::function<absl::Status()>& attempt) {
@@ -162,12 +162,14 @@ absl::Status WriteQueue::RunInSavepoint(Entry& entry) {
   return database_->Prepare("RELEASE work").Run();
 }
 
-absl::Status WriteQueue::Commit() {
+absl::Status WriteQueue::Commit(std::span<const Entry> batch) {
   const auto begin = std::chrono::steady_clock::now();
   const absl::Status committed = database_->Commit();
   const absl::Duration took = absl::FromChrono(std::chrono::steady_clock::now() - begin);
   metrics_.commit_duration.Observe(took);
-  if (throttle_ != nullptr) throttle_->OnCommit(took);
+  const bool all_are_patient =
+      std::all_of(batch.begin(), batch.end(), [](const Entry& entry) { return entry.is_patient; });
+  if (throttle_ != nullptr && !all_are_patient) throttle_->OnCommit(took);
   return committed;
 }
 

@@ -9,6 +9,7 @@
 
 #include "absl/status/status.h"
 #include "base/bulk_throttle.h"
+#include "base/low_priority_thread.h"
 #include "base/mutex.h"
 #include "storage/space_reserve.h"
 #include "storage/sqlite/database.h"
@@ -34,7 +35,8 @@ class WriteQueue {
   static_assert(kMaxLogBytes <= SpaceReserve::kMaxBytes / 2);
 
   // `reserve` may be null; else it must outlive this. `throttle`, if there is one, is told how long
-  // commits take.
+  // commits take, but not of those that only low-priority threads wait for: these are what gives
+  // way.
   explicit WriteQueue(std::unique_ptr<Database> database, size_t max_waiting = kMaxWaiting,
                       const StorageMetrics& metrics = {}, SpaceReserve* reserve = nullptr,
                       std::shared_ptr<BulkThrottle> throttle = nullptr);
@@ -56,7 +58,8 @@ class WriteQueue {
     Work work;
     Done done;
     bool is_alone = false;
-    absl::Status result = {};  // Of the work.
+    bool is_patient = IsLowPriority();  // Who submits it.
+    absl::Status result = {};           // Of the work.
   };
 
   void Add(Entry entry);
@@ -71,7 +74,7 @@ class WriteQueue {
   absl::Status WriteBatch(std::span<Entry>& batch);
   // Runs the work and undoes it if it fails. An error is one of the batch.
   absl::Status RunInSavepoint(Entry& entry);
-  absl::Status Commit();
+  absl::Status Commit(std::span<const Entry> batch);
   // Runs `attempt` until it is not for want of room that it fails, or the reserve is used up, or it
   // is not known what became of it.
   absl::Status RunWithReserve(const std::function<absl::Status()>& attempt);

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/low_priority_thread.h"
 #include "base/status_macros.h"
 #include "base/testing/status_matchers.h"
 #include "gmock/gmock.h"
@@ -138,6 +139,21 @@ TEST_F(WriteQueueTest, TellsTheThrottleOfItsCommits) {
     RunBatch(queue, {[](Database& writer) { return Insert(writer, 1); }});
   }
   EXPECT_THAT(metrics.Text(), ::testing::HasSubstr("backup_bulk_limit 64\n"));
+}
+
+TEST_F(WriteQueueTest, TellsTheThrottleNothingThatOnlyLowPriorityThreadsWaitFor) {
+  Metrics metrics;
+  const BulkThrottle::Metrics bulk(metrics);
+  {
+    WriteQueue queue(MakeDatabase(), WriteQueue::kMaxWaiting, {}, nullptr,
+                     std::make_shared<BulkThrottle>(bulk));
+    bulk.limit.Set(-1);
+    std::thread([&] {
+      BecomeLowPriority();
+      EXPECT_OK(Run(queue, InsertOne));
+    }).join();
+  }
+  EXPECT_THAT(metrics.Text(), ::testing::HasSubstr("backup_bulk_limit -1\n"));
 }
 
 TEST_F(WriteQueueTest, TakesWorkFromTheDoneOfOther) {
