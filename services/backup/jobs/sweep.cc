@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/low_priority_thread.h"
 #include "base/status_macros.h"
 #include "glog/logging.h"
 
@@ -19,6 +20,7 @@ constexpr int kReleasedSteps = 1024;
 
 absl::StatusOr<Job::Progress> Sweep::Step(const std::string& cursor, int64_t budget,
                                           const std::stop_token& token) {
+  BecomeLowPriority();
   // On a full disk nothing can be dropped, but what was dropped before can be deleted.
   if (cursor.empty()) {
     const absl::Status dropped = DropWhatOthersLeft();

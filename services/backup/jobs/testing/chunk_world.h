@@ -84,8 +84,8 @@ class MortalBlobStore final : public storage::BlobStore {
 
   std::function<void(const BlobId&)> before_open = [](const BlobId&) {};
   std::function<void()> after_commit = [] {};  // Before the caller knows.
-  absl::Status put_error;                   // OK: nothing is wrong.
-  std::optional<BlobId> unreadable;         // The medium does not give it.
+  absl::Status put_error;                      // OK: nothing is wrong.
+  std::optional<BlobId> unreadable;            // The medium does not give it.
 
   absl::StatusOr<std::unique_ptr<storage::StagedBlob>> Stage(
       const BlobId& id, ByteSource& source, std::optional<int64_t> expected_size) override;
