@@ -8,7 +8,7 @@ import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
-STORAGE_INTERFACES = ("storage/blob_ledger.h", "storage/blob_store.h", "storage/catalog/", "storage/chunk_cache.h")
+STORAGE_INTERFACES = ("storage/background_commit.h", "storage/blob_ledger.h", "storage/blob_store.h", "storage/catalog/", "storage/chunk_cache.h")
 # Folder: the prefixes of our own includes it may use, and of those of outside libraries that are kept to few places.
 LAYERS = {
     "base": (("base/",), ("isa-l/", "event2/", "liburing.h", "prometheus/")),
