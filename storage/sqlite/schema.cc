@@ -407,6 +407,13 @@ CREATE TRIGGER version_removed AFTER DELETE ON versions BEGIN
   DELETE FROM files WHERE file_id = OLD.file_id AND version_count = 0;
 END;
 )",
+    R"(
+-- In the whole order in which packs are asked for, so that what many could give nobody sorts.
+DROP INDEX packs_to_rewrite;
+CREATE INDEX packs_to_rewrite ON packs (condemned_epoch = 0, live_bytes > 0)
+  WHERE damaged_bytes = 0 AND (condemned_epoch > 0 OR waiting_bytes > 0 OR live_bytes = 0
+    OR (live_bytes * 3 < size_bytes * 2 AND size_bytes - live_bytes > 16384));
+)",
 };
 
 absl::StatusOr<int64_t> SchemaVersion(Database& database) {

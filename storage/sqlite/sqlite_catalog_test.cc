@@ -151,7 +151,7 @@ TEST_F(SqliteCatalogTest, RefusesACatalogOfANewerSchemaAndLeavesItAsItIs) {
   EXPECT_TRUE(absl::StrContains(opened.status().message(), "999")) << opened.status();
   ASSERT_OK(Database::Open(path_, Database::Mode::kReadWrite)
                 .value()
-                ->Execute("PRAGMA user_version = 5"));
+                ->Execute("PRAGMA user_version = 6"));
   EXPECT_OK(Open());
 }
 
@@ -305,7 +305,7 @@ TEST_F(SqliteCatalogTest, FindsChunksAndPacksByIndex) {
   Query plan = database->Prepare(
       "EXPLAIN QUERY PLAN SELECT blob_id FROM packs WHERE damaged_bytes = 0 AND (condemned_epoch > "
       "0 OR waiting_bytes > 0 OR live_bytes = 0 OR (live_bytes * 3 < size_bytes * 2 AND size_bytes "
-      "- live_bytes > 16384)) ORDER BY condemned_epoch = 0 LIMIT 10");
+      "- live_bytes > 16384)) ORDER BY condemned_epoch = 0, live_bytes > 0 LIMIT 10");
   ASSERT_OK(plan.Step());
   EXPECT_EQ(plan.Blob(3), "SCAN packs USING INDEX packs_to_rewrite");
   EXPECT_THAT(plan.Step(), testing::IsOkAndHolds(false));
