@@ -33,6 +33,8 @@ namespace {
 
 constexpr int kCalls = 100;
 constexpr int kLookups = 1000;
+constexpr int kKnownVersions = 50;
+constexpr int64_t kMebibyte = 1 << 20;
 constexpr int kPageSize = 1000;
 constexpr absl::Duration kDeadline = absl::Seconds(10);
 
@@ -205,6 +207,36 @@ absl::Status AskForStatus(const std::string& address) {
   return status.ok() ? absl::OkStatus() : absl::UnavailableError(status.error_message());
 }
 
+ChunkId RandomChunk(std::mt19937_64& random, int64_t chunks) {
+  const auto number = static_cast<int64_t>(random() % static_cast<uint64_t>(chunks));
+  return *ChunkId::FromBytes(absl::StrFormat("%012d%020d", number, number));
+}
+
+// Adds versions of as many chunks as one transaction may refer to, all over the catalog; the median
+// time of their works, without the commit.
+absl::StatusOr<double> MeasureKnownVersions(storage::Catalog& catalog, int64_t chunks) {
+  std::mt19937_64 random(2);
+  std::vector<double> milliseconds;
+  for (int i = 0; i < kKnownVersions; ++i) {
+    storage::Version version;
+    version.client_id = *ClientId::FromBytes(absl::StrFormat("client %09d", 0));
+    version.file_name = "known";
+    version.sha256.assign(32, 's');
+    storage::NewChunks content;
+    while (content.recipe.size() < storage::Transaction::kMaxRecipePart)
+      content.recipe.push_back({RandomChunk(random, chunks), kMebibyte});
+    version.size_bytes = version.encoded_size = std::ssize(content.recipe) * kMebibyte;
+    RETURN_IF_ERROR(catalog.Run([&](storage::Transaction& transaction) -> absl::Status {
+      ASSIGN_OR_RETURN(version.version_id, transaction.ReserveVersionIds(1));
+      const auto start = MonotonicClock::now();
+      RETURN_IF_ERROR(transaction.AddVersion(version, content, {}).status());
+      milliseconds.push_back(1e3 * SecondsSince(start));
+      return absl::OkStatus();
+    }));
+  }
+  return Median(milliseconds);
+}
+
 }  // namespace
 
 absl::StatusOr<LargeCatalogResult> MeasureLargeCatalog(const Programs& programs,
@@ -235,10 +267,7 @@ absl::StatusOr<ChunkLookupResult> MeasureChunkLookups(const std::string& dir, in
   }
   std::mt19937_64 random(1);
   std::vector<ChunkId> ids;
-  for (int i = 0; i < kLookups; ++i) {
-    const auto number = static_cast<int64_t>(random() % static_cast<uint64_t>(chunks));
-    ids.push_back(*ChunkId::FromBytes(absl::StrFormat("%012d%020d", number, number)));
-  }
+  for (int i = 0; i < kLookups; ++i) ids.push_back(RandomChunk(random, chunks));
   const auto look_up_all = [&]() -> absl::StatusOr<double> {
     std::vector<double> milliseconds;
     for (const ChunkId& id : ids) {
@@ -254,6 +283,7 @@ absl::StatusOr<ChunkLookupResult> MeasureChunkLookups(const std::string& dir, in
   ChunkLookupResult result;
   ASSIGN_OR_RETURN(result.from_disk_milliseconds, look_up_all());
   ASSIGN_OR_RETURN(result.from_memory_milliseconds, look_up_all());
+  ASSIGN_OR_RETURN(result.known_version_milliseconds, MeasureKnownVersions(*catalog, chunks));
   return result;
 }
 

@@ -29,9 +29,12 @@ absl::StatusOr<LargeCatalogResult> MeasureLargeCatalog(const Programs& programs,
 struct ChunkLookupResult {
   double from_disk_milliseconds = 0;
   double from_memory_milliseconds = 0;  // The pages are in the page cache.
+  // A version that refers to as many of them as one transaction may: how long others wait for it.
+  double known_version_milliseconds = 0;
 };
 
-// Looks up random chunks of the catalog that MeasureLargeCatalog() left in `dir`.
+// Looks up random chunks, and adds versions that refer to such, in the catalog that
+// MeasureLargeCatalog() left in `dir`.
 absl::StatusOr<ChunkLookupResult> MeasureChunkLookups(const std::string& dir, int64_t chunks);
 
 }  // namespace backup::bench

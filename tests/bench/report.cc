@@ -349,6 +349,12 @@ std::vector<Figure> ReportChunkCatalog(int64_t chunks, const LargeCatalogResult&
       {group, "GetStatus", result.get_status_milliseconds, "ms", AtMost(20), {}},
       {group, "a chunk, from the disk", lookups.from_disk_milliseconds, "ms", AtMost(1), {}},
       {group, "a chunk, pages in memory", lookups.from_memory_milliseconds, "ms", AtMost(0.05), {}},
+      {group,
+       "a transaction of known chunks",
+       lookups.known_version_milliseconds,
+       "ms",
+       AtMost(20),
+       {}},
       {group, "resident memory, service", result.resident_mebibytes, "MiB", {}, {}}};
 }
 

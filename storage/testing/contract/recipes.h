@@ -35,6 +35,14 @@ class CatalogRecipes : public CatalogChunks {
       content.recipe.push_back(Ref(static_cast<uint8_t>(1 + i % 3)));
     return content;
   }
+  // A version of so many such steps, put down part by part.
+  Version AddLong(const std::string& file_name, int64_t count) {
+    constexpr auto kMost = static_cast<int64_t>(Transaction::kMaxRecipePart);
+    int64_t recipe = 0;
+    int64_t first = 0;
+    for (; count - first > kMost; first += kMost) recipe = Append(recipe, Steps(first, kMost));
+    return AddChunks(file_name, Rest(recipe, Steps(first, count - first)));
+  }
   // Chunks 1, 2 and 3 without a reference.
   void AddThree() { Delete(AddChunks("three", Content({1}, {Pack(10, {1, 2, 3})}))); }
 };
@@ -57,7 +65,7 @@ TEST_P(CatalogRecipes, ListTheirChunksInOrder) {
 TEST_P(CatalogRecipes, BeginAtTheChunkThatHoldsTheOffset) {
   AddThree();
   constexpr int64_t kSteps = 1000;
-  const Version large = AddChunks("large", Steps(0, kSteps));
+  const Version large = AddLong("large", kSteps);
   const Version small = AddChunks("small", Content({1}));
   const auto first = [&](const Version& version, int64_t offset) -> int64_t {
     const std::vector<StoredChunk> chunks = ListChunks(ListOf(version), offset, 3).value();
@@ -129,7 +137,7 @@ TEST_P(CatalogRecipes, WhoseUploadFailedAreDroppedAndReleased) {
 TEST_P(CatalogRecipes, AreReleasedAFewStepsAtATime) {
   AddThree();
   constexpr int64_t kSteps = 1000;
-  Delete(AddChunks("large", Steps(0, kSteps)));
+  Delete(AddLong("large", kSteps));
   Delete(AddChunks("small", Content({1, 2})));
   EXPECT_EQ(Count().dropped_recipes, 2);
   int64_t released = 0;
