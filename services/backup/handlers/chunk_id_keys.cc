@@ -30,12 +30,15 @@ absl::StatusOr<bool> ChunkIdKeys::MadeOf(const ChunkId& id, storage::StorageForm
   }
 }
 
-absl::StatusOr<bool> ChunkIdKeys::IsStillReferenced(const storage::StoredChunk& chunk) {
-  ASSIGN_OR_RETURN(const std::vector<storage::StoredChunk> now,
-                   catalog_.Read([&](storage::Snapshot& snapshot) {
-                     return snapshot.ListPackChunks(chunk.pack, chunk.index - 1, /*limit=*/1);
-                   }));
-  return !now.empty() && now.front().number == chunk.number && now.front().refs > 0;
+absl::StatusOr<ChunkIdKeys::Use> ChunkIdKeys::UseOf(const storage::StoredChunk& chunk) {
+  return catalog_.Read([&](storage::Snapshot& snapshot) -> absl::StatusOr<Use> {
+    ASSIGN_OR_RETURN(const std::vector<storage::StoredChunk> now,
+                     snapshot.ListPackChunks(chunk.pack, chunk.index - 1, /*limit=*/1));
+    if (now.empty() || now.front().number != chunk.number || now.front().refs <= 0)
+      return Use::kNone;
+    ASSIGN_OR_RETURN(const storage::Counts counts, snapshot.Count());
+    return counts.dropped_recipes > 0 ? Use::kUnknown : Use::kNeeded;
+  });
 }
 
 bool ChunkIdKeys::TryKey(content::ChunkIdKey key, const ChunkId& id, absl::string_view digest) {

@@ -34,9 +34,15 @@ class ChunkIdKeys {
   }
   absl::StatusOr<bool> MadeOf(const ChunkId& id, storage::StorageForm form,
                               absl::string_view digest);
-  // Whether the chunk is still where it was, and something refers to it: a client's key goes with
-  // the client, and so does what nobody else refers to.
-  absl::StatusOr<bool> IsStillReferenced(const storage::StoredChunk& chunk);
+  // Whether a chunk whose id no key made can be called damaged: a client's key goes with the
+  // client, but what its contents referred to is released later.
+  enum class Use {
+    kNone,     // It is where it was no more, or nothing refers to it.
+    kUnknown,  // It may be that only contents do that are gone.
+    kNeeded,
+  };
+  // Reasons as Catalog::Read().
+  absl::StatusOr<Use> UseOf(const storage::StoredChunk& chunk);
 
  private:
   bool TryKey(content::ChunkIdKey key, const ChunkId& id, absl::string_view digest);

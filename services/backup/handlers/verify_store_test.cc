@@ -209,6 +209,23 @@ TEST_F(VerifyPacksTest, KnowsChunksThatAreOneClientsOwn) {
   EXPECT_TRUE(Verify().findings.empty());
 }
 
+// With the client its key goes, by which its chunks could be told.
+TEST_F(VerifyPacksTest, CallsNothingOfADeletedClientDamaged) {
+  service_.uploads.sharing = Sharing::kClient;
+  const KnownClient other = service_.MakeClient("other");
+  service_.Store(other.id, "file", PseudoRandomBytes(3'000'000));
+  service_.Store(client_.id, "file", PseudoRandomBytes(3'000'000));
+  v1::DeleteClientRequest request;
+  request.set_client_id(other.id);
+  ASSERT_OK(service_.DeleteClient(request));
+  EXPECT_EQ(service_.Count().dropped_recipes, 1);
+  EXPECT_TRUE(Verify().findings.empty());
+  service_.Sweep();
+  EXPECT_EQ(service_.Count().dropped_recipes, 0);
+  EXPECT_TRUE(Verify().findings.empty());
+  EXPECT_EQ(service_.BlobCount(), 2);
+}
+
 TEST_F(VerifyPacksTest, NamesEachVersionThatADamagedChunkIsInAndMarksIt) {
   for (const auto form : {storage::StorageForm::kPlain, storage::StorageForm::kSealed}) {
     const std::string one = absl::StrCat("one", static_cast<int>(form));

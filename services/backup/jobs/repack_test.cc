@@ -333,6 +333,29 @@ TEST_P(RepackTest, CallsNothingDamagedWhoseClientIsDeletedMeanwhile) {
   for (const storage::StoredChunk& chunk : *chunks) EXPECT_FALSE(chunk.is_damaged);
 }
 
+TEST_P(RepackTest, CallsNothingDamagedOfADeletedClientThatIsStillToBeReleased) {
+  ChunkWorld world(MakeMedium());
+  HowStored how = How();
+  how.for_client = true;
+  StoreWithGarbage(world, how);
+  world.DeleteVersions("some");
+  ASSERT_OK(world.catalog->Run(
+      [&](storage::Transaction& transaction) { return transaction.DeleteClient(world.client); }));
+  EXPECT_EQ(world.Count().dropped_recipes, 1);
+  EXPECT_THAT(world.RunRepack(), IsOkAndHolds(1));
+  ASSERT_EQ(world.Packs().size(), 1);
+  const auto chunks = world.catalog->Read([&](storage::Snapshot& snapshot) {
+    return snapshot.ListPackChunks(world.Packs()[0].pack, -1, 100);
+  });
+  ASSERT_OK(chunks);
+  EXPECT_EQ(chunks->size(), 2);
+  for (const storage::StoredChunk& chunk : *chunks) EXPECT_FALSE(chunk.is_damaged);
+  ASSERT_OK(world.Sweep());
+  EXPECT_THAT(world.RunRepack(), IsOkAndHolds(1));
+  ASSERT_OK(world.Sweep());
+  EXPECT_EQ(world.BlobCount(), 0);
+}
+
 TEST_P(RepackTest, LeavesADamagedChunkWhereItIsUntilItComesAgain) {
   ChunkWorld world(MakeMedium());
   StoreWithGarbage(world, How());
