@@ -81,6 +81,8 @@ class ChunkedForm {
   void PackIsStaged(int64_t size_bytes);
 
   storage::NewChunks TakeRecipePart();
+  // Of the recipe, what follows that part.
+  const std::vector<storage::ChunkRef>& rest_of_recipe() const { return new_.recipe; }
 
   // After kEnd:
   const storage::Version& version() const { return *version_; }

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "base/error.h"
 #include "base/status_macros.h"
 #include "glog/logging.h"
 
@@ -64,24 +65,104 @@ void BlobLedger::ReleaseRecipe(int64_t recipe_id) {
 }
 
 BlobLedger::Upload::~Upload() {
-  if (in_flight_ == nullptr) return;
-  MutexLock lock(in_flight_->mutex);
-  in_flight_->epochs.erase(in_flight_->epochs.find(epoch_));
+  if (state_ != nullptr) ledger_->EndUpload(state_);
 }
 
-BlobLedger::Upload BlobLedger::BeginUpload() {
-  MutexLock lock(in_flight_->mutex);
-  in_flight_->epochs.insert(in_flight_->known_epoch);
-  return {in_flight_, in_flight_->known_epoch};
+absl::StatusOr<bool> BlobLedger::Upload::Find(const ChunkRef& ref, const FindChunk& find) {
+  MutexLock lock(state_->mutex);
+  const absl::StatusOr<bool> is_there = find(ledger_->HoldEpoch(state_));
+  if (is_there.ok() && *is_there) state_->found.push_back(ref);
+  ledger_->LetGo(state_);
+  return is_there;
+}
+
+absl::Status BlobLedger::Upload::Write(std::vector<ChunkRef> rest,
+                                       const std::function<absl::Status()>& write) {
+  MutexLock lock(state_->mutex);
+  ledger_->HoldEpoch(state_);
+  const absl::Status written = write();
+  if (written.ok()) state_->found = std::move(rest);
+  ledger_->LetGo(state_);
+  return written;
+}
+
+BlobLedger::Upload BlobLedger::BeginUpload() { return {*this, std::make_shared<UploadState>()}; }
+
+int64_t BlobLedger::HoldEpoch(const std::shared_ptr<UploadState>& upload) {
+  MutexLock lock(mutex_);
+  return holds_.try_emplace(upload, Hold{known_epoch_, std::chrono::steady_clock::now()})
+      .first->second.epoch;
+}
+
+void BlobLedger::LetGo(const std::shared_ptr<UploadState>& upload) {
+  if (!upload->found.empty()) return;
+  upload->has_waited = false;
+  MutexLock lock(mutex_);
+  holds_.erase(upload);
+}
+
+void BlobLedger::EndUpload(const std::shared_ptr<UploadState>& upload) {
+  MutexLock lock(upload->mutex);
+  upload->found.clear();
+  LetGo(upload);
+  if (upload->recipe_id != 0) ReleaseRecipe(upload->recipe_id);
+}
+
+absl::Duration BlobLedger::HoldTime() const {
+  MutexLock lock(mutex_);
+  const auto now = std::chrono::steady_clock::now();
+  absl::Duration longest;
+  for (const auto& [upload, hold] : holds_)
+    longest = std::max(longest, absl::FromChrono(now - hold.begin));
+  return longest;
+}
+
+void BlobLedger::SecureFound() {
+  std::vector<std::shared_ptr<UploadState>> uploads;
+  {
+    MutexLock lock(mutex_);
+    for (const auto& [upload, hold] : holds_) uploads.push_back(upload);
+  }
+  for (const std::shared_ptr<UploadState>& upload : uploads) {
+    MutexLock lock(upload->mutex);
+    // One that is over by now has found nothing.
+    if (upload->found.empty() || !std::exchange(upload->has_waited, true)) continue;
+    const absl::Status referred = Refer(upload);
+    LOG_IF(WARNING, !referred.ok())
+        << "what an upload found keeps room from being reclaimed: " << referred;
+    LetGo(upload);
+  }
+}
+
+absl::Status BlobLedger::Refer(const std::shared_ptr<UploadState>& upload) {
+  while (!upload->found.empty()) {
+    const size_t size = std::min(upload->found.size(), Transaction::kMaxRecipePart);
+    const auto end = upload->found.begin() + static_cast<ptrdiff_t>(size);
+    NewChunks part;
+    part.recipe.assign(upload->found.begin(), end);
+    part.recipe_id = upload->recipe_id;
+    const absl::StatusOr<int64_t> recipe_id = catalog_.Run(
+        [&](Transaction& transaction) { return transaction.AppendRecipe(part, NewLease()); });
+    // A chunk of these is gone already, or was found damaged: the upload's own transaction will say
+    // so, and nothing is to be waited for.
+    if (ReasonOf(recipe_id.status()) != Reason::kBackendDown) {
+      RETURN_IF_ERROR(recipe_id.status());
+      upload->recipe_id = *recipe_id;
+    }
+    upload->found.erase(upload->found.begin(), end);
+  }
+  return absl::OkStatus();
 }
 
 absl::StatusOr<int64_t> BlobLedger::EpochToPublish() {
-  // First: uploads that begin while the oldest is looked for begin with this epoch or a later one.
+  // First: what is looked at while the oldest is looked for is held by this epoch or a later one.
   ASSIGN_OR_RETURN(const int64_t epoch,
                    catalog_.Read([](Snapshot& snapshot) { return snapshot.Epoch(); }));
-  MutexLock lock(in_flight_->mutex);
-  in_flight_->known_epoch = std::max(in_flight_->known_epoch, epoch);
-  return in_flight_->epochs.empty() ? epoch : std::min(epoch, *in_flight_->epochs.begin());
+  MutexLock lock(mutex_);
+  known_epoch_ = std::max(known_epoch_, epoch);
+  int64_t oldest = epoch;
+  for (const auto& [upload, hold] : holds_) oldest = std::min(oldest, hold.epoch);
+  return oldest;
 }
 
 absl::Status BlobLedger::PublishNow() {
@@ -98,6 +179,7 @@ absl::Status BlobLedger::Renew() {
     released = unwritten_->released;
     released_recipes = unwritten_->released_recipes;
   }
+  SecureFound();
   ASSIGN_OR_RETURN(const int64_t epoch, EpochToPublish());
   RETURN_IF_ERROR(catalog_.Run([&](Transaction& transaction) -> absl::Status {
     RETURN_IF_ERROR(transaction.RenewLeases(NewLease()));

@@ -90,32 +90,172 @@ TEST_F(BlobLedgerTest, KeepsItsBlobsAsLongAsItRenewsItsLeases) {
   EXPECT_EQ(UseOf(id), BlobUse::kDropped);
 }
 
-TEST_F(BlobLedgerTest, PublishesTheEpochOfTheOldestUploadUnderWay) {
-  const auto condemn = [&] {
+// Uploads that find chunks, and what becomes of these.
+class BlobLedgerUploads : public BlobLedgerTest {
+ protected:
+  BlobLedgerUploads() { EXPECT_OK(ledger_.Renew()); }
+
+  static ChunkRef Ref(uint8_t chunk) { return {IdOf<ChunkId>(chunk), kSize}; }
+  // A pack with chunks 1 to `count`, to which nothing refers.
+  void AddPack(uint8_t count) {
+    NewChunks part;
+    part.packs.resize(1);
+    part.packs[0].blob_id = ledger_.Take().value();
+    part.packs[0].size_bytes = count * kSize;
+    for (uint8_t chunk = 1; chunk <= count; ++chunk) {
+      const int index = chunk - 1;
+      part.packs[0].chunks.push_back(
+          {Ref(chunk).id, kSize, index * kSize, kSize, index, ChunkCoding::kRaw});
+    }
+    ASSERT_OK(catalog_.Run([&](Transaction& transaction) {
+      return transaction.AppendRecipe(part, ledger_.NewLease()).status();
+    }));
+  }
+  std::optional<StoredChunk> FindChunk(uint8_t chunk) {
+    return catalog_.Read([&](Snapshot& snapshot) { return snapshot.FindChunk(Ref(chunk).id); })
+        .value();
+  }
+  // As an upload does; whether it is there.
+  bool Find(BlobLedger::Upload& upload, uint8_t chunk) {
+    return upload.Find(Ref(chunk), [&](int64_t) { return FindChunk(chunk).has_value(); }).value();
+  }
+  int64_t Condemn() {
     return catalog_.Run([](Transaction& transaction) { return transaction.CondemnPacks({}); })
         .value();
-  };
-  const auto oldest = [&] {
+  }
+  int64_t Oldest() {
     return catalog_.Read([](Snapshot& snapshot) { return snapshot.OldestEpoch(); }).value();
-  };
-  ASSERT_OK(ledger_.Renew());
-  EXPECT_EQ(oldest(), 0);
+  }
+  void Release() {
+    ASSERT_OK(catalog_.Run(
+        [](Transaction& transaction) { return transaction.ReleaseRecipes(1000).status(); }));
+  }
+
+  static constexpr int64_t kSize = 1000;
+};
+
+TEST_F(BlobLedgerUploads, HoldTheEpochInWhichTheyFoundSomething) {
+  AddPack(2);
   std::optional<BlobLedger::Upload> first(ledger_.BeginUpload());
-  const int64_t epoch = condemn();
+  EXPECT_TRUE(Find(*first, 1));
+  const int64_t epoch = Condemn();
   ASSERT_OK(ledger_.PublishNow());
-  EXPECT_EQ(oldest(), first->epoch());
-  EXPECT_LT(oldest(), epoch);
+  EXPECT_LT(Oldest(), epoch);
   std::optional<BlobLedger::Upload> second(ledger_.BeginUpload());
-  EXPECT_EQ(second->epoch(), epoch);
+  EXPECT_TRUE(Find(*second, 1));
   first.reset();
-  ASSERT_OK(ledger_.Renew());
-  EXPECT_EQ(oldest(), epoch);
-  const int64_t later = condemn();
   ASSERT_OK(ledger_.PublishNow());
-  EXPECT_EQ(oldest(), epoch);
+  EXPECT_EQ(Oldest(), epoch);
+  const int64_t later = Condemn();
+  ASSERT_OK(ledger_.PublishNow());
+  EXPECT_EQ(Oldest(), epoch);
   second.reset();
   ASSERT_OK(ledger_.PublishNow());
-  EXPECT_EQ(oldest(), later);
+  EXPECT_EQ(Oldest(), later);
+}
+
+TEST_F(BlobLedgerUploads, HoldItWhileTheyLook) {
+  AddPack(1);
+  BlobLedger::Upload upload = ledger_.BeginUpload();
+  const int64_t before = Condemn();
+  ASSERT_OK(ledger_.PublishNow());
+  ASSERT_OK(upload.Find(Ref(1), [&](int64_t epoch) {
+    EXPECT_EQ(epoch, before);
+    Condemn();
+    EXPECT_OK(ledger_.PublishNow());
+    EXPECT_EQ(Oldest(), before);
+    return true;
+  }));
+  ASSERT_OK(ledger_.PublishNow());
+  EXPECT_EQ(Oldest(), before);
+}
+
+TEST_F(BlobLedgerUploads, HoldNothingIfTheyFoundNothing) {
+  BlobLedger::Upload upload = ledger_.BeginUpload();
+  EXPECT_FALSE(Find(upload, 1));
+  EXPECT_EQ(ledger_.HoldTime(), absl::ZeroDuration());
+  const int64_t epoch = Condemn();
+  ASSERT_OK(ledger_.PublishNow());
+  EXPECT_EQ(Oldest(), epoch);
+}
+
+TEST_F(BlobLedgerUploads, HoldOnlyWhatTheyDidNotWrite) {
+  AddPack(2);
+  BlobLedger::Upload upload = ledger_.BeginUpload();
+  EXPECT_TRUE(Find(upload, 1));
+  EXPECT_THAT(upload.Write({}, [] { return absl::UnavailableError("no"); }),
+              testing::StatusIs(absl::StatusCode::kUnavailable));
+  const int64_t epoch = Condemn();
+  ASSERT_OK(ledger_.PublishNow());
+  EXPECT_LT(Oldest(), epoch);
+  ASSERT_OK(upload.Write({Ref(2)}, [] { return absl::OkStatus(); }));
+  ASSERT_OK(ledger_.PublishNow());
+  EXPECT_LT(Oldest(), epoch);
+  ASSERT_OK(upload.Write({}, [] { return absl::OkStatus(); }));
+  ASSERT_OK(ledger_.PublishNow());
+  EXPECT_EQ(Oldest(), epoch);
+}
+
+TEST_F(BlobLedgerUploads, HaveReferencesOfTheLedgersToWhatTheyFoundLongAgo) {
+  AddPack(2);
+  std::optional<BlobLedger::Upload> upload(ledger_.BeginUpload());
+  EXPECT_TRUE(Find(*upload, 1));
+  EXPECT_GT(ledger_.HoldTime(), absl::ZeroDuration());
+  const int64_t epoch = Condemn();
+  ASSERT_OK(ledger_.Renew());
+  EXPECT_LT(Oldest(), epoch) << "it may be over soon";
+  EXPECT_EQ(FindChunk(1)->refs, 0);
+  ASSERT_OK(ledger_.Renew());
+  EXPECT_EQ(Oldest(), epoch);
+  EXPECT_EQ(ledger_.HoldTime(), absl::ZeroDuration());
+  EXPECT_EQ(FindChunk(1)->refs, 1);
+  // And so on.
+  EXPECT_TRUE(Find(*upload, 2));
+  const int64_t later = Condemn();
+  ASSERT_OK(ledger_.Renew());
+  EXPECT_EQ(Oldest(), epoch);
+  ASSERT_OK(ledger_.Renew());
+  EXPECT_EQ(Oldest(), later);
+  EXPECT_EQ(FindChunk(1)->refs, 1);
+  EXPECT_EQ(FindChunk(2)->refs, 1);
+  upload.reset();
+  Release();
+  EXPECT_EQ(FindChunk(1)->refs, 0);
+  EXPECT_EQ(FindChunk(2)->refs, 0);
+}
+
+TEST_F(BlobLedgerUploads, HaveThemHoweverMuchTheyFound) {
+  AddPack(1);
+  std::optional<BlobLedger::Upload> upload(ledger_.BeginUpload());
+  const auto found = static_cast<int64_t>(2 * Transaction::kMaxRecipePart + 1);
+  for (int64_t i = 0; i < found; ++i) EXPECT_TRUE(Find(*upload, 1));
+  ASSERT_OK(ledger_.Renew());
+  ASSERT_OK(ledger_.Renew());
+  EXPECT_EQ(FindChunk(1)->refs, found);
+}
+
+TEST_F(BlobLedgerUploads, HoldTheEpochWhileTheCatalogTakesNoReferences) {
+  AddPack(1);
+  BlobLedger::Upload upload = ledger_.BeginUpload();
+  EXPECT_TRUE(Find(upload, 1));
+  const int64_t epoch = Condemn();
+  ASSERT_OK(ledger_.Renew());
+  catalog_.closed = true;
+  EXPECT_THAT(ledger_.Renew(), HasReason(Reason::kStorageFull));
+  catalog_.closed = false;
+  ASSERT_OK(ledger_.PublishNow());
+  EXPECT_LT(Oldest(), epoch);
+  ASSERT_OK(ledger_.Renew());
+  EXPECT_EQ(Oldest(), epoch);
+}
+
+TEST_F(BlobLedgerUploads, HoldNothingOfWhatIsGone) {
+  BlobLedger::Upload upload = ledger_.BeginUpload();
+  ASSERT_OK(upload.Find(Ref(1), [](int64_t) { return true; }));
+  const int64_t epoch = Condemn();
+  ASSERT_OK(ledger_.Renew());
+  ASSERT_OK(ledger_.Renew());
+  EXPECT_EQ(Oldest(), epoch);
 }
 
 TEST_F(BlobLedgerTest, SaysWhyThereIsNoBlob) {

@@ -286,6 +286,13 @@ void World::Begin(const ModelCall& call) {
 }
 
 void World::Resolve() {
+  RequireOk(catalog_
+                ->Run([&](storage::Transaction& transaction) {
+                  return transaction.DropPendingBlobsOfOthers(ledger_.self(),
+                                                              absl::InfiniteFuture(), kJobBudget);
+                })
+                .status(),
+            "drop what nobody brings any more");
   for (int client = 0; client < Model::kClients; ++client) {
     const ModelCall call = model_.calls[static_cast<size_t>(client)];
     if (call.kind != ModelCall::Kind::kNone) Resolve(call);
@@ -609,7 +616,11 @@ void World::ManyAtOnce() {
   for (int client = 0; client < Model::kClients; ++client) {
     threads.emplace_back([this, client, seed] {
       std::mt19937_64 random(seed);
-      for (int i = 0; i < 3; ++i) StepOf(client, random);
+      for (int i = 0; i < 3; ++i) {
+        StepOf(client, random);
+        // What the others have found is referred to for them, as if they were slow.
+        RequireOk(ledger_.Renew(), "renew the leases");
+      }
     });
   }
   std::mt19937_64 random(seed);

@@ -24,6 +24,8 @@ namespace {
 
 constexpr MetricName kCertExpiry{"backup_tls_cert_expiry_timestamp_seconds",
                                  "When the certificate ends"};
+constexpr MetricName kUploadHold{"backup_upload_hold_seconds",
+                                 "How long uploads have kept deleted content from going"};
 // Leases are renewed so often that a few failures do no harm.
 constexpr int kRenewalsPerLease = 10;
 // How soon what was reserved is reserved again, and with that new files are stored, once there is
@@ -132,6 +134,9 @@ void RunningService::AddSamples(Metrics& metrics) {
     const absl::StatusOr<absl::Time> end = rpc::CertificateExpiry(tls_->copies().cert_file);
     if (!end.ok()) return std::vector<Sample>();
     return std::vector<Sample>{{kCertExpiry, {{"listener", "grpc"}}, SecondsSinceEpoch(*end)}};
+  });
+  metrics.AddCollector([this] {
+    return std::vector<Sample>{{kUploadHold, {}, absl::ToDoubleSeconds(ledger_.HoldTime())}};
   });
   metrics.AddCollector([this] {
     return SampleState({*storage_.catalog, options_.data_dir, options_.metrics_max_clients},

@@ -12,7 +12,11 @@ using storage::ChunkRef;
 using storage::StoredChunk;
 
 absl::StatusOr<bool> CatalogChunkIndex::Knows(const ChunkRef& ref) {
-  if (cache_.Has(ref, epoch_)) return true;
+  return upload_.Find(ref, [&](int64_t epoch) { return Find(ref, epoch); });
+}
+
+absl::StatusOr<bool> CatalogChunkIndex::Find(const ChunkRef& ref, int64_t least_epoch) {
+  if (cache_.Has(ref, least_epoch)) return true;
   std::optional<StoredChunk> found;
   std::vector<StoredChunk> neighbours;
   int64_t epoch = 0;

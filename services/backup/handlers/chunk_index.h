@@ -1,5 +1,7 @@
 #pragma once
 
+#include <cstdint>
+
 #include "absl/status/statusor.h"
 #include "content/chunked_form.h"
 #include "storage/blob_ledger.h"
@@ -8,22 +10,23 @@
 
 namespace backup::handlers {
 
-// The chunks that an upload may refer to, as the catalog knows them since it began. Used by one
-// thread at a time.
+// The chunks that an upload may refer to, as the catalog knows them. Used by one thread at a time.
 class CatalogChunkIndex final : public content::ChunkIndex {
  public:
   // The upload must be over only when the references are in the catalog. What is borrowed must
   // outlive this.
   CatalogChunkIndex(storage::Catalog& catalog, storage::ChunkCache& cache,
-                    const storage::BlobLedger::Upload& upload)
-      : catalog_(catalog), cache_(cache), epoch_(upload.epoch()) {}
+                    storage::BlobLedger::Upload& upload)
+      : catalog_(catalog), cache_(cache), upload_(upload) {}
 
   absl::StatusOr<bool> Knows(const storage::ChunkRef& ref) override;
 
  private:
+  absl::StatusOr<bool> Find(const storage::ChunkRef& ref, int64_t least_epoch);
+
   storage::Catalog& catalog_;
   storage::ChunkCache& cache_;
-  const int64_t epoch_;
+  storage::BlobLedger::Upload& upload_;
 };
 
 }  // namespace backup::handlers

@@ -58,8 +58,7 @@ absl::Status PendingChunks::StoreAll(content::ChunkedForm& form,
   while (true) {
     ASSIGN_OR_RETURN(const Next next, form.Advance());
     if (next == Next::kEnd) return commit.Finish();
-    RETURN_IF_ERROR(next == Next::kPack ? StorePack(form, commit)
-                                        : AppendRecipe(form.TakeRecipePart(), commit));
+    RETURN_IF_ERROR(next == Next::kPack ? StorePack(form, commit) : AppendRecipe(form, commit));
   }
 }
 
@@ -82,20 +81,24 @@ absl::Status PendingChunks::StorePack(content::ChunkedForm& form,
   return committed;
 }
 
-absl::Status PendingChunks::AppendRecipe(storage::NewChunks part,
+absl::Status PendingChunks::AppendRecipe(content::ChunkedForm& form,
                                          storage::BackgroundCommit& commit) {
   RETURN_IF_ERROR(commit.Finish());
+  storage::NewChunks part = form.TakeRecipePart();
   part.recipe_id = recipe_.id();
-  const absl::StatusOr<int64_t> recipe_id =
-      resources_->catalog.Run([&](storage::Transaction& transaction) {
-        return transaction.AppendRecipe(part, resources_->ledger.NewLease());
-      });
-  if (!recipe_id.ok()) {
+  int64_t recipe_id = 0;
+  const absl::Status appended = upload_->Write(form.rest_of_recipe(), [&]() -> absl::Status {
+    ASSIGN_OR_RETURN(recipe_id, resources_->catalog.Run([&](storage::Transaction& transaction) {
+      return transaction.AppendRecipe(part, resources_->ledger.NewLease());
+    }));
+    return absl::OkStatus();
+  });
+  if (!appended.ok()) {
     ForgetChunks(part);
     packs_.clear();  // Nobody knows whether they are referenced.
-    return recipe_id.status();
+    return appended;
   }
-  recipe_.set_id(*recipe_id);
+  recipe_.set_id(recipe_id);
   for (PendingBlob& blob : packs_) blob.Keep();
   packs_.clear();
   return absl::OkStatus();

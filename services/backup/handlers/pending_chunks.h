@@ -66,7 +66,7 @@ class PendingChunks {
   // `commit` is of the pack before the one that is filled.
   absl::Status StoreAll(content::ChunkedForm& form, storage::BackgroundCommit& commit);
   absl::Status StorePack(content::ChunkedForm& form, storage::BackgroundCommit& commit);
-  absl::Status AppendRecipe(storage::NewChunks part, storage::BackgroundCommit& commit);
+  absl::Status AppendRecipe(content::ChunkedForm& form, storage::BackgroundCommit& commit);
   void DeletePacks() const;
   // So that the next time the catalog itself is asked.
   void ForgetChunks(const storage::NewChunks& content) const;

@@ -1,10 +1,15 @@
 // What is kept once, and what becomes of it when something goes wrong.
+#include <algorithm>
+#include <functional>
 #include <string>
+#include <utility>
 #include <variant>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "base/byte_stream.h"
 #include "base/error.h"
+#include "base/status_macros.h"
 #include "base/testing/random_cut_source.h"
 #include "base/testing/status_matchers.h"
 #include "content/pack_footer.h"
@@ -63,6 +68,11 @@ class UploadChunksTest : public ::testing::Test {
   std::vector<storage::PackInfo> Packs() {
     return service_.catalog
         .Read([](storage::Snapshot& snapshot) { return snapshot.ListPacks(0, 10'000); })
+        .value();
+  }
+
+  int64_t OldestEpoch() {
+    return service_.catalog.Read([](storage::Snapshot& snapshot) { return snapshot.OldestEpoch(); })
         .value();
   }
 
@@ -280,10 +290,6 @@ TEST_F(UploadChunksTest, DeletesItsPacksAtOnceIfItsContentEndsTooSoon) {
 
 TEST_F(UploadChunksTest, AnUploadUnderWayKeepsItsEpoch) {
   EXPECT_OK(service_.ledger.PublishNow());
-  const auto oldest = [&] {
-    return service_.catalog.Read([](storage::Snapshot& snapshot) { return snapshot.OldestEpoch(); })
-        .value();
-  };
   const std::string plain = PseudoRandomBytes(2 * kMiB);
   Upload(client_, plain);
   RandomCutSource source(plain, 100'000);
@@ -295,10 +301,83 @@ TEST_F(UploadChunksTest, AnUploadUnderWayKeepsItsEpoch) {
           .Run([&](storage::Transaction& transaction) { return transaction.CondemnPacks({pack}); })
           .value();
   EXPECT_OK(service_.ledger.PublishNow());
-  EXPECT_LT(oldest(), epoch);
+  EXPECT_LT(OldestEpoch(), epoch);
   Commit(*upload);
   EXPECT_OK(service_.ledger.PublishNow());
-  EXPECT_EQ(oldest(), epoch);
+  EXPECT_EQ(OldestEpoch(), epoch);
+}
+
+// Hands out a string, and stops in the middle for something to happen.
+class StallingSource final : public ByteSource {
+ public:
+  StallingSource(const std::string& bytes, size_t stalls_at, std::function<void()> meanwhile)
+      : rest_(bytes), left_(stalls_at), meanwhile_(std::move(meanwhile)) {}
+  absl::StatusOr<absl::string_view> Read() override {
+    if (left_ == 0) std::exchange(meanwhile_, [] {})();
+    const absl::string_view piece = rest_.substr(0, left_ > 0 ? std::min(left_, kPiece) : kPiece);
+    left_ -= std::min(left_, piece.size());
+    rest_.remove_prefix(piece.size());
+    return piece;
+  }
+
+ private:
+  static constexpr size_t kPiece = 100'000;
+
+  absl::string_view rest_;
+  size_t left_;
+  std::function<void()> meanwhile_;
+};
+
+// What it found was dead, and is condemned while it sends nothing; and so is what it would find.
+TEST_F(UploadChunksTest, ASlowOneKeepsWhatItFoundAndHoldsNothingElseBack) {
+  for (const bool has_room : {true, false}) {
+    if (!has_room) {
+      ASSERT_TRUE(service_.stages.pieces.TryTake(PieceBudget::kMaxBytes));
+    }
+    const std::string plain = PseudoRandomBytes(7 * kMiB, 1 + has_room);
+    ASSERT_OK(service_.Delete(client_.id, "file", Upload(client_, plain)));
+    service_.Sweep();
+    ASSERT_EQ(Packs().size(), 1);
+    StallingSource source(plain, 5 * kMiB, [&] {
+      ASSERT_OK(service_.ledger.Renew());
+      const int64_t pack = Packs().front().pack;
+      const int64_t epoch = service_.catalog
+                                .Run([&](storage::Transaction& transaction) {
+                                  return transaction.CondemnPacks({pack});
+                                })
+                                .value();
+      ASSERT_OK(service_.ledger.PublishNow());
+      EXPECT_LT(OldestEpoch(), epoch);
+      ASSERT_OK(service_.ledger.Renew());
+      EXPECT_EQ(OldestEpoch(), epoch);
+      const int64_t live_bytes = Packs().front().live_bytes;
+      EXPECT_GT(live_bytes, kMiB);
+      EXPECT_LT(live_bytes, 6 * kMiB);
+      ASSERT_OK(service_.catalog.Run([&](storage::Transaction& transaction) {
+        return transaction.RewritePacks({pack}, {}).status();
+      }));
+      EXPECT_EQ(Packs().front().live_bytes, live_bytes);
+    });
+    const auto response = StoreUpload(service_.upload_resources, Identity(client_, plain), source);
+    ASSERT_OK(response);
+    const int64_t version = response->version().version_id();
+    EXPECT_EQ(Packs().size(), 2);
+    EXPECT_THAT(service_.Download(testing::DownloadOf(client_.id, "file", version)),
+                testing::IsOkAndHolds(plain));
+    // Nothing refers to it for the upload any more.
+    ASSERT_OK(service_.Delete(client_.id, "file", version));
+    service_.Sweep();
+    for (const storage::PackInfo& pack : Packs()) EXPECT_EQ(pack.live_bytes, 0);
+    ASSERT_OK(service_.catalog.Run([&](storage::Transaction& transaction) -> absl::Status {
+      ASSIGN_OR_RETURN(const auto packs, transaction.ListPacks(0, 100));
+      for (const storage::PackInfo& pack : packs) {
+        RETURN_IF_ERROR(transaction.CondemnPacks({pack.pack}).status());
+        RETURN_IF_ERROR(transaction.RewritePacks({pack.pack}, {}).status());
+      }
+      return absl::OkStatus();
+    }));
+    EXPECT_TRUE(Packs().empty());
+  }
 }
 
 }  // namespace

@@ -66,7 +66,7 @@ absl::StatusOr<Job::Progress> MoveContents::Step(const std::string& cursor, int6
                    }));
   Progress progress{cursor, std::ssize(page) < limit, 0};
   // As uploads need it that look for chunks.
-  if (!page.empty()) RETURN_IF_ERROR(resources_.ledger.Renew());
+  if (!page.empty()) RETURN_IF_ERROR(resources_.ledger.PublishNow());
   std::vector<Moving> batch;
   int64_t batch_bytes = 0;
   int64_t batch_steps = 0;
