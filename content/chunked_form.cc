@@ -124,7 +124,7 @@ absl::Status ChunkedForm::StoreInline(absl::string_view bytes) {
   if (bytes.empty()) return absl::OkStatus();
   std::optional<std::string> frame;
   if (chunking_.compression.when != CompressionPolicy::When::kNever)
-    frame = Compress({&bytes, 1}, chunking_.compression.level);
+    frame = Compress({&bytes, 1}, chunking_.compression.level, chunking_.dictionary.get());
   storage::InlineChunk chunk;
   chunk.ref = {ChunkIdOf(chunking_.id_key, bytes), std::ssize(bytes)};
   chunk.form = content_.arrival().form;

@@ -18,6 +18,7 @@
 #include "content/arriving_content.h"
 #include "content/chunk_compressor.h"
 #include "content/compression.h"
+#include "content/dictionary.h"
 #include "content/pack_builder.h"
 #include "content/store_keys.h"
 #include "content/stored_form.h"
@@ -42,6 +43,8 @@ struct Chunking {
   CompressionPolicy compression;
   int64_t inline_limit = 0;    // Content of at most so many stored bytes goes into the catalog.
   size_t max_recipe_part = 0;  // Transaction::kMaxRecipePart.
+  // What is kept in the catalog is compressed with; null: with nothing.
+  std::shared_ptr<const Dictionary> dictionary = nullptr;
 };
 
 // Plaintext bytes of a content by what became of them.

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
 #include "base/aligned_buffer.h"
 #include "base/error.h"
 #include "base/mutex.h"
@@ -237,7 +238,10 @@ absl::StatusOr<std::string> Decompress(absl::string_view frame, int64_t size_byt
   std::shared_ptr<const Dictionary> dictionary;
   const uint32_t id = ZSTD_getDictID_fromFrame(frame.data(), frame.size());
   if (id != 0) {
-    if (dictionaries == nullptr) return Damaged();
+    if (dictionaries == nullptr) {
+      return MakeError(Reason::kBlobDamaged, absl::StrCat("compressed content needs ",
+                                                          DictionaryName(id), " of its store"));
+    }
     ASSIGN_OR_RETURN(dictionary, dictionaries->Find(id));
   }
   std::string bytes(size, '\0');

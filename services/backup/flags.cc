@@ -80,6 +80,10 @@ DEFINE_int64(repack_rate, 64 << 20,
 DEFINE_string(move_interval, "1h",
               "how often files are looked for that an older version stored whole, to keep their "
               "content once; 0s turns that off");
+DEFINE_string(
+    train_interval, "1h",
+    "how often it is tried whether small files become smaller with a new dictionary, made "
+    "of what they have in common; 0s turns that off");
 
 namespace backup {
 namespace {
@@ -118,6 +122,7 @@ DEFINE_validator(compact_interval, &ValidateDuration);
 DEFINE_validator(repack_interval, &ValidateDuration);
 DEFINE_validator(repack_rate, &ValidateNotNegative);
 DEFINE_validator(move_interval, &ValidateDuration);
+DEFINE_validator(train_interval, &ValidateDuration);
 DEFINE_validator(corrupt_checksums, &ValidateTristate);
 DEFINE_validator(grpc_reflection, &ValidateReflection);
 DEFINE_validator(at_rest, &ValidateAtRest);
@@ -191,6 +196,7 @@ Options OptionsFromFlags() {
   options.repack_interval = DurationFlag(FLAGS_repack_interval);
   options.repack_rate = FLAGS_repack_rate;
   options.move_interval = DurationFlag(FLAGS_move_interval);
+  options.train_interval = DurationFlag(FLAGS_train_interval);
   options.rebuild_catalog = FLAGS_rebuild_catalog;
   return options;
 }

@@ -36,9 +36,10 @@ struct Options {
   absl::Duration stream_idle_timeout;
   absl::Duration sweep_interval;
   absl::Duration compact_interval;
-  absl::Duration repack_interval;  // Zero: never, as is move_interval.
+  absl::Duration repack_interval;  // Zero: never, as are those of move and train.
   int64_t repack_rate = 0;         // Bytes a second; 0: no limit.
   absl::Duration move_interval;
+  absl::Duration train_interval;
   bool rebuild_catalog = false;
 };
 

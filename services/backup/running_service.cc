@@ -17,6 +17,7 @@
 #include "services/backup/jobs/move_contents.h"
 #include "services/backup/jobs/repack.h"
 #include "services/backup/jobs/sweep.h"
+#include "services/backup/jobs/train.h"
 #include "services/backup/state_samples.h"
 
 namespace backup {
@@ -156,11 +157,18 @@ absl::Status RunningService::Start(std::unique_ptr<rpc::Acceptor> acceptor) {
   WarnOfTheFuture();
   // Nobody is served before it is known since when this process looks at the catalog.
   RETURN_IF_ERROR(ledger_.Renew());
+  UseDictionaries();
   StartJobs();
   ASSIGN_OR_RETURN(server_, Server::Start(std::move(acceptor), context_, Info(),
                                           {options_.reflection,
                                            MakeCredentials(tls_->copies(), authorization_)}));
   return absl::OkStatus();
+}
+
+void RunningService::UseDictionaries() {
+  const absl::Status found = dictionaries_->Refresh(options_.uploads.compression.level).status();
+  LOG_IF(WARNING, !found.ok()) << "cannot look for the store's dictionaries: small contents are "
+                               << "compressed without: " << found;
 }
 
 void RunningService::StartJobs() {
@@ -188,8 +196,24 @@ void RunningService::StartJobs() {
                                                    options_.repack_rate),
               {options_.move_interval, kUnpaced});
   }
+  StartTraining();
   reserve_restoration_.emplace(kRestorationInterval,
                                [this](const std::stop_token&) { RestoreReserve(); });
+}
+
+// Not of what is no other client's business, nor for what is not compressed.
+void RunningService::StartTraining() {
+  const handlers::UploadPolicy& uploads = options_.uploads;
+  if (options_.train_interval == absl::ZeroDuration() ||
+      uploads.sharing == handlers::Sharing::kClient ||
+      uploads.compression.when == content::CompressionPolicy::When::kNever)
+    return;
+  // What new content becomes that is not kept as the client's ciphertext.
+  const auto form = uploads.form == storage::StorageForm::kPlain ? storage::StorageForm::kPlain
+                                                                 : storage::StorageForm::kSealed;
+  jobs_.Add(std::make_unique<jobs::Train>(*storage_.catalog, *store_keys_, *dictionaries_,
+                                          jobs::Train::Options{form, uploads.compression.level}),
+            {options_.train_interval, kUnpaced});
 }
 
 void RunningService::RestoreReserve() {

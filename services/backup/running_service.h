@@ -67,7 +67,10 @@ class RunningService {
   ServiceContext MakeContext(Metrics& metrics);
   void AddSamples(Metrics& metrics);
   void WarnOfTheFuture();
+  // Small contents are compressed with the store's newest dictionaries from now on.
+  void UseDictionaries();
   void StartJobs();
+  void StartTraining();
   void RestoreReserve();
   ServiceInfo Info() const;
 

@@ -47,8 +47,8 @@ struct ServiceContext {
 
   // What uploads work on, and jobs that store content.
   handlers::UploadResources upload_resources() const {
-    return {catalog,     blobs, ledger, version_ids, master_key, store_keys,
-            chunk_cache, clock, stages, uploads,     wake_sweep};
+    return {catalog,      blobs,       ledger, version_ids, master_key, store_keys,
+            dictionaries, chunk_cache, clock,  stages,      uploads,    wake_sweep};
   }
 
   storage::DuplicateNames duplicate_names = storage::DuplicateNames::kReject;

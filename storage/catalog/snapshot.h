@@ -75,6 +75,11 @@ class Snapshot {
   // their state.
   virtual absl::StatusOr<std::vector<StoredChunk>> ListPackChunks(int64_t pack, int after,
                                                                   int limit) = 0;
+  // At most `limit` chunks that are kept in the catalog, with numbers above `after`, in order of
+  // these, with their payload and whatever their state.
+  virtual absl::StatusOr<std::vector<StoredChunk>> ListInlineChunks(int64_t after, int limit) = 0;
+  // The number of the last of them; 0 if there is none.
+  virtual absl::StatusOr<int64_t> LastInlineChunk() = 0;
   // At most `limit` packs with numbers above `after`, in order.
   virtual absl::StatusOr<std::vector<PackInfo>> ListPacks(int64_t after, int limit) = 0;
   // At most `limit` packs, whichever, that RewritePacks() would do good: those of which less than

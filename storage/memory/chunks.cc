@@ -180,6 +180,23 @@ absl::StatusOr<std::optional<StoredChunk>> MemoryTransaction::FindChunk(const Ch
   return *chunk;
 }
 
+absl::StatusOr<std::vector<StoredChunk>> MemoryTransaction::ListInlineChunks(int64_t after,
+                                                                             int limit) {
+  std::vector<StoredChunk> chunks;
+  for (const auto& [number, chunk] : state_.chunks) {
+    if (number > after && chunk.pack == 0 && std::ssize(chunks) < limit) chunks.push_back(chunk);
+  }
+  return chunks;
+}
+
+absl::StatusOr<int64_t> MemoryTransaction::LastInlineChunk() {
+  int64_t last = 0;
+  for (const auto& [number, chunk] : state_.chunks) {
+    if (chunk.pack == 0) last = number;
+  }
+  return last;
+}
+
 absl::Status MemoryTransaction::MarkDamaged(int64_t chunk, int64_t pack) {
   const auto found = state_.chunks.find(chunk);
   if (found != state_.chunks.end() && found->second.pack == pack) found->second.is_damaged = true;

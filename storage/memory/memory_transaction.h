@@ -65,6 +65,8 @@ class MemoryTransaction final : public Transaction {
   absl::StatusOr<std::vector<StoredChunk>> ListChunks(const ChunkList& content, int64_t offset,
                                                       int limit) override;
   absl::StatusOr<std::optional<StoredChunk>> FindChunk(const ChunkId& id) override;
+  absl::StatusOr<std::vector<StoredChunk>> ListInlineChunks(int64_t after, int limit) override;
+  absl::StatusOr<int64_t> LastInlineChunk() override;
   absl::Status MarkDamaged(int64_t chunk, int64_t pack) override;
   absl::StatusOr<int64_t> AppendRecipe(const NewChunks& part, const BlobLease& lease) override;
   absl::Status DropPendingRecipe(int64_t recipe_id) override;

@@ -12,6 +12,24 @@ absl::StatusOr<std::optional<StoredChunk>> SqliteTransaction::FindChunk(const Ch
   return ReadChunk(query);
 }
 
+absl::StatusOr<std::vector<StoredChunk>> SqliteTransaction::ListInlineChunks(int64_t after,
+                                                                             int limit) {
+  // Payloads come first, so that chunks in packs cost nothing.
+  Query query = database_.Prepare("SELECT " CHUNK_COLUMNS
+                                  " FROM chunk_payloads i "
+                                  "CROSS JOIN chunks c ON c.chunk_no = i.chunk_no "
+                                  "LEFT JOIN packs p ON p.pack_id = c.pack_id "
+                                  "WHERE i.chunk_no > ? ORDER BY i.chunk_no LIMIT ?");
+  query.Bind(after).Bind(limit);
+  return ReadChunks(query);
+}
+
+absl::StatusOr<int64_t> SqliteTransaction::LastInlineChunk() {
+  Query query = database_.Prepare("SELECT COALESCE(MAX(chunk_no), 0) FROM chunk_payloads");
+  RETURN_IF_ERROR(query.Step().status());
+  return query.Int(0);
+}
+
 absl::Status SqliteTransaction::MarkDamaged(int64_t chunk, int64_t pack) {
   ASSIGN_OR_RETURN(std::optional<ChunkRow> row, SelectChunkRow(chunk));
   if (!row || row->pack != pack || row->is_damaged) return absl::OkStatus();

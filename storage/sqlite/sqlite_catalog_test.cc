@@ -286,6 +286,10 @@ TEST_F(SqliteCatalogTest, FindsChunksAndPacksByIndex) {
       "EXPLAIN QUERY PLAN SELECT c.refs, p.blob_id, i.payload FROM chunks c LEFT JOIN packs p ON "
       "p.pack_id = "
       "c.pack_id LEFT JOIN chunk_payloads i ON i.chunk_no = c.chunk_no WHERE c.chunk_id = x'00'",
+      "EXPLAIN QUERY PLAN SELECT c.refs, p.blob_id, i.payload FROM chunk_payloads i CROSS JOIN "
+      "chunks c ON c.chunk_no = i.chunk_no LEFT JOIN packs p ON p.pack_id = c.pack_id WHERE "
+      "i.chunk_no > 1 ORDER BY i.chunk_no LIMIT 1",
+      "EXPLAIN QUERY PLAN SELECT MAX(chunk_no) FROM chunk_payloads",
       "EXPLAIN QUERY PLAN SELECT refs FROM chunks WHERE pack_id = 1 AND place > 2 ORDER BY place "
       "LIMIT 3",
       "EXPLAIN QUERY PLAN SELECT 1 FROM packs WHERE blob_id = x'00'",

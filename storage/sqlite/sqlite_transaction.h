@@ -75,6 +75,8 @@ class SqliteTransaction final : public Transaction {
 
   // chunks.cc
   absl::StatusOr<std::optional<StoredChunk>> FindChunk(const ChunkId& id) override;
+  absl::StatusOr<std::vector<StoredChunk>> ListInlineChunks(int64_t after, int limit) override;
+  absl::StatusOr<int64_t> LastInlineChunk() override;
   absl::Status MarkDamaged(int64_t chunk, int64_t pack) override;
 
   // recipes.cc

@@ -19,22 +19,27 @@ void DeleteBlob(storage::BlobStore& blobs, const BlobId& id) {
   LOG_IF(WARNING, !deleted.ok()) << "a blob is left to the sweep: " << deleted;
 }
 
+content::Chunking ChunkingOf(const UploadResources& resources, const ClientId& client,
+                             storage::StorageForm form) {
+  const UploadPolicy& policy = resources.policy;
+  const bool is_shared = policy.sharing == Sharing::kStore;
+  return {resources.store_keys,
+          resources.store_keys.IdKey(form, is_shared ? std::nullopt : std::optional(client)),
+          policy.compression, policy.inline_blob_limit, storage::Transaction::kMaxRecipePart,
+          // It tells of the contents of all clients.
+          is_shared ? resources.dictionaries.NewestOf(form).dictionary : nullptr};
+}
+
 PendingChunks::PendingChunks(const UploadResources& resources)
     : resources_(&resources), upload_(resources.ledger.BeginUpload()), recipe_(resources.ledger) {}
 
 absl::StatusOr<PendingChunks::Stored> PendingChunks::Store(content::Arrival arrival,
                                                            const content::NextVersionId& next_id,
                                                            ByteSource& chunks) {
-  const UploadPolicy& policy = resources_->policy;
-  const std::optional<ClientId> alone =
-      policy.sharing == Sharing::kClient ? std::optional(arrival.client_id) : std::nullopt;
   CatalogChunkIndex index(resources_->catalog, resources_->chunk_cache, *upload_);
-  const content::ChunkIdKey id_key = resources_->store_keys.IdKey(arrival.form, alone);
-  content::ChunkedForm form(std::move(arrival),
-                            {resources_->store_keys, id_key, policy.compression,
-                             policy.inline_blob_limit, storage::Transaction::kMaxRecipePart},
-                            resources_->master_key, resources_->clock, resources_->stages, next_id,
-                            index, chunks);
+  content::Chunking chunking = ChunkingOf(*resources_, arrival.client_id, arrival.form);
+  content::ChunkedForm form(std::move(arrival), std::move(chunking), resources_->master_key,
+                            resources_->clock, resources_->stages, next_id, index, chunks);
   storage::BackgroundCommit commit;
   if (const absl::Status stored = StoreAll(form, commit); !stored.ok()) {
     // What is not durable yet must not become so after it was deleted.

@@ -25,6 +25,10 @@ struct UploadResources;
 // that fails the sweep does it.
 void DeleteBlob(storage::BlobStore& blobs, const BlobId& id);
 
+// How content of a client becomes chunks that are kept in this form.
+content::Chunking ChunkingOf(const UploadResources& resources, const ClientId& client,
+                             storage::StorageForm form);
+
 // Content in chunks on its way into the catalog: what is new of it is in packs, and of a long
 // recipe the catalog has the beginning. Until Keep() or GiveUp() the chunks that it found in the
 // catalog stay there; whatever becomes of it, the ledger is told of what no version refers to. Used

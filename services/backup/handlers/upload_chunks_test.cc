@@ -262,11 +262,12 @@ TEST_F(UploadChunksTest, StoresNothingIfOneOfItsPacksCannotBeStored) {
         Fault{.error = error, .after_commits = 1}}) {
     storage::FaultyBlobStore full(service_.blobs, fault);
     const UploadResources& given = service_.upload_resources;
-    const UploadResources resources{given.catalog,     full,
-                                    given.ledger,      given.version_ids,
-                                    given.master_key,  given.store_keys,
-                                    given.chunk_cache, given.clock,
-                                    given.stages,      given.policy};
+    const UploadResources resources{given.catalog,      full,
+                                    given.ledger,       given.version_ids,
+                                    given.master_key,   given.store_keys,
+                                    given.dictionaries, given.chunk_cache,
+                                    given.clock,        given.stages,
+                                    given.policy};
     RandomCutSource source(plain, 1'000'000);
     EXPECT_THAT(StoreUpload(resources, Identity(client_, plain), source),
                 HasReason(Reason::kStorageFull));

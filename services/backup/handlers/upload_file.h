@@ -17,6 +17,7 @@
 #include "base/stage_resources.h"
 #include "content/chunked_form.h"
 #include "content/compression.h"
+#include "content/dictionary.h"
 #include "content/store_keys.h"
 #include "content/stored_form.h"
 #include "crypto/master_key.h"
@@ -71,6 +72,7 @@ struct UploadResources {
   storage::Stock<int64_t>& version_ids;
   const crypto::MasterKey& master_key;
   const content::StoreKeys& store_keys;
+  const content::Dictionaries& dictionaries;
   storage::ChunkCache& chunk_cache;
   const Clock& clock;
   StageResources& stages;

@@ -356,7 +356,12 @@ absl::Status Verification::TellProgressNowAndThen() {
 }  // namespace
 
 absl::Status VerifyStore(const StoredPlaces& places, PieceBudget& budget, const Report& report) {
-  return Verification(places, budget, report).Run();
+  // As the catalog has them now: what was read before is no proof.
+  const std::unique_ptr<content::Dictionaries> dictionaries =
+      MakeDictionaries(places.catalog, places.store_keys);
+  const StoredPlaces read_anew{places.catalog,    places.blobs,  places.master_key,
+                               places.store_keys, *dictionaries, places.chunk_cache};
+  return Verification(read_anew, budget, report).Run();
 }
 
 }  // namespace backup::handlers

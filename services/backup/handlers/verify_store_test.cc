@@ -1,15 +1,19 @@
 #include "services/backup/handlers/verify_store.h"
 
+#include <cstdint>
+#include <optional>
 #include <string>
 #include <utility>
 #include <variant>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "base/byte_stream.h"
 #include "base/error.h"
 #include "base/testing/random_cut_source.h"
 #include "base/testing/status_matchers.h"
 #include "content/compression.h"
+#include "content/dictionary.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "services/backup/testing/memory_service.h"
@@ -103,6 +107,52 @@ TEST_F(VerifyStoreTest, CallsABlobThatWasCutDamagedWhateverIsMissingOfIt) {
     ASSERT_EQ(result.findings.size(), 1u);
     EXPECT_EQ(result.findings[0].kind(), v1::VerifyFinding::DAMAGED) << size;
   }
+}
+
+// A process that has it in memory is no proof that it is kept.
+TEST_F(VerifyStoreTest, NamesADictionaryThatIsMissing) {
+  const auto source = [](int number) {
+    return absl::StrCat("#include <string>\n\nnamespace backup::handlers {\n\nclass Name", number,
+                        " final : public Base {\n public:\n  int value() const override { return ",
+                        number * 7919, "; }\n};\n\n}  // namespace backup::handlers\n");
+  };
+  std::vector<std::string> samples;
+  for (int i = 0; i < 400; ++i) samples.push_back(source(i));
+  const uint32_t id = content::kFirstDictionaryId;
+  const std::string sealed = content::SealDictionary(
+      {storage::StorageForm::kPlain, 0, *content::TrainDictionary(samples, id)}, id,
+      service_.store_keys);
+  content::Dictionaries in_memory(service_.store_keys, [&](uint32_t wanted) {
+    return wanted == id ? std::optional(sealed) : std::nullopt;
+  });
+  ASSERT_OK(in_memory.Refresh(/*level=*/3));
+  service_.uploads.inline_blob_limit = 64 << 10;
+  const UploadResources& given = service_.upload_resources;
+  const UploadResources resources{given.catalog,     given.blobs,       given.ledger,
+                                  given.version_ids, given.master_key,  given.store_keys,
+                                  in_memory,         given.chunk_cache, given.clock,
+                                  given.stages,      given.policy};
+  const std::string plain = source(1000);
+  StringSource bytes(plain);
+  ASSERT_OK(StoreUpload(
+      resources, testing::HeaderOf(client_.id, "file", v1::UploadFileHeader::IDENTITY, plain),
+      bytes));
+  std::vector<v1::VerifyFinding> findings;
+  ASSERT_OK(VerifyStore(
+      {service_.catalog, service_.blobs, service_.master_key, service_.store_keys, in_memory},
+      service_.stages.pieces, [&](const v1::VerifyStoreResponse& event) {
+        if (event.has_finding()) findings.push_back(event.finding());
+        return absl::OkStatus();
+      }));
+  ASSERT_EQ(findings.size(), 1);
+  EXPECT_EQ(findings[0].kind(), v1::VerifyFinding::DAMAGED);
+  EXPECT_EQ(findings[0].file_name(), "file");
+  EXPECT_THAT(findings[0].detail(), HasSubstr("dictionary/32768 of the store is missing"));
+
+  ASSERT_OK(service_.catalog.Run([&](storage::Transaction& transaction) {
+    return transaction.AddStoreValue(content::DictionaryName(id), sealed);
+  }));
+  EXPECT_TRUE(Verify().findings.empty());
 }
 
 TEST_F(VerifyStoreTest, DoesNotMissTheContentOfAbandonedVersions) {

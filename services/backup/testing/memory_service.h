@@ -58,9 +58,9 @@ struct MemoryService {
   storage::DuplicateNames duplicate_names = storage::DuplicateNames::kReject;
   handlers::KeyPolicy keys;
   handlers::UploadPolicy uploads;
-  const handlers::UploadResources upload_resources{catalog,    blobs,      ledger,      version_ids,
-                                                   master_key, store_keys, chunk_cache, clock,
-                                                   stages,     uploads};
+  const handlers::UploadResources upload_resources{
+      catalog,       blobs,       ledger, version_ids, master_key, store_keys,
+      *dictionaries, chunk_cache, clock,  stages,      uploads};
 
   // The three steps of each handler.
   absl::StatusOr<v1::RegisterClientResponse> RegisterClient(

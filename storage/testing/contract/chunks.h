@@ -155,6 +155,35 @@ TEST_P(CatalogChunks, OfSmallContentAreSharedAndGoWithTheLastReference) {
   EXPECT_THAT(TryAdd("c", Content({1})), HasReason(Reason::kBackendDown));
 }
 
+TEST_P(CatalogChunks, OfSmallContentsAreListedInOrder) {
+  const auto list = [&](int64_t after, int limit) {
+    return Read([&](Snapshot& snapshot) { return snapshot.ListInlineChunks(after, limit); })
+        .value();
+  };
+  const auto last = [&] {
+    return Read([](Snapshot& snapshot) { return snapshot.LastInlineChunk(); }).value();
+  };
+  EXPECT_TRUE(list(0, 10).empty());
+  EXPECT_EQ(last(), 0);
+  AddChunks("a", Small(1, "first"));
+  AddChunks("b", Content({2}, {Pack(10, {2})}));
+  const Version second = AddChunks("c", Small(3, "second"));
+  AddChunks("d", Content({4}, {Pack(11, {4})}));
+  ASSERT_EQ(list(0, 10).size(), 2);
+  const StoredChunk chunk = list(0, 10).back();
+  EXPECT_EQ(chunk.ref, Ref(3));
+  EXPECT_EQ(chunk.payload, "second");
+  EXPECT_EQ(chunk.form, StorageForm::kSealed);
+  EXPECT_EQ(chunk.pack, 0);
+  EXPECT_EQ(last(), chunk.number);
+  ASSERT_EQ(list(0, 1).size(), 1);
+  EXPECT_EQ(list(0, 1).front().payload, "first");
+  ASSERT_EQ(list(list(0, 1).front().number, 10).size(), 1);
+  EXPECT_TRUE(list(chunk.number, 10).empty());
+  Delete(second);
+  EXPECT_EQ(last(), list(0, 10).back().number);
+}
+
 TEST_P(CatalogChunks, AreNoneOfAnEmptyFile) {
   const Version empty = AddChunks("empty", NewChunks());
   EXPECT_EQ(FindVersion(client_, "empty", empty.version_id)->content,

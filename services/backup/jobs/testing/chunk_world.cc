@@ -84,18 +84,18 @@ ChunkWorld::ChunkWorld(Medium new_medium) : medium(std::move(new_medium)) {
 void ChunkWorld::Restart() {
   death.After(Death::kNever, Death::When::kBefore);
   move_ = nullptr;
-  dictionaries_ = nullptr;
   resources_ = nullptr;
+  dictionaries_ = nullptr;
   version_ids_ = nullptr;
   ledger = nullptr;
   catalog = std::make_unique<MortalCatalog>(*medium.catalog, death);
   blobs = std::make_unique<MortalBlobStore>(*medium.blobs, death);
   ledger = std::make_unique<storage::BlobLedger>(*catalog, clock, IdOf<OwnerId>(++processes_));
   version_ids_ = std::make_unique<storage::Stock<int64_t>>(handlers::NewVersionIds(*catalog));
+  dictionaries_ = handlers::MakeDictionaries(*catalog, *keys);
   resources_ = std::make_unique<handlers::UploadResources>(
       handlers::UploadResources{*catalog, *blobs, *ledger, *version_ids_, master_key, *keys,
-                                chunk_cache, clock, stages, policy});
-  dictionaries_ = handlers::MakeDictionaries(*catalog, *keys);
+                                *dictionaries_, chunk_cache, clock, stages, policy});
   move_ = std::make_unique<MoveContents>(*resources_, places(), /*bytes_per_second=*/0);
   MustBeOk(Sweep());
 }

@@ -164,6 +164,7 @@ class ChunkWorld {
   storage::Version VersionOf(const std::string& file_name);
   BlobId BlobOf(const std::string& file_name);
   const handlers::UploadResources& resources() { return *resources_; }
+  content::Dictionaries& dictionaries() { return *dictionaries_; }
   handlers::StoredPlaces places() {
     return {*catalog, *blobs, master_key, *keys, *dictionaries_, &chunk_cache};
   }
@@ -188,8 +189,8 @@ class ChunkWorld {
 
   uint8_t processes_ = 0;
   std::unique_ptr<storage::Stock<int64_t>> version_ids_;
-  std::unique_ptr<handlers::UploadResources> resources_;
   std::unique_ptr<content::Dictionaries> dictionaries_;
+  std::unique_ptr<handlers::UploadResources> resources_;
   std::unique_ptr<MoveContents> move_;  // One for a process.
 };
 
