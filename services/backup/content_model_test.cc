@@ -20,6 +20,7 @@
 #include <iostream>
 #include <map>
 #include <memory>
+#include <optional>
 #include <random>
 #include <set>
 #include <string>
@@ -35,6 +36,7 @@
 #include "base/mutex.h"
 #include "base/testing/random_cut_source.h"
 #include "content/blob_footer.h"
+#include "content/dictionary.h"
 #include "crypto/sha256.h"
 #include "glog/logging.h"
 #include "gtest/gtest.h"
@@ -73,6 +75,8 @@ constexpr int kFailed = 1;
 constexpr int kStepsOfLife = 200;
 constexpr unsigned kLifeDeadlineSeconds = 100;
 constexpr int kPage = 100;
+constexpr int kLevel = 3;  // zstd's.
+constexpr size_t kSamples = 40;
 constexpr int kJobBudget = 1000;
 constexpr int kRoundsUntilEmpty = 10;
 constexpr size_t kMaxPiece = 300'000;  // Of uploads.
@@ -169,6 +173,8 @@ class World {
   void ManyAtOnce();
   void RunJob(std::mt19937_64& random);
   void RunWhole(jobs::Job& job);
+  // As the job `train`, for which the model's contents are too few.
+  void TrainDictionary(std::mt19937_64& random);
 
   void Register(int client);
   void Upload(const Place& place, const ModelContent& content, std::mt19937_64& random);
@@ -274,6 +280,7 @@ World::World(const std::string& dir, Model& model, const Life& life, uint64_t se
       repack_(uploads_, {/*bytes_per_second=*/0, kPatience}, Counter()),
       move_(uploads_, places_, /*bytes_per_second=*/0) {
   RequireOk(ledger_.Renew(), "renew the leases");
+  RequireOk(dictionaries_->Refresh(kLevel).status(), "look for dictionaries");
   if (life.end == Life::End::kAtWrite)
     vfs_.HookNth(FaultVfs::Op::kWrite, life.nth, [this] { Crash(); });
   if (life.end == Life::End::kAtSync)
@@ -589,8 +596,32 @@ void World::RunWhole(jobs::Job& job) {
 }
 
 void World::RunJob(std::mt19937_64& random) {
+  if (random() % 8 == 0) return TrainDictionary(random);
   const uint64_t kind = random() % 4;
   RunWhole(kind == 0 ? sweep_ : kind == 1 ? move_ : static_cast<jobs::Job&>(repack_));
+}
+
+void World::TrainDictionary(std::mt19937_64& random) {
+  const std::optional<uint32_t> id = ValueOf(dictionaries_->Refresh(kLevel), "refresh");
+  std::vector<std::string> samples;
+  while (samples.size() < kSamples) {
+    const ModelContent content = RandomContent(random);
+    if (content.size_bytes() <= kInlineLimitBefore) samples.push_back(content.Make());
+  }
+  const std::optional<std::string> bytes =
+      id ? content::TrainDictionary(samples, *id) : std::nullopt;
+  if (!bytes) return;
+  const auto form =
+      random() % 2 == 0 ? storage::StorageForm::kPlain : storage::StorageForm::kSealed;
+  RequireOk(catalog_
+                ->Run([&](storage::Transaction& transaction) {
+                  return transaction.AddStoreValue(
+                      content::DictionaryName(*id),
+                      content::SealDictionary({form, 0, *bytes}, *id, *store_keys_));
+                })
+                .status(),
+            "keep a dictionary");
+  RequireOk(dictionaries_->Refresh(kLevel).status(), "use it");
 }
 
 // What one client does, and nobody else to it meanwhile.
