@@ -280,7 +280,7 @@ TEST_P(TrainTest, FailsIfTheCatalogDoesAndTriesAgain) {
   Train train(*world_.catalog, *world_.keys, world_.dictionaries(), {GetParam().form, kLevel});
   world_.death.After(1, Death::When::kBefore);
   EXPECT_FALSE(world_.Run(train).ok());
-  world_.death = Death();
+  world_.death.After(Death::kNever, Death::When::kBefore);
   EXPECT_THAT(world_.Run(train), IsOkAndHolds(1));
 }
 
