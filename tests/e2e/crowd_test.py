@@ -37,7 +37,7 @@ SERVICE_LIMIT = 512 * MEBIBYTE
 HUGE = 4096 * MEBIBYTE - 4096
 SENT_OF_HUGE = 100 * MEBIBYTE
 BODY_TIMEOUT = "--body_timeout=2s"
-JOBS = 3  # That have a thread of low priority: repack, move and train.
+JOBS = 4  # That have a thread of low priority: repack, move, sweep and train.
 
 
 def raise_descriptor_limit():
