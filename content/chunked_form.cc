@@ -359,8 +359,10 @@ absl::Status ChunkedForm::EndNarrowChunk(const ChunkRef& ref) {
 void ChunkedForm::FinishPack() {
   const int64_t first_step = first_footer_step_;
   first_footer_step_ += std::ssize(footer_steps_);
-  pack_->Finish({content_id_, first_step, std::exchange(footer_steps_, {})},
-                has_chunk_ ? std::nullopt : version_);
+  std::vector<PackFooter::Part> parts(1);
+  parts[0] = {content_id_, first_step, std::exchange(footer_steps_, {}),
+              has_chunk_ ? std::nullopt : version_};
+  pack_->Finish(std::move(parts));
   pack_is_finished_ = true;
 }
 

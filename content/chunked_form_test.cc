@@ -232,13 +232,17 @@ class ChunkedFormTest : public ::testing::Test, public ChunkIndex {
       EXPECT_EQ(footer->form, form_);
       EXPECT_EQ(footer->wrapped_key, pack.wrapped_key);
       EXPECT_EQ(footer->chunks.size(), pack.chunks.size());
-      EXPECT_EQ(footer->recipe.first_step, std::ssize(steps));
-      steps.insert(steps.end(), footer->recipe.steps.begin(), footer->recipe.steps.end());
-      EXPECT_EQ(footer->version.has_value(), &pack == &made.packs.back());
-      if (!footer->version) continue;
-      EXPECT_EQ(footer->version->version_id, 7);
-      EXPECT_EQ(footer->version->sha256, made.version.sha256);
-      EXPECT_EQ(footer->version->size_bytes, made.version.size_bytes);
+      ASSERT_EQ(footer->parts.size(), 1u);
+      const PackFooter::Part& part = footer->parts[0];
+      EXPECT_EQ(pack.footer_bytes,
+                std::ssize(EncodePackFooter(*footer, std::string(kPackKeySize, 'k'))));
+      EXPECT_EQ(part.first_step, std::ssize(steps));
+      steps.insert(steps.end(), part.steps.begin(), part.steps.end());
+      EXPECT_EQ(part.version.has_value(), &pack == &made.packs.back());
+      if (!part.version) continue;
+      EXPECT_EQ(part.version->version_id, 7);
+      EXPECT_EQ(part.version->sha256, made.version.sha256);
+      EXPECT_EQ(part.version->size_bytes, made.version.size_bytes);
     }
     EXPECT_TRUE(steps == made.recipe);
   }

@@ -163,17 +163,17 @@ void PackBuilder::Flush() {
   push(bytes.substr(bytes.size() - tail));
 }
 
-void PackBuilder::Finish(PackFooter::Recipe recipe,
-                         const std::optional<storage::Version>& version) {
+void PackBuilder::Finish(std::vector<PackFooter::Part> parts) {
   PackFooter footer;
   footer.pack_id = pack_.blob_id;
   footer.form = pack_.form;
   footer.chunks = pack_.chunks;
-  footer.recipe = std::move(recipe);
-  footer.version = version;
+  footer.parts = std::move(parts);
   footer.sealed_secret = sealed_secret_;
   footer.wrapped_key = pack_.wrapped_key;
-  PushOwn(EncodePackFooter(footer, pack_key_));
+  std::string encoded = EncodePackFooter(footer, pack_key_);
+  pack_.footer_bytes = std::ssize(encoded);
+  PushOwn(std::move(encoded));
 }
 
 std::optional<PackBuilder::Part> PackBuilder::Next() {

@@ -45,7 +45,7 @@ class PackBuilder {
   // Whether a chunk of at most so many bytes fits in, with a footer of `steps` steps.
   bool HasRoom(int64_t size_bytes, size_t steps) const;
 
-  // What a footer of so many chunks and steps can come to.
+  // What a footer of so many chunks and steps of one part can come to.
   static int64_t LargestFooterSize(size_t chunks, size_t steps);
 
   // A whole chunk, as it is or compressed. The parts of a raw one must stay as they are until
@@ -67,10 +67,13 @@ class PackBuilder {
   void End(const storage::ChunkRef& ref, bool waits);
   void EndAsGarbage() { ++index_; }
 
+  // Those that it has so far.
+  const std::vector<storage::PackedChunk>& chunks() const { return pack_.chunks; }
+
   // Nothing follows soon.
   void Flush();
-  // Nothing follows at all but the footer.
-  void Finish(PackFooter::Recipe recipe, const std::optional<storage::Version>& version);
+  // Nothing follows at all but the footer, with these parts.
+  void Finish(std::vector<PackFooter::Part> parts);
 
   // The next bytes of the pack; nothing as long as there are none.
   std::optional<Part> Next();

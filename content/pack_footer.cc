@@ -23,11 +23,16 @@ using storage::PackedChunk;
 using storage::StorageForm;
 using storage::Version;
 
-constexpr absl::string_view kMagic = "BKPPACK1";
+constexpr absl::string_view kMagicOfOnePart = "BKPPACK1";
+constexpr absl::string_view kMagicOfParts = "BKPPACK2";
 constexpr size_t kContentIdSize = 16;
 constexpr size_t kSha256Size = 32;
 constexpr size_t kChunkFieldsSize = ChunkId::kSize + 4 + 4 + 4 + 4 + 1 + 1;
 constexpr size_t kStepFieldsSize = ChunkId::kSize + 4;
+// Without the name.
+constexpr size_t kVersionFieldsSize = ClientId::kSize + 8 + 8 + 8 + 1 + 4 + kSha256Size + 8 + 2;
+// Of a part without steps and without a version.
+constexpr size_t kPartFieldsSize = kContentIdSize + 8 + 4 + 1;
 constexpr std::array<char, kContentIdSize> kZeros = {};
 constexpr absl::string_view kNoContentId(kZeros.data(), kZeros.size());
 
@@ -105,38 +110,6 @@ bool ArePossible(const std::vector<PackedChunk>& chunks, StorageForm form, int64
   return end <= payload_size;
 }
 
-void AppendRecipe(const PackFooter::Recipe& recipe, std::string& out) {
-  AppendBytes(recipe.content_id.empty() ? kNoContentId : recipe.content_id, out);
-  AppendUint(static_cast<uint64_t>(recipe.first_step), 8, out);
-  AppendUint(recipe.steps.size(), 4, out);
-  for (const ChunkRef& step : recipe.steps) {
-    AppendBytes(step.id.bytes(), out);
-    AppendUint(static_cast<uint64_t>(step.size_bytes), 4, out);
-  }
-}
-
-bool ReadRecipe(FieldReader& reader, PackFooter::Recipe& recipe) {
-  recipe.content_id = std::string(reader.Bytes(kContentIdSize));
-  if (recipe.content_id == kNoContentId) recipe.content_id.clear();
-  recipe.first_step = static_cast<int64_t>(reader.Uint(8));
-  const uint64_t count = reader.Uint(4);
-  if (!CanHave(reader, count, kMaxFooterSteps, kStepFieldsSize)) return false;
-  recipe.steps.resize(count);
-  for (ChunkRef& step : recipe.steps) {
-    step.id = ChunkId::FromBytes(reader.Bytes(ChunkId::kSize)).value_or(ChunkId());
-    step.size_bytes = static_cast<int64_t>(reader.Uint(4));
-  }
-  return reader.ok();
-}
-
-bool IsPossible(const PackFooter::Recipe& recipe) {
-  if (recipe.steps.size() > kMaxFooterSteps || recipe.first_step < 0) return false;
-  if (recipe.content_id.empty()) return recipe.first_step == 0 && recipe.steps.empty();
-  for (const ChunkRef& step : recipe.steps)
-    if (!IsChunkSize(step.size_bytes)) return false;
-  return recipe.content_id.size() == kContentIdSize;
-}
-
 void AppendVersion(const std::optional<Version>& version, std::string& out) {
   AppendUint(version ? 1 : 0, 1, out);
   if (!version) return;
@@ -177,12 +150,84 @@ bool IsPossible(const Version& version) {
          version.file_name.size() <= kMaxNameSize;
 }
 
+void AppendPart(const PackFooter::Part& part, std::string& out) {
+  AppendBytes(part.content_id, out);
+  AppendUint(static_cast<uint64_t>(part.first_step), 8, out);
+  AppendUint(part.steps.size(), 4, out);
+  for (const ChunkRef& step : part.steps) {
+    AppendBytes(step.id.bytes(), out);
+    AppendUint(static_cast<uint64_t>(step.size_bytes), 4, out);
+  }
+  AppendVersion(part.version, out);
+}
+
+bool ReadPart(FieldReader& reader, StorageForm form, PackFooter::Part& part) {
+  part.content_id = std::string(reader.Bytes(kContentIdSize));
+  part.first_step = static_cast<int64_t>(reader.Uint(8));
+  const uint64_t count = reader.Uint(4);
+  if (!CanHave(reader, count, kMaxFooterSteps, kStepFieldsSize)) return false;
+  part.steps.resize(count);
+  for (ChunkRef& step : part.steps) {
+    step.id = ChunkId::FromBytes(reader.Bytes(ChunkId::kSize)).value_or(ChunkId());
+    step.size_bytes = static_cast<int64_t>(reader.Uint(4));
+  }
+  return ReadVersion(reader, form, part.version);
+}
+
+// There was always a part; one without a content id is none.
+void AppendOnePart(const std::vector<PackFooter::Part>& parts, std::string& out) {
+  if (!parts.empty()) return AppendPart(parts.front(), out);
+  PackFooter::Part none;
+  none.content_id = std::string(kNoContentId);
+  AppendPart(none, out);
+}
+
+bool ReadOnePart(FieldReader& reader, StorageForm form, std::vector<PackFooter::Part>& parts) {
+  PackFooter::Part part;
+  if (!ReadPart(reader, form, part)) return false;
+  if (part.content_id == kNoContentId)
+    return part.first_step == 0 && part.steps.empty() && !part.version;
+  parts.push_back(std::move(part));
+  return true;
+}
+
+void AppendParts(const std::vector<PackFooter::Part>& parts, std::string& out) {
+  AppendUint(parts.size(), 4, out);
+  for (const PackFooter::Part& part : parts) AppendPart(part, out);
+}
+
+bool ReadParts(FieldReader& reader, StorageForm form, std::vector<PackFooter::Part>& parts) {
+  const uint64_t count = reader.Uint(4);
+  if (!CanHave(reader, count, kMaxFooterParts, kPartFieldsSize)) return false;
+  parts.resize(count);
+  for (PackFooter::Part& part : parts)
+    if (!ReadPart(reader, form, part)) return false;
+  return true;
+}
+
+bool IsPossible(const PackFooter::Part& part) {
+  for (const ChunkRef& step : part.steps)
+    if (!IsChunkSize(step.size_bytes)) return false;
+  return part.content_id.size() == kContentIdSize && part.content_id != kNoContentId &&
+         part.first_step >= 0 && (!part.version || IsPossible(*part.version));
+}
+
+bool ArePossible(const std::vector<PackFooter::Part>& parts, PackFooter::Format format) {
+  size_t steps = 0;
+  for (const PackFooter::Part& part : parts) {
+    steps += part.steps.size();
+    if (!IsPossible(part)) return false;
+  }
+  const size_t most = format == PackFooter::Format::kOnePart ? 1 : kMaxFooterParts;
+  return parts.size() <= most && steps <= kMaxFooterSteps;
+}
+
 // All but where the footer itself begins.
 bool IsPossible(const PackFooter& footer, int64_t payload_size) {
   const bool sealed = footer.form == StorageForm::kSealed;
   return (sealed || footer.form == StorageForm::kPlain) && footer.chunks.size() <= kMaxPackChunks &&
-         ArePossible(footer.chunks, footer.form, payload_size) && IsPossible(footer.recipe) &&
-         (!footer.version || IsPossible(*footer.version)) &&
+         ArePossible(footer.chunks, footer.form, payload_size) &&
+         ArePossible(footer.parts, footer.format) &&
          footer.sealed_secret.size() <= kMaxWrappedKeySize &&
          footer.wrapped_key.size() <= kMaxWrappedKeySize && sealed != footer.wrapped_key.empty();
 }
@@ -192,8 +237,8 @@ std::string EncodeFields(const PackFooter& footer) {
   std::string out(footer.pack_id.bytes());
   AppendUint(static_cast<uint64_t>(footer.form), 1, out);
   AppendChunks(footer.chunks, out);
-  AppendRecipe(footer.recipe, out);
-  AppendVersion(footer.version, out);
+  footer.format == PackFooter::Format::kOnePart ? AppendOnePart(footer.parts, out)
+                                                : AppendParts(footer.parts, out);
   AppendSized(footer.sealed_secret, out);
   AppendSized(footer.wrapped_key, out);
   return out;
@@ -202,15 +247,29 @@ std::string EncodeFields(const PackFooter& footer) {
 bool DecodeFields(FieldReader& reader, PackFooter& footer) {
   footer.pack_id = BlobId::FromBytes(reader.Bytes(BlobId::kSize)).value_or(BlobId());
   footer.form = static_cast<StorageForm>(reader.Uint(1));
-  if (!ReadChunks(reader, footer.chunks) || !ReadRecipe(reader, footer.recipe) ||
-      !ReadVersion(reader, footer.form, footer.version)) {
-    return false;
-  }
+  if (!ReadChunks(reader, footer.chunks)) return false;
+  const auto read = footer.format == PackFooter::Format::kOnePart ? ReadOnePart : ReadParts;
+  if (!read(reader, footer.form, footer.parts)) return false;
   footer.sealed_secret = reader.Sized();
   footer.wrapped_key = reader.Sized();
   if (footer.form == StorageForm::kSealed)
     footer.seal = std::string(reader.Bytes(crypto::Aead::kTagSize));
   return reader.ok() && reader.AtEnd();
+}
+
+absl::string_view MagicOf(PackFooter::Format format) {
+  return format == PackFooter::Format::kOnePart ? kMagicOfOnePart : kMagicOfParts;
+}
+
+// As its last bytes say; none if it is no pack.
+absl::StatusOr<std::optional<PackFooter::Format>> FormatOf(const RandomAccess& blob) {
+  std::string magic(kFooterMagicSize, '\0');
+  const int64_t begin = blob.size_bytes() - static_cast<int64_t>(magic.size());
+  if (begin < 0) return std::nullopt;
+  RETURN_IF_ERROR(blob.ReadAt(begin, {magic.data(), magic.size()}));
+  for (const auto format : {PackFooter::Format::kOnePart, PackFooter::Format::kParts})
+    if (magic == MagicOf(format)) return format;
+  return std::nullopt;
 }
 
 }  // namespace
@@ -222,17 +281,26 @@ std::string EncodePackFooter(const PackFooter& footer, absl::string_view pack_ke
     const std::string fields = out;
     crypto::Aead(pack_key).Seal(kSealNonce, fields, "", out);
   }
-  AppendTrailer(kMagic, out);
+  AppendTrailer(MagicOf(footer.format), out);
   CHECK_LE(static_cast<int64_t>(out.size()), kMaxPackFooterSize);
   return out;
 }
 
+int64_t EncodedSize(const PackFooter::Part& part) {
+  const size_t version = part.version ? kVersionFieldsSize + part.version->file_name.size() : 0;
+  return static_cast<int64_t>(kPartFieldsSize + part.steps.size() * kStepFieldsSize + version);
+}
+
 absl::StatusOr<PackFooter> ReadPackFooter(const RandomAccess& pack) {
   if (pack.size_bytes() > kMaxPackSize) return DamagedBlob("it is too large for a pack");
-  ASSIGN_OR_RETURN(const std::string fields,
-                   ReadFooterFields(pack, kMagic, static_cast<size_t>(kMaxPackFooterSize)));
+  ASSIGN_OR_RETURN(const std::optional<PackFooter::Format> format, FormatOf(pack));
+  if (!format) return DamagedBlob("its end is missing");
+  ASSIGN_OR_RETURN(
+      const std::string fields,
+      ReadFooterFields(pack, MagicOf(*format), static_cast<size_t>(kMaxPackFooterSize)));
   FieldReader reader(fields);
   PackFooter footer;
+  footer.format = *format;
   const int64_t payload_size =
       pack.size_bytes() - static_cast<int64_t>(fields.size() + kFooterTrailerSize);
   if (!DecodeFields(reader, footer) || !IsPossible(footer, payload_size))
@@ -251,11 +319,8 @@ absl::Status CheckPackSeal(const PackFooter& footer, absl::string_view pack_key)
 }
 
 absl::StatusOr<bool> IsPack(const RandomAccess& blob) {
-  std::string magic(kMagic.size(), '\0');
-  const int64_t begin = blob.size_bytes() - static_cast<int64_t>(magic.size());
-  if (begin < 0) return false;
-  RETURN_IF_ERROR(blob.ReadAt(begin, {magic.data(), magic.size()}));
-  return magic == kMagic;
+  ASSIGN_OR_RETURN(const std::optional<PackFooter::Format> format, FormatOf(blob));
+  return format.has_value();
 }
 
 }  // namespace backup::content

@@ -56,6 +56,7 @@
 #include "services/backup/jobs/sweep.h"
 #include "services/backup/testing/crashing_blob_store.h"
 #include "services/backup/testing/memory_service.h"
+#include "services/backup/testing/told_versions.h"
 #include "storage/chunk_cache.h"
 #include "storage/local/local_blob_store.h"
 #include "storage/sqlite/sqlite_catalog.h"
@@ -171,7 +172,8 @@ class World {
   void Step();
   void StepOf(int client, std::mt19937_64& random);
   void ManyAtOnce();
-  void RunJob(std::mt19937_64& random);
+  // Whether every blob that nothing needed then is gone.
+  bool RunJob(std::mt19937_64& random);
   void RunWhole(jobs::Job& job);
   // As the job `train`, for which the model's contents are too few.
   void TrainDictionary(std::mt19937_64& random);
@@ -195,6 +197,16 @@ class World {
   void CheckVersionsOf(const Place& place);
   void CheckCounts();
   void CheckReferences();
+  using Told = std::multimap<int64_t, ToldVersion>;
+  int64_t NewestPack();
+  int64_t NewestVersion();
+  // Whether packs alone tell of it what the catalog does.
+  bool IsTold(const Place& place, const ModelVersion& version, const Told& told);
+  // Of versions above `after`, whose upload brought a pack.
+  void RequireTold(int64_t after);
+  // Of those that were told of before. Those that are from now on are noted if every blob that
+  // nothing needs is gone.
+  void CheckTold(bool is_swept);
   void Heal(const Place& place, std::mt19937_64& random);
   void Verify();
   void CheckNothingIsLeft();
@@ -219,6 +231,7 @@ class World {
   Mutex mutex_;  // Of the model.
   std::mt19937_64 random_;
   std::atomic<int> blob_steps_left_;
+  int64_t newest_pack_ = 0;
   FakeClock clock_;
   FaultVfs vfs_;
   const std::unique_ptr<storage::Catalog> catalog_;
@@ -577,6 +590,13 @@ void World::Damage() {
     MutexLock lock(mutex_);
     model_.SetDamaged(chunk.ref.id.bytes(), true);
   }
+  // What tells of them may go when the chunk is stored anew.
+  ForEachVersion([&](const Place& place, const ModelVersion& version) {
+    for (const StoredChunk& each : ChunksOf(place, version.version_id)) {
+      MutexLock lock(mutex_);
+      if (each.number == chunk.number) FileOf(place).Find(version.version_id)->was_damaged = true;
+    }
+  });
   std::fstream file(path, std::ios::binary | std::ios::in | std::ios::out);
   file.seekg(at);
   const int byte = file.get();
@@ -595,10 +615,15 @@ void World::RunWhole(jobs::Job& job) {
   }
 }
 
-void World::RunJob(std::mt19937_64& random) {
-  if (random() % 8 == 0) return TrainDictionary(random);
+bool World::RunJob(std::mt19937_64& random) {
+  if (random() % 8 == 0) {
+    TrainDictionary(random);
+    return false;
+  }
   const uint64_t kind = random() % 4;
-  RunWhole(kind == 0 ? sweep_ : kind == 1 ? move_ : static_cast<jobs::Job&>(repack_));
+  jobs::Job& job = kind == 0 ? sweep_ : kind == 1 ? move_ : static_cast<jobs::Job&>(repack_);
+  RunWhole(job);
+  return &job == &sweep_;
 }
 
 void World::TrainDictionary(std::mt19937_64& random) {
@@ -665,9 +690,12 @@ void World::Step() {
   }
   const uint64_t kind = random_() % 100;
   if (kind < 2) return Damage();
-  if (kind < 6) return RunJob(random_);
+  if (kind < 6) return CheckTold(/*is_swept=*/RunJob(random_));
   if (kind < 10) return ManyAtOnce();
+  const int64_t pack = NewestPack();
+  const int64_t version = NewestVersion();
   StepOf(static_cast<int>(random_() % Model::kClients), random_);
+  if (NewestPack() > pack) RequireTold(version);
 }
 
 void World::Steps(int count) {
@@ -776,12 +804,59 @@ void World::CheckReferences() {
   }
 }
 
+int64_t World::NewestPack() {
+  while (true) {
+    const auto packs = ValueOf(
+        catalog_->Read([&](Snapshot& snapshot) { return snapshot.ListPacks(newest_pack_, kPage); }),
+        "list packs");
+    if (packs.empty()) return newest_pack_;
+    newest_pack_ = packs.back().pack;
+  }
+}
+
+int64_t World::NewestVersion() {
+  int64_t newest = 0;
+  ForEachVersion([&](const Place&, const ModelVersion& version) {
+    newest = std::max(newest, version.version_id);
+  });
+  return newest;
+}
+
+bool World::IsTold(const Place& place, const ModelVersion& version, const Told& told) {
+  return testing::IsTold(told, ValueOf(Find(place, version.version_id), "find a version").version,
+                         ChunksOf(place, version.version_id));
+}
+
+void World::RequireTold(int64_t after) {
+  const auto told = ValueOf(ReadToldVersions(*local_blobs_, master_key_), "read the packs");
+  ForEachVersion([&](const Place& place, const ModelVersion& version) {
+    if (version.version_id <= after || version.state == ModelState::kAbandoned) return;
+    Require(IsTold(place, version, told),
+            absl::StrCat("no pack tells of the new version ", version.version_id));
+    MutexLock lock(mutex_);
+    FileOf(place).Find(version.version_id)->is_told = true;
+  });
+}
+
+void World::CheckTold(bool is_swept) {
+  const auto told = ValueOf(ReadToldVersions(*local_blobs_, master_key_), "read the packs");
+  ForEachVersion([&](const Place& place, const ModelVersion& version) {
+    if (version.state == ModelState::kAbandoned || version.was_damaged) return;
+    const bool is_told = IsTold(place, version, told);
+    Require(is_told || !version.is_told,
+            absl::StrCat("no pack tells any more of version ", version.version_id));
+    MutexLock lock(mutex_);
+    FileOf(place).Find(version.version_id)->is_told = version.is_told || (is_told && is_swept);
+  });
+}
+
 void World::CheckAll() {
   for (int client = 0; client < Model::kClients; ++client) {
     for (int file = 0; file < ModelClient::kFiles; ++file) CheckVersionsOf({client, file});
   }
   CheckCounts();
   CheckReferences();
+  CheckTold(/*is_swept=*/false);
   ForEachVersion([&](const Place& place, const ModelVersion& version) {
     CheckVersion(place, version, /*offset=*/0);
   });

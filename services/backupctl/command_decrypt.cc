@@ -98,7 +98,8 @@ absl::StatusOr<ExitCode> Decrypt(Connection& connection, Output& output,
   std::optional<DataDir> data_dir;  // Outlives the content.
   std::unique_ptr<content::StoredContent> content;
   if (options.data_dir.empty()) {
-    ASSIGN_OR_RETURN(content, OpenBlobFile(options.blob_file, options.more, options.key));
+    ASSIGN_OR_RETURN(
+        content, OpenBlobFile(options.blob_file, options.more, options.version_id, options.key));
   } else {
     ASSIGN_OR_RETURN(data_dir, OpenDataDir(options.data_dir, options.key.master_key_file));
     ASSIGN_OR_RETURN(content,
@@ -135,9 +136,11 @@ void AddDecryptCommand(CLI::App& app, Command& chosen) {
       "  backupctl decrypt data/store/BLOB --blobs data/store --master_key_file data/master.key "
       "-o FILE\n"
       "  backupctl decrypt --data_dir data --client laptop-7 --file /etc/hostname -o FILE\n"
-      "A file that is kept in chunks is found by the last pack that it was stored with; its chunks "
-      "may\n"
-      "be in packs that were there before: give these as PACK_FILEs, or their folder as --blobs.\n"
+      "A file that is kept in chunks is found by any pack that tells of it; its chunks may be in "
+      "others:\n"
+      "give these as PACK_FILEs, or their folder as --blobs. Of a pack that tells of several files "
+      "--version\n"
+      "says which.\n"
       "--key is a client's session key from the service's log, or the master key. Others on this "
       "machine\n"
       "may see it while this runs, so prefer --master_key_file.");
@@ -162,7 +165,7 @@ void AddDecryptCommand(CLI::App& app, Command& chosen) {
       ->type_name("FILE");
   decrypt
       .add_option("--version", options->version_id,
-                  "With --data_dir: the version;\ndefault: the newest verified one")
+                  "The version; default: the newest verified one,\nor the only one in a pack")
       ->type_name("N")
       ->check(CLI::Validator(CLI::PositiveNumber).description(""));
   decrypt.add_option("-o,--out", options->out, "Where to; default: the end of the file's name")

@@ -86,11 +86,12 @@ absl::StatusOr<storage::Client> FindClient(storage::Snapshot& snapshot, const st
 
 absl::StatusOr<std::unique_ptr<content::StoredContent>> OpenBlobFile(const std::string& path,
                                                                      const MorePacks& more,
+                                                                     int64_t version_id,
                                                                      const KeyChoice& choice) {
   ASSIGN_OR_RETURN(const bool is_pack, IsPackFile(path));
   if (is_pack) {
     ASSIGN_OR_RETURN(std::unique_ptr<crypto::MasterKey> master_key, MasterKeyOf(choice));
-    return OpenPackFile(path, more, std::move(master_key));
+    return OpenPackFile(path, more, version_id, std::move(master_key));
   }
   ASSIGN_OR_RETURN(std::unique_ptr<LocalFile> blob, LocalFile::Open(path));
   ASSIGN_OR_RETURN(BlobFooter footer, content::ReadFooter(*blob));

@@ -21,11 +21,13 @@ struct KeyChoice {
   std::string key_hex;
 };
 
-// Opens a blob's file as it lies in a store, in any of its forms; if it is a pack, the file that it
-// was made for, whose chunks may be in `more` (OpenPackFile()). Errors: NotFound for a missing file
-// or part; InvalidArgument if the blob needs a key that was not given; reason BLOB_DAMAGED.
+// Opens a blob's file as it lies in a store, in any of its forms; if it is a pack, a file of which
+// it tells, whose chunks may be in `more` (OpenPackFile()). `version_id` is that of the file, for
+// packs that tell of several; 0: the only one. Errors: NotFound for a missing file or part;
+// InvalidArgument if the blob needs a key or a version that was not given; reason BLOB_DAMAGED.
 absl::StatusOr<std::unique_ptr<content::StoredContent>> OpenBlobFile(const std::string& path,
                                                                      const MorePacks& more,
+                                                                     int64_t version_id,
                                                                      const KeyChoice& choice);
 
 // A data directory that is open.

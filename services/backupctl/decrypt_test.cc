@@ -122,7 +122,7 @@ class DecryptTest : public ::testing::Test {
 
   absl::StatusOr<std::string> Decrypt(const std::string& blob, const KeyChoice& choice) {
     folder_.Write("blob", blob);
-    return Read(OpenBlobFile(folder_.Path("blob"), {}, choice));
+    return Read(OpenBlobFile(folder_.Path("blob"), {}, /*version_id=*/0, choice));
   }
   KeyChoice KeyFile() const { return {folder_.Path("key"), ""}; }
   KeyChoice KeyHex(const std::string& hex) const { return {"", hex}; }
@@ -215,15 +215,18 @@ class PacksTest : public DecryptTest {
     version_.size_bytes = std::ssize(all);
     version_.sha256 = testing::Sha256Of(all);
     PackFooter known;
-    known.recipe.content_id = std::string(16, 'o');
+    known.parts.push_back({std::string(16, 'o'), 0, {}, std::nullopt});
     WritePack("known", form, {"other", kChunks[0]}, known);
     PackFooter first;
-    first.recipe = {std::string(16, 'c'), 0, {steps[0], steps[1]}};
+    first.format = PackFooter::Format::kOnePart;  // As older programs wrote it.
+    first.parts.push_back({std::string(16, 'c'), 0, {steps[0], steps[1]}, std::nullopt});
     WritePack("first", form, {kChunks[1]}, first);
     PackFooter last;
-    last.recipe = {std::string(16, 'c'), 2, {steps[2]}};
-    last.version = version_;
+    last.parts.push_back({std::string(16, 'c'), 2, {steps[2]}, version_});
     WritePack("last", form, {kChunks[2]}, last);
+    PackFooter merged;
+    merged.parts = {first.parts[0], known.parts[0], last.parts[0]};
+    WritePack("merged", form, {kChunks[1], kChunks[2]}, merged);
     plaintext_ = all;
   }
 
@@ -256,8 +259,8 @@ class PacksTest : public DecryptTest {
   }
 
   absl::StatusOr<std::string> ReadPack(const std::string& name, const MorePacks& more,
-                                       const KeyChoice& key) {
-    return Read(OpenBlobFile(folder_.Path(name), more, key));
+                                       const KeyChoice& key, int64_t version_id = 0) {
+    return Read(OpenBlobFile(folder_.Path(name), more, version_id, key));
   }
 
   static inline const std::vector<std::string> kChunks = {
@@ -290,6 +293,20 @@ TEST_F(PacksTest, AFileIsReadFromAnyPackThatItWasStoredWith) {
   }
 }
 
+TEST_F(PacksTest, OfAPackThatTellsOfSeveralFilesTheVersionSaysWhich) {
+  for (const StorageForm form : {StorageForm::kPlain, StorageForm::kSealed}) {
+    Store(form);
+    const MorePacks more{{folder_.Path("known")}, ""};
+    EXPECT_THAT(ReadPack("merged", more, KeyFile(), 7), IsOkAndHolds(plaintext_));
+    absl::Status status = ReadPack("merged", more, KeyFile()).status();
+    EXPECT_THAT(status, StatusIs(absl::StatusCode::kInvalidArgument));
+    EXPECT_THAT(status.message(), HasSubstr("2 files: give one of them as --version: 7 (name), "));
+    status = ReadPack("merged", more, KeyFile(), 8).status();
+    EXPECT_THAT(status, StatusIs(absl::StatusCode::kNotFound));
+    EXPECT_THAT(status.message(), HasSubstr("does not tell of version 8, but of 7 (name), "));
+  }
+}
+
 TEST_F(PacksTest, WhatIsMissingIsSaid) {
   Store(StorageForm::kSealed);
   absl::Status status = ReadPack("last", {{folder_.Path("first")}, ""}, KeyFile()).status();
@@ -311,6 +328,7 @@ TEST_F(PacksTest, WhatIsMissingIsSaid) {
 
 TEST_F(PacksTest, DamageIsFoundWithAndWithoutTheKey) {
   Store(StorageForm::kPlain);
+  std::filesystem::remove(folder_.Path("merged"));
   const MorePacks more{{}, folder_.Path("")};
   std::string pack = folder_.Read("first");
   pack[100'000] = static_cast<char>(pack[100'000] ^ 1);
@@ -324,6 +342,7 @@ TEST_F(PacksTest, DamageIsFoundWithAndWithoutTheKey) {
 TEST_F(PacksTest, ADamagedChunkIsReadFromAnotherPackThatHasIt) {
   for (const StorageForm form : {StorageForm::kPlain, StorageForm::kSealed}) {
     Store(form);
+    std::filesystem::remove(folder_.Path("merged"));
     for (const char* const copy : {"again", "once more"}) WritePack(copy, form, kChunks, {});
     const MorePacks more{{}, folder_.Path("")};
     // Whichever comes first, it is damaged once.

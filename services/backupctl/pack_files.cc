@@ -20,6 +20,7 @@
 #include "content/chunk_source.h"
 #include "content/pack_footer.h"
 #include "content/store_keys.h"
+#include "content/told_content.h"
 #include "services/backupctl/local_file.h"
 
 namespace backup::ctl {
@@ -30,6 +31,7 @@ using storage::StorageForm;
 using storage::StoredChunk;
 
 constexpr size_t kChunksPerPage = 128;
+constexpr size_t kMaxNamed = 10;  // Files in a message.
 
 absl::StatusOr<std::set<std::string>> PathsOf(const std::string& path, const MorePacks& more) {
   std::set<std::string> paths(more.files.begin(), more.files.end());
@@ -89,21 +91,57 @@ void Place(const std::vector<StoredChunk*>& uses, const StoredChunk& place) {
   }
 }
 
+std::string NamesOf(const std::vector<content::ToldContent>& contents) {
+  std::string names;
+  for (const content::ToldContent& content : contents) {
+    if (&content == &contents.front() + kMaxNamed) return names + ", and more";
+    absl::StrAppend(&names, names.empty() ? "" : ", ");
+    if (content.version()) {
+      absl::StrAppend(&names, content.version()->version_id, " (",
+                      NameToText(content.version()->file_name), ")");
+    } else {
+      absl::StrAppend(&names, "one whose record is in another pack");
+    }
+  }
+  return names;
+}
+
+// Which of them it is.
+absl::StatusOr<size_t> Choose(const std::vector<content::ToldContent>& contents,
+                              int64_t version_id) {
+  if (version_id == 0 && contents.size() == 1) return size_t{0};
+  if (version_id == 0) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("the pack tells of ", contents.size(),
+                     " files: give one of them as --version: ", NamesOf(contents)));
+  }
+  std::optional<size_t> chosen;
+  for (size_t i = 0; i < contents.size(); ++i) {
+    const std::optional<storage::Version>& version = contents[i].version();
+    // One that was stored twice may be whole once.
+    if (version && version->version_id == version_id && (!chosen || contents[i].IsWhole()))
+      chosen = i;
+  }
+  if (chosen) return *chosen;
+  return absl::NotFoundError(absl::StrCat("the pack does not tell of version ", version_id,
+                                          ", but of ", NamesOf(contents)));
+}
+
 // All that is known of one content, gathered from packs. Used by one thread at a time.
 class PackFiles final : public content::ChunkStore {
  public:
   PackFiles(std::set<std::string> paths, std::unique_ptr<crypto::MasterKey> master_key)
       : paths_(std::move(paths)), master_key_(std::move(master_key)) {}
 
-  // Finds the content that this pack was made for.
-  absl::Status Find(const std::string& path);
+  // Finds the content of this version, of which this pack tells; 0: the only one.
+  absl::Status Find(const std::string& path, int64_t version_id);
 
   // Valid after that.
-  const storage::Version& version() const { return *version_; }
+  const storage::Version& version() const { return version_; }
   content::ChunkKeys keys() const { return {master_key_.get(), store_keys_.get(), nullptr}; }
   std::vector<content::ChunkIdKey> id_keys() const {
     if (store_keys_ == nullptr) return {};
-    return store_keys_->IdKeysOf(version_->client_id);
+    return store_keys_->IdKeysOf(version_.client_id);
   }
 
   absl::StatusOr<std::vector<StoredChunk>> ListChunks(int64_t offset) override;
@@ -115,10 +153,10 @@ class PackFiles final : public content::ChunkStore {
   // Calls `visit` for the footer of each pack that can be read.
   template <typename Visit>
   void VisitPacks(const Visit& visit);
-  // Takes what a footer says of the content.
-  void TakeRecord(const PackFooter& footer);
-  // The recipe, in one.
-  absl::Status JoinRecipe();
+  // The contents of which `footer` tells, as all packs tell of them.
+  std::vector<content::ToldContent> ContentsOf(const PackFooter& footer);
+  // Takes over what is told of the content.
+  absl::Status TakeRecord(const content::ToldContent& content);
   absl::Status FindChunks();
   // What to add to an error of something that is not there.
   std::string Searched() const;
@@ -126,10 +164,8 @@ class PackFiles final : public content::ChunkStore {
   const std::set<std::string> paths_;
   const std::unique_ptr<crypto::MasterKey> master_key_;
   std::unique_ptr<content::StoreKeys> store_keys_;  // Null without a master key.
-  std::string content_id_;
-  std::optional<storage::Version> version_;
-  std::map<int64_t, std::vector<storage::ChunkRef>> parts_;  // Of the recipe, by their first step.
-  std::vector<StoredChunk> chunks_;                          // In the order of the content.
+  storage::Version version_;
+  std::vector<StoredChunk> chunks_;                                      // In the content's order.
   absl::flat_hash_map<ChunkId, std::vector<StoredChunk*>> uses_;         // In chunks_.
   absl::flat_hash_map<ChunkId, std::vector<StoredChunk>> other_places_;  // Not tried yet.
   std::map<BlobId, std::string> path_of_;
@@ -137,26 +173,19 @@ class PackFiles final : public content::ChunkStore {
   size_t unreadable_ = 0;  // And could not be.
 };
 
-absl::Status PackFiles::Find(const std::string& path) {
+absl::Status PackFiles::Find(const std::string& path, int64_t version_id) {
   ASSIGN_OR_RETURN(const std::unique_ptr<LocalFile> file, LocalFile::Open(path));
   ASSIGN_OR_RETURN(const PackFooter footer, ReadFooterOf(*file, master_key_.get()));
-  content_id_ = footer.recipe.content_id;
-  if (content_id_.empty()) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        path,
-        " holds chunks of other packs' files and no file's record: give the pack that a file "
-        "was stored with, or --data_dir"));
+  if (footer.parts.empty()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(path, " tells of no file: give a pack that does, or --data_dir"));
   }
   if (master_key_ != nullptr) {
     ASSIGN_OR_RETURN(store_keys_, content::StoreKeys::Open(footer.sealed_secret, *master_key_));
   }
-  VisitPacks([this](const PackFooter& other) { TakeRecord(other); });
-  if (!version_) {
-    return absl::NotFoundError(absl::StrCat(
-        "the record of this file, which is in the last pack that it was stored with, is in ",
-        Searched()));
-  }
-  RETURN_IF_ERROR(JoinRecipe());
+  const std::vector<content::ToldContent> contents = ContentsOf(footer);
+  ASSIGN_OR_RETURN(const size_t chosen, Choose(contents, version_id));
+  RETURN_IF_ERROR(TakeRecord(contents[chosen]));
   return FindChunks();
 }
 
@@ -180,28 +209,39 @@ void PackFiles::VisitPacks(const Visit& visit) {
   }
 }
 
-void PackFiles::TakeRecord(const PackFooter& footer) {
-  if (footer.recipe.content_id != content_id_) return;
-  if (!footer.recipe.steps.empty()) parts_.emplace(footer.recipe.first_step, footer.recipe.steps);
-  if (footer.version) version_ = footer.version;
+std::vector<content::ToldContent> PackFiles::ContentsOf(const PackFooter& footer) {
+  std::map<std::string, content::ToldContent> contents;
+  for (const PackFooter::Part& part : footer.parts) contents[part.content_id].Add(part);
+  VisitPacks([&](const PackFooter& other) {
+    for (const PackFooter::Part& part : other.parts) {
+      const auto found = contents.find(part.content_id);
+      if (found != contents.end()) found->second.Add(part);
+    }
+  });
+  std::vector<content::ToldContent> all;
+  for (auto& [id, content] : contents) all.push_back(std::move(content));
+  return all;
 }
 
-absl::Status PackFiles::JoinRecipe() {
-  int64_t offset = 0;
-  for (const auto& [first_step, steps] : parts_) {
-    if (first_step != std::ssize(chunks_)) break;
-    for (const storage::ChunkRef& ref : steps) {
-      StoredChunk chunk;
-      chunk.ref = ref;
-      chunk.offset_in_content = offset;
-      offset += ref.size_bytes;
-      chunks_.push_back(std::move(chunk));
-    }
+absl::Status PackFiles::TakeRecord(const content::ToldContent& content) {
+  if (!content.version()) {
+    return absl::NotFoundError(absl::StrCat(
+        "the record of this file, which the last pack had that it was stored with, is in ",
+        Searched()));
   }
-  if (offset == version_->size_bytes) return absl::OkStatus();
+  version_ = *content.version();
+  int64_t offset = 0;
+  for (const storage::ChunkRef& ref : content.Steps()) {
+    StoredChunk chunk;
+    chunk.ref = ref;
+    chunk.offset_in_content = offset;
+    offset += ref.size_bytes;
+    chunks_.push_back(std::move(chunk));
+  }
+  if (content.IsWhole()) return absl::OkStatus();
   return absl::NotFoundError(absl::StrCat("what comes behind byte ", offset, " of ",
-                                          NameToText(version_->file_name), " (",
-                                          version_->size_bytes, " bytes) is told in ", Searched()));
+                                          NameToText(version_.file_name), " (", version_.size_bytes,
+                                          " bytes) is told in ", Searched()));
 }
 
 absl::Status PackFiles::FindChunks() {
@@ -224,7 +264,7 @@ absl::Status PackFiles::FindChunks() {
   const auto missing = std::find_if(chunks_.begin(), chunks_.end(),
                                     [](const StoredChunk& chunk) { return chunk.pack == 0; });
   return absl::NotFoundError(absl::StrCat("the chunk at byte ", missing->offset_in_content, " of ",
-                                          NameToText(version_->file_name), ", ",
+                                          NameToText(version_.file_name), ", ",
                                           absl::BytesToHexString(missing->ref.id.bytes()), ", and ",
                                           wanted - 1, " others are in ", Searched()));
 }
@@ -266,10 +306,11 @@ absl::StatusOr<bool> IsPackFile(const std::string& path) {
 }
 
 absl::StatusOr<std::unique_ptr<content::StoredContent>> OpenPackFile(
-    const std::string& path, const MorePacks& more, std::unique_ptr<crypto::MasterKey> master_key) {
+    const std::string& path, const MorePacks& more, int64_t version_id,
+    std::unique_ptr<crypto::MasterKey> master_key) {
   ASSIGN_OR_RETURN(std::set<std::string> paths, PathsOf(path, more));
   auto files = std::make_unique<PackFiles>(std::move(paths), std::move(master_key));
-  RETURN_IF_ERROR(files->Find(path));
+  RETURN_IF_ERROR(files->Find(path, version_id));
   // All of these are part of `files` or copies.
   const storage::Version version = files->version();
   const content::ChunkKeys keys = files->keys();

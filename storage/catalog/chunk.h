@@ -41,6 +41,7 @@ struct PackedChunk {
 struct NewPack {
   BlobId blob_id;
   int64_t size_bytes = 0;
+  int64_t footer_bytes = 0;                // Of these, what it says about itself.
   StorageForm form = StorageForm::kPlain;  // Or kSealed.
   std::string wrapped_key;                 // kSealed: the pack's key under the master key.
   std::vector<PackedChunk> chunks;         // In the order of their index.
@@ -95,6 +96,7 @@ struct PackInfo {
   std::string wrapped_key;
   int64_t condemned_epoch = 0;  // 0: it is not.
   int64_t chunk_count = 0;      // In whatever state; not counted above Snapshot::kManyChunks.
+  int64_t footer_bytes = 0;     // Of its size; 0: an older program stored it, and it is not known.
 };
 
 }  // namespace backup::storage

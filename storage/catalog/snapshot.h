@@ -17,7 +17,7 @@ namespace backup::storage {
 // names. Used by one thread at a time, within the function that it is given to.
 class Snapshot {
  public:
-  // Bytes of a pack that are not alive and not worth a rewrite: its footer takes as much.
+  // Bytes of a pack that are not alive and not worth a rewrite, beside its footer.
   static constexpr int64_t kSmallWaste = 16 << 10;
   // So many chunks of a pack, or more.
   static constexpr int64_t kManyChunks = 256;
@@ -82,10 +82,11 @@ class Snapshot {
   virtual absl::StatusOr<int64_t> LastInlineChunk() = 0;
   // At most `limit` packs with numbers above `after`, in order.
   virtual absl::StatusOr<std::vector<PackInfo>> ListPacks(int64_t after, int limit) = 0;
-  // At most `limit` packs, whichever, that RewritePacks() would do good: those of which less than
-  // two thirds, by more than kSmallWaste, or nothing is alive, that hold what waits to be
-  // compressed, or that are smaller than `small_bytes`; condemned ones first, then those of which
-  // nothing is alive. None that has a damaged chunk with a reference, which nobody can take along.
+  // At most `limit` packs, whichever, that RewritePacks() would do good: those of which, without
+  // the footer, less than two thirds, by more than kSmallWaste, or nothing is alive, that hold what
+  // waits to be compressed, or that are smaller than `small_bytes`; condemned ones first, then
+  // those of which nothing is alive. None that has a damaged chunk with a reference, which nobody
+  // can take along.
   virtual absl::StatusOr<std::vector<PackInfo>> ListPacksToRewrite(int64_t small_bytes,
                                                                    int limit) = 0;
   // Counts how often packs were condemned.

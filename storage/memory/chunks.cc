@@ -17,9 +17,10 @@ absl::Status LostSight() {
 absl::Status Corrupt() { return MakeError(Reason::kStateCorrupt, "a chunk is missing"); }
 
 bool IsToRewrite(const PackInfo& pack) {
+  const int64_t size_bytes = pack.size_bytes - pack.footer_bytes;
   return pack.condemned_epoch > 0 || pack.waiting_bytes > 0 || pack.live_bytes == 0 ||
-         (pack.live_bytes * 3 < pack.size_bytes * 2 &&
-          pack.size_bytes - pack.live_bytes > Snapshot::kSmallWaste);
+         (pack.live_bytes * 3 < size_bytes * 2 &&
+          size_bytes - pack.live_bytes > Snapshot::kSmallWaste);
 }
 
 }  // namespace
@@ -250,6 +251,7 @@ int64_t MemoryTransaction::AddPack(const NewPack& pack) {
   info.pack = number;
   info.blob_id = pack.blob_id;
   info.size_bytes = pack.size_bytes;
+  info.footer_bytes = pack.footer_bytes;
   info.form = pack.form;
   info.wrapped_key = pack.wrapped_key;
   return number;

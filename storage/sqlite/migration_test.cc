@@ -195,5 +195,28 @@ TEST_F(MigrationFromFourTest, CountsWhatOldVersionsTakeByTheirSizes) {
   EXPECT_EQ(Count().blob_bytes, 0);
 }
 
+// Of a pack that schema 5 held nobody knows how large its footer is.
+class MigrationFromFiveTest : public MigrationTest {
+ protected:
+  MigrationFromFiveTest() {
+    const auto old = Database::Open(path_, Database::Mode::kReadWrite).value();
+    EXPECT_OK(MigrateTo(*old, 5));
+    EXPECT_OK(
+        old->Execute("INSERT INTO packs (pack_id, blob_id, size_bytes, live_bytes, form, "
+                     "wrapped_key) VALUES (7, x'07111111111111111111111111111111', 600000, 50000, "
+                     "1, x'')"));
+  }
+};
+
+TEST_F(MigrationFromFiveTest, TakesAFooterForGarbageAsBefore) {
+  const auto packs = catalog().Read(
+      [](Snapshot& snapshot) { return snapshot.ListPacksToRewrite(/*small_bytes=*/0, 9); });
+  ASSERT_OK(packs);
+  ASSERT_EQ(packs->size(), 1u);
+  EXPECT_EQ(packs->front().pack, 7);
+  EXPECT_EQ(packs->front().footer_bytes, 0);
+  EXPECT_EQ(Count().pack_bytes, 600'000);
+}
+
 }  // namespace
 }  // namespace backup::storage

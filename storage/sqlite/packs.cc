@@ -12,13 +12,14 @@ namespace {
 #define PACK_COLUMNS                                                             \
   "pack_id, blob_id, size_bytes, live_bytes, waiting_bytes, form, wrapped_key, " \
   "condemned_epoch, (SELECT count(*) FROM (SELECT 1 FROM chunks "                \
-  "WHERE chunks.pack_id = p.pack_id LIMIT 256))"
+  "WHERE chunks.pack_id = p.pack_id LIMIT 256)), footer_bytes"
 static_assert(Snapshot::kManyChunks == 256);
 // As of the index packs_to_rewrite; 16384 is Snapshot::kSmallWaste. Nothing makes a pack better of
 // which a chunk that somebody needs cannot be read.
 #define IS_TO_REWRITE                                                                     \
   "damaged_bytes = 0 AND (condemned_epoch > 0 OR waiting_bytes > 0 OR live_bytes = 0 OR " \
-  "(live_bytes * 3 < size_bytes * 2 AND size_bytes - live_bytes > 16384))"
+  "(live_bytes * 3 < (size_bytes - footer_bytes) * 2 AND "                                \
+  "size_bytes - footer_bytes - live_bytes > 16384))"
 static_assert(Snapshot::kSmallWaste == 16384);
 
 // All rows.
@@ -31,7 +32,7 @@ absl::StatusOr<std::vector<PackInfo>> ReadPacks(Query& query) {
     if (!blob) return ChunksCorrupt("the blob id of a pack is damaged");
     packs.push_back({query.Int(0), *blob, query.Int(2), query.Int(3), query.Int(4),
                      static_cast<StorageForm>(query.Int(5)), query.Blob(6), query.Int(7),
-                     query.Int(8)});
+                     query.Int(8), query.Int(9)});
   }
 }
 
@@ -144,10 +145,12 @@ absl::Status SqliteTransaction::RemoveCondemned(int64_t pack_id, int64_t& room) 
 absl::StatusOr<int64_t> SqliteTransaction::InsertPack(const NewPack& pack) {
   RETURN_IF_ERROR(TakePendingBlob(pack.blob_id));
   Query insert = database_.Prepare(
-      "INSERT INTO packs (blob_id, size_bytes, form, wrapped_key) VALUES (?, ?, ?, ?) "
+      "INSERT INTO packs (blob_id, size_bytes, footer_bytes, form, wrapped_key) "
+      "VALUES (?, ?, ?, ?, ?) "
       "RETURNING pack_id");
   insert.BindBlob(pack.blob_id.bytes())
       .Bind(pack.size_bytes)
+      .Bind(pack.footer_bytes)
       .Bind(static_cast<int>(pack.form))
       .BindBlob(pack.wrapped_key);
   RETURN_IF_ERROR(insert.Step().status());

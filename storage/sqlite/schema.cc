@@ -414,6 +414,16 @@ CREATE INDEX packs_to_rewrite ON packs (condemned_epoch = 0, live_bytes > 0)
   WHERE damaged_bytes = 0 AND (condemned_epoch > 0 OR waiting_bytes > 0 OR live_bytes = 0
     OR (live_bytes * 3 < size_bytes * 2 AND size_bytes - live_bytes > 16384));
 )",
+    // Footers are no garbage: those that tell of many recipes are large. What is not known, 0, is
+    // taken for garbage, as before.
+    R"(
+ALTER TABLE packs ADD COLUMN footer_bytes INTEGER NOT NULL DEFAULT 0;
+DROP INDEX packs_to_rewrite;
+CREATE INDEX packs_to_rewrite ON packs (condemned_epoch = 0, live_bytes > 0)
+  WHERE damaged_bytes = 0 AND (condemned_epoch > 0 OR waiting_bytes > 0 OR live_bytes = 0
+    OR (live_bytes * 3 < (size_bytes - footer_bytes) * 2 AND
+      size_bytes - footer_bytes - live_bytes > 16384));
+)",
 };
 
 absl::StatusOr<int64_t> SchemaVersion(Database& database) {

@@ -308,8 +308,9 @@ TEST_F(SqliteCatalogTest, FindsChunksAndPacksByIndex) {
   // All that is in this index is wanted, in its order.
   Query plan = database->Prepare(
       "EXPLAIN QUERY PLAN SELECT blob_id FROM packs WHERE damaged_bytes = 0 AND (condemned_epoch > "
-      "0 OR waiting_bytes > 0 OR live_bytes = 0 OR (live_bytes * 3 < size_bytes * 2 AND size_bytes "
-      "- live_bytes > 16384)) ORDER BY condemned_epoch = 0, live_bytes > 0 LIMIT 10");
+      "0 OR waiting_bytes > 0 OR live_bytes = 0 OR (live_bytes * 3 < (size_bytes - footer_bytes) * "
+      "2 AND size_bytes - footer_bytes - live_bytes > 16384)) ORDER BY condemned_epoch = 0, "
+      "live_bytes > 0 LIMIT 10");
   ASSERT_OK(plan.Step());
   EXPECT_EQ(plan.Blob(3), "SCAN packs USING INDEX packs_to_rewrite");
   EXPECT_THAT(plan.Step(), testing::IsOkAndHolds(false));

@@ -73,9 +73,10 @@ TEST_P(MoveContentsTest, KeepsWhatIsKnownOfAVersion) {
   ASSERT_OK(pack);
   const auto footer = content::ReadPackFooter(**pack);
   ASSERT_OK(footer);
-  ASSERT_TRUE(footer->version.has_value());
-  EXPECT_EQ(footer->version->version_id, before.version_id);
-  EXPECT_EQ(footer->version->checksum, before.checksum);
+  ASSERT_EQ(footer->parts.size(), 1u);
+  ASSERT_TRUE(footer->parts[0].version.has_value());
+  EXPECT_EQ(footer->parts[0].version->version_id, before.version_id);
+  EXPECT_EQ(footer->parts[0].version->checksum, before.checksum);
 }
 
 TEST_P(MoveContentsTest, RefersToWhatIsThere) {

@@ -10,6 +10,7 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/time/clock.h"
+#include "base/error.h"
 #include "base/low_priority_thread.h"
 #include "base/mutex.h"
 #include "base/periodic_task.h"
@@ -34,6 +35,9 @@ constexpr int64_t kSmallPack = content::kMaxPackSize / 4;
 constexpr int64_t kGrowth = 4;
 constexpr int64_t kFewChunks = Transaction::kMaxRewrittenChunks / kGrowth;
 static_assert(kFewChunks <= storage::Snapshot::kManyChunks);
+// Of so many of these one pack can have the footers' parts.
+constexpr int64_t kSmallFooter = content::kMaxPackFooterSize / (2 * kGrowth);
+static_assert(kGrowth * kSmallFooter / (ChunkId::kSize + 4) < int64_t{content::kMaxFooterSteps});
 // What footers and padding may take of a pack, which is not worth rewriting it for.
 constexpr int64_t kNegligible = 64 << 10;
 // Packs that are looked at at once, and of those that are condemned and have something alive, for
@@ -45,15 +49,16 @@ constexpr int64_t kMaxCondemnedChunks = 2048;
 constexpr int kPage = 256;
 constexpr absl::Duration kPollInterval = absl::Seconds(1);
 
-// Of a pack of so many chunks that take `stored_bytes` together.
+// Of a pack of so many chunks that take `stored_bytes` together, with the parts of its footer.
 int64_t LargestSize(size_t chunks, int64_t stored_bytes) {
   return stored_bytes + content::PackBuilder::LargestFooterSize(chunks, /*steps=*/0);
 }
 
 bool PaysAlone(const PackInfo& pack) {
-  const int64_t garbage = pack.size_bytes - pack.live_bytes;
+  const int64_t size_bytes = pack.size_bytes - pack.footer_bytes;
+  const int64_t garbage = size_bytes - pack.live_bytes;
   return pack.live_bytes == 0 || pack.waiting_bytes > 0 ||
-         (3 * pack.live_bytes < 2 * pack.size_bytes && garbage > kNegligible);
+         (3 * pack.live_bytes < 2 * size_bytes && garbage > kNegligible);
 }
 
 // Of small packs of one form.
@@ -132,7 +137,8 @@ std::vector<PackInfo> ChooseToRewrite(const std::vector<PackInfo>& packs) {
   for (const PackInfo& pack : packs) {
     if (PaysAlone(pack)) {
       chosen.push_back(pack);
-    } else if (pack.size_bytes < kSmallPack && pack.chunk_count < kFewChunks) {
+    } else if (pack.size_bytes < kSmallPack && pack.chunk_count < kFewChunks &&
+               pack.footer_bytes < kSmallFooter) {
       (pack.form == storage::StorageForm::kSealed ? small_sealed : small_plain).push_back(pack);
     }
   }
@@ -177,6 +183,7 @@ absl::StatusOr<int64_t> Repack::CarryAll(std::vector<PackInfo> ready,
   std::unique_ptr<Carrying> last;
   while (!ready.empty() && !token.stop_requested()) {
     ASSIGN_OR_RETURN(Plan plan, MakePlan(ready));
+    if (plan.sources.empty()) continue;
     auto next = std::make_unique<Carrying>(*this, std::move(plan), token);
     next->WaitUntilAllIsRead();
     ASSIGN_OR_RETURN(const int64_t settled, Settle(std::exchange(last, std::move(next)), token));
@@ -275,27 +282,45 @@ absl::StatusOr<bool> Repack::WaitForUploads(const std::vector<PackInfo>& packs,
   }
 }
 
-absl::StatusOr<Repack::Plan> Repack::MakePlan(std::vector<PackInfo>& ready) const {
+absl::StatusOr<Repack::Plan> Repack::MakePlan(std::vector<PackInfo>& ready) {
   // The disk may be full.
   std::sort(ready.begin(), ready.end(),
             [](const PackInfo& a, const PackInfo& b) { return a.live_bytes < b.live_bytes; });
   Plan plan;
-  RETURN_IF_ERROR(resources_.catalog.Read([&](storage::Snapshot& snapshot) -> absl::Status {
-    plan.form = ready.front().form;
-    for (const PackInfo& pack : ready) {
-      if (pack.form != plan.form) continue;
-      if (plan.rows >= static_cast<int64_t>(Transaction::kMaxRewrittenChunks)) break;
-      // What needs no new pack goes alone, so that nothing can keep it.
-      if (pack.live_bytes > 0 && plan.chunks.empty() && !plan.sources.empty()) break;
-      ASSIGN_OR_RETURN(const bool has_room, AddToPlan(snapshot, pack.pack, plan));
-      if (!has_room) break;
+  plan.form = ready.front().form;
+  std::set<int64_t> unread;
+  for (const PackInfo& pack : ready) {
+    if (pack.form != plan.form) continue;
+    if (plan.rows >= static_cast<int64_t>(Transaction::kMaxRewrittenChunks)) break;
+    // What needs no new pack goes alone, so that nothing can keep it.
+    if (pack.live_bytes > 0 && plan.chunks.empty() && !plan.sources.empty()) break;
+    const absl::StatusOr<bool> has_room = AddSource(pack, plan);
+    // Another time the medium may give the footer that it does not give now.
+    if (ReasonOf(has_room.status()) == Reason::kStorageIo) {
+      unread.insert(pack.pack);
+      failure_.Update(has_room.status());
+      continue;
     }
-    return absl::OkStatus();
-  }));
+    RETURN_IF_ERROR(has_room.status());
+    if (!*has_room) break;
+  }
   std::erase_if(ready, [&](const PackInfo& pack) {
-    return std::count(plan.sources.begin(), plan.sources.end(), pack.pack) > 0;
+    return unread.contains(pack.pack) ||
+           std::count(plan.sources.begin(), plan.sources.end(), pack.pack) > 0;
   });
+  failed_.merge(unread);
   return plan;
+}
+
+absl::StatusOr<bool> Repack::AddSource(const PackInfo& pack, Plan& plan) const {
+  // Of what needs no new pack nothing tells of a version that is there.
+  if (pack.live_bytes > 0) {
+    ASSIGN_OR_RETURN(const bool has_room,
+                     plan.parts.Take(pack, {resources_.blobs, resources_.master_key}));
+    if (!has_room) return false;
+  }
+  return resources_.catalog.Read(
+      [&](storage::Snapshot& snapshot) { return AddToPlan(snapshot, pack.pack, plan); });
 }
 
 absl::StatusOr<bool> Repack::AddToPlan(storage::Snapshot& snapshot, int64_t pack, Plan& plan) {
@@ -309,11 +334,12 @@ absl::StatusOr<bool> Repack::AddToPlan(storage::Snapshot& snapshot, int64_t pack
     after = page.back().index;
     for (const StoredChunk& chunk : page) {
       ++plan.rows;
+      if (chunk.refs <= 0) plan.parts.NoteUnneeded(chunk.ref.id);
       if (chunk.refs <= 0 || chunk.is_damaged) continue;
       const size_t count = plan.chunks.size() + chunks.size();
+      const int64_t all_bytes = plan.stored_bytes + stored_bytes + plan.parts.size_bytes();
       has_room = count < Transaction::kMaxRewrittenChunks &&
-                 LargestSize(count + 1, plan.stored_bytes + stored_bytes + chunk.stored_size) <=
-                     content::kMaxPackSize;
+                 LargestSize(count + 1, all_bytes + chunk.stored_size) <= content::kMaxPackSize;
       if (!has_room) break;
       chunks.push_back(chunk);
       stored_bytes += chunk.stored_size;
@@ -334,12 +360,14 @@ absl::StatusOr<Repack::Rewritten> Repack::Rewrite(const Plan& plan, const std::s
   const BlobId& id = rewritten.blob->id();
   RewrittenPack pack({resources_.blobs, resources_.store_keys, resources_.master_key,
                       resources_.stages.pieces, id_keys_, pace_},
-                     id, plan.chunks, plan.form, resources_.policy.compression, token, all_is_read);
+                     id, plan.chunks, plan.parts, plan.form, resources_.policy.compression, token,
+                     all_is_read);
   const std::unique_ptr<ReadAheadSource> ahead =
       ReadAheadSource::TryMake(pack, resources_.stages.read_ahead);
   ASSIGN_OR_RETURN(const int64_t size_bytes,
                    resources_.blobs.Put(id, ahead ? static_cast<ByteSource&>(*ahead) : pack,
-                                        LargestSize(plan.chunks.size(), plan.stored_bytes)));
+                                        LargestSize(plan.chunks.size(),
+                                                    plan.stored_bytes + plan.parts.size_bytes())));
   rewritten.damaged = pack.damaged();
   storage::NewPack made = pack.TakePack();
   if (made.chunks.empty()) return rewritten;

@@ -16,6 +16,7 @@
 #include "services/backup/handlers/chunk_id_keys.h"
 #include "services/backup/handlers/pending_blob.h"
 #include "services/backup/handlers/upload_file.h"
+#include "services/backup/jobs/carried_parts.h"
 #include "services/backup/jobs/job.h"
 #include "services/backup/jobs/pace.h"
 #include "storage/catalog/catalog.h"
@@ -24,18 +25,18 @@ namespace backup::jobs {
 
 // Of `packs`, those that are worth rewriting now: those that are less than two thirds alive, those
 // that hold what waits to be compressed, and small ones that together make a pack several times as
-// large as the largest of them, which a pack of many chunks is not: one transaction could not take
-// several such. So each byte is rewritten a few times at most because its pack is small, and what
-// nothing can be gained from is left alone.
+// large as the largest of them, which a pack of many chunks, or with a large footer, is not: one
+// transaction, or one footer, could not take several such. So each byte is rewritten a few times at
+// most because its pack is small, and what nothing can be gained from is left alone.
 std::vector<storage::PackInfo> ChooseToRewrite(const std::vector<storage::PackInfo>& packs);
 
 // Gives back the room of chunks that nothing refers to, makes large packs of small ones, and
 // compresses what there was no time for: it writes what is needed of some packs into a new one,
-// which takes their place. First it condemns packs, then it waits until no upload is under way that
-// may have seen a chunk of theirs without a reference; the rows alone say how far that is. A pack
-// with a damaged chunk that is referred to stays. What cannot be rewritten does not keep a run from
-// the rest; the run then ends with the first such error. Counts packs that are gone. Used by one
-// thread at a time.
+// together with what they tell of versions (CarriedParts), and puts that in their place. First it
+// condemns packs, then it waits until no upload is under way that may have seen a chunk of theirs
+// without a reference; the rows alone say how far that is. A pack with a damaged chunk that is
+// referred to stays. What cannot be rewritten does not keep a run from the rest; the run then ends
+// with the first such error. Counts packs that are gone. Used by one thread at a time.
 class Repack final : public Job {
  public:
   static constexpr absl::string_view kName = "repack";
@@ -77,6 +78,7 @@ class Repack final : public Job {
     std::vector<storage::StoredChunk> chunks;  // Of those, what goes into the new pack.
     int64_t stored_bytes = 0;                  // Of those chunks, now.
     int64_t rows = 0;                          // Of all chunks that are moved or go.
+    CarriedParts parts;                        // Of the sources' footers.
   };
 
   // A plan that is carried out.
@@ -103,10 +105,13 @@ class Repack final : public Job {
   // Waits for its end; returns how many packs are gone. What fails for want of room or of a medium
   // does not keep others from going on.
   absl::StatusOr<int64_t> Settle(std::unique_ptr<Carrying> carrying, const std::stop_token& token);
-  // For some of `ready`, which are taken out: what frees most for the least room comes first.
-  absl::StatusOr<Plan> MakePlan(std::vector<storage::PackInfo>& ready) const;
-  // Adds a source and its chunks. False if there is no room for all of them: then only the first
-  // source is added, with those that there is room for.
+  // For some of `ready`, which are taken out: what frees most for the least room comes first. Takes
+  // out those whose footers the medium does not give, too; the plan may have no source.
+  absl::StatusOr<Plan> MakePlan(std::vector<storage::PackInfo>& ready);
+  // Adds a source, its chunks and what its footer tells. False if there is no room for all of them:
+  // then only the first source is added, with those chunks that there is room for.
+  absl::StatusOr<bool> AddSource(const storage::PackInfo& pack, Plan& plan) const;
+  // The same without the footer.
   static absl::StatusOr<bool> AddToPlan(storage::Snapshot& snapshot, int64_t pack, Plan& plan);
   // `all_is_read` as for RewrittenPack.
   absl::StatusOr<Rewritten> Rewrite(const Plan& plan, const std::stop_token& token,

@@ -2,16 +2,19 @@
 
 #include <algorithm>
 #include <atomic>
+#include <iterator>
 #include <latch>
+#include <map>
 #include <memory>
-#include <set>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "base/byte_stream.h"
 #include "base/error.h"
 #include "base/testing/status_matchers.h"
+#include "content/pack_footer.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "services/backup/jobs/testing/chunk_world.h"
@@ -27,6 +30,7 @@ using ::testing::IsEmpty;
 using testing::IsOkAndHolds;
 
 constexpr int64_t kMiB = 1 << 20;
+constexpr char kAnyKey[] = "of any pack, for its size alone.";
 
 PackInfo PackOf(int64_t number, int64_t size, int64_t live, int64_t waiting = 0) {
   PackInfo pack;
@@ -59,6 +63,18 @@ TEST(ChooseToRewrite, LeavesSmallPacksUntilTheyMakeAMuchLargerOne) {
               ElementsAre(1, 2, 3, 4));
   EXPECT_THAT(Chosen({PackOf(1, 9 * kMiB, 9 * kMiB), PackOf(2, 9 * kMiB, 9 * kMiB)}),
               ElementsAre(1, 2));
+}
+
+TEST(ChooseToRewrite, DoesNotMindAFooterThatTellsMuch) {
+  PackInfo pack = PackOf(1, 600'000, 50'000);
+  EXPECT_THAT(Chosen({pack}), ElementsAre(1));
+  pack.footer_bytes = 540'000;
+  EXPECT_THAT(Chosen({pack}), IsEmpty());
+  // Several such have no room in one.
+  std::vector<PackInfo> packs;
+  for (int i = 1; i <= 8; ++i) packs.push_back(PackOf(i, kMiB, kMiB - 200'000));
+  for (PackInfo& each : packs) each.footer_bytes = 200'000;
+  EXPECT_THAT(Chosen(packs), IsEmpty());
 }
 
 TEST(ChooseToRewrite, DoesNotMindTheFooterOfATinyPack) {
@@ -317,7 +333,9 @@ TEST_P(RepackTest, CallsNothingDamagedWhoseClientIsDeletedMeanwhile) {
   how.for_client = true;
   StoreWithGarbage(world, how);
   const int64_t pack = world.Packs()[0].pack;
+  bool has_its_footer = false;
   world.blobs->before_open = [&](const BlobId&) {
+    if (!std::exchange(has_its_footer, true)) return;
     world.blobs->before_open = [](const BlobId&) {};
     world.Delete("some");
     ASSERT_OK(world.catalog->Run(
@@ -419,10 +437,10 @@ TEST_P(RepackTest, ReadsForTheNextPackWhileOneIsBroughtToTheMedium) {
   // What is of two forms makes two packs.
   std::latch has_read_on(1);
   std::atomic<int> commits = 0;
-  std::set<BlobId> opened;  // By one thread after the other.
+  std::map<BlobId, int> opened;  // By one thread after the other.
   world.blobs->before_open = [&](const BlobId& id) {
-    opened.insert(id);
-    if (opened.size() == 2) has_read_on.count_down();
+    // First for its footer, then for its chunks.
+    if (++opened[id] == 2 && opened.size() == 2) has_read_on.count_down();
   };
   world.blobs->after_commit = [&] {
     if (commits++ == 0) has_read_on.wait();
@@ -545,6 +563,140 @@ TEST_P(RepackTest, StopsInTheMiddleWhenItIsToldTo) {
   EXPECT_THAT(world.RunRepack(), IsOkAndHolds(1));
 }
 
+// What the packs of a store tell of, part by part.
+std::vector<content::PackFooter::Part> PartsOf(ChunkWorld& world) {
+  std::vector<content::PackFooter::Part> parts;
+  for (const PackInfo& pack : world.Packs()) {
+    const auto footer = content::ReadPackFooter(**world.blobs->Open(pack.blob_id));
+    EXPECT_EQ(pack.footer_bytes, std::ssize(content::EncodePackFooter(*footer, kAnyKey)));
+    parts.insert(parts.end(), footer->parts.begin(), footer->parts.end());
+  }
+  return parts;
+}
+
+TEST_P(RepackTest, TakesAlongWhatPacksTellOfVersions) {
+  ChunkWorld world(MakeMedium());
+  HowStored how = How();
+  for (int i = 0; i < 20; ++i) {
+    how.chunks_per_pack = i % 2 == 0 ? 1 : 0;
+    world.Store(absl::StrCat("file", i), {RandomBytes(i, 100'000), TextBytes(i, 50'000)}, how);
+  }
+  EXPECT_EQ(PartsOf(world).size(), 30);
+  EXPECT_THAT(world.RunRepack(), IsOkAndHolds(30));
+  ASSERT_OK(world.Sweep());
+  ASSERT_EQ(world.Packs().size(), 1);
+  EXPECT_EQ(PartsOf(world).size(), 30);
+  world.ExpectAllIsThere();
+  // And again, from a pack with many.
+  for (int i = 0; i < 15; ++i) world.Delete(absl::StrCat("file", i));
+  EXPECT_THAT(world.RunRepack(), IsOkAndHolds(1));
+  ASSERT_OK(world.Sweep());
+  EXPECT_EQ(PartsOf(world).size(), 7);
+  world.ExpectAllIsThere();
+  world.ExpectNothingElseIsThere();
+}
+
+TEST_P(RepackTest, LeavesOutPartsThatNameWhatGoes) {
+  ChunkWorld world(MakeMedium());
+  const std::vector<std::string> chunks = {RandomBytes(1, 100'000), RandomBytes(2, 100'000),
+                                           RandomBytes(3, 100'000)};
+  HowStored how = How();
+  how.chunks_per_pack = 2;
+  // The first part names a chunk that goes; all chunks of the last one stay.
+  world.Store("gone", chunks, how);
+  world.Store("left", {chunks[0], chunks[2], RandomBytes(4, 1000)}, How());
+  world.Delete("gone");
+  EXPECT_EQ(PartsOf(world).size(), 3);
+  for (int i = 0; i < 8; ++i)
+    world.Store(absl::StrCat("small", i), {RandomBytes(100 + i, 100'000)}, How());
+  ASSERT_OK(world.RunRepack());
+  ASSERT_OK(world.Sweep());
+  EXPECT_EQ(world.Packs().size(), 1);
+  EXPECT_EQ(PartsOf(world).size(), 10);
+  world.ExpectAllIsThere();
+}
+
+TEST_P(RepackTest, TellsTheSameInEachPackThatASourceIsSplitInto) {
+  ChunkWorld world(MakeMedium());
+  std::vector<std::string> chunks;
+  for (int i = 0; i < 2500; ++i) chunks.push_back(RandomBytes(i, 100));
+  world.Store("file", chunks, How(/*compressed=*/false, /*waits=*/true));
+  EXPECT_THAT(world.RunRepack(), IsOkAndHolds(1));
+  ASSERT_OK(world.Sweep());
+  EXPECT_EQ(world.Packs().size(), 3);
+  EXPECT_EQ(PartsOf(world).size(), 3);
+  world.ExpectAllIsThere();
+}
+
+// A chunk of its own and many that were there.
+void StoreWithLongRecipe(ChunkWorld& world, int number, const HowStored& how) {
+  std::vector<std::string> chunks(6000, "known");
+  chunks.push_back(RandomBytes(number, 1000));
+  world.Store(absl::StrCat("long", number), chunks, how);
+}
+
+TEST_P(RepackTest, BeginsAnotherPackWhenWhatTheyTellHasNoRoom) {
+  ChunkWorld world(MakeMedium());
+  for (int i = 0; i < 4; ++i) StoreWithLongRecipe(world, i, How(false, /*waits=*/true));
+  EXPECT_THAT(world.RunRepack(), IsOkAndHolds(4));
+  ASSERT_OK(world.Sweep());
+  EXPECT_EQ(world.Packs().size(), 2);
+  EXPECT_EQ(PartsOf(world).size(), 4);
+  world.ExpectAllIsThere();
+  EXPECT_THAT(world.RunRepack(), IsOkAndHolds(0));
+}
+
+TEST_P(RepackTest, TakesNoFooterForGarbageThatItKnows) {
+  ChunkWorld world(MakeMedium());
+  for (int i = 0; i < 5; ++i) StoreWithLongRecipe(world, i, How());
+  EXPECT_THAT(world.RunRepack(), IsOkAndHolds(0));
+  // Older programs did not say how large it is: then that is found out once.
+  ChunkWorld::Upload upload = world.Begin("old", {RandomBytes(100, 1000)}, How());
+  storage::NewPack& pack = upload.content.packs[0];
+  pack.size_bytes += 500'000;
+  pack.footer_bytes = 0;
+  ASSERT_OK(world.Finish(upload));
+  EXPECT_THAT(world.RunRepack(), IsOkAndHolds(1));
+  EXPECT_THAT(world.RunRepack(), IsOkAndHolds(0));
+  world.ExpectAllIsThere();
+}
+
+TEST_P(RepackTest, KeepsTheChunksOfAPackWhoseFooterIsDamaged) {
+  ChunkWorld world(MakeMedium());
+  world.Store("file", {RandomBytes(1, 100'000)}, How(false, /*waits=*/true));
+  const PackInfo pack = world.Packs()[0];
+  world.Damage(pack.blob_id, pack.size_bytes - pack.footer_bytes + 1);
+  EXPECT_THAT(world.RunRepack(), IsOkAndHolds(1));
+  ASSERT_OK(world.Sweep());
+  EXPECT_THAT(PartsOf(world), IsEmpty());
+  world.told.clear();
+  world.ExpectAllIsThere();
+}
+
+// Whoever has no key of a sealed pack cannot make it tell what others will believe.
+TEST_P(RepackTest, BelievesNoFooterOfAnotherPack) {
+  ChunkWorld world(MakeMedium());
+  world.Store("file1", {RandomBytes(1, 100'000)}, How(false, /*waits=*/true));
+  world.Store("file2", {RandomBytes(2, 100'000)}, How());
+  const BlobId ids[] = {world.Packs()[0].blob_id, world.Packs()[1].blob_id};
+  std::string bytes[2];
+  for (int i = 0; i < 2; ++i) {
+    const auto blob = *world.blobs->Open(ids[i]);
+    bytes[i].resize(static_cast<size_t>(blob->size_bytes()));
+    ASSERT_OK(blob->ReadAt(0, bytes[i]));
+  }
+  const auto footer_bytes = static_cast<size_t>(world.Packs()[1].footer_bytes);
+  StringSource swapped(bytes[0].substr(0, bytes[0].size() - footer_bytes) +
+                       bytes[1].substr(bytes[1].size() - footer_bytes));
+  ASSERT_OK(world.blobs->Delete(ids[0]));
+  ASSERT_OK(world.blobs->Put(ids[0], swapped, std::nullopt));
+  EXPECT_THAT(world.RunRepack(), IsOkAndHolds(1));
+  ASSERT_OK(world.Sweep());
+  EXPECT_EQ(PartsOf(world).size(), 1);
+  world.told.erase("file1");
+  world.ExpectAllIsThere();
+}
+
 TEST_P(RepackTest, LosesNothingWhereverItIsKilled) {
   for (const Death::When when : {Death::When::kBefore, Death::When::kAfter}) {
     bool was_killed = true;
@@ -554,7 +706,9 @@ TEST_P(RepackTest, LosesNothingWhereverItIsKilled) {
       ChunkWorld world(media_.MakeQuickly(GetParam().on));
       StoreWithGarbage(world, How());
       world.Store("dead", {RandomBytes(50, 1000)}, How());
-      world.Store("text", {TextBytes(51, 200'000)}, How(false, true));
+      HowStored in_two = How(false, true);
+      in_two.chunks_per_pack = 1;
+      world.Store("text", {TextBytes(51, 200'000), TextBytes(52, 1000)}, in_two);
       world.Delete("dead");
       // So that two packs are made, one beside the other.
       StoreWithGarbageOfTheOtherForm(world);
@@ -565,6 +719,7 @@ TEST_P(RepackTest, LosesNothingWhereverItIsKilled) {
       if (killed.ok()) world.Sweep().IgnoreError();
       was_killed = world.death.has_come();
       world.Restart();
+      world.ExpectAllIsTold();
       ASSERT_OK(world.RunRepack());
       ASSERT_OK(world.Sweep());
       world.Store("again", {RandomBytes(7, 100'007)}, How());

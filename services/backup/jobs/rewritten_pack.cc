@@ -20,11 +20,12 @@ absl::Status Damaged(absl::string_view what) { return MakeError(Reason::kBlobDam
 }  // namespace
 
 RewrittenPack::RewrittenPack(const RewriteResources& resources, const BlobId& pack_id,
-                             std::vector<StoredChunk> chunks, StorageForm form,
+                             std::vector<StoredChunk> chunks, CarriedParts parts, StorageForm form,
                              const content::CompressionPolicy& compression, std::stop_token token,
                              std::function<void()> all_is_read)
     : resources_(resources),
       chunks_(std::move(chunks)),
+      carried_(std::move(parts)),
       compression_(compression),
       token_(std::move(token)),
       all_is_read_(std::move(all_is_read)),
@@ -83,7 +84,7 @@ absl::Status RewrittenPack::AddNext() {
     taken.push_back(std::move(next));
   }
   if (taken.empty()) {
-    builder_.Finish(/*recipe=*/{}, /*version=*/std::nullopt);
+    builder_.Finish(std::move(carried_).PartsFor(builder_.chunks()));
     is_finished_ = true;
     all_is_read_();
     return absl::OkStatus();

@@ -20,6 +20,7 @@
 #include "content/store_keys.h"
 #include "crypto/master_key.h"
 #include "services/backup/handlers/chunk_id_keys.h"
+#include "services/backup/jobs/carried_parts.h"
 #include "services/backup/jobs/pace.h"
 #include "storage/blob_store.h"
 #include "storage/catalog/chunk.h"
@@ -49,9 +50,9 @@ class RewrittenPack final : public LastingSource {
   // All `chunks` have this form. `token` as for Job::Step(). `all_is_read` is called once nothing
   // but handing out is left: what was borrowed, but the budget, is not used any more.
   RewrittenPack(const RewriteResources& resources, const BlobId& pack_id,
-                std::vector<storage::StoredChunk> chunks, storage::StorageForm form,
-                const content::CompressionPolicy& compression, std::stop_token token,
-                std::function<void()> all_is_read);
+                std::vector<storage::StoredChunk> chunks, CarriedParts parts,
+                storage::StorageForm form, const content::CompressionPolicy& compression,
+                std::stop_token token, std::function<void()> all_is_read);
 
   void MakeLast(size_t pieces) override { lasting_pieces_ = pieces; }
   size_t lasting_pieces() const override { return lasting_pieces_; }
@@ -87,6 +88,7 @@ class RewrittenPack final : public LastingSource {
 
   const RewriteResources resources_;
   const std::vector<storage::StoredChunk> chunks_;
+  CarriedParts carried_;  // Until it is finished.
   const content::CompressionPolicy compression_;
   const std::stop_token token_;
   const std::function<void()> all_is_read_;

@@ -258,7 +258,8 @@ TEST_P(TrainTest, LeavesOutWhatCannotBeRead) {
   storage::NewChunks damaged;
   damaged.recipe = {{storage::IdOf<ChunkId>(1), 100}};
   damaged.inlined = {{damaged.recipe[0], GetParam().form, storage::ChunkCoding::kZstd, "none"}};
-  ASSERT_OK(world_.Finish({"damaged", "", damaged}));
+  ASSERT_OK(
+      world_.Finish({world_.NewVersion("damaged", "", storage::StorageForm::kPlain), "", damaged}));
   EXPECT_THAT(RunTrain(/*min_contents=*/600), IsOkAndHolds(1));
   StoreSources(600, 700, "kotlin");
   EXPECT_THAT(RunTrain(/*min_contents=*/1301), IsOkAndHolds(0));

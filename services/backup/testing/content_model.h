@@ -38,6 +38,8 @@ struct ModelVersion {
   int64_t version_id = 0;
   ModelState state = ModelState::kReceived;
   ModelContent content;
+  bool is_told = false;      // Packs told of it; they are to do so as long as it is there,
+  bool was_damaged = false;  // unless this.
 };
 
 struct ModelFile {

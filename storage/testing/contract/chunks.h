@@ -38,6 +38,7 @@ class CatalogChunks : public CatalogContract {
       end += kStoredSize;
     }
     end += kFooterSize;
+    pack.footer_bytes = kFooterSize;
     return pack;
   }
   static NewChunks Content(const std::vector<uint8_t>& recipe,

@@ -52,6 +52,7 @@ TEST_P(CatalogPacks, AreListedPageByPage) {
   ASSERT_EQ(all.size(), 3u);
   EXPECT_EQ(all[0].blob_id, IdOf<BlobId>(10));
   EXPECT_EQ(all[0].size_bytes, 2 * kStoredSize + kFooterSize);
+  EXPECT_EQ(all[0].footer_bytes, kFooterSize);
   EXPECT_EQ(all[0].live_bytes, kStoredSize);
   EXPECT_EQ(all[0].form, StorageForm::kSealed);
   EXPECT_EQ(all[0].wrapped_key, Pack(10, {}).wrapped_key);
@@ -282,7 +283,13 @@ TEST_P(CatalogPacks, AreNotWorthARewriteForTheirFooterAlone) {
   NewPack larger = Pack(11, {2});
   larger.chunks[0].stored_size = 10;
   larger.size_bytes = 11 + Snapshot::kSmallWaste;
+  larger.footer_bytes = 0;
   AddChunks("file", Content({2}, {larger}));
+  EXPECT_THAT(ToRewrite(), ::testing::UnorderedElementsAre(10, 11));
+  NewPack telling = Pack(12, {3});
+  telling.footer_bytes = int64_t{1} << 20;
+  telling.size_bytes = kStoredSize + telling.footer_bytes;
+  AddChunks("file", Content({3}, {telling}));
   EXPECT_THAT(ToRewrite(), ::testing::UnorderedElementsAre(10, 11));
 }
 

@@ -1,6 +1,7 @@
 #include "services/backup/jobs/testing/chunk_world.h"
 
 #include <cstring>
+#include <iterator>
 #include <random>
 #include <utility>
 #include <variant>
@@ -11,8 +12,8 @@
 #include "base/testing/status_matchers.h"
 #include "content/chunk_digest.h"
 #include "content/compression.h"
-#include "content/pack_builder.h"
 #include "content/stored_form.h"
+#include "crypto/random.h"
 #include "crypto/sha256.h"
 #include "glog/logging.h"
 #include "gmock/gmock.h"
@@ -20,6 +21,7 @@
 #include "services/backup/handlers/open_content.h"
 #include "services/backup/handlers/version_ids.h"
 #include "services/backup/jobs/sweep.h"
+#include "services/backup/testing/told_versions.h"
 #include "storage/testing/hooked_staged_blob.h"
 #include "storage/testing/ids.h"
 
@@ -100,42 +102,77 @@ void ChunkWorld::Restart() {
   MustBeOk(Sweep());
 }
 
+storage::Version ChunkWorld::NewVersion(const std::string& file_name, const std::string& plain,
+                                        storage::StorageForm form) {
+  storage::Version version;
+  version.client_id = client;
+  version.file_name = file_name;
+  version.version_id = next_version++;
+  version.size_bytes = static_cast<int64_t>(plain.size());
+  version.encoded_size = version.size_bytes;
+  crypto::Sha256 sha256;
+  sha256.Update(plain);
+  version.sha256 = sha256.Finish();
+  version.receive_time = clock.Now();
+  version.form = form;
+  return version;
+}
+
+storage::NewPack ChunkWorld::StorePack(content::PackBuilder& builder,
+                                       content::PackFooter::Part part) {
+  std::vector<content::PackFooter::Part> parts;
+  parts.push_back(std::move(part));
+  builder.Finish(std::move(parts));
+  std::string bytes;
+  while (const auto piece = builder.Next()) absl::StrAppend(&bytes, piece->bytes);
+  storage::NewPack pack = builder.TakePack();
+  pack.size_bytes = static_cast<int64_t>(bytes.size());
+  StringSource source(std::move(bytes));
+  MustBeOk(blobs->Put(pack.blob_id, source, std::nullopt).status());
+  return pack;
+}
+
 ChunkWorld::Upload ChunkWorld::Begin(const std::string& file_name,
                                      const std::vector<std::string>& chunks, const HowStored& how) {
-  Upload upload{file_name, absl::StrJoin(chunks, ""), {}};
-  const BlobId pack_id = ValueOf(ledger->Take());
-  content::PackBuilder builder(pack_id, how.form, keys->sealed_secret(), master_key);
-  std::string pack;
-  std::map<ChunkId, bool> waits;
+  Upload upload;
+  upload.plain = absl::StrJoin(chunks, "");
+  upload.version = NewVersion(file_name, upload.plain, how.form);
+  std::optional<content::PackBuilder> builder;
+  const std::string content_id = crypto::RandomBytes(16);
+  content::PackFooter::Part part;
+  part.content_id = content_id;
+  std::set<ChunkId> own;
+  const auto store_pack = [&] {
+    const int64_t next_step = part.first_step + std::ssize(part.steps);
+    storage::NewPack pack = StorePack(*builder, std::move(part));
+    for (storage::PackedChunk& chunk : pack.chunks) chunk.waits = how.waits;
+    part = {content_id, next_step, {}, std::nullopt};
+    upload.content.packs.push_back(std::move(pack));
+    builder.reset();
+  };
   const content::ChunkIdKey id_key =
       keys->IdKey(how.form, how.for_client ? std::optional<ClientId>(client) : std::nullopt);
   for (const std::string& bytes : chunks) {
     const storage::ChunkRef ref{content::ChunkIdOf(id_key, bytes),
                                 static_cast<int64_t>(bytes.size())};
     upload.content.recipe.push_back(ref);
-    const bool is_known = waits.contains(ref.id) || ValueOf(catalog->Read([&](Snapshot& snapshot) {
-                                                      return snapshot.FindChunk(ref.id);
-                                                    })).has_value();
+    const bool is_known = own.contains(ref.id) || ValueOf(catalog->Read([&](Snapshot& snapshot) {
+                                                    return snapshot.FindChunk(ref.id);
+                                                  })).has_value();
+    if (!is_known && builder && builder->chunks().size() == how.chunks_per_pack) store_pack();
+    part.steps.push_back(ref);
     if (is_known) continue;
+    if (!builder)
+      builder.emplace(ValueOf(ledger->Take()), how.form, keys->sealed_secret(), master_key);
     const absl::string_view parts[] = {bytes};
     std::optional<std::string> frame;
     if (how.compressed) frame = content::Compress(parts, 3);
-    builder.AddOwned(ref, frame ? storage::ChunkCoding::kZstd : storage::ChunkCoding::kRaw,
-                     frame ? *frame : bytes);
-    waits[ref.id] = how.waits;
+    builder->AddOwned(ref, frame ? storage::ChunkCoding::kZstd : storage::ChunkCoding::kRaw,
+                      frame ? *frame : bytes);
+    own.insert(ref.id);
   }
-  if (waits.empty()) {
-    ledger->Release(pack_id);
-    return upload;
-  }
-  builder.Finish(/*recipe=*/{}, /*version=*/std::nullopt);
-  while (const auto part = builder.Next()) absl::StrAppend(&pack, part->bytes);
-  StringSource source(pack);
-  MustBeOk(blobs->Put(pack_id, source, std::nullopt).status());
-  upload.content.packs.push_back(builder.TakePack());
-  upload.content.packs.back().size_bytes = static_cast<int64_t>(pack.size());
-  for (storage::PackedChunk& chunk : upload.content.packs.back().chunks)
-    chunk.waits = waits[chunk.id];
+  part.version = upload.version;
+  if (builder) store_pack();
   return upload;
 }
 
@@ -150,23 +187,17 @@ absl::Status ChunkWorld::Finish(const Upload& upload) {
       return transaction.AppendRecipe(part, ledger->NewLease());
     }));
   }
-  storage::Version version;
-  version.client_id = client;
-  version.file_name = upload.file_name;
-  version.version_id = next_version++;
-  version.size_bytes = static_cast<int64_t>(upload.plain.size());
-  version.encoded_size = version.size_bytes;
-  crypto::Sha256 sha256;
-  sha256.Update(upload.plain);
-  version.sha256 = sha256.Finish();
-  version.receive_time = clock.Now();
-  if (!upload.content.packs.empty()) version.form = upload.content.packs.front().form;
   RETURN_IF_ERROR(catalog
                       ->Run([&](Transaction& transaction) {
-                        return transaction.AddVersion(version, content, {});
+                        return transaction.AddVersion(upload.version, content, {});
                       })
                       .status());
-  expected[upload.file_name] = upload.plain;
+  expected[upload.version.file_name] = upload.plain;
+  if (upload.content.packs.empty()) {
+    told.erase(upload.version.file_name);
+  } else {
+    told.insert(upload.version.file_name);
+  }
   return absl::OkStatus();
 }
 
@@ -236,6 +267,16 @@ void ChunkWorld::ExpectAllIsThere() {
     ASSERT_OK(read) << file_name;
     EXPECT_TRUE(*read == plain) << file_name;
   }
+  ExpectAllIsTold();
+}
+
+void ChunkWorld::ExpectAllIsTold() {
+  const auto versions = testing::ReadToldVersions(*medium.blobs, master_key);
+  ASSERT_OK(versions);
+  for (const std::string& file_name : told) {
+    if (!expected.contains(file_name)) continue;
+    EXPECT_TRUE(testing::IsTold(*versions, VersionOf(file_name), ChunksOf(file_name))) << file_name;
+  }
 }
 
 void ChunkWorld::ExpectNothingElseIsThere() {
@@ -243,7 +284,8 @@ void ChunkWorld::ExpectNothingElseIsThere() {
   EXPECT_EQ(BlobCount(), std::ssize(packs));
   for (const storage::PackInfo& pack : packs) {
     EXPECT_GT(pack.live_bytes, 0);
-    EXPECT_LT(pack.size_bytes - pack.live_bytes, pack.size_bytes / 3 + (64 << 10));
+    const int64_t size_bytes = pack.size_bytes - pack.footer_bytes;
+    EXPECT_LT(size_bytes - pack.live_bytes, size_bytes / 3 + (64 << 10));
   }
 }
 

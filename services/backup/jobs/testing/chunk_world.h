@@ -6,6 +6,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -14,6 +15,8 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/stage_resources.h"
+#include "content/pack_builder.h"
+#include "content/pack_footer.h"
 #include "content/store_keys.h"
 #include "crypto/master_key.h"
 #include "services/backup/handlers/upload_file.h"
@@ -110,7 +113,8 @@ struct HowStored {
   storage::StorageForm form = storage::StorageForm::kPlain;
   bool compressed = false;
   bool waits = false;
-  bool for_client = false;  // Ids are of the client's own key.
+  bool for_client = false;     // Ids are of the client's own key.
+  size_t chunks_per_pack = 0;  // 0: as many as there are.
 };
 
 // A store with content in chunks, and what should be in it. Those methods that return a value die
@@ -119,7 +123,7 @@ class ChunkWorld {
  public:
   // An upload that has looked up what is known, and stored what is not.
   struct Upload {
-    std::string file_name;
+    storage::Version version;
     std::string plain;
     storage::NewChunks content;
   };
@@ -128,6 +132,9 @@ class ChunkWorld {
   // The next process begins: what the last one had in flight is dropped.
   void Restart();
 
+  // What an upload of this file is to add.
+  storage::Version NewVersion(const std::string& file_name, const std::string& plain,
+                              storage::StorageForm form);
   Upload Begin(const std::string& file_name, const std::vector<std::string>& chunks,
                const HowStored& how = {});
   // Adds the version; what came of it.
@@ -142,8 +149,11 @@ class ChunkWorld {
   void Delete(const std::string& file_name);
   void DeleteVersions(const std::string& file_name);
   absl::StatusOr<std::string> Read(const std::string& file_name);
-  // Whether everything that was stored, and not deleted, is there.
+  // Whether everything that was stored, and not deleted, is there, and told.
   void ExpectAllIsThere();
+  // Whether of each of these that brought a pack the packs tell the name, the digest and the
+  // recipe.
+  void ExpectAllIsTold();
   // And that nothing else is: no blobs but the packs, none of them with much garbage.
   void ExpectNothingElseIsThere();
 
@@ -182,10 +192,12 @@ class ChunkWorld {
   handlers::UploadPolicy policy;
   ClientId client;
   std::map<std::string, std::string> expected;  // By file.
+  std::set<std::string> told;                   // Files that are to be told of by packs.
   int64_t next_version = 1;
 
  private:
   storage::StoredVersion Newest(const std::string& file_name);
+  storage::NewPack StorePack(content::PackBuilder& builder, content::PackFooter::Part part);
 
   uint8_t processes_ = 0;
   std::unique_ptr<storage::Stock<int64_t>> version_ids_;
