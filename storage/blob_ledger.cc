@@ -3,6 +3,7 @@
 #include <sys/random.h>
 
 #include <algorithm>
+#include <optional>
 #include <vector>
 
 #include "base/error.h"
@@ -117,7 +118,7 @@ absl::Duration BlobLedger::HoldTime() const {
   return longest;
 }
 
-void BlobLedger::SecureFound() {
+absl::Status BlobLedger::SecureFound() {
   std::vector<std::shared_ptr<UploadState>> uploads;
   {
     MutexLock lock(mutex_);
@@ -132,6 +133,7 @@ void BlobLedger::SecureFound() {
         << "what an upload found keeps room from being reclaimed: " << referred;
     LetGo(upload);
   }
+  return PublishNow();
 }
 
 absl::Status BlobLedger::Refer(const std::shared_ptr<UploadState>& upload) {
@@ -143,9 +145,10 @@ absl::Status BlobLedger::Refer(const std::shared_ptr<UploadState>& upload) {
     part.recipe_id = upload->recipe_id;
     const absl::StatusOr<int64_t> recipe_id = catalog_.Run(
         [&](Transaction& transaction) { return transaction.AppendRecipe(part, NewLease()); });
-    // A chunk of these is gone already, or was found damaged: the upload's own transaction will say
-    // so, and nothing is to be waited for.
-    if (ReasonOf(recipe_id.status()) != Reason::kBackendDown) {
+    // Nothing is to be waited for if a chunk of these is gone, or the lease was lost, or on a full
+    // disk, where above all room must come back: the upload's own transaction decides.
+    const std::optional<Reason> reason = ReasonOf(recipe_id.status());
+    if (reason != Reason::kBackendDown && reason != Reason::kStorageFull) {
       RETURN_IF_ERROR(recipe_id.status());
       upload->recipe_id = *recipe_id;
     }
@@ -179,7 +182,6 @@ absl::Status BlobLedger::Renew() {
     released = unwritten_->released;
     released_recipes = unwritten_->released_recipes;
   }
-  SecureFound();
   ASSIGN_OR_RETURN(const int64_t epoch, EpochToPublish());
   RETURN_IF_ERROR(catalog_.Run([&](Transaction& transaction) -> absl::Status {
     RETURN_IF_ERROR(transaction.RenewLeases(NewLease()));

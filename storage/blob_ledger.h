@@ -32,6 +32,10 @@ class BlobLedger {
   // How long the catalog believes in a process that gives no sign of life. It renews its leases
   // several times as often.
   static constexpr absl::Duration kLease = absl::Minutes(10);
+  // So often that a few failures do no harm.
+  static constexpr absl::Duration kRenewalInterval = absl::Minutes(1);
+  // An upload holds an epoch for no longer than twice that, as long as the catalog can be written.
+  static constexpr absl::Duration kLongestHold = absl::Minutes(2);
 
   // `catalog` must outlive this, and `clock` the catalog.
   BlobLedger(Catalog& catalog, const Clock& clock, const OwnerId& self);
@@ -47,13 +51,14 @@ class BlobLedger {
   //   or a later one offers (Snapshot::FindChunk) is condemned by a later epoch, if at all, and
   //   goes only once all have published that.
   // * An upload may take hours from what it finds until it adds its version, or never come to its
-  //   end. So Renew() itself refers to what an upload found before the last Renew(): in a recipe of
-  //   the ledger's own, which is released when the upload is over. What has a reference stays
-  //   (docs/storage.md), so the upload holds the epoch no longer.
+  //   end. So SecureFound() refers to what an upload had found when it was called the last time: in
+  //   a recipe of the ledger's own, which is released when the upload is over. What has a reference
+  //   stays (docs/storage.md), so the upload holds the epoch no longer.
   // * An upload that found nothing holds nothing.
   //
-  // So no epoch is held for longer than from one Renew() to the next but one, whatever clients do.
-  // Used by one thread at a time; the ledger must outlive it.
+  // So no epoch is held for longer than from one SecureFound() to the next but one, whatever
+  // clients do. Used by one thread at a time; the ledger must outlive it. Once Find() was called
+  // its end may wait for the catalog, so it must not come in what the catalog's writer calls.
   class Upload {
    public:
     ~Upload();
@@ -63,7 +68,7 @@ class BlobLedger {
 
     // Looks for a chunk by `find`, which says whether a snapshot of at least the epoch that it is
     // given offers it, now or before; if so, the upload may refer to it. Returns what `find` does.
-    // Renew() waits for that, so it must wait for the catalog at most.
+    // SecureFound() waits for that, so it must wait for the catalog at most.
     using FindChunk = std::function<absl::StatusOr<bool>(int64_t epoch)>;
     absl::StatusOr<bool> Find(const ChunkRef& ref, const FindChunk& find);
     // Runs `write`, a transaction that refers to all that was found but for `rest`, which it may
@@ -98,10 +103,13 @@ class BlobLedger {
   // The same of a recipe that was begun (Transaction::AppendRecipe).
   void ReleaseRecipe(int64_t recipe_id);
 
-  // Renews the leases, tries again what could not be released, refers to what uploads found before
-  // the last call, and publishes. To be called several times within kLease. Reasons as
-  // Catalog::Run().
+  // Renews the leases, tries again what could not be released, and publishes. To be called every
+  // kRenewalInterval. Reasons as Catalog::Run().
   absl::Status Renew();
+  // Refers to what uploads had found at the last call and no row refers to yet, and publishes. To
+  // be called every kRenewalInterval, by one thread at a time: what comes to its end sooner needs
+  // no such rows. Reasons as Catalog::Run().
+  absl::Status SecureFound();
 
  private:
   // Outlives the ledger by as long as a transaction is in flight.
@@ -113,7 +121,7 @@ class BlobLedger {
   struct UploadState {
     Mutex mutex;                                         // Held while the upload looks or writes.
     std::vector<ChunkRef> found ABSL_GUARDED_BY(mutex);  // To which no row refers for it.
-    bool has_waited ABSL_GUARDED_BY(mutex) = false;      // Something found, for a Renew().
+    bool has_waited ABSL_GUARDED_BY(mutex) = false;      // Something found, for a SecureFound().
     int64_t recipe_id ABSL_GUARDED_BY(mutex) = 0;        // The ledger's; 0: it has none.
   };
   struct Hold {
@@ -126,8 +134,6 @@ class BlobLedger {
   void LetGo(const std::shared_ptr<UploadState>& upload)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(upload->mutex);
   void EndUpload(const std::shared_ptr<UploadState>& upload);
-  // Refers to what uploads found before the last call.
-  void SecureFound();
   absl::Status Refer(const std::shared_ptr<UploadState>& upload)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(upload->mutex);
   // What is true of all uploads that are under way and of all to come.

@@ -202,19 +202,19 @@ TEST_F(BlobLedgerUploads, HaveReferencesOfTheLedgersToWhatTheyFoundLongAgo) {
   EXPECT_TRUE(Find(*upload, 1));
   EXPECT_GT(ledger_.HoldTime(), absl::ZeroDuration());
   const int64_t epoch = Condemn();
-  ASSERT_OK(ledger_.Renew());
+  ASSERT_OK(ledger_.SecureFound());
   EXPECT_LT(Oldest(), epoch) << "it may be over soon";
   EXPECT_EQ(FindChunk(1)->refs, 0);
-  ASSERT_OK(ledger_.Renew());
+  ASSERT_OK(ledger_.SecureFound());
   EXPECT_EQ(Oldest(), epoch);
   EXPECT_EQ(ledger_.HoldTime(), absl::ZeroDuration());
   EXPECT_EQ(FindChunk(1)->refs, 1);
   // And so on.
   EXPECT_TRUE(Find(*upload, 2));
   const int64_t later = Condemn();
-  ASSERT_OK(ledger_.Renew());
+  ASSERT_OK(ledger_.SecureFound());
   EXPECT_EQ(Oldest(), epoch);
-  ASSERT_OK(ledger_.Renew());
+  ASSERT_OK(ledger_.SecureFound());
   EXPECT_EQ(Oldest(), later);
   EXPECT_EQ(FindChunk(1)->refs, 1);
   EXPECT_EQ(FindChunk(2)->refs, 1);
@@ -229,32 +229,41 @@ TEST_F(BlobLedgerUploads, HaveThemHoweverMuchTheyFound) {
   std::optional<BlobLedger::Upload> upload(ledger_.BeginUpload());
   const auto found = static_cast<int64_t>(2 * Transaction::kMaxRecipePart + 1);
   for (int64_t i = 0; i < found; ++i) EXPECT_TRUE(Find(*upload, 1));
-  ASSERT_OK(ledger_.Renew());
-  ASSERT_OK(ledger_.Renew());
+  ASSERT_OK(ledger_.SecureFound());
+  ASSERT_OK(ledger_.SecureFound());
   EXPECT_EQ(FindChunk(1)->refs, found);
 }
 
-TEST_F(BlobLedgerUploads, HoldTheEpochWhileTheCatalogTakesNoReferences) {
+// Room must come back above all where there is none.
+TEST_F(BlobLedgerUploads, HoldNothingBackOnAFullDisk) {
   AddPack(1);
   BlobLedger::Upload upload = ledger_.BeginUpload();
   EXPECT_TRUE(Find(upload, 1));
   const int64_t epoch = Condemn();
-  ASSERT_OK(ledger_.Renew());
+  ASSERT_OK(ledger_.SecureFound());
   catalog_.closed = true;
-  EXPECT_THAT(ledger_.Renew(), HasReason(Reason::kStorageFull));
+  EXPECT_THAT(ledger_.SecureFound(), HasReason(Reason::kStorageFull));
   catalog_.closed = false;
   ASSERT_OK(ledger_.PublishNow());
-  EXPECT_LT(Oldest(), epoch);
-  ASSERT_OK(ledger_.Renew());
   EXPECT_EQ(Oldest(), epoch);
+}
+
+TEST_F(BlobLedgerUploads, AreNotHurriedByRenewals) {
+  AddPack(1);
+  BlobLedger::Upload upload = ledger_.BeginUpload();
+  EXPECT_TRUE(Find(upload, 1));
+  const int64_t epoch = Condemn();
+  for (int i = 0; i < 3; ++i) ASSERT_OK(ledger_.Renew());
+  EXPECT_LT(Oldest(), epoch);
+  EXPECT_EQ(FindChunk(1)->refs, 0);
 }
 
 TEST_F(BlobLedgerUploads, HoldNothingOfWhatIsGone) {
   BlobLedger::Upload upload = ledger_.BeginUpload();
   ASSERT_OK(upload.Find(Ref(1), [](int64_t) { return true; }));
   const int64_t epoch = Condemn();
-  ASSERT_OK(ledger_.Renew());
-  ASSERT_OK(ledger_.Renew());
+  ASSERT_OK(ledger_.SecureFound());
+  ASSERT_OK(ledger_.SecureFound());
   EXPECT_EQ(Oldest(), epoch);
 }
 

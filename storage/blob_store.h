@@ -24,8 +24,8 @@ class StagedBlob {
  public:
   virtual ~StagedBlob() = default;
   virtual int64_t size_bytes() const = 0;
-  // OK: the blob is whole and durable (file and folder synced). Otherwise nothing was stored.
-  // Called once; waits for the medium. Reasons STORAGE_FULL, STORAGE_IO.
+  // OK: the blob is whole and durable (file and folder synced). Otherwise nothing is stored once
+  // this is gone. Called once; waits for the medium. Reasons STORAGE_FULL, STORAGE_IO.
   virtual absl::Status Commit() = 0;
 };
 

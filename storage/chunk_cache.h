@@ -23,9 +23,9 @@ class ChunkCache {
   ChunkCache(const ChunkCache&) = delete;
   ChunkCache& operator=(const ChunkCache&) = delete;
 
-  // Whether a snapshot of at least this epoch (Snapshot::Epoch) had it. If that is the epoch of an
-  // upload (BlobLedger::Upload), the chunk stays until the upload is over: what was condemned later
-  // waits for that.
+  // Whether a snapshot of at least this epoch (Snapshot::Epoch) had it. If that is the epoch that
+  // an upload holds (BlobLedger::Upload), the chunk stays: what was condemned later waits for that,
+  // or for a row that refers to it.
   bool Has(const ChunkRef& ref, int64_t epoch);
   // A snapshot of this epoch has these chunks of the pack, and all of them may be referred to.
   void Add(int64_t pack, int64_t epoch, const std::vector<ChunkRef>& chunks);

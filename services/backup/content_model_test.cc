@@ -675,7 +675,7 @@ void World::ManyAtOnce() {
       for (int i = 0; i < 3; ++i) {
         StepOf(client, random);
         // What the others have found is referred to for them, as if they were slow.
-        RequireOk(ledger_.Renew(), "renew the leases");
+        RequireOk(ledger_.SecureFound(), "refer to what was found");
       }
     });
   }

@@ -27,8 +27,6 @@ constexpr MetricName kCertExpiry{"backup_tls_cert_expiry_timestamp_seconds",
                                  "When the certificate ends"};
 constexpr MetricName kUploadHold{"backup_upload_hold_seconds",
                                  "How long uploads have kept deleted content from going"};
-// Leases are renewed so often that a few failures do no harm.
-constexpr int kRenewalsPerLease = 10;
 // How soon what was reserved is reserved again, and with that new files are stored, once there is
 // room.
 constexpr absl::Duration kRestorationInterval = absl::Seconds(1);
@@ -155,7 +153,7 @@ absl::Status RunningService::Start(std::unique_ptr<rpc::Acceptor> acceptor) {
     context_.authorization = authorization_.get();
   }
   WarnOfTheFuture();
-  // Nobody is served before it is known since when this process looks at the catalog.
+  // Nobody is served before it is known in which epoch this process looks at the catalog.
   RETURN_IF_ERROR(ledger_.Renew());
   UseDictionaries();
   StartJobs();
@@ -172,12 +170,11 @@ void RunningService::UseDictionaries() {
 }
 
 void RunningService::StartJobs() {
-  lease_renewal_.emplace(storage::BlobLedger::kLease / kRenewalsPerLease,
-                         [this](const std::stop_token&) {
-                           const absl::Status renewed = ledger_.Renew();
-                           LOG_IF(WARNING, !renewed.ok())
-                               << "cannot renew the leases of blobs on their way: " << renewed;
-                         });
+  lease_renewal_.emplace(storage::BlobLedger::kRenewalInterval, [this](const std::stop_token&) {
+    absl::Status renewed = ledger_.Renew();
+    renewed.Update(ledger_.SecureFound());
+    LOG_IF(WARNING, !renewed.ok()) << "cannot renew the leases of what is on its way: " << renewed;
+  });
   // The data directory is locked: no other process can be alive.
   jobs_.Add(std::make_unique<jobs::Sweep>(*storage_.catalog, *storage_.blobs, ledger_, clock_,
                                           storage_metrics_.orphans_removed,

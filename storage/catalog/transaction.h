@@ -22,7 +22,7 @@ namespace backup::storage {
 class Transaction : public Snapshot {
  public:
   // Steps of a recipe in one call: that many of known chunks all over a large catalog take 5 ms,
-  // for which every other change waits.
+  // for which every other change waits. Chunks of packs that come along are not counted.
   static constexpr size_t kMaxRecipePart = 240;
   // Chunks that one RewritePacks() moves, and that it removes.
   static constexpr size_t kMaxRewrittenChunks = 1024;
@@ -131,9 +131,9 @@ class Transaction : public Snapshot {
   // it is still in this pack (0: in the catalog).
   virtual absl::Status MarkDamaged(int64_t chunk, int64_t pack) = 0;
   // Condemns packs: their chunks without a reference are not to be referred to any more by uploads
-  // that begin from now on. Returns the new epoch, which is above all before.
+  // that look for them from now on. Returns the new epoch, which is above all before.
   virtual absl::StatusOr<int64_t> CondemnPacks(const std::vector<int64_t>& packs) = 0;
-  // Says that no upload of the lease's owner that is under way began before this epoch.
+  // Says that no upload of the lease's owner holds an epoch below this one (BlobLedger::Upload).
   virtual absl::Status PublishEpoch(const BlobLease& lease, int64_t epoch) = 0;
   // Puts pending packs, which hold the chunks of `sources` that are needed, in their place: each
   // chunk that is still in a source is in the new pack from now on, with the coding it has there.

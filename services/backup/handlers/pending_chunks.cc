@@ -62,9 +62,12 @@ absl::Status PendingChunks::StoreAll(content::ChunkedForm& form,
   using Next = content::ChunkedForm::Next;
   while (true) {
     ASSIGN_OR_RETURN(const Next next, form.Advance());
-    if (next == Next::kEnd) return commit.Finish();
+    if (next == Next::kEnd) break;
     RETURN_IF_ERROR(next == Next::kPack ? StorePack(form, commit) : AppendRecipe(form, commit));
   }
+  RETURN_IF_ERROR(commit.Finish());
+  if (has_packs()) fsync_time_ = absl::FromChrono(std::chrono::steady_clock::now() - form.ended());
+  return absl::OkStatus();
 }
 
 absl::Status PendingChunks::StorePack(content::ChunkedForm& form,
@@ -76,14 +79,10 @@ absl::Status PendingChunks::StorePack(content::ChunkedForm& form,
   form.PackIsStaged(staged->size_bytes());
   packs_.push_back(std::move(blob));
   RETURN_IF_ERROR(commit.Finish());
-  if (!form.has_ended()) {
-    commit.Begin(std::move(staged));
-    return absl::OkStatus();
-  }
-  // Of the last one this is what is left to wait for.
-  const absl::Status committed = staged->Commit();
-  fsync_time_ = absl::FromChrono(std::chrono::steady_clock::now() - form.ended());
-  return committed;
+  // Behind the last one nothing comes that could go on meanwhile.
+  if (form.has_ended()) return staged->Commit();
+  commit.Begin(std::move(staged));
+  return absl::OkStatus();
 }
 
 absl::Status PendingChunks::AppendRecipe(content::ChunkedForm& form,

@@ -42,15 +42,15 @@ class PendingChunks {
     content::ChunkTotals totals;
     absl::Duration receive_time;
     std::optional<absl::Duration> decrypt_time;
-    std::optional<absl::Duration> fsync_time;  // If there is a pack.
+    std::optional<absl::Duration> fsync_time;  // From the last byte on, if there are packs then.
   };
 
   // An upload begins (BlobLedger::BeginUpload). `resources` must outlive this.
   explicit PendingChunks(const UploadResources& resources);
 
   // Stores all of `chunks`, under the policy's limits and sharing; to be called once. Errors: those
-  // of the chunks, of ChunkedForm, BlobStore::Put() and Transaction::AppendRecipe(); then packs
-  // that no row refers to are deleted.
+  // of the chunks, of ChunkedForm, BlobStore::Stage(), StagedBlob::Commit() and
+  // Transaction::AppendRecipe(). Then packs to which no row can refer are deleted.
   absl::StatusOr<Stored> Store(content::Arrival arrival, const content::NextVersionId& next_id,
                                ByteSource& chunks);
 

@@ -340,7 +340,7 @@ TEST_F(UploadChunksTest, ASlowOneKeepsWhatItFoundAndHoldsNothingElseBack) {
     service_.Sweep();
     ASSERT_EQ(Packs().size(), 1);
     StallingSource source(plain, 5 * kMiB, [&] {
-      ASSERT_OK(service_.ledger.Renew());
+      ASSERT_OK(service_.ledger.SecureFound());
       const int64_t pack = Packs().front().pack;
       const int64_t epoch = service_.catalog
                                 .Run([&](storage::Transaction& transaction) {
@@ -349,7 +349,7 @@ TEST_F(UploadChunksTest, ASlowOneKeepsWhatItFoundAndHoldsNothingElseBack) {
                                 .value();
       ASSERT_OK(service_.ledger.PublishNow());
       EXPECT_LT(OldestEpoch(), epoch);
-      ASSERT_OK(service_.ledger.Renew());
+      ASSERT_OK(service_.ledger.SecureFound());
       EXPECT_EQ(OldestEpoch(), epoch);
       const int64_t live_bytes = Packs().front().live_bytes;
       EXPECT_GT(live_bytes, kMiB);

@@ -19,6 +19,7 @@
 #include "services/backup/jobs/carried_parts.h"
 #include "services/backup/jobs/job.h"
 #include "services/backup/jobs/pace.h"
+#include "storage/blob_ledger.h"
 #include "storage/catalog/catalog.h"
 
 namespace backup::jobs {
@@ -43,8 +44,9 @@ class Repack final : public Job {
 
   struct Options {
     int64_t bytes_per_second = 0;  // That are read and written; 0: as many as can be.
-    // How long a run waits for uploads that are under way.
-    absl::Duration patience = absl::Seconds(30);
+    // How long a run waits for uploads that are under way: they need so long at most, and a while
+    // for what the catalog has to do.
+    absl::Duration patience = storage::BlobLedger::kLongestHold + absl::Minutes(1);
   };
 
   // `resources` must outlive this. `damaged` counts chunks.

@@ -168,7 +168,7 @@ class ChunkWorld {
   std::vector<storage::StoredChunk> ChunksOf(const std::string& file_name);
   // Changes bytes of a blob.
   void Damage(const BlobId& id, int64_t offset);
-  // Another process publishes that an upload of its own began in this epoch.
+  // Another process publishes that an upload of its own holds this epoch.
   void PublishOfAnother(int64_t epoch);
   int BlobCount();
   storage::Version VersionOf(const std::string& file_name);
