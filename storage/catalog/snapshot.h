@@ -19,6 +19,8 @@ class Snapshot {
  public:
   // Bytes of a pack that are not alive and not worth a rewrite, beside its footer.
   static constexpr int64_t kSmallWaste = 16 << 10;
+  // Small packs whose footers are so large are not worth being merged: few have room in one pack.
+  static constexpr int64_t kLargeFooter = 128 << 10;
   // So many chunks of a pack, or more.
   static constexpr int64_t kManyChunks = 256;
 
@@ -84,9 +86,9 @@ class Snapshot {
   virtual absl::StatusOr<std::vector<PackInfo>> ListPacks(int64_t after, int limit) = 0;
   // At most `limit` packs, whichever, that RewritePacks() would do good: those of which, without
   // the footer, less than two thirds, by more than kSmallWaste, or nothing is alive, that hold what
-  // waits to be compressed, or that are smaller than `small_bytes`; condemned ones first, then
-  // those of which nothing is alive. None that has a damaged chunk with a reference, which nobody
-  // can take along.
+  // waits to be compressed, or that are smaller than `small_bytes`, with a footer below
+  // kLargeFooter; condemned ones first, then those of which nothing is alive. None that has a
+  // damaged chunk with a reference, which nobody can take along.
   virtual absl::StatusOr<std::vector<PackInfo>> ListPacksToRewrite(int64_t small_bytes,
                                                                    int limit) = 0;
   // Counts how often packs were condemned.

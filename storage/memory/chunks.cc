@@ -311,7 +311,9 @@ absl::StatusOr<std::vector<PackInfo>> MemoryTransaction::ListPacksToRewrite(int6
     const bool is_damaged = std::any_of(chunks.begin(), chunks.end(), [](const auto* chunk) {
       return chunk->is_damaged && chunk->refs > 0;
     });
-    return is_damaged || (!IsToRewrite(pack) && pack.size_bytes >= small_bytes);
+    const bool is_small =
+        pack.size_bytes < small_bytes && pack.footer_bytes < Snapshot::kLargeFooter;
+    return is_damaged || (!IsToRewrite(pack) && !is_small);
   });
   std::stable_sort(packs.begin(), packs.end(), [](const PackInfo& a, const PackInfo& b) {
     return std::pair(a.condemned_epoch == 0, a.live_bytes > 0) <

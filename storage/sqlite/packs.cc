@@ -21,6 +21,7 @@ static_assert(Snapshot::kManyChunks == 256);
   "(live_bytes * 3 < (size_bytes - footer_bytes) * 2 AND "                                \
   "size_bytes - footer_bytes - live_bytes > 16384))"
 static_assert(Snapshot::kSmallWaste == 16384);
+static_assert(Snapshot::kLargeFooter == 131072);
 
 // All rows.
 absl::StatusOr<std::vector<PackInfo>> ReadPacks(Query& query) {
@@ -59,7 +60,8 @@ absl::StatusOr<std::vector<PackInfo>> SqliteTransaction::ListPacksToRewrite(int6
       " ORDER BY condemned_epoch = 0, live_bytes > 0 LIMIT ?) SELECT " PACK_COLUMNS " FROM p");
   ASSIGN_OR_RETURN(std::vector<PackInfo> packs, ReadPacks(wasteful.Bind(limit)));
   Query small = database_.Prepare("SELECT " PACK_COLUMNS
-                                  " FROM packs p WHERE size_bytes < ? AND damaged_bytes = 0 "
+                                  " FROM packs p WHERE size_bytes < ? AND footer_bytes < 131072 "
+                                  "AND damaged_bytes = 0 "
                                   "AND NOT (" IS_TO_REWRITE ") ORDER BY size_bytes LIMIT ?");
   small.Bind(small_bytes).Bind(limit - std::ssize(packs));
   ASSIGN_OR_RETURN(const std::vector<PackInfo> small_packs, ReadPacks(small));

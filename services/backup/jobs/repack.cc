@@ -36,7 +36,8 @@ constexpr int64_t kGrowth = 4;
 constexpr int64_t kFewChunks = Transaction::kMaxRewrittenChunks / kGrowth;
 static_assert(kFewChunks <= storage::Snapshot::kManyChunks);
 // Of so many of these one pack can have the footers' parts.
-constexpr int64_t kSmallFooter = content::kMaxPackFooterSize / (2 * kGrowth);
+constexpr int64_t kSmallFooter = storage::Snapshot::kLargeFooter;
+static_assert(kGrowth * kSmallFooter < content::kMaxPackFooterSize);
 static_assert(kGrowth * kSmallFooter / (ChunkId::kSize + 4) < int64_t{content::kMaxFooterSteps});
 // What footers and padding may take of a pack, which is not worth rewriting it for.
 constexpr int64_t kNegligible = 64 << 10;
@@ -313,14 +314,19 @@ absl::StatusOr<Repack::Plan> Repack::MakePlan(std::vector<PackInfo>& ready) {
 }
 
 absl::StatusOr<bool> Repack::AddSource(const PackInfo& pack, Plan& plan) const {
+  const CarriedParts before = plan.parts;
   // Of what needs no new pack nothing tells of a version that is there.
   if (pack.live_bytes > 0) {
     ASSIGN_OR_RETURN(const bool has_room,
                      plan.parts.Take(pack, {resources_.blobs, resources_.master_key}));
     if (!has_room) return false;
   }
-  return resources_.catalog.Read(
-      [&](storage::Snapshot& snapshot) { return AddToPlan(snapshot, pack.pack, plan); });
+  ASSIGN_OR_RETURN(const bool has_room, resources_.catalog.Read([&](storage::Snapshot& snapshot) {
+    return AddToPlan(snapshot, pack.pack, plan);
+  }));
+  // What a pack tells takes room that is there only if its chunks come along.
+  if (plan.sources.empty() || plan.sources.back() != pack.pack) plan.parts = before;
+  return has_room;
 }
 
 absl::StatusOr<bool> Repack::AddToPlan(storage::Snapshot& snapshot, int64_t pack, Plan& plan) {

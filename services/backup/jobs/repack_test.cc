@@ -646,6 +646,22 @@ TEST_P(RepackTest, BeginsAnotherPackWhenWhatTheyTellHasNoRoom) {
   EXPECT_THAT(world.RunRepack(), IsOkAndHolds(0));
 }
 
+TEST_P(RepackTest, TakesNothingAlongOfAPackThatHasNoRoom) {
+  ChunkWorld world(MakeMedium());
+  std::vector<std::string> chunks;
+  for (int i = 0; i < 600; ++i) chunks.push_back(RandomBytes(i, 100));
+  world.Store("first", chunks, How(/*compressed=*/false, /*waits=*/true));
+  // It names a chunk of the first, whose new pack has no room for its own.
+  chunks.resize(1);
+  for (int i = 0; i < 1000; ++i) chunks.push_back(RandomBytes(1000 + i, 100));
+  world.Store("second", chunks, How(false, /*waits=*/true));
+  EXPECT_THAT(world.RunRepack(), IsOkAndHolds(2));
+  ASSERT_OK(world.Sweep());
+  EXPECT_EQ(world.Packs().size(), 2);
+  EXPECT_EQ(PartsOf(world).size(), 2);
+  world.ExpectAllIsThere();
+}
+
 TEST_P(RepackTest, TakesNoFooterForGarbageThatItKnows) {
   ChunkWorld world(MakeMedium());
   for (int i = 0; i < 5; ++i) StoreWithLongRecipe(world, i, How());

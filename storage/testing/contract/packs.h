@@ -291,6 +291,12 @@ TEST_P(CatalogPacks, AreNotWorthARewriteForTheirFooterAlone) {
   telling.size_bytes = kStoredSize + telling.footer_bytes;
   AddChunks("file", Content({3}, {telling}));
   EXPECT_THAT(ToRewrite(), ::testing::UnorderedElementsAre(10, 11));
+  // However small the rest is: many would keep others from being listed.
+  NewPack less = Pack(13, {4});
+  less.footer_bytes = Snapshot::kLargeFooter - 1;
+  less.size_bytes = kStoredSize + less.footer_bytes;
+  AddChunks("file", Content({4}, {less}));
+  EXPECT_THAT(ToRewrite(int64_t{1} << 30), ::testing::UnorderedElementsAre(10, 11, 13));
 }
 
 }  // namespace backup::storage
