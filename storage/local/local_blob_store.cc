@@ -187,8 +187,8 @@ class StagedFile final : public StagedBlob {
 
   absl::Status Fill(ByteSource& source, BulkThrottle* throttle,
                     std::optional<int64_t> expected_size) {
-    ASSIGN_OR_RETURN(part_, PartFile::Create(metrics_, throttle, part_path_, expected_size));
     leftover_ = &part_path_;
+    ASSIGN_OR_RETURN(part_, PartFile::Create(metrics_, throttle, part_path_, expected_size));
     RETURN_IF_ERROR(CopyAll(source, *part_).status());
     return part_->Flush();
   }
