@@ -65,8 +65,9 @@ def of_backupctl(program, *command):
 
 
 def of_flags(program):
-    return "".join(entry(name, about) for name, about in
-                   re.findall(r"^  (--\S*)\n((?:      .*\n?)+)", help_of(program), re.MULTILINE))
+    # By name: --help has them in the order of the paths of the sources they are from, wherever that was compiled.
+    flags = re.findall(r"^  (--\S*)\n((?:      .*\n?)+)", help_of(program), re.MULTILINE)
+    return "".join(entry(name, about) for name, about in sorted(flags))
 
 
 def exit_codes(bin_dir):
