@@ -108,10 +108,14 @@ const std::vector<std::vector<const char*>> kStatements = {
     {"UPDATE clients SET public_key = zeroblob(160), sealed_session_key = zeroblob(44), "
      "session_key_bits = 128, last_seen_time = ?5 WHERE client_id = ?2"},
     {"INSERT INTO files (file_id, client_id, name) VALUES (?1, ?2, 'bench.bin')",
+     "INSERT INTO chunks (chunk_no, chunk_id, size_bytes, refs, stored_size, form, coding) VALUES "
+     "(?1, CAST(?2 || ?3 AS BLOB), 1024, 1, 1024, 1, 1)",
+     "INSERT INTO chunk_payloads VALUES (?1, zeroblob(1024))",
+     "UPDATE totals SET chunks = chunks + 1, unique_bytes = unique_bytes + 1024, "
+     "compressed_bytes = compressed_bytes + 1024",
      "INSERT INTO versions (version_id, file_id, size_bytes, encoded_size, checksum_kind, "
-     "checksum, sha256, state, receive_time, form, upload_id) VALUES (?1, ?1, 1024, 1040, 2, "
-     "4000000000, zeroblob(32), 1, ?5, 1, ?3)",
-     "INSERT INTO inline_contents VALUES (?1, zeroblob(1147))",
+     "checksum, sha256, state, receive_time, form, upload_id, chunk_no, kept_bytes) VALUES "
+     "(?1, ?1, 1024, 1040, 2, 4000000000, zeroblob(32), 1, ?5, 1, ?3, ?1, 1024)",
      "UPDATE clients SET last_seen_time = ?5, family = 'C', header_version = 1, "
      "framing = 'stream', file_style = 'counted', connection_style = zeroblob(24), "
      "checksum_kind = 2 WHERE client_id = ?2"},

@@ -1,4 +1,4 @@
-"""A load generator that crashes leaves no programs behind."""
+"""A load generator that crashes leaves no programs behind; what it compares sessions with writes the catalog that there is."""
 
 import pathlib
 import subprocess
@@ -36,6 +36,13 @@ class BenchTest(unittest.TestCase):
             bench.kill()
             for pid, name in started.items():
                 wait_until(lambda p=pid: has_ended(p), f"{name} ended")
+
+    def test_sessions_are_compared_with_those_of_a_bare_echo(self):
+        with tempfile.TemporaryDirectory() as folder:
+            bench = subprocess.run([BIN_DIR / "backup-bench", "--only=sessions", "--clients=1", "--seconds=1",
+                                    "--file_mebibytes=16", f"--work_dir={folder}"], capture_output=True, text=True, timeout=100)
+            self.assertEqual(bench.returncode, 0, bench.stderr)
+            self.assertRegex(bench.stdout, r"ours against that +\d")
 
 
 if __name__ == "__main__":
