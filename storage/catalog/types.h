@@ -136,7 +136,7 @@ struct Counts {
   int64_t waiting_bytes = 0;     // and what of that waits to be compressed.
   int64_t packs = 0;
   int64_t pack_bytes = 0;        // What packs take.
-  int64_t pack_live_bytes = 0;   // The rest of it is garbage.
+  int64_t pack_live_bytes = 0;   // The rest of it is garbage and footers.
   int64_t unmoved_versions = 0;  // With content in an older program's form that is to be moved.
   int64_t dropped_recipes = 0;
 };

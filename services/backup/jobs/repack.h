@@ -104,8 +104,8 @@ class Repack final : public Job {
   // Carries out plans for all that is ready; returns how many packs are gone.
   absl::StatusOr<int64_t> CarryAll(std::vector<storage::PackInfo> ready,
                                    const std::stop_token& token);
-  // Waits for its end; returns how many packs are gone. What fails for want of room or of a medium
-  // does not keep others from going on.
+  // Waits for its end; returns how many packs are gone. Where one that makes a pack has failed,
+  // others go on, and the run tells why at its end.
   absl::StatusOr<int64_t> Settle(std::unique_ptr<Carrying> carrying, const std::stop_token& token);
   // For some of `ready`, which are taken out: what frees most for the least room comes first. Takes
   // out those whose footers the medium does not give, too; the plan may have no source.
