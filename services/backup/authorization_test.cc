@@ -8,6 +8,7 @@
 #include "backup/v1/admin.pb.h"
 #include "backup/v1/catalog.pb.h"
 #include "backup/v1/ingest.pb.h"
+#include "backup/v1/lifecycle.pb.h"
 #include "backup/v1/types.pb.h"
 #include "base/error.h"
 #include "gtest/gtest.h"
@@ -36,7 +37,7 @@ TEST(ShippedPolicy, GivesEachRoleItsCallsAndNoOther) {
   int methods = 0;
   for (const auto* file :
        {v1::UploadFileRequest::descriptor()->file(), v1::DownloadFileRequest::descriptor()->file(),
-        v1::GetStatusRequest::descriptor()->file()}) {
+        v1::ListTrashRequest::descriptor()->file(), v1::GetStatusRequest::descriptor()->file()}) {
     for (int s = 0; s < file->service_count(); ++s) {
       const auto& service = *file->service(s);
       for (int m = 0; m < service.method_count(); ++m, ++methods) {

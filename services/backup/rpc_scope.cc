@@ -8,6 +8,7 @@
 #include "backup/v1/admin.pb.h"
 #include "backup/v1/catalog.pb.h"
 #include "backup/v1/ingest.pb.h"
+#include "backup/v1/lifecycle.pb.h"
 #include "base/error.h"
 #include "base/ids.h"
 #include "base/status_macros.h"
@@ -28,7 +29,7 @@ std::map<absl::string_view, std::string> MakeMethodPaths() {
   std::map<absl::string_view, std::string> paths;
   for (const google::protobuf::FileDescriptor* file :
        {v1::UploadFileRequest::descriptor()->file(), v1::DownloadFileRequest::descriptor()->file(),
-        v1::GetStatusRequest::descriptor()->file()}) {
+        v1::ListTrashRequest::descriptor()->file(), v1::GetStatusRequest::descriptor()->file()}) {
     for (int s = 0; s < file->service_count(); ++s) {
       const google::protobuf::ServiceDescriptor& service = *file->service(s);
       for (int m = 0; m < service.method_count(); ++m) {

@@ -37,6 +37,7 @@ Server::Server(std::unique_ptr<rpc::Acceptor> acceptor, const ServiceContext& co
       gate_(context.gate),
       ingest_(context),
       catalog_(context),
+      lifecycle_(context),
       admin_(context, std::move(info)) {}
 
 absl::StatusOr<std::unique_ptr<Server>> Server::Start(std::unique_ptr<rpc::Acceptor> acceptor,
@@ -52,6 +53,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(std::unique_ptr<rpc::Accep
   SetLimits(builder);
   builder.RegisterService(&server->ingest_)
       .RegisterService(&server->catalog_)
+      .RegisterService(&server->lifecycle_)
       .RegisterService(&server->admin_);
   rpc::PassThrough(context.gate, builder);
   rpc::ConnectionSink connections = rpc::ConnectionsInto(builder, options.credentials);
@@ -60,7 +62,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(std::unique_ptr<rpc::Accep
   grpc::HealthCheckServiceInterface& health = *server->server_->GetHealthCheckService();
   for (const char* name :
        {v1::IngestService::service_full_name(), v1::CatalogService::service_full_name(),
-        v1::AdminService::service_full_name()}) {
+        v1::LifecycleService::service_full_name(), v1::AdminService::service_full_name()}) {
     health.SetServingStatus(name, true);
   }
   server->acceptor_->Start(std::move(connections),

@@ -11,6 +11,7 @@
 #include "services/backup/admin_service.h"
 #include "services/backup/catalog_service.h"
 #include "services/backup/ingest_service.h"
+#include "services/backup/lifecycle_service.h"
 #include "services/backup/service_context.h"
 
 namespace backup {
@@ -44,6 +45,7 @@ class Server {
   rpc::DrainGate& gate_;
   IngestServiceImpl ingest_;
   CatalogServiceImpl catalog_;
+  LifecycleServiceImpl lifecycle_;
   AdminServiceImpl admin_;
   std::unique_ptr<grpc::Server> server_;
 };

@@ -175,8 +175,9 @@ TEST(Reflection, TheReadmesRecipesWorkForAClientThatLearnsTheApiFromTheService) 
   if (deployed == nullptr) own.emplace();
   ReflectionClient client(own ? own->address() : deployed,
                           own ? grpc::InsecureChannelCredentials() : OperatorCredentials());
-  for (const char* name : {"backup.v1.IngestService", "backup.v1.CatalogService",
-                           "backup.v1.AdminService", "grpc.health.v1.Health"}) {
+  for (const char* name :
+       {"backup.v1.IngestService", "backup.v1.CatalogService", "backup.v1.LifecycleService",
+        "backup.v1.AdminService", "grpc.health.v1.Health"}) {
     EXPECT_THAT(client.ListServices(), Contains(name));
   }
 

@@ -15,6 +15,7 @@
 #include "backup/v1/admin.grpc.pb.h"
 #include "backup/v1/catalog.grpc.pb.h"
 #include "backup/v1/ingest.grpc.pb.h"
+#include "backup/v1/lifecycle.pb.h"
 #include "base/error.h"
 #include "gmock/gmock.h"
 #include "google/protobuf/descriptor.h"
@@ -57,6 +58,7 @@ const std::map<std::string, std::set<std::string>> kMayCall = {
     {"backup.v1.CatalogService.GetVersion", kReaders},
     {"backup.v1.CatalogService.DownloadFile", kReaders},
     {"backup.v1.CatalogService.DeleteVersion", kOperators},
+    {"backup.v1.LifecycleService.ListTrash", kReaders},
     {"backup.v1.AdminService.GetStatus", kReaders},
     {"backup.v1.AdminService.VerifyStore", kReaders},
     {"backup.v1.AdminService.SetLogLevel", kOperators},
@@ -72,7 +74,7 @@ std::vector<const MethodDescriptor*> AllMethods() {
   std::vector<const MethodDescriptor*> methods;
   for (const google::protobuf::FileDescriptor* file :
        {v1::UploadFileRequest::descriptor()->file(), v1::DownloadFileRequest::descriptor()->file(),
-        v1::GetStatusRequest::descriptor()->file(),
+        v1::ListTrashRequest::descriptor()->file(), v1::GetStatusRequest::descriptor()->file(),
         grpc::health::v1::HealthCheckRequest::descriptor()->file(),
         grpc::reflection::v1alpha::ServerReflectionRequest::descriptor()->file()}) {
     for (int s = 0; s < file->service_count(); ++s)

@@ -1,0 +1,13 @@
+#pragma once
+
+#include "absl/status/statusor.h"
+#include "backup/v1/lifecycle.pb.h"
+#include "storage/catalog/snapshot.h"
+
+namespace backup::handlers {
+
+// A page of what was deleted and can be taken back.
+absl::StatusOr<v1::ListTrashResponse> ListTrash(storage::Snapshot& snapshot,
+                                                const v1::ListTrashRequest& request);
+
+}  // namespace backup::handlers
