@@ -31,10 +31,13 @@ LAYERS = {
     "content": (("base/", "crypto/", "content/", "storage/catalog/chunk.h", "storage/catalog/version.h"), ("zstd",)),
     "services/backup/handlers": (
         ("base/", "crypto/", "content/", *STORAGE_INTERFACES, "backup/v1/", "services/backup/handlers/",
-         "services/backup/limits.h"), ()),
+         "services/backup/retention/", "services/backup/limits.h"), ()),
+    # Decides what is kept and what goes; who asks does it.
+    "services/backup/retention": (("base/", "storage/catalog/", "services/backup/retention/"), ()),
     # Jobs do what handlers do, by themselves.
     "services/backup/jobs": (
-        ("base/", "crypto/", "content/", *STORAGE_INTERFACES, "services/backup/handlers/", "services/backup/jobs/"), ()),
+        ("base/", "crypto/", "content/", *STORAGE_INTERFACES, "services/backup/handlers/", "services/backup/jobs/",
+         "services/backup/retention/"), ()),
     "services/backup": (
         ("base/", "rpc/", "crypto/", "content/compression.h", "content/dictionary.h", "content/store_keys.h", "storage/",
          "backup/v1/", "services/backup/"), ("grpcpp/",)),

@@ -8,6 +8,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "base/ids.h"
+#include "storage/catalog/retention.h"
 #include "storage/catalog/types.h"
 
 namespace backup::storage {
@@ -103,6 +104,24 @@ class Snapshot {
   // What is kept under this name for the store as a whole, as it was given: keys are sealed by
   // whoever keeps them.
   virtual absl::StatusOr<std::optional<std::string>> FindStoreValue(const std::string& name) = 0;
+
+  // Retention.
+
+  virtual absl::StatusOr<std::optional<RetentionPolicy>> FindPolicy(const PolicyScope& scope) = 0;
+  // At most `limit` policies behind `after`, if that is given: the store's first, then those of
+  // clients in the order of ids, then of patterns, each client's own one first.
+  virtual absl::StatusOr<std::vector<RetentionPolicy>> ListPolicies(
+      const std::optional<PolicyScope>& after, int limit) = 0;
+  // The store's, and all that are for the client or its files.
+  virtual absl::StatusOr<std::vector<RetentionPolicy>> ListPoliciesFor(const ClientId& client) = 0;
+  // Versions of all files behind `after`; looks at `limit` files and versions at most.
+  virtual absl::StatusOr<AgesPage> ListAges(const AgesPlace& after, int limit) = 0;
+  // The latest time until which nobody may remove a version of the file; unset if there is none.
+  // Reasons CLIENT_NOT_FOUND, FILE_NOT_FOUND.
+  virtual absl::StatusOr<std::optional<absl::Time>> FileRetainedUntil(
+      const ClientId& client, const std::string& file_name) = 0;
+  // What SaveClockNote() kept; unset before the first time.
+  virtual absl::StatusOr<std::optional<ClockNote>> FindClockNote() = 0;
 
   // Reports.
 

@@ -102,6 +102,15 @@ class Transaction : public Snapshot {
   virtual absl::Status DeleteVersion(const ClientId& client, const std::string& file_name,
                                      int64_t version_id) = 0;
 
+  // Retention. A policy goes with its client.
+
+  // Keeps it in the place of the one of the same scope. Reason CLIENT_NOT_FOUND.
+  virtual absl::Status SetPolicy(const RetentionPolicy& policy) = 0;
+  // Returns whether there was one.
+  virtual absl::StatusOr<bool> DeletePolicy(const PolicyScope& scope) = 0;
+  // Keeps it in the place of the one before.
+  virtual absl::Status SaveClockNote(const ClockNote& note) = 0;
+
   // Blobs: pending, then referenced (by a version, or as a pack) or dropped, then forgotten. A blob
   // may be put into the store once it is durably pending, and deleted there once it is durably
   // dropped.

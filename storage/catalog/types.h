@@ -40,6 +40,7 @@ struct Client {
   int64_t stored_bytes = 0;  // Plaintext sizes of its versions with content.
   int64_t kept_bytes = 0;    // What these versions made the store grow by when they came.
   int64_t resends = 0;       // Versions that it found damaged and sent again.
+  std::optional<absl::Time> retain_until;  // The latest of those that it ever sent.
 };
 
 struct File {
@@ -139,6 +140,7 @@ struct Counts {
   int64_t pack_live_bytes = 0;   // The rest of it is garbage and footers.
   int64_t unmoved_versions = 0;  // With content in an older program's form that is to be moved.
   int64_t dropped_recipes = 0;
+  int64_t policies = 0;  // Of retention.
 };
 
 }  // namespace backup::storage

@@ -50,6 +50,7 @@ struct Version {
   std::optional<absl::Time> verify_time;
   StorageForm form = StorageForm::kPlain;
   std::optional<UploadId> upload_id;
+  std::optional<absl::Time> retain_until;  // Nobody may remove it before.
 };
 
 }  // namespace backup::storage

@@ -122,6 +122,7 @@ absl::StatusOr<int64_t> MemoryTransaction::DeleteVersionsOf(const ClientId& id, 
 absl::Status MemoryTransaction::DeleteClient(const ClientId& id) {
   RETURN_IF_ERROR(DeleteVersionsOf(id, std::numeric_limits<int>::max()).status());
   state_.clients.erase(id);
+  std::erase_if(state_.policies, [&](const auto& policy) { return policy.first.client == id; });
   return absl::OkStatus();
 }
 

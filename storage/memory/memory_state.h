@@ -2,12 +2,14 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <set>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "base/ids.h"
+#include "storage/catalog/retention.h"
 #include "storage/catalog/types.h"
 
 namespace backup::storage {
@@ -50,6 +52,8 @@ struct MemoryState {
   std::map<OwnerId, OwnerEpoch> owner_epochs;
   std::map<std::string, std::string> store_values;
   std::map<std::string, JobState> jobs;
+  std::map<PolicyScope, RetentionRules> policies;
+  std::optional<ClockNote> clock_note;
 };
 
 }  // namespace backup::storage

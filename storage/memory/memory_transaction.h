@@ -85,6 +85,19 @@ class MemoryTransaction final : public Transaction {
   absl::StatusOr<std::string> AddStoreValue(const std::string& name,
                                             const std::string& value) override;
 
+  // retention.cc
+  absl::StatusOr<std::optional<RetentionPolicy>> FindPolicy(const PolicyScope& scope) override;
+  absl::StatusOr<std::vector<RetentionPolicy>> ListPolicies(const std::optional<PolicyScope>& after,
+                                                            int limit) override;
+  absl::StatusOr<std::vector<RetentionPolicy>> ListPoliciesFor(const ClientId& client) override;
+  absl::StatusOr<AgesPage> ListAges(const AgesPlace& after, int limit) override;
+  absl::StatusOr<std::optional<absl::Time>> FileRetainedUntil(
+      const ClientId& client, const std::string& file_name) override;
+  absl::StatusOr<std::optional<ClockNote>> FindClockNote() override { return state_.clock_note; }
+  absl::Status SetPolicy(const RetentionPolicy& policy) override;
+  absl::StatusOr<bool> DeletePolicy(const PolicyScope& scope) override;
+  absl::Status SaveClockNote(const ClockNote& note) override;
+
   // reports.cc
   absl::StatusOr<Counts> Count() override;
   absl::StatusOr<std::optional<absl::Time>> LastVerifiedTime(absl::Time now) override;

@@ -21,6 +21,7 @@ absl::StatusOr<Counts> MemoryTransaction::Count() {
     if (IsUnmoved(kept.stored)) ++counts.unmoved_versions;
   }
   counts.dropped_recipes = std::ssize(state_.dropped_recipes);
+  counts.policies = std::ssize(state_.policies);
   counts.packs = std::ssize(state_.packs);
   for (const auto& [number, pack] : state_.packs) counts.pack_bytes += pack.size_bytes;
   for (const auto& [number, chunk] : state_.chunks) {

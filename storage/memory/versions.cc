@@ -121,6 +121,7 @@ absl::StatusOr<Version> MemoryTransaction::AddVersion(const Version& version,
   MemoryState::KeptVersion kept = TakeContent(content);
   client->legacy.Merge(observed);
   NoteSeen(*client, version.receive_time);
+  client->retain_until = std::max(client->retain_until, version.retain_until);
   client->stored_bytes += version.size_bytes;
   client->kept_bytes += kept.kept_bytes;
   MemoryState::StoredFile& file = state_.files[{version.client_id, version.file_name}];

@@ -11,7 +11,8 @@ absl::StatusOr<Counts> SqliteTransaction::Count() {
   Query totals = database_.Prepare(
       "SELECT clients, files, versions, verified_versions, abandoned_versions, stored_bytes, "
       "blob_bytes, dropped_blobs, chunks, unique_bytes, compressed_bytes, waiting_bytes, packs, "
-      "pack_bytes, pack_live_bytes, unmoved_versions, dropped_recipes FROM totals");
+      "pack_bytes, pack_live_bytes, unmoved_versions, dropped_recipes, "
+      "(SELECT count(*) FROM retention_policies) FROM totals");
   RETURN_IF_ERROR(totals.Step().status());
   Counts counts;
   counts.clients = totals.Int(0);
@@ -31,6 +32,7 @@ absl::StatusOr<Counts> SqliteTransaction::Count() {
   counts.pack_live_bytes = totals.Int(14);
   counts.unmoved_versions = totals.Int(15);
   counts.dropped_recipes = totals.Int(16);
+  counts.policies = totals.Int(17);
   return counts;
 }
 

@@ -68,6 +68,7 @@ Client ReadClient(const Query& row) {
   client.stored_bytes = row.Int(17);
   client.resends = row.Int(18);
   client.kept_bytes = row.Int(19);
+  client.retain_until = OptionalTimeColumn(row, 20);
   return client;
 }
 
@@ -95,6 +96,7 @@ Version ReadVersion(const Query& row) {
   version.verify_time = OptionalTimeColumn(row, 10);
   version.form = static_cast<StorageForm>(row.Int(11));
   if (!row.IsNull(12)) version.upload_id = UploadId::FromBytes(row.Blob(12));
+  version.retain_until = OptionalTimeColumn(row, 16);
   return version;
 }
 

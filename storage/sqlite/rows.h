@@ -19,12 +19,12 @@ namespace backup::storage {
   "session_key_bits, "                                                                  \
   "last_verified_time, family, header_version, framing, file_style, connection_style, " \
   "last_protocol_error, last_protocol_error_time, checksum_kind, checksum_refusals, "   \
-  "stored_bytes, resends, kept_bytes"
+  "stored_bytes, resends, kept_bytes, retain_until"
 #define VERSION_COLUMNS                                                                            \
   "f.client_id, f.name, v.version_id, v.size_bytes, v.encoded_size, v.checksum_kind, v.checksum, " \
   "v.sha256, "                                                                                     \
   "v.state, v.receive_time, v.verify_time, v.form, v.upload_id, v.blob_id, v.chunk_no, "           \
-  "v.recipe_id"
+  "v.recipe_id, v.retain_until"
 
 // A time as it is once it was stored.
 absl::Time StoredTime(absl::Time time);

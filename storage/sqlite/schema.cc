@@ -424,6 +424,41 @@ CREATE INDEX packs_to_rewrite ON packs (condemned_epoch = 0, live_bytes > 0)
     OR (live_bytes * 3 < (size_bytes - footer_bytes) * 2 AND
       size_bytes - footer_bytes - live_bytes > 16384));
 )",
+    R"(
+-- Retention (docs/storage.md). retain_until: nobody may remove the version before; of a client, the latest
+-- of the versions that it ever sent.
+ALTER TABLE versions ADD COLUMN retain_until INTEGER;
+ALTER TABLE clients ADD COLUMN retain_until INTEGER;
+CREATE INDEX versions_retained ON versions (file_id, retain_until) WHERE retain_until IS NOT NULL;
+
+-- client_id of 16 zero bytes: the store's. An empty pattern: for all files. 0: no such rule.
+CREATE TABLE retention_policies (
+  client_id BLOB NOT NULL,
+  pattern BLOB NOT NULL,
+  keep_last INTEGER NOT NULL,
+  keep_within INTEGER NOT NULL,
+  keep_hourly INTEGER NOT NULL,
+  keep_daily INTEGER NOT NULL,
+  keep_weekly INTEGER NOT NULL,
+  keep_monthly INTEGER NOT NULL,
+  keep_yearly INTEGER NOT NULL,
+  PRIMARY KEY (client_id, pattern)
+) WITHOUT ROWID;
+CREATE TRIGGER client_policies_removed AFTER DELETE ON clients BEGIN
+  DELETE FROM retention_policies WHERE client_id = OLD.client_id;
+END;
+
+-- One row: storage/catalog/retention.h, ClockNote.
+CREATE TABLE clock_notes (
+  id INTEGER PRIMARY KEY CHECK (id = 1),
+  base_time INTEGER NOT NULL,
+  base_uptime INTEGER NOT NULL,
+  boot_id BLOB NOT NULL,
+  newest_time INTEGER NOT NULL,
+  distrusted_since INTEGER,
+  distrust BLOB NOT NULL
+);
+)",
 };
 
 absl::StatusOr<int64_t> SchemaVersion(Database& database) {

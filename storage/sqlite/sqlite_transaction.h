@@ -105,6 +105,19 @@ class SqliteTransaction final : public Transaction {
   absl::StatusOr<std::string> AddStoreValue(const std::string& name,
                                             const std::string& value) override;
 
+  // retention.cc
+  absl::StatusOr<std::optional<RetentionPolicy>> FindPolicy(const PolicyScope& scope) override;
+  absl::StatusOr<std::vector<RetentionPolicy>> ListPolicies(const std::optional<PolicyScope>& after,
+                                                            int limit) override;
+  absl::StatusOr<std::vector<RetentionPolicy>> ListPoliciesFor(const ClientId& client) override;
+  absl::StatusOr<AgesPage> ListAges(const AgesPlace& after, int limit) override;
+  absl::StatusOr<std::optional<absl::Time>> FileRetainedUntil(
+      const ClientId& client, const std::string& file_name) override;
+  absl::StatusOr<std::optional<ClockNote>> FindClockNote() override;
+  absl::Status SetPolicy(const RetentionPolicy& policy) override;
+  absl::StatusOr<bool> DeletePolicy(const PolicyScope& scope) override;
+  absl::Status SaveClockNote(const ClockNote& note) override;
+
   // reports.cc
   absl::StatusOr<Counts> Count() override;
   absl::StatusOr<std::optional<absl::Time>> LastVerifiedTime(absl::Time now) override;
@@ -199,6 +212,9 @@ class SqliteTransaction final : public Transaction {
   absl::Status ReleaseEntries(const std::vector<RecipeEntry>& entries);
   // After its last part.
   absl::Status ForgetRecipe(int64_t recipe_id);
+
+  // retention.cc: versions below `before` of a file, at most `limit`, newest first.
+  absl::StatusOr<std::vector<VersionAge>> AgesOf(int64_t file_id, int64_t before, int limit);
 
   // The version that a verdict is about, which names an upload or does not, if it is still there.
   // Reasons as SettleVersion().

@@ -133,7 +133,10 @@ absl::StatusOr<int64_t> SqliteTransaction::SelectOrInsertFile(const ClientId& cl
 absl::Status SqliteTransaction::InsertVersion(int64_t file_id, const Version& version,
                                               const ContentReference& reference) {
   Query insert = database_.Prepare(
-      "INSERT INTO versions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, ?, ?, ?, ?, ?, ?, ?)");
+      "INSERT INTO versions (version_id, file_id, size_bytes, encoded_size, checksum_kind, "
+      "checksum, sha256, state, receive_time, form, upload_id, blob_id, blob_size, kept_bytes, "
+      "chunk_no, recipe_id, retain_until) "
+      "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)");
   insert.Bind(version.version_id)
       .Bind(file_id)
       .Bind(version.size_bytes)
@@ -146,6 +149,7 @@ absl::Status SqliteTransaction::InsertVersion(int64_t file_id, const Version& ve
       .Bind(static_cast<int>(version.form));
   version.upload_id ? insert.BindBlob(version.upload_id->bytes()) : insert.BindNull();
   BindReference(insert, reference);
+  BindTime(insert, version.retain_until);
   return insert.Run();
 }
 
@@ -176,6 +180,15 @@ absl::StatusOr<Version> SqliteTransaction::AddVersion(const Version& version,
   client.legacy.Merge(observed);
   RETURN_IF_ERROR(SetSeen(database_, client, version.receive_time));
   RETURN_IF_ERROR(UpdateClient(database_, client));
+  if (version.retain_until) {
+    RETURN_IF_ERROR(
+        database_
+            .Prepare("UPDATE clients SET retain_until = max(coalesce(retain_until, 0), ?) "
+                     "WHERE client_id = ?")
+            .Bind(absl::ToUnixMicros(*version.retain_until))
+            .BindBlob(client.id.bytes())
+            .Run());
+  }
   Version added = version;
   added.state = VersionState::kReceived;
   return added;

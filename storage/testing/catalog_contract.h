@@ -8,15 +8,17 @@
 #include "storage/testing/contract/packs.h"
 #include "storage/testing/contract/recipes.h"
 #include "storage/testing/contract/reports.h"
+#include "storage/testing/contract/retention.h"
 #include "storage/testing/contract/transactions.h"
 #include "storage/testing/contract/verdicts.h"
 #include "storage/testing/contract/versions.h"
 
 // Tests what storage/catalog promises on the catalogs that `make` makes, which must be empty.
-#define INSTANTIATE_CATALOG_CONTRACT(name, make)                            \
-  INSTANTIATE_TEST_SUITE_P(name, CatalogContract, ::testing::Values(make)); \
-  INSTANTIATE_TEST_SUITE_P(name, CatalogVerdicts, ::testing::Values(make)); \
-  INSTANTIATE_TEST_SUITE_P(name, CatalogBlobs, ::testing::Values(make));    \
-  INSTANTIATE_TEST_SUITE_P(name, CatalogChunks, ::testing::Values(make));   \
-  INSTANTIATE_TEST_SUITE_P(name, CatalogRecipes, ::testing::Values(make));  \
+#define INSTANTIATE_CATALOG_CONTRACT(name, make)                             \
+  INSTANTIATE_TEST_SUITE_P(name, CatalogContract, ::testing::Values(make));  \
+  INSTANTIATE_TEST_SUITE_P(name, CatalogVerdicts, ::testing::Values(make));  \
+  INSTANTIATE_TEST_SUITE_P(name, CatalogBlobs, ::testing::Values(make));     \
+  INSTANTIATE_TEST_SUITE_P(name, CatalogRetention, ::testing::Values(make)); \
+  INSTANTIATE_TEST_SUITE_P(name, CatalogChunks, ::testing::Values(make));    \
+  INSTANTIATE_TEST_SUITE_P(name, CatalogRecipes, ::testing::Values(make));   \
   INSTANTIATE_TEST_SUITE_P(name, CatalogPacks, ::testing::Values(make))

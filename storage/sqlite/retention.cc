@@ -1,0 +1,175 @@
+#include "storage/catalog/retention.h"
+
+#include <utility>
+
+#include "base/status_macros.h"
+#include "storage/sqlite/rows.h"
+#include "storage/sqlite/sqlite_transaction.h"
+
+#define POLICY_COLUMNS                                                                 \
+  "client_id, pattern, keep_last, keep_within, keep_hourly, keep_daily, keep_weekly, " \
+  "keep_monthly, keep_yearly"
+
+namespace backup::storage {
+namespace {
+
+RetentionPolicy ReadPolicy(const Query& row) {
+  RetentionPolicy policy;
+  policy.scope.client = ClientId::FromBytes(row.Blob(0)).value_or(ClientId());
+  policy.scope.pattern = row.Blob(1);
+  policy.rules = {
+      row.Int(2), absl::Microseconds(row.Int(3)), row.Int(4), row.Int(5), row.Int(6), row.Int(7),
+      row.Int(8)};
+  return policy;
+}
+
+absl::StatusOr<std::vector<RetentionPolicy>> ReadPolicies(Query& query) {
+  std::vector<RetentionPolicy> policies;
+  while (true) {
+    ASSIGN_OR_RETURN(const bool more, query.Step());
+    if (!more) return policies;
+    policies.push_back(ReadPolicy(query));
+  }
+}
+
+VersionAge ReadAge(const Query& row) {
+  VersionAge age;
+  age.version_id = row.Int(0);
+  age.state = static_cast<VersionState>(row.Int(1));
+  age.receive_time = absl::FromUnixMicros(row.Int(2));
+  age.retain_until = OptionalTimeColumn(row, 3);
+  return age;
+}
+
+}  // namespace
+
+absl::StatusOr<std::optional<RetentionPolicy>> SqliteTransaction::FindPolicy(
+    const PolicyScope& scope) {
+  Query query = database_.Prepare("SELECT " POLICY_COLUMNS
+                                  " FROM retention_policies WHERE client_id = ? AND pattern = ?");
+  ASSIGN_OR_RETURN(const bool found,
+                   query.BindBlob(scope.client.bytes()).BindBlob(scope.pattern).Step());
+  if (!found) return std::nullopt;
+  return ReadPolicy(query);
+}
+
+absl::StatusOr<std::vector<RetentionPolicy>> SqliteTransaction::ListPolicies(
+    const std::optional<PolicyScope>& after, int limit) {
+  Query query =
+      database_.Prepare(after ? "SELECT " POLICY_COLUMNS
+                                " FROM retention_policies WHERE (client_id, pattern) > (?, ?) "
+                                "ORDER BY client_id, pattern LIMIT ?"
+                              : "SELECT " POLICY_COLUMNS
+                                " FROM retention_policies ORDER BY client_id, pattern LIMIT ?");
+  if (after) query.BindBlob(after->client.bytes()).BindBlob(after->pattern);
+  return ReadPolicies(query.Bind(limit));
+}
+
+absl::StatusOr<std::vector<RetentionPolicy>> SqliteTransaction::ListPoliciesFor(
+    const ClientId& client) {
+  Query query = database_.Prepare("SELECT " POLICY_COLUMNS
+                                  " FROM retention_policies WHERE client_id IN (zeroblob(16), ?) "
+                                  "ORDER BY client_id, pattern");
+  return ReadPolicies(query.BindBlob(client.bytes()));
+}
+
+absl::StatusOr<std::vector<VersionAge>> SqliteTransaction::AgesOf(int64_t file_id, int64_t before,
+                                                                  int limit) {
+  Query query = database_.Prepare(
+      "SELECT version_id, state, receive_time, retain_until FROM versions "
+      "WHERE file_id = ? AND version_id < ? ORDER BY version_id DESC LIMIT ?");
+  query.Bind(file_id).Bind(before).Bind(limit);
+  std::vector<VersionAge> ages;
+  while (true) {
+    ASSIGN_OR_RETURN(const bool more, query.Step());
+    if (!more) return ages;
+    ages.push_back(ReadAge(query));
+  }
+}
+
+absl::StatusOr<AgesPage> SqliteTransaction::ListAges(const AgesPlace& after, int limit) {
+  // From the rest of the file on that the last page ended in.
+  Query query = database_.Prepare(
+      "SELECT file_id, client_id, name FROM files WHERE (client_id, name) >= (?, ?) "
+      "ORDER BY client_id, name");
+  query.BindBlob(after.client.bytes()).BindBlob(after.file_name);
+  AgesPage page;
+  for (int left = limit; left > 0;) {
+    ASSIGN_OR_RETURN(const bool more, query.Step());
+    if (!more) page.next.reset();
+    if (!more) return page;
+    FileAges file{ClientId::FromBytes(query.Blob(1)).value_or(ClientId()), query.Blob(2), {}};
+    const bool is_first = file.client == after.client && file.file_name == after.file_name;
+    if (is_first && after.version_id == 0) continue;
+    ASSIGN_OR_RETURN(file.versions,
+                     AgesOf(query.Int(0), is_first ? after.version_id : INT64_MAX, left));
+    const bool is_cut = std::ssize(file.versions) == left;
+    page.next =
+        AgesPlace{file.client, file.file_name, is_cut ? file.versions.back().version_id : 0};
+    left -= 1 + static_cast<int>(file.versions.size());
+    if (!file.versions.empty()) page.files.push_back(std::move(file));
+  }
+  return page;
+}
+
+absl::StatusOr<std::optional<absl::Time>> SqliteTransaction::FileRetainedUntil(
+    const ClientId& client, const std::string& file_name) {
+  ASSIGN_OR_RETURN(const int64_t file_id, SelectFileId(database_, client, file_name));
+  Query query = database_.Prepare(
+      "SELECT max(retain_until) FROM versions INDEXED BY versions_retained "
+      "WHERE file_id = ? AND retain_until IS NOT NULL");
+  RETURN_IF_ERROR(query.Bind(file_id).Step().status());
+  return OptionalTimeColumn(query, 0);
+}
+
+absl::StatusOr<std::optional<ClockNote>> SqliteTransaction::FindClockNote() {
+  Query query = database_.Prepare(
+      "SELECT base_time, base_uptime, boot_id, newest_time, distrusted_since, distrust "
+      "FROM clock_notes");
+  ASSIGN_OR_RETURN(const bool found, query.Step());
+  if (!found) return std::nullopt;
+  return ClockNote{
+      absl::FromUnixMicros(query.Int(0)), absl::Microseconds(query.Int(1)), query.Blob(2),
+      absl::FromUnixMicros(query.Int(3)), OptionalTimeColumn(query, 4),     query.Blob(5)};
+}
+
+absl::Status SqliteTransaction::SetPolicy(const RetentionPolicy& policy) {
+  if (policy.scope.client != ClientId())
+    RETURN_IF_ERROR(SelectClient(database_, policy.scope.client).status());
+  RETURN_IF_ERROR(CheckGrowth());
+  const RetentionRules& rules = policy.rules;
+  return database_
+      .Prepare("INSERT OR REPLACE INTO retention_policies (" POLICY_COLUMNS
+               ") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)")
+      .BindBlob(policy.scope.client.bytes())
+      .BindBlob(policy.scope.pattern)
+      .Bind(rules.keep_last)
+      .Bind(absl::ToInt64Microseconds(rules.keep_within))
+      .Bind(rules.keep_hourly)
+      .Bind(rules.keep_daily)
+      .Bind(rules.keep_weekly)
+      .Bind(rules.keep_monthly)
+      .Bind(rules.keep_yearly)
+      .Run();
+}
+
+absl::StatusOr<bool> SqliteTransaction::DeletePolicy(const PolicyScope& scope) {
+  return database_
+      .Prepare("DELETE FROM retention_policies WHERE client_id = ? AND pattern = ? RETURNING 1")
+      .BindBlob(scope.client.bytes())
+      .BindBlob(scope.pattern)
+      .Step();
+}
+
+absl::Status SqliteTransaction::SaveClockNote(const ClockNote& note) {
+  Query insert =
+      database_.Prepare("INSERT OR REPLACE INTO clock_notes VALUES (1, ?, ?, ?, ?, ?, ?)");
+  insert.Bind(absl::ToUnixMicros(note.base_time))
+      .Bind(absl::ToInt64Microseconds(note.base_uptime))
+      .BindBlob(note.boot_id)
+      .Bind(absl::ToUnixMicros(note.newest_time));
+  BindTime(insert, note.distrusted_since);
+  return insert.BindBlob(note.distrust).Run();
+}
+
+}  // namespace backup::storage
