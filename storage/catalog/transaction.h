@@ -156,6 +156,8 @@ class Transaction : public Snapshot {
   // Keeps a value under this name if there is none; returns the one that is kept.
   virtual absl::StatusOr<std::string> AddStoreValue(const std::string& name,
                                                     const std::string& value) = 0;
+  // Keeps a value under this name in the place of what is there.
+  virtual absl::Status SetStoreValue(const std::string& name, const std::string& value) = 0;
 
   // Jobs.
 

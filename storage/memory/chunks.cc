@@ -403,4 +403,9 @@ absl::StatusOr<std::string> MemoryTransaction::AddStoreValue(const std::string& 
   return state_.store_values.try_emplace(name, value).first->second;
 }
 
+absl::Status MemoryTransaction::SetStoreValue(const std::string& name, const std::string& value) {
+  state_.store_values.insert_or_assign(name, value);
+  return absl::OkStatus();
+}
+
 }  // namespace backup::storage

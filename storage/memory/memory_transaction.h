@@ -82,6 +82,7 @@ class MemoryTransaction final : public Transaction {
   absl::StatusOr<int64_t> OldestEpoch() override;
   absl::Status PublishEpoch(const BlobLease& lease, int64_t epoch) override;
   absl::StatusOr<std::optional<std::string>> FindStoreValue(const std::string& name) override;
+  absl::Status SetStoreValue(const std::string& name, const std::string& value) override;
   absl::StatusOr<std::string> AddStoreValue(const std::string& name,
                                             const std::string& value) override;
 

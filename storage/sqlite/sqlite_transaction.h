@@ -102,6 +102,7 @@ class SqliteTransaction final : public Transaction {
 
   // store_values.cc
   absl::StatusOr<std::optional<std::string>> FindStoreValue(const std::string& name) override;
+  absl::Status SetStoreValue(const std::string& name, const std::string& value) override;
   absl::StatusOr<std::string> AddStoreValue(const std::string& name,
                                             const std::string& value) override;
 

@@ -22,4 +22,11 @@ absl::StatusOr<std::string> SqliteTransaction::AddStoreValue(const std::string& 
   return value;
 }
 
+absl::Status SqliteTransaction::SetStoreValue(const std::string& name, const std::string& value) {
+  return database_.Prepare("INSERT OR REPLACE INTO store_values VALUES (?, ?)")
+      .BindBlob(name)
+      .BindBlob(value)
+      .Run();
+}
+
 }  // namespace backup::storage

@@ -473,4 +473,19 @@ TEST_P(CatalogChunks, HaveValuesOfTheStoreBesideThemThatTheFirstSets) {
   EXPECT_EQ(find("empty"), "");
 }
 
+TEST_P(CatalogChunks, HaveValuesOfTheStoreBesideThemThatMayBeReplaced) {
+  const auto set = [&](const std::string& name, const std::string& value) {
+    return Run([&](Transaction& transaction) { return transaction.SetStoreValue(name, value); });
+  };
+  const auto find = [&](const std::string& name) {
+    return Read([&](Snapshot& snapshot) { return snapshot.FindStoreValue(name); }).value();
+  };
+  ASSERT_OK(set("name", "first"));
+  ASSERT_OK(set("other", ""));
+  EXPECT_EQ(find("name"), "first");
+  ASSERT_OK(set("name", "second"));
+  EXPECT_EQ(find("name"), "second");
+  EXPECT_EQ(find("other"), "");
+}
+
 }  // namespace backup::storage
