@@ -88,6 +88,20 @@ class Transaction : public Snapshot {
   // dropped. Returns whether that was still so: else what `content` brought is dropped. Reason
   // BACKEND_DOWN as for AddVersion().
   virtual absl::StatusOr<bool> ReplaceContent(int64_t version_id, const NewContent& content) = 0;
+  // Notes that a version's content is not what was stored, or not there: the version is_damaged
+  // until it is healed. Only if `content` is still its content. Its blob, if it has one, is set
+  // aside: from then on only DiscardSetAside() drops it. Returns whether it was noted now.
+  virtual absl::StatusOr<bool> MarkVersionDamaged(int64_t version_id, const Content& content) = 0;
+  // Takes that back of a version whose content could be read after all: neither is the version
+  // marked from then on nor its blob set aside. Only if `content` is still its content. Returns
+  // whether it was marked.
+  virtual absl::StatusOr<bool> MarkVersionWhole(int64_t version_id, const Content& content) = 0;
+  // Puts `content`, which equals what was stored and is kept in `form`, in the place of what a
+  // damaged version has, and takes the mark off; a blob that was set aside stays so. Returns
+  // whether the version was still damaged: else what `content` brought is dropped. Reason
+  // BACKEND_DOWN as for AddVersion().
+  virtual absl::StatusOr<bool> HealVersion(int64_t version_id, StorageForm form,
+                                           const NewContent& content) = 0;
   // Settles the version that the verdict is about, if that is still kReceived: kVerified makes it
   // count; kRetrying deletes it; kAbandoned keeps its row without content. A verdict that names no
   // upload is about the last version that was added to the file, even if that is gone by now, and
@@ -127,6 +141,8 @@ class Transaction : public Snapshot {
   // future for it: whatever their lease says.
   virtual absl::StatusOr<int64_t> DropPendingBlobsOfOthers(const OwnerId& self,
                                                            absl::Time ended_before, int limit) = 0;
+  // Drops at most `limit` blobs that were set aside and that nothing refers to; returns how many.
+  virtual absl::StatusOr<int64_t> DiscardSetAside(int limit) = 0;
   // Forgets blobs that were dropped, once the store has them no more.
   virtual absl::Status ForgetDroppedBlobs(const std::vector<BlobId>& ids) = 0;
 
@@ -139,6 +155,8 @@ class Transaction : public Snapshot {
   // Notes that a chunk cannot be read: the next upload of the same bytes stores it again. Only if
   // it is still in this pack (0: in the catalog).
   virtual absl::Status MarkDamaged(int64_t chunk, int64_t pack) = 0;
+  // Takes that back of a chunk that could be read after all. Only if it is still in this pack.
+  virtual absl::Status MarkWhole(int64_t chunk, int64_t pack) = 0;
   // Condemns packs: their chunks without a reference are not to be referred to any more by uploads
   // that look for them from now on. Returns the new epoch, which is above all before.
   virtual absl::StatusOr<int64_t> CondemnPacks(const std::vector<int64_t>& packs) = 0;

@@ -106,8 +106,9 @@ struct BlobLease {
 enum class BlobUse {
   kUnknown,     // Nothing: whatever the store has under this id is an orphan.
   kPending,     // It is being stored, or about to be.
-  kReferenced,  // It is a version's content.
+  kReferenced,  // It is a version's content, or a pack.
   kDropped,     // Nothing needs it any more; it is to be deleted.
+  kSetAside,    // It was found damaged, and nothing refers to it any more; no job deletes it.
 };
 
 // What is kept of a job that runs by itself (services/backup/jobs).
@@ -140,7 +141,13 @@ struct Counts {
   int64_t pack_live_bytes = 0;   // The rest of it is garbage and footers.
   int64_t unmoved_versions = 0;  // With content in an older program's form that is to be moved.
   int64_t dropped_recipes = 0;
-  int64_t policies = 0;  // Of retention.
+  int64_t policies = 0;         // Of retention.
+  int64_t damaged_chunks = 0;   // That a recipe refers to.
+  int64_t marked_versions = 0;  // MarkVersionDamaged(): not those of which only chunks are damaged.
+  int64_t set_aside_blobs = 0;  // Found damaged, whether a version still refers to them or not.
+  // Ever, by whatever stored the same bytes again or found that they are right after all:
+  int64_t healed_chunks = 0;
+  int64_t healed_versions = 0;  // That were marked.
 };
 
 }  // namespace backup::storage

@@ -51,6 +51,9 @@ struct Version {
   StorageForm form = StorageForm::kPlain;
   std::optional<UploadId> upload_id;
   std::optional<absl::Time> retain_until;  // Nobody may remove it before.
+  // Its content is known not to be what was stored: the version is marked, or a chunk of it is
+  // damaged. Says nothing of `state`, which it has again once it is healed. Only told by a catalog.
+  bool is_damaged = false;
 };
 
 }  // namespace backup::storage

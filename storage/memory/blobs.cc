@@ -12,7 +12,8 @@ absl::StatusOr<BlobUse> MemoryTransaction::FindBlob(const BlobId& id) {
                   [&](const auto& entry) { return entry.second.stored.content == Content(id); }) ||
       std::any_of(state_.packs.begin(), state_.packs.end(),
                   [&](const auto& entry) { return entry.second.blob_id == id; });
-  return referenced ? BlobUse::kReferenced : BlobUse::kUnknown;
+  if (referenced) return BlobUse::kReferenced;
+  return state_.set_aside_blobs.contains(id) ? BlobUse::kSetAside : BlobUse::kUnknown;
 }
 
 absl::StatusOr<std::vector<BlobId>> MemoryTransaction::ListDroppedBlobs(const BlobId& after,
@@ -44,7 +45,8 @@ absl::Status MemoryTransaction::RenewLeases(const BlobLease& lease) {
 }
 
 absl::Status MemoryTransaction::DropPendingBlob(const BlobId& id) {
-  if (FindBlob(id).value() == BlobUse::kReferenced) return absl::OkStatus();
+  const BlobUse use = FindBlob(id).value();
+  if (use == BlobUse::kReferenced || use == BlobUse::kSetAside) return absl::OkStatus();
   state_.pending_blobs.erase(id);
   state_.dropped_blobs.insert(id);
   return absl::OkStatus();

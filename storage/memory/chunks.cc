@@ -111,6 +111,7 @@ StoredChunk& MemoryTransaction::NewPlace(const ChunkRef& ref) {
   StoredChunk& chunk = state_.chunks[number];
   const int64_t left = chunk.pack;
   const int64_t refs = chunk.refs;
+  if (chunk.is_damaged && refs > 0) ++state_.healed_chunks;
   chunk = StoredChunk();
   chunk.number = number;
   chunk.ref = ref;
@@ -196,12 +197,6 @@ absl::StatusOr<int64_t> MemoryTransaction::LastInlineChunk() {
     if (chunk.pack == 0) last = number;
   }
   return last;
-}
-
-absl::Status MemoryTransaction::MarkDamaged(int64_t chunk, int64_t pack) {
-  const auto found = state_.chunks.find(chunk);
-  if (found != state_.chunks.end() && found->second.pack == pack) found->second.is_damaged = true;
-  return absl::OkStatus();
 }
 
 // Recipes.

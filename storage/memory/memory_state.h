@@ -24,6 +24,7 @@ struct MemoryState {
     StoredVersion stored;
     int64_t blob_size = 0;
     int64_t kept_bytes = 0;
+    bool is_marked = false;  // As damaged.
   };
   struct Recipe {
     std::vector<int64_t> chunks;  // Their numbers, in order.
@@ -41,6 +42,9 @@ struct MemoryState {
   int64_t next_version_id = 1;
   std::map<BlobId, BlobLease> pending_blobs;
   std::set<BlobId> dropped_blobs;
+  std::set<BlobId> set_aside_blobs;
+  int64_t healed_chunks = 0;
+  int64_t healed_versions = 0;
   int64_t next_number = 1;  // Of chunks, packs and recipes: none is used twice.
   std::map<int64_t, StoredChunk> chunks;
   std::map<ChunkId, int64_t> chunk_numbers;

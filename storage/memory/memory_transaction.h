@@ -51,6 +51,15 @@ class MemoryTransaction final : public Transaction {
   absl::Status DeleteVersion(const ClientId& client, const std::string& file_name,
                              int64_t version_id) override;
 
+  // damage.cc
+  absl::Status MarkDamaged(int64_t chunk, int64_t pack) override;
+  absl::Status MarkWhole(int64_t chunk, int64_t pack) override;
+  absl::StatusOr<bool> MarkVersionDamaged(int64_t version_id, const Content& content) override;
+  absl::StatusOr<bool> MarkVersionWhole(int64_t version_id, const Content& content) override;
+  absl::StatusOr<bool> HealVersion(int64_t version_id, StorageForm form,
+                                   const NewContent& content) override;
+  absl::StatusOr<int64_t> DiscardSetAside(int limit) override;
+
   // blobs.cc
   absl::StatusOr<BlobUse> FindBlob(const BlobId& id) override;
   absl::StatusOr<std::vector<BlobId>> ListDroppedBlobs(const BlobId& after, int limit) override;
@@ -67,7 +76,6 @@ class MemoryTransaction final : public Transaction {
   absl::StatusOr<std::optional<StoredChunk>> FindChunk(const ChunkId& id) override;
   absl::StatusOr<std::vector<StoredChunk>> ListInlineChunks(int64_t after, int limit) override;
   absl::StatusOr<int64_t> LastInlineChunk() override;
-  absl::Status MarkDamaged(int64_t chunk, int64_t pack) override;
   absl::StatusOr<int64_t> AppendRecipe(const NewChunks& part, const BlobLease& lease) override;
   absl::Status DropPendingRecipe(int64_t recipe_id) override;
   absl::StatusOr<int64_t> ReleaseRecipes(int limit) override;
@@ -119,10 +127,20 @@ class MemoryTransaction final : public Transaction {
   // Notes a contact, as Transaction describes.
   void NoteSeen(Client& client, absl::Time now);
   // The file's newest verified version, if any.
-  const StoredVersion* NewestVerified(const MemoryState::StoredFile& file) const;
+  const MemoryState::KeptVersion* NewestVerified(const MemoryState::StoredFile& file) const;
   const Version* VersionOfUpload(const ClientId& client, const UploadId& upload) const;
   // The version that a verdict is about, if it is still there. Reasons as SettleVersion().
   absl::StatusOr<MemoryState::KeptVersion*> VersionOfVerdict(const Verdict& verdict);
+  // The version as it is told: with what is known of damage.
+  Version Told(const MemoryState::KeptVersion& kept) const;
+  bool IsDamaged(const MemoryState::KeptVersion& kept) const;
+  // The version, if it has this content; else null.
+  MemoryState::KeptVersion* VersionWith(int64_t version_id, const Content& content);
+  // Ends the references of content; a blob that was set aside stays so.
+  void Drop(const Content& content);
+  // Puts it in the place of the version's content. False, and nothing has happened, if it is not
+  // whole.
+  bool PutInPlace(MemoryState::KeptVersion& version, StorageForm form, const NewContent& content);
   // Drops the content of a version and takes it out of its client's bytes.
   void DropContent(MemoryState::KeptVersion& kept);
   // Removes the version, and its file if it was the last.

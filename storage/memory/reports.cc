@@ -19,14 +19,19 @@ absl::StatusOr<Counts> MemoryTransaction::Count() {
     if (version.state != VersionState::kAbandoned) counts.stored_bytes += version.size_bytes;
     counts.blob_bytes += kept.blob_size;
     if (IsUnmoved(kept.stored)) ++counts.unmoved_versions;
+    if (kept.is_marked) ++counts.marked_versions;
   }
   counts.dropped_recipes = std::ssize(state_.dropped_recipes);
   counts.policies = std::ssize(state_.policies);
+  counts.set_aside_blobs = std::ssize(state_.set_aside_blobs);
+  counts.healed_chunks = state_.healed_chunks;
+  counts.healed_versions = state_.healed_versions;
   counts.packs = std::ssize(state_.packs);
   for (const auto& [number, pack] : state_.packs) counts.pack_bytes += pack.size_bytes;
   for (const auto& [number, chunk] : state_.chunks) {
     if (chunk.refs == 0) continue;
     ++counts.chunks;
+    if (chunk.is_damaged) ++counts.damaged_chunks;
     counts.unique_bytes += chunk.ref.size_bytes;
     counts.compressed_bytes += chunk.stored_size;
     if (chunk.waits) counts.waiting_bytes += chunk.stored_size;

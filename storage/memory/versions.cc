@@ -1,5 +1,7 @@
 #include <algorithm>
 #include <utility>
+#include <variant>
+#include <vector>
 
 #include "base/error.h"
 #include "base/name_text.h"
@@ -25,12 +27,31 @@ absl::StatusOr<const MemoryState::StoredFile*> MemoryTransaction::RequireFile(
   return &found->second;
 }
 
-const StoredVersion* MemoryTransaction::NewestVerified(const MemoryState::StoredFile& file) const {
+const MemoryState::KeptVersion* MemoryTransaction::NewestVerified(
+    const MemoryState::StoredFile& file) const {
   for (auto id = file.versions.rbegin(); id != file.versions.rend(); ++id) {
-    const StoredVersion& stored = state_.versions.at(*id).stored;
-    if (stored.version.state == VersionState::kVerified) return &stored;
+    const MemoryState::KeptVersion& kept = state_.versions.at(*id);
+    if (kept.stored.version.state == VersionState::kVerified) return &kept;
   }
   return nullptr;
+}
+
+bool MemoryTransaction::IsDamaged(const MemoryState::KeptVersion& kept) const {
+  const auto* chunks = std::get_if<ChunkList>(&kept.stored.content);
+  if (kept.is_marked || chunks == nullptr) return kept.is_marked;
+  const auto is_damaged = [&](int64_t number) {
+    const auto found = state_.chunks.find(number);
+    return found != state_.chunks.end() && found->second.is_damaged;
+  };
+  if (chunks->recipe == 0) return is_damaged(chunks->chunk);
+  const std::vector<int64_t>& steps = state_.recipes.at(chunks->recipe).chunks;
+  return std::any_of(steps.begin(), steps.end(), is_damaged);
+}
+
+Version MemoryTransaction::Told(const MemoryState::KeptVersion& kept) const {
+  Version version = kept.stored.version;
+  version.is_damaged = IsDamaged(kept);
+  return version;
 }
 
 const Version* MemoryTransaction::VersionOfUpload(const ClientId& client,
@@ -46,7 +67,7 @@ absl::StatusOr<std::optional<Version>> MemoryTransaction::FindUpload(const Clien
                                                                      const UploadId& upload) {
   const Version* const version = VersionOfUpload(client, upload);
   if (version == nullptr) return std::nullopt;
-  return *version;
+  return Told(state_.versions.at(version->version_id));
 }
 
 absl::StatusOr<StoredVersion> MemoryTransaction::FindVersion(const ClientId& client,
@@ -54,14 +75,14 @@ absl::StatusOr<StoredVersion> MemoryTransaction::FindVersion(const ClientId& cli
                                                              int64_t version_id,
                                                              bool with_content) {
   ASSIGN_OR_RETURN(const MemoryState::StoredFile* const file, RequireFile(client, file_name));
-  const StoredVersion* stored = nullptr;
+  const MemoryState::KeptVersion* kept = nullptr;
   if (version_id == 0) {
-    stored = NewestVerified(*file);
+    kept = NewestVerified(*file);
   } else if (file->versions.contains(version_id)) {
-    stored = &state_.versions.at(version_id).stored;
+    kept = &state_.versions.at(version_id);
   }
-  if (stored == nullptr) return VersionNotFound(file_name);
-  return StoredVersion{stored->version, with_content ? stored->content : Content()};
+  if (kept == nullptr) return VersionNotFound(file_name);
+  return StoredVersion{Told(*kept), with_content ? kept->stored.content : Content()};
 }
 
 absl::StatusOr<std::vector<File>> MemoryTransaction::ListFiles(const ClientId& client,
@@ -72,9 +93,9 @@ absl::StatusOr<std::vector<File>> MemoryTransaction::ListFiles(const ClientId& c
   for (auto it = state_.files.upper_bound({client, after});
        it != state_.files.end() && std::ssize(files) < limit; ++it) {
     if (it->first.first != client) break;
-    const StoredVersion* const newest = NewestVerified(it->second);
+    const MemoryState::KeptVersion* const newest = NewestVerified(it->second);
     files.push_back({it->first.second,
-                     newest == nullptr ? std::nullopt : std::optional(newest->version),
+                     newest == nullptr ? std::nullopt : std::optional(Told(*newest)),
                      std::ssize(it->second.versions)});
   }
   return files;
@@ -87,7 +108,7 @@ absl::StatusOr<std::vector<Version>> MemoryTransaction::ListVersions(const Clien
   std::vector<Version> versions;
   for (auto id = file->versions.rbegin();
        id != file->versions.rend() && std::ssize(versions) < limit; ++id) {
-    if (before == 0 || *id < before) versions.push_back(state_.versions.at(*id).stored.version);
+    if (before == 0 || *id < before) versions.push_back(Told(state_.versions.at(*id)));
   }
   return versions;
 }
@@ -97,7 +118,7 @@ absl::StatusOr<std::vector<StoredVersion>> MemoryTransaction::ScanVersions(int64
   std::vector<StoredVersion> versions;
   for (auto it = state_.versions.upper_bound(after);
        it != state_.versions.end() && std::ssize(versions) < limit; ++it) {
-    versions.push_back(it->second.stored);
+    versions.push_back({Told(it->second), it->second.stored.content});
   }
   return versions;
 }
@@ -141,12 +162,18 @@ absl::StatusOr<bool> MemoryTransaction::ReplaceContent(int64_t version_id,
                        std::holds_alternative<BlobId>(found->second.stored.content));
   if (!is_old) RETURN_IF_ERROR(DropBrought(content));
   if (!is_old) return false;
-  if (!IsWhole(content)) return MakeError(Reason::kBackendDown, "it took too long to store");
-  MemoryState::KeptVersion& version = found->second;
+  if (!PutInPlace(found->second, found->second.stored.version.form, content))
+    return MakeError(Reason::kBackendDown, "it took too long to store");
+  return true;
+}
+
+bool MemoryTransaction::PutInPlace(MemoryState::KeptVersion& version, StorageForm form,
+                                   const NewContent& content) {
+  if (!IsWhole(content)) return false;
   MemoryState::KeptVersion kept = TakeContent(content);
   kept.stored.version = version.stored.version;
-  if (const auto* blob = std::get_if<BlobId>(&version.stored.content))
-    state_.dropped_blobs.insert(*blob);
+  kept.stored.version.form = form;
+  Drop(version.stored.content);
   state_.clients.at(kept.stored.version.client_id).kept_bytes +=
       kept.kept_bytes - version.kept_bytes;
   version = std::move(kept);
@@ -164,7 +191,8 @@ absl::StatusOr<std::vector<StoredVersion>> MemoryTransaction::ListUnmovedVersion
   std::vector<StoredVersion> versions;
   for (auto it = state_.versions.upper_bound(after);
        it != state_.versions.end() && std::ssize(versions) < limit; ++it) {
-    if (IsUnmoved(it->second.stored)) versions.push_back(it->second.stored);
+    if (IsUnmoved(it->second.stored))
+      versions.push_back({Told(it->second), it->second.stored.content});
   }
   return versions;
 }
@@ -220,14 +248,20 @@ void MemoryTransaction::DropContent(MemoryState::KeptVersion& kept) {
     client.stored_bytes -= version.size_bytes;
     client.kept_bytes -= kept.kept_bytes;
   }
-  if (const auto* blob = std::get_if<BlobId>(&kept.stored.content))
+  Drop(kept.stored.content);
+  kept.stored.content = Content();
+  kept.blob_size = kept.kept_bytes = 0;
+  kept.is_marked = false;
+}
+
+void MemoryTransaction::Drop(const Content& content) {
+  const auto* blob = std::get_if<BlobId>(&content);
+  if (blob != nullptr && !state_.set_aside_blobs.contains(*blob))
     state_.dropped_blobs.insert(*blob);
-  if (const auto* chunks = std::get_if<ChunkList>(&kept.stored.content)) {
+  if (const auto* chunks = std::get_if<ChunkList>(&content)) {
     if (chunks->chunk != 0) Release(chunks->chunk);
     if (chunks->recipe != 0) state_.dropped_recipes.insert(chunks->recipe);
   }
-  kept.stored.content = Content();
-  kept.blob_size = kept.kept_bytes = 0;
 }
 
 void MemoryTransaction::Remove(int64_t version_id) {

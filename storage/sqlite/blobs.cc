@@ -50,11 +50,13 @@ absl::StatusOr<BlobUse> SqliteTransaction::FindBlob(const BlobId& id) {
       "SELECT EXISTS (SELECT 1 FROM pending_blobs WHERE blob_id = ?1), "
       "EXISTS (SELECT 1 FROM versions WHERE blob_id = ?1) OR "
       "EXISTS (SELECT 1 FROM packs WHERE blob_id = ?1), "
-      "EXISTS (SELECT 1 FROM dropped_blobs WHERE blob_id = ?1)");
+      "EXISTS (SELECT 1 FROM dropped_blobs WHERE blob_id = ?1), "
+      "EXISTS (SELECT 1 FROM set_aside_blobs WHERE blob_id = ?1)");
   RETURN_IF_ERROR(query.BindBlob(id.bytes()).Step().status());
   if (query.Int(0) != 0) return BlobUse::kPending;
   if (query.Int(1) != 0) return BlobUse::kReferenced;
-  return query.Int(2) != 0 ? BlobUse::kDropped : BlobUse::kUnknown;
+  if (query.Int(2) != 0) return BlobUse::kDropped;
+  return query.Int(3) != 0 ? BlobUse::kSetAside : BlobUse::kUnknown;
 }
 
 absl::StatusOr<std::vector<BlobId>> SqliteTransaction::ListDroppedBlobs(const BlobId& after,
@@ -107,6 +109,7 @@ absl::Status SqliteTransaction::DropPendingBlob(const BlobId& id) {
           "INSERT INTO dropped_blobs SELECT ?1 "
           "WHERE NOT EXISTS (SELECT 1 FROM versions WHERE blob_id = ?1) "
           "AND NOT EXISTS (SELECT 1 FROM packs WHERE blob_id = ?1) "
+          "AND NOT EXISTS (SELECT 1 FROM set_aside_blobs WHERE blob_id = ?1) "
           "ON CONFLICT DO NOTHING")
       .BindBlob(id.bytes())
       .Run();

@@ -30,18 +30,6 @@ absl::StatusOr<int64_t> SqliteTransaction::LastInlineChunk() {
   return query.Int(0);
 }
 
-absl::Status SqliteTransaction::MarkDamaged(int64_t chunk, int64_t pack) {
-  ASSIGN_OR_RETURN(std::optional<ChunkRow> row, SelectChunkRow(chunk));
-  if (!row || row->pack != pack || row->is_damaged) return absl::OkStatus();
-  ChunkChanges changes;
-  changes.Discount(*row);
-  row->is_damaged = true;
-  changes.Count(*row);
-  RETURN_IF_ERROR(
-      database_.Prepare("UPDATE chunks SET is_damaged = 1 WHERE chunk_no = ?").Bind(chunk).Run());
-  return changes.Write(database_);
-}
-
 absl::StatusOr<std::optional<ChunkRow>> SqliteTransaction::SelectChunkRow(const ChunkId& id) {
   Query query = database_.Prepare("SELECT " ROW_COLUMNS " FROM chunks WHERE chunk_id = ?");
   ASSIGN_OR_RETURN(const bool found, query.BindBlob(id.bytes()).Step());
@@ -77,6 +65,7 @@ absl::Status SqliteTransaction::InsertChunk(const PackedChunk& chunk, const NewP
 
 absl::Status SqliteTransaction::MoveChunk(const PackedChunk& chunk, const NewPack& pack,
                                           int64_t pack_id, ChunkRow& row, ChunkChanges& changes) {
+  RETURN_IF_ERROR(CountHealed(row));
   changes.Discount(row);
   if (row.pack != 0) {
     changes.NoteLeft(row.pack);
@@ -121,6 +110,7 @@ absl::Status SqliteTransaction::InsertInlineChunk(const InlineChunk& chunk, Chun
 
 absl::Status SqliteTransaction::MoveInline(const InlineChunk& chunk, ChunkRow& row,
                                            ChunkChanges& changes) {
+  RETURN_IF_ERROR(CountHealed(row));
   changes.Discount(row);
   if (row.pack != 0) changes.NoteLeft(row.pack);
   row = {row.number, row.size_bytes, std::ssize(chunk.payload), row.refs};

@@ -218,5 +218,35 @@ TEST_F(MigrationFromFiveTest, TakesAFooterForGarbageAsBefore) {
   EXPECT_EQ(Count().pack_bytes, 600'000);
 }
 
+// Of a chunk that was found damaged before, and of blobs.
+class MigrationFromSevenTest : public MigrationTest {
+ protected:
+  MigrationFromSevenTest() {
+    const auto old = Database::Open(path_, Database::Mode::kReadWrite).value();
+    EXPECT_OK(MigrateTo(*old, 7));
+    EXPECT_OK(old->Execute(
+        "INSERT INTO chunks (chunk_no, chunk_id, size_bytes, refs, stored_size, form, coding, "
+        "is_damaged) VALUES (3, zeroblob(32), 5, 1, 5, 1, 1, 1);"
+        "INSERT INTO chunk_payloads VALUES (3, x'0102030405');"
+        "UPDATE versions SET chunk_no = 3, kept_bytes = 5 WHERE version_id = 4;"
+        "DELETE FROM inline_contents;"));
+  }
+};
+
+TEST_F(MigrationFromSevenTest, KnowsVersionsOfDamagedChunksAndSetsBlobsAside) {
+  EXPECT_TRUE(Find("small", 4).version.is_damaged);
+  EXPECT_FALSE(Find("large", 1).version.is_damaged);
+  EXPECT_EQ(Count().damaged_chunks, 1);
+  EXPECT_EQ(Count().marked_versions, 0);
+  EXPECT_OK(catalog().Run([&](Transaction& transaction) {
+    return transaction.MarkVersionDamaged(1, IdOf<BlobId>(1)).status();
+  }));
+  EXPECT_OK(
+      catalog().Run([&](Transaction& transaction) { return transaction.DeleteClient(client_); }));
+  EXPECT_EQ(UseOf(1), BlobUse::kSetAside);
+  EXPECT_EQ(UseOf(3), BlobUse::kDropped);
+  EXPECT_EQ(Count().damaged_chunks, 0);
+}
+
 }  // namespace
 }  // namespace backup::storage

@@ -12,7 +12,10 @@ absl::StatusOr<Counts> SqliteTransaction::Count() {
       "SELECT clients, files, versions, verified_versions, abandoned_versions, stored_bytes, "
       "blob_bytes, dropped_blobs, chunks, unique_bytes, compressed_bytes, waiting_bytes, packs, "
       "pack_bytes, pack_live_bytes, unmoved_versions, dropped_recipes, "
-      "(SELECT count(*) FROM retention_policies) FROM totals");
+      "(SELECT count(*) FROM retention_policies), healed_chunks, healed_versions, "
+      "(SELECT count(*) FROM chunks WHERE is_damaged = 1 AND refs > 0), "
+      "(SELECT count(*) FROM damaged_versions), (SELECT count(*) FROM set_aside_blobs) "
+      "FROM totals");
   RETURN_IF_ERROR(totals.Step().status());
   Counts counts;
   counts.clients = totals.Int(0);
@@ -33,6 +36,11 @@ absl::StatusOr<Counts> SqliteTransaction::Count() {
   counts.unmoved_versions = totals.Int(15);
   counts.dropped_recipes = totals.Int(16);
   counts.policies = totals.Int(17);
+  counts.healed_chunks = totals.Int(18);
+  counts.healed_versions = totals.Int(19);
+  counts.damaged_chunks = totals.Int(20);
+  counts.marked_versions = totals.Int(21);
+  counts.set_aside_blobs = totals.Int(22);
   return counts;
 }
 

@@ -26,6 +26,7 @@ constexpr int kStateColumn = 8;
 constexpr int kBlobIdColumn = 13;
 constexpr int kChunkColumn = 14;
 constexpr int kRecipeColumn = 15;
+constexpr int kMarkColumn = 17;
 
 LegacyProfile ReadLegacyProfile(const Query& row) {
   LegacyProfile legacy;
@@ -81,7 +82,7 @@ absl::StatusOr<std::vector<Client>> ReadClients(Query& query) {
   }
 }
 
-Version ReadVersion(const Query& row) {
+absl::StatusOr<Version> ReadVersion(DamagedChunks& damaged, const Query& row) {
   Version version;
   version.client_id = ClientId::FromBytes(row.Blob(0)).value_or(ClientId());
   version.file_name = row.Blob(1);
@@ -97,6 +98,10 @@ Version ReadVersion(const Query& row) {
   version.form = static_cast<StorageForm>(row.Int(11));
   if (!row.IsNull(12)) version.upload_id = UploadId::FromBytes(row.Blob(12));
   version.retain_until = OptionalTimeColumn(row, 16);
+  version.is_damaged = row.Int(kMarkColumn) != 0;
+  if (version.is_damaged) return version;
+  ASSIGN_OR_RETURN(version.is_damaged,
+                   damaged.Has({row.Int(kChunkColumn), row.Int(kRecipeColumn)}));
   return version;
 }
 

@@ -8,6 +8,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "storage/catalog/types.h"
+#include "storage/sqlite/damaged_chunks.h"
 #include "storage/sqlite/database.h"
 
 namespace backup::storage {
@@ -24,7 +25,8 @@ namespace backup::storage {
   "f.client_id, f.name, v.version_id, v.size_bytes, v.encoded_size, v.checksum_kind, v.checksum, " \
   "v.sha256, "                                                                                     \
   "v.state, v.receive_time, v.verify_time, v.form, v.upload_id, v.blob_id, v.chunk_no, "           \
-  "v.recipe_id, v.retain_until"
+  "v.recipe_id, v.retain_until, "                                                                  \
+  "EXISTS (SELECT 1 FROM damaged_versions d WHERE d.version_id = v.version_id)"
 
 // A time as it is once it was stored.
 absl::Time StoredTime(absl::Time time);
@@ -35,7 +37,8 @@ void BindTime(Query& query, std::optional<absl::Time> time);
 Client ReadClient(const Query& row);
 // All rows.
 absl::StatusOr<std::vector<Client>> ReadClients(Query& query);
-Version ReadVersion(const Query& row);
+// `damaged` knows the chunks of the state that the row is of.
+absl::StatusOr<Version> ReadVersion(DamagedChunks& damaged, const Query& row);
 // The content of a row of ReadVersion; what is inline is read from the database.
 absl::StatusOr<Content> ReadContent(Database& database, const Query& row);
 

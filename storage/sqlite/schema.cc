@@ -459,6 +459,30 @@ CREATE TABLE clock_notes (
   distrust BLOB NOT NULL
 );
 )",
+    R"(
+-- Damage (docs/storage.md). Versions whose content is not what was stored; of chunks their own rows tell.
+CREATE TABLE damaged_versions (
+  version_id INTEGER PRIMARY KEY REFERENCES versions ON DELETE CASCADE
+);
+-- Blobs that were found damaged: no job deletes them, whether something refers to them or not.
+CREATE TABLE set_aside_blobs (blob_id BLOB PRIMARY KEY) WITHOUT ROWID;
+CREATE INDEX chunks_damaged ON chunks (refs) WHERE is_damaged = 1;
+ALTER TABLE totals ADD COLUMN healed_chunks INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE totals ADD COLUMN healed_versions INTEGER NOT NULL DEFAULT 0;
+DROP TRIGGER blob_reference_changed;
+CREATE TRIGGER blob_reference_changed AFTER UPDATE OF blob_id ON versions
+WHEN OLD.blob_id IS NOT NULL AND OLD.blob_id IS NOT NEW.blob_id BEGIN
+  INSERT INTO dropped_blobs SELECT OLD.blob_id
+    WHERE NOT EXISTS (SELECT 1 FROM set_aside_blobs WHERE blob_id = OLD.blob_id)
+    ON CONFLICT DO NOTHING;
+END;
+DROP TRIGGER blob_reference_removed;
+CREATE TRIGGER blob_reference_removed AFTER DELETE ON versions WHEN OLD.blob_id IS NOT NULL BEGIN
+  INSERT INTO dropped_blobs SELECT OLD.blob_id
+    WHERE NOT EXISTS (SELECT 1 FROM set_aside_blobs WHERE blob_id = OLD.blob_id)
+    ON CONFLICT DO NOTHING;
+END;
+)",
 };
 
 absl::StatusOr<int64_t> SchemaVersion(Database& database) {

@@ -151,7 +151,7 @@ TEST_F(SqliteCatalogTest, RefusesACatalogOfANewerSchemaAndLeavesItAsItIs) {
   EXPECT_TRUE(absl::StrContains(opened.status().message(), "999")) << opened.status();
   ASSERT_OK(Database::Open(path_, Database::Mode::kReadWrite)
                 .value()
-                ->Execute("PRAGMA user_version = 8"));
+                ->Execute("PRAGMA user_version = 9"));
   EXPECT_OK(Open());
 }
 

@@ -63,6 +63,15 @@ class SqliteTransaction final : public Transaction {
   // verdicts.cc
   absl::StatusOr<bool> SettleVersion(const Verdict& verdict, absl::Time now) override;
 
+  // damage.cc
+  absl::Status MarkDamaged(int64_t chunk, int64_t pack) override;
+  absl::Status MarkWhole(int64_t chunk, int64_t pack) override;
+  absl::StatusOr<bool> MarkVersionDamaged(int64_t version_id, const Content& content) override;
+  absl::StatusOr<bool> MarkVersionWhole(int64_t version_id, const Content& content) override;
+  absl::StatusOr<bool> HealVersion(int64_t version_id, StorageForm form,
+                                   const NewContent& content) override;
+  absl::StatusOr<int64_t> DiscardSetAside(int limit) override;
+
   // blobs.cc
   absl::StatusOr<BlobUse> FindBlob(const BlobId& id) override;
   absl::StatusOr<std::vector<BlobId>> ListDroppedBlobs(const BlobId& after, int limit) override;
@@ -77,7 +86,6 @@ class SqliteTransaction final : public Transaction {
   absl::StatusOr<std::optional<StoredChunk>> FindChunk(const ChunkId& id) override;
   absl::StatusOr<std::vector<StoredChunk>> ListInlineChunks(int64_t after, int limit) override;
   absl::StatusOr<int64_t> LastInlineChunk() override;
-  absl::Status MarkDamaged(int64_t chunk, int64_t pack) override;
 
   // recipes.cc
   absl::StatusOr<std::vector<StoredChunk>> ListChunks(const ChunkList& content, int64_t offset,
@@ -155,6 +163,9 @@ class SqliteTransaction final : public Transaction {
   absl::StatusOr<int64_t> SelectOrInsertFile(const ClientId& client, const std::string& name);
   absl::Status InsertVersion(int64_t file_id, const Version& version,
                              const ContentReference& reference);
+  // Puts `content`, kept in `form`, in the place of the version's, which is not marked any more.
+  // Reason BACKEND_DOWN.
+  absl::Status PutInPlace(int64_t version_id, StorageForm form, const NewContent& content);
   // Puts what is inline in its place; nothing of any other content.
   absl::Status InsertInline(int64_t version_id, const NewContent& content);
   // Reason BACKEND_DOWN unless it is pending.
@@ -190,6 +201,8 @@ class SqliteTransaction final : public Transaction {
                          ChunkRow& row, ChunkChanges& changes);
   absl::Status InsertInlineChunk(const InlineChunk& chunk, ChunkRow& row);
   absl::Status MoveInline(const InlineChunk& chunk, ChunkRow& row, ChunkChanges& changes);
+  // Notes that a damaged chunk is right from now on, if somebody needs it.
+  absl::Status CountHealed(const ChunkRow& row);
   // Adds references, or takes them away if `count` is negative.
   absl::Status AddReferences(int64_t count, ChunkRow& row, ChunkChanges& changes);
 
@@ -203,6 +216,12 @@ class SqliteTransaction final : public Transaction {
   // others lost their last reference since then, it is condemned again. At most `room` go, which
   // becomes less by those.
   absl::Status RemoveCondemned(int64_t pack_id, int64_t& room);
+
+  // damage.cc
+  absl::Status SetDamaged(int64_t chunk, int64_t pack, bool is_damaged);
+  // Whether the version has this content. What is inline counts as equal.
+  absl::StatusOr<bool> HasContent(int64_t version_id, const Content& content);
+  absl::Status CountHealedVersion();
 
   // recipes.cc
   absl::StatusOr<int64_t> InsertRecipe();

@@ -61,9 +61,11 @@ absl::Status SqliteTransaction::ApplyOutcome(int64_t version_id, Outcome outcome
                        "chunk_no = NULL, recipe_id = NULL, kept_bytes = 0 WHERE version_id = ?")
               .Bind(version_id)
               .Run());
-      return database_.Prepare("DELETE FROM inline_contents WHERE version_id = ?")
-          .Bind(version_id)
-          .Run();
+      for (const char* const forget : {"DELETE FROM inline_contents WHERE version_id = ?",
+                                       "DELETE FROM damaged_versions WHERE version_id = ?"}) {
+        RETURN_IF_ERROR(database_.Prepare(forget).Bind(version_id).Run());
+      }
+      return absl::OkStatus();
   }
   return absl::InternalError("unknown outcome");
 }

@@ -8,11 +8,13 @@ namespace {
 
 absl::StatusOr<std::vector<StoredVersion>> ReadStoredVersions(Database& database, Query& query) {
   std::vector<StoredVersion> versions;
+  DamagedChunks damaged(database);
   while (true) {
     ASSIGN_OR_RETURN(const bool more, query.Step());
     if (!more) return versions;
     ASSIGN_OR_RETURN(Content content, ReadContent(database, query));
-    versions.push_back({ReadVersion(query), std::move(content)});
+    ASSIGN_OR_RETURN(Version version, ReadVersion(damaged, query));
+    versions.push_back({std::move(version), std::move(content)});
   }
 }
 
@@ -27,7 +29,8 @@ absl::StatusOr<std::optional<Version>> SqliteTransaction::FindUpload(const Clien
   ASSIGN_OR_RETURN(const bool found,
                    query.BindBlob(upload.bytes()).BindBlob(client.bytes()).Step());
   if (!found) return std::nullopt;
-  return ReadVersion(query);
+  DamagedChunks damaged(database_);
+  return ReadVersion(damaged, query);
 }
 
 absl::StatusOr<StoredVersion> SqliteTransaction::FindVersion(const ClientId& client,
@@ -46,7 +49,9 @@ absl::StatusOr<StoredVersion> SqliteTransaction::FindVersion(const ClientId& cli
   if (version_id != 0) query.Bind(version_id);
   ASSIGN_OR_RETURN(const bool found, query.Step());
   if (!found) return VersionNotFound(file_name, version_id);
-  StoredVersion stored{ReadVersion(query), {}};
+  DamagedChunks damaged(database_);
+  ASSIGN_OR_RETURN(Version version, ReadVersion(damaged, query));
+  StoredVersion stored{std::move(version), {}};
   if (with_content) {
     ASSIGN_OR_RETURN(stored.content, ReadContent(database_, query));
   }
@@ -62,6 +67,7 @@ absl::StatusOr<std::vector<File>> SqliteTransaction::ListFiles(const ClientId& c
       "WHERE client_id = ? AND name > ? ORDER BY name LIMIT ?");
   query.BindBlob(client.bytes()).BindBlob(after).Bind(limit);
   std::vector<File> files;
+  DamagedChunks damaged(database_);
   while (true) {
     ASSIGN_OR_RETURN(const bool more, query.Step());
     if (!more) return files;
@@ -71,7 +77,9 @@ absl::StatusOr<std::vector<File>> SqliteTransaction::ListFiles(const ClientId& c
                           " FROM versions v JOIN files f USING (file_id) "
                           "WHERE v.file_id = ? AND v.state = 2 ORDER BY v.version_id DESC LIMIT 1");
     ASSIGN_OR_RETURN(const bool verified, newest.Bind(query.Int(0)).Step());
-    if (verified) file.newest_verified = ReadVersion(newest);
+    if (verified) {
+      ASSIGN_OR_RETURN(file.newest_verified, ReadVersion(damaged, newest));
+    }
     files.push_back(std::move(file));
   }
 }
@@ -86,10 +94,12 @@ absl::StatusOr<std::vector<Version>> SqliteTransaction::ListVersions(const Clien
       "WHERE v.file_id = ? AND v.version_id < ? ORDER BY v.version_id DESC LIMIT ?");
   query.Bind(file_id).Bind(before == 0 ? INT64_MAX : before).Bind(limit);
   std::vector<Version> versions;
+  DamagedChunks damaged(database_);
   while (true) {
     ASSIGN_OR_RETURN(const bool more, query.Step());
     if (!more) return versions;
-    versions.push_back(ReadVersion(query));
+    ASSIGN_OR_RETURN(Version version, ReadVersion(damaged, query));
+    versions.push_back(std::move(version));
   }
 }
 
@@ -197,22 +207,35 @@ absl::StatusOr<Version> SqliteTransaction::AddVersion(const Version& version,
 absl::StatusOr<bool> SqliteTransaction::ReplaceContent(int64_t version_id,
                                                        const NewContent& content) {
   Query query = database_.Prepare(
-      "SELECT 1 FROM versions WHERE version_id = ? AND state <> 3 AND chunk_no IS NULL "
+      "SELECT form FROM versions WHERE version_id = ? AND state <> 3 AND chunk_no IS NULL "
       "AND recipe_id IS NULL");
   ASSIGN_OR_RETURN(const bool is_old, query.Bind(version_id).Step());
   if (!is_old) RETURN_IF_ERROR(DropContent(content));
   if (!is_old) return false;
+  RETURN_IF_ERROR(PutInPlace(version_id, static_cast<StorageForm>(query.Int(0)), content));
+  return true;
+}
+
+absl::Status SqliteTransaction::PutInPlace(int64_t version_id, StorageForm form,
+                                           const NewContent& content) {
   RETURN_IF_ERROR(CheckGrowth());
   ASSIGN_OR_RETURN(const ContentReference reference, TakeContent(content));
+  for (const char* const forget : {"DELETE FROM inline_contents WHERE version_id = ?",
+                                   "DELETE FROM damaged_versions WHERE version_id = ?"}) {
+    RETURN_IF_ERROR(database_.Prepare(forget).Bind(version_id).Run());
+  }
+  // Also of a chunk that the new content has, too, the old one's reference ends.
   RETURN_IF_ERROR(
-      database_.Prepare("DELETE FROM inline_contents WHERE version_id = ?").Bind(version_id).Run());
+      database_
+          .Prepare("UPDATE versions SET chunk_no = NULL, recipe_id = NULL WHERE version_id = ?")
+          .Bind(version_id)
+          .Run());
   Query update = database_.Prepare(
       "UPDATE versions SET blob_id = ?, blob_size = ?, kept_bytes = ?, chunk_no = ?, "
-      "recipe_id = ? WHERE version_id = ?");
+      "recipe_id = ?, form = ? WHERE version_id = ?");
   BindReference(update, reference);
-  RETURN_IF_ERROR(update.Bind(version_id).Run());
-  RETURN_IF_ERROR(InsertInline(version_id, content));
-  return true;
+  RETURN_IF_ERROR(update.Bind(static_cast<int>(form)).Bind(version_id).Run());
+  return InsertInline(version_id, content);
 }
 
 absl::Status SqliteTransaction::DeleteVersion(const ClientId& client, const std::string& file_name,

@@ -5,6 +5,7 @@
 #include "storage/testing/contract/blobs.h"
 #include "storage/testing/contract/chunks.h"
 #include "storage/testing/contract/clients.h"
+#include "storage/testing/contract/damage.h"
 #include "storage/testing/contract/packs.h"
 #include "storage/testing/contract/recipes.h"
 #include "storage/testing/contract/reports.h"
@@ -21,4 +22,5 @@
   INSTANTIATE_TEST_SUITE_P(name, CatalogRetention, ::testing::Values(make)); \
   INSTANTIATE_TEST_SUITE_P(name, CatalogChunks, ::testing::Values(make));    \
   INSTANTIATE_TEST_SUITE_P(name, CatalogRecipes, ::testing::Values(make));   \
-  INSTANTIATE_TEST_SUITE_P(name, CatalogPacks, ::testing::Values(make))
+  INSTANTIATE_TEST_SUITE_P(name, CatalogPacks, ::testing::Values(make));     \
+  INSTANTIATE_TEST_SUITE_P(name, CatalogDamage, ::testing::Values(make))

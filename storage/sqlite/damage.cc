@@ -1,0 +1,127 @@
+#include <variant>
+
+#include "base/status_macros.h"
+#include "storage/sqlite/rows.h"
+#include "storage/sqlite/sqlite_transaction.h"
+
+namespace backup::storage {
+
+// Chunks.
+
+absl::Status SqliteTransaction::MarkDamaged(int64_t chunk, int64_t pack) {
+  return SetDamaged(chunk, pack, true);
+}
+
+absl::Status SqliteTransaction::MarkWhole(int64_t chunk, int64_t pack) {
+  return SetDamaged(chunk, pack, false);
+}
+
+absl::Status SqliteTransaction::SetDamaged(int64_t chunk, int64_t pack, bool is_damaged) {
+  ASSIGN_OR_RETURN(std::optional<ChunkRow> row, SelectChunkRow(chunk));
+  if (!row || row->pack != pack || row->is_damaged == is_damaged) return absl::OkStatus();
+  RETURN_IF_ERROR(CountHealed(*row));
+  ChunkChanges changes;
+  changes.Discount(*row);
+  row->is_damaged = is_damaged;
+  changes.Count(*row);
+  RETURN_IF_ERROR(database_.Prepare("UPDATE chunks SET is_damaged = ? WHERE chunk_no = ?")
+                      .Bind(is_damaged ? 1 : 0)
+                      .Bind(chunk)
+                      .Run());
+  return changes.Write(database_);
+}
+
+absl::Status SqliteTransaction::CountHealed(const ChunkRow& row) {
+  if (!row.is_damaged || row.refs <= 0) return absl::OkStatus();
+  return database_.Prepare("UPDATE totals SET healed_chunks = healed_chunks + 1").Run();
+}
+
+// Versions.
+
+absl::StatusOr<bool> SqliteTransaction::HasContent(int64_t version_id, const Content& content) {
+  Query query = database_.Prepare(
+      "SELECT blob_id, chunk_no, recipe_id FROM versions WHERE version_id = ? AND state <> 3");
+  ASSIGN_OR_RETURN(const bool found, query.Bind(version_id).Step());
+  if (!found) return false;
+  if (const auto* blob = std::get_if<BlobId>(&content))
+    return !query.IsNull(0) && query.Blob(0) == blob->bytes();
+  const bool has_chunks = !query.IsNull(1) || !query.IsNull(2);
+  if (const auto* chunks = std::get_if<ChunkList>(&content))
+    return has_chunks && *chunks == ChunkList{query.Int(1), query.Int(2)};
+  return query.IsNull(0) && !has_chunks;
+}
+
+absl::StatusOr<bool> SqliteTransaction::MarkVersionDamaged(int64_t version_id,
+                                                           const Content& content) {
+  ASSIGN_OR_RETURN(const bool is_same, HasContent(version_id, content));
+  if (!is_same) return false;
+  if (const auto* blob = std::get_if<BlobId>(&content)) {
+    RETURN_IF_ERROR(
+        database_.Prepare("INSERT INTO set_aside_blobs VALUES (?) ON CONFLICT DO NOTHING")
+            .BindBlob(blob->bytes())
+            .Run());
+  }
+  Query insert = database_.Prepare(
+      "INSERT INTO damaged_versions VALUES (?) ON CONFLICT DO NOTHING RETURNING 1");
+  return insert.Bind(version_id).Step();
+}
+
+absl::StatusOr<bool> SqliteTransaction::MarkVersionWhole(int64_t version_id,
+                                                         const Content& content) {
+  ASSIGN_OR_RETURN(const bool is_same, HasContent(version_id, content));
+  if (!is_same) return false;
+  if (const auto* blob = std::get_if<BlobId>(&content)) {
+    RETURN_IF_ERROR(database_.Prepare("DELETE FROM set_aside_blobs WHERE blob_id = ?")
+                        .BindBlob(blob->bytes())
+                        .Run());
+  }
+  Query remove = database_.Prepare("DELETE FROM damaged_versions WHERE version_id = ? RETURNING 1");
+  ASSIGN_OR_RETURN(const bool was_marked, remove.Bind(version_id).Step());
+  if (was_marked) RETURN_IF_ERROR(CountHealedVersion());
+  return was_marked;
+}
+
+absl::Status SqliteTransaction::CountHealedVersion() {
+  return database_.Prepare("UPDATE totals SET healed_versions = healed_versions + 1").Run();
+}
+
+absl::StatusOr<bool> SqliteTransaction::HealVersion(int64_t version_id, StorageForm form,
+                                                    const NewContent& content) {
+  Query query = database_.Prepare(
+      "SELECT " VERSION_COLUMNS
+      " FROM versions v JOIN files f USING (file_id) WHERE v.version_id = ? AND v.state <> 3");
+  ASSIGN_OR_RETURN(const bool found, query.Bind(version_id).Step());
+  bool is_damaged = false;
+  if (found) {
+    DamagedChunks damaged(database_);
+    ASSIGN_OR_RETURN(const Version version, ReadVersion(damaged, query));
+    is_damaged = version.is_damaged;
+  }
+  if (!is_damaged) RETURN_IF_ERROR(DropContent(content));
+  if (!is_damaged) return false;
+  Query marked = database_.Prepare("SELECT 1 FROM damaged_versions WHERE version_id = ?");
+  ASSIGN_OR_RETURN(const bool was_marked, marked.Bind(version_id).Step());
+  RETURN_IF_ERROR(PutInPlace(version_id, form, content));
+  if (was_marked) RETURN_IF_ERROR(CountHealedVersion());
+  return true;
+}
+
+// Blobs that were set aside.
+
+absl::StatusOr<int64_t> SqliteTransaction::DiscardSetAside(int limit) {
+  int64_t discarded = 0;
+  for (; discarded < limit; ++discarded) {
+    Query remove = database_.Prepare(
+        "DELETE FROM set_aside_blobs WHERE blob_id = (SELECT blob_id FROM set_aside_blobs s "
+        "WHERE NOT EXISTS (SELECT 1 FROM versions v WHERE v.blob_id = s.blob_id) LIMIT 1) "
+        "RETURNING blob_id");
+    ASSIGN_OR_RETURN(const bool found, remove.Step());
+    if (!found) break;
+    RETURN_IF_ERROR(database_.Prepare("INSERT INTO dropped_blobs VALUES (?) ON CONFLICT DO NOTHING")
+                        .BindBlob(remove.Blob(0))
+                        .Run());
+  }
+  return discarded;
+}
+
+}  // namespace backup::storage

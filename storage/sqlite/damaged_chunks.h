@@ -1,0 +1,36 @@
+#pragma once
+
+#include <cstdint>
+
+#include "absl/container/flat_hash_set.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "storage/catalog/types.h"
+#include "storage/sqlite/database.h"
+
+namespace backup::storage {
+
+// Tells contents that have a damaged chunk. Nobody keeps that: such chunks are few, as a rule none,
+// and where there is none nothing is read but that. A recipe is read whole, 12 bytes a step. Good
+// for one state of the catalog, which may change after the last question only. Used by one thread
+// at a time.
+class DamagedChunks {
+ public:
+  // `database` must outlive this.
+  explicit DamagedChunks(Database& database) : database_(database) {}
+
+  // Whether a chunk of this content, if it has any, is damaged, or its recipe cannot be read.
+  absl::StatusOr<bool> Has(const ChunkList& content);
+
+ private:
+  absl::Status Load();
+  absl::StatusOr<bool> HasChunk(int64_t chunk);
+  absl::StatusOr<bool> HasOfRecipe(int64_t recipe);
+
+  Database& database_;
+  bool is_loaded_ = false;
+  bool is_all_ = true;  // numbers_ has all of them; else each is asked for.
+  absl::flat_hash_set<int64_t> numbers_;
+};
+
+}  // namespace backup::storage
