@@ -136,7 +136,8 @@ v1::FileVersion ToProto(const storage::Version& version) {
   out.set_checksum_kind(static_cast<v1::ChecksumKind>(version.checksum_kind));
   out.set_checksum(version.checksum);
   out.set_sha256(version.sha256);
-  out.set_state(static_cast<v1::FileVersion::State>(version.state));
+  out.set_state(version.is_damaged ? v1::FileVersion::DAMAGED
+                                   : static_cast<v1::FileVersion::State>(version.state));
   SetTime(version.receive_time, *out.mutable_receive_time());
   if (version.verify_time) SetTime(*version.verify_time, *out.mutable_verify_time());
   out.set_storage(storage::IsClientsForm(version.form)
