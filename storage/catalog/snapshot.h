@@ -15,7 +15,9 @@ namespace backup::storage {
 
 // One state of a catalog, to be read from: all that is asked of one snapshot is true at the same
 // moment. Any method may fail with reason STORAGE_IO, BACKEND_DOWN or STATE_CORRUPT beside those it
-// names. Used by one thread at a time, within the function that it is given to.
+// names. What is in the trash, and all that belongs to a client in the trash, is not there for any
+// method that does not speak of it. Used by one thread at a time, within the function that it is
+// given to.
 class Snapshot {
  public:
   // Bytes of a pack that are not alive and not worth a rewrite, beside its footer.
@@ -54,10 +56,24 @@ class Snapshot {
   virtual absl::StatusOr<std::vector<Version>> ListVersions(const ClientId& client,
                                                             const std::string& file_name,
                                                             int64_t before, int limit) = 0;
-  // At most `limit` versions of all clients with ids above `after`, in order, with content.
+  // At most `limit` versions of all clients with ids above `after`, in order, with content; also
+  // those in the trash.
   virtual absl::StatusOr<std::vector<StoredVersion>> ScanVersions(int64_t after, int limit) = 0;
 
-  // Blobs.
+  // Trash.
+
+  // The client in the trash with that id. Reason CLIENT_NOT_FOUND.
+  virtual absl::StatusOr<Client> FindTrashedClient(const ClientId& id) = 0;
+  // The client in the trash of that name that was deleted last. Reason CLIENT_NOT_FOUND.
+  virtual absl::StatusOr<Client> FindTrashedClientByName(const std::string& name) = 0;
+  // At most `limit` clients in the trash, in the order in which they were deleted, behind `after`.
+  virtual absl::StatusOr<std::vector<Client>> ListTrashedClients(
+      const TrashPosition<ClientId>& after, int limit) = 0;
+  // The same of versions that were deleted on their own, whatever became of their clients.
+  virtual absl::StatusOr<std::vector<Version>> ListTrashedVersions(
+      const TrashFilter& filter, const TrashPosition<int64_t>& after, int limit) = 0;
+
+  // Blobs. Content in the trash is kept as all content is: what refers to it there counts.
 
   virtual absl::StatusOr<BlobUse> FindBlob(const BlobId& id) = 0;
   // At most `limit` blobs that are to be deleted, with ids above `after`, in order.
@@ -98,7 +114,7 @@ class Snapshot {
   // (INT64_MAX) without owners.
   virtual absl::StatusOr<int64_t> OldestEpoch() = 0;
   // At most `limit` versions with ids above `after`, in order, with content, whose content is a
-  // blob or inline and not in a client's form.
+  // blob or inline and not in a client's form; also those in the trash.
   virtual absl::StatusOr<std::vector<StoredVersion>> ListUnmovedVersions(int64_t after,
                                                                          int limit) = 0;
   // What is kept under this name for the store as a whole, as it was given: keys are sealed by

@@ -24,6 +24,8 @@ class Transaction : public Snapshot {
   // Steps of a recipe in one call: that many of known chunks all over a large catalog take 5 ms,
   // for which every other change waits. Chunks of packs that come along are not counted.
   static constexpr size_t kMaxRecipePart = 240;
+  // Versions that one call deletes, purges or takes back: so many take about 10 ms.
+  static constexpr int kMaxDeletedVersions = 128;
   // Chunks that one RewritePacks() moves, and that it removes.
   static constexpr size_t kMaxRewrittenChunks = 1024;
 
@@ -50,12 +52,6 @@ class Transaction : public Snapshot {
   // Notes that the client was seen. May be written later than the rest, and lost in a crash. Reason
   // CLIENT_NOT_FOUND.
   virtual absl::Status TouchClient(const ClientId& id, absl::Time now) = 0;
-  // Deletes at most `limit` of the client's versions, whichever; drops their blobs. Returns how
-  // many. Reason CLIENT_NOT_FOUND.
-  virtual absl::StatusOr<int64_t> DeleteVersionsOf(const ClientId& id, int limit) = 0;
-  // Deletes the client and all it has; drops its blobs. Of one with many versions this is a large
-  // transaction: DeleteVersionsOf() first. Reason CLIENT_NOT_FOUND.
-  virtual absl::Status DeleteClient(const ClientId& id) = 0;
 
   // Versions.
 
@@ -112,9 +108,37 @@ class Transaction : public Snapshot {
   // VERSION_NOT_FOUND for kVerified of an upload that is not there, made another file or was given
   // up. The other outcomes may be told of an upload that failed.
   virtual absl::StatusOr<bool> SettleVersion(const Verdict& verdict, absl::Time now) = 0;
-  // Deletes one version; drops its blob. Reasons as FindVersion().
+
+  // Deleting, and taking it back. All of it works while a full disk keeps everything else from
+  // growing. Lists of ids have at most kMaxDeletedVersions.
+
+  // Deletes one version. Reasons as FindVersion().
   virtual absl::Status DeleteVersion(const ClientId& client, const std::string& file_name,
-                                     int64_t version_id) = 0;
+                                     int64_t version_id, const Deletion& deletion) = 0;
+  // Deletes those of these versions that are there; returns how many.
+  virtual absl::StatusOr<int64_t> DeleteVersions(const std::vector<int64_t>& ids,
+                                                 const Deletion& deletion) = 0;
+  // Puts a client into the trash, as of `delete_time`, with all that it has: its versions are as
+  // they were when it is taken back. Reason CLIENT_NOT_FOUND.
+  virtual absl::Status DeleteClient(const ClientId& id, absl::Time delete_time) = 0;
+  // Takes one version back; one that is not in the trash stays as it is. Returns it. Reasons as
+  // FindVersion().
+  virtual absl::StatusOr<Version> UndeleteVersion(const ClientId& client,
+                                                  const std::string& file_name,
+                                                  int64_t version_id) = 0;
+  // Takes those of these versions back that were deleted on their own; returns how many.
+  virtual absl::StatusOr<int64_t> UndeleteVersions(const std::vector<int64_t>& ids) = 0;
+  // Takes a client back; one that is not in the trash stays as it is. Returns it. Reasons
+  // CLIENT_NOT_FOUND, NAME_TAKEN (policy kReject, and another client has its name by now).
+  virtual absl::StatusOr<Client> UndeleteClient(const ClientId& id, DuplicateNames policy) = 0;
+  // Removes those of these versions for good that were deleted on their own at `deleted_by` or
+  // before; returns how many.
+  virtual absl::StatusOr<int64_t> PurgeVersions(const std::vector<int64_t>& ids,
+                                                absl::Time deleted_by) = 0;
+  // Removes at most `limit` versions of a client for good that was deleted at `deleted_by` or
+  // before, whichever, and the client with the last of them. Of any other it does nothing.
+  virtual absl::StatusOr<PurgedClient> PurgeClient(const ClientId& id, absl::Time deleted_by,
+                                                   int limit) = 0;
 
   // Retention. A policy goes with its client.
 

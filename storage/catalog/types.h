@@ -37,10 +37,13 @@ struct Client {
   int session_key_bits = 0;
   std::optional<absl::Time> last_verified_time;
   LegacyProfile legacy;
-  int64_t stored_bytes = 0;  // Plaintext sizes of its versions with content.
-  int64_t kept_bytes = 0;    // What these versions made the store grow by when they came.
-  int64_t resends = 0;       // Versions that it found damaged and sent again.
+  int64_t stored_bytes = 0;   // Plaintext sizes of its versions with content.
+  int64_t kept_bytes = 0;     // What these versions made the store grow by when they came.
+  int64_t resends = 0;        // Versions that it found damaged and sent again.
+  int64_t file_count = 0;     // Files with versions that are not in the trash on their own,
+  int64_t version_count = 0;  // and these versions; stored_bytes too is of them.
   std::optional<absl::Time> retain_until;  // The latest of those that it ever sent.
+  std::optional<absl::Time> delete_time;   // Of one in the trash.
 };
 
 struct File {
@@ -72,6 +75,31 @@ using NewContent = std::variant<std::string, NewBlob, NewChunks>;
 struct StoredVersion {
   Version version;
   Content content;
+};
+
+// How something is deleted: it goes into the trash, as of `time`, or is gone for good.
+struct Deletion {
+  absl::Time time;
+  bool for_good = false;
+};
+
+// Which versions in the trash are asked for.
+struct TrashFilter {
+  std::optional<ClientId> client;        // Unset: all clients'.
+  std::optional<std::string> file_name;  // Of that client; unset: all.
+};
+
+// Behind which entry of the trash a list goes on: the order is that of deletion.
+template <typename IdType>
+struct TrashPosition {
+  absl::Time delete_time = absl::InfinitePast();
+  IdType id = {};
+};
+
+// What a step of purging a client did.
+struct PurgedClient {
+  int64_t versions = 0;     // That are gone for good.
+  bool is_in_trash = true;  // There is more of it to purge.
 };
 
 enum class DuplicateNames { kReject, kAllow };
@@ -148,6 +176,10 @@ struct Counts {
   // Ever, by whatever stored the same bytes again or found that they are right after all:
   int64_t healed_chunks = 0;
   int64_t healed_versions = 0;  // That were marked.
+  // In the trash, for which nothing above counts but what takes room:
+  int64_t trash_clients = 0;
+  int64_t trash_versions = 0;
+  int64_t trash_bytes = 0;  // Plaintext sizes of those with content.
 };
 
 }  // namespace backup::storage

@@ -54,6 +54,7 @@ struct Version {
   // Its content is known not to be what was stored: the version is marked, or a chunk of it is
   // damaged. Says nothing of `state`, which it has again once it is healed. Only told by a catalog.
   bool is_damaged = false;
+  std::optional<absl::Time> delete_time;  // Of one in the trash: its own, else its client's.
 };
 
 }  // namespace backup::storage

@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <limits>
 
 #include "base/error.h"
 #include "base/name_text.h"
@@ -18,7 +17,7 @@ void MemoryTransaction::NoteSeen(Client& client, absl::Time now) {
 
 absl::StatusOr<Client*> MemoryTransaction::Require(const ClientId& id) {
   const auto found = state_.clients.find(id);
-  if (found == state_.clients.end())
+  if (found == state_.clients.end() || found->second.delete_time)
     return MakeError(Reason::kClientNotFound, "there is no such client", ToUuid(id));
   return &found->second;
 }
@@ -26,7 +25,8 @@ absl::StatusOr<Client*> MemoryTransaction::Require(const ClientId& id) {
 Client* MemoryTransaction::NewestNamed(const std::string& name) {
   for (auto id = state_.registrations.rbegin(); id != state_.registrations.rend(); ++id) {
     const auto found = state_.clients.find(*id);
-    if (found != state_.clients.end() && found->second.name == name) return &found->second;
+    if (found == state_.clients.end() || found->second.delete_time) continue;
+    if (found->second.name == name) return &found->second;
   }
   return nullptr;
 }
@@ -48,7 +48,7 @@ absl::StatusOr<std::vector<Client>> MemoryTransaction::ListClients(const ClientI
   std::vector<Client> clients;
   for (auto it = state_.clients.upper_bound(after);
        it != state_.clients.end() && std::ssize(clients) < limit; ++it) {
-    clients.push_back(it->second);
+    if (!it->second.delete_time) clients.push_back(it->second);
   }
   return clients;
 }
@@ -104,25 +104,6 @@ absl::StatusOr<Client> MemoryTransaction::UpdateLegacyProfile(const ClientId& id
 absl::Status MemoryTransaction::TouchClient(const ClientId& id, absl::Time now) {
   ASSIGN_OR_RETURN(Client* const client, Require(id));
   NoteSeen(*client, now);
-  return absl::OkStatus();
-}
-
-absl::StatusOr<int64_t> MemoryTransaction::DeleteVersionsOf(const ClientId& id, int limit) {
-  RETURN_IF_ERROR(Require(id).status());
-  int64_t deleted = 0;
-  for (auto it = state_.versions.begin(); it != state_.versions.end() && deleted < limit;) {
-    const Version& version = (it++)->second.stored.version;
-    if (version.client_id != id) continue;
-    Remove(version.version_id);
-    ++deleted;
-  }
-  return deleted;
-}
-
-absl::Status MemoryTransaction::DeleteClient(const ClientId& id) {
-  RETURN_IF_ERROR(DeleteVersionsOf(id, std::numeric_limits<int>::max()).status());
-  state_.clients.erase(id);
-  std::erase_if(state_.policies, [&](const auto& policy) { return policy.first.client == id; });
   return absl::OkStatus();
 }
 

@@ -28,8 +28,6 @@ class MemoryTransaction final : public Transaction {
   absl::StatusOr<Client> UpdateLegacyProfile(const ClientId& id,
                                              const LegacyProfile& observed) override;
   absl::Status TouchClient(const ClientId& id, absl::Time now) override;
-  absl::StatusOr<int64_t> DeleteVersionsOf(const ClientId& id, int limit) override;
-  absl::Status DeleteClient(const ClientId& id) override;
 
   // versions.cc
   absl::StatusOr<std::optional<Version>> FindUpload(const ClientId& client,
@@ -48,8 +46,28 @@ class MemoryTransaction final : public Transaction {
   absl::StatusOr<bool> ReplaceContent(int64_t version_id, const NewContent& content) override;
   absl::StatusOr<std::vector<StoredVersion>> ListUnmovedVersions(int64_t after, int limit) override;
   absl::StatusOr<bool> SettleVersion(const Verdict& verdict, absl::Time now) override;
+
+  // trash.cc
+  absl::StatusOr<Client> FindTrashedClient(const ClientId& id) override;
+  absl::StatusOr<Client> FindTrashedClientByName(const std::string& name) override;
+  absl::StatusOr<std::vector<Client>> ListTrashedClients(const TrashPosition<ClientId>& after,
+                                                         int limit) override;
+  absl::StatusOr<std::vector<Version>> ListTrashedVersions(const TrashFilter& filter,
+                                                           const TrashPosition<int64_t>& after,
+                                                           int limit) override;
   absl::Status DeleteVersion(const ClientId& client, const std::string& file_name,
-                             int64_t version_id) override;
+                             int64_t version_id, const Deletion& deletion) override;
+  absl::StatusOr<int64_t> DeleteVersions(const std::vector<int64_t>& ids,
+                                         const Deletion& deletion) override;
+  absl::Status DeleteClient(const ClientId& id, absl::Time delete_time) override;
+  absl::StatusOr<Version> UndeleteVersion(const ClientId& client, const std::string& file_name,
+                                          int64_t version_id) override;
+  absl::StatusOr<int64_t> UndeleteVersions(const std::vector<int64_t>& ids) override;
+  absl::StatusOr<Client> UndeleteClient(const ClientId& id, DuplicateNames policy) override;
+  absl::StatusOr<int64_t> PurgeVersions(const std::vector<int64_t>& ids,
+                                        absl::Time deleted_by) override;
+  absl::StatusOr<PurgedClient> PurgeClient(const ClientId& id, absl::Time deleted_by,
+                                           int limit) override;
 
   // damage.cc
   absl::Status MarkDamaged(int64_t chunk, int64_t pack) override;
@@ -118,9 +136,9 @@ class MemoryTransaction final : public Transaction {
   absl::Status ProbeWrite() override { return absl::OkStatus(); }
 
  private:
-  // The client. Reason CLIENT_NOT_FOUND.
+  // The client, which is not in the trash. Reason CLIENT_NOT_FOUND.
   absl::StatusOr<Client*> Require(const ClientId& id);
-  // Reasons CLIENT_NOT_FOUND, FILE_NOT_FOUND.
+  // A file with versions that are not in the trash. Reasons CLIENT_NOT_FOUND, FILE_NOT_FOUND.
   absl::StatusOr<const MemoryState::StoredFile*> RequireFile(const ClientId& client,
                                                              const std::string& file_name);
   Client* NewestNamed(const std::string& name);
@@ -131,7 +149,7 @@ class MemoryTransaction final : public Transaction {
   const Version* VersionOfUpload(const ClientId& client, const UploadId& upload) const;
   // The version that a verdict is about, if it is still there. Reasons as SettleVersion().
   absl::StatusOr<MemoryState::KeptVersion*> VersionOfVerdict(const Verdict& verdict);
-  // The version as it is told: with what is known of damage.
+  // The version as it is told: with what is known of damage, and in the trash with its client, too.
   Version Told(const MemoryState::KeptVersion& kept) const;
   bool IsDamaged(const MemoryState::KeptVersion& kept) const;
   // The version, if it has this content; else null.
@@ -141,10 +159,18 @@ class MemoryTransaction final : public Transaction {
   // Puts it in the place of the version's content. False, and nothing has happened, if it is not
   // whole.
   bool PutInPlace(MemoryState::KeptVersion& version, StorageForm form, const NewContent& content);
-  // Drops the content of a version and takes it out of its client's bytes.
   void DropContent(MemoryState::KeptVersion& kept);
   // Removes the version, and its file if it was the last.
   void Remove(int64_t version_id);
+  // What a client's versions add up to, after any of them changed.
+  void Recount(const ClientId& id);
+  // Whether it, or its client, is in the trash.
+  bool IsTrashed(const Version& version) const {
+    return version.delete_time || state_.clients.at(version.client_id).delete_time;
+  }
+  bool HasVersions(const MemoryState::StoredFile& file) const;
+  // Puts a version that is there into the trash, or removes it. Whether it was there.
+  bool Delete(int64_t version_id, const Deletion& deletion);
   bool IsUnmoved(const StoredVersion& stored) const;
 
   // chunks.cc

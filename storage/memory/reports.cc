@@ -8,15 +8,20 @@ namespace backup::storage {
 
 absl::StatusOr<Counts> MemoryTransaction::Count() {
   Counts counts;
-  counts.clients = std::ssize(state_.clients);
-  counts.files = std::ssize(state_.files);
-  counts.versions = std::ssize(state_.versions);
+  for (const auto& [id, client] : state_.clients) {
+    ++(client.delete_time ? counts.trash_clients : counts.clients);
+    if (!client.delete_time) counts.files += client.file_count;
+  }
   counts.dropped_blobs = std::ssize(state_.dropped_blobs);
   for (const auto& [id, kept] : state_.versions) {
     const Version& version = kept.stored.version;
-    if (version.state == VersionState::kVerified) ++counts.verified_versions;
-    if (version.state == VersionState::kAbandoned) ++counts.abandoned_versions;
-    if (version.state != VersionState::kAbandoned) counts.stored_bytes += version.size_bytes;
+    const bool is_abandoned = version.state == VersionState::kAbandoned;
+    const bool is_trashed = IsTrashed(version);
+    ++(is_trashed ? counts.trash_versions : counts.versions);
+    if (!is_abandoned)
+      (is_trashed ? counts.trash_bytes : counts.stored_bytes) += version.size_bytes;
+    if (!is_trashed && version.state == VersionState::kVerified) ++counts.verified_versions;
+    if (!is_trashed && is_abandoned) ++counts.abandoned_versions;
     counts.blob_bytes += kept.blob_size;
     if (IsUnmoved(kept.stored)) ++counts.unmoved_versions;
     if (kept.is_marked) ++counts.marked_versions;
@@ -44,7 +49,8 @@ absl::StatusOr<std::optional<absl::Time>> MemoryTransaction::LastVerifiedTime(ab
   std::optional<absl::Time> last;
   for (const auto& [id, client] : state_.clients) {
     const std::optional<absl::Time> verified = client.last_verified_time;
-    if (verified && !IsInFuture(*verified, now)) last = std::max(last, verified);
+    if (!client.delete_time && verified && !IsInFuture(*verified, now))
+      last = std::max(last, verified);
   }
   return last;
 }
@@ -57,6 +63,7 @@ absl::StatusOr<std::vector<Client>> MemoryTransaction::ListStaleClients(absl::Ti
   for (auto it = state_.clients.upper_bound(after);
        it != state_.clients.end() && std::ssize(clients) < limit; ++it) {
     const Client& client = it->second;
+    if (client.delete_time) continue;
     const absl::Time last_success = client.last_verified_time.value_or(client.create_time);
     if (last_success < since || IsInFuture(last_success, now)) clients.push_back(client);
   }

@@ -42,12 +42,14 @@ absl::StatusOr<AgesPage> MemoryTransaction::ListAges(const AgesPlace& after, int
   for (auto file = state_.files.lower_bound(first); file != state_.files.end(); ++file) {
     const bool is_first = file->first == first;
     if (is_first && after.version_id == 0) continue;
+    if (state_.clients.at(file->first.first).delete_time) continue;
     if (left <= 0) return page;
     FileAges ages{file->first.first, file->first.second, {}};
     const std::set<int64_t>& ids = file->second.versions;
     auto id = std::make_reverse_iterator(is_first ? ids.lower_bound(after.version_id) : ids.end());
     for (; id != ids.rend() && std::ssize(ages.versions) < left; ++id) {
       const Version& version = state_.versions.at(*id).stored.version;
+      if (version.delete_time) continue;
       ages.versions.push_back(
           {*id, version.state, false, version.receive_time, version.retain_until});
     }

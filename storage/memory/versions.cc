@@ -21,7 +21,7 @@ absl::StatusOr<const MemoryState::StoredFile*> MemoryTransaction::RequireFile(
     const ClientId& client, const std::string& file_name) {
   RETURN_IF_ERROR(Require(client).status());
   const auto found = state_.files.find({client, file_name});
-  if (found == state_.files.end()) {
+  if (found == state_.files.end() || !HasVersions(found->second)) {
     return MakeError(Reason::kFileNotFound, "the client has no such file", NameToText(file_name));
   }
   return &found->second;
@@ -31,7 +31,8 @@ const MemoryState::KeptVersion* MemoryTransaction::NewestVerified(
     const MemoryState::StoredFile& file) const {
   for (auto id = file.versions.rbegin(); id != file.versions.rend(); ++id) {
     const MemoryState::KeptVersion& kept = state_.versions.at(*id);
-    if (kept.stored.version.state == VersionState::kVerified) return &kept;
+    const Version& version = kept.stored.version;
+    if (version.state == VersionState::kVerified && !version.delete_time) return &kept;
   }
   return nullptr;
 }
@@ -51,14 +52,16 @@ bool MemoryTransaction::IsDamaged(const MemoryState::KeptVersion& kept) const {
 Version MemoryTransaction::Told(const MemoryState::KeptVersion& kept) const {
   Version version = kept.stored.version;
   version.is_damaged = IsDamaged(kept);
+  if (!version.delete_time) version.delete_time = state_.clients.at(version.client_id).delete_time;
   return version;
 }
 
 const Version* MemoryTransaction::VersionOfUpload(const ClientId& client,
                                                   const UploadId& upload) const {
-  for (const auto& [id, kept] : state_.versions) {
-    const Version& version = kept.stored.version;
-    if (version.client_id == client && version.upload_id == upload) return &version;
+  for (auto it = state_.versions.rbegin(); it != state_.versions.rend(); ++it) {
+    const Version& version = it->second.stored.version;
+    if (version.client_id == client && version.upload_id == upload && !IsTrashed(version))
+      return &version;
   }
   return nullptr;
 }
@@ -81,7 +84,7 @@ absl::StatusOr<StoredVersion> MemoryTransaction::FindVersion(const ClientId& cli
   } else if (file->versions.contains(version_id)) {
     kept = &state_.versions.at(version_id);
   }
-  if (kept == nullptr) return VersionNotFound(file_name);
+  if (kept == nullptr || kept->stored.version.delete_time) return VersionNotFound(file_name);
   return StoredVersion{Told(*kept), with_content ? kept->stored.content : Content()};
 }
 
@@ -93,10 +96,14 @@ absl::StatusOr<std::vector<File>> MemoryTransaction::ListFiles(const ClientId& c
   for (auto it = state_.files.upper_bound({client, after});
        it != state_.files.end() && std::ssize(files) < limit; ++it) {
     if (it->first.first != client) break;
+    if (!HasVersions(it->second)) continue;
     const MemoryState::KeptVersion* const newest = NewestVerified(it->second);
+    const auto& ids = it->second.versions;
     files.push_back({it->first.second,
                      newest == nullptr ? std::nullopt : std::optional(Told(*newest)),
-                     std::ssize(it->second.versions)});
+                     std::count_if(ids.begin(), ids.end(), [this](int64_t id) {
+                       return !state_.versions.at(id).stored.version.delete_time;
+                     })});
   }
   return files;
 }
@@ -108,7 +115,9 @@ absl::StatusOr<std::vector<Version>> MemoryTransaction::ListVersions(const Clien
   std::vector<Version> versions;
   for (auto id = file->versions.rbegin();
        id != file->versions.rend() && std::ssize(versions) < limit; ++id) {
-    if (before == 0 || *id < before) versions.push_back(Told(state_.versions.at(*id)));
+    const MemoryState::KeptVersion& kept = state_.versions.at(*id);
+    if (!kept.stored.version.delete_time && (before == 0 || *id < before))
+      versions.push_back(Told(kept));
   }
   return versions;
 }
@@ -143,14 +152,13 @@ absl::StatusOr<Version> MemoryTransaction::AddVersion(const Version& version,
   client->legacy.Merge(observed);
   NoteSeen(*client, version.receive_time);
   client->retain_until = std::max(client->retain_until, version.retain_until);
-  client->stored_bytes += version.size_bytes;
-  client->kept_bytes += kept.kept_bytes;
   MemoryState::StoredFile& file = state_.files[{version.client_id, version.file_name}];
   file.versions.insert(version.version_id);
   file.last_version_id = version.version_id;
   kept.stored.version = version;
   kept.stored.version.state = VersionState::kReceived;
   state_.versions[version.version_id] = kept;
+  Recount(version.client_id);
   return kept.stored.version;
 }
 
@@ -174,9 +182,8 @@ bool MemoryTransaction::PutInPlace(MemoryState::KeptVersion& version, StorageFor
   kept.stored.version = version.stored.version;
   kept.stored.version.form = form;
   Drop(version.stored.content);
-  state_.clients.at(kept.stored.version.client_id).kept_bytes +=
-      kept.kept_bytes - version.kept_bytes;
   version = std::move(kept);
+  Recount(version.stored.version.client_id);
   return true;
 }
 
@@ -212,7 +219,8 @@ absl::StatusOr<MemoryState::KeptVersion*> MemoryTransaction::VersionOfVerdict(
   if (!file.ok() && verdict.outcome == Outcome::kVerified) return file.status();
   if (!file.ok()) return nullptr;
   const auto last = state_.versions.find((*file)->last_version_id);
-  return last == state_.versions.end() ? nullptr : &last->second;
+  const bool is_there = last != state_.versions.end() && !last->second.stored.version.delete_time;
+  return is_there ? &last->second : nullptr;
 }
 
 absl::StatusOr<bool> MemoryTransaction::SettleVersion(const Verdict& verdict, absl::Time now) {
@@ -238,16 +246,11 @@ absl::StatusOr<bool> MemoryTransaction::SettleVersion(const Verdict& verdict, ab
       version->state = VersionState::kAbandoned;
       break;
   }
+  Recount(verdict.client);
   return true;
 }
 
 void MemoryTransaction::DropContent(MemoryState::KeptVersion& kept) {
-  const Version& version = kept.stored.version;
-  if (version.state != VersionState::kAbandoned) {
-    Client& client = state_.clients.at(version.client_id);
-    client.stored_bytes -= version.size_bytes;
-    client.kept_bytes -= kept.kept_bytes;
-  }
   Drop(kept.stored.content);
   kept.stored.content = Content();
   kept.blob_size = kept.kept_bytes = 0;
@@ -271,14 +274,29 @@ void MemoryTransaction::Remove(int64_t version_id) {
   const auto file = state_.files.find({version.client_id, version.file_name});
   file->second.versions.erase(version_id);
   if (file->second.versions.empty()) state_.files.erase(file);
+  Recount(version.client_id);
 }
 
-absl::Status MemoryTransaction::DeleteVersion(const ClientId& client, const std::string& file_name,
-                                              int64_t version_id) {
-  ASSIGN_OR_RETURN(const MemoryState::StoredFile* const file, RequireFile(client, file_name));
-  if (!file->versions.contains(version_id)) return VersionNotFound(file_name);
-  Remove(version_id);
-  return absl::OkStatus();
+bool MemoryTransaction::HasVersions(const MemoryState::StoredFile& file) const {
+  return std::any_of(file.versions.begin(), file.versions.end(), [this](int64_t id) {
+    return !state_.versions.at(id).stored.version.delete_time;
+  });
+}
+
+void MemoryTransaction::Recount(const ClientId& id) {
+  Client& client = state_.clients.at(id);
+  client.stored_bytes = client.kept_bytes = client.file_count = client.version_count = 0;
+  for (const auto& [name, file] : state_.files) {
+    if (name.first == id && HasVersions(file)) ++client.file_count;
+  }
+  for (const auto& [version_id, kept] : state_.versions) {
+    const Version& version = kept.stored.version;
+    if (version.client_id != id || version.delete_time) continue;
+    ++client.version_count;
+    if (version.state == VersionState::kAbandoned) continue;
+    client.stored_bytes += version.size_bytes;
+    client.kept_bytes += kept.kept_bytes;
+  }
 }
 
 }  // namespace backup::storage

@@ -25,15 +25,6 @@ absl::StatusOr<std::vector<BlobId>> ReadBlobIds(Query& query) {
   }
 }
 
-absl::StatusOr<std::vector<int64_t>> ReadNumbers(Query& query) {
-  std::vector<int64_t> numbers;
-  while (true) {
-    ASSIGN_OR_RETURN(const bool more, query.Step());
-    if (!more) return numbers;
-    numbers.push_back(query.Int(0));
-  }
-}
-
 }  // namespace
 
 int64_t StoredEnd(const BlobLease& lease) {

@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <limits>
 
 #include "absl/strings/str_cat.h"
 #include "base/error.h"
@@ -11,16 +10,22 @@
 namespace backup::storage {
 namespace {
 
-// Behind the name's last registration, since which the clock may have been set back.
-absl::Time RegistrationTime(absl::Time wanted, const std::optional<Client>& namesake) {
-  return namesake ? std::max(wanted, namesake->create_time + absl::Microseconds(1)) : wanted;
+// Behind the name's last registration, also of one in the trash, since which the clock may have
+// been set back.
+absl::StatusOr<absl::Time> RegistrationTime(Database& database, const std::string& name,
+                                            absl::Time wanted) {
+  Query query = database.Prepare("SELECT max(create_time) FROM clients WHERE name = ?");
+  RETURN_IF_ERROR(query.BindBlob(name).Step().status());
+  const std::optional<absl::Time> last = OptionalTimeColumn(query, 0);
+  return last ? std::max(wanted, *last + absl::Microseconds(1)) : wanted;
 }
 
 }  // namespace
 
 absl::StatusOr<std::optional<Client>> SqliteTransaction::NewestNamed(const std::string& name) {
   Query query = database_.Prepare("SELECT " CLIENT_COLUMNS
-                                  " FROM clients WHERE name = ? ORDER BY create_time DESC LIMIT 1");
+                                  " FROM clients WHERE name = ? AND delete_time IS NULL "
+                                  "ORDER BY create_time DESC LIMIT 1");
   ASSIGN_OR_RETURN(const bool found, query.BindBlob(name).Step());
   if (!found) return std::nullopt;
   return ReadClient(query);
@@ -51,15 +56,14 @@ absl::StatusOr<Client> SqliteTransaction::FindClient(const ClientId& id) {
 
 absl::StatusOr<Client> SqliteTransaction::FindClientByName(const std::string& name) {
   ASSIGN_OR_RETURN(const std::optional<Client> client, NewestNamed(name));
-  if (client) return *client;
-  const std::string text = NameToText(name);
-  return MakeError(Reason::kClientNotFound, absl::StrCat("there is no client named ", text), text);
+  return client ? absl::StatusOr<Client>(*client) : ClientNotFoundByName(name);
 }
 
 absl::StatusOr<std::vector<Client>> SqliteTransaction::ListClients(const ClientId& after,
                                                                    int limit) {
   Query query = database_.Prepare("SELECT " CLIENT_COLUMNS
-                                  " FROM clients WHERE client_id > ? ORDER BY client_id LIMIT ?");
+                                  " FROM clients WHERE client_id > ? AND delete_time IS NULL "
+                                  "ORDER BY client_id LIMIT ?");
   return ReadClients(query.BindBlob(after.bytes()).Bind(limit));
 }
 
@@ -74,14 +78,14 @@ absl::StatusOr<Client> SqliteTransaction::RegisterClient(const std::string& name
   if (known && policy == DuplicateNames::kReject) {
     return MakeError(Reason::kNameTaken, "another client has this name", NameToText(name));
   }
-  return InsertClient(name, new_id, RegistrationTime(now, known));
+  ASSIGN_OR_RETURN(const absl::Time create_time, RegistrationTime(database_, name, now));
+  return InsertClient(name, new_id, create_time);
 }
 
 absl::Status SqliteTransaction::AddClient(const Client& client) {
-  ASSIGN_OR_RETURN(const std::optional<Client> namesake, NewestNamed(client.name));
-  ASSIGN_OR_RETURN(
-      const Client inserted,
-      InsertClient(client.name, client.id, RegistrationTime(client.create_time, namesake)));
+  ASSIGN_OR_RETURN(const absl::Time create_time,
+                   RegistrationTime(database_, client.name, client.create_time));
+  ASSIGN_OR_RETURN(const Client inserted, InsertClient(client.name, client.id, create_time));
   Client added = client;
   added.last_seen_time = std::max(inserted.last_seen_time, StoredTime(client.last_seen_time));
   return UpdateClient(database_, added);
@@ -119,26 +123,6 @@ absl::Status SqliteTransaction::TouchClient(const ClientId& id, absl::Time now) 
   absl::Time& latest = seen_.try_emplace(id, now).first->second;
   latest = LaterContact(latest, now);
   return absl::OkStatus();
-}
-
-absl::StatusOr<int64_t> SqliteTransaction::DeleteVersionsOf(const ClientId& id, int limit) {
-  RETURN_IF_ERROR(SelectClient(database_, id).status());
-  Query query = database_.Prepare(
-      "DELETE FROM versions WHERE version_id IN (SELECT version_id FROM files "
-      "JOIN versions USING (file_id) WHERE client_id = ? LIMIT ?) RETURNING 1");
-  query.BindBlob(id.bytes()).Bind(limit);
-  int64_t deleted = 0;
-  while (true) {
-    ASSIGN_OR_RETURN(const bool more, query.Step());
-    if (!more) return deleted;
-    ++deleted;
-  }
-}
-
-absl::Status SqliteTransaction::DeleteClient(const ClientId& id) {
-  // Versions first: the triggers that count need the rows of their files.
-  RETURN_IF_ERROR(DeleteVersionsOf(id, std::numeric_limits<int>::max()).status());
-  return database_.Prepare("DELETE FROM clients WHERE client_id = ?").BindBlob(id.bytes()).Run();
 }
 
 }  // namespace backup::storage

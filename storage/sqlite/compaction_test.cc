@@ -36,8 +36,10 @@ class CompactionTest : public ::testing::Test {
         return transaction.AddVersion(version, std::string(kContentSize, 'c'), {}).status();
       }));
     }
-    ASSERT_OK(catalog.Run(
-        [](Transaction& transaction) { return transaction.DeleteClient(IdOf<ClientId>(1)); }));
+    ASSERT_OK(catalog.Run([&](Transaction& transaction) -> absl::Status {
+      RETURN_IF_ERROR(transaction.DeleteClient(IdOf<ClientId>(1), now));
+      return transaction.PurgeClient(IdOf<ClientId>(1), now, kVersions + 1).status();
+    }));
   }
 
   // All steps; returns how many pages they gave back.

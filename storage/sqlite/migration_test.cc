@@ -1,5 +1,6 @@
 #include "absl/strings/str_cat.h"
 #include "base/error.h"
+#include "base/status_macros.h"
 #include "base/testing/status_matchers.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -63,6 +64,12 @@ class MigrationTest : public ::testing::Test {
                                        absl::FromUnixSeconds(1));
     });
   }
+  absl::Status RemoveClient() {
+    return catalog().Run([&](Transaction& transaction) -> absl::Status {
+      RETURN_IF_ERROR(transaction.DeleteClient(client_, absl::FromUnixSeconds(2)));
+      return transaction.PurgeClient(client_, absl::InfiniteFuture(), 100).status();
+    });
+  }
   Counts Count() {
     return catalog().Read([](Snapshot& snapshot) { return snapshot.Count(); }).value();
   }
@@ -111,8 +118,7 @@ TEST_F(MigrationTest, DropsOldBlobsLikeNewOnes) {
   EXPECT_THAT(Settle("waiting", Outcome::kAbandoned), IsOkAndHolds(true));
   EXPECT_EQ(UseOf(5), BlobUse::kDropped);
   EXPECT_EQ(Count().blob_bytes, 112 + 304);
-  EXPECT_OK(
-      catalog().Run([&](Transaction& transaction) { return transaction.DeleteClient(client_); }));
+  EXPECT_OK(RemoveClient());
   for (const uint8_t blob : {1, 3}) EXPECT_EQ(UseOf(blob), BlobUse::kDropped);
   EXPECT_EQ(Count().blob_bytes, 0);
   EXPECT_EQ(Count().dropped_blobs, 3);
@@ -188,8 +194,7 @@ TEST_F(MigrationFromFourTest, CountsWhatOldVersionsTakeByTheirSizes) {
   EXPECT_THAT(Settle("waiting", Outcome::kAbandoned), IsOkAndHolds(true));
   EXPECT_EQ(KeptBytes(), 955 - 5 + 2 - 100 - 500);
   EXPECT_EQ(Count().unmoved_versions, 1);
-  EXPECT_OK(
-      catalog().Run([&](Transaction& transaction) { return transaction.DeleteClient(client_); }));
+  EXPECT_OK(RemoveClient());
   EXPECT_EQ(Count().unmoved_versions, 0);
   EXPECT_EQ(Count().chunks, 0);
   EXPECT_EQ(Count().blob_bytes, 0);
@@ -241,11 +246,70 @@ TEST_F(MigrationFromSevenTest, KnowsVersionsOfDamagedChunksAndSetsBlobsAside) {
   EXPECT_OK(catalog().Run([&](Transaction& transaction) {
     return transaction.MarkVersionDamaged(1, IdOf<BlobId>(1)).status();
   }));
-  EXPECT_OK(
-      catalog().Run([&](Transaction& transaction) { return transaction.DeleteClient(client_); }));
+  EXPECT_OK(RemoveClient());
   EXPECT_EQ(UseOf(1), BlobUse::kSetAside);
   EXPECT_EQ(UseOf(3), BlobUse::kDropped);
   EXPECT_EQ(Count().damaged_chunks, 0);
+}
+
+// Before there was a trash.
+class MigrationFromNineTest : public MigrationTest {
+ protected:
+  MigrationFromNineTest() {
+    const auto old = Database::Open(path_, Database::Mode::kReadWrite).value();
+    EXPECT_OK(MigrateTo(*old, 9));
+  }
+
+  Client Find() {
+    return catalog().Read([&](Snapshot& snapshot) { return snapshot.FindClient(client_); }).value();
+  }
+};
+
+TEST_F(MigrationFromNineTest, HasNothingInTheTrashAndCountsWhatTheClientHas) {
+  const Counts counts = Count();
+  EXPECT_EQ(counts.clients, 1);
+  EXPECT_EQ(counts.files, 3);
+  EXPECT_EQ(counts.versions, 5);
+  EXPECT_EQ(counts.verified_versions, 2);
+  EXPECT_EQ(counts.abandoned_versions, 1);
+  EXPECT_EQ(counts.trash_clients, 0);
+  EXPECT_EQ(counts.trash_versions, 0);
+  EXPECT_EQ(counts.trash_bytes, 0);
+  EXPECT_EQ(Find().file_count, 3);
+  EXPECT_EQ(Find().version_count, 5);
+  EXPECT_EQ(Find().stored_bytes, 905);
+}
+
+TEST_F(MigrationFromNineTest, PutsOldVersionsIntoTheTrashAndTakesThemBack) {
+  const std::string before = absl::StrCat(Find().stored_bytes, " ", Find().kept_bytes);
+  const absl::Time now = absl::FromUnixSeconds(2);
+  for (const int64_t id : {1, 2, 3, 4, 5}) {
+    ASSERT_THAT(catalog().Run([&](Transaction& transaction) {
+      return transaction.DeleteVersions({id}, {now});
+    }),
+                IsOkAndHolds(1));
+  }
+  EXPECT_EQ(Count().files, 0);
+  EXPECT_EQ(Count().versions, 0);
+  EXPECT_EQ(Count().verified_versions, 0);
+  EXPECT_EQ(Count().abandoned_versions, 0);
+  EXPECT_EQ(Count().trash_versions, 5);
+  EXPECT_EQ(Count().trash_bytes, 905);
+  EXPECT_EQ(Find().stored_bytes, 0);
+  EXPECT_EQ(Find().kept_bytes, 0);
+  EXPECT_EQ(Count().blob_bytes, 112 + 304 + 512);
+  EXPECT_EQ(Count().unmoved_versions, 4);
+  ASSERT_THAT(catalog().Run([&](Transaction& transaction) {
+    return transaction.UndeleteVersions({1, 2, 3, 4, 5});
+  }),
+              IsOkAndHolds(5));
+  EXPECT_EQ(Count().versions, 5);
+  EXPECT_EQ(Count().verified_versions, 2);
+  EXPECT_EQ(absl::StrCat(Find().stored_bytes, " ", Find().kept_bytes), before);
+  EXPECT_OK(RemoveClient());
+  EXPECT_EQ(Count().trash_versions, 0);
+  EXPECT_EQ(Count().trash_clients, 0);
+  EXPECT_EQ(Count().dropped_blobs, 3);
 }
 
 }  // namespace

@@ -14,8 +14,8 @@ absl::StatusOr<Counts> SqliteTransaction::Count() {
       "pack_bytes, pack_live_bytes, unmoved_versions, dropped_recipes, "
       "(SELECT count(*) FROM retention_policies), healed_chunks, healed_versions, "
       "(SELECT count(*) FROM chunks WHERE is_damaged = 1 AND refs > 0), "
-      "(SELECT count(*) FROM damaged_versions), (SELECT count(*) FROM set_aside_blobs) "
-      "FROM totals");
+      "(SELECT count(*) FROM damaged_versions), (SELECT count(*) FROM set_aside_blobs), "
+      "trash_clients, trash_versions, trash_bytes FROM totals");
   RETURN_IF_ERROR(totals.Step().status());
   Counts counts;
   counts.clients = totals.Int(0);
@@ -41,12 +41,16 @@ absl::StatusOr<Counts> SqliteTransaction::Count() {
   counts.damaged_chunks = totals.Int(20);
   counts.marked_versions = totals.Int(21);
   counts.set_aside_blobs = totals.Int(22);
+  counts.trash_clients = totals.Int(23);
+  counts.trash_versions = totals.Int(24);
+  counts.trash_bytes = totals.Int(25);
   return counts;
 }
 
 absl::StatusOr<std::optional<absl::Time>> SqliteTransaction::LastVerifiedTime(absl::Time now) {
   Query last = database_.Prepare(
-      "SELECT max(last_verified_time) FROM clients WHERE last_verified_time <= ?");
+      "SELECT max(last_verified_time) FROM clients WHERE last_verified_time <= ? "
+      "AND delete_time IS NULL");
   RETURN_IF_ERROR(last.Bind(absl::ToUnixMicros(now + kMaxClockStep)).Step().status());
   return OptionalTimeColumn(last, 0);
 }
@@ -56,7 +60,8 @@ absl::StatusOr<std::vector<Client>> SqliteTransaction::ListStaleClients(absl::Ti
                                                                         const ClientId& after,
                                                                         int limit) {
   Query query = database_.Prepare("SELECT " CLIENT_COLUMNS
-                                  " FROM clients WHERE client_id > ? AND " LAST_SUCCESS
+                                  " FROM clients WHERE client_id > ? AND delete_time IS NULL "
+                                  "AND " LAST_SUCCESS
                                   " NOT BETWEEN ? AND ? "
                                   "ORDER BY client_id LIMIT ?");
   return ReadClients(query.BindBlob(after.bytes())
@@ -67,7 +72,8 @@ absl::StatusOr<std::vector<Client>> SqliteTransaction::ListStaleClients(absl::Ti
 
 absl::StatusOr<int64_t> SqliteTransaction::CountStaleClients(absl::Time since, absl::Time now) {
   Query query =
-      database_.Prepare("SELECT count(*) FROM clients WHERE " LAST_SUCCESS " NOT BETWEEN ? AND ?");
+      database_.Prepare("SELECT count(*) FROM clients WHERE delete_time IS NULL AND " LAST_SUCCESS
+                        " NOT BETWEEN ? AND ?");
   query.Bind(absl::ToUnixMicros(since)).Bind(absl::ToUnixMicros(now + kMaxClockStep));
   RETURN_IF_ERROR(query.Step().status());
   return query.Int(0);

@@ -77,7 +77,8 @@ absl::StatusOr<std::vector<VersionAge>> SqliteTransaction::AgesOf(int64_t file_i
                                                                   int limit) {
   Query query = database_.Prepare(
       "SELECT version_id, state, receive_time, retain_until FROM versions "
-      "WHERE file_id = ? AND version_id < ? ORDER BY version_id DESC LIMIT ?");
+      "WHERE file_id = ? AND version_id < ? AND delete_time IS NULL ORDER BY version_id DESC LIMIT "
+      "?");
   query.Bind(file_id).Bind(before).Bind(limit);
   std::vector<VersionAge> ages;
   while (true) {
@@ -90,7 +91,9 @@ absl::StatusOr<std::vector<VersionAge>> SqliteTransaction::AgesOf(int64_t file_i
 absl::StatusOr<AgesPage> SqliteTransaction::ListAges(const AgesPlace& after, int limit) {
   // From the rest of the file on that the last page ended in.
   Query query = database_.Prepare(
-      "SELECT file_id, client_id, name FROM files WHERE (client_id, name) >= (?, ?) "
+      "SELECT file_id, client_id, name FROM files f WHERE (client_id, name) >= (?, ?) "
+      "AND NOT EXISTS (SELECT 1 FROM clients c WHERE c.client_id = f.client_id AND "
+      "c.delete_time IS NOT NULL) "
       "ORDER BY client_id, name");
   query.BindBlob(after.client.bytes()).BindBlob(after.file_name);
   AgesPage page;

@@ -70,6 +70,9 @@ Client ReadClient(const Query& row) {
   client.resends = row.Int(18);
   client.kept_bytes = row.Int(19);
   client.retain_until = OptionalTimeColumn(row, 20);
+  client.file_count = row.Int(21);
+  client.version_count = row.Int(22);
+  client.delete_time = OptionalTimeColumn(row, 23);
   return client;
 }
 
@@ -98,11 +101,21 @@ absl::StatusOr<Version> ReadVersion(DamagedChunks& damaged, const Query& row) {
   version.form = static_cast<StorageForm>(row.Int(11));
   if (!row.IsNull(12)) version.upload_id = UploadId::FromBytes(row.Blob(12));
   version.retain_until = OptionalTimeColumn(row, 16);
+  version.delete_time = OptionalTimeColumn(row, 18);
   version.is_damaged = row.Int(kMarkColumn) != 0;
   if (version.is_damaged) return version;
   ASSIGN_OR_RETURN(version.is_damaged,
                    damaged.Has({row.Int(kChunkColumn), row.Int(kRecipeColumn)}));
   return version;
+}
+
+absl::StatusOr<std::vector<int64_t>> ReadNumbers(Query& query) {
+  std::vector<int64_t> numbers;
+  while (true) {
+    ASSIGN_OR_RETURN(const bool more, query.Step());
+    if (!more) return numbers;
+    numbers.push_back(query.Int(0));
+  }
 }
 
 absl::StatusOr<Content> ReadContent(Database& database, const Query& row) {
@@ -132,7 +145,8 @@ void BindReference(Query& query, const ContentReference& reference) {
 }
 
 absl::StatusOr<Client> SelectClient(Database& database, const ClientId& id) {
-  Query query = database.Prepare("SELECT " CLIENT_COLUMNS " FROM clients WHERE client_id = ?");
+  Query query = database.Prepare("SELECT " CLIENT_COLUMNS
+                                 " FROM clients WHERE client_id = ? AND delete_time IS NULL");
   ASSIGN_OR_RETURN(const bool found, query.BindBlob(id.bytes()).Step());
   if (!found) return ClientNotFound(id);
   return ReadClient(query);
@@ -140,7 +154,9 @@ absl::StatusOr<Client> SelectClient(Database& database, const ClientId& id) {
 
 absl::StatusOr<int64_t> SelectFileId(Database& database, const ClientId& client,
                                      const std::string& file_name) {
-  Query query = database.Prepare("SELECT file_id FROM files WHERE client_id = ? AND name = ?");
+  Query query = database.Prepare(
+      "SELECT file_id FROM files f JOIN clients c USING (client_id) WHERE f.client_id = ? "
+      "AND f.name = ? AND f.version_count > 0 AND c.delete_time IS NULL");
   ASSIGN_OR_RETURN(const bool found, query.BindBlob(client.bytes()).BindBlob(file_name).Step());
   if (found) return query.Int(0);
   RETURN_IF_ERROR(SelectClient(database, client).status());
@@ -192,6 +208,11 @@ absl::Status UpdateClient(Database& database, const Client& client,
 absl::Status ClientNotFound(const ClientId& id) {
   return MakeError(Reason::kClientNotFound, absl::StrCat("there is no client ", ToUuid(id)),
                    ToUuid(id));
+}
+
+absl::Status ClientNotFoundByName(const std::string& name) {
+  const std::string text = NameToText(name);
+  return MakeError(Reason::kClientNotFound, absl::StrCat("there is no client named ", text), text);
 }
 
 absl::Status FileNotFound(const std::string& file_name) {

@@ -14,19 +14,20 @@
 namespace backup::storage {
 
 // Column lists and the readers of rows that select them, in this order. "v" is versions, "f" is
-// files.
+// files. A version is in the trash with its client, too.
 #define CLIENT_COLUMNS                                                                  \
   "client_id, name, create_time, last_seen_time, public_key, sealed_session_key, "      \
   "session_key_bits, "                                                                  \
   "last_verified_time, family, header_version, framing, file_style, connection_style, " \
   "last_protocol_error, last_protocol_error_time, checksum_kind, checksum_refusals, "   \
-  "stored_bytes, resends, kept_bytes, retain_until"
+  "stored_bytes, resends, kept_bytes, retain_until, file_count, version_count, delete_time"
 #define VERSION_COLUMNS                                                                            \
   "f.client_id, f.name, v.version_id, v.size_bytes, v.encoded_size, v.checksum_kind, v.checksum, " \
   "v.sha256, "                                                                                     \
   "v.state, v.receive_time, v.verify_time, v.form, v.upload_id, v.blob_id, v.chunk_no, "           \
   "v.recipe_id, v.retain_until, "                                                                  \
-  "EXISTS (SELECT 1 FROM damaged_versions d WHERE d.version_id = v.version_id)"
+  "EXISTS (SELECT 1 FROM damaged_versions d WHERE d.version_id = v.version_id), "                  \
+  "coalesce(v.delete_time, (SELECT c.delete_time FROM clients c WHERE c.client_id = f.client_id))"
 
 // A time as it is once it was stored.
 absl::Time StoredTime(absl::Time time);
@@ -39,6 +40,8 @@ Client ReadClient(const Query& row);
 absl::StatusOr<std::vector<Client>> ReadClients(Query& query);
 // `damaged` knows the chunks of the state that the row is of.
 absl::StatusOr<Version> ReadVersion(DamagedChunks& damaged, const Query& row);
+// The first column of all rows, which are numbers.
+absl::StatusOr<std::vector<int64_t>> ReadNumbers(Query& query);
 // The content of a row of ReadVersion; what is inline is read from the database.
 absl::StatusOr<Content> ReadContent(Database& database, const Query& row);
 
@@ -52,9 +55,9 @@ struct ContentReference {
 // Binds blob_id, blob_size, kept_bytes, chunk_no and recipe_id.
 void BindReference(Query& query, const ContentReference& reference);
 
-// Reason CLIENT_NOT_FOUND.
+// Of what is not in the trash. Reason CLIENT_NOT_FOUND.
 absl::StatusOr<Client> SelectClient(Database& database, const ClientId& id);
-// Reasons CLIENT_NOT_FOUND, FILE_NOT_FOUND.
+// The same of a file. Reasons CLIENT_NOT_FOUND, FILE_NOT_FOUND.
 absl::StatusOr<int64_t> SelectFileId(Database& database, const ClientId& client,
                                      const std::string& file_name);
 
@@ -75,6 +78,7 @@ absl::Status LostSight();
 
 // Errors that name what was not found.
 absl::Status ClientNotFound(const ClientId& id);
+absl::Status ClientNotFoundByName(const std::string& name);
 absl::Status FileNotFound(const std::string& file_name);
 absl::Status VersionNotFound(const std::string& file_name, int64_t version_id);
 

@@ -483,6 +483,149 @@ CREATE TRIGGER blob_reference_removed AFTER DELETE ON versions WHEN OLD.blob_id 
     ON CONFLICT DO NOTHING;
 END;
 )",
+    R"(
+-- The trash (docs/storage.md): what was deleted and can be taken back until it is purged. NULL: it is not in
+-- the trash.
+ALTER TABLE versions ADD COLUMN delete_time INTEGER;
+ALTER TABLE clients ADD COLUMN delete_time INTEGER;
+DROP INDEX versions_verified;
+CREATE INDEX versions_verified ON versions (file_id, version_id) WHERE state = 2 AND delete_time IS NULL;
+CREATE INDEX versions_trashed ON versions (delete_time, version_id) WHERE delete_time IS NOT NULL;
+CREATE INDEX clients_trashed ON clients (delete_time, client_id) WHERE delete_time IS NOT NULL;
+
+-- Counts of each client, of which the totals are made up, so that one row puts all that it has into the
+-- trash. trash_versions and trash_bytes are of versions that were deleted on their own; all others, and
+-- files.version_count too, of versions that were not.
+ALTER TABLE clients ADD COLUMN file_count INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE clients ADD COLUMN version_count INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE clients ADD COLUMN verified_versions INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE clients ADD COLUMN abandoned_versions INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE clients ADD COLUMN trash_versions INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE clients ADD COLUMN trash_bytes INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE totals ADD COLUMN trash_clients INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE totals ADD COLUMN trash_versions INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE totals ADD COLUMN trash_bytes INTEGER NOT NULL DEFAULT 0;
+UPDATE clients SET
+  file_count = (SELECT count(*) FROM files WHERE files.client_id = clients.client_id),
+  (version_count, verified_versions, abandoned_versions) = (
+    SELECT count(*), coalesce(sum(state = 2), 0), coalesce(sum(state = 3), 0)
+    FROM files JOIN versions USING (file_id) WHERE files.client_id = clients.client_id);
+UPDATE totals SET (clients, files, versions, verified_versions, abandoned_versions, stored_bytes) = (
+  SELECT count(*), coalesce(sum(file_count), 0), coalesce(sum(version_count), 0),
+    coalesce(sum(verified_versions), 0), coalesce(sum(abandoned_versions), 0), coalesce(sum(stored_bytes), 0)
+  FROM clients);
+
+-- As before, and of the trash: what changes a version changes its client's counts, and these the totals.
+DROP TRIGGER client_removed;
+DROP TRIGGER file_added;
+DROP TRIGGER file_removed;
+DROP TRIGGER version_added;
+DROP TRIGGER version_settled;
+DROP TRIGGER version_abandoned;
+DROP TRIGGER version_content_changed;
+DROP TRIGGER client_bytes_removed;
+DROP TRIGGER abandoned_removed;
+DROP TRIGGER version_removed;
+CREATE TRIGGER client_removed AFTER DELETE ON clients BEGIN
+  UPDATE totals SET
+    clients = clients - (OLD.delete_time IS NULL),
+    trash_clients = trash_clients - (OLD.delete_time IS NOT NULL);
+END;
+CREATE TRIGGER client_counted AFTER UPDATE OF file_count, version_count, verified_versions,
+  abandoned_versions, stored_bytes, trash_versions, trash_bytes, delete_time ON clients BEGIN
+  UPDATE totals SET
+    clients = clients + (NEW.delete_time IS NULL) - (OLD.delete_time IS NULL),
+    files = files + NEW.file_count * (NEW.delete_time IS NULL) - OLD.file_count * (OLD.delete_time IS NULL),
+    versions = versions + NEW.version_count * (NEW.delete_time IS NULL)
+      - OLD.version_count * (OLD.delete_time IS NULL),
+    verified_versions = verified_versions + NEW.verified_versions * (NEW.delete_time IS NULL)
+      - OLD.verified_versions * (OLD.delete_time IS NULL),
+    abandoned_versions = abandoned_versions + NEW.abandoned_versions * (NEW.delete_time IS NULL)
+      - OLD.abandoned_versions * (OLD.delete_time IS NULL),
+    stored_bytes = stored_bytes + NEW.stored_bytes * (NEW.delete_time IS NULL)
+      - OLD.stored_bytes * (OLD.delete_time IS NULL),
+    trash_clients = trash_clients + (NEW.delete_time IS NOT NULL) - (OLD.delete_time IS NOT NULL),
+    trash_versions = trash_versions + NEW.trash_versions + NEW.version_count * (NEW.delete_time IS NOT NULL)
+      - OLD.trash_versions - OLD.version_count * (OLD.delete_time IS NOT NULL),
+    trash_bytes = trash_bytes + NEW.trash_bytes + NEW.stored_bytes * (NEW.delete_time IS NOT NULL)
+      - OLD.trash_bytes - OLD.stored_bytes * (OLD.delete_time IS NOT NULL);
+END;
+CREATE TRIGGER file_shown AFTER UPDATE OF version_count ON files
+WHEN (OLD.version_count > 0) <> (NEW.version_count > 0) BEGIN
+  UPDATE clients SET file_count = file_count + (NEW.version_count > 0) - (OLD.version_count > 0)
+  WHERE client_id = NEW.client_id;
+END;
+CREATE TRIGGER version_added AFTER INSERT ON versions BEGIN
+  UPDATE files SET version_count = version_count + 1, last_version_id = NEW.version_id
+  WHERE file_id = NEW.file_id;
+  UPDATE clients SET
+    version_count = version_count + 1,
+    stored_bytes = stored_bytes + NEW.size_bytes,
+    kept_bytes = kept_bytes + NEW.kept_bytes
+  WHERE client_id = (SELECT client_id FROM files WHERE file_id = NEW.file_id);
+END;
+CREATE TRIGGER version_changed AFTER UPDATE OF state, kept_bytes, delete_time ON versions BEGIN
+  UPDATE clients SET
+    version_count = version_count + (NEW.delete_time IS NULL) - (OLD.delete_time IS NULL),
+    verified_versions = verified_versions
+      + (NEW.delete_time IS NULL AND NEW.state = 2) - (OLD.delete_time IS NULL AND OLD.state = 2),
+    abandoned_versions = abandoned_versions
+      + (NEW.delete_time IS NULL AND NEW.state = 3) - (OLD.delete_time IS NULL AND OLD.state = 3),
+    stored_bytes = stored_bytes + NEW.size_bytes * (NEW.delete_time IS NULL AND NEW.state <> 3)
+      - OLD.size_bytes * (OLD.delete_time IS NULL AND OLD.state <> 3),
+    kept_bytes = kept_bytes
+      + coalesce(NEW.kept_bytes, NEW.size_bytes) * (NEW.delete_time IS NULL AND NEW.state <> 3)
+      - coalesce(OLD.kept_bytes, OLD.size_bytes) * (OLD.delete_time IS NULL AND OLD.state <> 3),
+    trash_versions = trash_versions + (NEW.delete_time IS NOT NULL) - (OLD.delete_time IS NOT NULL),
+    trash_bytes = trash_bytes + NEW.size_bytes * (NEW.delete_time IS NOT NULL AND NEW.state <> 3)
+      - OLD.size_bytes * (OLD.delete_time IS NOT NULL AND OLD.state <> 3)
+  WHERE client_id = (SELECT client_id FROM files WHERE file_id = NEW.file_id);
+END;
+CREATE TRIGGER version_trashed AFTER UPDATE OF delete_time ON versions
+WHEN (OLD.delete_time IS NULL) <> (NEW.delete_time IS NULL) BEGIN
+  UPDATE files SET version_count = version_count + (NEW.delete_time IS NULL) - (OLD.delete_time IS NULL)
+  WHERE file_id = NEW.file_id;
+END;
+CREATE TRIGGER version_removed AFTER DELETE ON versions BEGIN
+  UPDATE clients SET
+    version_count = version_count - (OLD.delete_time IS NULL),
+    verified_versions = verified_versions - (OLD.delete_time IS NULL AND OLD.state = 2),
+    abandoned_versions = abandoned_versions - (OLD.delete_time IS NULL AND OLD.state = 3),
+    stored_bytes = stored_bytes - OLD.size_bytes * (OLD.delete_time IS NULL AND OLD.state <> 3),
+    kept_bytes = kept_bytes
+      - coalesce(OLD.kept_bytes, OLD.size_bytes) * (OLD.delete_time IS NULL AND OLD.state <> 3),
+    trash_versions = trash_versions - (OLD.delete_time IS NOT NULL),
+    trash_bytes = trash_bytes - OLD.size_bytes * (OLD.delete_time IS NOT NULL AND OLD.state <> 3)
+  WHERE client_id = (SELECT client_id FROM files WHERE file_id = OLD.file_id);
+  UPDATE files SET version_count = version_count - 1 WHERE file_id = OLD.file_id AND OLD.delete_time IS NULL;
+  DELETE FROM files WHERE file_id = OLD.file_id AND version_count = 0
+    AND NOT EXISTS (SELECT 1 FROM versions WHERE file_id = OLD.file_id);
+END;
+
+-- What takes room counts wherever it is; content in chunks counts by its chunks.
+CREATE TRIGGER version_content_added AFTER INSERT ON versions
+WHEN NEW.blob_size > 0 OR (NEW.form < 3 AND NEW.chunk_no IS NULL AND NEW.recipe_id IS NULL) BEGIN
+  UPDATE totals SET
+    blob_bytes = blob_bytes + NEW.blob_size,
+    unmoved_versions = unmoved_versions
+      + (NEW.form < 3 AND NEW.chunk_no IS NULL AND NEW.recipe_id IS NULL);
+END;
+CREATE TRIGGER version_content_changed AFTER UPDATE OF kept_bytes ON versions BEGIN
+  UPDATE totals SET
+    blob_bytes = blob_bytes + NEW.blob_size - OLD.blob_size,
+    unmoved_versions = unmoved_versions
+      + (NEW.state <> 3 AND NEW.form < 3 AND NEW.chunk_no IS NULL AND NEW.recipe_id IS NULL)
+      - (OLD.state <> 3 AND OLD.form < 3 AND OLD.chunk_no IS NULL AND OLD.recipe_id IS NULL);
+END;
+CREATE TRIGGER version_content_removed AFTER DELETE ON versions
+WHEN OLD.blob_size > 0
+  OR (OLD.state <> 3 AND OLD.form < 3 AND OLD.chunk_no IS NULL AND OLD.recipe_id IS NULL) BEGIN
+  UPDATE totals SET
+    blob_bytes = blob_bytes - OLD.blob_size,
+    unmoved_versions = unmoved_versions
+      - (OLD.state <> 3 AND OLD.form < 3 AND OLD.chunk_no IS NULL AND OLD.recipe_id IS NULL);
+END;
+)",
 };
 
 absl::StatusOr<int64_t> SchemaVersion(Database& database) {

@@ -151,7 +151,7 @@ TEST_F(SqliteCatalogTest, RefusesACatalogOfANewerSchemaAndLeavesItAsItIs) {
   EXPECT_TRUE(absl::StrContains(opened.status().message(), "999")) << opened.status();
   ASSERT_OK(Database::Open(path_, Database::Mode::kReadWrite)
                 .value()
-                ->Execute("PRAGMA user_version = 9"));
+                ->Execute("PRAGMA user_version = 10"));
   EXPECT_OK(Open());
 }
 
@@ -201,9 +201,15 @@ TEST_F(SqliteCatalogTest, TakesNothingInWhileTheReserveIsNeededAndLetsAllElseHap
   EXPECT_OK(run([&](Transaction& transaction) { return transaction.TouchClient(id, At(9)); }));
   EXPECT_OK(run([&](Transaction& transaction) { return transaction.RenewLeases(lease); }));
   EXPECT_OK(run([&](Transaction& transaction) { return transaction.SaveJob(job); }));
-  EXPECT_OK(
-      run([&](Transaction& transaction) { return transaction.DeleteVersion(id, "file", 1); }));
-  EXPECT_OK(run([&](Transaction& transaction) { return transaction.DeleteClient(id); }));
+  EXPECT_OK(run(
+      [&](Transaction& transaction) { return transaction.DeleteVersion(id, "file", 1, {At(3)}); }));
+  EXPECT_OK(run([&](Transaction& transaction) {
+    return transaction.UndeleteVersion(id, "file", 1).status();
+  }));
+  EXPECT_OK(run([&](Transaction& transaction) { return transaction.DeleteClient(id, At(3)); }));
+  EXPECT_OK(run([&](Transaction& transaction) {
+    return transaction.PurgeClient(id, At(3), /*limit=*/9).status();
+  }));
 
   ASSERT_TRUE(reserve.Restore());
   EXPECT_OK(Register(*catalog));
@@ -228,7 +234,7 @@ TEST_F(SqliteCatalogTest, ReadsAndDeletesWithoutAnotherDescriptor) {
       }
     }
     EXPECT_OK(catalog->Run([version](Transaction& transaction) {
-      return transaction.DeleteVersion(IdOf<ClientId>(1), "file", version);
+      return transaction.DeleteVersion(IdOf<ClientId>(1), "file", version, {At(3)});
     }));
   };
   // With descriptors first: UBSan needs some for each type that it has not seen yet.
@@ -262,9 +268,11 @@ TEST_F(SqliteCatalogTest, FindsByIndexWhatEveryRequestAsksFor) {
     // Newer releases of SQLite find out where an index has all that is asked for.
     return absl::StrReplaceAll(plan, {{"COVERING ", ""}});
   };
-  EXPECT_EQ(plan_of("EXPLAIN QUERY PLAN SELECT version_id FROM versions "
-                    "WHERE file_id = 1 AND state = 2 ORDER BY version_id DESC LIMIT 1"),
-            "SEARCH versions USING INDEX versions_verified (file_id=?)\n");
+  EXPECT_EQ(
+      plan_of("EXPLAIN QUERY PLAN SELECT version_id FROM versions "
+              "WHERE file_id = 1 AND state = 2 AND delete_time IS NULL ORDER BY version_id DESC "
+              "LIMIT 1"),
+      "SEARCH versions USING INDEX versions_verified (file_id=?)\n");
   EXPECT_EQ(plan_of("EXPLAIN QUERY PLAN SELECT v.version_id, v.state, v.checksum_kind FROM files f "
                     "LEFT JOIN versions v ON v.version_id = f.last_version_id "
                     "WHERE f.client_id = x'00' AND f.name = x'00'"),
@@ -275,6 +283,24 @@ TEST_F(SqliteCatalogTest, FindsByIndexWhatEveryRequestAsksFor) {
             "SEARCH dropped_blobs USING PRIMARY KEY (blob_id>?)\n");
   EXPECT_EQ(plan_of("EXPLAIN QUERY PLAN SELECT 1 FROM versions WHERE blob_id = x'00'"),
             "SEARCH versions USING INDEX versions_by_blob (blob_id=?)\n");
+}
+
+TEST_F(SqliteCatalogTest, ListsTheTrashByIndex) {
+  ASSERT_OK(Open());
+  const auto database = Database::Open(path_, Database::Mode::kReadOnly).value();
+  const std::vector<const char*> queries = {
+      "EXPLAIN QUERY PLAN SELECT v.version_id FROM versions v INDEXED BY versions_trashed JOIN "
+      "files f USING (file_id) WHERE v.delete_time IS NOT NULL AND (v.delete_time, v.version_id) > "
+      "(1, 2) ORDER BY v.delete_time, v.version_id LIMIT 3",
+      "EXPLAIN QUERY PLAN SELECT name FROM clients WHERE delete_time IS NOT NULL AND (delete_time, "
+      "client_id) > (1, x'00') ORDER BY delete_time, client_id LIMIT 3",
+      "EXPLAIN QUERY PLAN SELECT version_id FROM files JOIN versions USING (file_id) WHERE "
+      "client_id = x'00' LIMIT 3"};
+  for (const char* const sql : queries) {
+    Query plan = database->Prepare(sql);
+    while (plan.Step().value())
+      EXPECT_TRUE(absl::StartsWith(plan.Blob(3), "SEARCH")) << plan.Blob(3);
+  }
 }
 
 TEST_F(SqliteCatalogTest, FindsChunksAndPacksByIndex) {

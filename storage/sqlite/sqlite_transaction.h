@@ -38,8 +38,6 @@ class SqliteTransaction final : public Transaction {
   absl::StatusOr<Client> UpdateLegacyProfile(const ClientId& id,
                                              const LegacyProfile& observed) override;
   absl::Status TouchClient(const ClientId& id, absl::Time now) override;
-  absl::StatusOr<int64_t> DeleteVersionsOf(const ClientId& id, int limit) override;
-  absl::Status DeleteClient(const ClientId& id) override;
 
   // versions.cc
   absl::StatusOr<std::optional<Version>> FindUpload(const ClientId& client,
@@ -57,8 +55,28 @@ class SqliteTransaction final : public Transaction {
                                      const LegacyProfile& observed) override;
   absl::StatusOr<bool> ReplaceContent(int64_t version_id, const NewContent& content) override;
   absl::StatusOr<std::vector<StoredVersion>> ListUnmovedVersions(int64_t after, int limit) override;
+
+  // trash.cc
+  absl::StatusOr<Client> FindTrashedClient(const ClientId& id) override;
+  absl::StatusOr<Client> FindTrashedClientByName(const std::string& name) override;
+  absl::StatusOr<std::vector<Client>> ListTrashedClients(const TrashPosition<ClientId>& after,
+                                                         int limit) override;
+  absl::StatusOr<std::vector<Version>> ListTrashedVersions(const TrashFilter& filter,
+                                                           const TrashPosition<int64_t>& after,
+                                                           int limit) override;
   absl::Status DeleteVersion(const ClientId& client, const std::string& file_name,
-                             int64_t version_id) override;
+                             int64_t version_id, const Deletion& deletion) override;
+  absl::StatusOr<int64_t> DeleteVersions(const std::vector<int64_t>& ids,
+                                         const Deletion& deletion) override;
+  absl::Status DeleteClient(const ClientId& id, absl::Time delete_time) override;
+  absl::StatusOr<Version> UndeleteVersion(const ClientId& client, const std::string& file_name,
+                                          int64_t version_id) override;
+  absl::StatusOr<int64_t> UndeleteVersions(const std::vector<int64_t>& ids) override;
+  absl::StatusOr<Client> UndeleteClient(const ClientId& id, DuplicateNames policy) override;
+  absl::StatusOr<int64_t> PurgeVersions(const std::vector<int64_t>& ids,
+                                        absl::Time deleted_by) override;
+  absl::StatusOr<PurgedClient> PurgeClient(const ClientId& id, absl::Time deleted_by,
+                                           int limit) override;
 
   // verdicts.cc
   absl::StatusOr<bool> SettleVersion(const Verdict& verdict, absl::Time now) override;
@@ -205,6 +223,13 @@ class SqliteTransaction final : public Transaction {
   absl::Status CountHealed(const ChunkRow& row);
   // Adds references, or takes them away if `count` is negative.
   absl::Status AddReferences(int64_t count, ChunkRow& row, ChunkChanges& changes);
+
+  // trash.cc: whether the version was there, and not in the trash.
+  absl::StatusOr<bool> Trash(int64_t version_id, absl::Time delete_time);
+  absl::StatusOr<bool> Delete(int64_t version_id, const Deletion& deletion);
+  absl::Status Remove(int64_t version_id);
+  // Whether the client was deleted, then or before.
+  absl::StatusOr<bool> IsTrashed(const ClientId& id, absl::Time deleted_by);
 
   // packs.cc
   absl::StatusOr<int64_t> InsertPack(const NewPack& pack);

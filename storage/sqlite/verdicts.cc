@@ -31,11 +31,11 @@ absl::StatusOr<std::optional<SqliteTransaction::Found>> SqliteTransaction::Versi
 
 absl::StatusOr<std::optional<SqliteTransaction::Found>> SqliteTransaction::LastVersion(
     const Verdict& verdict) {
-  // The version is NULL if it is gone: its file may be there all the same.
+  // The version is NULL if it is gone, or in the trash: its file may be there all the same.
   Query query = database_.Prepare(
       "SELECT v.version_id, v.state, v.checksum_kind FROM files f "
-      "LEFT JOIN versions v ON v.version_id = f.last_version_id "
-      "WHERE f.client_id = ? AND f.name = ?");
+      "LEFT JOIN versions v ON v.version_id = f.last_version_id AND v.delete_time IS NULL "
+      "WHERE f.client_id = ? AND f.name = ? AND f.version_count > 0");
   ASSIGN_OR_RETURN(const bool found,
                    query.BindBlob(verdict.client.bytes()).BindBlob(verdict.file_name).Step());
   if (!found && verdict.outcome == Outcome::kVerified) return FileNotFound(verdict.file_name);

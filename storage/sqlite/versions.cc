@@ -25,12 +25,15 @@ absl::StatusOr<std::optional<Version>> SqliteTransaction::FindUpload(const Clien
   Query query =
       database_.Prepare("SELECT " VERSION_COLUMNS
                         " FROM versions v JOIN files f USING (file_id) WHERE v.upload_id = ? "
-                        "AND f.client_id = ?");
+                        "AND f.client_id = ? AND v.delete_time IS NULL "
+                        "ORDER BY v.version_id DESC LIMIT 1");
   ASSIGN_OR_RETURN(const bool found,
                    query.BindBlob(upload.bytes()).BindBlob(client.bytes()).Step());
   if (!found) return std::nullopt;
   DamagedChunks damaged(database_);
-  return ReadVersion(damaged, query);
+  ASSIGN_OR_RETURN(Version version, ReadVersion(damaged, query));
+  if (version.delete_time) return std::nullopt;  // With its client.
+  return version;
 }
 
 absl::StatusOr<StoredVersion> SqliteTransaction::FindVersion(const ClientId& client,
@@ -41,10 +44,11 @@ absl::StatusOr<StoredVersion> SqliteTransaction::FindVersion(const ClientId& cli
   Query query = database_.Prepare(
       version_id == 0 ? "SELECT " VERSION_COLUMNS
                         " FROM versions v JOIN files f USING (file_id) "
-                        "WHERE v.file_id = ? AND v.state = 2 ORDER BY v.version_id DESC LIMIT 1"
+                        "WHERE v.file_id = ? AND v.state = 2 AND v.delete_time IS NULL "
+                        "ORDER BY v.version_id DESC LIMIT 1"
                       : "SELECT " VERSION_COLUMNS
                         " FROM versions v JOIN files f USING (file_id) "
-                        "WHERE v.file_id = ? AND v.version_id = ?");
+                        "WHERE v.file_id = ? AND v.version_id = ? AND v.delete_time IS NULL");
   query.Bind(file_id);
   if (version_id != 0) query.Bind(version_id);
   ASSIGN_OR_RETURN(const bool found, query.Step());
@@ -64,7 +68,7 @@ absl::StatusOr<std::vector<File>> SqliteTransaction::ListFiles(const ClientId& c
   RETURN_IF_ERROR(SelectClient(database_, client).status());
   Query query = database_.Prepare(
       "SELECT file_id, name, version_count FROM files "
-      "WHERE client_id = ? AND name > ? ORDER BY name LIMIT ?");
+      "WHERE client_id = ? AND name > ? AND version_count > 0 ORDER BY name LIMIT ?");
   query.BindBlob(client.bytes()).BindBlob(after).Bind(limit);
   std::vector<File> files;
   DamagedChunks damaged(database_);
@@ -75,7 +79,8 @@ absl::StatusOr<std::vector<File>> SqliteTransaction::ListFiles(const ClientId& c
     Query newest =
         database_.Prepare("SELECT " VERSION_COLUMNS
                           " FROM versions v JOIN files f USING (file_id) "
-                          "WHERE v.file_id = ? AND v.state = 2 ORDER BY v.version_id DESC LIMIT 1");
+                          "WHERE v.file_id = ? AND v.state = 2 AND v.delete_time IS NULL "
+                          "ORDER BY v.version_id DESC LIMIT 1");
     ASSIGN_OR_RETURN(const bool verified, newest.Bind(query.Int(0)).Step());
     if (verified) {
       ASSIGN_OR_RETURN(file.newest_verified, ReadVersion(damaged, newest));
@@ -88,10 +93,11 @@ absl::StatusOr<std::vector<Version>> SqliteTransaction::ListVersions(const Clien
                                                                      const std::string& file_name,
                                                                      int64_t before, int limit) {
   ASSIGN_OR_RETURN(const int64_t file_id, SelectFileId(database_, client, file_name));
-  Query query = database_.Prepare(
-      "SELECT " VERSION_COLUMNS
-      " FROM versions v JOIN files f USING (file_id) "
-      "WHERE v.file_id = ? AND v.version_id < ? ORDER BY v.version_id DESC LIMIT ?");
+  Query query =
+      database_.Prepare("SELECT " VERSION_COLUMNS
+                        " FROM versions v JOIN files f USING (file_id) "
+                        "WHERE v.file_id = ? AND v.version_id < ? AND v.delete_time IS NULL "
+                        "ORDER BY v.version_id DESC LIMIT ?");
   query.Bind(file_id).Bind(before == 0 ? INT64_MAX : before).Bind(limit);
   std::vector<Version> versions;
   DamagedChunks damaged(database_);
@@ -137,7 +143,10 @@ absl::StatusOr<int64_t> SqliteTransaction::SelectOrInsertFile(const ClientId& cl
           .BindBlob(client.bytes())
           .BindBlob(name)
           .Run());
-  return SelectFileId(database_, client, name);
+  // All its versions may be in the trash.
+  Query query = database_.Prepare("SELECT file_id FROM files WHERE client_id = ? AND name = ?");
+  ASSIGN_OR_RETURN(const bool found, query.BindBlob(client.bytes()).BindBlob(name).Step());
+  return found ? absl::StatusOr<int64_t>(query.Int(0)) : FileNotFound(name);
 }
 
 absl::Status SqliteTransaction::InsertVersion(int64_t file_id, const Version& version,
@@ -225,26 +234,17 @@ absl::Status SqliteTransaction::PutInPlace(int64_t version_id, StorageForm form,
     RETURN_IF_ERROR(database_.Prepare(forget).Bind(version_id).Run());
   }
   // Also of a chunk that the new content has, too, the old one's reference ends.
-  RETURN_IF_ERROR(
-      database_
-          .Prepare("UPDATE versions SET chunk_no = NULL, recipe_id = NULL WHERE version_id = ?")
-          .Bind(version_id)
-          .Run());
+  RETURN_IF_ERROR(database_
+                      .Prepare("UPDATE versions SET chunk_no = NULL, recipe_id = NULL, "
+                               "kept_bytes = kept_bytes WHERE version_id = ?")
+                      .Bind(version_id)
+                      .Run());
   Query update = database_.Prepare(
       "UPDATE versions SET blob_id = ?, blob_size = ?, kept_bytes = ?, chunk_no = ?, "
       "recipe_id = ?, form = ? WHERE version_id = ?");
   BindReference(update, reference);
   RETURN_IF_ERROR(update.Bind(static_cast<int>(form)).Bind(version_id).Run());
   return InsertInline(version_id, content);
-}
-
-absl::Status SqliteTransaction::DeleteVersion(const ClientId& client, const std::string& file_name,
-                                              int64_t version_id) {
-  ASSIGN_OR_RETURN(const int64_t file_id, SelectFileId(database_, client, file_name));
-  Query query =
-      database_.Prepare("DELETE FROM versions WHERE file_id = ? AND version_id = ? RETURNING 1");
-  ASSIGN_OR_RETURN(const bool found, query.Bind(file_id).Bind(version_id).Step());
-  return found ? absl::OkStatus() : VersionNotFound(file_name, version_id);
 }
 
 }  // namespace backup::storage

@@ -11,6 +11,7 @@
 #include "storage/testing/contract/reports.h"
 #include "storage/testing/contract/retention.h"
 #include "storage/testing/contract/transactions.h"
+#include "storage/testing/contract/trash.h"
 #include "storage/testing/contract/verdicts.h"
 #include "storage/testing/contract/versions.h"
 
@@ -19,6 +20,7 @@
   INSTANTIATE_TEST_SUITE_P(name, CatalogContract, ::testing::Values(make));  \
   INSTANTIATE_TEST_SUITE_P(name, CatalogVerdicts, ::testing::Values(make));  \
   INSTANTIATE_TEST_SUITE_P(name, CatalogBlobs, ::testing::Values(make));     \
+  INSTANTIATE_TEST_SUITE_P(name, CatalogTrash, ::testing::Values(make));     \
   INSTANTIATE_TEST_SUITE_P(name, CatalogRetention, ::testing::Values(make)); \
   INSTANTIATE_TEST_SUITE_P(name, CatalogChunks, ::testing::Values(make));    \
   INSTANTIATE_TEST_SUITE_P(name, CatalogRecipes, ::testing::Values(make));   \

@@ -1,5 +1,6 @@
 #include "services/backup/handlers/delete_client.h"
 
+#include "base/clock.h"
 #include "base/status_macros.h"
 #include "services/backup/handlers/converters.h"
 
@@ -8,16 +9,15 @@ namespace backup::handlers {
 absl::StatusOr<v1::DeleteClientResponse> DeleteClient(storage::Catalog& catalog,
                                                       const v1::DeleteClientRequest& request) {
   ASSIGN_OR_RETURN(const ClientId id, ParseClientId(request.client_id()));
-  bool is_gone = false;
-  while (!is_gone) {
-    ASSIGN_OR_RETURN(is_gone,
-                     catalog.Run([&](storage::Transaction& transaction) -> absl::StatusOr<bool> {
-                       ASSIGN_OR_RETURN(const int64_t deleted,
-                                        transaction.DeleteVersionsOf(id, kDeleteClientStep));
-                       if (deleted == kDeleteClientStep) return false;
-                       RETURN_IF_ERROR(transaction.DeleteClient(id));
-                       return true;
-                     }));
+  RETURN_IF_ERROR(catalog.Run([&](storage::Transaction& transaction) {
+    return transaction.DeleteClient(id, SystemClock().Now());
+  }));
+  storage::PurgedClient step;
+  while (step.is_in_trash) {
+    ASSIGN_OR_RETURN(step, catalog.Run([&](storage::Transaction& transaction) {
+      return transaction.PurgeClient(id, absl::InfiniteFuture(),
+                                     storage::Transaction::kMaxDeletedVersions);
+    }));
   }
   return v1::DeleteClientResponse();
 }

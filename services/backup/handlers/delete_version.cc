@@ -18,7 +18,8 @@ absl::StatusOr<DeleteVersion> DeleteVersion::Prepare(const v1::DeleteVersionRequ
 }
 
 absl::Status DeleteVersion::Apply(storage::Transaction& transaction) {
-  return transaction.DeleteVersion(client_, file_name_, version_id_);
+  return transaction.DeleteVersion(client_, file_name_, version_id_,
+                                   {absl::Time(), /*for_good=*/true});
 }
 
 }  // namespace backup::handlers

@@ -338,8 +338,7 @@ TEST_P(RepackTest, CallsNothingDamagedWhoseClientIsDeletedMeanwhile) {
     if (!std::exchange(has_its_footer, true)) return;
     world.blobs->before_open = [](const BlobId&) {};
     world.Delete("some");
-    ASSERT_OK(world.catalog->Run(
-        [&](storage::Transaction& transaction) { return transaction.DeleteClient(world.client); }));
+    world.DeleteClient();
     // So that what is left stays for now.
     world.PublishOfAnother(world.Packs()[0].condemned_epoch);
   };
@@ -357,8 +356,7 @@ TEST_P(RepackTest, CallsNothingDamagedOfADeletedClientThatIsStillToBeReleased) {
   how.for_client = true;
   StoreWithGarbage(world, how);
   world.DeleteVersions("some");
-  ASSERT_OK(world.catalog->Run(
-      [&](storage::Transaction& transaction) { return transaction.DeleteClient(world.client); }));
+  world.DeleteClient();
   EXPECT_EQ(world.Count().dropped_recipes, 1);
   EXPECT_THAT(world.RunRepack(), IsOkAndHolds(1));
   ASSERT_EQ(world.Packs().size(), 1);

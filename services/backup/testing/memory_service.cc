@@ -211,8 +211,9 @@ void MemoryService::ReplaceBlob(const BlobId& id, const std::string& bytes) {
 void MemoryService::Replace(const storage::StoredVersion& stored, const std::string& content) {
   const storage::Version& version = stored.version;
   const absl::Status replaced = catalog.Run([&](storage::Transaction& transaction) -> absl::Status {
-    RETURN_IF_ERROR(
-        transaction.DeleteVersion(version.client_id, version.file_name, version.version_id));
+    RETURN_IF_ERROR(transaction.DeleteVersion(version.client_id, version.file_name,
+                                              version.version_id,
+                                              {clock.Now(), /*for_good=*/true}));
     return transaction.AddVersion(version, content, {}).status();
   });
   CHECK(replaced.ok()) << replaced;

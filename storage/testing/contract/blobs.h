@@ -43,7 +43,7 @@ TEST_P(CatalogBlobs, ArePendingThenReferencedThenDroppedThenForgotten) {
   const Version version = AddVersion(MakeVersion(client_, "file"), Blob(blob_)).value();
   EXPECT_EQ(UseOf(blob_), BlobUse::kReferenced);
   EXPECT_EQ(Count().blob_bytes, kBlobSize);
-  ASSERT_OK(DeleteVersion(client_, "file", version.version_id));
+  ASSERT_OK(RemoveVersion(client_, "file", version.version_id));
   EXPECT_EQ(UseOf(blob_), BlobUse::kDropped);
   EXPECT_EQ(Count().blob_bytes, 0);
   EXPECT_EQ(Count().dropped_blobs, 1);
@@ -108,10 +108,11 @@ TEST_P(CatalogBlobs, AreDroppedByTheTransactionThatEndsTheReference) {
             .status();
       },
       [](Transaction& transaction, const Version& version) {
-        return transaction.DeleteVersion(version.client_id, version.file_name, version.version_id);
+        return transaction.DeleteVersion(version.client_id, version.file_name, version.version_id,
+                                         kForGood);
       },
       [](Transaction& transaction, const Version& version) {
-        return transaction.DeleteClient(version.client_id);
+        return RemoveClient(transaction, version.client_id);
       }};
   uint8_t number = 10;
   for (const auto& end : ends) {

@@ -67,7 +67,7 @@ class CatalogChunks : public CatalogContract {
     return TryAdd(file_name, content).value();
   }
   void Delete(const Version& version) {
-    ASSERT_OK(DeleteVersion(version.client_id, version.file_name, version.version_id));
+    ASSERT_OK(RemoveVersion(version.client_id, version.file_name, version.version_id));
   }
   int64_t Release(int limit = 1000) {
     return Run([&](Transaction& transaction) { return transaction.ReleaseRecipes(limit); }).value();
@@ -362,10 +362,11 @@ TEST_P(CatalogChunks, LoseTheirReferencesInTheTransactionThatEndsThem) {
             .status();
       },
       [](Transaction& transaction, const Version& version) {
-        return transaction.DeleteVersion(version.client_id, version.file_name, version.version_id);
+        return transaction.DeleteVersion(version.client_id, version.file_name, version.version_id,
+                                         kForGood);
       },
       [](Transaction& transaction, const Version& version) {
-        return transaction.DeleteClient(version.client_id);
+        return RemoveClient(transaction, version.client_id);
       }};
   uint8_t number = 100;
   for (const auto& end : ends) {

@@ -25,10 +25,7 @@ TEST_P(CatalogContract, RegistersAClientAndFindsItByIdAndName) {
 TEST_P(CatalogContract, SaysThatAClientIsNotThere) {
   EXPECT_THAT(FindClient(nobody_), HasReason(Reason::kClientNotFound));
   EXPECT_THAT(FindClientByName("nobody"), HasReason(Reason::kClientNotFound));
-  EXPECT_THAT(DeleteClient(nobody_), HasReason(Reason::kClientNotFound));
-  EXPECT_THAT(
-      Run([&](Transaction& transaction) { return transaction.DeleteVersionsOf(nobody_, 1); }),
-      HasReason(Reason::kClientNotFound));
+  EXPECT_THAT(RemoveClient(nobody_), HasReason(Reason::kClientNotFound));
   EXPECT_THAT(SetClientKey(nobody_, {"key", "sealed"}, Rekey::kAllow, At(1)),
               HasReason(Reason::kClientNotFound));
   EXPECT_THAT(TouchClient(nobody_, At(1)), HasReason(Reason::kClientNotFound));
@@ -37,7 +34,7 @@ TEST_P(CatalogContract, SaysThatAClientIsNotThere) {
   EXPECT_THAT(ListFiles(nobody_, "", 10), HasReason(Reason::kClientNotFound));
   EXPECT_THAT(ListVersions(nobody_, "file", 0, 10), HasReason(Reason::kClientNotFound));
   EXPECT_THAT(FindVersion(nobody_, "file", 0), HasReason(Reason::kClientNotFound));
-  EXPECT_THAT(DeleteVersion(nobody_, "file", 1), HasReason(Reason::kClientNotFound));
+  EXPECT_THAT(RemoveVersion(nobody_, "file", 1), HasReason(Reason::kClientNotFound));
   for (const Outcome outcome : {Outcome::kVerified, Outcome::kRetrying, Outcome::kAbandoned}) {
     EXPECT_THAT(SettleVersion({nobody_, "file", std::nullopt, outcome}),
                 HasReason(Reason::kClientNotFound));
@@ -110,7 +107,7 @@ TEST_P(CatalogContract, TheClientAddedLastIsTheOneOfItsName) {
 
 TEST_P(CatalogContract, FreesANameWhenItsClientIsDeleted) {
   RegisterWithKey("name", 1);
-  ASSERT_OK(DeleteClient(IdOf<ClientId>(1)));
+  ASSERT_OK(RemoveClient(IdOf<ClientId>(1)));
   EXPECT_EQ(Register("name", 2).id, IdOf<ClientId>(2));
 }
 
@@ -144,7 +141,7 @@ TEST_P(CatalogContract, DeletesAClientWithAllItHas) {
   Settle(id, "b", Outcome::kAbandoned);
   Add(id, "c");
   Add(other, "a", Blob(IdOf<BlobId>(4)));
-  ASSERT_OK(DeleteClient(id));
+  ASSERT_OK(RemoveClient(id));
   EXPECT_THAT(FindClient(id), HasReason(Reason::kClientNotFound));
   const Counts counts = Count();
   EXPECT_EQ(counts.clients, 1);
@@ -155,23 +152,6 @@ TEST_P(CatalogContract, DeletesAClientWithAllItHas) {
   EXPECT_EQ(counts.stored_bytes, 10);
   EXPECT_EQ(counts.blob_bytes, kBlobSize);
   EXPECT_EQ(UseOf(IdOf<BlobId>(4)), BlobUse::kReferenced);
-}
-
-TEST_P(CatalogContract, DeletesTheVersionsOfAClientAFewAtATime) {
-  const ClientId id = Register("name", 1).id;
-  const ClientId other = Register("other", 2).id;
-  for (const char* name : {"a", "a", "b"}) Add(id, name);
-  Add(other, "a");
-  const auto delete_some = [&](int limit) {
-    return Run([&](Transaction& transaction) { return transaction.DeleteVersionsOf(id, limit); });
-  };
-  EXPECT_THAT(delete_some(2), testing::IsOkAndHolds(2));
-  EXPECT_EQ(Count().versions, 2);
-  EXPECT_THAT(delete_some(2), testing::IsOkAndHolds(1));
-  EXPECT_THAT(delete_some(2), testing::IsOkAndHolds(0));
-  EXPECT_EQ(Count().versions, 1);
-  EXPECT_EQ(Count().files, 1);
-  EXPECT_OK(FindClient(id));
 }
 
 TEST_P(CatalogContract, NotesThatAClientWasSeen) {
@@ -189,7 +169,7 @@ TEST_P(CatalogContract, NotesThatAClientWasSeen) {
 TEST_P(CatalogContract, KeepsANoteThatAClientWasSeenWhenTheNextChangeFails) {
   const ClientId id = Register("name", 1).id;
   ASSERT_OK(TouchClient(id, At(50)));
-  EXPECT_THAT(DeleteClient(nobody_), HasReason(Reason::kClientNotFound));
+  EXPECT_THAT(RemoveClient(nobody_), HasReason(Reason::kClientNotFound));
   Register("other", 2);
   EXPECT_EQ(FindClient(id).value().last_seen_time, At(50));
 }

@@ -211,6 +211,7 @@ TEST_P(CatalogDamage, OfChunksIsHealedByTheSameChunksStoredAgain) {
   EXPECT_EQ(ChunksOf(several).at(2).refs, 1);
   EXPECT_EQ(Count().healed_chunks, 2);
   EXPECT_EQ(Count().healed_versions, 0);
+  EXPECT_EQ(Count().unmoved_versions, 0);
   ExpectCounts(3, 3);
   EXPECT_THAT(TryHeal(one, Content({1})), IsOkAndHolds(false));
 }

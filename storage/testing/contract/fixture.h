@@ -1,6 +1,7 @@
 #pragma once
 
 #include <functional>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <string>
@@ -54,8 +55,13 @@ class CatalogContract : public ::testing::TestWithParam<std::function<std::uniqu
   absl::Status TouchClient(const ClientId& id, absl::Time now) {
     return Run([&](Transaction& transaction) { return transaction.TouchClient(id, now); });
   }
-  absl::Status DeleteClient(const ClientId& id) {
-    return Run([&](Transaction& transaction) { return transaction.DeleteClient(id); });
+  // With all it has, for good.
+  static absl::Status RemoveClient(Transaction& transaction, const ClientId& id) {
+    RETURN_IF_ERROR(transaction.DeleteClient(id, At(9)));
+    return transaction.PurgeClient(id, At(9), std::numeric_limits<int>::max()).status();
+  }
+  absl::Status RemoveClient(const ClientId& id) {
+    return Run([&](Transaction& transaction) { return RemoveClient(transaction, id); });
   }
   absl::StatusOr<Client> FindClient(const ClientId& id) {
     return Read([&](Snapshot& snapshot) { return snapshot.FindClient(id); });
@@ -106,10 +112,11 @@ class CatalogContract : public ::testing::TestWithParam<std::function<std::uniqu
   bool Settle(const ClientId& client, const std::string& file_name, Outcome outcome) {
     return SettleVersion({client, file_name, std::nullopt, outcome}).value();
   }
-  absl::Status DeleteVersion(const ClientId& client, const std::string& file_name,
+  // For good.
+  absl::Status RemoveVersion(const ClientId& client, const std::string& file_name,
                              int64_t version_id) {
     return Run([&](Transaction& transaction) {
-      return transaction.DeleteVersion(client, file_name, version_id);
+      return transaction.DeleteVersion(client, file_name, version_id, kForGood);
     });
   }
   absl::StatusOr<StoredVersion> FindVersion(const ClientId& client, const std::string& file_name,
@@ -160,6 +167,7 @@ class CatalogContract : public ::testing::TestWithParam<std::function<std::uniqu
     return Read([](Snapshot& snapshot) { return snapshot.Count(); }).value();
   }
 
+  static inline const Deletion kForGood = {At(9), /*for_good=*/true};
   static constexpr int64_t kBlobSize = 100;
   const std::unique_ptr<Catalog> catalog_ = GetParam()();
   const ClientId nobody_ = IdOf<ClientId>(250);

@@ -46,13 +46,13 @@ TEST_P(CatalogContract, KnowsWhatEachClientKeepsAndSentAgain) {
   const Version kept = Add(id, "c");
   Settle(id, "c", Outcome::kVerified);
   EXPECT_EQ(bytes(id), 10);
-  ASSERT_OK(DeleteVersion(id, "c", kept.version_id));
+  ASSERT_OK(RemoveVersion(id, "c", kept.version_id));
   EXPECT_EQ(bytes(id), 0);
   EXPECT_EQ(bytes(other), 10);
   EXPECT_EQ(FindClient(other)->resends, 0);
   EXPECT_EQ(Count().abandoned_versions, 1);
   const int64_t abandoned = ListVersions(id, "b", 0, 1)->front().version_id;
-  ASSERT_OK(DeleteVersion(id, "b", abandoned));
+  ASSERT_OK(RemoveVersion(id, "b", abandoned));
   EXPECT_EQ(Count().abandoned_versions, 0);
   EXPECT_EQ(bytes(id), 0);
 }

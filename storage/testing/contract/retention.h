@@ -81,7 +81,7 @@ TEST_P(CatalogRetention, ForgetsPoliciesOnRequestAndWithTheirClient) {
   EXPECT_TRUE(remove({id, "*"}));
   EXPECT_FALSE(remove({id, "*"}));
   EXPECT_EQ(Count().policies, 2);
-  EXPECT_OK(DeleteClient(id));
+  EXPECT_OK(RemoveClient(id));
   EXPECT_EQ(ListPolicies(std::nullopt, 9), (std::vector{RetentionPolicy{{}, {.keep_last = 1}}}));
 }
 

@@ -38,7 +38,7 @@ TEST_P(CatalogContract, UndoesAllOfAWorkThatReturnsAnErrorAndNothingElse) {
         RETURN_IF_ERROR(
             transaction.RegisterClient("new", IdOf<ClientId>(2), DuplicateNames::kReject, At(1))
                 .status());
-        RETURN_IF_ERROR(transaction.DeleteClient(IdOf<ClientId>(1)));
+        RETURN_IF_ERROR(RemoveClient(transaction, IdOf<ClientId>(1)));
         return absl::AbortedError("on purpose");
       }),
       StatusIs(absl::StatusCode::kAborted));
@@ -59,7 +59,7 @@ TEST_P(CatalogContract, LetsAWorkGoOnAfterAReasonThatItsMethodNames) {
     version.version_id = 1;
     EXPECT_THAT(transaction.AddVersion(version, NewBlob{IdOf<BlobId>(9), 1}, {}),
                 HasReason(Reason::kBackendDown));
-    EXPECT_THAT(transaction.DeleteVersion(IdOf<ClientId>(1), "file", 1),
+    EXPECT_THAT(transaction.DeleteVersion(IdOf<ClientId>(1), "file", 1, kForGood),
                 HasReason(Reason::kFileNotFound));
     return transaction.RegisterClient("other", IdOf<ClientId>(3), DuplicateNames::kReject, At(1))
         .status();
@@ -166,8 +166,8 @@ TEST_P(CatalogContract, ShowsAReaderAllOfATransactionOrNothing) {
         return transaction.AddVersion(b, std::string("b"), {}).status();
       }));
       EXPECT_OK(Run([&](Transaction& transaction) -> absl::Status {
-        RETURN_IF_ERROR(transaction.DeleteVersion(id, "a", a.version_id));
-        return transaction.DeleteVersion(id, "b", b.version_id);
+        RETURN_IF_ERROR(transaction.DeleteVersion(id, "a", a.version_id, kForGood));
+        return transaction.DeleteVersion(id, "b", b.version_id, kForGood);
       }));
     }
     ended = true;
@@ -199,7 +199,7 @@ TEST_P(CatalogContract, AddsVersionsFromManyThreadsWithoutLosingOne) {
           const Version version = Add(id, absl::StrCat("file ", i % 5));
           EXPECT_OK(FindVersion(id, version.file_name, version.version_id));
           // An error in between must undo nothing but itself.
-          EXPECT_THAT(DeleteVersion(id, "none", 1), HasReason(Reason::kFileNotFound));
+          EXPECT_THAT(RemoveVersion(id, "none", 1), HasReason(Reason::kFileNotFound));
         }
       });
     }

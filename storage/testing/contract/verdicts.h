@@ -139,7 +139,7 @@ TEST_P(CatalogVerdicts, ChangeNothingOnceTheirVersionIsSettled) {
 TEST_P(CatalogVerdicts, LeaveOlderVersionsAloneWhenTheLastWasDeletedByHand) {
   const Version older = Add(client_, "file");
   const Version newer = Add(client_, "file");
-  ASSERT_OK(DeleteVersion(client_, "file", newer.version_id));
+  ASSERT_OK(RemoveVersion(client_, "file", newer.version_id));
   for (const Outcome outcome : kOutcomes) EXPECT_FALSE(Settle(client_, "file", outcome));
   EXPECT_EQ(StateOf(older), VersionState::kReceived);
 }

@@ -82,19 +82,19 @@ TEST_P(CatalogContract, SaysWhetherTheFileOrOnlyTheVersionIsNotThere) {
   const Version other = Add(id, "other");
   EXPECT_THAT(FindVersion(id, "none", 0), HasReason(Reason::kFileNotFound));
   EXPECT_THAT(ListVersions(id, "none", 0, 10), HasReason(Reason::kFileNotFound));
-  EXPECT_THAT(DeleteVersion(id, "none", version.version_id), HasReason(Reason::kFileNotFound));
+  EXPECT_THAT(RemoveVersion(id, "none", version.version_id), HasReason(Reason::kFileNotFound));
   EXPECT_THAT(FindVersion(id, "file", other.version_id), HasReason(Reason::kVersionNotFound));
-  EXPECT_THAT(DeleteVersion(id, "file", other.version_id), HasReason(Reason::kVersionNotFound));
+  EXPECT_THAT(RemoveVersion(id, "file", other.version_id), HasReason(Reason::kVersionNotFound));
 }
 
 TEST_P(CatalogContract, DeletesOneVersionAndTheFileWithItsLast) {
   const ClientId id = Register("name", 1).id;
   const Version first = Add(id, "file", Blob(IdOf<BlobId>(1)));
   const Version second = Add(id, "file");
-  ASSERT_OK(DeleteVersion(id, "file", first.version_id));
+  ASSERT_OK(RemoveVersion(id, "file", first.version_id));
   EXPECT_THAT(FindVersion(id, "file", first.version_id, false),
               HasReason(Reason::kVersionNotFound));
-  ASSERT_OK(DeleteVersion(id, "file", second.version_id));
+  ASSERT_OK(RemoveVersion(id, "file", second.version_id));
   EXPECT_THAT(ListVersions(id, "file", 0, 10), HasReason(Reason::kFileNotFound));
   EXPECT_EQ(Count().files, 0);
 }

@@ -243,10 +243,18 @@ void ChunkWorld::DeleteVersions(const std::string& file_name) {
     ASSIGN_OR_RETURN(const std::vector<storage::Version> versions,
                      transaction.ListVersions(client, file_name, 0, 100));
     for (const storage::Version& version : versions)
-      RETURN_IF_ERROR(transaction.DeleteVersion(client, file_name, version.version_id));
+      RETURN_IF_ERROR(transaction.DeleteVersion(client, file_name, version.version_id,
+                                                {clock.Now(), /*for_good=*/true}));
     return absl::OkStatus();
   }));
   expected.erase(file_name);
+}
+
+void ChunkWorld::DeleteClient() {
+  MustBeOk(catalog->Run([&](Transaction& transaction) -> absl::Status {
+    RETURN_IF_ERROR(transaction.DeleteClient(client, clock.Now()));
+    return transaction.PurgeClient(client, clock.Now(), Transaction::kMaxDeletedVersions).status();
+  }));
 }
 
 std::vector<storage::StoredChunk> ChunkWorld::ChunksOf(const std::string& file_name) {

@@ -148,6 +148,8 @@ class ChunkWorld {
   // With what the sweep does then, or without.
   void Delete(const std::string& file_name);
   void DeleteVersions(const std::string& file_name);
+  // With all that it has left, for good.
+  void DeleteClient();
   absl::StatusOr<std::string> Read(const std::string& file_name);
   // Whether everything that was stored, and not deleted, is there, and told.
   void ExpectAllIsThere();
