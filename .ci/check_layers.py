@@ -8,7 +8,8 @@ import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
-STORAGE_INTERFACES = ("storage/background_commit.h", "storage/blob_ledger.h", "storage/blob_store.h", "storage/catalog/", "storage/chunk_cache.h")
+STORAGE_INTERFACES = ("storage/background_commit.h", "storage/blob_ledger.h", "storage/blob_store.h", "storage/catalog/", "storage/chunk_cache.h",
+                      "storage/snapshot_folder.h")
 # Folder: the prefixes of our own includes it may use, and of those of outside libraries that are kept to few places.
 LAYERS = {
     "base": (("base/",), ("isa-l/", "event2/", "liburing.h", "prometheus/")),
@@ -39,11 +40,12 @@ LAYERS = {
         ("base/", "crypto/", "content/", *STORAGE_INTERFACES, "services/backup/handlers/", "services/backup/jobs/",
          "services/backup/retention/"), ()),
     "services/backup": (
-        ("base/", "rpc/", "crypto/", "content/compression.h", "content/dictionary.h", "content/store_keys.h", "storage/",
+        ("base/", "rpc/", "crypto/", "content/", "storage/",
          "backup/v1/", "services/backup/"), ("grpcpp/",)),
     # The API's client; reading a data directory without a service takes a little more.
     "services/backupctl": (
         ("base/", "rpc/", "crypto/", "content/", "backup/v1/", "services/backupctl/", "services/backup/open_storage.h",
+         "services/backup/restore_state.h", "services/backup/rebuild_state.h", "services/backup/jobs/snapshot_state.h",
          "services/backup/handlers/open_content.h", "services/backup/handlers/store_keys.h"), ("grpcpp/", "CLI/", "archive", "re2/")),
     # Reads another server's database, which no catalog of ours is.
     "services/backupctl/old_server": (("base/", "crypto/", "backup/v1/", "services/backupctl/"), ("sqlite3.h",)),

@@ -3,6 +3,7 @@
 #include "absl/strings/cord.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "base/error.h"
 #include "glog/logging.h"
 
 namespace backup {
@@ -33,6 +34,7 @@ std::optional<int> GivenExitCode(const absl::Status& error) {
 
 int ExitCodeOf(const absl::Status& error) {
   if (const std::optional<int> given = GivenExitCode(error)) return *given;
+  if (ReasonOf(error) == Reason::kStateCorrupt) return kExitDamaged;
   switch (error.code()) {
     case absl::StatusCode::kInvalidArgument:
     case absl::StatusCode::kFailedPrecondition:

@@ -91,4 +91,11 @@ absl::StatusOr<std::string> ReadFooterFields(const RandomAccess& blob, absl::str
   return fields;
 }
 
+absl::StatusOr<int64_t> FooterSize(const RandomAccess& blob) {
+  ASSIGN_OR_RETURN(const std::string tail, ReadTail(blob, kFooterTrailerSize));
+  FieldReader trailer(tail);
+  trailer.Uint(4);
+  return static_cast<int64_t>(trailer.Uint(4));
+}
+
 }  // namespace backup::content

@@ -46,4 +46,7 @@ absl::Status DamagedBlob(absl::string_view why);
 absl::StatusOr<std::string> ReadFooterFields(const RandomAccess& blob, absl::string_view magic,
                                              size_t max_size);
 
+// What of a blob with such a footer, which was checked, that takes with trailer.
+absl::StatusOr<int64_t> FooterSize(const RandomAccess& blob);
+
 }  // namespace backup::content

@@ -21,4 +21,14 @@ absl::Status Catalog::Await(const std::function<void(Done)>& submit) {
   return result;
 }
 
+absl::Status Catalog::CopyTo(const std::string& /*path*/, const std::function<void()>& /*pause*/,
+                             const std::stop_token& /*token*/) {
+  return absl::UnimplementedError("the catalog is in no file");
+}
+
+absl::Status Catalog::Check(const std::function<void()>& /*pause*/,
+                            const std::stop_token& /*token*/) {
+  return absl::OkStatus();
+}
+
 }  // namespace backup::storage

@@ -2,6 +2,8 @@
 
 #include <cstdint>
 #include <functional>
+#include <stop_token>
+#include <string>
 #include <type_traits>
 #include <utility>
 
@@ -52,6 +54,22 @@ class Catalog {
   // 20 ms. Errors as of Run(); reason BACKEND_DOWN also if a program that reads the catalog hinders
   // it.
   virtual absl::StatusOr<Compacted> Compact() { return Compacted(); }
+
+  // Copies the newest durable state into a new file at `path`, while the catalog is in use: neither
+  // the writer nor readers wait for it. The copy is whole and checked when this returns OK, but not
+  // synced; else what is there is of no use. Calls `pause`, which may wait, after every few pages.
+  // Ends with Cancelled soon after `token` is told to stop. Errors: reasons STATE_CORRUPT if it is
+  // damaged, STORAGE_FULL, STORAGE_IO; Unimplemented if it is in no file.
+  virtual absl::Status CopyTo(const std::string& path, const std::function<void()>& pause,
+                              const std::stop_token& token);
+  // Reads all of it, and compares what belongs together. Calls `pause` between its tables. What is
+  // found is what damage() says from then on. Errors as of CopyTo().
+  virtual absl::Status Check(const std::function<void()>& pause, const std::stop_token& token);
+  // OK, or reason STATE_CORRUPT, with what to do about it, since damage was met. From then on
+  // nothing is written any more; what can be read is read.
+  virtual absl::Status damage() const { return absl::OkStatus(); }
+  // Counts changes since it was opened, but not those of times, leases and jobs' states.
+  virtual int64_t changes() const { return 0; }
 
   // Submits `work` and waits for it; returns what its last run returned, if that is durable. Like
   // Work, but it may return an absl::StatusOr. Not to be called by works and their `done`.

@@ -56,6 +56,8 @@ class Snapshot {
   virtual absl::StatusOr<std::vector<Version>> ListVersions(const ClientId& client,
                                                             const std::string& file_name,
                                                             int64_t before, int limit) = 0;
+  // The first version id that was never reserved.
+  virtual absl::StatusOr<int64_t> NextVersionId() = 0;
   // At most `limit` versions of all clients with ids above `after`, in order, with content; also
   // those in the trash.
   virtual absl::StatusOr<std::vector<StoredVersion>> ScanVersions(int64_t after, int limit) = 0;

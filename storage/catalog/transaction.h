@@ -167,6 +167,10 @@ class Transaction : public Snapshot {
                                                            absl::Time ended_before, int limit) = 0;
   // Drops at most `limit` blobs that were set aside and that nothing refers to; returns how many.
   virtual absl::StatusOr<int64_t> DiscardSetAside(int limit) = 0;
+  // Forgets all blobs that are pending, whoever owns them, and drops all pending recipes. For a
+  // catalog that is put in the place of a later one: that may have come to refer to these blobs, so
+  // they must not be dropped.
+  virtual absl::Status ForgetPending() = 0;
   // Forgets blobs that were dropped, once the store has them no more.
   virtual absl::Status ForgetDroppedBlobs(const std::vector<BlobId>& ids) = 0;
 

@@ -75,6 +75,14 @@ absl::StatusOr<int64_t> MemoryTransaction::DropPendingBlobsOfOthers(const OwnerI
   return dropped;
 }
 
+absl::Status MemoryTransaction::ForgetPending() {
+  state_.pending_blobs.clear();
+  for (const auto& [id, lease] : state_.pending_recipes) state_.dropped_recipes.insert(id);
+  state_.pending_recipes.clear();
+  state_.owner_epochs.clear();
+  return absl::OkStatus();
+}
+
 absl::Status MemoryTransaction::ForgetDroppedBlobs(const std::vector<BlobId>& ids) {
   for (const BlobId& id : ids) state_.dropped_blobs.erase(id);
   return absl::OkStatus();

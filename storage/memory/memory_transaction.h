@@ -39,6 +39,7 @@ class MemoryTransaction final : public Transaction {
   absl::StatusOr<std::vector<Version>> ListVersions(const ClientId& client,
                                                     const std::string& file_name, int64_t before,
                                                     int limit) override;
+  absl::StatusOr<int64_t> NextVersionId() override;
   absl::StatusOr<std::vector<StoredVersion>> ScanVersions(int64_t after, int limit) override;
   absl::StatusOr<int64_t> ReserveVersionIds(int64_t count) override;
   absl::StatusOr<Version> AddVersion(const Version& version, const NewContent& content,
@@ -86,6 +87,7 @@ class MemoryTransaction final : public Transaction {
   absl::Status DropPendingBlob(const BlobId& id) override;
   absl::StatusOr<int64_t> DropPendingBlobsOfOthers(const OwnerId& self, absl::Time ended_before,
                                                    int limit) override;
+  absl::Status ForgetPending() override;
   absl::Status ForgetDroppedBlobs(const std::vector<BlobId>& ids) override;
 
   // chunks.cc

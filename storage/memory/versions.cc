@@ -136,6 +136,8 @@ absl::StatusOr<int64_t> MemoryTransaction::ReserveVersionIds(int64_t count) {
   return std::exchange(state_.next_version_id, state_.next_version_id + count);
 }
 
+absl::StatusOr<int64_t> MemoryTransaction::NextVersionId() { return state_.next_version_id; }
+
 absl::StatusOr<Version> MemoryTransaction::AddVersion(const Version& version,
                                                       const NewContent& content,
                                                       const LegacyProfile& observed) {

@@ -71,6 +71,7 @@ absl::Status SqliteTransaction::AddPendingBlobs(const std::vector<BlobId>& ids,
 }
 
 absl::Status SqliteTransaction::RenewLeases(const BlobLease& lease) {
+  const Passing passing(*this);
   for (const char* const update : {"UPDATE pending_blobs SET lease_end = ? WHERE owner = ?",
                                    "UPDATE pending_recipes SET lease_end = ? WHERE owner = ?",
                                    "UPDATE owner_epochs SET lease_end = ? WHERE owner = ?"}) {
@@ -132,6 +133,15 @@ absl::StatusOr<int64_t> SqliteTransaction::DropPendingBlobsOfOthers(const OwnerI
                       .Bind(end)
                       .Run());
   return std::ssize(blobs) + std::ssize(recipes);
+}
+
+absl::Status SqliteTransaction::ForgetPending() {
+  return database_.Execute(
+      "DELETE FROM pending_blobs;"
+      "INSERT INTO dropped_recipes SELECT recipe_id FROM pending_recipes WHERE true"
+      " ON CONFLICT DO NOTHING;"
+      "DELETE FROM pending_recipes;"
+      "DELETE FROM owner_epochs");
 }
 
 absl::Status SqliteTransaction::ForgetDroppedBlobs(const std::vector<BlobId>& ids) {

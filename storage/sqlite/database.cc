@@ -53,8 +53,9 @@ absl::Status SqliteError(sqlite3* connection, absl::string_view doing) {
   switch (code & 0xFF) {
     case SQLITE_CORRUPT:
     case SQLITE_NOTADB:
-      return MakeError(Reason::kStateCorrupt, absl::StrCat("restore the data directory: ", what),
-                       "catalog");
+      return DamagedCatalog(what);
+    case SQLITE_INTERRUPT:
+      return absl::CancelledError(what);
     case SQLITE_BUSY:
     case SQLITE_LOCKED:
       return MakeError(Reason::kBackendDown, absl::StrCat("try again: ", what));
@@ -64,6 +65,15 @@ absl::Status SqliteError(sqlite3* connection, absl::string_view doing) {
 }
 
 }  // namespace
+
+absl::Status DamagedCatalog(absl::string_view what) {
+  return MakeError(
+      Reason::kStateCorrupt,
+      absl::StrCat("the catalog is damaged: stop the service and run `backupctl state rebuild`, or "
+                   "`backupctl state restore`: ",
+                   what),
+      "catalog");
+}
 
 Query::~Query() {
   if (statement_ == nullptr) return;
@@ -83,6 +93,14 @@ Query& Query::BindBlob(absl::string_view value) {
   // An empty view may have no address, which SQLite would take for NULL.
   const char* data = value.empty() ? "" : value.data();
   CHECK_EQ(sqlite3_bind_blob64(statement_, next_parameter_++, data, value.size(), SQLITE_TRANSIENT),
+           SQLITE_OK);
+  return *this;
+}
+
+Query& Query::BindText(absl::string_view value) {
+  if (statement_ == nullptr) return *this;
+  CHECK_EQ(sqlite3_bind_text64(statement_, next_parameter_++, value.data(), value.size(),
+                               SQLITE_TRANSIENT, SQLITE_UTF8),
            SQLITE_OK);
   return *this;
 }
@@ -160,6 +178,8 @@ Query Database::Prepare(const char* sql) {
   return Query(*this, statement);
 }
 
+int64_t Database::total_changes() const { return sqlite3_total_changes64(connection_); }
+
 int64_t Database::last_row_id() const { return sqlite3_last_insert_rowid(connection_); }
 
 absl::Status Database::Begin(Mode mode) {
@@ -177,6 +197,10 @@ absl::Status Database::CheckTransaction() {
 }
 
 absl::Status Database::Commit() {
+  if (!damage_.ok()) {
+    Rollback();
+    return damage_;
+  }
   absl::Status committed = Prepare("COMMIT").Run();
   const int code = sqlite3_extended_errcode(connection_);
   // Whatever failed after the log was written leaves open what a restart finds in it.
@@ -198,8 +222,14 @@ absl::Status Database::Fail(absl::string_view doing) {
   absl::Status error = SqliteError(connection_, doing);
   if (RanOutOfRoom(connection_)) ran_out_of_room_ = true;
   if (begun_ && !InTransaction() && lost_by_.ok()) lost_by_ = error;
+  if (ReasonOf(error) == Reason::kStateCorrupt) {
+    damage_.Update(error);
+    on_damage_(error);
+  }
   return error;
 }
+
+void Database::Interrupt() { sqlite3_interrupt(connection_); }
 
 void Database::KeepLogUntilCheckpoint() { sqlite3_wal_hook(connection_, NoteLogPages, this); }
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -19,6 +20,9 @@ namespace backup::storage {
 
 class Database;
 
+// An error with reason STATE_CORRUPT that says what to do.
+absl::Status DamagedCatalog(absl::string_view what);
+
 // One use of a prepared statement: bind the parameters in order, then Step(). Resets it at the end,
 // so that the next use starts clean. An error in preparing shows at Step(). Used by one thread at a
 // time.
@@ -34,6 +38,7 @@ class Query {
 
   Query& Bind(int64_t value);
   Query& BindBlob(absl::string_view value);
+  Query& BindText(absl::string_view value);
   Query& BindNull();
 
   // True if there is a row to read; false at the end. Within a transaction that is lost
@@ -58,6 +63,8 @@ class Query {
 class Database {
  public:
   enum class Mode { kReadWrite, kReadOnly };
+  // Is told what is wrong with a database that SQLite calls damaged, each time that it does.
+  using OnDamage = std::function<void(const absl::Status&)>;
 
   // `busy` counts statements that had to wait for a lock. `vfs` names the SQLite VFS that reaches
   // the file; null: the system's own.
@@ -69,8 +76,15 @@ class Database {
   Database(const Database&) = delete;
   Database& operator=(const Database&) = delete;
 
+  // `on_damage` must not use this; called by whoever uses this.
+  void set_on_damage(OnDamage on_damage) { on_damage_ = std::move(on_damage); }
+  // Makes what runs on this connection now, if anything, end with Cancelled. Thread-safe.
+  void Interrupt();
+
   // Runs statements that give no rows.
   absl::Status Execute(const char* sql);
+  // Rows that were changed on this connection, ever, those by triggers included.
+  int64_t total_changes() const;
   // The rowid that the last INSERT made.
   int64_t last_row_id() const;
   // A statement, prepared once and kept. `sql` must be a literal: its address is the key.
@@ -86,7 +100,8 @@ class Database {
   // OK while all that was done in the transaction can still be committed.
   absl::Status CheckTransaction();
   // Commits. After an error nothing of the transaction is left to be committed, and what it did is
-  // undone; after reason STORAGE_IO it may be durable all the same.
+  // undone; after reason STORAGE_IO it may be durable all the same. Nothing is committed to what
+  // was found damaged.
   absl::Status Commit();
   // Undoes all of it, if SQLite has not done so on its own.
   void Rollback();
@@ -114,6 +129,7 @@ class Database {
 
  private:
   friend class Query;
+  friend class OnlineCopy;
 
   Database(sqlite3* connection, Counter busy) : connection_(connection), busy_(busy) {}
   // The status of what SQLite failed at last, by `doing`; noted if it ended the transaction.
@@ -126,11 +142,13 @@ class Database {
 
   sqlite3* const connection_;
   const Counter busy_;
+  OnDamage on_damage_ = [](const absl::Status&) {};
   std::unordered_map<const char*, sqlite3_stmt*> statements_;
   int64_t bound_bytes_ = 0;
   int log_pages_ = 0;
   bool ran_out_of_room_ = false;
   bool begun_ = false;    // And neither committed nor rolled back by us.
+  absl::Status damage_;   // What SQLite said first, if anything.
   absl::Status lost_by_;  // What ended the transaction that was begun.
 };
 

@@ -20,6 +20,7 @@ absl::StatusOr<int64_t> SqliteTransaction::OldestEpoch() {
 }
 
 absl::Status SqliteTransaction::PublishEpoch(const BlobLease& lease, int64_t epoch) {
+  const Passing passing(*this);
   return database_.Prepare("INSERT OR REPLACE INTO owner_epochs VALUES (?, ?, ?)")
       .BindBlob(lease.owner.bytes())
       .Bind(epoch)

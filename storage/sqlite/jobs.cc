@@ -18,6 +18,7 @@ absl::StatusOr<std::vector<JobState>> SqliteTransaction::ListJobs() {
 }
 
 absl::Status SqliteTransaction::SaveJob(const JobState& job) {
+  const Passing passing(*this);
   Query insert = database_.Prepare("INSERT OR REPLACE INTO jobs VALUES (?, ?, ?, ?, ?, ?, ?)");
   insert.BindBlob(job.name).BindBlob(job.cursor);
   BindTime(insert, job.last_start_time);

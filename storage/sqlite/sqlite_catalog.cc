@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/status_macros.h"
 #include "storage/sqlite/compaction.h"
+#include "storage/sqlite/online_copy.h"
 #include "storage/sqlite/rebuild.h"
 #include "storage/sqlite/schema.h"
 #include "storage/sqlite/sqlite_transaction.h"
@@ -71,8 +72,10 @@ absl::StatusOr<std::unique_ptr<SqliteCatalog>> SqliteCatalog::Open(const std::st
     Rebuild(path, std::move(writer), max_bytes, SpaceReserve::kMaxBytes);
     ASSIGN_OR_RETURN(writer, OpenWriterWithReserve(path, metrics, options));
   }
+  const auto note = std::make_shared<DamageNote>();
+  writer->set_on_damage([note](const absl::Status& damage) { note->Note(damage); });
   std::unique_ptr<SqliteCatalog> catalog(
-      new SqliteCatalog(path, std::move(writer), metrics, options));
+      new SqliteCatalog(path, std::move(writer), metrics, options, note));
   // From now on at least one reader is open.
   RETURN_IF_ERROR(catalog->Read([](Snapshot&) { return absl::OkStatus(); }));
   return catalog;
@@ -86,16 +89,46 @@ SqliteCatalog::~SqliteCatalog() {
 }
 
 void SqliteCatalog::Submit(Work work, Done done) {
+  if (const absl::Status damage = damage_->damage(); !damage.ok()) return done(damage);
   SubmitSeenTimes();
   writes_.Submit(
       [this, work = std::move(work)](Database& database) -> absl::Status {
+        RETURN_IF_ERROR(damage_->damage());
         SqliteTransaction transaction(database, reserve_);
+        const int64_t before = database.total_changes();
         RETURN_IF_ERROR(work(transaction));
         seen_.Remember(transaction.seen());
+        if (database.total_changes() - before > transaction.passing_changes()) ++changes_;
         return absl::OkStatus();
       },
       std::move(done));
 }
+
+absl::Status SqliteCatalog::CopyTo(const std::string& path, const std::function<void()>& pause,
+                                   const std::stop_token& token) {
+  {
+    ASSIGN_OR_RETURN(const std::unique_ptr<Database> source, OpenReader());
+    RETURN_IF_ERROR(OnlineCopy::Run(*source, path, vfs_, pause, token));
+  }
+  ASSIGN_OR_RETURN(const std::unique_ptr<Database> copy,
+                   Database::Open(path, Database::Mode::kReadWrite, {}, vfs_));
+  // Nobody else has it: then no log is begun beside it.
+  RETURN_IF_ERROR(copy->Execute("PRAGMA locking_mode = EXCLUSIVE; PRAGMA query_only = ON"));
+  const absl::Status checked = CheckTable(*copy, /*table=*/"", token);
+  // What is copied faithfully is as damaged as its source.
+  if (ReasonOf(checked) == Reason::kStateCorrupt) damage_->Note(checked);
+  return checked;
+}
+
+absl::Status SqliteCatalog::Check(const std::function<void()>& pause,
+                                  const std::stop_token& token) {
+  ASSIGN_OR_RETURN(const std::unique_ptr<Database> reader, OpenReader());
+  const absl::Status checked = CheckAllTables(*reader, pause, token);
+  if (ReasonOf(checked) == Reason::kStateCorrupt) damage_->Note(checked);
+  return checked;
+}
+
+absl::Status SqliteCatalog::damage() const { return damage_->damage(); }
 
 absl::StatusOr<Catalog::Compacted> SqliteCatalog::Compact() {
   const bool is_full = reserve_ != nullptr && !reserve_->CheckGrowth().ok();
@@ -178,6 +211,7 @@ void SqliteCatalog::GiveBack(std::unique_ptr<Database> reader) {
 absl::StatusOr<std::unique_ptr<Database>> SqliteCatalog::OpenReader() const {
   ASSIGN_OR_RETURN(std::unique_ptr<Database> reader,
                    Database::Open(path_, Database::Mode::kReadOnly, metrics_.busy, vfs_));
+  reader->set_on_damage([note = damage_](const absl::Status& damage) { note->Note(damage); });
   RETURN_IF_ERROR(reader->Execute(kReaderSettings));
   return reader;
 }

@@ -1,12 +1,16 @@
 #pragma once
 
+#include <atomic>
+#include <cstdint>
 #include <functional>
 #include <memory>
+#include <stop_token>
 #include <string>
 #include <vector>
 
 #include "base/mutex.h"
 #include "storage/catalog/catalog.h"
+#include "storage/sqlite/damage_note.h"
 #include "storage/sqlite/database.h"
 #include "storage/sqlite/seen_times.h"
 #include "storage/sqlite/write_queue.h"
@@ -37,14 +41,20 @@ class SqliteCatalog final : public Catalog {
 
   void Submit(Work work, Done done) override;
   absl::StatusOr<Compacted> Compact() override;
+  absl::Status CopyTo(const std::string& path, const std::function<void()>& pause,
+                      const std::stop_token& token) override;
+  absl::Status Check(const std::function<void()>& pause, const std::stop_token& token) override;
+  absl::Status damage() const override;
+  int64_t changes() const override { return changes_.load(); }
 
  private:
   SqliteCatalog(std::string path, std::unique_ptr<Database> writer, const StorageMetrics& metrics,
-                const Options& options)
+                const Options& options, std::shared_ptr<DamageNote> note)
       : path_(std::move(path)),
         metrics_(metrics),
         vfs_(options.vfs),
         reserve_(options.reserve),
+        damage_(std::move(note)),
         writes_(std::move(writer), WriteQueue::kMaxWaiting, metrics, options.reserve,
                 options.throttle) {}
 
@@ -63,6 +73,8 @@ class SqliteCatalog final : public Catalog {
   const StorageMetrics metrics_;
   const char* const vfs_;
   SpaceReserve* const reserve_;
+  const std::shared_ptr<DamageNote> damage_;  // Its connections share it.
+  std::atomic<int64_t> changes_ = 0;
   SeenTimes seen_;  // Before the writer, which adds to it.
   // Before the readers: the last connection to close must be able to empty the log.
   WriteQueue writes_;

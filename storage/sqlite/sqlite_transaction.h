@@ -25,6 +25,8 @@ class SqliteTransaction final : public Transaction {
 
   // What TouchClient() noted and nobody has written yet.
   const SeenTimes::Times& seen() const { return seen_; }
+  // Rows that it changed and that say nothing of what is kept: of leases, epochs, jobs, times.
+  int64_t passing_changes() const { return passing_changes_; }
 
   // clients.cc
   absl::StatusOr<Client> FindClient(const ClientId& id) override;
@@ -49,6 +51,7 @@ class SqliteTransaction final : public Transaction {
   absl::StatusOr<std::vector<Version>> ListVersions(const ClientId& client,
                                                     const std::string& file_name, int64_t before,
                                                     int limit) override;
+  absl::StatusOr<int64_t> NextVersionId() override;
   absl::StatusOr<std::vector<StoredVersion>> ScanVersions(int64_t after, int limit) override;
   absl::StatusOr<int64_t> ReserveVersionIds(int64_t count) override;
   absl::StatusOr<Version> AddVersion(const Version& version, const NewContent& content,
@@ -98,6 +101,7 @@ class SqliteTransaction final : public Transaction {
   absl::Status DropPendingBlob(const BlobId& id) override;
   absl::StatusOr<int64_t> DropPendingBlobsOfOthers(const OwnerId& self, absl::Time ended_before,
                                                    int limit) override;
+  absl::Status ForgetPending() override;
   absl::Status ForgetDroppedBlobs(const std::vector<BlobId>& ids) override;
 
   // chunks.cc
@@ -162,6 +166,22 @@ class SqliteTransaction final : public Transaction {
     int64_t version_id = 0;
     VersionState state = VersionState::kReceived;
     ChecksumKind checksum_kind = ChecksumKind::kCksumOfPlaintext;
+  };
+
+  // While it lives, what is changed is passing.
+  class Passing {
+   public:
+    explicit Passing(SqliteTransaction& transaction)
+        : transaction_(transaction), before_(transaction.database_.total_changes()) {}
+    ~Passing() {
+      transaction_.passing_changes_ += transaction_.database_.total_changes() - before_;
+    }
+    Passing(const Passing&) = delete;
+    Passing& operator=(const Passing&) = delete;
+
+   private:
+    SqliteTransaction& transaction_;
+    const int64_t before_;
   };
 
   using ChunkRows = std::map<ChunkId, ChunkRow>;
@@ -271,6 +291,7 @@ class SqliteTransaction final : public Transaction {
   Database& database_;
   const SpaceReserve* const reserve_;
   SeenTimes::Times seen_;
+  int64_t passing_changes_ = 0;
 };
 
 }  // namespace backup::storage

@@ -136,6 +136,14 @@ absl::StatusOr<int64_t> SqliteTransaction::ReserveVersionIds(int64_t count) {
   return query.Int(0) - count;
 }
 
+absl::StatusOr<int64_t> SqliteTransaction::NextVersionId() {
+  Query query = database_.Prepare("SELECT next_version_id FROM totals");
+  ASSIGN_OR_RETURN(const bool found, query.Step());
+  if (!found)
+    return MakeError(Reason::kStateCorrupt, "the catalog's totals are missing", "catalog");
+  return query.Int(0);
+}
+
 absl::StatusOr<int64_t> SqliteTransaction::SelectOrInsertFile(const ClientId& client,
                                                               const std::string& name) {
   RETURN_IF_ERROR(

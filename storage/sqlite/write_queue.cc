@@ -149,8 +149,9 @@ void WriteQueue::CheckpointIfDue() {
   if (pages < kComplaintFactor * max_log_pages_ || !copied.ok() || log.copied == log.pages) return;
   LOG_EVERY_T(WARNING, kComplaintSeconds)
       << "the catalog's log has " << pages * kPageBytes
-      << " bytes and grows, because a program reads an old state of the catalog: end it (a sqlite3 "
-         "shell? `fuser -v` on catalog.db-wal tells which)";
+      << " bytes and grows, because something reads an old state of the catalog: a snapshot, which "
+         "will be over, or a program (a sqlite3 shell? `fuser -v` on catalog.db-wal tells which), "
+         "which should be ended";
 }
 
 absl::Status WriteQueue::RunInSavepoint(Entry& entry) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <stop_token>
@@ -31,6 +32,30 @@ class Pace {
  private:
   const int64_t bytes_per_second_;
   std::chrono::steady_clock::time_point free_;  // When what was moved before is paid for.
+};
+
+// Keeps work to a part of the time, so that it takes no more than that of what it uses, however
+// fast that is. Used by one thread at a time.
+class TimeShare {
+ public:
+  // `part` of the time is spent on work.
+  explicit TimeShare(double part) : part_(part) {}
+
+  // Waits for as long as it takes, but for at most kMaxRest, until the work since the last call, or
+  // since this was made, was no more than its part. Returns early if `token` is told to stop.
+  void Rest(const std::stop_token& token) {
+    const absl::Duration worked = absl::FromChrono(Clock::now() - begin_);
+    WaitFor(token, std::min(worked * ((1 - part_) / part_), kMaxRest));
+    begin_ = Clock::now();
+  }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  // A single step may have met a disk that stood still.
+  static constexpr absl::Duration kMaxRest = absl::Seconds(2);
+
+  const double part_;
+  Clock::time_point begin_ = Clock::now();
 };
 
 }  // namespace backup::jobs

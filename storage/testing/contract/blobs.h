@@ -194,6 +194,16 @@ TEST_P(CatalogBlobs, OfOthersAreDroppedWhateverTheirLeaseIfSoAsked) {
   EXPECT_EQ(UseOf(IdOf<BlobId>(1)), BlobUse::kPending);
 }
 
+TEST_P(CatalogBlobs, ThatArePendingAreForgottenIfSoAskedAndNotDropped) {
+  ASSERT_OK(AddPending(blob_));
+  ASSERT_OK(AddPending(IdOf<BlobId>(2)));
+  AddVersion(MakeVersion(client_, "file"), Blob(blob_)).value();
+  ASSERT_OK(Run([](Transaction& transaction) { return transaction.ForgetPending(); }));
+  EXPECT_EQ(UseOf(blob_), BlobUse::kReferenced);
+  EXPECT_EQ(UseOf(IdOf<BlobId>(2)), BlobUse::kUnknown);
+  EXPECT_THAT(Dropped(), ::testing::IsEmpty());
+}
+
 TEST_P(CatalogBlobs, OfOthersAreDroppedAFewAtATime) {
   for (const uint8_t id : {1, 2, 3, 4, 5}) ASSERT_OK(AddPending(IdOf<BlobId>(id), other_, At(1)));
   EXPECT_EQ(DropOfOthers(owner_, At(2), 3), 3);

@@ -21,6 +21,16 @@ TEST_P(CatalogContract, ReservesEverLargerVersionIds) {
   EXPECT_GE(reserve(1), second + 1);
 }
 
+TEST_P(CatalogContract, TellsTheNextVersionId) {
+  const auto next = [&] {
+    return Read([](Snapshot& snapshot) { return snapshot.NextVersionId(); }).value();
+  };
+  const int64_t first = next();
+  EXPECT_EQ(next(), first);
+  ASSERT_OK(Run([&](Transaction& transaction) { return transaction.ReserveVersionIds(7); }));
+  EXPECT_EQ(next(), first + 7);
+}
+
 TEST_P(CatalogContract, KeepsEveryFieldOfAVersion) {
   const ClientId id = Register("name", 1).id;
   Version version = MakeVersion(id, std::string("f\0\xFF", 3), IdOf<UploadId>(1));

@@ -1,0 +1,68 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "base/byte_stream.h"
+
+namespace backup::storage {
+
+// A folder of snapshots of the catalog: files that are found by their names alone, because they are
+// needed when there is no catalog. Used by one thread at a time, and only one process may change
+// it; List() and Open() by any number.
+class SnapshotFolder {
+ public:
+  // Of these, and of one a day before them, none is removed.
+  static constexpr int kKept = 8;
+  static constexpr int kKeptDays = 30;
+
+  struct Entry {
+    int64_t number = 0;  // Above those of all before it, whatever the clock says.
+    absl::Time time;     // When it was taken, as its name says it: whole seconds.
+    int64_t size_bytes = 0;
+
+    bool operator==(const Entry&) const = default;
+  };
+  // Told before and after each step that a crash may come between; for tests.
+  using Listener = std::function<void(absl::string_view step)>;
+
+  explicit SnapshotFolder(
+      std::string path, Listener listener = [](absl::string_view) {})
+      : path_(std::move(path)), listener_(std::move(listener)) {}
+
+  const std::string& path() const { return path_; }
+  // As in `state list`: "0000000042-20260501T183000Z.snapshot".
+  static std::string NameOf(const Entry& entry);
+  std::string PathOf(const Entry& entry) const;
+
+  // All that are whole, newest first. None if there is no folder. Reason STORAGE_IO.
+  absl::StatusOr<std::vector<Entry>> List() const;
+  // Stores what `source` yields: whole and durable if this returns OK, else not there. Makes the
+  // folder, in a parent that exists. Leaves the last 64 MiB of the disk to others, as blobs do.
+  // Errors: those of `source`; reasons STORAGE_FULL, STORAGE_IO.
+  absl::StatusOr<Entry> Put(int64_t number, absl::Time time, ByteSource& source);
+  // Opens one for reading. Errors: NotFound; reason STORAGE_IO.
+  absl::StatusOr<std::unique_ptr<RandomAccess>> Open(const Entry& entry) const;
+  absl::Status Remove(const Entry& entry);
+
+  // Those of `entries`, newest first, that need not be kept: all but the newest kKept, and the
+  // newest of each of the newest kKeptDays days (UTC) that have any.
+  static std::vector<Entry> Expired(const std::vector<Entry>& entries);
+
+ private:
+  const std::string path_;
+  const Listener listener_;
+};
+
+// A file for reading. Errors: NotFound; reason STORAGE_IO.
+absl::StatusOr<std::unique_ptr<RandomAccess>> OpenFile(const std::string& path);
+
+}  // namespace backup::storage

@@ -1,0 +1,104 @@
+#include "storage/snapshot_folder.h"
+
+#include <filesystem>
+#include <fstream>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "base/testing/status_matchers.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "storage/testing/temp_folder.h"
+
+namespace backup::storage {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
+using testing::StatusIs;
+
+constexpr absl::Time kNoon = absl::FromUnixSeconds(1'777'636'800);  // 2026-05-01 12:00:00.
+
+class SnapshotFolderTest : public ::testing::Test {
+ protected:
+  SnapshotFolder::Entry Put(int64_t number, absl::Time time, const std::string& bytes = "bytes") {
+    StringSource source(bytes);
+    return snapshots_.Put(number, time, source).value();
+  }
+
+  const TempFolder folder_;
+  SnapshotFolder snapshots_{folder_.path() + "/snapshots"};
+};
+
+TEST_F(SnapshotFolderTest, ListsWhatItWasGivenNewestFirst) {
+  EXPECT_THAT(snapshots_.List().value(), IsEmpty());
+  const auto first = Put(1, kNoon);
+  // Its number counts, and not its time: the clock may have been set back.
+  const auto second = Put(2, kNoon - absl::Hours(30), std::string(100'000, 'x'));
+  EXPECT_THAT(snapshots_.List().value(), ElementsAre(second, first));
+  EXPECT_EQ(second.size_bytes, 100'000);
+  EXPECT_EQ(SnapshotFolder::NameOf(first), "0000000001-20260501T120000Z.snapshot");
+  std::string read(5, '\0');
+  ASSERT_OK(snapshots_.Open(first).value()->ReadAt(0, {read.data(), read.size()}));
+  EXPECT_EQ(read, "bytes");
+}
+
+TEST_F(SnapshotFolderTest, LeavesOtherFilesAlone) {
+  Put(1, kNoon);
+  for (const char* name : {"notes", "0000000002-20260501T120000Z.snapshot.bak", "x.snapshot",
+                           "0000000002-yesterday.snapshot", "incoming.part"}) {
+    std::ofstream(absl::StrCat(snapshots_.path(), "/", name)) << "other";
+  }
+  EXPECT_EQ(snapshots_.List()->size(), 1u);
+}
+
+class FailingSource final : public ByteSource {
+ public:
+  absl::StatusOr<absl::string_view> Read() override {
+    if (++reads_ > 3) return absl::AbortedError("no more");
+    return "some bytes";
+  }
+
+ private:
+  int reads_ = 0;
+};
+
+TEST_F(SnapshotFolderTest, HasNothingOfWhatFailed) {
+  FailingSource source;
+  EXPECT_THAT(snapshots_.Put(1, kNoon, source).status(), StatusIs(absl::StatusCode::kAborted));
+  EXPECT_TRUE(std::filesystem::is_empty(snapshots_.path()));
+}
+
+TEST_F(SnapshotFolderTest, RemovesOneThatMayBeGone) {
+  const auto entry = Put(1, kNoon);
+  ASSERT_OK(snapshots_.Remove(entry));
+  EXPECT_OK(snapshots_.Remove(entry));
+  EXPECT_THAT(snapshots_.Open(entry).status(), StatusIs(absl::StatusCode::kNotFound));
+}
+
+std::vector<SnapshotFolder::Entry> Hourly(int count) {
+  std::vector<SnapshotFolder::Entry> entries;
+  for (int i = 0; i < count; ++i) entries.push_back({count - i, kNoon - absl::Hours(i)});
+  return entries;
+}
+
+TEST(SnapshotFolderExpired, KeepsTheNewestEightAndOneADayForThirtyDays) {
+  EXPECT_THAT(SnapshotFolder::Expired(Hourly(8)), IsEmpty());
+  std::vector<SnapshotFolder::Entry> entries = Hourly(24 * 40);
+  const auto expired = SnapshotFolder::Expired(entries);
+  // The newest of today is among the newest eight.
+  EXPECT_EQ(entries.size() - expired.size(), 8u + 29u);
+  for (const auto& entry : expired) std::erase(entries, entry);
+  EXPECT_EQ(entries[8].time, absl::FromUnixSeconds(1'777'593'600 - 3600)) << "yesterday's last";
+  EXPECT_THAT(SnapshotFolder::Expired(entries), IsEmpty());
+}
+
+TEST(SnapshotFolderExpired, KeepsTheNewestEightHoweverOldTheyAreAndWhateverTheirTimes) {
+  std::vector<SnapshotFolder::Entry> entries;
+  for (int i = 0; i < 8; ++i) entries.push_back({8 - i, absl::UnixEpoch()});
+  EXPECT_THAT(SnapshotFolder::Expired(entries), IsEmpty());
+}
+
+}  // namespace
+}  // namespace backup::storage

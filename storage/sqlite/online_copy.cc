@@ -1,0 +1,111 @@
+#include "storage/sqlite/online_copy.h"
+
+#include <sqlite3.h>
+#include <sys/statvfs.h>
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <vector>
+
+#include "absl/cleanup/cleanup.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
+#include "base/error.h"
+#include "base/status_macros.h"
+#include "storage/space_reserve.h"
+
+namespace backup::storage {
+namespace {
+
+// Nobody reads it before it is whole, and it is made again after a crash: so no journal, no sync.
+constexpr char kCopySettings[] =
+    "PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA locking_mode = EXCLUSIVE; "
+    "PRAGMA cache_size = -2048;";
+
+// A copy must leave what is reserved to recover from a full disk.
+absl::Status CheckRoom(Database& source, const std::string& path) {
+  Query size =
+      source.Prepare("SELECT page_count * page_size FROM pragma_page_count, pragma_page_size");
+  RETURN_IF_ERROR(size.Step().status());
+  struct statvfs disk = {};
+  if (::statvfs(std::filesystem::path(path).parent_path().c_str(), &disk) != 0) {
+    return MakeError(Reason::kStorageIo, absl::StrCat("cannot look for room for ", path),
+                     "snapshots");
+  }
+  const auto block = static_cast<int64_t>(disk.f_frsize);
+  const int64_t needed =
+      size.Int(0) + SpaceReserve::SizeFor(static_cast<int64_t>(disk.f_blocks) * block);
+  if (static_cast<int64_t>(disk.f_bavail) * block >= needed) return absl::OkStatus();
+  return MakeError(Reason::kStorageFull,
+                   absl::StrCat("free disk space: a copy of the catalog needs ", needed, " bytes"),
+                   "snapshots");
+}
+
+absl::Status CheckGoOn(const std::stop_token& token) {
+  return token.stop_requested() ? absl::CancelledError("told to stop") : absl::OkStatus();
+}
+
+}  // namespace
+
+absl::Status OnlineCopy::Run(Database& source, const std::string& path, const char* vfs,
+                             const std::function<void()>& pause, const std::stop_token& token) {
+  RETURN_IF_ERROR(source.Begin(Database::Mode::kReadOnly));
+  const absl::Cleanup end = [&] { source.Rollback(); };
+  // Reads, so that the transaction sees one state from now on.
+  RETURN_IF_ERROR(source.Prepare("SELECT count(*) FROM sqlite_schema").Step().status());
+  RETURN_IF_ERROR(CheckRoom(source, path));
+  ASSIGN_OR_RETURN(const std::unique_ptr<Database> copy,
+                   Database::Open(path, Database::Mode::kReadWrite, {}, vfs));
+  RETURN_IF_ERROR(copy->Execute(kCopySettings));
+  sqlite3_backup* const backup =
+      sqlite3_backup_init(copy->connection_, "main", source.connection_, "main");
+  if (backup == nullptr) return copy->Fail("begin a copy");
+  absl::Cleanup finish = [&] { sqlite3_backup_finish(backup); };
+  int code = SQLITE_OK;
+  while (code == SQLITE_OK) {
+    RETURN_IF_ERROR(CheckGoOn(token));
+    code = sqlite3_backup_step(backup, kStepPages);
+    if (code == SQLITE_OK) pause();
+  }
+  // What failed is known to both connections or to one.
+  if (code == SQLITE_CORRUPT || code == SQLITE_NOTADB) return source.Fail("be copied");
+  std::move(finish).Cancel();
+  const int finished = sqlite3_backup_finish(backup);
+  if (code != SQLITE_DONE || finished != SQLITE_OK) return copy->Fail("be copied");
+  return absl::OkStatus();
+}
+
+absl::Status CheckTable(Database& database, const std::string& table,
+                        const std::stop_token& token) {
+  const std::stop_callback interrupt(token, [&] { database.Interrupt(); });
+  RETURN_IF_ERROR(CheckGoOn(token));
+  Query query = table.empty() ? database.Prepare("SELECT quick_check FROM pragma_quick_check(1)")
+                              : database.Prepare("SELECT quick_check FROM pragma_quick_check(?)");
+  if (!table.empty()) query.BindText(table);
+  ASSIGN_OR_RETURN(const bool found, query.Step());
+  RETURN_IF_ERROR(CheckGoOn(token));
+  const std::string result = found ? query.Blob(0) : "nothing was checked";
+  if (result == "ok") return absl::OkStatus();
+  return DamagedCatalog(absl::StrReplaceAll(result, {{"\n", "; "}}));
+}
+
+absl::Status CheckAllTables(Database& database, const std::function<void()>& pause,
+                            const std::stop_token& token) {
+  std::vector<std::string> tables;
+  {
+    Query query = database.Prepare("SELECT name FROM sqlite_schema WHERE type = 'table'");
+    while (true) {
+      ASSIGN_OR_RETURN(const bool found, query.Step());
+      if (!found) break;
+      tables.push_back(query.Blob(0));
+    }
+  }
+  for (const std::string& table : tables) {
+    RETURN_IF_ERROR(CheckTable(database, table, token));
+    pause();
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace backup::storage
