@@ -48,19 +48,21 @@ void PieceBuffers::ChooseSize() {
 
 absl::StatusOr<absl::string_view> GatherSource::Read() {
   char* const piece = buffers_.Next();
+  ObservedPiece observed(observer_, piece);
   size_t filled = 0;
   while (!ended_ && filled < buffers_.piece_size()) {
     if (rest_.empty()) {
       ASSIGN_OR_RETURN(rest_, source_.Read());
       ended_ = rest_.empty();
     }
-    const size_t wanted = std::min(buffers_.piece_size() - filled, observer_ ? kHotSize : SIZE_MAX);
+    const size_t wanted = std::min(buffers_.piece_size(), observed.limit()) - filled;
     const size_t taken = std::min(rest_.size(), wanted);
     if (taken > 0) std::memcpy(piece + filled, rest_.data(), taken);
-    if (observer_) observer_(absl::string_view(piece + filled, taken));
     rest_.remove_prefix(taken);
     filled += taken;
+    observed.Filled(filled);
   }
+  observed.Finish(filled);
   return absl::string_view(piece, filled);
 }
 

@@ -101,6 +101,37 @@ class PieceBuffers {
   std::vector<AlignedBuffer> buffers_;
 };
 
+// Shows a piece to an observer while it is filled: parts of kHotSize wherever what it is made of
+// was cut, since what looks at them is fastest with whole parts; the last of a piece may be
+// smaller. Used by one thread at a time.
+class ObservedPiece {
+ public:
+  // Both must outlive this; an empty observer looks at nothing.
+  ObservedPiece(const Observer& observer, const char* piece) : observer_(observer), piece_(piece) {}
+
+  // Up to which size the piece may be filled until the next Filled().
+  size_t limit() const { return observer_ ? observed_ + kHotSize : SIZE_MAX; }
+  // There are `size` bytes of the piece by now.
+  void Filled(size_t size) {
+    while (observer_ && size - observed_ >= kHotSize) Observe(kHotSize);
+  }
+  // It has no more than these.
+  void Finish(size_t size) {
+    Filled(size);
+    if (observer_ && size > observed_) Observe(size - observed_);
+  }
+
+ private:
+  void Observe(size_t size) {
+    observer_(absl::string_view(piece_ + observed_, size));
+    observed_ += size;
+  }
+
+  const Observer& observer_;
+  const char* const piece_;
+  size_t observed_ = 0;
+};
+
 // What another source yields, in pieces of its own making: full ones but for the last. Used by one
 // thread at a time.
 class GatherSource final : public LastingSource {

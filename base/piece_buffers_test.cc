@@ -93,18 +93,21 @@ TEST(GatherSource, YieldsTheSameBytesInFullPieces) {
   EXPECT_THAT(gathered.Read(), IsOkAndHolds(""));
 }
 
-TEST(GatherSource, ShowsAllBytesToItsObserverInSmallParts) {
+TEST(GatherSource, ShowsAllBytesToItsObserverInSmallPartsHoweverTheyCome) {
   const std::string bytes = testing::PseudoRandomBytes((5 << 20) / 2);
   testing::RandomCutSource cut(bytes, /*max_piece=*/300'000);
   PieceBudget budget;
   GatherSource gathered(cut, budget, std::nullopt);
   std::string seen;
+  size_t parts = 0;
   gathered.set_observer([&](absl::string_view part) {
     EXPECT_LE(part.size(), kHotSize);
     absl::StrAppend(&seen, part);
+    ++parts;
   });
   EXPECT_THAT(ReadAll(gathered, bytes.size()), IsOkAndHolds(bytes));
   EXPECT_TRUE(seen == bytes);
+  EXPECT_EQ(parts, bytes.size() / kHotSize);
 }
 
 TEST(RangeSource, YieldsExactlyTheRangeInPiecesOfLimitedSize) {

@@ -86,13 +86,16 @@ absl::StatusOr<size_t> CbcDecryptor::Finish(char* out) {
 absl::StatusOr<absl::string_view> DecryptSource::Read() {
   char* const piece = buffers_.Next();
   if (!surplus_.empty()) std::memmove(piece, surplus_.data(), surplus_.size());
+  ObservedPiece observed(observer_, piece);
   size_t filled = surplus_.size();
   while (!ended_ && filled < buffers_.piece_size()) {
-    ASSIGN_OR_RETURN(const size_t size, Decrypt(buffers_.piece_size() - filled, piece + filled));
-    if (observer_) observer_(absl::string_view(piece + filled, size));
+    const size_t wanted = std::min(buffers_.piece_size(), observed.limit()) - filled;
+    ASSIGN_OR_RETURN(const size_t size, Decrypt(wanted, piece + filled));
     filled += size;
+    observed.Filled(std::min(filled, buffers_.piece_size()));
   }
   const size_t size = std::min(filled, buffers_.piece_size());
+  observed.Finish(size);
   surplus_ = absl::string_view(piece + size, filled - size);
   return absl::string_view(piece, size);
 }
@@ -103,8 +106,7 @@ absl::StatusOr<size_t> DecryptSource::Decrypt(size_t wanted, char* out) {
     ended_ = rest_.empty();
     if (ended_) return decryptor_->Finish(out);
   }
-  const absl::string_view taken =
-      rest_.substr(0, observer_ ? std::min(wanted, kHotSize - kCipherBlockSize) : wanted);
+  const absl::string_view taken = rest_.substr(0, wanted);
   rest_.remove_prefix(taken.size());
   return decryptor_->Update(taken, out);
 }

@@ -173,19 +173,22 @@ TEST(DecryptSource, GivesBackThePlaintextAtEverySizeHoweverItIsCut) {
   }
 }
 
-TEST(DecryptSource, ShowsAllPlaintextToItsObserverInSmallParts) {
+TEST(DecryptSource, ShowsAllPlaintextToItsObserverInSmallPartsHoweverItComes) {
   const std::string key = PseudoRandomBytes(16);
   const std::string plain = PseudoRandomBytes(3 << 20);
   RandomCutSource ciphertext(Encrypt(key, plain), kMaxPieceSize);
   PieceBudget budget;
   DecryptSource source(ciphertext, budget, std::nullopt, std::make_unique<CbcDecryptor>(key));
   std::string seen;
+  size_t parts = 0;
   source.set_observer([&](absl::string_view part) {
     EXPECT_LE(part.size(), kHotSize);
     absl::StrAppend(&seen, part);
+    ++parts;
   });
   EXPECT_THAT(ReadAll(source, plain.size()), IsOkAndHolds(plain));
   EXPECT_TRUE(seen == plain);
+  EXPECT_EQ(parts, plain.size() / kHotSize);
 }
 
 TEST(DecryptSource, NeverYieldsMoreThanTheLargestPiece) {
