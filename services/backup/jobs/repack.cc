@@ -42,7 +42,7 @@ static_assert(kGrowth * kSmallFooter / (ChunkId::kSize + 4) < int64_t{content::k
 // What footers and padding may take of a pack, which is not worth rewriting it for.
 constexpr int64_t kNegligible = 64 << 10;
 // Packs that are looked at at once, and of those that are condemned and have something alive, for
-// which there must be room.
+// which there must be room: so many, and as many more while others of them are rewritten.
 constexpr int kListed = 1024;
 constexpr size_t kMaxCondemned = 64;
 // Chunks of packs that one transaction condemns, so that others need not wait for it for long.
@@ -165,27 +165,31 @@ absl::StatusOr<Job::Progress> Repack::DoStep(const std::stop_token& token) {
   Progress progress;
   ASSIGN_OR_RETURN(Backlog backlog, Look());
   const std::vector<PackInfo> chosen = ChooseToCondemn(backlog);
-  if (!chosen.empty()) {
-    RETURN_IF_ERROR(Condemn(chosen));
-    if (backlog.ready.empty()) return progress;
-  }
-  if (backlog.ready.empty()) {
-    ASSIGN_OR_RETURN(const bool goes_on, WaitForUploads(backlog.condemned, token));
-    progress.is_done = !goes_on;
+  if (!backlog.ready.empty()) {
+    ASSIGN_OR_RETURN(progress.count, CarryAll(std::move(backlog.ready), chosen, token));
     return progress;
   }
-  ASSIGN_OR_RETURN(progress.count, CarryAll(std::move(backlog.ready), token));
+  if (!chosen.empty()) {
+    RETURN_IF_ERROR(Condemn(chosen));
+    return progress;
+  }
+  ASSIGN_OR_RETURN(const bool goes_on, WaitForUploads(backlog.condemned, token));
+  progress.is_done = !goes_on;
   return progress;
 }
 
 absl::StatusOr<int64_t> Repack::CarryAll(std::vector<PackInfo> ready,
+                                         const std::vector<PackInfo>& to_condemn,
                                          const std::stop_token& token) {
   int64_t gone = 0;
   std::unique_ptr<Carrying> last;
-  while (!ready.empty() && !token.stop_requested()) {
-    ASSIGN_OR_RETURN(Plan plan, MakePlan(ready));
-    if (plan.sources.empty()) continue;
-    auto next = std::make_unique<Carrying>(*this, std::move(plan), token);
+  ASSIGN_OR_RETURN(std::optional<Plan> plan, NextPlan(ready));
+  bool is_condemned = false;
+  while (plan && !token.stop_requested()) {
+    auto next = std::make_unique<Carrying>(*this, *std::move(plan), token);
+    // What comes then is made ready meanwhile, so that the disk does not wait for it.
+    if (!std::exchange(is_condemned, true)) RETURN_IF_ERROR(Condemn(to_condemn));
+    ASSIGN_OR_RETURN(plan, NextPlan(ready));
     next->WaitUntilAllIsRead();
     ASSIGN_OR_RETURN(const int64_t settled, Settle(std::exchange(last, std::move(next)), token));
     gone += settled;
@@ -236,12 +240,18 @@ std::vector<PackInfo> Repack::ChooseToCondemn(const Backlog& backlog) {
   const auto first_live = std::stable_partition(
       chosen.begin(), chosen.end(), [](const PackInfo& pack) { return pack.live_bytes == 0; });
   const auto live = static_cast<size_t>(chosen.end() - first_live);
-  const size_t room = kMaxCondemned - std::min(kMaxCondemned, backlog.live);
+  const auto ready =
+      static_cast<size_t>(std::count_if(backlog.ready.begin(), backlog.ready.end(),
+                                        [](const PackInfo& pack) { return pack.live_bytes > 0; }));
+  // What is ready goes in this step.
+  const size_t staying = backlog.live - std::min(ready, kMaxCondemned);
+  const size_t room = kMaxCondemned - std::min(kMaxCondemned, staying);
   chosen.resize(chosen.size() - live + std::min(live, room));
   return chosen;
 }
 
 absl::Status Repack::Condemn(const std::vector<PackInfo>& packs) {
+  if (packs.empty()) return absl::OkStatus();
   std::vector<int64_t> numbers;
   int64_t chunks = 0;
   const auto condemn = [&]() -> absl::Status {
@@ -281,6 +291,14 @@ absl::StatusOr<bool> Repack::WaitForUploads(const std::vector<PackInfo>& packs,
     if (left <= absl::ZeroDuration() || !WaitFor(token, std::min(left, kPollInterval)))
       return false;
   }
+}
+
+absl::StatusOr<std::optional<Repack::Plan>> Repack::NextPlan(std::vector<PackInfo>& ready) {
+  while (!ready.empty()) {
+    ASSIGN_OR_RETURN(Plan plan, MakePlan(ready));
+    if (!plan.sources.empty()) return plan;
+  }
+  return std::nullopt;
 }
 
 absl::StatusOr<Repack::Plan> Repack::MakePlan(std::vector<PackInfo>& ready) {

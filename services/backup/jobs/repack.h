@@ -58,9 +58,10 @@ class Repack final : public Job {
         pace_(options.bytes_per_second) {}
 
   absl::string_view name() const override { return kName; }
-  // A step makes new packs of all that is ready, at most kMaxCondemned old ones with something
-  // alive, whatever the budget; there is no cursor. While one is brought to the medium and told to
-  // the catalog, the next is read already.
+  // A step makes new packs of all that is ready, at most twice kMaxCondemned old ones with
+  // something alive, whatever the budget; there is no cursor. While one is brought to the medium
+  // and told to the catalog, the next is read already; and while the first is read, what the next
+  // step is to have ready is condemned.
   absl::StatusOr<Progress> Step(const std::string& cursor, int64_t budget,
                                 const std::stop_token& token) override;
 
@@ -101,12 +102,16 @@ class Repack final : public Job {
   // Whether the uploads ended for which any of `packs` waits.
   absl::StatusOr<bool> WaitForUploads(const std::vector<storage::PackInfo>& packs,
                                       const std::stop_token& token);
-  // Carries out plans for all that is ready; returns how many packs are gone.
+  // Carries out plans for all that is ready, and condemns others meanwhile; returns how many packs
+  // are gone.
   absl::StatusOr<int64_t> CarryAll(std::vector<storage::PackInfo> ready,
+                                   const std::vector<storage::PackInfo>& to_condemn,
                                    const std::stop_token& token);
   // Waits for its end; returns how many packs are gone. Where one that makes a pack has failed,
   // others go on, and the run tells why at its end.
   absl::StatusOr<int64_t> Settle(std::unique_ptr<Carrying> carrying, const std::stop_token& token);
+  // The next one that has a source; nothing if there is none.
+  absl::StatusOr<std::optional<Plan>> NextPlan(std::vector<storage::PackInfo>& ready);
   // For some of `ready`, which are taken out: what frees most for the least room comes first. Takes
   // out those whose footers the medium does not give, too; the plan may have no source.
   absl::StatusOr<Plan> MakePlan(std::vector<storage::PackInfo>& ready);

@@ -13,6 +13,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/byte_stream.h"
 #include "base/error.h"
+#include "base/mutex.h"
 #include "base/testing/status_matchers.h"
 #include "content/pack_footer.h"
 #include "gmock/gmock.h"
@@ -435,10 +436,13 @@ TEST_P(RepackTest, ReadsForTheNextPackWhileOneIsBroughtToTheMedium) {
   // What is of two forms makes two packs.
   std::latch has_read_on(1);
   std::atomic<int> commits = 0;
-  std::map<BlobId, int> opened;  // By one thread after the other.
+  Mutex mutex;
+  std::map<BlobId, int> opened;
+  int read = 0;
   world.blobs->before_open = [&](const BlobId& id) {
+    const MutexLock lock(mutex);
     // First for its footer, then for its chunks.
-    if (++opened[id] == 2 && opened.size() == 2) has_read_on.count_down();
+    if (++opened[id] == 2 && ++read == 2) has_read_on.count_down();
   };
   world.blobs->after_commit = [&] {
     if (commits++ == 0) has_read_on.wait();
@@ -449,6 +453,27 @@ TEST_P(RepackTest, ReadsForTheNextPackWhileOneIsBroughtToTheMedium) {
   ASSERT_OK(world.Sweep());
   world.ExpectAllIsThere();
   world.ExpectNothingElseIsThere();
+}
+
+TEST_P(RepackTest, CondemnsWhatComesThenWhileItRewrites) {
+  ChunkWorld world(MakeMedium());
+  for (int i = 0; i < 70; ++i)
+    world.Store(absl::StrCat("text", i), {TextBytes(i, 1000)}, How(false, /*waits=*/true));
+  const auto condemned = [&] {
+    const std::vector<PackInfo> packs = world.Packs();
+    return std::count_if(packs.begin(), packs.end(),
+                         [](const PackInfo& pack) { return pack.condemned_epoch > 0; });
+  };
+  Repack repack(world.resources(), {/*bytes_per_second=*/0, absl::ZeroDuration()}, Counter());
+  // Only so many at once.
+  ASSERT_OK(repack.Step("", 1, std::stop_token()));
+  EXPECT_EQ(condemned(), 64);
+  const absl::StatusOr<Job::Progress> progress = repack.Step("", 1, std::stop_token());
+  ASSERT_OK(progress);
+  EXPECT_EQ(progress->count, 64);
+  EXPECT_EQ(condemned(), 6);
+  EXPECT_THAT(world.RunRepack(), IsOkAndHolds(6));
+  world.ExpectAllIsThere();
 }
 
 TEST_P(RepackTest, MarksTheChunksOfAPackThatIsGone) {
@@ -548,7 +573,11 @@ TEST_P(RepackTest, StopsInTheMiddleWhenItIsToldTo) {
   ChunkWorld world(MakeMedium());
   StoreWithGarbage(world, How());
   std::stop_source stop;
-  world.blobs->before_open = [&](const BlobId&) { stop.request_stop(); };
+  std::atomic<int> opened = 0;
+  world.blobs->before_open = [&](const BlobId&) {
+    // First for its footer, then for its chunks.
+    if (++opened == 2) stop.request_stop();
+  };
   Repack repack(world.resources(), {/*bytes_per_second=*/1'000'000, absl::ZeroDuration()},
                 Counter());
   for (int i = 0; i < 5; ++i) {
