@@ -54,7 +54,10 @@ void AddDetails(Reason reason, const std::string& subject, google::rpc::Status& 
     case Reason::kVersionNotFound:
     case Reason::kBlobDamaged:
       return AddResource("version", subject, out);
+    case Reason::kPolicyNotFound:
+      return AddResource("policy", subject, out);
     case Reason::kKeyNotSet:
+    case Reason::kRetained:
     case Reason::kStateCorrupt: {
       google::rpc::PreconditionFailure failure;
       auto* violation = failure.add_violations();

@@ -17,6 +17,8 @@ Meaning MeaningOf(Reason reason) {
     case Reason::kSizeLimit:
     case Reason::kFileNotFound:
     case Reason::kVersionNotFound:
+    case Reason::kPolicyNotFound:
+    case Reason::kRetained:
     case Reason::kCredentialsMissing:
     case Reason::kRoleDenied:
     case Reason::kRekeyRefused:

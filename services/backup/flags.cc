@@ -84,6 +84,20 @@ DEFINE_string(
     train_interval, "1h",
     "how often it is tried whether small files become smaller with a new dictionary, made "
     "of what they have in common; 0s turns that off");
+DEFINE_string(
+    retain_interval, "1h",
+    "how often versions are looked for that no policy keeps, or that nobody confirmed; 0s "
+    "turns that off");
+DEFINE_int64(retain_rate, 100'000,
+             "versions a second that are looked at for that, at most; 0: no limit");
+DEFINE_string(min_retention, "0s",
+              "how long nobody can remove a version that comes from now on, whoever asks");
+DEFINE_string(
+    unconfirmed_ttl, "168h",
+    "how long a version is kept that its client did not confirm, or gave up; 0s: for ever");
+DEFINE_string(
+    timezone, "UTC",
+    "where hours, days, weeks, months and years of policies begin, such as Europe/Berlin");
 
 namespace backup {
 namespace {
@@ -114,6 +128,14 @@ bool ValidateInlineLimit(const char*, int64_t value) {
          MustBe(absl::StrCat("0 to ", kMaxInlineBlobLimit));
 }
 
+bool ValidateTimezone(const char*, const std::string& value) {
+  absl::TimeZone zone;
+  return (!value.empty() && absl::LoadTimeZone(value, &zone)) ||
+         MustBe(
+             "a time zone that this machine knows, such as UTC or Europe/Berlin (Debian: package "
+             "tzdata)");
+}
+
 DEFINE_validator(idle_shutdown, &ValidateDuration);
 DEFINE_validator(drain_timeout, &ValidateDuration);
 DEFINE_validator(stream_idle_timeout, &ValidateDuration);
@@ -123,6 +145,11 @@ DEFINE_validator(repack_interval, &ValidateDuration);
 DEFINE_validator(repack_rate, &ValidateNotNegative);
 DEFINE_validator(move_interval, &ValidateDuration);
 DEFINE_validator(train_interval, &ValidateDuration);
+DEFINE_validator(retain_interval, &ValidateDuration);
+DEFINE_validator(retain_rate, &ValidateNotNegative);
+DEFINE_validator(min_retention, &ValidateDuration);
+DEFINE_validator(unconfirmed_ttl, &ValidateDuration);
+DEFINE_validator(timezone, &ValidateTimezone);
 DEFINE_validator(corrupt_checksums, &ValidateTristate);
 DEFINE_validator(grpc_reflection, &ValidateReflection);
 DEFINE_validator(at_rest, &ValidateAtRest);
@@ -154,6 +181,7 @@ handlers::UploadPolicy UploadPolicyFromFlags() {
   handlers::UploadPolicy policy;
   policy.form = FormOf(AtRest());
   policy.inline_blob_limit = FLAGS_inline_blob_limit;
+  policy.min_retention = DurationFlag(FLAGS_min_retention);
   policy.compression = *content::ParseCompression(FLAGS_compression);
   if (FLAGS_share == "client") policy.sharing = handlers::Sharing::kClient;
   policy.corrupt_checksums = TristateFlag(FLAGS_corrupt_checksums, FLAGS_debug);
@@ -197,6 +225,10 @@ Options OptionsFromFlags() {
   options.repack_rate = FLAGS_repack_rate;
   options.move_interval = DurationFlag(FLAGS_move_interval);
   options.train_interval = DurationFlag(FLAGS_train_interval);
+  options.retain_interval = DurationFlag(FLAGS_retain_interval);
+  options.retain_rate = FLAGS_retain_rate;
+  absl::LoadTimeZone(FLAGS_timezone, &options.retention.timezone);
+  options.retention.unconfirmed_ttl = DurationFlag(FLAGS_unconfirmed_ttl);
   options.rebuild_catalog = FLAGS_rebuild_catalog;
   return options;
 }

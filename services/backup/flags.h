@@ -8,6 +8,7 @@
 #include "rpc/tls.h"
 #include "services/backup/handlers/session_keys.h"
 #include "services/backup/handlers/upload_file.h"
+#include "services/backup/retention/evaluation.h"
 #include "storage/catalog/types.h"
 
 namespace backup {
@@ -40,6 +41,9 @@ struct Options {
   int64_t repack_rate = 0;         // Bytes a second; 0: no limit.
   absl::Duration move_interval;
   absl::Duration train_interval;
+  absl::Duration retain_interval;
+  int64_t retain_rate = 0;  // Versions a second; 0: no limit.
+  retention::Options retention;
   bool rebuild_catalog = false;
 };
 

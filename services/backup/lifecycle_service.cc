@@ -1,6 +1,9 @@
 #include "services/backup/lifecycle_service.h"
 
+#include "base/status_macros.h"
 #include "services/backup/handlers/list_trash.h"
+#include "services/backup/handlers/policies.h"
+#include "services/backup/rpc_scope.h"
 #include "services/backup/serve.h"
 
 namespace backup {
@@ -9,6 +12,64 @@ grpc::Status LifecycleServiceImpl::ListTrash(grpc::ServerContext* call,
                                              const v1::ListTrashRequest* request,
                                              v1::ListTrashResponse* response) {
   return ServeRead(*call, context_, "ListTrash", *request, *response, handlers::ListTrash);
+}
+
+grpc::Status LifecycleServiceImpl::SetPolicy(grpc::ServerContext* call,
+                                             const v1::SetPolicyRequest* request,
+                                             v1::SetPolicyResponse* response) {
+  return Serve(*call, context_, "SetPolicy", *request, *response, [&] {
+    return handlers::Transact(context_.catalog,
+                              [&] { return handlers::SetPolicy::Prepare(*request); });
+  });
+}
+
+grpc::Status LifecycleServiceImpl::GetPolicy(grpc::ServerContext* call,
+                                             const v1::GetPolicyRequest* request,
+                                             v1::GetPolicyResponse* response) {
+  return ServeRead(*call, context_, "GetPolicy", *request, *response, handlers::GetPolicy);
+}
+
+grpc::Status LifecycleServiceImpl::ListPolicies(grpc::ServerContext* call,
+                                                const v1::ListPoliciesRequest* request,
+                                                v1::ListPoliciesResponse* response) {
+  return ServeRead(*call, context_, "ListPolicies", *request, *response, handlers::ListPolicies);
+}
+
+grpc::Status LifecycleServiceImpl::DeletePolicy(grpc::ServerContext* call,
+                                                const v1::DeletePolicyRequest* request,
+                                                v1::DeletePolicyResponse* response) {
+  return Serve(*call, context_, "DeletePolicy", *request, *response, [&] {
+    return handlers::Transact(context_.catalog,
+                              [&] { return handlers::DeletePolicy::Prepare(*request); });
+  });
+}
+
+grpc::Status LifecycleServiceImpl::PreviewRetention(
+    grpc::ServerContext* call, const v1::PreviewRetentionRequest* request,
+    grpc::ServerWriter<v1::PreviewRetentionResponse>* stream) {
+  RpcScope scope(*call, context_, "PreviewRetention");
+  if (!scope.admitted().ok()) return scope.Finish(scope.admitted());
+  NoteRequest(*request, "PreviewRetention", scope);
+  const retention::Conditions conditions{context_.clock.Now(), context_.retention};
+  return scope.Finish(handlers::PreviewRetention(
+      context_.catalog, conditions, *request,
+      [&](const v1::PreviewRetentionResponse& part) -> absl::Status {
+        RETURN_IF_ERROR(context_.gate.CheckOpen());  // It would hold up the end for too long.
+        scope.add_sent(part.ByteSizeLong());
+        const rpc::StreamWatchdog::Wait wait(context_.watchdog, *call);
+        return stream->Write(part) ? absl::OkStatus() : absl::CancelledError("the caller is gone");
+      }));
+}
+
+grpc::Status LifecycleServiceImpl::ResumeRetention(grpc::ServerContext* call,
+                                                   const v1::ResumeRetentionRequest* request,
+                                                   v1::ResumeRetentionResponse* response) {
+  return Serve(*call, context_, "ResumeRetention", *request, *response,
+               [&]() -> absl::StatusOr<v1::ResumeRetentionResponse> {
+                 if (context_.clock_watch != nullptr)
+                   RETURN_IF_ERROR(context_.clock_watch->Resume());
+                 return v1::ResumeRetentionResponse();
+               });
 }
 
 }  // namespace backup

@@ -13,6 +13,20 @@ class LifecycleServiceImpl final : public v1::LifecycleService::Service {
   grpc::Status ListTrash(grpc::ServerContext* call, const v1::ListTrashRequest* request,
                          v1::ListTrashResponse* response) override;
 
+  grpc::Status SetPolicy(grpc::ServerContext* call, const v1::SetPolicyRequest* request,
+                         v1::SetPolicyResponse* response) override;
+  grpc::Status GetPolicy(grpc::ServerContext* call, const v1::GetPolicyRequest* request,
+                         v1::GetPolicyResponse* response) override;
+  grpc::Status ListPolicies(grpc::ServerContext* call, const v1::ListPoliciesRequest* request,
+                            v1::ListPoliciesResponse* response) override;
+  grpc::Status DeletePolicy(grpc::ServerContext* call, const v1::DeletePolicyRequest* request,
+                            v1::DeletePolicyResponse* response) override;
+  grpc::Status PreviewRetention(grpc::ServerContext* call,
+                                const v1::PreviewRetentionRequest* request,
+                                grpc::ServerWriter<v1::PreviewRetentionResponse>* stream) override;
+  grpc::Status ResumeRetention(grpc::ServerContext* call, const v1::ResumeRetentionRequest* request,
+                               v1::ResumeRetentionResponse* response) override;
+
  private:
   const ServiceContext& context_;
 };

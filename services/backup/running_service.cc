@@ -16,6 +16,7 @@
 #include "services/backup/jobs/compact.h"
 #include "services/backup/jobs/move_contents.h"
 #include "services/backup/jobs/repack.h"
+#include "services/backup/jobs/retain.h"
 #include "services/backup/jobs/sweep.h"
 #include "services/backup/jobs/train.h"
 #include "services/backup/state_samples.h"
@@ -86,6 +87,7 @@ RunningService::RunningService(const Options& options, Metrics& metrics, StopReq
       dictionaries_(handlers::MakeDictionaries(*storage_.catalog, *store_keys_)),
       ledger_(*storage_.catalog, clock_, NewOwnerId()),
       version_ids_(handlers::NewVersionIds(*storage_.catalog)),
+      clock_watch_(*storage_.catalog, clock_, boot_clock_),
       tls_(std::move(tls)),
       idle_(options.idle_shutdown, stop),
       watchdog_(options.stream_idle_timeout),
@@ -122,6 +124,8 @@ ServiceContext RunningService::MakeContext(Metrics& metrics) {
   context.uploads.bytes = {contents.With({"known"}), contents.With({"raw"}),
                            contents.With({"compressed"}), context.metrics.upload_stored};
   context.wake_sweep = [this] { jobs_.Wake(jobs::Sweep::kName); };
+  context.clock_watch = &clock_watch_;
+  context.retention = options_.retention;
   context.trace = &trace_;
   context.callers_are_local = rpc::IsLocalAddress(options_.listen);
   return context;
@@ -194,6 +198,7 @@ void RunningService::StartJobs() {
               {options_.move_interval, kUnpaced});
   }
   StartTraining();
+  StartRetention();
   reserve_restoration_.emplace(kRestorationInterval,
                                [this](const std::stop_token&) { RestoreReserve(); });
 }
@@ -211,6 +216,27 @@ void RunningService::StartTraining() {
   jobs_.Add(std::make_unique<jobs::Train>(*storage_.catalog, *store_keys_, *dictionaries_,
                                           jobs::Train::Options{form, uploads.compression.level}),
             {options_.train_interval, kUnpaced});
+}
+
+void RunningService::StartRetention() {
+  const absl::StatusOr<storage::Counts> counts =
+      storage_.catalog->Read([](storage::Snapshot& snapshot) { return snapshot.Count(); });
+  LOG_IF(WARNING, counts.ok() && counts->policies == 0)
+      << "there is no retention policy: no verified version is ever removed, until the disk is "
+      << "full; for example: backupctl policy set --keep-last 3 --keep-daily 14 --keep-weekly 8 "
+      << "--keep-monthly 12";
+  clock_task_.emplace(
+      retention::ClockWatch::kInterval,
+      [this](const std::stop_token&) {
+        const absl::Status checked = clock_watch_.Check();
+        LOG_IF(WARNING, !checked.ok()) << "cannot note what time it is: " << checked;
+      },
+      PeriodicTask::FirstRun::kAtOnce);
+  if (options_.retain_interval == absl::ZeroDuration()) return;
+  jobs_.Add(std::make_unique<jobs::Retain>(
+                *storage_.catalog, clock_watch_, clock_,
+                jobs::Retain::Options{options_.retention, options_.retain_rate}),
+            {options_.retain_interval, kUnpaced});
 }
 
 void RunningService::RestoreReserve() {

@@ -7,6 +7,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "base/boot_clock.h"
 #include "base/clock.h"
 #include "base/idle_shutdown.h"
 #include "base/metrics.h"
@@ -71,11 +72,13 @@ class RunningService {
   void UseDictionaries();
   void StartJobs();
   void StartTraining();
+  void StartRetention();
   void RestoreReserve();
   ServiceInfo Info() const;
 
   const Options options_;
   const SystemClock clock_;
+  const SystemBootClock boot_clock_;
   const absl::Time start_time_ = clock_.Now();
   const storage::StorageMetrics storage_metrics_;
   storage::ChunkCache chunk_cache_;  // Works of the catalog use it.
@@ -84,6 +87,7 @@ class RunningService {
   const std::unique_ptr<content::Dictionaries> dictionaries_;
   storage::BlobLedger ledger_;
   storage::Stock<int64_t> version_ids_;
+  retention::ClockWatch clock_watch_;
   const std::unique_ptr<rpc::TlsFileCopies> tls_;
   StageResources stages_;
   IdleShutdown idle_;
@@ -94,6 +98,7 @@ class RunningService {
   ServiceContext context_;
   const handlers::UploadResources upload_resources_;  // Of jobs.
   std::optional<PeriodicTask> lease_renewal_;
+  std::optional<PeriodicTask> clock_task_;
   jobs::Runner jobs_;
   int restorations_without_room_ = 0;
   std::optional<PeriodicTask> reserve_restoration_;

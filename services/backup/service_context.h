@@ -15,6 +15,8 @@
 #include "services/backup/handlers/open_content.h"
 #include "services/backup/handlers/session_keys.h"
 #include "services/backup/handlers/upload_file.h"
+#include "services/backup/retention/clock_watch.h"
+#include "services/backup/retention/evaluation.h"
 #include "services/backup/service_metrics.h"
 #include "storage/blob_ledger.h"
 #include "storage/blob_store.h"
@@ -57,6 +59,13 @@ struct ServiceContext {
   ServiceMetrics metrics = {};
   // To be called after a change that may have dropped a blob; returns at once.
   std::function<void()> wake_sweep = [] {};
+  // Null: whatever the time is, it is trusted.
+  retention::ClockWatch* clock_watch = nullptr;
+  retention::Options retention = {};
+  // By which something may be removed because of its age.
+  absl::Time removal_time() const {
+    return clock_watch == nullptr ? clock.Now() : clock_watch->RemovalTime();
+  }
   ClientTrace* trace = nullptr;            // Null if nobody can watch.
   Authorization* authorization = nullptr;  // Null if every caller may do everything.
   // Only this machine can call: then whoever does may stand for old clients.

@@ -39,6 +39,11 @@ constexpr MetricName kVersions{"backup_versions", "Versions, by state"};
 constexpr MetricName kStored{"backup_stored_bytes",
                              "Plaintext of all versions, what is kept of it, and disk used"};
 constexpr MetricName kPacks{"backup_packs", "Blobs that hold content of many versions"};
+constexpr MetricName kPolicies{"backup_retention_policies",
+                               "Retention policies; without any no verified version is removed"};
+constexpr MetricName kRetentionStopped{"backup_retention_stopped",
+                                       "1 if nothing is removed because of its age, as the "
+                                       "machine's time is not trusted"};
 constexpr MetricName kUnmoved{"backup_unmoved_versions",
                               "Versions whose content an older program stored whole"};
 constexpr MetricName kFree{"backup_storage_free_bytes", "Room left where the data is"};
@@ -118,9 +123,14 @@ std::vector<Sample> SampleState(const StateSource& source, absl::Time now) {
     add(kStored, {{"kind", "physical"}},
         static_cast<double>(counts->blob_bytes + counts->pack_bytes) + catalog_size);
     add(kPacks, {}, static_cast<double>(counts->packs));
+    add(kPolicies, {}, static_cast<double>(counts->policies));
     add(kUnmoved, {}, static_cast<double>(counts->unmoved_versions));
     SampleClients(source.catalog, source.max_clients, counts->clients, now, samples);
   }
+  const auto noted =
+      source.catalog.Read([](storage::Snapshot& snapshot) { return snapshot.FindClockNote(); });
+  if (noted.ok())
+    add(kRetentionStopped, {}, noted->has_value() && (*noted)->distrusted_since ? 1 : 0);
   const auto add_stale = [&](const MetricName& name, const Labels& labels, absl::Time since) {
     const absl::StatusOr<int64_t> stale = source.catalog.Read(
         [&](storage::Snapshot& snapshot) { return snapshot.CountStaleClients(since, now); });

@@ -20,6 +20,8 @@ absl::string_view HintFor(Reason reason) {
       return "`backupctl file list CLIENT` shows those there are";
     case Reason::kVersionNotFound:
       return "`backupctl file versions CLIENT FILE` shows those there are";
+    case Reason::kPolicyNotFound:
+      return "`backupctl policy list` shows those there are";
     case Reason::kBlobDamaged:
       return "`backupctl file versions CLIENT FILE` shows older versions, `backupctl verify` all "
              "damage";

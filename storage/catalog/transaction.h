@@ -146,6 +146,12 @@ class Transaction : public Snapshot {
   virtual absl::Status SetPolicy(const RetentionPolicy& policy) = 0;
   // Returns whether there was one.
   virtual absl::StatusOr<bool> DeletePolicy(const PolicyScope& scope) = 0;
+  // Deletes those of these versions that are there and may go by the deletion's time: not one that
+  // must be kept for longer (Version::retain_until), nor the newest verified version of its file,
+  // nor the newest one that is not damaged. Rows of versions that were given up go for good.
+  // Returns how many. At most kMaxDeletedVersions at once.
+  virtual absl::StatusOr<int64_t> ExpireVersions(const std::vector<int64_t>& ids,
+                                                 const Deletion& deletion) = 0;
   // Keeps it in the place of the one before.
   virtual absl::Status SaveClockNote(const ClockNote& note) = 0;
 

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -125,6 +126,8 @@ class MemoryTransaction final : public Transaction {
   absl::StatusOr<std::optional<ClockNote>> FindClockNote() override { return state_.clock_note; }
   absl::Status SetPolicy(const RetentionPolicy& policy) override;
   absl::StatusOr<bool> DeletePolicy(const PolicyScope& scope) override;
+  absl::StatusOr<int64_t> ExpireVersions(const std::vector<int64_t>& ids,
+                                         const Deletion& deletion) override;
   absl::Status SaveClockNote(const ClockNote& note) override;
 
   // reports.cc
@@ -154,6 +157,9 @@ class MemoryTransaction final : public Transaction {
   // The version as it is told: with what is known of damage, and in the trash with its client, too.
   Version Told(const MemoryState::KeptVersion& kept) const;
   bool IsDamaged(const MemoryState::KeptVersion& kept) const;
+  // What of a file no deletion because of age takes: the newest verified version, and the newest
+  // that is not damaged.
+  std::set<int64_t> NewestOf(const MemoryState::StoredFile& file) const;
   // The version, if it has this content; else null.
   MemoryState::KeptVersion* VersionWith(int64_t version_id, const Content& content);
   // Ends the references of content; a blob that was set aside stays so.

@@ -48,10 +48,11 @@ absl::StatusOr<AgesPage> MemoryTransaction::ListAges(const AgesPlace& after, int
     const std::set<int64_t>& ids = file->second.versions;
     auto id = std::make_reverse_iterator(is_first ? ids.lower_bound(after.version_id) : ids.end());
     for (; id != ids.rend() && std::ssize(ages.versions) < left; ++id) {
-      const Version& version = state_.versions.at(*id).stored.version;
+      const MemoryState::KeptVersion& kept = state_.versions.at(*id);
+      const Version& version = kept.stored.version;
       if (version.delete_time) continue;
       ages.versions.push_back(
-          {*id, version.state, false, version.receive_time, version.retain_until});
+          {*id, version.state, IsDamaged(kept), version.receive_time, version.retain_until});
     }
     const bool is_cut = std::ssize(ages.versions) == left;
     page.next =
@@ -80,6 +81,36 @@ absl::Status MemoryTransaction::SetPolicy(const RetentionPolicy& policy) {
 
 absl::StatusOr<bool> MemoryTransaction::DeletePolicy(const PolicyScope& scope) {
   return state_.policies.erase(scope) > 0;
+}
+
+std::set<int64_t> MemoryTransaction::NewestOf(const MemoryState::StoredFile& file) const {
+  std::set<int64_t> newest;
+  for (auto id = file.versions.rbegin(); id != file.versions.rend(); ++id) {
+    const MemoryState::KeptVersion& kept = state_.versions.at(*id);
+    const Version& version = kept.stored.version;
+    if (version.state != VersionState::kVerified || version.delete_time) continue;
+    const bool is_damaged = IsDamaged(kept);
+    if (newest.empty() || !is_damaged) newest.insert(*id);
+    if (!is_damaged) break;
+  }
+  return newest;
+}
+
+absl::StatusOr<int64_t> MemoryTransaction::ExpireVersions(const std::vector<int64_t>& ids,
+                                                          const Deletion& deletion) {
+  if (ids.size() > static_cast<size_t>(kMaxDeletedVersions))
+    return absl::InvalidArgumentError("too many versions at once");
+  int64_t expired = 0;
+  for (const int64_t id : ids) {
+    const auto found = state_.versions.find(id);
+    if (found == state_.versions.end()) continue;
+    const Version& version = found->second.stored.version;
+    if (version.retain_until && *version.retain_until > deletion.time) continue;
+    if (NewestOf(state_.files.at({version.client_id, version.file_name})).contains(id)) continue;
+    const bool was_given_up = version.state == VersionState::kAbandoned;
+    expired += Delete(id, {deletion.time, deletion.for_good || was_given_up});
+  }
+  return expired;
 }
 
 absl::Status MemoryTransaction::SaveClockNote(const ClockNote& note) {

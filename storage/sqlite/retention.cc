@@ -1,14 +1,21 @@
 #include "storage/catalog/retention.h"
 
+#include <map>
+#include <set>
 #include <utility>
 
 #include "base/status_macros.h"
+#include "storage/sqlite/damaged_chunks.h"
 #include "storage/sqlite/rows.h"
 #include "storage/sqlite/sqlite_transaction.h"
 
 #define POLICY_COLUMNS                                                                 \
   "client_id, pattern, keep_last, keep_within, keep_hourly, keep_daily, keep_weekly, " \
   "keep_monthly, keep_yearly"
+
+#define AGE_COLUMNS                                                      \
+  "version_id, state, receive_time, retain_until, chunk_no, recipe_id, " \
+  "EXISTS (SELECT 1 FROM damaged_versions d WHERE d.version_id = v.version_id)"
 
 namespace backup::storage {
 namespace {
@@ -32,12 +39,15 @@ absl::StatusOr<std::vector<RetentionPolicy>> ReadPolicies(Query& query) {
   }
 }
 
-VersionAge ReadAge(const Query& row) {
+absl::StatusOr<VersionAge> ReadAge(DamagedChunks& damaged, const Query& row) {
   VersionAge age;
   age.version_id = row.Int(0);
   age.state = static_cast<VersionState>(row.Int(1));
   age.receive_time = absl::FromUnixMicros(row.Int(2));
   age.retain_until = OptionalTimeColumn(row, 3);
+  age.is_damaged = row.Int(6) != 0;
+  if (age.is_damaged) return age;
+  ASSIGN_OR_RETURN(age.is_damaged, damaged.Has({row.Int(4), row.Int(5)}));
   return age;
 }
 
@@ -73,18 +83,19 @@ absl::StatusOr<std::vector<RetentionPolicy>> SqliteTransaction::ListPoliciesFor(
   return ReadPolicies(query.BindBlob(client.bytes()));
 }
 
-absl::StatusOr<std::vector<VersionAge>> SqliteTransaction::AgesOf(int64_t file_id, int64_t before,
+absl::StatusOr<std::vector<VersionAge>> SqliteTransaction::AgesOf(DamagedChunks& damaged,
+                                                                  int64_t file_id, int64_t before,
                                                                   int limit) {
-  Query query = database_.Prepare(
-      "SELECT version_id, state, receive_time, retain_until FROM versions "
-      "WHERE file_id = ? AND version_id < ? AND delete_time IS NULL ORDER BY version_id DESC LIMIT "
-      "?");
+  Query query = database_.Prepare("SELECT " AGE_COLUMNS
+                                  " FROM versions v WHERE file_id = ? AND version_id < ? "
+                                  "AND delete_time IS NULL ORDER BY version_id DESC LIMIT ?");
   query.Bind(file_id).Bind(before).Bind(limit);
   std::vector<VersionAge> ages;
   while (true) {
     ASSIGN_OR_RETURN(const bool more, query.Step());
     if (!more) return ages;
-    ages.push_back(ReadAge(query));
+    ASSIGN_OR_RETURN(const VersionAge age, ReadAge(damaged, query));
+    ages.push_back(age);
   }
 }
 
@@ -96,6 +107,7 @@ absl::StatusOr<AgesPage> SqliteTransaction::ListAges(const AgesPlace& after, int
       "c.delete_time IS NOT NULL) "
       "ORDER BY client_id, name");
   query.BindBlob(after.client.bytes()).BindBlob(after.file_name);
+  DamagedChunks damaged(database_);
   AgesPage page;
   for (int left = limit; left > 0;) {
     ASSIGN_OR_RETURN(const bool more, query.Step());
@@ -105,7 +117,7 @@ absl::StatusOr<AgesPage> SqliteTransaction::ListAges(const AgesPlace& after, int
     const bool is_first = file.client == after.client && file.file_name == after.file_name;
     if (is_first && after.version_id == 0) continue;
     ASSIGN_OR_RETURN(file.versions,
-                     AgesOf(query.Int(0), is_first ? after.version_id : INT64_MAX, left));
+                     AgesOf(damaged, query.Int(0), is_first ? after.version_id : INT64_MAX, left));
     const bool is_cut = std::ssize(file.versions) == left;
     page.next =
         AgesPlace{file.client, file.file_name, is_cut ? file.versions.back().version_id : 0};
@@ -162,6 +174,53 @@ absl::StatusOr<bool> SqliteTransaction::DeletePolicy(const PolicyScope& scope) {
       .BindBlob(scope.client.bytes())
       .BindBlob(scope.pattern)
       .Step();
+}
+
+absl::StatusOr<std::set<int64_t>> SqliteTransaction::NewestOf(DamagedChunks& damaged,
+                                                              int64_t file_id) {
+  Query query = database_.Prepare("SELECT " AGE_COLUMNS
+                                  " FROM versions v INDEXED BY versions_verified "
+                                  "WHERE file_id = ? AND state = 2 AND delete_time IS NULL "
+                                  "ORDER BY version_id DESC");
+  query.Bind(file_id);
+  std::set<int64_t> newest;
+  while (true) {
+    ASSIGN_OR_RETURN(const bool more, query.Step());
+    if (!more) return newest;
+    ASSIGN_OR_RETURN(const VersionAge age, ReadAge(damaged, query));
+    if (newest.empty() || !age.is_damaged) newest.insert(age.version_id);
+    if (!age.is_damaged) return newest;
+  }
+}
+
+absl::StatusOr<int64_t> SqliteTransaction::ExpireVersions(const std::vector<int64_t>& ids,
+                                                          const Deletion& deletion) {
+  if (ids.size() > static_cast<size_t>(kMaxDeletedVersions))
+    return absl::InvalidArgumentError("too many versions at once");
+  DamagedChunks damaged(database_);
+  std::map<int64_t, std::set<int64_t>> newest;  // By file.
+  std::map<int64_t, bool> going;                // And whether they were given up.
+  for (const int64_t id : ids) {
+    Query query = database_.Prepare(
+        "SELECT file_id, state FROM versions WHERE version_id = ? AND delete_time IS NULL "
+        "AND coalesce(retain_until <= ?, 1)");
+    ASSIGN_OR_RETURN(const bool may_go,
+                     query.Bind(id).Bind(absl::ToUnixMicros(deletion.time)).Step());
+    if (!may_go) continue;
+    const auto state = static_cast<VersionState>(query.Int(1));
+    if (state == VersionState::kVerified) {
+      const auto [of_file, is_new] = newest.try_emplace(query.Int(0));
+      if (is_new) {
+        ASSIGN_OR_RETURN(of_file->second, NewestOf(damaged, of_file->first));
+      }
+      if (of_file->second.contains(id)) continue;
+    }
+    going.emplace(id, state == VersionState::kAbandoned);
+  }
+  for (const auto& [id, was_given_up] : going) {
+    RETURN_IF_ERROR(Delete(id, {deletion.time, deletion.for_good || was_given_up}).status());
+  }
+  return std::ssize(going);
 }
 
 absl::Status SqliteTransaction::SaveClockNote(const ClockNote& note) {

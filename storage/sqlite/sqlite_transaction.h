@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -147,6 +148,8 @@ class SqliteTransaction final : public Transaction {
   absl::StatusOr<std::optional<ClockNote>> FindClockNote() override;
   absl::Status SetPolicy(const RetentionPolicy& policy) override;
   absl::StatusOr<bool> DeletePolicy(const PolicyScope& scope) override;
+  absl::StatusOr<int64_t> ExpireVersions(const std::vector<int64_t>& ids,
+                                         const Deletion& deletion) override;
   absl::Status SaveClockNote(const ClockNote& note) override;
 
   // reports.cc
@@ -279,7 +282,11 @@ class SqliteTransaction final : public Transaction {
   absl::Status ForgetRecipe(int64_t recipe_id);
 
   // retention.cc: versions below `before` of a file, at most `limit`, newest first.
-  absl::StatusOr<std::vector<VersionAge>> AgesOf(int64_t file_id, int64_t before, int limit);
+  absl::StatusOr<std::vector<VersionAge>> AgesOf(DamagedChunks& damaged, int64_t file_id,
+                                                 int64_t before, int limit);
+  // What of a file no deletion because of age takes: the newest verified version, and the newest
+  // that is not damaged.
+  absl::StatusOr<std::set<int64_t>> NewestOf(DamagedChunks& damaged, int64_t file_id);
 
   // The version that a verdict is about, which names an upload or does not, if it is still there.
   // Reasons as SettleVersion().

@@ -25,6 +25,7 @@ absl::StatusOr<v1::GetStatusResponse> GetStatus(storage::Snapshot& snapshot, con
   ASSIGN_OR_RETURN(const std::optional<absl::Time> last_verified,
                    snapshot.LastVerifiedTime(clock.Now()));
   ASSIGN_OR_RETURN(const std::vector<storage::JobState> jobs, snapshot.ListJobs());
+  ASSIGN_OR_RETURN(const std::optional<storage::ClockNote> clock_note, snapshot.FindClockNote());
   v1::GetStatusResponse response;
   response.set_version(BACKUP_VERSION);
   response.mutable_start_time()->set_seconds(absl::ToUnixSeconds(info.start_time));
@@ -45,6 +46,12 @@ absl::StatusOr<v1::GetStatusResponse> GetStatus(storage::Snapshot& snapshot, con
   response.set_pack_count(counts.packs);
   response.set_unmoved_version_count(counts.unmoved_versions);
   for (const storage::JobState& job : jobs) *response.add_jobs() = ToProto(job);
+  response.mutable_retention()->set_policy_count(counts.policies);
+  if (clock_note && clock_note->distrusted_since) {
+    SetTime(*clock_note->distrusted_since,
+            *response.mutable_retention()->mutable_distrusted_since());
+    response.mutable_retention()->set_distrust(clock_note->distrust);
+  }
   return response;
 }
 

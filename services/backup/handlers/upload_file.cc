@@ -125,6 +125,9 @@ absl::Status UploadFile::Store(ByteSource& chunks, const content::NextVersionId&
                       ? StoreWhole(std::move(arrival), chunks, next_id)
                       : StoreChunks(std::move(arrival), chunks, next_id));
   version_.upload_id = request_.upload_id;
+  const absl::Duration min_retention = resources_->policy.min_retention;
+  if (min_retention > absl::ZeroDuration())
+    version_.retain_until = version_.receive_time + min_retention;
   return absl::OkStatus();
 }
 

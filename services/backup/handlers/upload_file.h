@@ -58,6 +58,8 @@ struct UploadPolicy {
   int64_t inline_blob_limit = 64 << 10;
   content::CompressionPolicy compression = {};
   Sharing sharing = Sharing::kStore;
+  // For how long nobody may remove what comes; 0: as long as they like.
+  absl::Duration min_retention = absl::ZeroDuration();
   // Answer wrong checksums on purpose; the version keeps the true one.
   bool corrupt_checksums = false;
   UploadPhases phases = {};

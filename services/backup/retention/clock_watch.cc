@@ -63,9 +63,9 @@ absl::Status ClockWatch::Load() {
     MutexLock lock(mutex_);
     if (note_) return absl::OkStatus();
   }
-  ASSIGN_OR_RETURN(
-      std::optional<ClockNote> note,
-      catalog_.Read([](storage::Snapshot& snapshot) { return snapshot.FindClockNote(); }));
+  ASSIGN_OR_RETURN(std::optional<ClockNote> note, catalog_.Read([](storage::Snapshot& snapshot) {
+    return snapshot.FindClockNote();
+  }));
   if (!note) {
     note = NewNote();
     note->newest_time = absl::UnixEpoch();  // Yet to be noted.
@@ -112,9 +112,8 @@ void ClockWatch::Look() {
 
 std::string ClockWatch::FindDistrust(absl::Time now, absl::Duration uptime) const {
   const bool is_same_start = note_->boot_id == boot_id_;
-  const absl::Duration step = is_same_start
-                                  ? now - note_->base_time - (uptime - note_->base_uptime)
-                                  : now - note_->newest_time;
+  const absl::Duration step = is_same_start ? now - note_->base_time - (uptime - note_->base_uptime)
+                                            : now - note_->newest_time;
   if (absl::AbsDuration(step) <= kMaxStep) return "";
   return absl::StrCat("the machine's clock is ", Ahead(step),
                       is_same_start ? " what it was, by the clock that nobody sets"

@@ -37,8 +37,7 @@ class ClockWatchTest : public ::testing::Test {
   storage::MemoryCatalog catalog_;
   FakeClock clock_{absl::FromUnixSeconds(1'700'000'000)};
   FakeBootClock boot_clock_;
-  std::unique_ptr<ClockWatch> watch_ =
-      std::make_unique<ClockWatch>(catalog_, clock_, boot_clock_);
+  std::unique_ptr<ClockWatch> watch_ = std::make_unique<ClockWatch>(catalog_, clock_, boot_clock_);
 };
 
 TEST_F(ClockWatchTest, TrustsNothingBeforeItLooked) {

@@ -62,8 +62,8 @@ Verdict Evaluation::Judge(const VersionAge& version) {
     verdict.Add(Keep::kFuture);
   } else if (version.state == VersionState::kVerified) {
     JudgeVerified(version, verdict);
-  } else if (conditions_.unconfirmed_ttl == absl::ZeroDuration() ||
-             conditions_.now - version.receive_time < conditions_.unconfirmed_ttl) {
+  } else if (conditions_.options.unconfirmed_ttl == absl::ZeroDuration() ||
+             conditions_.now - version.receive_time < conditions_.options.unconfirmed_ttl) {
     verdict.Add(Keep::kUnconfirmed);
   }
   return verdict;
@@ -95,7 +95,7 @@ void Evaluation::ApplyRules(const VersionAge& version, Verdict& verdict) {
 }
 
 void Evaluation::ApplyPeriods(const VersionAge& version, Verdict& verdict) {
-  const absl::TimeZone::CivilInfo civil = conditions_.timezone.At(version.receive_time);
+  const absl::TimeZone::CivilInfo civil = conditions_.options.timezone.At(version.receive_time);
   for (PeriodRule& rule : periods_) {
     if (rule.left == 0) continue;
     const int64_t period = PeriodOf(rule.keep, version.receive_time, civil);

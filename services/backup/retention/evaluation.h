@@ -51,11 +51,15 @@ class Verdict {
   std::bitset<kKeepCount> reasons_;
 };
 
-// What holds for all files.
+// What holds for all files, at all times,
+struct Options {
+  absl::TimeZone timezone = absl::UTCTimeZone();          // In which hours, days and so on begin.
+  absl::Duration unconfirmed_ttl = absl::ZeroDuration();  // 0: what nobody confirmed stays.
+};
+// and at one time.
 struct Conditions {
   absl::Time now;
-  absl::TimeZone timezone = absl::UTCTimeZone();  // In which hours, days and so on begin.
-  absl::Duration unconfirmed_ttl;                 // 0: what nobody confirmed stays.
+  Options options;
 };
 
 // Judges the versions of one file, newest first, with memory for the rules alone.

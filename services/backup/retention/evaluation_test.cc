@@ -46,7 +46,7 @@ std::vector<VersionAge> NewestFirst(const std::vector<std::string>& times,
 }
 
 Conditions Now(const std::string& now, absl::TimeZone zone = absl::UTCTimeZone()) {
-  return {At(now), zone, absl::Hours(168)};
+  return {At(now), {zone, absl::Hours(168)}};
 }
 
 std::vector<Verdict> JudgeAll(const std::vector<VersionAge>& versions,
@@ -66,7 +66,7 @@ std::vector<std::string> Kept(const std::vector<VersionAge>& versions, const Ret
   for (size_t i = 0; i < versions.size(); ++i) {
     if (verdicts[i].goes()) continue;
     kept.push_back(
-        absl::FormatTime("%Y-%m-%d %H:%M", versions[i].receive_time, conditions.timezone));
+        absl::FormatTime("%Y-%m-%d %H:%M", versions[i].receive_time, conditions.options.timezone));
   }
   return kept;
 }
@@ -211,7 +211,7 @@ TEST(Evaluation, KeepsWhatNobodyConfirmedForItsTime) {
               ElementsAre(Keep::kUnconfirmed));
   conditions.now += absl::Minutes(1);
   EXPECT_TRUE(JudgeAll({version}, std::nullopt, conditions)[0].goes());
-  conditions.unconfirmed_ttl = absl::ZeroDuration();
+  conditions.options.unconfirmed_ttl = absl::ZeroDuration();
   EXPECT_FALSE(JudgeAll({version}, std::nullopt, conditions)[0].goes());
 }
 

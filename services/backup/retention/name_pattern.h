@@ -16,7 +16,7 @@ namespace backup::retention {
 // takes time for the product of the two lengths at most. Thread-safe.
 class NamePattern {
  public:
-  static constexpr size_t kMaxSize = 512;  // Bytes of a pattern.
+  static constexpr size_t kMaxSize = 255;  // Bytes of a pattern: as a name has.
 
   // Reason INVALID_FIELD, about `field`: it is empty, too long, or a class is not closed, holds
   // nothing or ends before it begins.

@@ -144,6 +144,56 @@ TEST_P(CatalogRetention, KnowsUntilWhenNobodyMayRemoveSomething) {
   EXPECT_EQ(FindClient(id)->retain_until, At(100));
 }
 
+TEST_P(CatalogRetention, ExpiresWhatMayGo) {
+  const ClientId id = Register("name", 1).id;
+  const auto add = [&](std::optional<Outcome> outcome, std::optional<absl::Time> retain_until) {
+    Version version = MakeVersion(id, "a");
+    version.retain_until = retain_until;
+    EXPECT_OK(AddVersion(version, std::string("bytes")));
+    if (outcome) Settle(id, "a", *outcome);
+    return version.version_id;
+  };
+  const int64_t old = add(Outcome::kVerified, std::nullopt);
+  const int64_t free = add(Outcome::kVerified, At(100));
+  const int64_t retained = add(Outcome::kVerified, At(101));
+  const int64_t abandoned = add(Outcome::kAbandoned, std::nullopt);
+  const int64_t newest = add(Outcome::kVerified, std::nullopt);
+  const int64_t unconfirmed = add(std::nullopt, std::nullopt);
+  const auto expire = [&](const std::vector<int64_t>& ids) {
+    return Run(
+        [&](Transaction& transaction) { return transaction.ExpireVersions(ids, {At(100)}); });
+  };
+  EXPECT_EQ(*expire({newest, unconfirmed, retained, abandoned, free, old, 999}), 4);
+  EXPECT_EQ(*expire({newest, unconfirmed, retained, abandoned, free, old, 999}), 0);
+  EXPECT_EQ(ListAges(9).first,
+            (std::vector{absl::StrCat("a:", newest), absl::StrCat("a:", retained)}));
+  EXPECT_EQ(Count().trash_versions, 3);  // What was given up is gone.
+  EXPECT_FALSE(expire(std::vector<int64_t>(Transaction::kMaxDeletedVersions + 1)).ok());
+}
+
+TEST_P(CatalogRetention, LeavesTheNewestVersionThatCanBeRead) {
+  const ClientId id = Register("name", 1).id;
+  std::vector<int64_t> ids;
+  for (int i = 0; i < 4; ++i) {
+    ids.push_back(Add(id, "a").version_id);
+    Settle(id, "a", Outcome::kVerified);
+  }
+  for (const int64_t damaged : {ids[3], ids[2]}) {
+    EXPECT_OK(Run([&](Transaction& transaction) {
+      return transaction.MarkVersionDamaged(damaged, std::string("bytes"));
+    }));
+  }
+  const AgesPage page =
+      Read([](Snapshot& snapshot) { return snapshot.ListAges(AgesPlace(), 9); }).value();
+  EXPECT_TRUE(page.files[0].versions[1].is_damaged);
+  EXPECT_FALSE(page.files[0].versions[2].is_damaged);
+  EXPECT_EQ(
+      *Run([&](Transaction& transaction) { return transaction.ExpireVersions(ids, {At(100)}); }),
+      2);
+  EXPECT_EQ(ListAges(9).first,
+            (std::vector{absl::StrCat("a:", ids[3]), absl::StrCat("a:", ids[1])}));
+}
+
 TEST_P(CatalogRetention, KeepsWhatWasNotedOfTheClocks) {
   const auto find = [&] {
     return Read([](Snapshot& snapshot) { return snapshot.FindClockNote(); }).value();

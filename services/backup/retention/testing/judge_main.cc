@@ -56,8 +56,8 @@ std::string JudgeLine(const std::string& line) {
   const std::vector<std::string> parts = absl::StrSplit(line, ' ', absl::SkipEmpty());
   Conditions conditions;
   conditions.now = absl::FromUnixSeconds(Numbers(parts.at(0)).at(0));
-  CHECK(absl::LoadTimeZone(parts.at(1), &conditions.timezone)) << parts[1];
-  conditions.unconfirmed_ttl = absl::Seconds(Numbers(parts.at(2)).at(0));
+  CHECK(absl::LoadTimeZone(parts.at(1), &conditions.options.timezone)) << parts[1];
+  conditions.options.unconfirmed_ttl = absl::Seconds(Numbers(parts.at(2)).at(0));
   Evaluation evaluation(ParseRules(parts.at(3)), conditions);
   std::vector<std::string> verdicts;
   for (size_t i = 4; i < parts.size(); ++i)

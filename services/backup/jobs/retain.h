@@ -1,0 +1,67 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <stop_token>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/time/time.h"
+#include "base/clock.h"
+#include "services/backup/jobs/job.h"
+#include "services/backup/jobs/pace.h"
+#include "services/backup/retention/clock_watch.h"
+#include "services/backup/retention/walk.h"
+#include "storage/catalog/catalog.h"
+
+namespace backup::jobs {
+
+// Deletes the versions that no policy keeps, and those that nobody confirmed for long. While the
+// machine's time is not trusted a run fails, and does nothing. Counts versions that it deleted.
+// Used by one thread at a time.
+class Retain final : public Job {
+ public:
+  static constexpr absl::string_view kName = "retain";
+
+  struct Options {
+    retention::Options retention;
+    int64_t versions_per_second = 0;  // That are looked at; 0: as many as can be.
+  };
+
+  // All that is borrowed must outlive this. `versions_were_deleted`, which must return at once, is
+  // called when some were.
+  Retain(
+      storage::Catalog& catalog, retention::ClockWatch& clock_watch, const Clock& clock,
+      const Options& options, std::function<void()> versions_were_deleted = [] {})
+      : catalog_(catalog),
+        clock_watch_(clock_watch),
+        clock_(clock),
+        options_(options),
+        versions_were_deleted_(std::move(versions_were_deleted)),
+        pace_(options.versions_per_second) {}
+
+  absl::string_view name() const override { return kName; }
+  // The cursor is the last file that was judged as a whole: its client's id and its name, in hex. A
+  // file whose versions take several steps is begun anew by a later process, which deletes the
+  // same. `budget` is left to `options`.
+  absl::StatusOr<Progress> Step(const std::string& cursor, int64_t budget,
+                                const std::stop_token& token) override;
+
+ private:
+  // How many of these were deleted. Stops between two transactions if told to.
+  absl::StatusOr<int64_t> Expire(const std::vector<int64_t>& ids, const std::stop_token& token);
+
+  storage::Catalog& catalog_;
+  retention::ClockWatch& clock_watch_;
+  const Clock& clock_;
+  const Options options_;
+  const std::function<void()> versions_were_deleted_;
+  Pace pace_;
+  // The walk that the last step was of, if `cursor_` is where it ended.
+  std::optional<retention::Walk> walk_;
+  std::string cursor_;
+};
+
+}  // namespace backup::jobs

@@ -1,0 +1,217 @@
+#include "services/backup/jobs/retain.h"
+
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "base/boot_clock.h"
+#include "base/error.h"
+#include "base/testing/status_matchers.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "services/backup/jobs/runner.h"
+#include "storage/memory/memory_catalog.h"
+#include "storage/testing/ids.h"
+
+namespace backup::jobs {
+namespace {
+
+using storage::Outcome;
+using storage::RetentionPolicy;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+// Is killed at the n-th transaction from now on: this one and all later ones are lost, with the
+// answers to them.
+class KilledCatalog final : public storage::Catalog {
+ public:
+  explicit KilledCatalog(storage::Catalog& catalog) : catalog_(catalog) {}
+  void KillAt(int transactions, bool is_durable) {
+    left_ = transactions;
+    is_durable_ = is_durable;
+  }
+  bool is_alive() const { return left_ > 0; }
+
+  void Submit(Work work, Done done) override {
+    const bool is_last = --left_ == 0;
+    if (left_ < 0 || (is_last && !is_durable_))
+      return done(MakeError(Reason::kBackendDown, "killed"));
+    catalog_.Submit(
+        std::move(work),
+        is_last ? [done](const absl::Status&) { done(MakeError(Reason::kBackendDown, "killed")); }
+                : done);
+  }
+
+ private:
+  absl::Status ReadSnapshot(const std::function<absl::Status(storage::Snapshot&)>& read) override {
+    return catalog_.Read(read);
+  }
+
+  storage::Catalog& catalog_;
+  int left_ = 1'000'000;
+  bool is_durable_ = false;
+};
+
+class RetainTest : public ::testing::Test {
+ protected:
+  RetainTest() {
+    EXPECT_OK(memory_.Run([&](storage::Transaction& transaction) {
+      return transaction
+          .RegisterClient("client", client_, storage::DuplicateNames::kReject, clock_.Now())
+          .status();
+    }));
+  }
+  int64_t Add(const std::string& name, std::optional<Outcome> outcome = Outcome::kVerified,
+              std::optional<absl::Time> retain_until = std::nullopt) {
+    return memory_
+        .Run([&](storage::Transaction& transaction) -> absl::StatusOr<int64_t> {
+          storage::Version version;
+          version.client_id = client_;
+          version.file_name = name;
+          version.version_id = *transaction.ReserveVersionIds(1);
+          version.sha256 = std::string(32, 's');
+          version.receive_time = clock_.Now();
+          version.retain_until = retain_until;
+          EXPECT_OK(transaction.AddVersion(version, std::string("bytes"), {}));
+          if (outcome) {
+            EXPECT_OK(
+                transaction.SettleVersion({client_, name, std::nullopt, *outcome}, clock_.Now()));
+          }
+          return version.version_id;
+        })
+        .value();
+  }
+  void SetPolicy(const RetentionPolicy& policy) {
+    EXPECT_OK(memory_.Run(
+        [&](storage::Transaction& transaction) { return transaction.SetPolicy(policy); }));
+  }
+  void Pass(absl::Duration time) {
+    clock_.Advance(time);
+    boot_clock_.Advance(time);
+  }
+  std::set<int64_t> Versions() {
+    std::set<int64_t> ids;
+    std::optional<storage::AgesPlace> place = storage::AgesPlace();
+    while (place) {
+      const storage::AgesPage page =
+          memory_.Read([&](storage::Snapshot& snapshot) { return snapshot.ListAges(*place, 1000); })
+              .value();
+      for (const storage::FileAges& file : page.files)
+        for (const storage::VersionAge& age : file.versions) ids.insert(age.version_id);
+      place = page.next;
+    }
+    return ids;
+  }
+  storage::JobState State() {
+    return memory_.Read([](storage::Snapshot& snapshot) { return snapshot.ListJobs(); })
+        .value()
+        .at(0);
+  }
+  // A run of a new process.
+  void Run() {
+    retention::ClockWatch watch(catalog_, clock_, boot_clock_);
+    Retain retain(catalog_, watch, clock_, {{absl::UTCTimeZone(), absl::Hours(168)}, 0});
+    JobRun(retain, {absl::Hours(1), 1'000'000}, catalog_, clock_, {}).Run(std::stop_token());
+  }
+
+  const ClientId client_ = storage::IdOf<ClientId>(1);
+  FakeClock clock_{absl::FromUnixSeconds(1'700'000'000)};
+  FakeBootClock boot_clock_;
+  storage::MemoryCatalog memory_;
+  KilledCatalog catalog_{memory_};
+};
+
+TEST_F(RetainTest, DeletesWhatNoPolicyKeeps) {
+  SetPolicy({{}, {.keep_last = 1}});
+  SetPolicy({{client_, "b"}, {.keep_last = 2}});
+  Add("a");
+  const int64_t a = Add("a");
+  Add("b");
+  const int64_t b1 = Add("b");
+  const int64_t b2 = Add("b");
+  Run();
+  EXPECT_THAT(Versions(), ElementsAre(a, b1, b2));
+  EXPECT_EQ(State().total_count, 2);
+  EXPECT_EQ(State().last_error, "");
+}
+
+TEST_F(RetainTest, DeletesNoVerifiedVersionWithoutAPolicyButWhatNobodyConfirmed) {
+  const int64_t old = Add("a");
+  const int64_t newest = Add("a");
+  Add("b", std::nullopt);
+  Add("b", Outcome::kAbandoned);
+  Pass(absl::Hours(167));
+  const int64_t young = Add("b", std::nullopt);
+  Pass(absl::Hours(1));
+  Run();
+  EXPECT_THAT(Versions(), ElementsAre(old, newest, young));
+}
+
+TEST_F(RetainTest, LeavesWhatMustBeKept) {
+  SetPolicy({{}, {.keep_last = 1}});
+  const int64_t retained = Add("a", Outcome::kVerified, clock_.Now() + absl::Hours(48));
+  const int64_t newest = Add("a");
+  Pass(absl::Hours(47));
+  Run();
+  EXPECT_THAT(Versions(), ElementsAre(retained, newest));
+  Pass(absl::Hours(1));
+  Run();
+  EXPECT_THAT(Versions(), ElementsAre(newest));
+}
+
+TEST_F(RetainTest, DeletesNothingWhileTheTimeIsNotTrusted) {
+  SetPolicy({{}, {.keep_last = 1}});
+  Run();
+  Add("a");
+  Add("a");
+  clock_.Advance(absl::Hours(2));
+  Run();
+  EXPECT_EQ(Versions().size(), 2u);
+  EXPECT_THAT(State().last_error, HasSubstr("backupctl policy resume"));
+  EXPECT_OK(retention::ClockWatch(catalog_, clock_, boot_clock_).Resume());
+  Run();
+  EXPECT_EQ(Versions().size(), 1u);
+}
+
+// Killed at each transaction, before or after it, again and again: in the end just what should be
+// gone is gone, and nothing was counted twice.
+TEST_F(RetainTest, GoesOnWhereItWasKilled) {
+  SetPolicy({{}, {.keep_last = 3}});
+  std::set<int64_t> kept;
+  for (const char* name : {"a", "b", "c"}) {
+    std::vector<int64_t> ids;
+    for (int i = 0; i < 200; ++i) ids.push_back(Add(name));
+    kept.insert(ids.end() - 3, ids.end());
+  }
+  int runs = 0;
+  for (bool is_done = false; !is_done; ++runs) {
+    ASSERT_LT(runs, 200);
+    catalog_.KillAt(1 + runs / 2 % 7, runs % 2 == 0);
+    Run();
+    is_done = catalog_.is_alive();
+    const std::set<int64_t> left = Versions();
+    for (const int64_t id : kept) EXPECT_TRUE(left.contains(id));
+  }
+  EXPECT_GT(runs, 3);
+  EXPECT_EQ(Versions(), kept);
+}
+
+TEST_F(RetainTest, BeginsAFileOfManyStepsAnewInAnotherProcess) {
+  SetPolicy({{}, {.keep_last = 2}});
+  for (int i = 0; i < 5000; ++i) Add("a");
+  retention::ClockWatch watch(catalog_, clock_, boot_clock_);
+  Retain first(catalog_, watch, clock_, {});
+  const absl::StatusOr<Job::Progress> progress = first.Step("", 1, std::stop_token());
+  ASSERT_OK(progress);
+  EXPECT_FALSE(progress->is_done);
+  EXPECT_EQ(progress->cursor, "");
+  EXPECT_GT(progress->count, 4000);
+  Run();
+  EXPECT_EQ(Versions().size(), 2u);
+}
+
+}  // namespace
+}  // namespace backup::jobs
