@@ -46,6 +46,16 @@ std::string DiskText(const v1::GetStatusResponse& status) {
   return text;
 }
 
+std::string RetentionText(const v1::RetentionStatus& retention) {
+  if (retention.has_distrusted_since()) {
+    return absl::StrCat("stopped since ", TimeText(retention.distrusted_since()), ": ",
+                        retention.distrust(),
+                        "; if the time is right now: `backupctl policy resume`");
+  }
+  if (retention.policy_count() > 0) return absl::StrCat(retention.policy_count(), " policies");
+  return "no policy: no verified version is ever removed; see `backupctl policy set --help`";
+}
+
 absl::StatusOr<ExitCode> ShowStatus(Connection& connection, Output& output) {
   ASSIGN_OR_RETURN(
       const v1::GetStatusResponse status,
@@ -71,6 +81,7 @@ absl::StatusOr<ExitCode> ShowStatus(Connection& connection, Output& output) {
                                     &v1::GetStatusResponse::last_verified_time)}};
   if (status.unmoved_version_count() > 0)
     fields.emplace_back("To be moved", absl::StrCat(status.unmoved_version_count(), " versions"));
+  fields.emplace_back("Retention", RetentionText(status.retention()));
   for (const v1::JobStatus& job : status.jobs())
     fields.emplace_back(absl::StrCat("Job ", job.name()), JobText(job));
   output.Print(fields);

@@ -20,6 +20,7 @@ using Command = std::function<absl::StatusOr<ExitCode>(Connection&, Output&)>;
 void AddClientCommands(CLI::App& app, Command& chosen);
 void AddFileCommands(CLI::App& app, Command& chosen);
 void AddRestoreCommand(CLI::App& app, Command& chosen);
+void AddPolicyCommands(CLI::App& app, Command& chosen);
 void AddImportCommand(CLI::App& app, Command& chosen);
 void AddDecryptCommand(CLI::App& app, Command& chosen);
 void AddServiceCommands(CLI::App& app, Command& chosen);

@@ -82,6 +82,7 @@ Connection::Connection(std::shared_ptr<grpc::Channel> channel, std::string targe
       diagnose_(std::move(diagnose)),
       ingest_(v1::IngestService::NewStub(channel_)),
       catalog_(v1::CatalogService::NewStub(channel_)),
+      lifecycle_(v1::LifecycleService::NewStub(channel_)),
       admin_(v1::AdminService::NewStub(channel_)) {}
 
 absl::Duration Connection::TransferTimeout(int64_t size_bytes) const {

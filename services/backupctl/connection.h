@@ -12,6 +12,7 @@
 #include "backup/v1/admin.grpc.pb.h"
 #include "backup/v1/catalog.grpc.pb.h"
 #include "backup/v1/ingest.grpc.pb.h"
+#include "backup/v1/lifecycle.grpc.pb.h"
 #include "backup/v1/types.pb.h"
 #include "grpcpp/channel.h"
 #include "grpcpp/client_context.h"
@@ -51,6 +52,7 @@ class Connection {
 
   v1::IngestService::StubInterface& ingest() { return *ingest_; }
   v1::CatalogService::StubInterface& catalog() { return *catalog_; }
+  v1::LifecycleService::StubInterface& lifecycle() { return *lifecycle_; }
   v1::AdminService::StubInterface& admin() { return *admin_; }
   // For what the stubs cannot do.
   grpc::ChannelInterface& channel() { return *channel_; }
@@ -103,6 +105,7 @@ class Connection {
   const Diagnose diagnose_;
   const std::unique_ptr<v1::IngestService::StubInterface> ingest_;
   const std::unique_ptr<v1::CatalogService::StubInterface> catalog_;
+  const std::unique_ptr<v1::LifecycleService::StubInterface> lifecycle_;
   const std::unique_ptr<v1::AdminService::StubInterface> admin_;
 };
 

@@ -198,6 +198,7 @@ int Main(int argc, char** argv) {
   AddClientCommands(app, command);
   AddFileCommands(app, command);
   AddRestoreCommand(app, command);
+  AddPolicyCommands(app, command);
   AddImportCommand(app, command);
   AddServiceCommands(app, command);
   AddTraceCommand(app, command);

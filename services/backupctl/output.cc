@@ -19,6 +19,7 @@
 #include "base/clock.h"
 #include "glog/logging.h"
 #include "google/protobuf/descriptor.h"
+#include "google/protobuf/duration.pb.h"
 #include "nlohmann/json.hpp"
 
 namespace backup::ctl {
@@ -205,6 +206,10 @@ nlohmann::ordered_json ToJson(const Message& message) {
   const google::protobuf::Descriptor& type = *message.GetDescriptor();
   if (type.full_name() == google::protobuf::Timestamp::descriptor()->full_name())
     return JsonTime(ToTime(static_cast<const google::protobuf::Timestamp&>(message)));
+  if (type.full_name() == google::protobuf::Duration::descriptor()->full_name()) {
+    const auto& duration = static_cast<const google::protobuf::Duration&>(message);
+    return static_cast<double>(duration.seconds()) + duration.nanos() / 1e9;
+  }
   const google::protobuf::Reflection& of = *message.GetReflection();
   nlohmann::ordered_json object = nlohmann::ordered_json::object();
   for (int i = 0; i < type.field_count(); ++i) {

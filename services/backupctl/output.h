@@ -73,7 +73,7 @@ std::string RenderFields(const Fields& fields, size_t width = 0);
 size_t TerminalWidth();
 
 // `message` as the JSON of docs/json.md: bytes in lower hex, numbers as numbers, times as
-// JsonTime(), enumerations by name; messages that are not set are left out.
+// JsonTime(), durations as seconds, enumerations by name; messages that are not set are left out.
 nlohmann::ordered_json ToJson(const google::protobuf::Message& message);
 
 // Where results go. Used by one thread at a time.

@@ -138,6 +138,7 @@ class JsonTest(ClusterTest):
         for command in ("status", "health", "version"):
             self.backupctl(command)
         self.backupctl("log-level", "*", "info")
+        self.policies(name)
         for blob in [path for path in (data / "store" / "blobs").rglob("*") if path.is_file()]:
             blob.write_bytes(b"damaged" * 40000)
         self.backupctl("verify", codes=(14,))
@@ -147,8 +148,13 @@ class JsonTest(ClusterTest):
         decrypted = self.run_program("backupctl", "--json", "decrypt", f"--data_dir={data}", "--client", name, "--file", "put",
                                      "-o", str(self.folder / "decrypted"))
         self.called.add("decrypt")
+        with contextlib.closing(sqlite3.connect(data / "catalog.db")) as catalog:
+            catalog.execute("UPDATE clock_notes SET distrusted_since = 1, distrust = 'why'")
+            catalog.commit()
         self.page.check_object("LocalCopy", decrypted[0], "decrypt")
         self.cluster.start_service()
+        self.backupctl("status")
+        self.backupctl("policy", "resume")
         self.backupctl("client", "rm", name, "--yes")
         m.ModelClient(self.cluster.port, b"stale").sign_up()
         listed = []
@@ -163,6 +169,14 @@ class JsonTest(ClusterTest):
         self.assertEqual(set(self.page.commands) - self.called, set(), "json_test.py: call these")
         fields = {(name, field) for name, rows in self.page.objects.items() for field in rows}
         self.assertEqual(fields - self.page.seen, set(), "no command printed these fields of docs/json.md")
+
+    def policies(self, name):
+        scope = ["--client", name, "--files", "**"]
+        policy = self.backupctl("policy", "set", *scope, "--keep-last=1", "--keep-within=90s")
+        self.assertEqual(self.backupctl("policy", "show", *scope), policy)
+        self.assertEqual(self.backupctl("policy", "list"), policy)
+        self.backupctl("policy", "preview")
+        self.backupctl("policy", "rm", *scope)
 
     def listed_as_stale(self):
         self.called.add("client stale")
