@@ -14,4 +14,6 @@ trap 'rm -rf "$source"' EXIT
 mkdir "$source/debian"
 touch "$source/debian/control"
 cd "$source"
-dpkg-shlibdeps -O "/out/$image"/usr/bin/* | sed 's/^shlibs:Depends=//; s/ ([^)]*)//g; s/, /\n/g' >"/out/$image.packages"
+# Time zones are no library.
+[[ $image != service ]] || echo tzdata >>"/out/$image.packages"
+dpkg-shlibdeps -O "/out/$image"/usr/bin/* | sed 's/^shlibs:Depends=//; s/ ([^)]*)//g; s/, /\n/g' >>"/out/$image.packages"

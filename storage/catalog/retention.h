@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "absl/status/status.h"
+#include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "base/ids.h"
 #include "storage/catalog/version.h"
@@ -73,6 +75,11 @@ struct AgesPage {
   std::vector<FileAges> files;    // None is without versions; the last one may have more of them.
   std::optional<AgesPlace> next;  // Where to go on; unset: this is all.
 };
+
+// OK if what nobody may remove before `retain_until` may be removed at `now`, which is the infinite
+// past while the time is not trusted. Reason RETAINED, about `subject`.
+absl::Status CheckRemovable(std::optional<absl::Time> retain_until, absl::Time now,
+                            absl::string_view subject);
 
 // What was noted of the machine's clocks (services/backup/retention/clock_watch.h).
 struct ClockNote {

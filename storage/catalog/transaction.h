@@ -110,7 +110,9 @@ class Transaction : public Snapshot {
   virtual absl::StatusOr<bool> SettleVersion(const Verdict& verdict, absl::Time now) = 0;
 
   // Deleting, and taking it back. All of it works while a full disk keeps everything else from
-  // growing. Lists of ids have at most kMaxDeletedVersions.
+  // growing. Lists of ids have at most kMaxDeletedVersions. What must be kept for longer
+  // (Version::retain_until, Client::retain_until), or has such a time while the clock is not
+  // trusted (ClockNote), is not deleted: reason RETAINED, and in lists it is left out.
 
   // Deletes one version. Reasons as FindVersion().
   virtual absl::Status DeleteVersion(const ClientId& client, const std::string& file_name,
@@ -132,7 +134,7 @@ class Transaction : public Snapshot {
   // CLIENT_NOT_FOUND, NAME_TAKEN (policy kReject, and another client has its name by now).
   virtual absl::StatusOr<Client> UndeleteClient(const ClientId& id, DuplicateNames policy) = 0;
   // Removes those of these versions for good that were deleted on their own at `deleted_by` or
-  // before; returns how many.
+  // before, and need not be kept for longer than that; returns how many.
   virtual absl::StatusOr<int64_t> PurgeVersions(const std::vector<int64_t>& ids,
                                                 absl::Time deleted_by) = 0;
   // Removes at most `limit` versions of a client for good that was deleted at `deleted_by` or

@@ -157,6 +157,11 @@ class MemoryTransaction final : public Transaction {
   // The version as it is told: with what is known of damage, and in the trash with its client, too.
   Version Told(const MemoryState::KeptVersion& kept) const;
   bool IsDamaged(const MemoryState::KeptVersion& kept) const;
+  // By which time something may be removed: `now`, or the infinite past while the time is not
+  // trusted.
+  absl::Time RemovalTime(absl::Time now) const {
+    return state_.clock_note && state_.clock_note->distrusted_since ? absl::InfinitePast() : now;
+  }
   // What of a file no deletion because of age takes: the newest verified version, and the newest
   // that is not damaged.
   std::set<int64_t> NewestOf(const MemoryState::StoredFile& file) const;

@@ -90,7 +90,10 @@ bool MemoryTransaction::Delete(int64_t version_id, const Deletion& deletion) {
 
 absl::Status MemoryTransaction::DeleteVersion(const ClientId& client, const std::string& file_name,
                                               int64_t version_id, const Deletion& deletion) {
-  RETURN_IF_ERROR(FindVersion(client, file_name, version_id, /*with_content=*/false).status());
+  ASSIGN_OR_RETURN(const StoredVersion stored,
+                   FindVersion(client, file_name, version_id, /*with_content=*/false));
+  RETURN_IF_ERROR(CheckRemovable(stored.version.retain_until, RemovalTime(deletion.time),
+                                 NameToText(file_name)));
   if (Delete(version_id, deletion)) return absl::OkStatus();
   return NotFound(Reason::kVersionNotFound, NameToText(file_name));
 }
@@ -98,11 +101,19 @@ absl::Status MemoryTransaction::DeleteVersion(const ClientId& client, const std:
 absl::StatusOr<int64_t> MemoryTransaction::DeleteVersions(const std::vector<int64_t>& ids,
                                                           const Deletion& deletion) {
   RETURN_IF_ERROR(CheckCount(ids));
-  return std::count_if(ids.begin(), ids.end(), [&](int64_t id) { return Delete(id, deletion); });
+  return std::count_if(ids.begin(), ids.end(), [&](int64_t id) {
+    const auto found = state_.versions.find(id);
+    if (found == state_.versions.end()) return false;
+    const std::optional<absl::Time> retain_until = found->second.stored.version.retain_until;
+    return CheckRemovable(retain_until, RemovalTime(deletion.time), "").ok() &&
+           Delete(id, deletion);
+  });
 }
 
 absl::Status MemoryTransaction::DeleteClient(const ClientId& id, absl::Time delete_time) {
   ASSIGN_OR_RETURN(Client* const client, Require(id));
+  RETURN_IF_ERROR(
+      CheckRemovable(client->retain_until, RemovalTime(delete_time), NameToText(client->name)));
   client->delete_time = delete_time;
   return absl::OkStatus();
 }
@@ -154,6 +165,7 @@ absl::StatusOr<int64_t> MemoryTransaction::PurgeVersions(const std::vector<int64
     if (found == state_.versions.end()) continue;
     const Version& version = found->second.stored.version;
     if (!version.delete_time || *version.delete_time > deleted_by) continue;
+    if (version.retain_until && *version.retain_until > deleted_by) continue;
     Remove(id);
     ++purged;
   }

@@ -137,6 +137,12 @@ absl::StatusOr<std::optional<absl::Time>> SqliteTransaction::FileRetainedUntil(
   return OptionalTimeColumn(query, 0);
 }
 
+absl::StatusOr<absl::Time> SqliteTransaction::RemovalTime(absl::Time now) {
+  Query query = database_.Prepare("SELECT 1 FROM clock_notes WHERE distrusted_since IS NOT NULL");
+  ASSIGN_OR_RETURN(const bool is_distrusted, query.Step());
+  return is_distrusted ? absl::InfinitePast() : now;
+}
+
 absl::StatusOr<std::optional<ClockNote>> SqliteTransaction::FindClockNote() {
   Query query = database_.Prepare(
       "SELECT base_time, base_uptime, boot_id, newest_time, distrusted_since, distrust "
@@ -197,6 +203,7 @@ absl::StatusOr<int64_t> SqliteTransaction::ExpireVersions(const std::vector<int6
                                                           const Deletion& deletion) {
   if (ids.size() > static_cast<size_t>(kMaxDeletedVersions))
     return absl::InvalidArgumentError("too many versions at once");
+  ASSIGN_OR_RETURN(const absl::Time now, RemovalTime(deletion.time));
   DamagedChunks damaged(database_);
   std::map<int64_t, std::set<int64_t>> newest;  // By file.
   std::map<int64_t, bool> going;                // And whether they were given up.
@@ -204,8 +211,7 @@ absl::StatusOr<int64_t> SqliteTransaction::ExpireVersions(const std::vector<int6
     Query query = database_.Prepare(
         "SELECT file_id, state FROM versions WHERE version_id = ? AND delete_time IS NULL "
         "AND coalesce(retain_until <= ?, 1)");
-    ASSIGN_OR_RETURN(const bool may_go,
-                     query.Bind(id).Bind(absl::ToUnixMicros(deletion.time)).Step());
+    ASSIGN_OR_RETURN(const bool may_go, query.Bind(id).Bind(absl::ToUnixMicros(now)).Step());
     if (!may_go) continue;
     const auto state = static_cast<VersionState>(query.Int(1));
     if (state == VersionState::kVerified) {

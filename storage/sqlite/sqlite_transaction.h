@@ -281,7 +281,10 @@ class SqliteTransaction final : public Transaction {
   // After its last part.
   absl::Status ForgetRecipe(int64_t recipe_id);
 
-  // retention.cc: versions below `before` of a file, at most `limit`, newest first.
+  // retention.cc: by which time something may be removed: `now`, or the infinite past while the
+  // time is not trusted.
+  absl::StatusOr<absl::Time> RemovalTime(absl::Time now);
+  // Versions below `before` of a file, at most `limit`, newest first.
   absl::StatusOr<std::vector<VersionAge>> AgesOf(DamagedChunks& damaged, int64_t file_id,
                                                  int64_t before, int limit);
   // What of a file no deletion because of age takes: the newest verified version, and the newest

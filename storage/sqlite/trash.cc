@@ -105,7 +105,10 @@ absl::StatusOr<bool> SqliteTransaction::Delete(int64_t version_id, const Deletio
 
 absl::Status SqliteTransaction::DeleteVersion(const ClientId& client, const std::string& file_name,
                                               int64_t version_id, const Deletion& deletion) {
-  RETURN_IF_ERROR(FindVersion(client, file_name, version_id, /*with_content=*/false).status());
+  ASSIGN_OR_RETURN(const StoredVersion stored,
+                   FindVersion(client, file_name, version_id, /*with_content=*/false));
+  ASSIGN_OR_RETURN(const absl::Time now, RemovalTime(deletion.time));
+  RETURN_IF_ERROR(CheckRemovable(stored.version.retain_until, now, NameToText(file_name)));
   ASSIGN_OR_RETURN(const bool was_there, Delete(version_id, deletion));
   return was_there ? absl::OkStatus() : VersionNotFound(file_name, version_id);
 }
@@ -113,8 +116,13 @@ absl::Status SqliteTransaction::DeleteVersion(const ClientId& client, const std:
 absl::StatusOr<int64_t> SqliteTransaction::DeleteVersions(const std::vector<int64_t>& ids,
                                                           const Deletion& deletion) {
   RETURN_IF_ERROR(CheckCount(ids));
+  ASSIGN_OR_RETURN(const absl::Time now, RemovalTime(deletion.time));
   int64_t deleted = 0;
   for (const int64_t id : ids) {
+    Query retained =
+        database_.Prepare("SELECT 1 FROM versions WHERE version_id = ? AND retain_until > ?");
+    ASSIGN_OR_RETURN(const bool must_stay, retained.Bind(id).Bind(absl::ToUnixMicros(now)).Step());
+    if (must_stay) continue;
     ASSIGN_OR_RETURN(const bool was_there, Delete(id, deletion));
     if (was_there) ++deleted;
   }
@@ -122,7 +130,9 @@ absl::StatusOr<int64_t> SqliteTransaction::DeleteVersions(const std::vector<int6
 }
 
 absl::Status SqliteTransaction::DeleteClient(const ClientId& id, absl::Time delete_time) {
-  RETURN_IF_ERROR(SelectClient(database_, id).status());
+  ASSIGN_OR_RETURN(const Client client, SelectClient(database_, id));
+  ASSIGN_OR_RETURN(const absl::Time now, RemovalTime(delete_time));
+  RETURN_IF_ERROR(CheckRemovable(client.retain_until, now, NameToText(client.name)));
   return database_.Prepare("UPDATE clients SET delete_time = ? WHERE client_id = ?")
       .Bind(absl::ToUnixMicros(delete_time))
       .BindBlob(id.bytes())
@@ -185,8 +195,9 @@ absl::StatusOr<int64_t> SqliteTransaction::PurgeVersions(const std::vector<int64
   RETURN_IF_ERROR(CheckCount(ids));
   int64_t purged = 0;
   for (const int64_t id : ids) {
-    Query query =
-        database_.Prepare("SELECT 1 FROM versions WHERE version_id = ? AND delete_time <= ?");
+    Query query = database_.Prepare(
+        "SELECT 1 FROM versions WHERE version_id = ?1 AND delete_time <= ?2 "
+        "AND coalesce(retain_until <= ?2, 1)");
     ASSIGN_OR_RETURN(const bool is_due, query.Bind(id).Bind(absl::ToUnixMicros(deleted_by)).Step());
     if (!is_due) continue;
     RETURN_IF_ERROR(Remove(id));

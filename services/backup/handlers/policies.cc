@@ -228,18 +228,4 @@ absl::Status PreviewRetention(
   return absl::OkStatus();
 }
 
-absl::Status CheckRemovable(std::optional<absl::Time> retain_until, absl::Time now,
-                            const std::string& subject) {
-  if (!retain_until || *retain_until <= now) return absl::OkStatus();
-  return MakeError(
-      Reason::kRetained,
-      absl::StrCat("it must be kept until ",
-                   absl::FormatTime("%Y-%m-%dT%H:%M:%SZ", *retain_until, absl::UTCTimeZone()),
-                   now == absl::InfinitePast()
-                       ? " at least, and the machine's time is not trusted: see "
-                         "`backupctl status`"
-                       : ""),
-      subject);
-}
-
 }  // namespace backup::handlers

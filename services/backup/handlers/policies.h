@@ -49,9 +49,4 @@ absl::Status PreviewRetention(
     const v1::PreviewRetentionRequest& request,
     const std::function<absl::Status(const v1::PreviewRetentionResponse&)>& send);
 
-// OK if what may not be removed before `retain_until` may be removed; `now` is
-// retention::ClockWatch::RemovalTime(). Reason RETAINED, about `subject`.
-absl::Status CheckRemovable(std::optional<absl::Time> retain_until, absl::Time now,
-                            const std::string& subject);
-
 }  // namespace backup::handlers

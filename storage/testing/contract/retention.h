@@ -144,6 +144,48 @@ TEST_P(CatalogRetention, KnowsUntilWhenNobodyMayRemoveSomething) {
   EXPECT_EQ(FindClient(id)->retain_until, At(100));
 }
 
+TEST_P(CatalogRetention, RefusesToDeleteWhatMustBeKept) {
+  const ClientId id = Register("name", 1).id;
+  Version version = MakeVersion(id, "a");
+  version.retain_until = At(100);
+  ASSERT_OK(AddVersion(version, std::string("bytes")));
+  const auto remove = [&](absl::Time now) {
+    return Run([&](Transaction& transaction) {
+      return transaction.DeleteVersion(id, "a", version.version_id, {now});
+    });
+  };
+  const auto remove_client = [&](absl::Time now) {
+    return Run([&](Transaction& transaction) { return transaction.DeleteClient(id, now); });
+  };
+  EXPECT_THAT(remove(At(99)), testing::HasReason(Reason::kRetained));
+  EXPECT_THAT(remove_client(At(99)), testing::HasReason(Reason::kRetained));
+  EXPECT_EQ(*Run([&](Transaction& transaction) {
+    return transaction.DeleteVersions({version.version_id}, {At(99), /*for_good=*/true});
+  }),
+            0);
+  // The time that is given is not to be trusted.
+  EXPECT_OK(Run([&](Transaction& transaction) {
+    return transaction.SaveClockNote({At(1), absl::Seconds(2), "boot", At(3), At(4), "why"});
+  }));
+  EXPECT_THAT(remove(At(100)), testing::HasReason(Reason::kRetained));
+  EXPECT_THAT(remove_client(At(100)), testing::HasReason(Reason::kRetained));
+  EXPECT_OK(Run([&](Transaction& transaction) {
+    return transaction.SaveClockNote({At(1), absl::Seconds(2), "boot", At(3), std::nullopt, ""});
+  }));
+  EXPECT_OK(remove(At(100)));
+  EXPECT_OK(remove_client(At(100)));
+}
+
+TEST_P(CatalogRetention, LetsTheClientTakeBackWhatItDidNotConfirm) {
+  const ClientId id = Register("name", 1).id;
+  for (const Outcome outcome : {Outcome::kRetrying, Outcome::kAbandoned}) {
+    Version version = MakeVersion(id, "a");
+    version.retain_until = At(100);
+    ASSERT_OK(AddVersion(version, std::string("bytes")));
+    EXPECT_TRUE(Settle(id, "a", outcome));
+  }
+}
+
 TEST_P(CatalogRetention, ExpiresWhatMayGo) {
   const ClientId id = Register("name", 1).id;
   const auto add = [&](std::optional<Outcome> outcome, std::optional<absl::Time> retain_until) {
