@@ -132,7 +132,7 @@ class RetentionTest(RetentionCluster):
                                (["--keep-last=1", "--files=*"], "one client"),
                                (["--keep-last=1", "--client=laptop", "--files=[a"], "pattern"),
                                (["--keep-last=1", "--client=laptop", "--files=" + "**" * 200], "pattern")):
-            self.assertIn(why, self.backupctl("policy", "set", *arguments, code=1))
+            self.assertIn(why, self.backupctl("policy", "set", *arguments, code=2))
         self.assertIn("--keep-within must be", self.backupctl("policy", "set", "--keep-within=soon", code=2))
         self.backupctl("policy", "set", "--keep-last=1", "--client=nobody", code=10)
         self.assertEqual(self.json_lines("policy", "list"), [])
