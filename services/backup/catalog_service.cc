@@ -53,6 +53,7 @@ grpc::Status CatalogServiceImpl::GetVersion(grpc::ServerContext* call,
 grpc::Status CatalogServiceImpl::DeleteClient(grpc::ServerContext* call,
                                               const v1::DeleteClientRequest* request,
                                               v1::DeleteClientResponse* response) {
+  context_.LookAtClock();
   const grpc::Status status = Serve(*call, context_, "DeleteClient", *request, *response, [&] {
     return handlers::DeleteClient(context_.catalog, *request);
   });
@@ -63,6 +64,7 @@ grpc::Status CatalogServiceImpl::DeleteClient(grpc::ServerContext* call,
 grpc::Status CatalogServiceImpl::DeleteVersion(grpc::ServerContext* call,
                                                const v1::DeleteVersionRequest* request,
                                                v1::DeleteVersionResponse* response) {
+  context_.LookAtClock();
   const grpc::Status status = Serve(*call, context_, "DeleteVersion", *request, *response, [&] {
     return handlers::Transact(context_.catalog,
                               [&] { return handlers::DeleteVersion::Prepare(*request); });

@@ -8,6 +8,7 @@
 #include "base/stage_resources.h"
 #include "content/store_keys.h"
 #include "crypto/master_key.h"
+#include "glog/logging.h"
 #include "rpc/drain_gate.h"
 #include "rpc/stream_watchdog.h"
 #include "services/backup/authorization.h"
@@ -62,9 +63,11 @@ struct ServiceContext {
   // Null: whatever the time is, it is trusted.
   retention::ClockWatch* clock_watch = nullptr;
   retention::Options retention = {};
-  // By which something may be removed because of its age.
-  absl::Time removal_time() const {
-    return clock_watch == nullptr ? clock.Now() : clock_watch->RemovalTime();
+  // Before somebody deletes something: what must be kept for a while is kept if the time is not
+  // trusted, which the catalog is to know (storage::ClockNote).
+  void LookAtClock() const {
+    const absl::Status noted = clock_watch == nullptr ? absl::OkStatus() : clock_watch->Check();
+    LOG_IF(WARNING, !noted.ok()) << "cannot note what time it is: " << noted;
   }
   ClientTrace* trace = nullptr;            // Null if nobody can watch.
   Authorization* authorization = nullptr;  // Null if every caller may do everything.

@@ -265,10 +265,9 @@ absl::StatusOr<ExitCode> Resume(Connection& connection, Output& output) {
 }
 
 void AddPreview(CLI::App& group, Command& chosen) {
-  CLI::App& preview = *group.add_subcommand("preview",
-                                            "Show of each version whether it would go now, or what "
-                                            "keeps it;\nwith --keep-...: as if that "
-                                            "were the policy");
+  CLI::App& preview = *group.add_subcommand(
+      "preview",
+      "Show of each version what keeps it, or that it goes; also by rules that are not set");
   const auto to_preview = std::make_shared<PreviewOptions>();
   AddScopeOptions(preview, to_preview->policy);
   AddRuleOptions(preview, to_preview->policy);
@@ -290,9 +289,7 @@ void AddPolicyCommands(CLI::App& app, Command& chosen) {
   group.require_subcommand(1);
 
   CLI::App& set = *group.add_subcommand(
-      "set",
-      "Keep these versions of each file from now on, and no others: instead of the policy\n"
-      "for the same, if there is one");
+      "set", "Keep these versions of each file, and no others, by a new policy or a changed one");
   const auto to_set = std::make_shared<PolicyOptions>();
   AddScopeOptions(set, *to_set);
   AddRuleOptions(set, *to_set);

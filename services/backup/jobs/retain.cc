@@ -82,7 +82,6 @@ absl::StatusOr<int64_t> Retain::Expire(const std::vector<int64_t>& ids,
     }));
     expired += count;
   }
-  if (expired > 0) versions_were_deleted_();
   return expired;
 }
 

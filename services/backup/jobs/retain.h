@@ -1,11 +1,9 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <optional>
 #include <stop_token>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "absl/time/time.h"
@@ -30,16 +28,13 @@ class Retain final : public Job {
     int64_t versions_per_second = 0;  // That are looked at; 0: as many as can be.
   };
 
-  // All that is borrowed must outlive this. `versions_were_deleted`, which must return at once, is
-  // called when some were.
-  Retain(
-      storage::Catalog& catalog, retention::ClockWatch& clock_watch, const Clock& clock,
-      const Options& options, std::function<void()> versions_were_deleted = [] {})
+  // All that is borrowed must outlive this.
+  Retain(storage::Catalog& catalog, retention::ClockWatch& clock_watch, const Clock& clock,
+         const Options& options)
       : catalog_(catalog),
         clock_watch_(clock_watch),
         clock_(clock),
         options_(options),
-        versions_were_deleted_(std::move(versions_were_deleted)),
         pace_(options.versions_per_second) {}
 
   absl::string_view name() const override { return kName; }
@@ -57,7 +52,6 @@ class Retain final : public Job {
   retention::ClockWatch& clock_watch_;
   const Clock& clock_;
   const Options options_;
-  const std::function<void()> versions_were_deleted_;
   Pace pace_;
   // The walk that the last step was of, if `cursor_` is where it ended.
   std::optional<retention::Walk> walk_;
