@@ -6,6 +6,7 @@
 #include "services/backup/handlers/converters.h"
 #include "services/backup/handlers/import_client.h"
 #include "services/backup/handlers/list_stale_clients.h"
+#include "services/backup/handlers/scrub.h"
 #include "services/backup/handlers/set_log_level.h"
 #include "services/backup/handlers/verify_store.h"
 #include "services/backup/limits.h"
@@ -63,13 +64,54 @@ grpc::Status AdminServiceImpl::VerifyStore(grpc::ServerContext* call,
   scope.add_received(request->ByteSizeLong());
   if (!scope.admitted().ok()) return scope.Finish(scope.admitted());
   return scope.Finish(handlers::VerifyStore(
-      context_.stored_places(), context_.stages.pieces,
+      context_.stored_places(), context_.stages.pieces, *request,
       [&](const v1::VerifyStoreResponse& event) -> absl::Status {
         RETURN_IF_ERROR(context_.gate.CheckOpen());  // It would hold up the end for too long.
         scope.add_sent(event.ByteSizeLong());
         const rpc::StreamWatchdog::Wait wait(context_.watchdog, *call);
         return stream->Write(event) ? absl::OkStatus() : absl::CancelledError("the caller is gone");
       }));
+}
+
+grpc::Status AdminServiceImpl::GetScrub(grpc::ServerContext* call,
+                                        const v1::GetScrubRequest* request,
+                                        v1::GetScrubResponse* response) {
+  return ServeRead(*call, context_, "GetScrub", *request, *response,
+                   [this](storage::Snapshot& snapshot, const v1::GetScrubRequest&) {
+                     return handlers::GetScrub(snapshot, context_.scrub);
+                   });
+}
+
+grpc::Status AdminServiceImpl::StartScrub(grpc::ServerContext* call,
+                                          const v1::StartScrubRequest* request,
+                                          v1::StartScrubResponse* response) {
+  return Serve(*call, context_, "StartScrub", *request, *response, [this] {
+    auto started = context_.catalog.Run([this](storage::Transaction& transaction) {
+      return handlers::StartScrub(transaction, context_.scrub);
+    });
+    if (started.ok()) context_.wake_scrub();
+    return started;
+  });
+}
+
+grpc::Status AdminServiceImpl::PauseScrub(grpc::ServerContext* call,
+                                          const v1::PauseScrubRequest* request,
+                                          v1::PauseScrubResponse* response) {
+  return Serve(*call, context_, "PauseScrub", *request, *response, [this] {
+    return context_.catalog.Run([this](storage::Transaction& transaction) {
+      return handlers::PauseScrub(transaction, context_.scrub);
+    });
+  });
+}
+
+grpc::Status AdminServiceImpl::DiscardDamaged(grpc::ServerContext* call,
+                                              const v1::DiscardDamagedRequest* request,
+                                              v1::DiscardDamagedResponse* response) {
+  return Serve(*call, context_, "DiscardDamaged", *request, *response, [this] {
+    auto discarded = handlers::DiscardDamaged(context_.catalog);
+    if (discarded.ok() && discarded->discarded_count() > 0) context_.wake_sweep();
+    return discarded;
+  });
 }
 
 grpc::Status AdminServiceImpl::TraceClient(grpc::ServerContext* call,

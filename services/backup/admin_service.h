@@ -19,6 +19,14 @@ class AdminServiceImpl final : public v1::AdminService::Service {
                          v1::GetStatusResponse* response) override;
   grpc::Status VerifyStore(grpc::ServerContext* call, const v1::VerifyStoreRequest* request,
                            grpc::ServerWriter<v1::VerifyStoreResponse>* stream) override;
+  grpc::Status GetScrub(grpc::ServerContext* call, const v1::GetScrubRequest* request,
+                        v1::GetScrubResponse* response) override;
+  grpc::Status StartScrub(grpc::ServerContext* call, const v1::StartScrubRequest* request,
+                          v1::StartScrubResponse* response) override;
+  grpc::Status PauseScrub(grpc::ServerContext* call, const v1::PauseScrubRequest* request,
+                          v1::PauseScrubResponse* response) override;
+  grpc::Status DiscardDamaged(grpc::ServerContext* call, const v1::DiscardDamagedRequest* request,
+                              v1::DiscardDamagedResponse* response) override;
   grpc::Status SetLogLevel(grpc::ServerContext* call, const v1::SetLogLevelRequest* request,
                            v1::SetLogLevelResponse* response) override;
 

@@ -46,6 +46,7 @@
 #include "services/backup/handlers/open_content.h"
 #include "services/backup/handlers/register_client.h"
 #include "services/backup/handlers/report_transfer.h"
+#include "services/backup/handlers/scrub.h"
 #include "services/backup/handlers/store_keys.h"
 #include "services/backup/handlers/transact.h"
 #include "services/backup/handlers/upload_file.h"
@@ -53,6 +54,7 @@
 #include "services/backup/handlers/version_ids.h"
 #include "services/backup/jobs/move_contents.h"
 #include "services/backup/jobs/repack.h"
+#include "services/backup/jobs/scrub.h"
 #include "services/backup/jobs/sweep.h"
 #include "services/backup/testing/crashing_blob_store.h"
 #include "services/backup/testing/memory_service.h"
@@ -175,6 +177,9 @@ class World {
   // Whether every blob that nothing needed then is gone.
   bool RunJob(std::mt19937_64& random);
   void RunWhole(jobs::Job& job);
+  // A whole cycle, after which what is damaged, and nothing else, is known to be so; what any other
+  // version has is healed.
+  void Scrub();
   // As the job `train`, for which the model's contents are too few.
   void TrainDictionary(std::mt19937_64& random);
 
@@ -250,6 +255,7 @@ class World {
   jobs::Sweep sweep_;
   jobs::Repack repack_;
   jobs::MoveContents move_;
+  jobs::Scrub scrub_;
 };
 
 std::unique_ptr<storage::Catalog> OpenCatalog(const std::string& dir, const FaultVfs& vfs) {
@@ -291,7 +297,8 @@ World::World(const std::string& dir, Model& model, const Life& life, uint64_t se
       places_{*catalog_, blobs_, master_key_, *store_keys_, *dictionaries_},
       sweep_(*catalog_, blobs_, ledger_, clock_, Counter()),
       repack_(uploads_, {/*bytes_per_second=*/0, kPatience}, Counter()),
-      move_(uploads_, places_, /*bytes_per_second=*/0) {
+      move_(uploads_, places_, /*bytes_per_second=*/0),
+      scrub_(uploads_, places_, {absl::ZeroDuration(), 0}, jobs::ScrubMetrics()) {
   RequireOk(ledger_.Renew(), "renew the leases");
   RequireOk(dictionaries_->Refresh(kLevel).status(), "look for dictionaries");
   if (life.end == Life::End::kAtWrite)
@@ -615,6 +622,39 @@ void World::RunWhole(jobs::Job& job) {
   }
 }
 
+void World::Scrub() {
+  // What is to be released yet might be of a client that is gone, whose damage nobody can tell.
+  RunWhole(sweep_);
+  RequireOk(catalog_
+                ->Run([](storage::Transaction& transaction) {
+                  return handlers::StartScrub(transaction, {});
+                })
+                .status(),
+            "start to scrub");
+  RunWhole(scrub_);
+  std::set<std::string> healed;
+  {
+    MutexLock lock(mutex_);
+    for (int i = 0; i < model_.damaged_count; ++i) {
+      const auto& id = model_.damaged[static_cast<size_t>(i)];
+      healed.emplace(id.data(), id.size());
+    }
+  }
+  for (const std::string& id : DamagedUnknown()) healed.erase(id);
+  {
+    MutexLock lock(mutex_);
+    for (const std::string& id : healed) model_.SetDamaged(id, false);
+    model_.healed += std::ssize(healed);
+  }
+  ForEachVersion([&](const Place& place, const ModelVersion& version) {
+    if (version.state == ModelState::kAbandoned) return;
+    const bool is_damaged = ValueOf(Find(place, version.version_id), "find").version.is_damaged;
+    Require(is_damaged == HasDamaged(place, version.version_id),
+            absl::StrCat("scrub: version ", version.version_id,
+                         is_damaged ? " is not damaged" : " is damaged"));
+  });
+}
+
 bool World::RunJob(std::mt19937_64& random) {
   if (random() % 8 == 0) {
     TrainDictionary(random);
@@ -692,6 +732,7 @@ void World::Step() {
   if (kind < 2) return Damage();
   if (kind < 6) return CheckTold(/*is_swept=*/RunJob(random_));
   if (kind < 10) return ManyAtOnce();
+  if (kind < 11) return Scrub();
   const int64_t pack = NewestPack();
   const int64_t version = NewestVersion();
   StepOf(static_cast<int>(random_() % Model::kClients), random_);
@@ -863,7 +904,7 @@ void World::CheckAll() {
 }
 
 void World::Verify() {
-  RequireOk(handlers::VerifyStore(places_, stages_.pieces,
+  RequireOk(handlers::VerifyStore(places_, stages_.pieces, v1::VerifyStoreRequest(),
                                   [](const v1::VerifyStoreResponse& response) {
                                     Require(!response.has_finding(),
                                             absl::StrCat("verify: ",

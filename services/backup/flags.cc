@@ -98,6 +98,10 @@ DEFINE_string(
 DEFINE_string(
     timezone, "UTC",
     "where hours, days, weeks, months and years of policies begin, such as Europe/Berlin");
+DEFINE_string(scrub_period, "720h",
+              "within which time everything that is stored is read and compared once, what was "
+              "read longest ago first; 0s: only when told to (backupctl scrub start)");
+DEFINE_int64(scrub_rate, 32 << 20, "bytes a second that are read for that, at most; 0: no limit");
 
 namespace backup {
 namespace {
@@ -150,6 +154,8 @@ DEFINE_validator(retain_rate, &ValidateNotNegative);
 DEFINE_validator(min_retention, &ValidateDuration);
 DEFINE_validator(unconfirmed_ttl, &ValidateDuration);
 DEFINE_validator(timezone, &ValidateTimezone);
+DEFINE_validator(scrub_period, &ValidateDuration);
+DEFINE_validator(scrub_rate, &ValidateNotNegative);
 DEFINE_validator(corrupt_checksums, &ValidateTristate);
 DEFINE_validator(grpc_reflection, &ValidateReflection);
 DEFINE_validator(at_rest, &ValidateAtRest);
@@ -229,6 +235,8 @@ Options OptionsFromFlags() {
   options.retain_rate = FLAGS_retain_rate;
   absl::LoadTimeZone(FLAGS_timezone, &options.retention.timezone);
   options.retention.unconfirmed_ttl = DurationFlag(FLAGS_unconfirmed_ttl);
+  options.scrub_period = DurationFlag(FLAGS_scrub_period);
+  options.scrub_rate = FLAGS_scrub_rate;
   options.rebuild_catalog = FLAGS_rebuild_catalog;
   return options;
 }

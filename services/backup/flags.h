@@ -44,6 +44,8 @@ struct Options {
   absl::Duration retain_interval;
   int64_t retain_rate = 0;  // Versions a second; 0: no limit.
   retention::Options retention;
+  absl::Duration scrub_period;  // Zero: only if told to.
+  int64_t scrub_rate = 0;       // Bytes a second; 0: no limit.
   bool rebuild_catalog = false;
 };
 

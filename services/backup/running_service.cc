@@ -17,6 +17,7 @@
 #include "services/backup/jobs/move_contents.h"
 #include "services/backup/jobs/repack.h"
 #include "services/backup/jobs/retain.h"
+#include "services/backup/jobs/scrub.h"
 #include "services/backup/jobs/sweep.h"
 #include "services/backup/jobs/train.h"
 #include "services/backup/state_samples.h"
@@ -93,6 +94,7 @@ RunningService::RunningService(const Options& options, Metrics& metrics, StopReq
       watchdog_(options.stream_idle_timeout),
       context_(MakeContext(metrics)),
       upload_resources_(context_.upload_resources()),
+      scrub_metrics_(metrics),
       jobs_(*storage_.catalog, clock_, jobs::JobMetrics(metrics)) {
   AddSamples(metrics);
 }
@@ -123,6 +125,8 @@ ServiceContext RunningService::MakeContext(Metrics& metrics) {
   const MetricFamily<Counter>& contents = context.metrics.upload_contents;
   context.uploads.bytes = {contents.With({"known"}), contents.With({"raw"}),
                            contents.With({"compressed"}), context.metrics.upload_stored};
+  context.scrub = {options_.scrub_period, options_.scrub_rate};
+  context.wake_scrub = [this] { jobs_.Wake(jobs::Scrub::kName); };
   context.wake_sweep = [this] { jobs_.Wake(jobs::Sweep::kName); };
   context.clock_watch = &clock_watch_;
   context.retention = options_.retention;
@@ -142,8 +146,9 @@ void RunningService::AddSamples(Metrics& metrics) {
     return std::vector<Sample>{{kUploadHold, {}, absl::ToDoubleSeconds(ledger_.HoldTime())}};
   });
   metrics.AddCollector([this] {
-    return SampleState({*storage_.catalog, options_.data_dir, options_.metrics_max_clients},
-                       clock_.Now());
+    return SampleState(
+        {*storage_.catalog, options_.data_dir, options_.metrics_max_clients, options_.scrub_period},
+        clock_.Now());
   });
 }
 
@@ -199,6 +204,10 @@ void RunningService::StartJobs() {
   }
   StartTraining();
   StartRetention();
+  jobs_.Add(std::make_unique<jobs::Scrub>(
+                upload_resources_, context_.stored_places(),
+                jobs::Scrub::Options{options_.scrub_period, options_.scrub_rate}, scrub_metrics_),
+            {jobs::Scrub::kPollInterval, kUnpaced});
   reserve_restoration_.emplace(kRestorationInterval,
                                [this](const std::stop_token&) { RestoreReserve(); });
 }

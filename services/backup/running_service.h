@@ -25,6 +25,7 @@
 #include "services/backup/client_trace.h"
 #include "services/backup/flags.h"
 #include "services/backup/jobs/runner.h"
+#include "services/backup/jobs/scrub.h"
 #include "services/backup/open_storage.h"
 #include "services/backup/server.h"
 #include "services/backup/service_context.h"
@@ -99,6 +100,7 @@ class RunningService {
   const handlers::UploadResources upload_resources_;  // Of jobs.
   std::optional<PeriodicTask> lease_renewal_;
   std::optional<PeriodicTask> clock_task_;
+  const jobs::ScrubMetrics scrub_metrics_;
   jobs::Runner jobs_;
   int restorations_without_room_ = 0;
   std::optional<PeriodicTask> reserve_restoration_;

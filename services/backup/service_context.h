@@ -14,6 +14,7 @@
 #include "services/backup/authorization.h"
 #include "services/backup/client_trace.h"
 #include "services/backup/handlers/open_content.h"
+#include "services/backup/handlers/scrub.h"
 #include "services/backup/handlers/session_keys.h"
 #include "services/backup/handlers/upload_file.h"
 #include "services/backup/retention/clock_watch.h"
@@ -57,6 +58,7 @@ struct ServiceContext {
   storage::DuplicateNames duplicate_names = storage::DuplicateNames::kReject;
   handlers::KeyPolicy keys = {};
   handlers::UploadPolicy uploads = {};
+  handlers::ScrubPolicy scrub = {};
   ServiceMetrics metrics = {};
   // To be called after a change that may have dropped a blob; returns at once.
   std::function<void()> wake_sweep = [] {};
@@ -69,6 +71,8 @@ struct ServiceContext {
     const absl::Status noted = clock_watch == nullptr ? absl::OkStatus() : clock_watch->Check();
     LOG_IF(WARNING, !noted.ok()) << "cannot note what time it is: " << noted;
   }
+  // To be called when somebody told the job scrub what to do; returns at once.
+  std::function<void()> wake_scrub = [] {};
   ClientTrace* trace = nullptr;            // Null if nobody can watch.
   Authorization* authorization = nullptr;  // Null if every caller may do everything.
   // Only this machine can call: then whoever does may stand for old clients.

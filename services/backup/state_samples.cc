@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/ids.h"
 #include "services/backup/free_space.h"
+#include "services/backup/handlers/scrub_state.h"
 
 namespace backup {
 namespace {
@@ -54,6 +55,22 @@ constexpr MetricName kReadOnly{"backup_storage_read_only",
 constexpr MetricName kCatalogSize{"backup_db_size_bytes", "Size of the catalog"};
 constexpr MetricName kWalSize{"backup_db_wal_bytes", "Size of the catalog's log"};
 
+constexpr MetricName kDamaged{"backup_damaged",
+                              "What is known to be damaged now: chunks that versions have, and "
+                              "versions that are so by themselves"};
+constexpr MetricName kSetAside{"backup_set_aside_blobs",
+                               "Blobs that were found damaged, which no job deletes"};
+constexpr MetricName kHealed{"backup_healed_total", "What was damaged and is not any more, ever"};
+constexpr MetricName kScrubProgress{"backup_scrub_progress_ratio",
+                                    "How much of the cycle of the job scrub is done; 1 if none is "
+                                    "under way"};
+constexpr MetricName kScrubEnd{"backup_scrub_last_complete_timestamp_seconds",
+                               "When the job scrub had last read everything; 0 if never"};
+constexpr MetricName kScrubDue{"backup_scrub_due_timestamp_seconds",
+                               "By when everything should have been read again; 0 if nothing is "
+                               "due"};
+constexpr MetricName kScrubPaused{"backup_scrub_paused", "1 if the job scrub was told to pause"};
+
 constexpr std::pair<const char*, absl::Duration> kStaleThresholds[] = {{"36h", absl::Hours(36)},
                                                                        {"168h", absl::Hours(168)}};
 constexpr int kPageSize = 1000;
@@ -87,6 +104,20 @@ void SampleClients(storage::Catalog& catalog, int64_t max_clients, int64_t clien
     after = page->back().id;
   }
   samples.push_back({kDropped, {}, static_cast<double>(std::max<int64_t>(clients - shown, 0))});
+}
+
+void SampleScrub(const StateSource& source, std::vector<Sample>& samples) {
+  const absl::StatusOr<handlers::ScrubState> state = source.catalog.Read(
+      [](storage::Snapshot& snapshot) { return handlers::FindScrub(snapshot); });
+  if (!state.ok()) return;
+  const absl::Time due = state->Deadline(source.scrub_period);
+  const bool is_any_due =
+      source.scrub_period > absl::ZeroDuration() && due != absl::InfiniteFuture();
+  samples.push_back({kScrubProgress, {}, state->progress()});
+  samples.push_back(
+      {kScrubEnd, {}, state->last_end_time ? SecondsSinceEpoch(*state->last_end_time) : 0});
+  samples.push_back({kScrubDue, {}, is_any_due ? SecondsSinceEpoch(due) : 0});
+  samples.push_back({kScrubPaused, {}, state->is_paused ? 1.0 : 0.0});
 }
 
 double FileSize(const std::string& path) {
@@ -125,6 +156,16 @@ std::vector<Sample> SampleState(const StateSource& source, absl::Time now) {
     add(kPacks, {}, static_cast<double>(counts->packs));
     add(kPolicies, {}, static_cast<double>(counts->policies));
     add(kUnmoved, {}, static_cast<double>(counts->unmoved_versions));
+    add(kDamaged, {{"kind", "chunk"}}, static_cast<double>(counts->damaged_chunks));
+    add(kDamaged, {{"kind", "version"}}, static_cast<double>(counts->marked_versions));
+    add(kSetAside, {}, static_cast<double>(counts->set_aside_blobs));
+    const auto add_healed = [&](const char* kind, int64_t count) {
+      samples.push_back(
+          {kHealed, {{"kind", kind}}, static_cast<double>(count), Sample::Kind::kCounter});
+    };
+    add_healed("chunk", counts->healed_chunks);
+    add_healed("version", counts->healed_versions);
+    SampleScrub(source, samples);
     SampleClients(source.catalog, source.max_clients, counts->clients, now, samples);
   }
   const auto noted =

@@ -16,8 +16,9 @@ struct StateSource {
   // At most so many clients have series of their own; backup_metrics_dropped_series counts the
   // others.
   const int64_t max_clients;
+  const absl::Duration scrub_period;  // Zero: nothing is ever due.
 };
-// What the state is like at `now`: clients, versions, room.
+// What the state is like at `now`: clients, versions, room, scrubbing.
 std::vector<Sample> SampleState(const StateSource& source, absl::Time now);
 
 }  // namespace backup

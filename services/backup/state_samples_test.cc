@@ -7,6 +7,7 @@
 #include "base/testing/status_matchers.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "services/backup/handlers/scrub_state.h"
 #include "services/backup/testing/memory_service.h"
 #include "storage/testing/temp_folder.h"
 
@@ -31,7 +32,7 @@ TEST(StateSamples, TellWhatIsKept) {
   EXPECT_GT(counts.pack_bytes, 12);
   Metrics metrics;
   metrics.AddCollector([&] {
-    return SampleState({service.catalog, folder.path(), 1}, service.clock.Now());
+    return SampleState({service.catalog, folder.path(), 1, absl::Hours(720)}, service.clock.Now());
   });
   EXPECT_THAT(metrics.Text(),
               AllOf(HasSubstr("backup_clients 2\n"), HasSubstr("backup_metrics_dropped_series 1\n"),
@@ -48,6 +49,45 @@ TEST(StateSamples, TellWhatIsKept) {
                     HasSubstr("backup_client_kept_bytes{client="),
                     HasSubstr("backup_versions{state=\"verified\"} 2\n"),
                     HasSubstr("backup_storage_read_only 0\n"), HasSubstr("backup_db_up 1\n")));
+  EXPECT_THAT(metrics.Text(), AllOf(HasSubstr("backup_damaged{kind=\"chunk\"} 0\n"),
+                                    HasSubstr("backup_damaged{kind=\"version\"} 0\n"),
+                                    HasSubstr("backup_healed_total{kind=\"chunk\"} 0\n"),
+                                    HasSubstr("backup_set_aside_blobs 0\n"),
+                                    HasSubstr("backup_scrub_progress_ratio 1\n"),
+                                    HasSubstr("backup_scrub_due_timestamp_seconds 0\n"),
+                                    HasSubstr("backup_scrub_paused 0\n")));
+}
+
+TEST(StateSamples, TellByWhenEverythingIsToHaveBeenRead) {
+  const storage::TempFolder folder;
+  testing::MemoryService service;
+  handlers::ScrubState state;
+  state.start_time = absl::FromUnixSeconds(1000);
+  state.total_steps = 4;
+  state.done_steps = 1;
+  const auto text = [&](absl::Duration period) {
+    EXPECT_OK(service.catalog.Run([&](storage::Transaction& transaction) {
+      return handlers::SaveScrub(transaction, state);
+    }));
+    Metrics metrics;
+    metrics.AddCollector([&] {
+      return SampleState({service.catalog, folder.path(), 1, period}, service.clock.Now());
+    });
+    return metrics.Text();
+  };
+  EXPECT_THAT(text(absl::Seconds(50)),
+              AllOf(HasSubstr("backup_scrub_due_timestamp_seconds 1050\n"),
+                    HasSubstr("backup_scrub_last_complete_timestamp_seconds 0\n"),
+                    HasSubstr("backup_scrub_progress_ratio 0.25\n")));
+  EXPECT_THAT(text(absl::ZeroDuration()), HasSubstr("backup_scrub_due_timestamp_seconds 0\n"));
+  state.start_time.reset();
+  state.last_start_time = absl::FromUnixSeconds(1000);
+  state.last_end_time = absl::FromUnixSeconds(1010);
+  state.is_paused = true;
+  EXPECT_THAT(text(absl::Seconds(50)),
+              AllOf(HasSubstr("backup_scrub_due_timestamp_seconds 1100\n"),
+                    HasSubstr("backup_scrub_last_complete_timestamp_seconds 1010\n"),
+                    HasSubstr("backup_scrub_paused 1\n")));
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -9,6 +10,7 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "base/error.h"
 #include "base/exit_code.h"
 #include "base/name_text.h"
 #include "base/status_macros.h"
@@ -20,6 +22,7 @@
 #include "services/backupctl/safe_path.h"
 #include "services/backupctl/standard_output.h"
 #include "services/backupctl/transfer.h"
+#include "services/backupctl/version_choice.h"
 
 namespace backup::ctl {
 namespace {
@@ -34,6 +37,7 @@ struct FileOptions {
   std::string out;
   std::string name;
   bool force = false;
+  bool fallback = false;
   bool all = false;
   bool agreed = false;
 };
@@ -144,6 +148,50 @@ absl::Status GetInto(FilePlace& place, Connection& connection, const v1::FileVer
   return file->Commit(place.folder.get(), place.name, replace, ToTime(version.receive_time()));
 }
 
+// The newest version before `version` that is not known to be damaged, if that is what to do after
+// `error`; nothing if it is not.
+absl::StatusOr<std::optional<v1::FileVersion>> Fallback(Connection& connection,
+                                                        const v1::FileVersion& version,
+                                                        const absl::Status& error,
+                                                        const FileOptions& options) {
+  const bool is_damaged = ReasonOf(error) == Reason::kBlobDamaged;
+  if (is_damaged && options.fallback) return GoodVersionBefore(connection, version, std::nullopt);
+  return std::optional<v1::FileVersion>();
+}
+
+// With what may help.
+absl::Status WithAdvice(const absl::Status& error, const FileOptions& options) {
+  if (ReasonOf(error) != Reason::kBlobDamaged || options.fallback || options.version_id != 0)
+    return error;
+  return WithMessage(error, absl::StrCat(error.message(),
+                                         "; `backupctl file get --fallback` gives the newest "
+                                         "version that is not damaged"));
+}
+
+// Fetches `version`, or with --fallback the newest one before it that is not damaged: then that
+// becomes `version`.
+absl::Status GetOrFallBack(Connection& connection, v1::FileVersion& version, FilePlace& place,
+                           ByteSink* bytes, const FileOptions& options, Output& output) {
+  while (true) {
+    absl::Status got;
+    if (options.fallback && version.state() == v1::FileVersion::DAMAGED) {
+      got = MakeError(Reason::kBlobDamaged, "this version is damaged", version.file_name());
+    } else {
+      got = bytes == nullptr ? GetInto(place, connection, version, options.force, output)
+                             : DownloadShown(connection, version, *bytes, output);
+      // What was written to standard output cannot be taken back.
+      if (bytes != nullptr) return WithAdvice(got, options);
+    }
+    ASSIGN_OR_RETURN(std::optional<v1::FileVersion> older,
+                     Fallback(connection, version, got, options));
+    if (!older) return WithAdvice(got, options);
+    output.Problem(absl::StrCat("version ", version.version_id(), " is damaged: version ",
+                                older->version_id(), " of ", TimeText(older->receive_time()),
+                                " is fetched instead"));
+    version = *std::move(older);
+  }
+}
+
 absl::StatusOr<ExitCode> GetFile(Connection& connection, Output& standard_output,
                                  const FileOptions& options) {
   MakeFilesPrivate();
@@ -166,21 +214,23 @@ absl::StatusOr<ExitCode> GetFile(Connection& connection, Output& standard_output
   ASSIGN_OR_RETURN(const v1::GetVersionResponse found,
                    connection.CallUnary(connection.catalog(),
                                         &v1::CatalogService::StubInterface::GetVersion, request));
-  const v1::FileVersion& version = found.version();
-  RETURN_IF_ERROR(to_file ? GetInto(place, connection, version, options.force, output)
-                          : DownloadShown(connection, version, *bytes, output));
+  v1::FileVersion version = found.version();
+  RETURN_IF_ERROR(GetOrFallBack(connection, version, place, bytes.get(), options, output));
+  const bool fell_back = version.version_id() != found.version().version_id();
   if (output.json()) {
-    output.Json(nlohmann::json{{"path", place.path},
-                               {"client_id", client.client_id()},
-                               {"file_name", version.file_name()},
-                               {"version_id", version.version_id()},
-                               {"size_bytes", version.size_bytes()},
-                               {"sha256", absl::BytesToHexString(version.sha256())}});
+    nlohmann::json copy = {{"path", place.path},
+                           {"client_id", client.client_id()},
+                           {"file_name", version.file_name()},
+                           {"version_id", version.version_id()},
+                           {"size_bytes", version.size_bytes()},
+                           {"sha256", absl::BytesToHexString(version.sha256())}};
+    if (fell_back) copy["damaged_version_id"] = found.version().version_id();
+    output.Json(copy);
   } else {
     output.Note(absl::StrCat("wrote ", place.path, ": version ", version.version_id(), ", ",
                              HumanSize(version.size_bytes()), ", SHA-256 matches"));
   }
-  return ExitCode::kOk;
+  return fell_back ? ExitCode::kPartial : ExitCode::kOk;
 }
 
 // The name that `path` is backed up as.
@@ -320,9 +370,13 @@ void AddFileCommands(CLI::App& app, Command& chosen) {
   CLI::App& get = *group.add_subcommand("get", "Fetch a file; its size and SHA-256 are checked");
   const auto got = AddFileCommand(get, chosen, GetFile);
   AddFileName(get, *got);
-  get.add_option("--version", got->version_id, "The version; default: the newest verified one")
-      ->check(CLI::Validator(CLI::PositiveNumber).description(""))
-      ->type_name("N");
+  CLI::Option& got_version =
+      *get.add_option("--version", got->version_id, "The version; default: the newest verified one")
+           ->check(CLI::Validator(CLI::PositiveNumber).description(""))
+           ->type_name("N");
+  get.add_flag("--fallback", got->fallback,
+               "If that is damaged, the newest verified one before it\nthat is not (exit code 3)")
+      ->excludes(&got_version);
   get.add_option("-o,--out", got->out,
                  "Where to, - is standard output; default: the end of\nthe file's name")
       ->type_name("PATH");

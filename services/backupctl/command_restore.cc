@@ -28,7 +28,7 @@ The same command again goes on with a restore that was interrupted: files that a
 kept. A file's name decides its place below the folder (a / at its front is left out), never outside it: a file whose
 name would lead elsewhere, or whose place is taken, gets another name, which is said (exit code 3). Files that fail
 are reported, and the others go on (exit code 3; 1 if all fail). So are files that --file asks for and that have no
-verified version (by then).)";
+verified version (by then), and with --fallback files of which an older version is restored than is meant.)";
 
 struct CommandOptions {
   std::string client;
@@ -51,6 +51,8 @@ absl::StatusOr<VersionChoice> ParseChoice(const CommandOptions& options) {
   }
   if (options.version_id != 0 && (options.files.size() != 1 || choice.as_of))
     return absl::InvalidArgumentError("--version needs exactly one --file, and no --as-of");
+  if (options.version_id != 0 && options.restore.fallback)
+    return absl::InvalidArgumentError("--version names one version, --fallback any that is good");
   choice.version_id = options.version_id;
   return choice;
 }
@@ -69,6 +71,9 @@ std::vector<std::string> SummaryLines(const RestoreSummary& summary, bool dry_ru
   if (summary.kept > 0)
     lines.push_back(
         absl::StrCat("kept ", summary.kept, " files that were there with the same content"));
+  if (summary.older > 0)
+    lines.push_back(absl::StrCat("of ", summary.older,
+                                 " of them an older version, since a newer one is damaged"));
   if (summary.removed_parts > 0)
     lines.push_back(
         absl::StrCat("removed ", summary.removed_parts, " parts that a killed restore left"));
@@ -82,6 +87,7 @@ void PrintSummary(const RestoreSummary& summary, bool dry_run, double seconds, O
                                  {"bytes", summary.bytes},
                                  {"kept", summary.kept},
                                  {"renamed", summary.renamed},
+                                 {"older", summary.older},
                                  {"failed", summary.failed},
                                  {"unverified", summary.unverified},
                                  {"removed_parts", summary.removed_parts},
@@ -131,7 +137,8 @@ absl::StatusOr<ExitCode> Judge(const RestoreSummary& summary, const std::vector<
                                 "--allow-renames that is no failure"));
   }
   if (missing && done == 0) return ExitCode::kFailed;
-  return missing || renamed || !idle.empty() ? ExitCode::kPartial : ExitCode::kOk;
+  return missing || renamed || summary.older > 0 || !idle.empty() ? ExitCode::kPartial
+                                                                  : ExitCode::kOk;
 }
 
 absl::StatusOr<RestoreSummary> RunToFolder(Connection& connection, ChosenVersions& versions,
@@ -209,6 +216,9 @@ void AddTarget(CLI::App& restore, CommandOptions& options) {
       ->check(CLI::Validator(CLI::Range(1, kMaxParallelFiles)).description(""))
       ->type_name("N")
       ->capture_default_str();
+  restore.add_flag("--fallback", options.restore.fallback,
+                   "Of a damaged version restore the newest verified one\nbefore it that is not "
+                   "(exit code 3)");
   restore.add_flag("--portable-names", options.restore.portable_names,
                    "Only names that Windows and macOS take as well");
   restore.add_flag("--allow-renames", options.allow_renames,

@@ -6,8 +6,10 @@
 
 #include "CLI/CLI.hpp"
 #include "absl/strings/ascii.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/strip.h"
 #include "base/build_info.h"
 #include "base/status_macros.h"
 #include "nlohmann/json.hpp"
@@ -82,6 +84,12 @@ absl::StatusOr<ExitCode> ShowStatus(Connection& connection, Output& output) {
   if (status.unmoved_version_count() > 0)
     fields.emplace_back("To be moved", absl::StrCat(status.unmoved_version_count(), " versions"));
   fields.emplace_back("Retention", RetentionText(status.retention()));
+  if (status.damaged_chunk_count() + status.damaged_version_count() > 0) {
+    fields.emplace_back(
+        "Damaged",
+        absl::StrCat(status.damaged_chunk_count(), " chunks, ", status.damaged_version_count(),
+                     " versions by themselves: see `backupctl scrub status`"));
+  }
   for (const v1::JobStatus& job : status.jobs())
     fields.emplace_back(absl::StrCat("Job ", job.name()), JobText(job));
   output.Print(fields);
@@ -108,9 +116,29 @@ void ShowEvent(const v1::VerifyStoreResponse& event, Output& output, ProgressBar
   }
 }
 
-absl::StatusOr<ExitCode> VerifyStore(Connection& connection, Output& output) {
+// The share that `text` means, such as 5% or 0.05: above 0, at most 1. InvalidArgument.
+absl::StatusOr<double> ParseShare(absl::string_view text) {
+  absl::string_view number = text;
+  const bool is_percent = absl::ConsumeSuffix(&number, "%");
+  double share = 0;
+  if (absl::SimpleAtod(number, &share)) {
+    if (is_percent) share /= 100;
+    if (share > 0 && share <= 1) return share;
+  }
+  return absl::InvalidArgumentError(
+      absl::StrCat("--sample: ", text, " is no share such as 5%, above 0% and at most 100%"));
+}
+
+// `sample` as it was given; empty: everything is read.
+absl::StatusOr<ExitCode> VerifyStore(Connection& connection, Output& output,
+                                     const std::string& sample) {
+  v1::VerifyStoreRequest request;
+  if (!sample.empty()) {
+    ASSIGN_OR_RETURN(const double share, ParseShare(sample));
+    request.set_sample_ratio(share);
+  }
   Call call(connection.interrupt(), kVerifyTimeout);
-  const auto stream = connection.admin().VerifyStore(&call.context(), v1::VerifyStoreRequest());
+  const auto stream = connection.admin().VerifyStore(&call.context(), request);
   v1::VerifyStoreResponse event;
   std::optional<v1::VerifySummary> summary;
   {
@@ -126,7 +154,8 @@ absl::StatusOr<ExitCode> VerifyStore(Connection& connection, Output& output) {
   RETURN_IF_ERROR(connection.Explain(ended));
   if (!summary) return absl::InternalError("the verification ended without a summary: try again");
   if (!output.json()) {
-    output.Note(absl::StrCat("checked ", summary->checked_versions(), " versions, ",
+    output.Note(absl::StrCat(sample.empty() ? "checked " : "checked a random share of ", sample,
+                             sample.empty() ? "" : ": ", summary->checked_versions(), " versions, ",
                              HumanSize(summary->checked_bytes()), ": ", summary->damaged_versions(),
                              " damaged, ", summary->orphan_blobs(), " orphans"));
   }
@@ -164,6 +193,22 @@ absl::StatusOr<ExitCode> ShowVersion(Connection&, Output& output) {
   return ExitCode::kOk;
 }
 
+void AddVerify(CLI::App& app, Command& chosen) {
+  CLI::App& command = *app.add_subcommand(
+      "verify", "Read everything back and compare checksums (exit code 14: damage)");
+  const auto sample = std::make_shared<std::string>();
+  command
+      .add_option("--sample", *sample,
+                  "Only a random share of it, such as 5%: each pack and each\nversion is read or "
+                  "left out by chance")
+      ->type_name("SHARE");
+  command.callback([&chosen, sample] {
+    chosen = [sample](Connection& connection, Output& output) {
+      return VerifyStore(connection, output, *sample);
+    };
+  });
+}
+
 v1::LogLevel LevelOf(const std::string& name) {
   v1::LogLevel level = v1::LOG_LEVEL_UNSPECIFIED;
   v1::LogLevel_Parse(absl::StrCat("LOG_LEVEL_", absl::AsciiStrToUpper(name)), &level);
@@ -199,8 +244,7 @@ void AddLogLevel(CLI::App& app, Command& chosen) {
 }  // namespace
 
 void AddServiceCommands(CLI::App& app, Command& chosen) {
-  app.add_subcommand("verify", "Read everything back and compare checksums (exit code 14: damage)")
-      ->callback([&chosen] { chosen = VerifyStore; });
+  AddVerify(app, chosen);
   app.add_subcommand("status", "What is running, in which modes, and how much it keeps")
       ->callback([&chosen] { chosen = ShowStatus; });
   app.add_subcommand("health",

@@ -201,6 +201,7 @@ int Main(int argc, char** argv) {
   AddPolicyCommands(app, command);
   AddImportCommand(app, command);
   AddServiceCommands(app, command);
+  AddScrubCommands(app, command);
   AddTraceCommand(app, command);
   AddDecryptCommand(app, command);
   AddCompletionCommand(app, command);

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "base/error.h"
 #include "base/mutex.h"
 #include "base/name_text.h"
 #include "base/status_macros.h"
@@ -82,6 +83,15 @@ absl::StatusOr<PlannedPath> PlanPath(PathPlan& plan, const v1::FileVersion& vers
   return plan.Add(name, fits);
 }
 
+// The error of a version that is known to be damaged, if it is not tried all the same.
+absl::Status KnownDamage(const v1::FileVersion& version, const RestoreOptions& options) {
+  const bool is_tried = !options.fallback && !options.dry_run;
+  if (is_tried || version.state() != v1::FileVersion::DAMAGED) return absl::OkStatus();
+  return MakeError(Reason::kBlobDamaged,
+                   absl::StrCat("version ", version.version_id(), " is damaged in the store"),
+                   version.file_name());
+}
+
 // A restore into a folder. One thread plans and tells, in the order of the names; others do the
 // work.
 class FolderRestore {
@@ -105,6 +115,7 @@ class FolderRestore {
   enum class Outcome { kRestored, kKept };
   struct Job {
     v1::FileVersion version;
+    std::optional<v1::FileVersion> instead;  // That is restored in the place of `version`.
     PlannedPath place;
     std::optional<absl::StatusOr<Outcome>> result;  // Guarded by mutex_ until it is there.
   };
@@ -114,7 +125,9 @@ class FolderRestore {
   void Work(Job& job);
   // Notes what became of `job`; what would befall all files stops everything.
   void Finish(Job& job, absl::StatusOr<Outcome> result);
-  absl::StatusOr<Outcome> RestoreFile(const Job& job);
+  // Also of an older version than the job's, if that is damaged and the options say so.
+  absl::StatusOr<Outcome> RestoreFile(Job& job);
+  absl::StatusOr<Outcome> RestoreVersion(const v1::FileVersion& version, const std::string& path);
   // Waits a little for `job`.
   bool IsDone(const Job& job);
   void Tell(const Job& job);
@@ -183,11 +196,24 @@ void FolderRestore::Finish(Job& job, absl::StatusOr<Outcome> result) {
   changed_.NotifyAll();
 }
 
-absl::StatusOr<FolderRestore::Outcome> FolderRestore::RestoreFile(const Job& job) {
-  const std::string& path = job.place.path;
+absl::StatusOr<FolderRestore::Outcome> FolderRestore::RestoreFile(Job& job) {
+  const v1::FileVersion* version = &job.version;
+  while (true) {
+    absl::StatusOr<Outcome> outcome = RestoreVersion(*version, job.place.path);
+    if (ReasonOf(outcome.status()) != Reason::kBlobDamaged || !options_.fallback) return outcome;
+    ASSIGN_OR_RETURN(std::optional<v1::FileVersion> older, versions_.GoodVersionBefore(*version));
+    if (!older) return outcome;
+    job.instead = *std::move(older);
+    version = &*job.instead;
+  }
+}
+
+absl::StatusOr<FolderRestore::Outcome> FolderRestore::RestoreVersion(const v1::FileVersion& version,
+                                                                     const std::string& path) {
   ASSIGN_OR_RETURN(const RestoreFolder::Found found,
-                   folder_.Compare(path, job.version, connection_.interrupt()));
+                   folder_.Compare(path, version, connection_.interrupt()));
   if (found == RestoreFolder::Found::kSameContent) return Outcome::kKept;
+  RETURN_IF_ERROR(KnownDamage(version, options_));
   if (found == RestoreFolder::Found::kUnreadable && !options_.force) {
     return absl::AlreadyExistsError(
         absl::StrCat(NameToText(path), " is there and may not be read; --force replaces it"));
@@ -198,12 +224,11 @@ absl::StatusOr<FolderRestore::Outcome> FolderRestore::RestoreFile(const Job& job
   }
   if (options_.dry_run) return Outcome::kRestored;
   RETURN_IF_ERROR(WithRetries(connection_, [&]() -> absl::Status {
-    ASSIGN_OR_RETURN(const std::unique_ptr<OutputFile> file,
-                     folder_.NewFile(job.version.size_bytes()));
+    ASSIGN_OR_RETURN(const std::unique_ptr<OutputFile> file, folder_.NewFile(version.size_bytes()));
     WatchedSink sink(*file, shared_);
-    RETURN_IF_ERROR(Download(connection_, job.version, sink));
+    RETURN_IF_ERROR(Download(connection_, version, sink));
     return folder_.Place(*file, path, found != RestoreFolder::Found::kNothing,
-                         ToTime(job.version.receive_time()));
+                         ToTime(version.receive_time()));
   }));
   return Outcome::kRestored;
 }
@@ -215,12 +240,13 @@ bool FolderRestore::IsDone(const Job& job) {
 }
 
 void FolderRestore::Tell(const Job& job) {
-  if (!job.result->ok()) {
-    report_.Failed(job.version, job.result->status());
-  } else if (**job.result == Outcome::kKept) {
-    report_.Kept(job.version, job.place);
+  if (!job.result->ok()) return report_.Failed(job.version, job.result->status());
+  const v1::FileVersion& version = job.instead ? *job.instead : job.version;
+  if (job.instead) report_.Instead(job.version, version);
+  if (**job.result == Outcome::kKept) {
+    report_.Kept(version, job.place);
   } else {
-    report_.Restored(job.version, job.place);
+    report_.Restored(version, job.place);
   }
 }
 
@@ -258,16 +284,28 @@ absl::Status AddAllToTar(Connection& connection, ChosenVersions& versions, ByteS
     const absl::StatusOr<PlannedPath> place =
         PlanPath(plan, *version, [](const std::string&) { return true; });
     bool broken = false;
+    v1::FileVersion added_version = *version;
     absl::Status added = place.status();
-    if (added.ok() && !options.dry_run)
-      added = AddToTar(connection, *version, place->path, *tar, shared, broken);
+    while (added.ok()) {
+      added = KnownDamage(added_version, options);
+      if (added.ok() && !options.dry_run)
+        added = AddToTar(connection, added_version, place->path, *tar, shared, broken);
+      if (broken || !options.fallback || ReasonOf(added) != Reason::kBlobDamaged) break;
+      ASSIGN_OR_RETURN(std::optional<v1::FileVersion> older,
+                       versions.GoodVersionBefore(added_version));
+      if (!older) break;
+      added_version = *std::move(older);
+      added = absl::OkStatus();
+    }
     if (broken) {
       return SameKind(added, absl::StrCat("the archive breaks off in ", version->file_name(), ": ",
                                           added.message()));
     }
     if (EndsEverything(added)) return added;
     if (added.ok()) {
-      report.Restored(*version, *place);
+      if (added_version.version_id() != version->version_id())
+        report.Instead(*version, added_version);
+      report.Restored(added_version, *place);
     } else {
       report.Failed(*version, added);
     }

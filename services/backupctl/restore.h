@@ -17,6 +17,7 @@ struct RestoreOptions {
   bool force = false;           // Replace files with another content.
   bool dry_run = false;         // Look only.
   bool portable_names = false;  // NameRules::portable.
+  bool fallback = false;        // Of a damaged version take the newest one before it that is not.
   int parallel = 1;             // Files at once, kMaxParallelFiles at most.
 };
 

@@ -35,10 +35,27 @@ void RestoreReport::Kept(const v1::FileVersion& version, const PlannedPath& plac
   Tell("kept", version, place);
 }
 
+void RestoreReport::Instead(const v1::FileVersion& meant, const v1::FileVersion& version) {
+  ++summary_.older;
+  progress_.Hide();
+  output_.Problem(absl::StrCat("older: version ", meant.version_id(), " of ", meant.file_name(),
+                               " is damaged; version ", version.version_id(), " of ",
+                               TimeText(version.receive_time()),
+                               dry_run_ ? " is to be restored instead" : " is restored instead"));
+  if (!output_.json()) return;
+  output_.Json(nlohmann::ordered_json{{"instead",
+                                       {{"file_name", meant.file_name()},
+                                        {"damaged_version_id", meant.version_id()},
+                                        {"version_id", version.version_id()}}}});
+}
+
 void RestoreReport::Failed(const v1::FileVersion& version, const absl::Status& why) {
   ++summary_.failed;
   progress_.Hide();
-  output_.Problem(absl::StrCat("cannot restore ", version.file_name(), ": ", ErrorLine(why)));
+  const bool is_damaged = ReasonOf(why) == Reason::kBlobDamaged;
+  output_.Problem(absl::StrCat(
+      "cannot restore ", version.file_name(), ": ", ErrorLine(why),
+      is_damaged ? "; --fallback restores the newest version that is not damaged" : ""));
   if (!output_.json()) return;
   nlohmann::ordered_json failed = {{"file_name", version.file_name()},
                                    {"version_id", version.version_id()}};

@@ -16,7 +16,8 @@ struct RestoreSummary {
   int64_t files = 0;    // Restored; in a dry run, those that would be.
   int64_t bytes = 0;    // Of these.
   int64_t kept = 0;     // Were there already, with the same content.
-  int64_t renamed = 0;  // Of all these, those with another name than they had.
+  int64_t renamed = 0;  // Of all these, those with another name than they had,
+  int64_t older = 0;    // and those of which a newer version is damaged.
   int64_t failed = 0;
   int64_t unverified = 0;     // Without a verified version (by then): there is nothing to restore.
   int64_t removed_parts = 0;  // Of files, which an interrupted restore left.
@@ -31,6 +32,8 @@ class RestoreReport {
 
   void Restored(const v1::FileVersion& version, const PlannedPath& place);
   void Kept(const v1::FileVersion& version, const PlannedPath& place);
+  // Before one of these: it is not the version that was meant, which is damaged.
+  void Instead(const v1::FileVersion& meant, const v1::FileVersion& version);
   void Failed(const v1::FileVersion& version, const absl::Status& why);
 
   RestoreSummary& summary() { return summary_; }

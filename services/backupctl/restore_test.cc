@@ -107,6 +107,30 @@ TEST_F(RestoreTest, ReportsAFileThatFailsAndGoesOn) {
   EXPECT_THAT(out_.str(), HasSubstr("\"reason\":\"BLOB_DAMAGED\""));
 }
 
+TEST_F(RestoreTest, OffersAnOlderVersionOfADamagedOneAndTakesItOnlyIfTold) {
+  service_.catalog.AddOld("bad", "oldest");
+  service_.catalog.AddOld("bad", "lost").sent = "Lost";
+  service_.catalog.AddOld("bad", "known").version.set_state(v1::FileVersion::DAMAGED);
+  service_.catalog.Add("bad", "content").sent = "Content";
+  service_.catalog.Add("fine", "fine");
+  service_.catalog.Add("only", "one").sent = "One";
+  auto summary = RestoreTo("to");
+  ASSERT_OK(summary);
+  EXPECT_EQ(summary->failed, 2);
+  EXPECT_EQ(summary->older, 0);
+  EXPECT_THAT(err_.str(), HasSubstr("--fallback restores the newest version that is not damaged"));
+  EXPECT_THAT(folder_.List("to"), UnorderedElementsAre("fine"));
+  summary = RestoreTo("to", {.fallback = true});
+  ASSERT_OK(summary);
+  EXPECT_EQ(summary->files, 1);
+  EXPECT_EQ(summary->kept, 1);
+  EXPECT_EQ(summary->failed, 1);
+  EXPECT_EQ(summary->older, 1);
+  EXPECT_EQ(folder_.Read("to/bad"), "oldest");
+  EXPECT_THAT(err_.str(), HasSubstr("older: version 4 of bad is damaged; version 1 of "));
+  EXPECT_THAT(out_.str(), HasSubstr("\"damaged_version_id\":4"));
+}
+
 TEST_F(RestoreTest, PutsHostileNamesInsideTheFolderOnlyAndSaysWhichAreNotKept) {
   const std::vector<std::string> names = {
       "../escaped",  "..\\escaped", "/tmp/escaped", "a/../../escaped",

@@ -11,6 +11,35 @@ namespace {
 
 constexpr int kPageSize = 1000;
 
+// A damaged version was verified, too, if it was.
+bool WasVerified(const v1::FileVersion& version) {
+  return version.state() == v1::FileVersion::VERIFIED ||
+         (version.state() == v1::FileVersion::DAMAGED && version.has_verify_time());
+}
+
+// The newest version of a file for which `is_it`.
+template <typename IsIt>
+absl::StatusOr<std::optional<v1::FileVersion>> FindVersion(Connection& connection,
+                                                           const std::string& client_id,
+                                                           const std::string& file_name,
+                                                           const IsIt& is_it) {
+  v1::ListVersionsRequest request;
+  request.set_client_id(client_id);
+  request.set_file_name(file_name);
+  request.set_page_size(kPageSize);
+  do {
+    ASSIGN_OR_RETURN(
+        const v1::ListVersionsResponse page,
+        connection.CallUnary(connection.catalog(), &v1::CatalogService::StubInterface::ListVersions,
+                             request));
+    for (const v1::FileVersion& version : page.versions()) {
+      if (is_it(version)) return std::optional<v1::FileVersion>(version);
+    }
+    request.set_page_token(page.next_page_token());
+  } while (!request.page_token().empty());
+  return std::optional<v1::FileVersion>();
+}
+
 }  // namespace
 
 absl::StatusOr<absl::Time> ParseMoment(absl::string_view text, absl::TimeZone local) {
@@ -25,6 +54,17 @@ absl::StatusOr<absl::Time> ParseMoment(absl::string_view text, absl::TimeZone lo
       absl::StrCat(text,
                    " is no time such as 2026-05-01, \"2026-05-01 18:30\" (local time) or "
                    "2026-05-01T18:30:00Z"));
+}
+
+absl::StatusOr<std::optional<v1::FileVersion>> GoodVersionBefore(Connection& connection,
+                                                                 const v1::FileVersion& version,
+                                                                 std::optional<absl::Time> as_of) {
+  return FindVersion(connection, version.client_id(), version.file_name(),
+                     [&](const v1::FileVersion& other) {
+                       return other.version_id() < version.version_id() &&
+                              other.state() == v1::FileVersion::VERIFIED &&
+                              (!as_of || ToTime(other.verify_time()) <= *as_of);
+                     });
 }
 
 ChosenVersions::ChosenVersions(Connection& connection, std::string client_id, VersionChoice choice)
@@ -87,24 +127,15 @@ absl::StatusOr<std::optional<v1::FileVersion>> ChosenVersions::NewestAsOf(const 
   if (!file.has_newest_verified()) return std::optional<v1::FileVersion>();
   if (ToTime(file.newest_verified().verify_time()) <= *choice_.as_of)
     return std::optional<v1::FileVersion>(file.newest_verified());
-  v1::ListVersionsRequest request;
-  request.set_client_id(request_.client_id());
-  request.set_file_name(file.file_name());
-  request.set_page_size(kPageSize);
-  do {
-    ASSIGN_OR_RETURN(
-        const v1::ListVersionsResponse page,
-        connection_.CallUnary(connection_.catalog(),
-                              &v1::CatalogService::StubInterface::ListVersions, request));
-    for (const v1::FileVersion& version : page.versions()) {
-      if (version.state() == v1::FileVersion::VERIFIED &&
-          ToTime(version.verify_time()) <= *choice_.as_of) {
-        return std::optional<v1::FileVersion>(version);
-      }
-    }
-    request.set_page_token(page.next_page_token());
-  } while (!request.page_token().empty());
-  return std::optional<v1::FileVersion>();
+  return FindVersion(
+      connection_, request_.client_id(), file.file_name(), [&](const v1::FileVersion& version) {
+        return WasVerified(version) && ToTime(version.verify_time()) <= *choice_.as_of;
+      });
+}
+
+absl::StatusOr<std::optional<v1::FileVersion>> ChosenVersions::GoodVersionBefore(
+    const v1::FileVersion& version) const {
+  return ctl::GoodVersionBefore(connection_, version, choice_.as_of);
 }
 
 absl::StatusOr<std::optional<v1::FileVersion>> ChosenVersions::OnlyVersion() {

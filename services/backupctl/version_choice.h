@@ -26,6 +26,12 @@ struct VersionChoice {
   int64_t version_id = 0;           // Unless 0: this one, of the one file that is meant.
 };
 
+// The newest version of the file of `version` that is older than it, was verified, by `as_of` if
+// that is given, and is not known to be damaged; nothing if there is none.
+absl::StatusOr<std::optional<v1::FileVersion>> GoodVersionBefore(Connection& connection,
+                                                                 const v1::FileVersion& version,
+                                                                 std::optional<absl::Time> as_of);
+
 // Lists what a choice means, in the order of the files' names. Used by one thread at a time.
 class ChosenVersions {
  public:
@@ -35,6 +41,10 @@ class ChosenVersions {
   // The next version; nothing at the end. InvalidArgument if a version_id is given and not exactly
   // one file is meant.
   absl::StatusOr<std::optional<v1::FileVersion>> Next();
+
+  // GoodVersionBefore() of a version of Next(). Thread-safe.
+  absl::StatusOr<std::optional<v1::FileVersion>> GoodVersionBefore(
+      const v1::FileVersion& version) const;
 
   // Files that are meant and have no verified version (by the moment that is given): so far.
   int64_t without_version() const { return without_version_; }

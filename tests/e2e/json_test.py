@@ -121,12 +121,14 @@ class JsonTest(ClusterTest):
         self.page.check_object("TraceEvent", json.loads(line), "trace")
         self.called.add("trace")
         client.back_up(b"small", b"content")
+        client.back_up(b"grown", b"content")
+        client.back_up(b"grown", content[1:])
         self.assertEqual(client.request(m.VALID, b"no name field")[0], m.ERROR)
         self.cluster.bridge.wait_for_log("sent a malformed head")
         name = self.backupctl("client", "list")[0]["name"]
         self.assertEqual(name, "évil \u202e%25")
         self.backupctl("client", "show", name)
-        self.assertEqual([file["file_name"] for file in self.backupctl("file", "list", name)], ["large %FF", "small"])
+        self.assertEqual([file["file_name"] for file in self.backupctl("file", "list", name)], ["grown", "large %FF", "small"])
         newest = self.backupctl("file", "versions", name, "small")[0]
         source = self.folder / "put"
         source.write_bytes(b"put")
@@ -143,6 +145,9 @@ class JsonTest(ClusterTest):
             blob.write_bytes(b"damaged" * 40000)
         self.backupctl("verify", codes=(14,))
         self.backupctl("restore", "--client", name, "--to", str(self.folder / "damaged"), codes=(3,))
+        self.backupctl("restore", "--client", name, "--to", str(self.folder / "damaged"), "--fallback", codes=(3,))
+        self.backupctl("file", "get", name, "grown", "-o", str(self.folder / "grown"), "--fallback", codes=(3,))
+        wait_until(lambda: "last_tally" in self.backupctl("scrub", "status")[0], "everything was read once")
         self.assertEqual(self.backupctl("file", "rm", name, "small", "--yes")[0], newest)
         self.cluster.service.stop()
         decrypted = self.run_program("backupctl", "--json", "decrypt", f"--data_dir={data}", "--client", name, "--file", "put",
@@ -152,9 +157,14 @@ class JsonTest(ClusterTest):
             catalog.execute("UPDATE clock_notes SET distrusted_since = 1, distrust = 'why'")
             catalog.commit()
         self.page.check_object("LocalCopy", decrypted[0], "decrypt")
+        self.cluster.service_flags.append("--scrub_rate=1")  # It comes to no end.
         self.cluster.start_service()
         self.backupctl("status")
         self.backupctl("policy", "resume")
+        self.backupctl("scrub", "start")
+        wait_until(lambda: "start_time" in self.backupctl("scrub", "status")[0], "it begins")
+        self.backupctl("scrub", "pause")
+        self.backupctl("scrub", "discard", "--yes")
         self.backupctl("client", "rm", name, "--yes")
         m.ModelClient(self.cluster.port, b"stale").sign_up()
         listed = []

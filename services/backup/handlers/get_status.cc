@@ -45,6 +45,8 @@ absl::StatusOr<v1::GetStatusResponse> GetStatus(storage::Snapshot& snapshot, con
   response.set_garbage_bytes(counts.pack_bytes - counts.pack_live_bytes);
   response.set_pack_count(counts.packs);
   response.set_unmoved_version_count(counts.unmoved_versions);
+  response.set_damaged_chunk_count(counts.damaged_chunks);
+  response.set_damaged_version_count(counts.marked_versions);
   for (const storage::JobState& job : jobs) *response.add_jobs() = ToProto(job);
   response.mutable_retention()->set_policy_count(counts.policies);
   if (clock_note && clock_note->distrusted_since) {

@@ -332,11 +332,12 @@ TEST(UploadFormats, WithASurplusAreStoredRestoredAndVerified) {
       const int64_t id = response->version().version_id();
       EXPECT_THAT(service.Download(DownloadOf(client.id, "file", id)), IsOkAndHolds(plain)) << size;
     }
-    const absl::Status verified = VerifyStore(
-        service.stored_places, service.stages.pieces, [](const v1::VerifyStoreResponse& event) {
-          EXPECT_FALSE(event.has_finding()) << event.ShortDebugString();
-          return absl::OkStatus();
-        });
+    const absl::Status verified =
+        VerifyStore(service.stored_places, service.stages.pieces, v1::VerifyStoreRequest(),
+                    [](const v1::VerifyStoreResponse& event) {
+                      EXPECT_FALSE(event.has_finding()) << event.ShortDebugString();
+                      return absl::OkStatus();
+                    });
     EXPECT_OK(verified);
   }
 }

@@ -1,6 +1,7 @@
 #include "services/backup/handlers/verify_store.h"
 
 #include <cstdint>
+#include <limits>
 #include <optional>
 #include <string>
 #include <utility>
@@ -37,9 +38,11 @@ class VerifyStoreTest : public ::testing::Test {
  protected:
   VerifyStoreTest() { service_.uploads.inline_blob_limit = 100; }
 
-  Verification Verify() {
+  Verification Verify(double sample_ratio = 0) {
     Verification result;
-    const absl::Status status = VerifyStore(service_.stored_places, service_.stages.pieces,
+    v1::VerifyStoreRequest request;
+    request.set_sample_ratio(sample_ratio);
+    const absl::Status status = VerifyStore(service_.stored_places, service_.stages.pieces, request,
                                             [&](const v1::VerifyStoreResponse& event) {
                                               if (event.has_finding())
                                                 result.findings.push_back(event.finding());
@@ -67,6 +70,21 @@ TEST_F(VerifyStoreTest, FindsNothingInAStoreThatIsWhole) {
   EXPECT_EQ(result.summary.checked_versions(), 102);
   EXPECT_EQ(result.summary.checked_bytes(), 2 * 1001);  // Each content once in each form.
   EXPECT_EQ(result.progress_count, 2);
+}
+
+TEST_F(VerifyStoreTest, ReadsARandomShare) {
+  for (int i = 0; i < 200; ++i) service_.Store(client_.id, "file", "x");
+  const Verification half = Verify(0.5);
+  EXPECT_GT(half.summary.checked_versions(), 50);
+  EXPECT_LT(half.summary.checked_versions(), 150);
+  EXPECT_EQ(Verify(1).summary.checked_versions(), 200);
+  for (const double wrong : {-0.1, 1.1, std::numeric_limits<double>::quiet_NaN()}) {
+    v1::VerifyStoreRequest request;
+    request.set_sample_ratio(wrong);
+    EXPECT_THAT(VerifyStore(service_.stored_places, service_.stages.pieces, request,
+                            [](const v1::VerifyStoreResponse&) { return absl::OkStatus(); }),
+                testing::HasReason(Reason::kInvalidField));
+  }
 }
 
 TEST_F(VerifyStoreTest, TellsWhichVersionIsDamagedAndWhichIsMissing) {
@@ -140,7 +158,7 @@ TEST_F(VerifyStoreTest, NamesADictionaryThatIsMissing) {
   std::vector<v1::VerifyFinding> findings;
   ASSERT_OK(VerifyStore(
       {service_.catalog, service_.blobs, service_.master_key, service_.store_keys, in_memory},
-      service_.stages.pieces, [&](const v1::VerifyStoreResponse& event) {
+      service_.stages.pieces, v1::VerifyStoreRequest(), [&](const v1::VerifyStoreResponse& event) {
         if (event.has_finding()) findings.push_back(event.finding());
         return absl::OkStatus();
       }));
@@ -361,7 +379,7 @@ TEST_F(VerifyPacksTest, MarksADamagedChunkThatNoVersionHas) {
 
 TEST_F(VerifyStoreTest, EndsWhenNobodyListensAnyMore) {
   service_.Store(client_.id, "file", "x");
-  EXPECT_THAT(VerifyStore(service_.stored_places, service_.stages.pieces,
+  EXPECT_THAT(VerifyStore(service_.stored_places, service_.stages.pieces, v1::VerifyStoreRequest(),
                           [](const v1::VerifyStoreResponse&) {
                             return absl::CancelledError("the caller is gone");
                           }),

@@ -18,6 +18,9 @@ class Job {
     std::string cursor;  // Where the next step goes on, in the job's own words.
     bool is_done = false;
     int64_t count = 0;  // What this step did, in the job's own unit.
+    // Nothing was to be done yet: such a run is not noted, nor is its cursor.
+    bool is_idle = false;
+    std::string detail = {};  // For the run's log line: " name=value" of each thing to be told.
   };
 
   virtual ~Job() = default;

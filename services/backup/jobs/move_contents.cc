@@ -1,7 +1,7 @@
 #include "services/backup/jobs/move_contents.h"
 
 #include <algorithm>
-#include <functional>
+#include <memory>
 #include <utility>
 
 #include "absl/strings/numbers.h"
@@ -24,28 +24,6 @@ constexpr int64_t kMaxBatchBytes = 512 << 10;
 constexpr int64_t kMaxBatchSteps = 256;
 constexpr size_t kMaxUnreadable = 65'536;
 
-// Passes on what it reads, no faster than it may, and notes in `error` what the source says.
-class PacedSource final : public ByteSource {
- public:
-  PacedSource(ByteSource& source, Pace& pace, const std::stop_token& token, absl::Status& error)
-      : source_(source), pace_(pace), token_(token), error_(error) {}
-  absl::StatusOr<absl::string_view> Read() override {
-    const absl::StatusOr<absl::string_view> piece = source_.Read();
-    error_ = piece.status();
-    RETURN_IF_ERROR(error_);
-    if (!pace_.Move(2 * std::ssize(*piece), token_)) return absl::CancelledError("stopped");
-    return piece;
-  }
-  size_t lasting_pieces() const override { return source_.lasting_pieces(); }
-  void set_end_uses(std::function<void()> end) override { source_.set_end_uses(std::move(end)); }
-
- private:
-  ByteSource& source_;
-  Pace& pace_;
-  const std::stop_token& token_;
-  absl::Status& error_;
-};
-
 int64_t InlineBytes(const storage::NewChunks& content) {
   int64_t bytes = 0;
   for (const storage::InlineChunk& chunk : content.inlined) bytes += std::ssize(chunk.payload);
@@ -67,7 +45,7 @@ absl::StatusOr<Job::Progress> MoveContents::Step(const std::string& cursor, int6
   Progress progress{cursor, std::ssize(page) < limit, 0};
   // As uploads need it that look for chunks.
   if (!page.empty()) RETURN_IF_ERROR(resources_.ledger.PublishNow());
-  std::vector<Moving> batch;
+  std::vector<StoredAnew> batch;
   int64_t batch_bytes = 0;
   int64_t batch_steps = 0;
   const auto replace = [&]() -> absl::Status {
@@ -79,7 +57,7 @@ absl::StatusOr<Job::Progress> MoveContents::Step(const std::string& cursor, int6
     return absl::OkStatus();
   };
   for (const storage::StoredVersion& stored : page) {
-    absl::StatusOr<std::optional<Moving>> moving = TryStore(stored, token);
+    absl::StatusOr<std::optional<StoredAnew>> moving = TryStore(stored, token);
     if (token.stop_requested()) break;
     RETURN_IF_ERROR(moving.status());
     after = stored.version.version_id;
@@ -97,12 +75,12 @@ absl::StatusOr<Job::Progress> MoveContents::Step(const std::string& cursor, int6
   return progress;
 }
 
-absl::StatusOr<std::optional<MoveContents::Moving>> MoveContents::TryStore(
+absl::StatusOr<std::optional<StoredAnew>> MoveContents::TryStore(
     const storage::StoredVersion& stored, const std::stop_token& token) {
   const storage::Version& version = stored.version;
   if (unreadable_.contains(version.version_id)) return std::nullopt;
   absl::Status unread;  // What the old content cannot be opened or read for.
-  const auto store = [&]() -> absl::StatusOr<Moving> {
+  const auto store = [&]() -> absl::StatusOr<StoredAnew> {
     const absl::StatusOr<std::unique_ptr<content::StoredContent>> content =
         handlers::OpenContent(places_, stored);
     unread = content.status();
@@ -112,9 +90,9 @@ absl::StatusOr<std::optional<MoveContents::Moving>> MoveContents::TryStore(
     unread = whole.status();
     RETURN_IF_ERROR(unread);
     PacedSource paced(**whole, pace_, token, unread);
-    return Store(version, paced);
+    return StoreAnew(resources_, version, version.form, paced);
   };
-  absl::StatusOr<Moving> moving = store();
+  absl::StatusOr<StoredAnew> moving = store();
   if (moving.ok()) return *std::move(moving);
   const absl::Status wrong = handlers::LookAgain(resources_.catalog, version, moving.status());
   const std::optional<Reason> reason = ReasonOf(wrong);
@@ -128,30 +106,12 @@ absl::StatusOr<std::optional<MoveContents::Moving>> MoveContents::TryStore(
   return std::nullopt;
 }
 
-absl::StatusOr<MoveContents::Moving> MoveContents::Store(const storage::Version& version,
-                                                         ByteSource& plain) {
-  content::Arrival arrival;
-  arrival.client_id = version.client_id;
-  arrival.file_name = version.file_name;
-  arrival.encoding.size_bytes = version.size_bytes;
-  arrival.form = version.form;
-  arrival.version = version;
-  Moving moving(resources_);
-  moving.version_id = version.version_id;
-  ASSIGN_OR_RETURN(handlers::PendingChunks::Stored stored,
-                   moving.chunks.Store(
-                       std::move(arrival),
-                       [&]() -> absl::StatusOr<int64_t> { return version.version_id; }, plain));
-  moving.content = std::move(stored.content);
-  return moving;
-}
-
-absl::StatusOr<int64_t> MoveContents::Replace(std::vector<Moving> moving) {
+absl::StatusOr<int64_t> MoveContents::Replace(std::vector<StoredAnew> moving) {
   if (moving.empty()) return 0;
   const absl::StatusOr<int64_t> moved =
       resources_.catalog.Run([&](Transaction& transaction) -> absl::StatusOr<int64_t> {
         int64_t count = 0;
-        for (const Moving& each : moving) {
+        for (const StoredAnew& each : moving) {
           ASSIGN_OR_RETURN(const bool was_there,
                            transaction.ReplaceContent(each.version_id, each.content));
           if (was_there) ++count;
@@ -159,10 +119,10 @@ absl::StatusOr<int64_t> MoveContents::Replace(std::vector<Moving> moving) {
         return count;
       });
   if (!moved.ok()) {
-    for (Moving& each : moving) each.chunks.GiveUp(each.content, moved.status());
+    for (StoredAnew& each : moving) each.chunks.GiveUp(each.content, moved.status());
     return moved;
   }
-  for (Moving& each : moving) each.chunks.Keep();
+  for (StoredAnew& each : moving) each.chunks.Keep();
   resources_.blob_was_dropped();
   return moved;
 }

@@ -1,7 +1,6 @@
 #pragma once
 
 #include <cstdint>
-#include <memory>
 #include <optional>
 #include <set>
 #include <stop_token>
@@ -10,12 +9,11 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "base/byte_stream.h"
 #include "services/backup/handlers/open_content.h"
-#include "services/backup/handlers/pending_chunks.h"
 #include "services/backup/handlers/upload_file.h"
 #include "services/backup/jobs/job.h"
 #include "services/backup/jobs/pace.h"
+#include "services/backup/jobs/store_anew.h"
 #include "storage/catalog/catalog.h"
 
 namespace backup::jobs {
@@ -40,21 +38,11 @@ class MoveContents final : public Job {
                                 const std::stop_token& token) override;
 
  private:
-  // A version's content in its new form, on its way into the catalog.
-  struct Moving {
-    explicit Moving(const handlers::UploadResources& resources) : chunks(resources) {}
-
-    int64_t version_id = 0;
-    storage::NewChunks content;
-    handlers::PendingChunks chunks;
-  };
-
   // Nothing if it cannot be read, or is gone.
-  absl::StatusOr<std::optional<Moving>> TryStore(const storage::StoredVersion& stored,
-                                                 const std::stop_token& token);
-  absl::StatusOr<Moving> Store(const storage::Version& version, ByteSource& plain);
+  absl::StatusOr<std::optional<StoredAnew>> TryStore(const storage::StoredVersion& stored,
+                                                     const std::stop_token& token);
   // Returns how many versions were moved.
-  absl::StatusOr<int64_t> Replace(std::vector<Moving> moving);
+  absl::StatusOr<int64_t> Replace(std::vector<StoredAnew> moving);
 
   const handlers::UploadResources& resources_;
   const handlers::StoredPlaces places_;

@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <stop_token>
+#include <utility>
 
 #include "absl/time/time.h"
 #include "base/periodic_task.h"
@@ -13,8 +15,12 @@ namespace backup::jobs {
 // Keeps work on many bytes to a number of them a second. Used by one thread at a time.
 class Pace {
  public:
+  // Waits for so long; false if it was told to stop.
+  using Wait = std::function<bool(const std::stop_token&, absl::Duration)>;
+
   // 0: as fast as can be.
-  explicit Pace(int64_t bytes_per_second) : bytes_per_second_(bytes_per_second) {}
+  explicit Pace(int64_t bytes_per_second, Wait wait = WaitFor)
+      : bytes_per_second_(bytes_per_second), wait_(std::move(wait)) {}
 
   // Notes that so many bytes are moved now, and waits for as long as they may take. False if
   // `token` is told to stop.
@@ -26,11 +32,12 @@ class Pace {
     if (free_ < now) free_ = now;
     free_ += absl::ToChronoNanoseconds(absl::Seconds(1) * static_cast<double>(bytes) /
                                        static_cast<double>(bytes_per_second_));
-    return WaitFor(token, absl::FromChrono(free_ - now));
+    return wait_(token, absl::FromChrono(free_ - now));
   }
 
  private:
   const int64_t bytes_per_second_;
+  const Wait wait_;
   std::chrono::steady_clock::time_point free_;  // When what was moved before is paid for.
 };
 

@@ -1,6 +1,7 @@
 #include "services/backup/jobs/runner.h"
 
 #include <algorithm>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -34,14 +35,17 @@ JobRun::JobRun(Job& job, const Schedule& schedule, storage::Catalog& catalog, co
 }
 
 void JobRun::Run(const std::stop_token& token) {
-  int64_t count = 0;
+  Outcome outcome;
   absl::Status result = Load();
   if (result.ok()) {
+    const std::optional<absl::Time> last_start = state_.last_start_time;
     state_.last_start_time = clock_.Now();
-    result = RunSteps(token, count);
+    result = RunSteps(token, outcome);
+    if (result.ok() && outcome.is_idle) state_.last_start_time = last_start;
   }
-  if (result.ok() && token.stop_requested()) return;  // The next process goes on.
-  Note(result, count);
+  // Else the next process goes on.
+  if (result.ok() && (outcome.is_idle || token.stop_requested())) return;
+  Note(result, outcome);
 }
 
 absl::Status JobRun::Load() {
@@ -57,11 +61,14 @@ absl::Status JobRun::Load() {
   return absl::OkStatus();
 }
 
-absl::Status JobRun::RunSteps(const std::stop_token& token, int64_t& count) {
+absl::Status JobRun::RunSteps(const std::stop_token& token, Outcome& outcome) {
   const int64_t budget = std::clamp<int64_t>(schedule_.items_per_second, 1, kMaxBudget);
   while (!token.stop_requested()) {
     ASSIGN_OR_RETURN(Job::Progress progress, job_.Step(state_.cursor, budget, token));
-    count += progress.count;
+    outcome.is_idle = progress.is_idle;
+    outcome.detail = std::move(progress.detail);
+    if (progress.is_idle) return absl::OkStatus();
+    outcome.count += progress.count;
     state_.total_count += progress.count;
     state_.cursor = progress.is_done ? std::string() : std::move(progress.cursor);
     metrics_.items.With({state_.name}).Add(static_cast<double>(progress.count));
@@ -73,14 +80,16 @@ absl::Status JobRun::RunSteps(const std::stop_token& token, int64_t& count) {
   return absl::OkStatus();
 }
 
-void JobRun::Note(const absl::Status& result, int64_t count) {
+void JobRun::Note(const absl::Status& result, const Outcome& outcome) {
+  const int64_t count = outcome.count;
   metrics_.runs.With({state_.name, result.ok() ? "ok" : "failed"}).Add();
   state_.last_error = std::string(result.message());
   if (result.ok()) {
     state_.last_success_time = clock_.Now();
     state_.last_count = count;
     metrics_.last_success.With({state_.name}).Set(SecondsSinceEpoch(*state_.last_success_time));
-    LOG_IF(INFO, count > 0) << "job=" << state_.name << " outcome=OK count=" << count;
+    LOG_IF(INFO, count > 0) << "job=" << state_.name << " outcome=OK count=" << count
+                            << outcome.detail;
   } else {
     LOG(WARNING) << "job=" << state_.name << " outcome=ERROR count=" << count
                  << " error=" << result;

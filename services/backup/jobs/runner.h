@@ -52,8 +52,14 @@ class JobRun {
   // What is kept of earlier runs, also of another process's.
   absl::Status Load();
   void Save();
-  absl::Status RunSteps(const std::stop_token& token, int64_t& count);
-  void Note(const absl::Status& result, int64_t count);
+  // What came of the steps of one run.
+  struct Outcome {
+    int64_t count = 0;
+    bool is_idle = false;
+    std::string detail;
+  };
+  absl::Status RunSteps(const std::stop_token& token, Outcome& outcome);
+  void Note(const absl::Status& result, const Outcome& outcome);
 
   Job& job_;
   const Schedule schedule_;

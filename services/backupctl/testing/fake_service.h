@@ -37,10 +37,11 @@ class FakeCatalog final : public v1::CatalogService::Service {
     std::string sent;       // What a download sends.
     bool damaged = false;   // The service finds that, if it is to verify.
     v1::FileVersion version;
+    bool is_old = false;  // There is a newer version of the file.
   };
 
   Entry& Add(const std::string& file_name, const std::string& content) {
-    Entry entry{file_name, content, false, {}};
+    Entry entry{file_name, content, false, {}, false};
     entry.version.set_client_id(kClientId);
     entry.version.set_file_name(file_name);
     entry.version.set_version_id(static_cast<int64_t>(entries_.size()) + 1);
@@ -49,6 +50,12 @@ class FakeCatalog final : public v1::CatalogService::Service {
     entry.version.set_state(v1::FileVersion::VERIFIED);
     entries_.push_back(std::move(entry));
     return entries_.back();
+  }
+  // Before the newer version of the file.
+  Entry& AddOld(const std::string& file_name, const std::string& content) {
+    Entry& entry = Add(file_name, content);
+    entry.is_old = true;
+    return entry;
   }
   void AddUnverified(const std::string& file_name) { unverified_.push_back(file_name); }
   // So many downloads end with UNAVAILABLE in their middle.
@@ -70,7 +77,9 @@ class FakeCatalog final : public v1::CatalogService::Service {
                          v1::ListFilesResponse* response) override {
     ++list_calls_;
     size_t next = request->page_token().empty() ? 0 : std::stoul(request->page_token());
-    for (int i = 0; i < 2 && next < entries_.size(); ++i, ++next) {
+    for (int i = 0; i < 2 && next < entries_.size(); ++next) {
+      if (entries_[next].is_old) continue;
+      ++i;
       v1::File& file = *response->add_files();
       file.set_file_name(entries_[next].file_name);
       *file.mutable_newest_verified() = entries_[next].version;
@@ -79,6 +88,15 @@ class FakeCatalog final : public v1::CatalogService::Service {
       response->set_next_page_token(std::to_string(next));
     } else {
       for (const std::string& name : unverified_) response->add_files()->set_file_name(name);
+    }
+    return grpc::Status::OK;
+  }
+
+  // One page.
+  grpc::Status ListVersions(grpc::ServerContext*, const v1::ListVersionsRequest* request,
+                            v1::ListVersionsResponse* response) override {
+    for (auto entry = entries_.rbegin(); entry != entries_.rend(); ++entry) {
+      if (entry->file_name == request->file_name()) *response->add_versions() = entry->version;
     }
     return grpc::Status::OK;
   }

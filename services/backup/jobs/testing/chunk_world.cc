@@ -308,6 +308,15 @@ absl::StatusOr<int64_t> ChunkWorld::Run(Job& job) {
   return count;
 }
 
+absl::Status ChunkWorld::RunUntilIdle(Job& job) {
+  Job::Progress progress;
+  for (int steps = 0; !progress.is_idle; ++steps) {
+    CHECK_LT(steps, 1000) << "it never ends";
+    ASSIGN_OR_RETURN(progress, job.Step(progress.cursor, /*budget=*/256, std::stop_token()));
+  }
+  return absl::OkStatus();
+}
+
 absl::StatusOr<int64_t> ChunkWorld::RunRepack() {
   Repack repack(*resources_, {/*bytes_per_second=*/0, absl::ZeroDuration()}, Counter());
   return Run(repack);

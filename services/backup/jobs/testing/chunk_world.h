@@ -161,6 +161,8 @@ class ChunkWorld {
 
   // Runs `job` to its end; returns what it counted. An error is returned, too.
   absl::StatusOr<int64_t> Run(Job& job);
+  // Runs `job`, again and again, until there is nothing to be done for it.
+  absl::Status RunUntilIdle(Job& job);
   absl::StatusOr<int64_t> RunRepack();
   absl::StatusOr<int64_t> RunMove();
   absl::Status Sweep();

@@ -1,0 +1,68 @@
+#pragma once
+
+#include <array>
+#include <chrono>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <stop_token>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "services/backup/handlers/open_content.h"
+#include "services/backup/handlers/upload_file.h"
+#include "services/backup/jobs/pace.h"
+#include "services/backup/jobs/store_anew.h"
+#include "storage/catalog/types.h"
+
+namespace backup::jobs {
+
+// Puts content in the place of that of damaged versions which equals what they had: that of any
+// other version with the same SHA-256 and size that can be read, whoever sent it, in the form that
+// the damaged one has, or sealed by the service if that was the client's ciphertext. A chunk that
+// an upload stored again has healed without that; this tells. Used by one thread at a time.
+class Healing {
+ public:
+  // What is borrowed must outlive this.
+  Healing(const handlers::UploadResources& resources, const handlers::StoredPlaces& places,
+          Pace& pace)
+      : resources_(resources), places_(places), pace_(pace) {}
+
+  // Looks through the versions that came since it looked last, or through all if anything else is
+  // damaged now than then; returns how many versions it healed. Does little while nothing is
+  // damaged. Errors as of PendingChunks::Store() and of the catalog.
+  absl::StatusOr<int64_t> Run(const std::stop_token& token);
+
+ private:
+  // SHA-256 and size.
+  using Identity = std::pair<std::string, int64_t>;
+  // What the catalog counts of damage: if that is as it was, so is what is damaged.
+  using Signature = std::array<int64_t, 4>;
+
+  void TellOfHealedChunks(const storage::Counts& counts);
+  absl::Status CollectDamaged(const std::stop_token& token);
+  // Heals those that equal this version.
+  absl::StatusOr<int64_t> HealFrom(const storage::StoredVersion& good,
+                                   const std::stop_token& token);
+  // Whether it is healed.
+  absl::StatusOr<bool> Heal(const storage::Version& damaged, const storage::StoredVersion& good,
+                            const std::stop_token& token);
+  // Nothing if it cannot be read.
+  absl::StatusOr<std::optional<StoredAnew>> Copy(const storage::Version& damaged,
+                                                 const storage::StoredVersion& good,
+                                                 const std::stop_token& token);
+
+  const handlers::UploadResources& resources_;
+  const handlers::StoredPlaces places_;
+  Pace& pace_;
+  std::map<Identity, std::vector<storage::Version>> damaged_;
+  std::optional<Signature> signature_;  // When damaged_ was collected.
+  int64_t looked_to_ = 0;               // The last version that was compared with those.
+  std::optional<int64_t> healed_chunks_;
+  std::chrono::steady_clock::time_point next_collection_;
+};
+
+}  // namespace backup::jobs
