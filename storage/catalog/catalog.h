@@ -57,9 +57,10 @@ class Catalog {
 
   // Copies the newest durable state into a new file at `path`, while the catalog is in use: neither
   // the writer nor readers wait for it. The copy is whole and checked when this returns OK, but not
-  // synced; else what is there is of no use. Calls `pause`, which may wait, after every few pages.
-  // Ends with Cancelled soon after `token` is told to stop. Errors: reasons STATE_CORRUPT if it is
-  // damaged, STORAGE_FULL, STORAGE_IO; Unimplemented if it is in no file.
+  // synced; else what is there is of no use. Calls `pause`, which may wait, after every few pages,
+  // unless that makes the catalog's log grow too large. Ends with Cancelled soon after `token` is
+  // told to stop. Errors: reasons STATE_CORRUPT if it is damaged, STORAGE_FULL, STORAGE_IO;
+  // Unimplemented if it is in no file.
   virtual absl::Status CopyTo(const std::string& path, const std::function<void()>& pause,
                               const std::stop_token& token);
   // Reads all of it, and compares what belongs together. Calls `pause` between its tables. What is

@@ -1,7 +1,10 @@
 #include "storage/sqlite/sqlite_catalog.h"
 
 #include <chrono>
+#include <cstdint>
+#include <filesystem>
 #include <limits>
+#include <system_error>
 #include <utility>
 
 #include "absl/cleanup/cleanup.h"
@@ -19,6 +22,8 @@ namespace {
 // Readers kept open when idle; more are opened when more are needed at once.
 constexpr size_t kMaxIdleReaders = 8;
 constexpr absl::Duration kReaderWait = absl::Seconds(5);
+// From so much log on a copy makes no pauses any more: it would grow with them.
+constexpr uintmax_t kHurryLogBytes = uintmax_t{48} << 20;
 
 constexpr char kWriterSettings[] =
     // Of a new catalog: it can give room back. Before anything is written.
@@ -108,7 +113,13 @@ absl::Status SqliteCatalog::CopyTo(const std::string& path, const std::function<
                                    const std::stop_token& token) {
   {
     ASSIGN_OR_RETURN(const std::unique_ptr<Database> source, OpenReader());
-    RETURN_IF_ERROR(OnlineCopy::Run(*source, path, vfs_, pause, token));
+    // What others write stays in the log until it is done: if that is much, it hurries.
+    const auto pause_while_log_is_small = [&] {
+      std::error_code error;
+      const auto log_bytes = std::filesystem::file_size(path_ + "-wal", error);
+      if (error || log_bytes < kHurryLogBytes) pause();
+    };
+    RETURN_IF_ERROR(OnlineCopy::Run(*source, path, vfs_, pause_while_log_is_small, token));
   }
   ASSIGN_OR_RETURN(const std::unique_ptr<Database> copy,
                    Database::Open(path, Database::Mode::kReadWrite, {}, vfs_));
