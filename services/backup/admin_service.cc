@@ -57,6 +57,13 @@ grpc::Status AdminServiceImpl::ImportClient(grpc::ServerContext* call,
   });
 }
 
+grpc::Status AdminServiceImpl::BackUpState(grpc::ServerContext* call,
+                                           const v1::BackUpStateRequest* request,
+                                           v1::BackUpStateResponse* response) {
+  return Serve(*call, context_, "BackUpState", *request, *response,
+               [&] { return context_.back_up_state(); });
+}
+
 grpc::Status AdminServiceImpl::VerifyStore(grpc::ServerContext* call,
                                            const v1::VerifyStoreRequest* request,
                                            grpc::ServerWriter<v1::VerifyStoreResponse>* stream) {

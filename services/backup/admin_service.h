@@ -34,6 +34,8 @@ class AdminServiceImpl final : public v1::AdminService::Service {
                            grpc::ServerWriter<v1::TraceClientResponse>* stream) override;
   grpc::Status ImportClient(grpc::ServerContext* call, const v1::ImportClientRequest* request,
                             v1::ImportClientResponse* response) override;
+  grpc::Status BackUpState(grpc::ServerContext* call, const v1::BackUpStateRequest* request,
+                           v1::BackUpStateResponse* response) override;
   grpc::Status ListStaleClients(grpc::ServerContext* call,
                                 const v1::ListStaleClientsRequest* request,
                                 v1::ListStaleClientsResponse* response) override;

@@ -80,6 +80,10 @@ DEFINE_int64(repack_rate, 64 << 20,
 DEFINE_string(move_interval, "1h",
               "how often files are looked for that an older version stored whole, to keep their "
               "content once; 0s turns that off");
+DEFINE_string(snapshot_interval, "1h",
+              "how often a snapshot of the state is taken, if it changed; 0s turns that off");
+DEFINE_string(snapshot_dir, "",
+              "folder, best on another disk, that gets each snapshot besides; empty: none");
 DEFINE_string(
     train_interval, "1h",
     "how often it is tried whether small files become smaller with a new dictionary, made "
@@ -148,6 +152,7 @@ DEFINE_validator(compact_interval, &ValidateDuration);
 DEFINE_validator(repack_interval, &ValidateDuration);
 DEFINE_validator(repack_rate, &ValidateNotNegative);
 DEFINE_validator(move_interval, &ValidateDuration);
+DEFINE_validator(snapshot_interval, &ValidateDuration);
 DEFINE_validator(train_interval, &ValidateDuration);
 DEFINE_validator(retain_interval, &ValidateDuration);
 DEFINE_validator(retain_rate, &ValidateNotNegative);
@@ -230,6 +235,8 @@ Options OptionsFromFlags() {
   options.repack_interval = DurationFlag(FLAGS_repack_interval);
   options.repack_rate = FLAGS_repack_rate;
   options.move_interval = DurationFlag(FLAGS_move_interval);
+  options.snapshot_interval = DurationFlag(FLAGS_snapshot_interval);
+  options.snapshot_dir = FLAGS_snapshot_dir;
   options.train_interval = DurationFlag(FLAGS_train_interval);
   options.retain_interval = DurationFlag(FLAGS_retain_interval);
   options.retain_rate = FLAGS_retain_rate;

@@ -46,6 +46,8 @@ struct Options {
   retention::Options retention;
   absl::Duration scrub_period;  // Zero: only if told to.
   int64_t scrub_rate = 0;       // Bytes a second; 0: no limit.
+  absl::Duration snapshot_interval;
+  std::string snapshot_dir;  // Empty: none besides the store's own.
   bool rebuild_catalog = false;
 };
 

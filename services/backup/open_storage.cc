@@ -62,6 +62,37 @@ absl::Status CloseDataDirToOthers(const std::string& path) {
   return absl::OkStatus();
 }
 
+// Whether a store without a catalog has anything to lose.
+bool HasBlobs(const std::string& path) {
+  std::error_code error;
+  for (const char* const folder : {"/store/blobs", "/store/snapshots"}) {
+    std::filesystem::recursive_directory_iterator entry(path + folder, error), end;
+    for (; !error && entry != end; entry.increment(error)) {
+      if (entry->is_regular_file(error)) return true;
+    }
+  }
+  return false;
+}
+
+// A catalog is only made together with the store: beside blobs it would know nothing of, an empty
+// one would say that all is well.
+absl::Status CheckCatalogIsThere(const std::string& path, const std::string& catalog_path) {
+  std::error_code error;
+  const auto size = std::filesystem::file_size(catalog_path, error);
+  const bool is_missing = static_cast<bool>(error);
+  if ((!is_missing && size > 0) || !HasBlobs(path)) return absl::OkStatus();
+  return WithExitCode(
+      MakeError(
+          Reason::kStateCorrupt,
+          absl::StrCat(kCatalogName, is_missing ? " is missing" : " is empty",
+                       " though there is a store: run `backupctl state rebuild`, or `backupctl "
+                       "state restore`"),
+          "catalog"),
+      kExitDamaged);
+}
+
+}  // namespace
+
 absl::StatusOr<UniqueFd> LockDataDir(const std::string& path) {
   const std::string lock_path = absl::StrCat(path, "/lock");
   UniqueFd lock(::open(lock_path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
@@ -76,6 +107,8 @@ absl::StatusOr<UniqueFd> LockDataDir(const std::string& path) {
   }
   return lock;
 }
+
+namespace {
 
 // A key is only made together with the data: to data that is there, a new one would be of no use.
 absl::StatusOr<std::unique_ptr<crypto::MasterKey>> OpenMasterKey(const std::string& path,
@@ -110,7 +143,8 @@ absl::StatusOr<Storage> OpenStorageIn(const std::string& path, const std::string
   // Also for what is not the catalog's and cannot ask for more, such as new files.
   storage.reserve->MakeRoom();
   RETURN_IF_ERROR(CloseDataDirToOthers(path));
-  const std::string catalog_path = absl::StrCat(path, "/catalog.db");
+  const std::string catalog_path = absl::StrCat(path, "/", kCatalogName);
+  RETURN_IF_ERROR(CheckCatalogIsThere(path, catalog_path));
   ASSIGN_OR_RETURN(
       storage.master_key,
       OpenMasterKey(master_key_file.empty() ? absl::StrCat(path, "/master.key") : master_key_file,
@@ -143,6 +177,17 @@ absl::StatusOr<Storage> OpenStorage(const std::string& data_dir, const std::stri
   if (storage.ok()) return storage;
   return WithMessage(storage.status(),
                      absl::StrCat("the data directory ", path, ": ", storage.status().message()));
+}
+
+absl::StatusOr<std::unique_ptr<storage::Catalog>> OpenCatalogFile(const std::string& path) {
+  std::error_code error;
+  if (!std::filesystem::exists(path, error))
+    return absl::NotFoundError(absl::StrCat("there is no catalog ", path));
+  return storage::SqliteCatalog::Open(path);
+}
+
+absl::StatusOr<std::unique_ptr<storage::BlobStore>> OpenBlobs(const std::string& data_dir) {
+  return storage::LocalBlobStore::Open(absl::StrCat(data_dir, "/store"));
 }
 
 Labels CatalogLibraryVersion() { return {{"sqlite", storage::Database::LibraryVersion()}}; }

@@ -34,6 +34,20 @@ absl::StatusOr<Storage> OpenStorage(const std::string& data_dir, const std::stri
                                     const storage::StorageMetrics& metrics = {},
                                     bool rebuild_catalog = false);
 
+// Where these are, below a data directory.
+inline constexpr char kCatalogName[] = "catalog.db";
+inline constexpr char kSnapshotFolderName[] = "store/snapshots";
+
+// Holds a data directory that is there, as OpenStorage() does.
+absl::StatusOr<UniqueFd> LockDataDir(const std::string& path);
+
+// Opens the file of a catalog alone, which must be there; it is migrated if it is older. Errors:
+// NotFound; Unimplemented if it is newer; reason STATE_CORRUPT.
+absl::StatusOr<std::unique_ptr<storage::Catalog>> OpenCatalogFile(const std::string& path);
+
+// The store of a data directory alone.
+absl::StatusOr<std::unique_ptr<storage::BlobStore>> OpenBlobs(const std::string& data_dir);
+
 // The version of the catalog's database library, for backup_build_info.
 Labels CatalogLibraryVersion();
 

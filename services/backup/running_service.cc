@@ -5,21 +5,27 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/exit_code.h"
+#include "base/low_priority_thread.h"
 #include "base/status_macros.h"
 #include "crypto/random.h"
 #include "glog/logging.h"
 #include "grpcpp/create_channel.h"
 #include "rpc/tls.h"
+#include "services/backup/catalog_mark.h"
+#include "services/backup/handlers/converters.h"
 #include "services/backup/handlers/session_keys.h"
 #include "services/backup/handlers/store_keys.h"
 #include "services/backup/handlers/version_ids.h"
 #include "services/backup/jobs/compact.h"
 #include "services/backup/jobs/move_contents.h"
+#include "services/backup/jobs/pace.h"
 #include "services/backup/jobs/repack.h"
 #include "services/backup/jobs/retain.h"
 #include "services/backup/jobs/scrub.h"
+#include "services/backup/jobs/snapshot_state.h"
 #include "services/backup/jobs/sweep.h"
 #include "services/backup/jobs/train.h"
+#include "services/backup/restore_state.h"
 #include "services/backup/state_samples.h"
 
 namespace backup {
@@ -36,8 +42,17 @@ constexpr absl::Duration kRestorationInterval = absl::Seconds(1);
 constexpr int kCompactEvery = 3;
 // A step is 10 ms of the catalog's writer: about ten of them a second.
 constexpr int64_t kCompactRate = 2560;
+// How often the whole catalog is looked at for damage, and what part of the time that takes.
+constexpr absl::Duration kCatalogCheckInterval = absl::Hours(30 * 24);
+constexpr double kCatalogCheckPart = 0.25;
 // Of jobs that pace themselves.
 constexpr int64_t kUnpaced = 1'000'000;
+
+jobs::StateSnapshots::Options SnapshotOptions(const Options& options) {
+  jobs::StateSnapshots::Options snapshots;
+  snapshots.folders = SnapshotFolders(options.data_dir, options.snapshot_dir);
+  return snapshots;
+}
 
 OwnerId NewOwnerId() { return *OwnerId::FromBytes(crypto::RandomBytes(OwnerId::kSize)); }
 
@@ -70,6 +85,11 @@ absl::StatusOr<std::unique_ptr<RunningService>> RunningService::Open(const Optio
                        absl::StrCat("the data directory ", options.data_dir,
                                     ": the store's secret: ", store_keys.status().message()));
   }
+  if (const absl::Status fits = CheckCatalogMark(options.data_dir, *storage.catalog); !fits.ok()) {
+    return WithExitCode(WithMessage(fits, absl::StrCat("the data directory ", options.data_dir,
+                                                       ": ", fits.message())),
+                        kExitDamaged);
+  }
   ASSIGN_OR_RETURN(auto tls, rpc::TlsFileCopies::Make(options.tls));
   return std::unique_ptr<RunningService>(
       new RunningService(options, metrics, stop, std::move(storage), *std::move(store_keys),
@@ -92,6 +112,8 @@ RunningService::RunningService(const Options& options, Metrics& metrics, StopReq
       tls_(std::move(tls)),
       idle_(options.idle_shutdown, stop),
       watchdog_(options.stream_idle_timeout),
+      snapshots_(*storage_.catalog, *storage_.master_key, clock_, SnapshotOptions(options),
+                 jobs::SnapshotMetrics(metrics)),
       context_(MakeContext(metrics)),
       upload_resources_(context_.upload_resources()),
       scrub_metrics_(metrics),
@@ -130,6 +152,7 @@ ServiceContext RunningService::MakeContext(Metrics& metrics) {
   context.wake_sweep = [this] { jobs_.Wake(jobs::Sweep::kName); };
   context.clock_watch = &clock_watch_;
   context.retention = options_.retention;
+  context.back_up_state = [this] { return BackUpState(); };
   context.trace = &trace_;
   context.callers_are_local = rpc::IsLocalAddress(options_.listen);
   return context;
@@ -183,6 +206,7 @@ void RunningService::StartJobs() {
     absl::Status renewed = ledger_.Renew();
     renewed.Update(ledger_.SecureFound());
     LOG_IF(WARNING, !renewed.ok()) << "cannot renew the leases of what is on its way: " << renewed;
+    NoteMark();
   });
   // The data directory is locked: no other process can be alive.
   jobs_.Add(std::make_unique<jobs::Sweep>(*storage_.catalog, *storage_.blobs, ledger_, clock_,
@@ -202,6 +226,13 @@ void RunningService::StartJobs() {
                                                    options_.repack_rate),
               {options_.move_interval, kUnpaced});
   }
+  if (options_.snapshot_interval > absl::ZeroDuration()) {
+    jobs_.Add(std::make_unique<jobs::SnapshotState>(snapshots_, options_.snapshot_interval),
+              {options_.snapshot_interval, kUnpaced});
+  }
+  catalog_check_.emplace(
+      kCatalogCheckInterval, [this](const std::stop_token& token) { CheckCatalog(token); },
+      PeriodicTask::FirstRun::kAtOnce);
   StartTraining();
   StartRetention();
   jobs_.Add(std::make_unique<jobs::Scrub>(
@@ -210,6 +241,37 @@ void RunningService::StartJobs() {
             {jobs::Scrub::kPollInterval, kUnpaced});
   reserve_restoration_.emplace(kRestorationInterval,
                                [this](const std::stop_token&) { RestoreReserve(); });
+}
+
+void RunningService::CheckCatalog(const std::stop_token& token) {
+  BecomeLowPriority();
+  jobs::TimeShare share(kCatalogCheckPart);
+  const absl::Status checked = storage_.catalog->Check([&] { share.Rest(token); }, token);
+  LOG_IF(ERROR, !checked.ok() && !token.stop_requested())
+      << "the check of the catalog: " << checked;
+}
+
+void RunningService::NoteMark() {
+  const absl::Status noted = WriteCatalogMark(options_.data_dir, *storage_.catalog);
+  LOG_IF(WARNING, !noted.ok()) << "cannot note how far the catalog is: " << noted;
+}
+
+absl::StatusOr<v1::BackUpStateResponse> RunningService::BackUpState() {
+  ASSIGN_OR_RETURN(const jobs::StateSnapshots::Taken taken,
+                   snapshots_.Take(stop_snapshots_.get_token()));
+  v1::BackUpStateResponse response;
+  response.set_name(storage::SnapshotFolder::NameOf(taken.entry));
+  handlers::SetTime(taken.entry.time, *response.mutable_time());
+  for (const std::string& path : taken.paths) response.add_paths(path);
+  response.set_size_bytes(taken.entry.size_bytes);
+  response.set_catalog_bytes(taken.catalog_size);
+  return response;
+}
+
+void RunningService::Drain() {
+  stop_snapshots_.request_stop();
+  server_->Drain(options_.drain_timeout);
+  NoteMark();
 }
 
 // Not of what is no other client's business, nor for what is not compressed.

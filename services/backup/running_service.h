@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <stop_token>
 #include <string>
 
 #include "absl/status/status.h"
@@ -26,6 +27,7 @@
 #include "services/backup/flags.h"
 #include "services/backup/jobs/runner.h"
 #include "services/backup/jobs/scrub.h"
+#include "services/backup/jobs/snapshot_state.h"
 #include "services/backup/open_storage.h"
 #include "services/backup/server.h"
 #include "services/backup/service_context.h"
@@ -59,7 +61,7 @@ class RunningService {
   // Calls its own listener.
   std::shared_ptr<grpc::Channel> MakeChannelToItself() const;
   // No more calls; waits for those in flight, for at most the drain timeout.
-  void Drain() { server_->Drain(options_.drain_timeout); }
+  void Drain();
 
  private:
   RunningService(const Options& options, Metrics& metrics, StopRequest& stop, Storage storage,
@@ -74,6 +76,10 @@ class RunningService {
   void StartJobs();
   void StartTraining();
   void StartRetention();
+  // Looks for damage, in the background.
+  void CheckCatalog(const std::stop_token& token);
+  void NoteMark();
+  absl::StatusOr<v1::BackUpStateResponse> BackUpState();
   void RestoreReserve();
   ServiceInfo Info() const;
 
@@ -96,11 +102,14 @@ class RunningService {
   rpc::DrainGate gate_;
   ClientTrace trace_;
   std::shared_ptr<Authorization> authorization_;  // gRPC shares it.
+  std::stop_source stop_snapshots_;               // Those that callers asked for.
+  jobs::StateSnapshots snapshots_;
   ServiceContext context_;
   const handlers::UploadResources upload_resources_;  // Of jobs.
   std::optional<PeriodicTask> lease_renewal_;
   std::optional<PeriodicTask> clock_task_;
   const jobs::ScrubMetrics scrub_metrics_;
+  std::optional<PeriodicTask> catalog_check_;
   jobs::Runner jobs_;
   int restorations_without_room_ = 0;
   std::optional<PeriodicTask> reserve_restoration_;

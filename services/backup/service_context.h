@@ -3,6 +3,8 @@
 #include <cstdint>
 #include <functional>
 
+#include "absl/status/statusor.h"
+#include "backup/v1/admin.pb.h"
 #include "base/clock.h"
 #include "base/idle_shutdown.h"
 #include "base/stage_resources.h"
@@ -73,6 +75,10 @@ struct ServiceContext {
   }
   // To be called when somebody told the job scrub what to do; returns at once.
   std::function<void()> wake_scrub = [] {};
+  // Takes a snapshot of the state, and waits for it.
+  std::function<absl::StatusOr<v1::BackUpStateResponse>()> back_up_state = [] {
+    return absl::UnimplementedError("there are no snapshots");
+  };
   ClientTrace* trace = nullptr;            // Null if nobody can watch.
   Authorization* authorization = nullptr;  // Null if every caller may do everything.
   // Only this machine can call: then whoever does may stand for old clients.

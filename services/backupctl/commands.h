@@ -25,6 +25,7 @@ void AddImportCommand(CLI::App& app, Command& chosen);
 void AddDecryptCommand(CLI::App& app, Command& chosen);
 void AddServiceCommands(CLI::App& app, Command& chosen);
 void AddScrubCommands(CLI::App& app, Command& chosen);
+void AddStateCommands(CLI::App& app, Command& chosen);
 void AddTraceCommand(CLI::App& app, Command& chosen);
 // After all others: it prints what was added until then.
 void AddCompletionCommand(CLI::App& app, Command& chosen);

@@ -108,8 +108,10 @@ absl::Status CheckTransport(const GlobalOptions& options, const std::string& tar
 
 // Whether what was chosen needs no service, and so no address of one.
 bool IsLocal(const CLI::App& app) {
+  const bool is_state = app.got_subcommand("state");
   return app.got_subcommand("completion") || app.got_subcommand("decrypt") ||
-         app.got_subcommand("version");
+         app.got_subcommand("version") ||
+         (is_state && !app.get_subcommand("state")->got_subcommand("backup"));
 }
 
 ExitCode Run(const Command& command, const GlobalOptions& options, bool is_local,
@@ -204,6 +206,7 @@ int Main(int argc, char** argv) {
   AddScrubCommands(app, command);
   AddTraceCommand(app, command);
   AddDecryptCommand(app, command);
+  AddStateCommands(app, command);
   AddCompletionCommand(app, command);
   app.footer(kFooter);  // Last, as commands would take it over.
   if (const absl::string_view option = EmptyOption(argc, argv); !option.empty()) {

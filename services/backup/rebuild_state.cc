@@ -1,0 +1,406 @@
+#include "services/backup/rebuild_state.h"
+
+#include <algorithm>
+#include <map>
+#include <memory>
+#include <optional>
+#include <utility>
+#include <variant>
+
+#include "absl/container/flat_hash_set.h"
+#include "absl/strings/str_cat.h"
+#include "backup/v1/admin.pb.h"
+#include "base/error.h"
+#include "base/name_text.h"
+#include "base/piece_buffers.h"
+#include "base/status_macros.h"
+#include "content/blob_footer.h"
+#include "content/chunk_seal.h"
+#include "content/footer_fields.h"
+#include "content/pack_footer.h"
+#include "content/store_keys.h"
+#include "content/told_content.h"
+#include "crypto/random.h"
+#include "services/backup/handlers/open_content.h"
+#include "services/backup/handlers/store_keys.h"
+#include "services/backup/handlers/verify_store.h"
+#include "storage/blob_store.h"
+
+namespace backup {
+namespace {
+
+using content::PackFooter;
+using storage::BlobUse;
+using storage::Transaction;
+
+constexpr int kPage = 256;
+
+// One rebuild, on a catalog that is in nobody's use yet. Used by one thread at a time.
+class Rebuild {
+ public:
+  Rebuild(storage::Catalog& catalog, const storage::BlobStore& blobs,
+          const crypto::MasterKey& master_key, const StateListener& listener, RebuildReport& report)
+      : catalog_(catalog),
+        blobs_(blobs),
+        master_key_(master_key),
+        listener_(listener),
+        report_(report),
+        lease_{*OwnerId::FromBytes(crypto::RandomBytes(OwnerId::kSize)), absl::InfiniteFuture()} {}
+
+  absl::Status Run() {
+    RETURN_IF_ERROR(ListBlobs());
+    RETURN_IF_ERROR(MarkWhatIsGone());
+    listener_("what is gone is marked");
+    RETURN_IF_ERROR(TakeBlobsIn());
+    listener_("blobs are taken in");
+    RETURN_IF_ERROR(GatherOlderParts());
+    RETURN_IF_ERROR(TakeToldVersionsIn());
+    listener_("versions are taken in");
+    return SkipVersionIds();
+  }
+
+ private:
+  absl::Status ListBlobs();
+  // Chunks whose pack is gone are elsewhere, or lost.
+  absl::Status MarkWhatIsGone();
+  absl::Status MarkChunksOf(const storage::PackInfo& pack);
+  // What the catalog knows nothing of.
+  absl::Status TakeBlobsIn();
+  absl::Status TakeBlobIn(const BlobId& id);
+  absl::Status TakePackIn(const BlobId& id, const RandomAccess& blob);
+  absl::StatusOr<PackFooter> ReadFooter(const BlobId& id, const RandomAccess& blob) const;
+  absl::Status KeepSecret(const PackFooter& footer);
+  // Parts of contents in question that are in packs that the catalog knew.
+  absl::Status GatherOlderParts();
+  absl::Status TakeToldVersionsIn();
+  // Makes `version` and its content be there, if they are not.
+  absl::Status TakeVersionIn(const storage::Version& version, const storage::NewContent& content);
+  absl::Status TakeContentIn(const storage::StoredVersion& known, const storage::Version& version,
+                             const storage::NewContent& content);
+  absl::StatusOr<storage::NewContent> PutRecipe(const std::vector<storage::ChunkRef>& steps);
+  // Whether it is there with content that is in the store, or has none by right.
+  bool HasContent(const storage::StoredVersion& stored) const;
+  absl::Status AddClientOf(const storage::Version& version);
+  absl::Status SkipVersionIds();
+  void Lose(absl::string_view what, const absl::Status& why);
+
+  storage::Catalog& catalog_;
+  const storage::BlobStore& blobs_;
+  const crypto::MasterKey& master_key_;
+  const StateListener& listener_;
+  RebuildReport& report_;
+  const storage::BlobLease lease_;
+  std::vector<BlobId> there_;  // All that the store has, in order.
+  int64_t last_version_id_ = 0;
+  std::map<std::string, content::ToldContent> told_;  // By content id, of packs that were taken in.
+};
+
+std::string NameOf(const storage::Version& version) {
+  return absl::StrCat("version ", version.version_id, " of ", NameToText(version.file_name),
+                      " of client ", ToUuid(version.client_id));
+}
+
+void Rebuild::Lose(absl::string_view what, const absl::Status& why) {
+  ++report_.lost_count;
+  if (report_.lost.size() < RebuildReport::kMaxLost)
+    report_.lost.push_back(absl::StrCat(what, ": ", why.message()));
+}
+
+absl::Status Rebuild::ListBlobs() {
+  RETURN_IF_ERROR(blobs_.List([&](const storage::BlobInfo& info) {
+    there_.push_back(info.id);
+    return absl::OkStatus();
+  }));
+  std::sort(there_.begin(), there_.end());
+  return absl::OkStatus();
+}
+
+absl::Status Rebuild::MarkWhatIsGone() {
+  int64_t after = 0;
+  while (true) {
+    ASSIGN_OR_RETURN(const std::vector<storage::PackInfo> packs,
+                     catalog_.Read([&](storage::Snapshot& snapshot) {
+                       return snapshot.ListPacks(after, kPage);
+                     }));
+    if (packs.empty()) return absl::OkStatus();
+    for (const storage::PackInfo& pack : packs) {
+      after = pack.pack;
+      if (!std::binary_search(there_.begin(), there_.end(), pack.blob_id))
+        RETURN_IF_ERROR(MarkChunksOf(pack));
+    }
+  }
+}
+
+absl::Status Rebuild::MarkChunksOf(const storage::PackInfo& pack) {
+  int after = -1;
+  while (true) {
+    ASSIGN_OR_RETURN(const std::vector<storage::StoredChunk> chunks,
+                     catalog_.Read([&](storage::Snapshot& snapshot) {
+                       return snapshot.ListPackChunks(pack.pack, after, kPage);
+                     }));
+    if (chunks.empty()) return absl::OkStatus();
+    after = chunks.back().index;
+    RETURN_IF_ERROR(catalog_.Run([&](Transaction& transaction) -> absl::Status {
+      for (const storage::StoredChunk& chunk : chunks)
+        RETURN_IF_ERROR(transaction.MarkDamaged(chunk.number, pack.pack));
+      return absl::OkStatus();
+    }));
+  }
+}
+
+absl::Status Rebuild::TakeBlobsIn() {
+  for (const BlobId& id : there_) {
+    ASSIGN_OR_RETURN(const BlobUse use, catalog_.Read([&](storage::Snapshot& snapshot) {
+      return snapshot.FindBlob(id);
+    }));
+    if (use != BlobUse::kUnknown) continue;
+    const absl::Status taken = TakeBlobIn(id);
+    if (taken.ok()) continue;
+    if (ReasonOf(taken) == Reason::kStorageFull || ReasonOf(taken) == Reason::kStateCorrupt)
+      return taken;
+    Lose(absl::StrCat("blob ", ToHex(id)), taken);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Rebuild::TakeBlobIn(const BlobId& id) {
+  ASSIGN_OR_RETURN(const std::unique_ptr<RandomAccess> blob, blobs_.Open(id));
+  ASSIGN_OR_RETURN(const bool is_pack, content::IsPack(*blob));
+  if (is_pack) return TakePackIn(id, *blob);
+  ASSIGN_OR_RETURN(const content::BlobFooter footer, content::ReadFooter(*blob));
+  const int64_t size_bytes = blob->size_bytes();
+  RETURN_IF_ERROR(catalog_.Run(
+      [&](Transaction& transaction) { return transaction.AddPendingBlobs({id}, lease_); }));
+  return TakeVersionIn(content::VersionOf(footer), storage::NewBlob{id, size_bytes});
+}
+
+absl::StatusOr<PackFooter> Rebuild::ReadFooter(const BlobId& id, const RandomAccess& blob) const {
+  ASSIGN_OR_RETURN(PackFooter footer, content::ReadPackFooter(blob));
+  if (footer.pack_id != id) return MakeError(Reason::kBlobDamaged, "it is another pack's blob");
+  if (footer.form != storage::StorageForm::kSealed) return footer;
+  ASSIGN_OR_RETURN(const std::string key,
+                   content::OpenPackKey(footer.wrapped_key, footer.pack_id, master_key_));
+  RETURN_IF_ERROR(content::CheckPackSeal(footer, key));
+  return footer;
+}
+
+absl::Status Rebuild::TakePackIn(const BlobId& id, const RandomAccess& blob) {
+  ASSIGN_OR_RETURN(PackFooter footer, ReadFooter(id, blob));
+  RETURN_IF_ERROR(KeepSecret(footer));
+  storage::NewPack pack;
+  pack.blob_id = id;
+  pack.size_bytes = blob.size_bytes();
+  ASSIGN_OR_RETURN(pack.footer_bytes, content::FooterSize(blob));
+  pack.form = footer.form;
+  pack.wrapped_key = footer.wrapped_key;
+  pack.chunks = footer.chunks;
+  RETURN_IF_ERROR(catalog_.Run([&](Transaction& transaction) -> absl::Status {
+    RETURN_IF_ERROR(transaction.AddPendingBlobs({id}, lease_));
+    storage::NewChunks chunks;
+    chunks.packs.push_back(pack);
+    ASSIGN_OR_RETURN(const int64_t nothing, transaction.AppendRecipe(chunks, lease_));
+    return transaction.DropPendingRecipe(nothing);
+  }));
+  ++report_.packs;
+  for (const PackFooter::Part& part : footer.parts) told_[part.content_id].Add(part);
+  return absl::OkStatus();
+}
+
+absl::Status Rebuild::KeepSecret(const PackFooter& footer) {
+  RETURN_IF_ERROR(content::StoreKeys::Open(footer.sealed_secret, master_key_).status());
+  return catalog_
+      .Run([&](Transaction& transaction) {
+        return transaction.AddStoreValue(std::string(content::StoreKeys::kName),
+                                         footer.sealed_secret);
+      })
+      .status();
+}
+
+absl::Status Rebuild::GatherOlderParts() {
+  const bool all_are_whole = std::all_of(told_.begin(), told_.end(),
+                                         [](const auto& each) { return each.second.IsWhole(); });
+  if (all_are_whole) return absl::OkStatus();
+  int64_t after = 0;
+  while (true) {
+    ASSIGN_OR_RETURN(const std::vector<storage::PackInfo> packs,
+                     catalog_.Read([&](storage::Snapshot& snapshot) {
+                       return snapshot.ListPacks(after, kPage);
+                     }));
+    if (packs.empty()) return absl::OkStatus();
+    for (const storage::PackInfo& pack : packs) {
+      after = pack.pack;
+      const auto blob = blobs_.Open(pack.blob_id);
+      if (!blob.ok()) continue;
+      const absl::StatusOr<PackFooter> footer = ReadFooter(pack.blob_id, **blob);
+      if (!footer.ok()) continue;  // The check afterwards says so.
+      for (const PackFooter::Part& part : footer->parts) {
+        const auto found = told_.find(part.content_id);
+        if (found != told_.end()) found->second.Add(part);
+      }
+    }
+  }
+}
+
+absl::Status Rebuild::TakeToldVersionsIn() {
+  for (const auto& [id, told] : told_) {
+    // Without its version it is what an upload left that never ended, or one that is told
+    // elsewhere.
+    if (!told.version()) continue;
+    const storage::Version& version = *told.version();
+    last_version_id_ = std::max(last_version_id_, version.version_id);
+    absl::Status taken = absl::OkStatus();
+    if (told.IsWhole()) {
+      absl::StatusOr<storage::NewContent> content = PutRecipe(told.Steps());
+      taken = content.ok() ? TakeVersionIn(version, *content) : content.status();
+    } else {
+      taken = absl::NotFoundError("packs that tell of it are missing");
+    }
+    if (ReasonOf(taken) == Reason::kStorageFull || ReasonOf(taken) == Reason::kStateCorrupt)
+      return taken;
+    if (!taken.ok()) Lose(NameOf(version), taken);
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<storage::NewContent> Rebuild::PutRecipe(
+    const std::vector<storage::ChunkRef>& steps) {
+  storage::NewChunks chunks;
+  size_t begin = 0;
+  while (steps.size() - begin > Transaction::kMaxRecipePart) {
+    chunks.recipe.assign(steps.begin() + begin,
+                         steps.begin() + begin + Transaction::kMaxRecipePart);
+    ASSIGN_OR_RETURN(chunks.recipe_id, catalog_.Run([&](Transaction& transaction) {
+      return transaction.AppendRecipe(chunks, lease_);
+    }));
+    begin += Transaction::kMaxRecipePart;
+  }
+  chunks.recipe.assign(steps.begin() + begin, steps.end());
+  return chunks;
+}
+
+bool Rebuild::HasContent(const storage::StoredVersion& stored) const {
+  const auto* blob = std::get_if<BlobId>(&stored.content);
+  return blob == nullptr || std::binary_search(there_.begin(), there_.end(), *blob);
+}
+
+absl::Status Rebuild::TakeVersionIn(const storage::Version& version,
+                                    const storage::NewContent& content) {
+  last_version_id_ = std::max(last_version_id_, version.version_id);
+  // By its id alone: it may be in the trash.
+  ASSIGN_OR_RETURN(const std::vector<storage::StoredVersion> next,
+                   catalog_.Read([&](storage::Snapshot& snapshot) {
+                     return snapshot.ScanVersions(version.version_id - 1, 1);
+                   }));
+  if (!next.empty() && next.front().version.version_id == version.version_id)
+    return TakeContentIn(next.front(), version, content);
+  RETURN_IF_ERROR(AddClientOf(version));
+  RETURN_IF_ERROR(catalog_
+                      .Run([&](Transaction& transaction) {
+                        return transaction.AddVersion(version, content, {});
+                      })
+                      .status());
+  ++report_.versions;
+  return absl::OkStatus();
+}
+
+absl::Status Rebuild::TakeContentIn(const storage::StoredVersion& known,
+                                    const storage::Version& version,
+                                    const storage::NewContent& content) {
+  if (known.version.client_id != version.client_id ||
+      known.version.file_name != version.file_name || known.version.sha256 != version.sha256)
+    return absl::AlreadyExistsError("the snapshot has another version with this number");
+  if (HasContent(known)) return absl::OkStatus();
+  RETURN_IF_ERROR(catalog_
+                      .Run([&](Transaction& transaction) {
+                        return transaction.ReplaceContent(version.version_id, content);
+                      })
+                      .status());
+  ++report_.moved;
+  return absl::OkStatus();
+}
+
+// Nothing tells its name and its key: it is as one that never exchanged keys.
+absl::Status Rebuild::AddClientOf(const storage::Version& version) {
+  const auto known = catalog_.Read(
+      [&](storage::Snapshot& snapshot) { return snapshot.FindClient(version.client_id); });
+  if (!absl::IsNotFound(known.status())) return known.status();
+  const auto in_trash = catalog_.Read(
+      [&](storage::Snapshot& snapshot) { return snapshot.FindTrashedClient(version.client_id); });
+  if (in_trash.ok()) return absl::FailedPreconditionError("its client is in the trash");
+  storage::Client client;
+  client.id = version.client_id;
+  client.name = absl::StrCat("recovered ", ToUuid(version.client_id));
+  client.create_time = client.last_seen_time = version.receive_time;
+  RETURN_IF_ERROR(
+      catalog_.Run([&](Transaction& transaction) { return transaction.AddClient(client); }));
+  ++report_.clients;
+  return absl::OkStatus();
+}
+
+absl::Status Rebuild::SkipVersionIds() {
+  return catalog_.Run([&](Transaction& transaction) -> absl::Status {
+    ASSIGN_OR_RETURN(const int64_t next, transaction.NextVersionId());
+    if (next > last_version_id_) return absl::OkStatus();
+    return transaction.ReserveVersionIds(last_version_id_ + 1 - next).status();
+  });
+}
+
+// Reads all of it, and notes what is not right.
+absl::Status Check(storage::Catalog& catalog, const storage::BlobStore& blobs,
+                   const crypto::MasterKey& master_key, RebuildReport& report) {
+  ASSIGN_OR_RETURN(const std::unique_ptr<content::StoreKeys> keys,
+                   handlers::OpenStoreKeys(catalog, master_key));
+  const std::unique_ptr<content::Dictionaries> dictionaries =
+      handlers::MakeDictionaries(catalog, *keys);
+  PieceBudget budget;
+  return handlers::VerifyStore(
+      {catalog, blobs, master_key, *keys, *dictionaries}, budget, v1::VerifyStoreRequest(),
+      [&](const v1::VerifyStoreResponse& event) {
+        if (event.has_summary()) {
+          report.checked_versions = event.summary().checked_versions();
+          report.checked_bytes = event.summary().checked_bytes();
+          report.damaged_versions = event.summary().damaged_versions();
+        } else if (event.has_finding() && event.finding().kind() != v1::VerifyFinding::ORPHAN) {
+          const v1::VerifyFinding& finding = event.finding();
+          ++report.lost_count;
+          if (report.lost.size() < RebuildReport::kMaxLost) {
+            report.lost.push_back(absl::StrCat("version ", finding.version_id(), " of ",
+                                               finding.file_name(), " of client ",
+                                               finding.client_id(), ": ", finding.detail()));
+          }
+        }
+        return absl::OkStatus();
+      });
+}
+
+// The newest snapshot, or a new catalog.
+absl::StatusOr<NewCatalog> OpenBase(const HeldDataDir& data_dir,
+                                    const std::vector<std::string>& snapshot_folders,
+                                    const StateListener& listener) {
+  absl::StatusOr<NewCatalog> base = OpenSnapshot(data_dir, {snapshot_folders, ""}, listener);
+  return absl::IsNotFound(base.status()) ? MakeEmptyCatalog(data_dir) : std::move(base);
+}
+
+}  // namespace
+
+absl::StatusOr<RebuildReport> RebuildState(const HeldDataDir& data_dir,
+                                           const std::vector<std::string>& snapshot_folders,
+                                           absl::Time now, const StateListener& listener) {
+  RebuildReport report;
+  {
+    ASSIGN_OR_RETURN(NewCatalog base, OpenBase(data_dir, snapshot_folders, listener));
+    report.snapshot_path = base.snapshot_path;
+    report.snapshot_time = base.snapshot_time;
+    report.unreadable = std::move(base.unreadable);
+    ASSIGN_OR_RETURN(const std::unique_ptr<storage::BlobStore> blobs, OpenBlobs(data_dir.path));
+    RETURN_IF_ERROR(Rebuild(*base.catalog, *blobs, *data_dir.master_key, listener, report).Run());
+    RETURN_IF_ERROR(Check(*base.catalog, *blobs, *data_dir.master_key, report));
+    RETURN_IF_ERROR(
+        base.catalog->Run([](Transaction& transaction) { return transaction.ForgetPending(); }));
+    listener("catalog is checked");
+  }
+  ASSIGN_OR_RETURN(report.aside, PutInPlace(data_dir, now, listener));
+  return report;
+}
+
+}  // namespace backup

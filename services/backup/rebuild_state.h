@@ -1,0 +1,49 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "services/backup/restore_state.h"
+
+// How the state of a service that does not run is made anew of its newest snapshot and of what its
+// store tells that came later (docs/storage.md, docs/adr/0038).
+namespace backup {
+
+// What came of it.
+struct RebuildReport {
+  // So many lines are kept of what could not be saved.
+  static constexpr size_t kMaxLost = 10'000;
+
+  std::string snapshot_path;  // Empty: there was none that can be read.
+  absl::Time snapshot_time = absl::InfinitePast();
+  std::vector<std::string> unreadable;  // Snapshots that were passed over, and why.
+  std::string aside;                    // As of PutInPlace().
+  // Of what the store had and the snapshot did not:
+  int64_t packs = 0;
+  int64_t versions = 0;
+  int64_t clients = 0;
+  // Versions of the snapshot whose content had moved, and was found.
+  int64_t moved = 0;
+  // Versions and blobs that could not be saved, each with the reason, and how many those are.
+  std::vector<std::string> lost;
+  int64_t lost_count = 0;
+  // Afterwards all was read:
+  int64_t checked_versions = 0;
+  int64_t checked_bytes = 0;
+  int64_t damaged_versions = 0;
+};
+
+// Makes the catalog anew and puts it in place. Snapshots are looked for in `snapshot_folders`;
+// without one that can be read all that blobs tell is taken in, which is no small content and no
+// key of a client. What was there is put aside. Versions that it takes in are unconfirmed
+// (kReceived): a verdict is not told. Memory: 16 bytes for each blob, and the recipes of what is
+// taken in. After a crash it is to be done again from the beginning. Errors as of OpenSnapshot()
+// but for its NotFound, and of the store: STORAGE_IO.
+absl::StatusOr<RebuildReport> RebuildState(const HeldDataDir& data_dir,
+                                           const std::vector<std::string>& snapshot_folders,
+                                           absl::Time now, const StateListener& listener);
+
+}  // namespace backup

@@ -1,0 +1,258 @@
+#include "services/backup/restore_state.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <filesystem>
+#include <system_error>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "base/error.h"
+#include "base/exit_code.h"
+#include "base/status_macros.h"
+#include "glog/logging.h"
+#include "services/backup/catalog_mark.h"
+
+namespace backup {
+namespace {
+
+// How many version ids are skipped: more than may have been given between the last word of how far
+// the catalog was, which is minutes old, and its end.
+constexpr int64_t kSkippedIds = int64_t{1} << 24;
+
+std::string CatalogPath(const std::string& data_dir) {
+  return absl::StrCat(data_dir, "/", kCatalogName);
+}
+std::string NewCatalogPath(const std::string& data_dir) {
+  return absl::StrCat(CatalogPath(data_dir), ".new");
+}
+
+void RemoveCatalog(const std::string& path) {
+  for (const char* const end : {"", "-wal", "-shm"}) ::unlink(absl::StrCat(path, end).c_str());
+}
+
+absl::Status Sync(const std::string& path, int flags) {
+  const UniqueFd file(::open(path.c_str(), flags | O_CLOEXEC));
+  if (file.valid() && ::fsync(file.get()) == 0) return absl::OkStatus();
+  return absl::ErrnoToStatus(errno, absl::StrCat("cannot sync ", path));
+}
+
+class FileSink final : public ByteSink {
+ public:
+  static absl::StatusOr<std::unique_ptr<FileSink>> Create(const std::string& path) {
+    UniqueFd fd(::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
+    if (!fd.valid()) return absl::ErrnoToStatus(errno, absl::StrCat("cannot create ", path));
+    return std::unique_ptr<FileSink>(new FileSink(path, std::move(fd)));
+  }
+  absl::Status Write(absl::string_view piece) override {
+    while (!piece.empty()) {
+      const ssize_t written = ::write(fd_.get(), piece.data(), piece.size());
+      if (written < 0 && errno == EINTR) continue;
+      if (written < 0) return absl::ErrnoToStatus(errno, absl::StrCat("cannot write ", path_));
+      piece.remove_prefix(static_cast<size_t>(written));
+    }
+    return absl::OkStatus();
+  }
+
+ private:
+  FileSink(std::string path, UniqueFd fd) : path_(std::move(path)), fd_(std::move(fd)) {}
+
+  const std::string path_;
+  const UniqueFd fd_;
+};
+
+// The snapshot's catalog, whole and sound.
+absl::StatusOr<std::unique_ptr<storage::Catalog>> Unpack(const RandomAccess& file,
+                                                         const crypto::MasterKey& master_key,
+                                                         const std::string& to,
+                                                         const StateListener& listener) {
+  RemoveCatalog(to);
+  {
+    ASSIGN_OR_RETURN(const std::unique_ptr<FileSink> sink, FileSink::Create(to));
+    listener("catalog is to be written");
+    RETURN_IF_ERROR(content::ReadSnapshot(file, master_key, *sink));
+  }
+  listener("catalog is written");
+  ASSIGN_OR_RETURN(std::unique_ptr<storage::Catalog> catalog, OpenCatalogFile(to));
+  RETURN_IF_ERROR(catalog->Check([] {}, {}));
+  return catalog;
+}
+
+// So that it can be put in the place of a later catalog.
+absl::Status Prepare(storage::Catalog& catalog, const CatalogMark& mark) {
+  return catalog.Run([&](storage::Transaction& transaction) -> absl::Status {
+    RETURN_IF_ERROR(transaction.ForgetPending());
+    ASSIGN_OR_RETURN(const int64_t next, transaction.NextVersionId());
+    const int64_t ahead = std::max<int64_t>(0, mark.next_version_id - next);
+    return transaction.ReserveVersionIds(ahead + kSkippedIds).status();
+  });
+}
+
+// Whether the next older snapshot may do when this is what came of one.
+bool IsOfTheSnapshot(const absl::Status& error) {
+  const std::optional<Reason> reason = ReasonOf(error);
+  return reason == Reason::kBlobDamaged || reason == Reason::kStateCorrupt ||
+         absl::IsNotFound(error) || absl::IsDataLoss(error) || reason == Reason::kStorageIo;
+}
+
+absl::StatusOr<std::vector<std::string>> PathsOf(const SnapshotChoice& choice) {
+  if (!choice.path.empty()) return std::vector<std::string>{choice.path};
+  ASSIGN_OR_RETURN(const std::vector<FoundSnapshot> found,
+                   FindSnapshots(choice.folders, /*master_key=*/nullptr));
+  std::vector<std::string> paths;
+  for (const FoundSnapshot& each : found) paths.push_back(each.path);
+  return paths;
+}
+
+// Moves what is there of a catalog into `aside`; returns whether there was anything.
+absl::StatusOr<bool> MoveAside(const std::string& catalog, const std::string& aside,
+                               const StateListener& listener) {
+  bool any = false;
+  // The catalog first: without it a service does not start, and its log is of no use.
+  for (const char* const end : {"", "-wal", "-shm"}) {
+    const std::string from = absl::StrCat(catalog, end);
+    if (::access(from.c_str(), F_OK) != 0) continue;
+    if (!any && ::mkdir(aside.c_str(), 0700) != 0 && errno != EEXIST)
+      return absl::ErrnoToStatus(errno, absl::StrCat("cannot make the folder ", aside));
+    const std::string to = absl::StrCat(aside, "/", kCatalogName, end);
+    if (::rename(from.c_str(), to.c_str()) != 0)
+      return absl::ErrnoToStatus(errno, absl::StrCat("cannot move ", from, " to ", to));
+    any = true;
+    listener("a file is aside");
+  }
+  return any;
+}
+
+// One that is not there yet.
+std::string AsidePath(const std::string& data_dir, absl::Time now) {
+  const std::string path = absl::StrCat(
+      data_dir, "/aside-", absl::FormatTime("%Y%m%dT%H%M%SZ", now, absl::UTCTimeZone()));
+  std::string free = path;
+  for (int i = 2; ::access(free.c_str(), F_OK) == 0; ++i) free = absl::StrCat(path, "-", i);
+  return free;
+}
+
+}  // namespace
+
+std::vector<std::string> SnapshotFolders(const std::string& data_dir,
+                                         const std::string& snapshot_dir) {
+  std::vector<std::string> folders = {absl::StrCat(data_dir, "/", kSnapshotFolderName)};
+  if (!snapshot_dir.empty()) folders.push_back(snapshot_dir);
+  return folders;
+}
+
+absl::StatusOr<std::vector<FoundSnapshot>> FindSnapshots(const std::vector<std::string>& folders,
+                                                         const crypto::MasterKey* master_key) {
+  std::vector<FoundSnapshot> found;
+  for (const std::string& path : folders) {
+    const storage::SnapshotFolder folder(path);
+    ASSIGN_OR_RETURN(const std::vector<storage::SnapshotFolder::Entry> entries, folder.List());
+    for (const storage::SnapshotFolder::Entry& entry : entries) {
+      FoundSnapshot each = {entry, folder.PathOf(entry), {}, absl::OkStatus()};
+      const auto read = [&]() -> absl::Status {
+        ASSIGN_OR_RETURN(const std::unique_ptr<RandomAccess> file, folder.Open(entry));
+        ASSIGN_OR_RETURN(each.footer, content::ReadSnapshotFooter(*file));
+        if (master_key == nullptr) return absl::NotFoundError("there is no master key");
+        return content::CheckSnapshotKey(each.footer, *master_key);
+      };
+      each.readable = read();
+      found.push_back(std::move(each));
+    }
+  }
+  std::stable_sort(found.begin(), found.end(), [](const FoundSnapshot& a, const FoundSnapshot& b) {
+    return a.entry.number > b.entry.number;
+  });
+  return found;
+}
+
+absl::StatusOr<HeldDataDir> HoldDataDir(const std::string& data_dir,
+                                        const std::string& master_key_file) {
+  std::error_code error;
+  HeldDataDir held;
+  held.path = std::filesystem::absolute(data_dir, error).lexically_normal();
+  if (error || !std::filesystem::is_directory(held.path, error))
+    return absl::NotFoundError(absl::StrCat("there is no folder ", data_dir));
+  while (held.path.size() > 1 && held.path.back() == '/') held.path.pop_back();
+  ASSIGN_OR_RETURN(held.lock, LockDataDir(held.path));
+  ASSIGN_OR_RETURN(
+      held.master_key,
+      crypto::MasterKey::Load(master_key_file.empty() ? absl::StrCat(held.path, "/master.key")
+                                                      : master_key_file));
+  return held;
+}
+
+absl::StatusOr<NewCatalog> OpenSnapshot(const HeldDataDir& data_dir, const SnapshotChoice& choice,
+                                        const StateListener& listener) {
+  NewCatalog result;
+  result.path = NewCatalogPath(data_dir.path);
+  ASSIGN_OR_RETURN(const std::vector<std::string> paths, PathsOf(choice));
+  for (const std::string& path : paths) {
+    const auto open = [&]() -> absl::Status {
+      ASSIGN_OR_RETURN(const std::unique_ptr<RandomAccess> file, storage::OpenFile(path));
+      ASSIGN_OR_RETURN(const content::SnapshotFooter footer, content::ReadSnapshotFooter(*file));
+      result.snapshot_time = footer.time;
+      ASSIGN_OR_RETURN(result.catalog, Unpack(*file, *data_dir.master_key, result.path, listener));
+      return Prepare(*result.catalog, ReadCatalogMark(data_dir.path));
+    };
+    const absl::Status opened = open();
+    if (opened.ok()) {
+      result.snapshot_path = path;
+      listener("catalog is prepared");
+      return result;
+    }
+    result.catalog.reset();
+    RemoveCatalog(result.path);
+    if (!IsOfTheSnapshot(opened)) return opened;
+    result.unreadable.push_back(absl::StrCat(path, ": ", opened.message()));
+  }
+  return absl::NotFoundError(
+      paths.empty()
+          ? absl::StrCat("there is no snapshot in ", absl::StrJoin(choice.folders, ", "))
+          : absl::StrCat("no snapshot can be read: ", absl::StrJoin(result.unreadable, "; ")));
+}
+
+absl::StatusOr<NewCatalog> MakeEmptyCatalog(const HeldDataDir& data_dir) {
+  NewCatalog result;
+  result.path = NewCatalogPath(data_dir.path);
+  result.snapshot_time = absl::InfinitePast();
+  RemoveCatalog(result.path);
+  ASSIGN_OR_RETURN(const std::unique_ptr<FileSink> empty, FileSink::Create(result.path));
+  ASSIGN_OR_RETURN(result.catalog, OpenCatalogFile(result.path));
+  RETURN_IF_ERROR(Prepare(*result.catalog, ReadCatalogMark(data_dir.path)));
+  return result;
+}
+
+absl::StatusOr<std::string> PutInPlace(const HeldDataDir& data_dir, absl::Time now,
+                                       const StateListener& listener) {
+  const std::string catalog = CatalogPath(data_dir.path);
+  const std::string fresh = NewCatalogPath(data_dir.path);
+  RETURN_IF_ERROR(Sync(fresh, O_RDONLY));
+  listener("catalog is durable");
+  const std::string aside = AsidePath(data_dir.path, now);
+  ASSIGN_OR_RETURN(const bool any, MoveAside(catalog, aside, listener));
+  // It is of the catalog that is aside now.
+  ::unlink(CatalogMarkPath(data_dir.path).c_str());
+  listener("catalog is to be put in place");
+  if (::rename(fresh.c_str(), catalog.c_str()) != 0)
+    return absl::ErrnoToStatus(errno, absl::StrCat("cannot rename ", fresh));
+  listener("catalog is in place");
+  RETURN_IF_ERROR(Sync(data_dir.path, O_RDONLY | O_DIRECTORY));
+  return any ? aside : std::string();
+}
+
+absl::Status AcceptCatalog(const HeldDataDir& data_dir) {
+  const CatalogMark mark = ReadCatalogMark(data_dir.path);
+  ASSIGN_OR_RETURN(const std::unique_ptr<storage::Catalog> catalog,
+                   OpenCatalogFile(CatalogPath(data_dir.path)));
+  RETURN_IF_ERROR(Prepare(*catalog, mark));
+  ::unlink(CatalogMarkPath(data_dir.path).c_str());
+  return Sync(data_dir.path, O_RDONLY | O_DIRECTORY);
+}
+
+}  // namespace backup

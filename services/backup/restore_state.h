@@ -1,0 +1,88 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "base/byte_stream.h"
+#include "base/unique_fd.h"
+#include "content/snapshot_file.h"
+#include "crypto/master_key.h"
+#include "services/backup/open_storage.h"
+#include "storage/catalog/catalog.h"
+#include "storage/snapshot_folder.h"
+
+// How the state of a service that does not run is got back from snapshots. Nothing that was there
+// is deleted: what is replaced is put aside.
+namespace backup {
+
+// Where a service keeps snapshots: in its store, and in `snapshot_dir` unless that is empty.
+std::vector<std::string> SnapshotFolders(const std::string& data_dir,
+                                         const std::string& snapshot_dir);
+
+// A snapshot that was found.
+struct FoundSnapshot {
+  storage::SnapshotFolder::Entry entry;
+  std::string path;
+  content::SnapshotFooter footer;  // If it can be read.
+  absl::Status readable;           // With the key at hand, as far as its footer tells.
+};
+// All in these folders, newest first. A folder that is not there has none. Without a key none is
+// readable. Reason STORAGE_IO.
+absl::StatusOr<std::vector<FoundSnapshot>> FindSnapshots(const std::vector<std::string>& folders,
+                                                         const crypto::MasterKey* master_key);
+
+// A data directory whose catalog is to be replaced.
+struct HeldDataDir {
+  std::string path;
+  UniqueFd lock;
+  std::unique_ptr<crypto::MasterKey> master_key;
+};
+// Holds it. Errors: NotFound if there is no such folder, or no master key; Aborted if a service
+// holds it.
+absl::StatusOr<HeldDataDir> HoldDataDir(const std::string& data_dir,
+                                        const std::string& master_key_file);
+
+// Told before and after each step that a crash may come between; for tests.
+using StateListener = std::function<void(absl::string_view step)>;
+
+// What to take the catalog from.
+struct SnapshotChoice {
+  std::vector<std::string> folders;  // The newest in them that can be read,
+  std::string path;                  // or, if it is not empty, this file.
+};
+// A catalog that is not in its place yet.
+struct NewCatalog {
+  std::string path;
+  std::unique_ptr<storage::Catalog> catalog;
+  std::string snapshot_path;
+  absl::Time snapshot_time;
+  std::vector<std::string> unreadable;  // Snapshots that were passed over, and why.
+};
+// Writes the catalog of a snapshot to DATA_DIR/catalog.db.new, checks all of it, and makes it fit
+// to be put in the place of a later one: what was pending is forgotten, and version ids go on above
+// all that were ever given. Errors: NotFound if there is no snapshot that can be read, with why
+// each of them cannot; STORAGE_FULL, STORAGE_IO.
+absl::StatusOr<NewCatalog> OpenSnapshot(const HeldDataDir& data_dir, const SnapshotChoice& choice,
+                                        const StateListener& listener);
+
+// The same without a snapshot: an empty catalog, whose version ids are above all that were given.
+absl::StatusOr<NewCatalog> MakeEmptyCatalog(const HeldDataDir& data_dir);
+
+// Makes DATA_DIR/catalog.db.new, which is closed, the catalog; returns the folder below DATA_DIR
+// that has what was there before, empty if nothing was. After a crash in between a service refuses
+// to start, and it is to be done again from the beginning.
+absl::StatusOr<std::string> PutInPlace(const HeldDataDir& data_dir, absl::Time now,
+                                       const StateListener& listener);
+
+// Takes a catalog that is older than the store as it is: a service starts with it again, and
+// forgets what it does not know.
+absl::Status AcceptCatalog(const HeldDataDir& data_dir);
+
+}  // namespace backup

@@ -1,0 +1,280 @@
+#include "services/backup/restore_state.h"
+
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <functional>
+#include <iterator>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "base/error.h"
+#include "base/status_macros.h"
+#include "base/testing/status_matchers.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "services/backup/catalog_mark.h"
+#include "services/backup/jobs/snapshot_state.h"
+#include "services/backup/open_storage.h"
+#include "services/backup/rebuild_state.h"
+#include "storage/testing/ids.h"
+#include "storage/testing/temp_folder.h"
+
+namespace backup {
+namespace {
+
+using storage::IdOf;
+using testing::HasReason;
+using testing::StatusIs;
+
+constexpr auto kSilent = [](absl::string_view) {};
+
+class RestoreStateTest : public ::testing::Test {
+ protected:
+  // Versions 1 to `versions` and a snapshot of each hundredth.
+  void Live(int64_t versions) {
+    const Storage storage = OpenStorage(data_, "").value();
+    const auto run = [&](const storage::Catalog::Work& work) { return storage.catalog->Run(work); };
+    EXPECT_OK(run([](storage::Transaction& transaction) {
+      return transaction
+          .RegisterClient("laptop", IdOf<ClientId>(1), storage::DuplicateNames::kReject,
+                          absl::UnixEpoch())
+          .status();
+    }));
+    jobs::StateSnapshots::Options options;
+    options.folders = SnapshotFolders(data_, elsewhere_);
+    options.part_of_time = 1;
+    jobs::StateSnapshots snapshots(*storage.catalog, *storage.master_key, clock_, options);
+    for (int64_t id = 1; id <= versions; ++id) {
+      EXPECT_OK(run([&](storage::Transaction& transaction) {
+        storage::Version version;
+        version.client_id = IdOf<ClientId>(1);
+        version.file_name = absl::StrCat("file ", id);
+        version.version_id = transaction.ReserveVersionIds(1).value();
+        version.sha256 = std::string(32, 's');
+        return transaction.AddVersion(version, std::string(3000, 'x'), {}).status();
+      }));
+      if (id % 100 != 0) continue;
+      EXPECT_OK(snapshots.Take({}));
+    }
+    EXPECT_OK(run([](storage::Transaction& transaction) {
+      return transaction.AddPendingBlobs({IdOf<BlobId>(7)},
+                                         {IdOf<OwnerId>(1), absl::InfiniteFuture()});
+    }));
+    EXPECT_OK(snapshots.Take({}));
+    EXPECT_OK(WriteCatalogMark(data_, *storage.catalog));
+  }
+  absl::StatusOr<NewCatalog> Restore(const std::string& chosen = "",
+                                     const StateListener& listener = kSilent) {
+    ASSIGN_OR_RETURN(const HeldDataDir held, HoldDataDir(data_, ""));
+    ASSIGN_OR_RETURN(NewCatalog catalog,
+                     OpenSnapshot(held, {SnapshotFolders(data_, elsewhere_), chosen}, listener));
+    catalog.catalog.reset();
+    ASSIGN_OR_RETURN(aside_, PutInPlace(held, clock_.Now(), listener));
+    return catalog;
+  }
+  int64_t Versions() {
+    const auto storage = OpenStorage(data_, "");
+    if (!storage.ok()) return -1;
+    EXPECT_OK(storage->catalog->Check([] {}, {}));
+    EXPECT_OK(CheckCatalogMark(data_, *storage->catalog));
+    return storage->catalog->Read([](storage::Snapshot& snapshot) { return snapshot.Count(); })
+        ->versions;
+  }
+  // Each step that the listener hears is one after which the process is killed.
+  void KillAtEachStep(const std::function<absl::Status(const StateListener&)>& run) {
+    std::vector<std::string> steps;
+    ASSERT_OK(run([&](absl::string_view step) { steps.emplace_back(step); }));
+    ASSERT_GE(steps.size(), 6u);
+    for (size_t at = 0; at < steps.size(); ++at) {
+      SCOPED_TRACE(steps[at]);
+      const pid_t child = ::fork();
+      if (child == 0) {
+        size_t heard = 0;
+        run([&](absl::string_view) {
+          if (heard++ == at) ::_exit(99);
+        }).IgnoreError();
+        ::_exit(0);
+      }
+      int status = 0;
+      ASSERT_EQ(::waitpid(child, &status, 0), child);
+      ASSERT_EQ(WEXITSTATUS(status), 99);
+      // Either all is as before, or as it is to be, or a service does not start; nothing is lost.
+      const absl::Status opened = OpenStorage(data_, "").status();
+      EXPECT_TRUE(opened.ok() || ReasonOf(opened) == Reason::kStateCorrupt) << opened;
+      ASSERT_OK(run(kSilent));
+      EXPECT_EQ(Versions(), 100);
+    }
+  }
+  int64_t NextVersionId() {
+    return OpenStorage(data_, "")
+        ->catalog->Read([](storage::Snapshot& snapshot) { return snapshot.NextVersionId(); })
+        .value();
+  }
+  std::string CatalogPath() const { return data_ + "/catalog.db"; }
+  std::vector<FoundSnapshot> Found() {
+    return FindSnapshots(SnapshotFolders(data_, elsewhere_), nullptr).value();
+  }
+  static void Flip(const std::string& path, int64_t offset) {
+    std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
+    if (offset < 0) offset += static_cast<int64_t>(std::filesystem::file_size(path));
+    file.seekg(offset);
+    const char byte = static_cast<char>(file.get() ^ 1);
+    file.seekp(offset).put(byte);
+  }
+
+  const storage::TempFolder folder_;
+  const std::string data_ = folder_.path() + "/data";
+  const std::string elsewhere_ = folder_.path() + "/elsewhere";
+  const SystemClock clock_;
+  std::string aside_;
+};
+
+TEST_F(RestoreStateTest, PutsTheNewestSnapshotInPlaceAndTheOldFilesAside) {
+  Live(250);
+  const int64_t next = NextVersionId();
+  { std::ofstream(CatalogPath(), std::ios::trunc | std::ios::binary) << "nonsense"; }
+  EXPECT_THAT(OpenStorage(data_, "").status(), HasReason(Reason::kStateCorrupt));
+  ASSERT_OK(Restore());
+  EXPECT_EQ(Versions(), 250);
+  EXPECT_GT(NextVersionId(), next) << "ids are used once";
+  std::ifstream old(aside_ + "/catalog.db");
+  EXPECT_EQ(std::string((std::istreambuf_iterator<char>(old)), {}), "nonsense");
+}
+
+TEST_F(RestoreStateTest, NothingIsDroppedThatALaterCatalogMayHaveReferredTo) {
+  Live(10);
+  ASSERT_OK(Restore());
+  const Storage storage = OpenStorage(data_, "").value();
+  EXPECT_EQ(
+      storage.catalog
+          ->Read([](storage::Snapshot& snapshot) { return snapshot.FindBlob(IdOf<BlobId>(7)); })
+          .value(),
+      storage::BlobUse::kUnknown);
+}
+
+TEST_F(RestoreStateTest, TakesTheOneThatIsChosen) {
+  Live(250);
+  // Newest first, each of them twice.
+  ASSERT_EQ(Found().size(), 6u);
+  ASSERT_OK(Restore(Found()[5].path));
+  EXPECT_EQ(Versions(), 100);
+  EXPECT_THAT(Restore("/nowhere/at.all").status(), StatusIs(absl::StatusCode::kNotFound));
+}
+
+TEST_F(RestoreStateTest, TakesTheNextOneIfOneIsDamagedWhereverThatIs) {
+  Live(200);
+  std::filesystem::remove_all(elsewhere_);
+  std::filesystem::remove(Found()[0].path);  // As the one before it.
+  ASSERT_EQ(Found().size(), 2u);
+  const std::string newest = Found()[0].path;
+  const std::string spare = folder_.path() + "/spare";
+  std::filesystem::copy_file(newest, spare);
+  // Payload: its first segment and a tag; footer: key, digest, trailer; and all of it missing.
+  for (const int64_t place : {0, 1000, 65'540, -300, -100, -20, -12, -1}) {
+    SCOPED_TRACE(place);
+    std::filesystem::copy_file(spare, newest, std::filesystem::copy_options::overwrite_existing);
+    Flip(newest, place);
+    const auto restored = Restore();
+    ASSERT_OK(restored);
+    EXPECT_EQ(restored->unreadable.size(), 1u);
+    EXPECT_EQ(Versions(), 100);
+  }
+  for (const char* const rest : {"", "x"}) {
+    { std::ofstream(newest, std::ios::trunc) << rest; }
+    ASSERT_OK(Restore());
+    EXPECT_EQ(Versions(), 100);
+  }
+}
+
+TEST_F(RestoreStateTest, SaysWhyNoneCanBeReadAndChangesNothing) {
+  Live(10);
+  for (const FoundSnapshot& each : Found()) Flip(each.path, 10);
+  const absl::Status restored = Restore().status();
+  EXPECT_THAT(restored, StatusIs(absl::StatusCode::kNotFound));
+  EXPECT_TRUE(absl::StrContains(restored.message(), Found()[0].path)) << restored;
+  EXPECT_EQ(Versions(), 10);
+}
+
+TEST_F(RestoreStateTest, SaysThatTheKeyIsAnotherOne) {
+  Live(10);
+  const std::string key_file = folder_.path() + "/other.key";
+  const auto other = crypto::MasterKey::LoadOrCreate(key_file).value();
+  const auto found = FindSnapshots(SnapshotFolders(data_, elsewhere_), other.get());
+  ASSERT_OK(found);
+  EXPECT_TRUE(absl::StrContains(found->front().readable.message(), "takes the master key"));
+  EXPECT_EQ(HoldDataDir(data_, key_file)->master_key->Fingerprint(), other->Fingerprint());
+}
+
+TEST_F(RestoreStateTest, RefusesWhileAnotherHoldsTheDirectoryOrThereIsNone) {
+  Live(10);
+  {
+    const Storage storage = OpenStorage(data_, "").value();
+    EXPECT_THAT(Restore().status(), StatusIs(absl::StatusCode::kAborted));
+  }
+  EXPECT_THAT(HoldDataDir(data_ + "/none", "").status(), StatusIs(absl::StatusCode::kNotFound));
+  EXPECT_FALSE(std::filesystem::exists(data_ + "/none"));
+  std::filesystem::remove(data_ + "/master.key");
+  EXPECT_THAT(Restore().status(), StatusIs(absl::StatusCode::kNotFound));
+  EXPECT_FALSE(std::filesystem::exists(data_ + "/master.key")) << "a new key would be of no use";
+}
+
+TEST_F(RestoreStateTest, SurvivesAKillAtEachStep) {
+  Live(100);
+  KillAtEachStep([this](const StateListener& listener) { return Restore("", listener).status(); });
+}
+
+TEST_F(RestoreStateTest, RebuildingSurvivesAKillAtEachStep) {
+  Live(100);
+  KillAtEachStep([this](const StateListener& listener) -> absl::Status {
+    ASSIGN_OR_RETURN(const HeldDataDir held, HoldDataDir(data_, ""));
+    return RebuildState(held, SnapshotFolders(data_, elsewhere_), clock_.Now(), listener).status();
+  });
+}
+
+TEST_F(RestoreStateTest, AnEmptyCatalogIsNotMadeBesideAStore) {
+  Live(10);
+  std::filesystem::rename(CatalogPath(), CatalogPath() + ".away");
+  EXPECT_THAT(OpenStorage(data_, "").status(), HasReason(Reason::kStateCorrupt));
+  { const std::ofstream truncated(CatalogPath()); }
+  EXPECT_THAT(OpenStorage(data_, "").status(), HasReason(Reason::kStateCorrupt));
+}
+
+TEST_F(RestoreStateTest, AnOlderCopyOfTheCatalogIsNoticedUntilItIsAccepted) {
+  Live(10);
+  const std::string copy = folder_.path() + "/copy";
+  std::filesystem::copy_file(CatalogPath(), copy);
+  {
+    const Storage storage = OpenStorage(data_, "").value();
+    ASSERT_OK(CheckCatalogMark(data_, *storage.catalog));
+    ASSERT_OK(storage.catalog->Run(
+        [](storage::Transaction& transaction) { return transaction.ReserveVersionIds(64); }));
+    ASSERT_OK(WriteCatalogMark(data_, *storage.catalog));
+    ASSERT_OK(CheckCatalogMark(data_, *storage.catalog));
+  }
+  std::filesystem::copy_file(copy, CatalogPath(),
+                             std::filesystem::copy_options::overwrite_existing);
+  {
+    const Storage storage = OpenStorage(data_, "").value();
+    EXPECT_THAT(CheckCatalogMark(data_, *storage.catalog), HasReason(Reason::kStateCorrupt));
+  }
+  ASSERT_OK(AcceptCatalog(HoldDataDir(data_, "").value()));
+  EXPECT_EQ(Versions(), 10);
+}
+
+TEST_F(RestoreStateTest, WithoutAMarkThereIsNoAlarm) {
+  Live(10);
+  std::filesystem::remove(CatalogMarkPath(data_));
+  EXPECT_EQ(Versions(), 10);
+  { std::ofstream(CatalogMarkPath(data_)) << "nonsense"; }
+  EXPECT_EQ(Versions(), 10);
+}
+
+}  // namespace
+}  // namespace backup
