@@ -141,6 +141,7 @@ class JsonTest(ClusterTest):
             self.backupctl(command)
         self.backupctl("log-level", "*", "info")
         self.policies(name)
+        self.backupctl("state", "backup")
         for blob in [path for path in (data / "store" / "blobs").rglob("*") if path.is_file()]:
             blob.write_bytes(b"damaged" * 40000)
         self.backupctl("verify", codes=(14,))
@@ -153,6 +154,7 @@ class JsonTest(ClusterTest):
         decrypted = self.run_program("backupctl", "--json", "decrypt", f"--data_dir={data}", "--client", name, "--file", "put",
                                      "-o", str(self.folder / "decrypted"))
         self.called.add("decrypt")
+        self.replace_the_state(data)
         with contextlib.closing(sqlite3.connect(data / "catalog.db")) as catalog:
             catalog.execute("UPDATE clock_notes SET distrusted_since = 1, distrust = 'why'")
             catalog.commit()
@@ -187,6 +189,14 @@ class JsonTest(ClusterTest):
         self.assertEqual(self.backupctl("policy", "list"), policy)
         self.backupctl("policy", "preview")
         self.backupctl("policy", "rm", *scope)
+    def replace_the_state(self, data):
+        for command, kind in (("list", "FoundSnapshot"), ("restore", "RestoredState"), ("rebuild", "RebuiltState"),
+                              ("accept", None)):
+            lines = self.run_program("backupctl", "--json", "--quiet", "state", command, f"--data_dir={data}", codes=(0, 14))
+            self.called.add(f"state {command}")
+            self.assertEqual(kind is None, not lines, command)
+            for line in lines:
+                self.page.check_object(kind, line, f"state {command}")
 
     def listed_as_stale(self):
         self.called.add("client stale")

@@ -75,6 +75,7 @@ const std::map<std::string, std::set<std::string>> kMayCall = {
     {"backup.v1.AdminService.ListStaleClients", kReaders},
     {"backup.v1.AdminService.TraceClient", kOperators},
     {"backup.v1.AdminService.ImportClient", kOperators},
+    {"backup.v1.AdminService.BackUpState", kOperators},
     {"grpc.health.v1.Health.Check", kEverybody},
     {"grpc.health.v1.Health.Watch", kEverybody},
     {"grpc.reflection.v1alpha.ServerReflection.ServerReflectionInfo", kOperators},

@@ -311,7 +311,7 @@ class StartErrorsTest(unittest.TestCase):
     def test_a_data_directory_that_is_damaged(self):
         self.start_once()
         (self.data / "catalog.db").write_bytes(b"nonsense" * 1000)
-        self.refuse("backup-service", DAMAGED, (self.data, "restore the data directory"))
+        self.refuse("backup-service", DAMAGED, (self.data, "backupctl state rebuild"))
 
     def test_a_data_directory_that_is_none(self):
         self.data.write_text("a file")
