@@ -189,6 +189,7 @@ class JsonTest(ClusterTest):
         self.assertEqual(self.backupctl("policy", "list"), policy)
         self.backupctl("policy", "preview")
         self.backupctl("policy", "rm", *scope)
+
     def replace_the_state(self, data):
         for command, kind in (("list", "FoundSnapshot"), ("restore", "RestoredState"), ("rebuild", "RebuiltState"),
                               ("accept", None)):
