@@ -2,6 +2,7 @@
 
 #include "services/backup/download_stream.h"
 #include "services/backup/handlers/delete_client.h"
+#include "services/backup/handlers/delete_file.h"
 #include "services/backup/handlers/delete_version.h"
 #include "services/backup/handlers/get_client.h"
 #include "services/backup/handlers/get_version.h"
@@ -55,7 +56,17 @@ grpc::Status CatalogServiceImpl::DeleteClient(grpc::ServerContext* call,
                                               v1::DeleteClientResponse* response) {
   context_.LookAtClock();
   const grpc::Status status = Serve(*call, context_, "DeleteClient", *request, *response, [&] {
-    return handlers::DeleteClient(context_.catalog, *request);
+    return handlers::DeleteClient(context_.catalog, context_.clock, context_.trash, *request);
+  });
+  if (status.ok()) context_.wake_sweep();
+  return status;
+}
+
+grpc::Status CatalogServiceImpl::DeleteFile(grpc::ServerContext* call,
+                                            const v1::DeleteFileRequest* request,
+                                            v1::DeleteFileResponse* response) {
+  const grpc::Status status = Serve(*call, context_, "DeleteFile", *request, *response, [&] {
+    return handlers::DeleteFile(context_.catalog, context_.clock, context_.trash, *request);
   });
   if (status.ok()) context_.wake_sweep();
   return status;
@@ -66,8 +77,9 @@ grpc::Status CatalogServiceImpl::DeleteVersion(grpc::ServerContext* call,
                                                v1::DeleteVersionResponse* response) {
   context_.LookAtClock();
   const grpc::Status status = Serve(*call, context_, "DeleteVersion", *request, *response, [&] {
-    return handlers::Transact(context_.catalog,
-                              [&] { return handlers::DeleteVersion::Prepare(*request); });
+    return handlers::Transact(context_.catalog, [&] {
+      return handlers::DeleteVersion::Prepare(context_.clock, context_.trash, *request);
+    });
   });
   if (status.ok()) context_.wake_sweep();
   return status;

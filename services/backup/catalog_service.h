@@ -22,6 +22,8 @@ class CatalogServiceImpl final : public rpc::CatalogServiceWithDownloadStream {
                             v1::ListVersionsResponse* response) override;
   grpc::Status GetVersion(grpc::ServerContext* call, const v1::GetVersionRequest* request,
                           v1::GetVersionResponse* response) override;
+  grpc::Status DeleteFile(grpc::ServerContext* call, const v1::DeleteFileRequest* request,
+                          v1::DeleteFileResponse* response) override;
   grpc::Status DeleteVersion(grpc::ServerContext* call, const v1::DeleteVersionRequest* request,
                              v1::DeleteVersionResponse* response) override;
 

@@ -49,6 +49,8 @@
 #include "services/backup/handlers/scrub.h"
 #include "services/backup/handlers/store_keys.h"
 #include "services/backup/handlers/transact.h"
+#include "services/backup/handlers/trash.h"
+#include "services/backup/handlers/undelete_version.h"
 #include "services/backup/handlers/upload_file.h"
 #include "services/backup/handlers/verify_store.h"
 #include "services/backup/handlers/version_ids.h"
@@ -190,6 +192,14 @@ class World {
   void StoreWhole(const Place& place, const ModelContent& content, std::mt19937_64& random);
   void Judge(const Place& place, const ModelVersion& version, Outcome outcome);
   void Delete(const Place& place, int64_t version_id);
+  // Takes the version back that went into the trash last.
+  void Undelete(const Place& place);
+  // Removes what the client has in the trash, and itself if it is there.
+  void Purge(int client);
+  void PurgeAll() {
+    for (int client = 0; client < Model::kClients; ++client) Purge(client);
+  }
+  bool IsInTrash(const Place& place, int64_t version_id);
   void DeleteClient(int client);
   void Damage();
 
@@ -331,6 +341,10 @@ void World::Resolve(const ModelCall& call) {
   const Place place{call.client, call.file};
   ModelFile& file = FileOf(place);
   if (call.kind == ModelCall::Kind::kDeleteClient) return DeleteClient(call.client);
+  if (call.kind == ModelCall::Kind::kPurge) {
+    End(call.client, [] {});
+    return Purge(call.client);
+  }
   if (call.kind == ModelCall::Kind::kUpload) {
     const auto version = ValueOf(catalog_->Read([&](Snapshot& snapshot) {
       return snapshot.FindUpload(IdOf(call.client), *FromUuid<UploadId>(call.upload_id.Get()));
@@ -342,7 +356,16 @@ void World::Resolve(const ModelCall& call) {
     });
   }
   const absl::StatusOr<StoredVersion> stored = Find(place, call.version_id);
-  if (!stored.ok()) return End(call.client, [&] { file.Remove(call.version_id); });
+  if (call.kind == ModelCall::Kind::kUndelete) {
+    return End(call.client, [&] {
+      if (stored.ok()) file.Undelete(call.version_id);
+    });
+  }
+  const bool is_in_trash = !stored.ok() && IsInTrash(place, call.version_id);
+  if (!stored.ok()) {
+    return End(call.client,
+               [&] { is_in_trash ? file.Trash(call.version_id) : file.Remove(call.version_id); });
+  }
   const storage::VersionState state = stored->version.state;
   End(call.client, [&] {
     file.Find(call.version_id)->state =
@@ -494,24 +517,72 @@ void World::Judge(const Place& place, const ModelVersion& version, Outcome outco
 }
 
 void World::Delete(const Place& place, int64_t version_id) {
+  const handlers::TrashPolicy policy = {version_id % 2 == 0 ? absl::ZeroDuration()
+                                                            : absl::Hours(1)};
   Begin({ModelCall::Kind::kDeleteVersion, place.client, place.file, version_id, {}, {}});
   v1::DeleteVersionRequest request;
   request.set_client_id(ClientOf(place.client).id.Get());
   request.set_file_name(NameOf(place));
   request.set_version_id(version_id);
-  RequireOk(handlers::Transact(*catalog_, [&] { return handlers::DeleteVersion::Prepare(request); })
-                .status(),
-            "delete a version");
-  End(place.client, [&] { FileOf(place).Remove(version_id); });
+  RequireOk(
+      handlers::Transact(*catalog_,
+                         [&] { return handlers::DeleteVersion::Prepare(clock_, policy, request); })
+          .status(),
+      "delete a version");
+  End(place.client, [&] {
+    policy.for_good() ? FileOf(place).Remove(version_id) : FileOf(place).Trash(version_id);
+  });
+}
+
+void World::Undelete(const Place& place) {
+  ModelFile& file = FileOf(place);
+  if (file.trash_count == 0 || file.version_count == ModelFile::kMaxVersions) return;
+  const ModelVersion version = file.trash[static_cast<size_t>(file.trash_count - 1)];
+  Begin({ModelCall::Kind::kUndelete, place.client, place.file, version.version_id, {}, {}});
+  v1::UndeleteVersionRequest request;
+  request.set_client_id(ClientOf(place.client).id.Get());
+  request.set_file_name(NameOf(place));
+  request.set_version_id(version.version_id);
+  RequireOk(
+      handlers::Transact(*catalog_, [&] { return handlers::UndeleteVersion::Prepare(request); })
+          .status(),
+      "take a version back");
+  End(place.client, [&] { file.Undelete(version.version_id); });
+  CheckVersion(place, version, /*offset=*/0);
+}
+
+void World::Purge(int client) {
+  const ModelCall& call = model_.calls[static_cast<size_t>(client)];
+  const bool is_alone = call.kind == ModelCall::Kind::kNone;
+  if (is_alone) Begin({ModelCall::Kind::kPurge, client, 0, 0, {}, {}});
+  handlers::Purge purge(*catalog_, IdOf(client));
+  while (!purge.is_done())
+    RequireOk(purge.Step(absl::InfiniteFuture(), /*limit=*/2).status(), "purge");
+  const auto forget = [&] {
+    for (ModelFile& file : ClientOf(client).files) file.trash_count = 0;
+  };
+  if (is_alone) End(client, forget);
+}
+
+bool World::IsInTrash(const Place& place, int64_t version_id) {
+  const auto versions = ValueOf(catalog_->Read([&](Snapshot& snapshot) {
+    return snapshot.ListTrashedVersions({IdOf(place.client), NameOf(place)}, {}, kPage);
+  }),
+                                "list the trash");
+  return std::any_of(versions.begin(), versions.end(), [&](const storage::Version& version) {
+    return version.version_id == version_id;
+  });
 }
 
 void World::DeleteClient(int client) {
   Begin({ModelCall::Kind::kDeleteClient, client, 0, 0, {}, {}});
   v1::DeleteClientRequest request;
   request.set_client_id(ClientOf(client).id.Get());
-  const absl::Status deleted = handlers::DeleteClient(*catalog_, request).status();
+  const absl::Status deleted =
+      handlers::DeleteClient(*catalog_, clock_, {absl::Hours(1)}, request).status();
   // A process before this one may have come to its end.
   Require(deleted.ok() || ReasonOf(deleted) == Reason::kClientNotFound, deleted.ToString());
+  Purge(client);
   End(client, [&] { ClientOf(client) = {}; });
   Register(client);
 }
@@ -698,7 +769,9 @@ void World::StepOf(int client, std::mt19937_64& random) {
   const ModelVersion& version = file.versions[random() % static_cast<uint64_t>(file.version_count)];
   if (kind < 70) return Delete(place, version.version_id);
   if (kind < 72) return DeleteClient(client);
-  if (kind < 76) return StoreWhole(place, RandomContent(random), random);
+  if (kind < 78) return Undelete(place);
+  if (kind < 80) return Purge(client);
+  if (kind < 84) return StoreWhole(place, RandomContent(random), random);
   const auto size = static_cast<uint64_t>(version.content.size_bytes());
   CheckVersion(place, version, random() % 3 == 0 ? 0 : static_cast<int64_t>(random() % (size + 1)));
   MutexLock lock(mutex_);
@@ -793,6 +866,7 @@ void World::CheckCounts() {
 
 // The rows count exactly the references that there are, and packs exactly what is alive in them.
 void World::CheckReferences() {
+  PurgeAll();
   while (ValueOf(catalog_->Run([](storage::Transaction& transaction) {
            return transaction.ReleaseRecipes(kJobBudget);
          }),
@@ -904,6 +978,7 @@ void World::CheckAll() {
 }
 
 void World::Verify() {
+  PurgeAll();
   RequireOk(handlers::VerifyStore(places_, stages_.pieces, v1::VerifyStoreRequest(),
                                   [](const v1::VerifyStoreResponse& response) {
                                     Require(!response.has_finding(),
@@ -915,6 +990,7 @@ void World::Verify() {
 }
 
 void World::CheckNothingIsLeft() {
+  PurgeAll();
   for (int round = 0; round < kRoundsUntilEmpty; ++round) {
     RunWhole(sweep_);
     RunWhole(repack_);

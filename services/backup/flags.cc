@@ -66,6 +66,12 @@ DEFINE_string(drain_timeout, "30s", "how long calls in flight may go on after SI
 DEFINE_string(stream_idle_timeout, "60s",
               "end an upload or download whose peer moves nothing for so long; 0s turns it off");
 DEFINE_string(sweep_interval, "1h", "how often blobs that no version needs are looked for");
+DEFINE_string(trash_retention, "168h",
+              "how long what is deleted can be taken back from the trash; 0s: it is gone for good "
+              "at once");
+DEFINE_string(purge_interval, "1h",
+              "how often it is looked for what was in the trash for that long, to remove it; 0s "
+              "turns that off");
 DEFINE_bool(rebuild_catalog, false,
             "rewrite a catalog of an older version at the start, whatever its size, so that it can "
             "give room back");
@@ -148,6 +154,8 @@ DEFINE_validator(idle_shutdown, &ValidateDuration);
 DEFINE_validator(drain_timeout, &ValidateDuration);
 DEFINE_validator(stream_idle_timeout, &ValidateDuration);
 DEFINE_validator(sweep_interval, &ValidateDuration);
+DEFINE_validator(trash_retention, &ValidateDuration);
+DEFINE_validator(purge_interval, &ValidateDuration);
 DEFINE_validator(compact_interval, &ValidateDuration);
 DEFINE_validator(repack_interval, &ValidateDuration);
 DEFINE_validator(repack_rate, &ValidateNotNegative);
@@ -231,6 +239,8 @@ Options OptionsFromFlags() {
   if (!FLAGS_debug) options.idle_shutdown = DurationFlag(FLAGS_idle_shutdown);
   if (!FLAGS_debug) options.stream_idle_timeout = DurationFlag(FLAGS_stream_idle_timeout);
   options.sweep_interval = std::max(DurationFlag(FLAGS_sweep_interval), absl::Seconds(1));
+  options.trash.retention = DurationFlag(FLAGS_trash_retention);
+  options.purge_interval = DurationFlag(FLAGS_purge_interval);
   options.compact_interval = std::max(DurationFlag(FLAGS_compact_interval), absl::Seconds(1));
   options.repack_interval = DurationFlag(FLAGS_repack_interval);
   options.repack_rate = FLAGS_repack_rate;

@@ -7,6 +7,7 @@
 #include "absl/time/time.h"
 #include "rpc/tls.h"
 #include "services/backup/handlers/session_keys.h"
+#include "services/backup/handlers/trash.h"
 #include "services/backup/handlers/upload_file.h"
 #include "services/backup/retention/evaluation.h"
 #include "storage/catalog/types.h"
@@ -30,6 +31,7 @@ struct Options {
   storage::DuplicateNames duplicate_names = storage::DuplicateNames::kReject;
   handlers::KeyPolicy keys;
   handlers::UploadPolicy uploads;
+  handlers::TrashPolicy trash;
   int64_t chunk_cache_bytes = 0;
   int64_t metrics_max_clients = 0;
   absl::Duration drain_timeout;
@@ -37,8 +39,9 @@ struct Options {
   absl::Duration stream_idle_timeout;
   absl::Duration sweep_interval;
   absl::Duration compact_interval;
-  absl::Duration repack_interval;  // Zero: never, as are those of move and train.
-  int64_t repack_rate = 0;         // Bytes a second; 0: no limit.
+  absl::Duration purge_interval;  // Zero: never, as are those of repack, move and train.
+  absl::Duration repack_interval;
+  int64_t repack_rate = 0;  // Bytes a second; 0: no limit.
   absl::Duration move_interval;
   absl::Duration train_interval;
   absl::Duration retain_interval;

@@ -1,8 +1,12 @@
 #include "services/backup/lifecycle_service.h"
 
 #include "base/status_macros.h"
+#include "services/backup/handlers/empty_trash.h"
 #include "services/backup/handlers/list_trash.h"
 #include "services/backup/handlers/policies.h"
+#include "services/backup/handlers/undelete_client.h"
+#include "services/backup/handlers/undelete_file.h"
+#include "services/backup/handlers/undelete_version.h"
 #include "services/backup/rpc_scope.h"
 #include "services/backup/serve.h"
 
@@ -11,7 +15,55 @@ namespace backup {
 grpc::Status LifecycleServiceImpl::ListTrash(grpc::ServerContext* call,
                                              const v1::ListTrashRequest* request,
                                              v1::ListTrashResponse* response) {
-  return ServeRead(*call, context_, "ListTrash", *request, *response, handlers::ListTrash);
+  return ServeRead(*call, context_, "ListTrash", *request, *response,
+                   [this](storage::Snapshot& snapshot, const v1::ListTrashRequest& message) {
+                     return handlers::ListTrash(snapshot, context_.trash, message);
+                   });
+}
+
+grpc::Status LifecycleServiceImpl::UndeleteVersion(grpc::ServerContext* call,
+                                                   const v1::UndeleteVersionRequest* request,
+                                                   v1::UndeleteVersionResponse* response) {
+  return Serve(*call, context_, "UndeleteVersion", *request, *response, [&] {
+    return handlers::Transact(context_.catalog,
+                              [&] { return handlers::UndeleteVersion::Prepare(*request); });
+  });
+}
+
+grpc::Status LifecycleServiceImpl::UndeleteFile(grpc::ServerContext* call,
+                                                const v1::UndeleteFileRequest* request,
+                                                v1::UndeleteFileResponse* response) {
+  return Serve(*call, context_, "UndeleteFile", *request, *response,
+               [&] { return handlers::UndeleteFile(context_.catalog, *request); });
+}
+
+grpc::Status LifecycleServiceImpl::UndeleteClient(grpc::ServerContext* call,
+                                                  const v1::UndeleteClientRequest* request,
+                                                  v1::UndeleteClientResponse* response) {
+  return Serve(*call, context_, "UndeleteClient", *request, *response, [&] {
+    return handlers::Transact(context_.catalog, [&] {
+      return handlers::UndeleteClient::Prepare(context_.duplicate_names, *request);
+    });
+  });
+}
+
+grpc::Status LifecycleServiceImpl::EmptyTrash(grpc::ServerContext* call,
+                                              const v1::EmptyTrashRequest* request,
+                                              grpc::ServerWriter<v1::EmptyTrashResponse>* stream) {
+  RpcScope scope(*call, context_, "EmptyTrash");
+  if (!scope.admitted().ok()) return scope.Finish(scope.admitted());
+  NoteRequest(*request, "EmptyTrash", scope);
+  const absl::Status emptied = handlers::EmptyTrash(
+      context_.catalog, context_.clock, *request,
+      [&](const v1::EmptyTrashResponse& progress) -> absl::Status {
+        RETURN_IF_ERROR(context_.gate.CheckOpen());  // It would hold up the end for too long.
+        scope.add_sent(progress.ByteSizeLong());
+        const rpc::StreamWatchdog::Wait wait(context_.watchdog, *call);
+        return stream->Write(progress) ? absl::OkStatus()
+                                       : absl::CancelledError("the caller is gone");
+      });
+  context_.wake_sweep();  // Of what is gone, also before an error.
+  return scope.Finish(emptied);
 }
 
 grpc::Status LifecycleServiceImpl::SetPolicy(grpc::ServerContext* call,

@@ -12,6 +12,14 @@ class LifecycleServiceImpl final : public v1::LifecycleService::Service {
   explicit LifecycleServiceImpl(const ServiceContext& context) : context_(context) {}
   grpc::Status ListTrash(grpc::ServerContext* call, const v1::ListTrashRequest* request,
                          v1::ListTrashResponse* response) override;
+  grpc::Status UndeleteVersion(grpc::ServerContext* call, const v1::UndeleteVersionRequest* request,
+                               v1::UndeleteVersionResponse* response) override;
+  grpc::Status UndeleteFile(grpc::ServerContext* call, const v1::UndeleteFileRequest* request,
+                            v1::UndeleteFileResponse* response) override;
+  grpc::Status UndeleteClient(grpc::ServerContext* call, const v1::UndeleteClientRequest* request,
+                              v1::UndeleteClientResponse* response) override;
+  grpc::Status EmptyTrash(grpc::ServerContext* call, const v1::EmptyTrashRequest* request,
+                          grpc::ServerWriter<v1::EmptyTrashResponse>* stream) override;
 
   grpc::Status SetPolicy(grpc::ServerContext* call, const v1::SetPolicyRequest* request,
                          v1::SetPolicyResponse* response) override;

@@ -18,6 +18,7 @@
 #include "services/backup/handlers/open_content.h"
 #include "services/backup/handlers/scrub.h"
 #include "services/backup/handlers/session_keys.h"
+#include "services/backup/handlers/trash.h"
 #include "services/backup/handlers/upload_file.h"
 #include "services/backup/retention/clock_watch.h"
 #include "services/backup/retention/evaluation.h"
@@ -61,6 +62,7 @@ struct ServiceContext {
   handlers::KeyPolicy keys = {};
   handlers::UploadPolicy uploads = {};
   handlers::ScrubPolicy scrub = {};
+  handlers::TrashPolicy trash = {};
   ServiceMetrics metrics = {};
   // To be called after a change that may have dropped a blob; returns at once.
   std::function<void()> wake_sweep = [] {};

@@ -32,6 +32,9 @@ constexpr MetricName kRekeys{"backup_rekeys_total",
                              "Clients that came with another key, by result"};
 constexpr MetricName kClientsAdopted{"backup_clients_adopted_total",
                                      "Unknown clients that were taken in with their public key"};
+constexpr MetricName kClientsReturned{
+    "backup_clients_returned_total",
+    "Clients that were taken back from the trash because they called again"};
 constexpr MetricName kAdmissionRejected{"backup_admission_rejected_total",
                                         "What was turned away because there is too much of it"};
 constexpr MetricName kFaultsInjected{"backup_debug_faults_injected_total",
@@ -104,6 +107,7 @@ ServiceMetrics::ServiceMetrics(Metrics& metrics)
       crypto_failures(metrics.AddCounters(kCryptoFailures, {"stage"})),
       rekeys(metrics.AddCounters(kRekeys, {"result"})),
       clients_adopted(metrics.AddCounter(kClientsAdopted)),
+      clients_returned(metrics.AddCounter(kClientsReturned)),
       admission_rejected(metrics.AddCounters(kAdmissionRejected, {"reason"})),
       faults_injected(metrics.AddCounter(kFaultsInjected)) {}
 

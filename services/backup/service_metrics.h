@@ -30,6 +30,7 @@ struct ServiceMetrics {
   MetricFamily<Counter> crypto_failures;  // stage: content, public_key, session_key, stored.
   MetricFamily<Counter> rekeys;           // result: accepted, refused.
   Counter clients_adopted;
+  Counter clients_returned;
   MetricFamily<Counter> admission_rejected;  // reason: catalog, descriptors, watchers.
   Counter faults_injected;
 };

@@ -41,6 +41,7 @@ constexpr MetricName kClients{"backup_clients", "Known clients"};
 constexpr MetricName kVersions{"backup_versions", "Versions, by state"};
 constexpr MetricName kStored{"backup_stored_bytes",
                              "Plaintext of all versions, what is kept of it, and disk used"};
+constexpr MetricName kTrash{"backup_trash", "What is in the trash"};
 constexpr MetricName kPacks{"backup_packs", "Blobs that hold content of many versions"};
 constexpr MetricName kPolicies{"backup_retention_policies",
                                "Retention policies; without any no verified version is removed"};
@@ -149,6 +150,9 @@ std::vector<Sample> SampleState(const StateSource& source, absl::Time now) {
     add(kVersions, {{"state", "verified"}}, static_cast<double>(counts->verified_versions));
     add(kVersions, {{"state", "abandoned"}}, static_cast<double>(counts->abandoned_versions));
     add(kStored, {{"kind", "logical"}}, static_cast<double>(counts->stored_bytes));
+    add(kStored, {{"kind", "trash"}}, static_cast<double>(counts->trash_bytes));
+    add(kTrash, {{"kind", "clients"}}, static_cast<double>(counts->trash_clients));
+    add(kTrash, {{"kind", "versions"}}, static_cast<double>(counts->trash_versions));
     add(kStored, {{"kind", "unique"}}, static_cast<double>(counts->unique_bytes));
     add(kStored, {{"kind", "compressed"}}, static_cast<double>(counts->compressed_bytes));
     add(kStored, {{"kind", "waiting"}}, static_cast<double>(counts->waiting_bytes));

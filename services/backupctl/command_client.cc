@@ -8,7 +8,6 @@
 #include "absl/time/time.h"
 #include "base/status_macros.h"
 #include "services/backupctl/commands.h"
-#include "services/backupctl/confirm.h"
 
 namespace backup::ctl {
 namespace {
@@ -127,52 +126,6 @@ absl::StatusOr<ExitCode> ShowClient(Connection& connection, Output& output,
   return ExitCode::kOk;
 }
 
-// A client may have millions of versions, which go in one transaction.
-constexpr absl::Duration kDeletionTimeout = absl::Minutes(10);
-
-// What a client has, for people.
-absl::StatusOr<std::string> Holdings(Connection& connection, const std::string& client_id) {
-  int64_t files = 0;
-  int64_t versions = 0;
-  v1::ListFilesRequest request;
-  request.set_client_id(client_id);
-  request.set_page_size(kPageSize);
-  do {
-    ASSIGN_OR_RETURN(const v1::ListFilesResponse page,
-                     connection.CallUnary(connection.catalog(),
-                                          &v1::CatalogService::StubInterface::ListFiles, request));
-    files += page.files_size();
-    for (const v1::File& file : page.files()) versions += file.version_count();
-    request.set_page_token(page.next_page_token());
-  } while (!request.page_token().empty());
-  return absl::StrCat(files, " files, ", versions, " versions");
-}
-
-absl::StatusOr<ExitCode> RemoveClient(Connection& connection, Output& output,
-                                      const std::string& text, bool agreed) {
-  ASSIGN_OR_RETURN(const v1::Client client, connection.FindClient(text));
-  ASSIGN_OR_RETURN(const std::string holdings, Holdings(connection, client.client_id()));
-  RETURN_IF_ERROR(ConfirmDeletion(absl::StrCat("the client ", client.name(), " (",
-                                               client.client_id(), ") with all it has: ", holdings),
-                                  agreed, connection.interrupt(), output));
-  v1::DeleteClientRequest request;
-  request.set_client_id(client.client_id());
-  const absl::Status deleted =
-      connection
-          .CallUnary(connection.catalog(), &v1::CatalogService::StubInterface::DeleteClient,
-                     request, kDeletionTimeout)
-          .status();
-  // It was there a moment ago: a try before this one, or somebody else, has deleted it.
-  if (!absl::IsNotFound(deleted)) RETURN_IF_ERROR(deleted);
-  if (output.json()) {
-    output.Json(client);
-  } else {
-    output.Note(absl::StrCat("deleted ", client.name(),
-                             "; if it comes back, it must register as a new client"));
-  }
-  return ExitCode::kOk;
-}
-
 }  // namespace
 
 void AddClientCommands(CLI::App& app, Command& chosen) {
@@ -207,17 +160,7 @@ void AddClientCommands(CLI::App& app, Command& chosen) {
     };
   });
 
-  CLI::App& remove =
-      *group.add_subcommand("rm", "Delete a client with all its files and versions, for good");
-  const auto removed = std::make_shared<std::string>();
-  const auto agreed = std::make_shared<bool>(false);
-  remove.add_option("CLIENT", *removed, "The client's name or id")->required()->type_name("");
-  remove.add_flag("--yes,-y", *agreed, "Do not ask; needed where nobody can be asked");
-  remove.callback([&chosen, removed, agreed] {
-    chosen = [removed, agreed](Connection& connection, Output& output) {
-      return RemoveClient(connection, output, *removed, *agreed);
-    };
-  });
+  AddClientTrashCommands(group, chosen);
 }
 
 }  // namespace backup::ctl

@@ -1,10 +1,8 @@
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
 #include <utility>
-#include <vector>
 
 #include "CLI/CLI.hpp"
 #include "absl/strings/escaping.h"
@@ -16,9 +14,9 @@
 #include "base/status_macros.h"
 #include "nlohmann/json.hpp"
 #include "services/backupctl/commands.h"
-#include "services/backupctl/confirm.h"
 #include "services/backupctl/local_file.h"
 #include "services/backupctl/progress_bar.h"
+#include "services/backupctl/removal.h"
 #include "services/backupctl/safe_path.h"
 #include "services/backupctl/standard_output.h"
 #include "services/backupctl/transfer.h"
@@ -38,8 +36,6 @@ struct FileOptions {
   std::string name;
   bool force = false;
   bool fallback = false;
-  bool all = false;
-  bool agreed = false;
 };
 
 absl::StatusOr<ExitCode> ListFiles(Connection& connection, Output& output,
@@ -70,25 +66,6 @@ absl::StatusOr<ExitCode> ListFiles(Connection& connection, Output& output,
   } while (!request.page_token().empty());
   if (!output.json()) output.Print(table);
   return ExitCode::kOk;
-}
-
-// Calls `use` for each version of a file, newest first.
-absl::Status ForEachVersion(Connection& connection, const std::string& client_id,
-                            const std::string& file_name,
-                            const std::function<void(const v1::FileVersion&)>& use) {
-  v1::ListVersionsRequest request;
-  request.set_client_id(client_id);
-  request.set_file_name(file_name);
-  request.set_page_size(kPageSize);
-  do {
-    ASSIGN_OR_RETURN(
-        const v1::ListVersionsResponse page,
-        connection.CallUnary(connection.catalog(), &v1::CatalogService::StubInterface::ListVersions,
-                             request));
-    for (const v1::FileVersion& version : page.versions()) use(version);
-    request.set_page_token(page.next_page_token());
-  } while (!request.page_token().empty());
-  return absl::OkStatus();
 }
 
 absl::StatusOr<ExitCode> ListVersions(Connection& connection, Output& output,
@@ -263,75 +240,6 @@ absl::StatusOr<ExitCode> PutFile(Connection& connection, Output& output,
   return ExitCode::kOk;
 }
 
-// The versions that `options` mean; which ones must be said if there are several.
-absl::StatusOr<std::vector<v1::FileVersion>> VersionsToRemove(Connection& connection,
-                                                              const std::string& client_id,
-                                                              const FileOptions& options) {
-  std::vector<v1::FileVersion> versions;
-  if (options.version_id != 0) {
-    v1::GetVersionRequest request;
-    request.set_client_id(client_id);
-    request.set_file_name(options.file);
-    request.set_version_id(options.version_id);
-    ASSIGN_OR_RETURN(const v1::GetVersionResponse found,
-                     connection.CallUnary(connection.catalog(),
-                                          &v1::CatalogService::StubInterface::GetVersion, request));
-    versions.push_back(found.version());
-    return versions;
-  }
-  RETURN_IF_ERROR(
-      ForEachVersion(connection, client_id, options.file,
-                     [&](const v1::FileVersion& version) { versions.push_back(version); }));
-  if (versions.size() > 1 && !options.all) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(options.file, " has ", versions.size(),
-                     " versions: say which one with --version N, or --all (`backupctl file "
-                     "versions` shows them; nothing was deleted)"));
-  }
-  return versions;
-}
-
-absl::Status RemoveVersion(Connection& connection, const v1::FileVersion& version) {
-  v1::DeleteVersionRequest request;
-  request.set_client_id(version.client_id());
-  request.set_file_name(version.file_name());
-  request.set_version_id(version.version_id());
-  const absl::Status deleted =
-      connection
-          .CallUnary(connection.catalog(), &v1::CatalogService::StubInterface::DeleteVersion,
-                     request)
-          .status();
-  // It was there a moment ago: a try before this one, or somebody else, has deleted it.
-  return absl::IsNotFound(deleted) ? absl::OkStatus() : deleted;
-}
-
-absl::StatusOr<ExitCode> RemoveFile(Connection& connection, Output& output,
-                                    const FileOptions& options) {
-  ASSIGN_OR_RETURN(const v1::Client client, connection.FindClient(options.client));
-  ASSIGN_OR_RETURN(const std::vector<v1::FileVersion> versions,
-                   VersionsToRemove(connection, client.client_id(), options));
-  int64_t bytes = 0;
-  for (const v1::FileVersion& version : versions) bytes += version.size_bytes();
-  const std::string which = versions.size() == 1
-                                ? absl::StrCat("version ", versions[0].version_id(), ", ")
-                                : absl::StrCat("all ", versions.size(), " versions, ");
-  RETURN_IF_ERROR(ConfirmDeletion(
-      absl::StrCat(options.file, " of ", client.name(), ": ", which, HumanSize(bytes)),
-      options.agreed, connection.interrupt(), output));
-  size_t count = 0;
-  for (const v1::FileVersion& version : versions) {
-    const absl::Status deleted = RemoveVersion(connection, version);
-    if (!deleted.ok()) {
-      return WithMessage(deleted, absl::StrCat(deleted.message(), "; ", count, " of ",
-                                               versions.size(), " versions were deleted before"));
-    }
-    ++count;
-    if (output.json()) output.Json(version);
-  }
-  if (!output.json()) output.Note(absl::StrCat("deleted ", count, " versions"));
-  return ExitCode::kOk;
-}
-
 using FileCommand = absl::StatusOr<ExitCode> (*)(Connection&, Output&, const FileOptions&);
 
 // Adds a command on a client's files; its options are parsed into what is returned.
@@ -389,16 +297,7 @@ void AddFileCommands(CLI::App& app, Command& chosen) {
   put.add_option("--name", stored->name, "What it is called there; default: PATH as given")
       ->type_name("NAME");
 
-  CLI::App& remove = *group.add_subcommand("rm", "Delete a version of a file, or all, for good");
-  const auto removed = AddFileCommand(remove, chosen, RemoveFile);
-  AddFileName(remove, *removed);
-  CLI::Option& version =
-      *remove.add_option("--version", removed->version_id, "The version to delete")
-           ->check(CLI::Validator(CLI::PositiveNumber).description(""))
-           ->type_name("N");
-  remove.add_flag("--all", removed->all, "All versions; needed if there are several")
-      ->excludes(&version);
-  remove.add_flag("--yes,-y", removed->agreed, "Do not ask; needed where nobody can be asked");
+  AddFileTrashCommands(group, chosen);
 }
 
 }  // namespace backup::ctl

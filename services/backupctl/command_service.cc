@@ -81,6 +81,12 @@ absl::StatusOr<ExitCode> ShowStatus(Connection& connection, Output& output) {
       {"On disk", DiskText(status)},
       {"Last verified", TimeOrNever(status, &v1::GetStatusResponse::has_last_verified_time,
                                     &v1::GetStatusResponse::last_verified_time)}};
+  if (status.trash_version_count() > 0 || status.trash_client_count() > 0) {
+    fields.emplace_back(
+        "In the trash",
+        absl::StrCat(status.trash_version_count(), " versions, ", HumanSize(status.trash_bytes()),
+                     "; of these ", status.trash_client_count(), " clients with all they had"));
+  }
   if (status.unmoved_version_count() > 0)
     fields.emplace_back("To be moved", absl::StrCat(status.unmoved_version_count(), " versions"));
   fields.emplace_back("Retention", RetentionText(status.retention()));

@@ -19,6 +19,7 @@ using Command = std::function<absl::StatusOr<ExitCode>(Connection&, Output&)>;
 // Each adds its commands to `app`; parsing one of them sets `chosen`, which must outlive `app`.
 void AddClientCommands(CLI::App& app, Command& chosen);
 void AddFileCommands(CLI::App& app, Command& chosen);
+void AddTrashCommands(CLI::App& app, Command& chosen);
 void AddRestoreCommand(CLI::App& app, Command& chosen);
 void AddPolicyCommands(CLI::App& app, Command& chosen);
 void AddImportCommand(CLI::App& app, Command& chosen);
@@ -27,6 +28,9 @@ void AddServiceCommands(CLI::App& app, Command& chosen);
 void AddScrubCommands(CLI::App& app, Command& chosen);
 void AddStateCommands(CLI::App& app, Command& chosen);
 void AddTraceCommand(CLI::App& app, Command& chosen);
+// To the groups of the two above.
+void AddClientTrashCommands(CLI::App& group, Command& chosen);
+void AddFileTrashCommands(CLI::App& group, Command& chosen);
 // After all others: it prints what was added until then.
 void AddCompletionCommand(CLI::App& app, Command& chosen);
 

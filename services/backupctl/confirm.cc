@@ -40,9 +40,9 @@ absl::Status ConfirmDeletion(absl::string_view what, bool agreed, const Interrup
   }
   if (::isatty(STDIN_FILENO) != 1) {
     return absl::InvalidArgumentError(absl::StrCat(
-        "this would delete ", what, ", for good: say --yes if you mean it (nothing was deleted)"));
+        "this would delete ", what, ": say --yes if you mean it (nothing was deleted)"));
   }
-  output.Ask(absl::StrCat("Delete ", what, ", for good? [y/N] "));
+  output.Ask(absl::StrCat("Delete ", what, "? [y/N] "));
   while (!HasInput()) RETURN_IF_ERROR(interrupt.Check());
   const std::string answer = absl::AsciiStrToLower(absl::StripAsciiWhitespace(ReadAnswer()));
   if (answer == "y" || answer == "yes") return absl::OkStatus();

@@ -199,6 +199,7 @@ int Main(int argc, char** argv) {
   Command command;
   AddClientCommands(app, command);
   AddFileCommands(app, command);
+  AddTrashCommands(app, command);
   AddRestoreCommand(app, command);
   AddPolicyCommands(app, command);
   AddImportCommand(app, command);

@@ -138,7 +138,8 @@ class Transaction : public Snapshot {
   virtual absl::StatusOr<int64_t> PurgeVersions(const std::vector<int64_t>& ids,
                                                 absl::Time deleted_by) = 0;
   // Removes at most `limit` versions of a client for good that was deleted at `deleted_by` or
-  // before, whichever, and the client with the last of them. Of any other it does nothing.
+  // before, whichever, and, if these are less than `limit`, the client. Of any other client, and of
+  // none, it does nothing.
   virtual absl::StatusOr<PurgedClient> PurgeClient(const ClientId& id, absl::Time deleted_by,
                                                    int limit) = 0;
 

@@ -98,8 +98,8 @@ struct TrashPosition {
 
 // What a step of purging a client did.
 struct PurgedClient {
-  int64_t versions = 0;     // That are gone for good.
-  bool is_in_trash = true;  // There is more of it to purge.
+  int64_t versions = 0;  // That are gone for good.
+  bool is_gone = false;  // So is the client.
 };
 
 enum class DuplicateNames { kReject, kAllow };

@@ -176,17 +176,17 @@ absl::StatusOr<PurgedClient> MemoryTransaction::PurgeClient(const ClientId& id,
                                                             absl::Time deleted_by, int limit) {
   const auto client = state_.clients.find(id);
   PurgedClient purged;
-  purged.is_in_trash = client != state_.clients.end() && client->second.delete_time &&
-                       *client->second.delete_time <= deleted_by;
-  if (!purged.is_in_trash) return purged;
+  const bool is_due = client != state_.clients.end() && client->second.delete_time &&
+                      *client->second.delete_time <= deleted_by;
+  if (!is_due) return purged;
   for (auto it = state_.versions.begin(); it != state_.versions.end() && purged.versions < limit;) {
     const Version& version = (it++)->second.stored.version;
     if (version.client_id != id) continue;
     Remove(version.version_id);
     ++purged.versions;
   }
-  purged.is_in_trash = purged.versions == limit;
-  if (purged.is_in_trash) return purged;
+  purged.is_gone = purged.versions < limit;
+  if (!purged.is_gone) return purged;
   state_.clients.erase(client);
   std::erase_if(state_.policies, [&](const auto& policy) { return policy.first.client == id; });
   return purged;

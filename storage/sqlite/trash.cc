@@ -216,8 +216,8 @@ absl::StatusOr<bool> SqliteTransaction::IsTrashed(const ClientId& id, absl::Time
 absl::StatusOr<PurgedClient> SqliteTransaction::PurgeClient(const ClientId& id,
                                                             absl::Time deleted_by, int limit) {
   PurgedClient purged;
-  ASSIGN_OR_RETURN(purged.is_in_trash, IsTrashed(id, deleted_by));
-  if (!purged.is_in_trash) return purged;
+  ASSIGN_OR_RETURN(const bool is_due, IsTrashed(id, deleted_by));
+  if (!is_due) return purged;
   std::vector<int64_t> versions;
   {
     Query query = database_.Prepare(
@@ -226,8 +226,8 @@ absl::StatusOr<PurgedClient> SqliteTransaction::PurgeClient(const ClientId& id,
   }
   for (const int64_t version : versions) RETURN_IF_ERROR(Remove(version));
   purged.versions = std::ssize(versions);
-  purged.is_in_trash = purged.versions == limit;
-  if (purged.is_in_trash) return purged;
+  purged.is_gone = purged.versions < limit;
+  if (!purged.is_gone) return purged;
   RETURN_IF_ERROR(
       database_.Prepare("DELETE FROM clients WHERE client_id = ?").BindBlob(id.bytes()).Run());
   return purged;

@@ -82,6 +82,15 @@ UPDATE totals SET chunks = $0, unique_bytes = $0 << 20, compressed_bytes = $0 <<
 COMMIT;
 )";
 
+constexpr char kCountClients[] = R"(
+UPDATE clients SET
+  file_count = (SELECT count(*) FROM files WHERE files.client_id = clients.client_id),
+  (version_count, stored_bytes) = (
+    SELECT coalesce(sum(version_count), 0), coalesce(sum(version_count), 0) * 1000 FROM files
+    WHERE files.client_id = clients.client_id);
+UPDATE clients SET verified_versions = version_count;
+)";
+
 absl::Status Run(sqlite3* database, const std::string& sql) {
   if (sqlite3_exec(database, sql.c_str(), nullptr, nullptr, nullptr) == SQLITE_OK)
     return absl::OkStatus();
@@ -121,6 +130,12 @@ absl::Status Fill(const std::string& path, int64_t versions, int64_t chunks) {
   const char* const value = !knows_chunks ? "" : chunks == 0 ? ", 0" : ", i + 1";
   RETURN_IF_ERROR(Run(database, absl::Substitute(kFill, versions, clients, drop, column, value)));
   if (chunks > 0) RETURN_IF_ERROR(Run(database, absl::Substitute(kFillChunks, chunks)));
+  // The totals are made up of these, if the program knows a trash.
+  const bool counts_clients =
+      !Statements(database,
+                  "SELECT name FROM pragma_table_info('clients') WHERE name = 'version_count'")
+           .empty();
+  if (counts_clients) RETURN_IF_ERROR(Run(database, kCountClients));
   return Run(database,
              absl::StrCat("BEGIN;", make_again, "COMMIT; PRAGMA wal_checkpoint(TRUNCATE);"));
 }

@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "backup/v1/catalog.grpc.pb.h"
+#include "backup/v1/lifecycle.grpc.pb.h"
 #include "base/byte_stream.h"
 #include "base/checksum.h"
 #include "base/status_macros.h"
@@ -89,14 +90,26 @@ absl::StatusOr<KnownClient> Introduce(const legacy_client::Endpoint& server,
 }
 
 absl::Status Delete(const std::string& service, const KnownClient& client) {
-  const auto catalog =
-      v1::CatalogService::NewStub(grpc::CreateChannel(service, grpc::InsecureChannelCredentials()));
+  const auto channel = grpc::CreateChannel(service, grpc::InsecureChannelCredentials());
+  const auto catalog = v1::CatalogService::NewStub(channel);
   grpc::ClientContext context;
   v1::DeleteClientRequest request;
   request.set_client_id(ToUuid(client.id));
   v1::DeleteClientResponse response;
   const grpc::Status status = catalog->DeleteClient(&context, request, &response);
-  return status.ok() ? absl::OkStatus() : absl::InternalError(status.error_message());
+  if (!status.ok()) return absl::InternalError(status.error_message());
+  // For good. A service that knows no trash has done it already.
+  grpc::ClientContext emptying;
+  v1::EmptyTrashRequest empty;
+  empty.set_client_id(request.client_id());
+  const auto stream = v1::LifecycleService::NewStub(channel)->EmptyTrash(&emptying, empty);
+  v1::EmptyTrashResponse progress;
+  while (stream->Read(&progress)) {
+  }
+  const grpc::Status emptied = stream->Finish();
+  return emptied.ok() || emptied.error_code() == grpc::StatusCode::UNIMPLEMENTED
+             ? absl::OkStatus()
+             : absl::InternalError(emptied.error_message());
 }
 
 PreparedFile::PreparedFile(const KnownClient& client, std::string name, int64_t size)

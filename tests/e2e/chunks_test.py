@@ -21,7 +21,8 @@ ROUNDS = int(os.environ.get("CRASH_ROUNDS", "12"))
 SEED = int(os.environ.get("CRASH_SEED", random.randrange(1 << 32)))
 CLIENTS = 3
 # Jobs without a pause.
-HASTY_JOBS = ["--repack_interval=100ms", "--repack_rate=0", "--move_interval=100ms", "--sweep_interval=1s"]
+HASTY_JOBS = ["--repack_interval=100ms", "--repack_rate=0", "--move_interval=100ms", "--sweep_interval=1s",
+              "--trash_retention=1s", "--purge_interval=1s"]
 
 
 def peak_memory(process):

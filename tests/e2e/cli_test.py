@@ -215,7 +215,7 @@ class BackupctlTest(CliTest):
         several = self.backupctl("file", "rm", "laptop", "notes.txt", "--yes", code=USAGE)
         self.assertIn("notes.txt has 2 versions", several.stderr)
         unasked = self.backupctl("file", "rm", "laptop", "notes.txt", "--all", code=USAGE)
-        self.assertIn("notes.txt of laptop: all 2 versions, 10 B, for good: say --yes", unasked.stderr)
+        self.assertIn("notes.txt of laptop: all 2 versions, 10 B, into the trash for 168h: say --yes", unasked.stderr)
         self.assertEqual(self.versions("notes.txt"), ids)
         self.assertIn(f"version {ids[0]}",
                       self.backupctl("file", "rm", "laptop", "notes.txt", f"--version={ids[0]}", "--yes").stdout)
@@ -229,11 +229,64 @@ class BackupctlTest(CliTest):
     def test_client_rm_deletes_all_of_a_client(self):
         unasked = self.backupctl("client", "rm", "laptop", code=USAGE)
         self.assertIn("the client laptop", unasked.stderr)
-        self.assertIn("2 files, 2 versions, for good: say --yes", unasked.stderr)
+        self.assertIn("2 files, 2 versions, into the trash for 168h: say --yes", unasked.stderr)
         self.assertEqual(self.json_lines("client", "rm", "laptop", "--yes")[0]["name"], "laptop")
         self.assertEqual(self.json_lines("client", "list"), [])
         self.backupctl("client", "rm", "laptop", "--yes", code=NO_SUCH)
         self.assertEqual(self.json_lines("status")[0]["version_count"], 0)
+
+    # The trash.
+
+    def test_a_file_comes_back_from_the_trash(self):
+        self.legacy_client(self.folder / "laptop")
+        ids = self.versions("notes.txt")
+        shown = self.backupctl("file", "rm", "laptop", "no*", "--all", "--dry-run").stdout
+        self.assertIn("notes.txt", shown)
+        self.assertEqual(self.versions("notes.txt"), ids)
+        self.backupctl("file", "rm", "laptop", "nothing*", "--all", "--yes", code=NO_SUCH)
+        said = self.backupctl("file", "rm", "laptop", "no*", "--all", "--yes").stdout
+        self.assertRegex(said, r"deleted 2 versions: in the trash until .*Z; `backupctl file undelete laptop 'no\*'` takes it back")
+        self.assertEqual([file["file_name"] for file in self.json_lines("file", "list", "laptop")], ["sub/large.bin"])
+        trash = self.json_lines("trash", "list", "laptop")
+        self.assertEqual(sorted(entry["version"]["version_id"] for entry in trash), sorted(ids))
+        self.assertIn("purge_time", trash[0])
+        status = self.json_lines("status")[0]
+        self.assertEqual((status["version_count"], status["trash_version_count"], status["trash_bytes"]), (2, 2, 10))
+        self.assertRegex(self.backupctl("status").stdout, r"In the trash: +2 versions, 10 B")
+        self.backupctl("file", "undelete", "laptop", "none", code=NO_SUCH)
+        one = self.backupctl("file", "undelete", "laptop", "notes.txt", f"--version={ids[1]}").stdout
+        self.assertIn(f"took back notes.txt of laptop: version {ids[1]}", one)
+        self.assertEqual(self.versions("notes.txt"), ids[1:])
+        self.assertEqual([version["version_id"] for version in self.json_lines("file", "undelete", "laptop", "*.txt")], ids[:1])
+        self.assertEqual(self.versions("notes.txt"), ids)
+        self.assertEqual(self.json_lines("trash", "list"), [])
+
+    def test_a_client_comes_back_from_the_trash_also_by_itself(self):
+        before = self.json_lines("file", "list", "laptop")
+        self.backupctl("client", "rm", "laptop", "--yes")
+        entry = self.json_lines("trash", "list")[0]
+        self.assertEqual((entry["client"]["name"], entry["file_count"], entry["version_count"]), ("laptop", 2, 2))
+        self.assertIn("all of laptop: 2 files", self.backupctl("trash", "list", "laptop").stdout)
+        self.assertIn("took back laptop with 2 files", self.backupctl("client", "undelete", "laptop").stdout)
+        self.assertEqual(self.json_lines("file", "list", "laptop"), before)
+        self.backupctl("client", "rm", "laptop", "--yes")
+        self.cluster.service.kill()
+        self.cluster.start_service()
+        self.assertEqual(self.json_lines("client", "list"), [])
+        # The old client, which knows nothing of it, goes on.
+        self.legacy_client(self.folder / "laptop")
+        files = self.json_lines("file", "list", "laptop")
+        self.assertEqual([file["version_count"] for file in files], [2, 2])
+        self.assertEqual(self.json_lines("client", "list")[0]["client_id"], entry["client"]["client_id"])
+
+    def test_the_trash_is_emptied_for_good(self):
+        self.backupctl("file", "rm", "laptop", "notes.txt", "--yes")
+        unasked = self.backupctl("trash", "empty", code=USAGE)
+        self.assertIn("all that is in the trash: 0 clients, 1 versions, for good: say --yes", unasked.stderr)
+        self.backupctl("client", "rm", "laptop", "--yes")
+        self.assertEqual(self.json_lines("trash", "empty", "laptop", "--yes"), [{"version_count": 2, "client_count": 1}])
+        self.backupctl("client", "undelete", "laptop", code=NO_SUCH)
+        self.assertIn("removed 0 versions", self.backupctl("trash", "empty", "--yes").stdout)
 
     def on_terminal(self, *arguments, typed="", columns=80):
         """What a command shows on a terminal where `typed` is typed; and its exit code."""
@@ -257,7 +310,7 @@ class BackupctlTest(CliTest):
 
     def test_on_a_terminal_deleting_asks(self):
         shown, code = self.on_terminal("file", "rm", "laptop", "notes.txt", typed="n\n")
-        self.assertIn("Delete notes.txt of laptop: version 1, 5 B, for good? [y/N]", shown)
+        self.assertIn("Delete notes.txt of laptop: version 1, 5 B, into the trash for 168h? [y/N]", shown)
         self.assertEqual((code, len(self.versions("notes.txt"))), (FAILED, 1))
         shown, code = self.on_terminal("file", "rm", "laptop", "notes.txt", typed="\x03")  # Ctrl-C.
         self.assertEqual((code, len(self.versions("notes.txt"))), (INTERRUPTED, 1), shown)

@@ -266,10 +266,14 @@ class FullDiskTest(DiskTest):
         self.run_well("client", "list")
         self.delete(small, self.names[small][0])
         self.delete(large, self.names[large][0])
+        self.run_well("trash", "empty", "--yes")
         wait_until(lambda: len(self.stored("blobs")) == blobs - 1, "a blob is swept")
         self.assert_reads_work()
         self.run_well("client", "rm", small, "--yes")
         self.run_well("client", "rm", large, "--yes")
+        self.run_well("client", "undelete", large)
+        self.run_well("client", "rm", large, "--yes")
+        self.run_well("trash", "empty", "--yes")
         wait_until(lambda: len(self.stored("blobs")) == 1, "all blobs but the keeper's are swept")
 
     def assert_uploads_go_on(self):
@@ -312,6 +316,7 @@ class FullDiskTest(DiskTest):
         self.fill_disk()
         small = list(self.names)[1]
         self.run_well("client", "rm", small, "--yes")
+        self.run_well("trash", "empty", small, "--yes")
         wait_until(lambda: self.is_stored(self.keeper, b"another", SMALL), "a small file is stored")
         self.run_well("verify")
 
@@ -340,6 +345,7 @@ class FullDiskTest(DiskTest):
         self.assert_reads_work()
         self.delete("of many", "file 0")
         self.run_well("client", "rm", "of many", "--yes")
+        self.run_well("trash", "empty", "--yes")
         wait_until(lambda: len(self.stored("blobs")) == 1, "all blobs but the keeper's are swept")
         shutil.rmtree(self.cluster.data_dir / "others")
         self.assert_uploads_go_on()

@@ -14,7 +14,7 @@ class RepackTest(CliTest):
     def start_with_garbage(self):
         """Ten files of their own content, six of which are deleted, before anything is repacked: what a run between two
         deletions merges may stay as it is afterwards, because most of it is alive."""
-        self.start(service_flags=["--repack_rate=0", "--repack_interval=0s"])
+        self.start(service_flags=["--repack_rate=0", "--trash_retention=0s", "--repack_interval=0s"])
         source = random.Random(17)
         self.files = {f"file{number}": source.randbytes(3 * MIB) for number in range(10)}
         # All at once, so that they are in few packs only if something merges them.

@@ -48,7 +48,8 @@ v1::VerifyFinding Finding(const storage::StoredVersion& stored, const absl::Stat
   finding.set_client_id(ToUuid(stored.version.client_id));
   finding.set_file_name(NameToText(stored.version.file_name));
   finding.set_version_id(stored.version.version_id);
-  finding.set_detail(std::string(wrong.message()));
+  finding.set_detail(
+      absl::StrCat(wrong.message(), stored.version.delete_time ? "; it is in the trash" : ""));
   return finding;
 }
 

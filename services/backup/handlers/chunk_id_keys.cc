@@ -22,11 +22,23 @@ absl::StatusOr<bool> ChunkIdKeys::MadeOf(const ChunkId& id, storage::StorageForm
                      catalog_.Read([&](storage::Snapshot& snapshot) {
                        return snapshot.ListClients(after, kPage);
                      }));
-    if (page.empty()) return false;
+    if (page.empty()) break;
     for (const storage::Client& client : page) {
       if (TryKey(keys_.IdKey(form, client.id), id, digest)) return true;
     }
     after = page.back().id;
+  }
+  storage::TrashPosition<ClientId> behind;
+  while (true) {
+    ASSIGN_OR_RETURN(const std::vector<storage::Client> page,
+                     catalog_.Read([&](storage::Snapshot& snapshot) {
+                       return snapshot.ListTrashedClients(behind, kPage);
+                     }));
+    if (page.empty()) return false;
+    for (const storage::Client& client : page) {
+      if (TryKey(keys_.IdKey(form, client.id), id, digest)) return true;
+    }
+    behind = {*page.back().delete_time, page.back().id};
   }
 }
 

@@ -21,6 +21,11 @@ absl::StatusOr<ClientId> ParseClientId(absl::string_view text) {
   return *id;
 }
 
+absl::StatusOr<int64_t> ParseVersionId(int64_t version_id) {
+  if (version_id > 0) return version_id;
+  return MakeError(Reason::kInvalidField, "version_id must name one version", "version_id");
+}
+
 absl::StatusOr<std::string> ParseName(absl::string_view field, absl::string_view text) {
   absl::StatusOr<std::string> name = TextToName(text);
   if (name.ok()) return name;
@@ -44,6 +49,17 @@ absl::StatusOr<storage::Client> FindCaller(storage::Snapshot& snapshot,
   }
   ASSIGN_OR_RETURN(const ClientId id, ParseClientId(client_id));
   return snapshot.FindClient(id);
+}
+
+absl::StatusOr<storage::Client> FindCallerInTrash(storage::Snapshot& snapshot,
+                                                  const std::string& client_id,
+                                                  const std::string& name) {
+  if (client_id.empty()) {
+    ASSIGN_OR_RETURN(const std::string bytes, ParseName("name", name));
+    return snapshot.FindTrashedClientByName(bytes);
+  }
+  ASSIGN_OR_RETURN(const ClientId id, ParseClientId(client_id));
+  return snapshot.FindTrashedClient(id);
 }
 
 absl::StatusOr<int> ParseSessionKeyBits(int bits) {

@@ -17,6 +17,8 @@
 namespace backup::handlers {
 
 absl::StatusOr<ClientId> ParseClientId(absl::string_view text);
+// Of one version: above 0.
+absl::StatusOr<int64_t> ParseVersionId(int64_t version_id);
 absl::StatusOr<std::string> ParseName(absl::string_view field, absl::string_view text);
 // Nothing if empty.
 absl::StatusOr<std::optional<UploadId>> ParseUploadId(absl::string_view field,
@@ -26,6 +28,10 @@ absl::StatusOr<std::optional<UploadId>> ParseUploadId(absl::string_view field,
 // CLIENT_NOT_FOUND.
 absl::StatusOr<storage::Client> FindCaller(storage::Snapshot& snapshot,
                                            const std::string& client_id, const std::string& name);
+// The same of clients in the trash. Of a name the one that was deleted last.
+absl::StatusOr<storage::Client> FindCallerInTrash(storage::Snapshot& snapshot,
+                                                  const std::string& client_id,
+                                                  const std::string& name);
 // 128, 256 or 0.
 absl::StatusOr<int> ParseSessionKeyBits(int bits);
 absl::StatusOr<crypto::SessionKeyEncryption> ParseSessionKeyEncryption(

@@ -1,25 +1,35 @@
 #include "services/backup/handlers/delete_client.h"
 
-#include "base/clock.h"
 #include "base/status_macros.h"
 #include "services/backup/handlers/converters.h"
 
 namespace backup::handlers {
+namespace {
 
-absl::StatusOr<v1::DeleteClientResponse> DeleteClient(storage::Catalog& catalog,
+absl::Status PurgeAll(storage::Catalog& catalog, const ClientId& id, absl::Time deleted_by) {
+  storage::PurgedClient step;
+  do {
+    ASSIGN_OR_RETURN(step, catalog.Run([&](storage::Transaction& transaction) {
+      return transaction.PurgeClient(id, deleted_by, storage::Transaction::kMaxDeletedVersions);
+    }));
+  } while (!step.is_gone && step.versions > 0);
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<v1::DeleteClientResponse> DeleteClient(storage::Catalog& catalog, const Clock& clock,
+                                                      const TrashPolicy& policy,
                                                       const v1::DeleteClientRequest& request) {
   ASSIGN_OR_RETURN(const ClientId id, ParseClientId(request.client_id()));
+  const storage::Deletion deletion = DeletionNow(clock, policy);
   RETURN_IF_ERROR(catalog.Run([&](storage::Transaction& transaction) {
-    return transaction.DeleteClient(id, SystemClock().Now());
+    return transaction.DeleteClient(id, deletion.time);
   }));
-  storage::PurgedClient step;
-  while (step.is_in_trash) {
-    ASSIGN_OR_RETURN(step, catalog.Run([&](storage::Transaction& transaction) {
-      return transaction.PurgeClient(id, absl::InfiniteFuture(),
-                                     storage::Transaction::kMaxDeletedVersions);
-    }));
-  }
-  return v1::DeleteClientResponse();
+  if (deletion.for_good) RETURN_IF_ERROR(PurgeAll(catalog, id, deletion.time));
+  v1::DeleteClientResponse response;
+  SetPurgeTime(deletion, policy, response);
+  return response;
 }
 
 }  // namespace backup::handlers

@@ -29,8 +29,9 @@ absl::StatusOr<ExchangeKey> ExchangeKey::Prepare(storage::Catalog& catalog,
   ASSIGN_OR_RETURN(const auto public_key, crypto::PublicKey::Parse(request.public_key()));
   handler.policy_ = policy;
   handler.now_ = clock.Now();
-  RETURN_IF_ERROR(catalog.Read(
-      [&](storage::Snapshot& snapshot) { return handler.FindOrAdopt(snapshot, request); }));
+  RETURN_IF_ERROR(catalog.Read([&](storage::Snapshot& snapshot) {
+    return handler.FindOrAdopt(snapshot, request, public_key.der());
+  }));
   const storage::Client& client = handler.client_;
   const bool keeps_session_key = client.public_key == public_key.der() &&
                                  client.session_key_bits == bits &&
@@ -47,12 +48,21 @@ absl::StatusOr<ExchangeKey> ExchangeKey::Prepare(storage::Catalog& catalog,
 }
 
 absl::Status ExchangeKey::FindOrAdopt(storage::Snapshot& snapshot,
-                                      const v1::ExchangeKeyRequest& request) {
+                                      const v1::ExchangeKeyRequest& request,
+                                      const std::string& public_key) {
   absl::StatusOr<storage::Client> known = FindCaller(snapshot, request.client_id(), request.name());
   if (known.ok()) {
     client_ = *std::move(known);
     return absl::OkStatus();
   }
+  absl::StatusOr<storage::Client> returning =
+      FindReturning(snapshot, request.client_id(), request.name(), policy_, known.status());
+  if (returning.ok() && returning->public_key == public_key) {
+    client_ = *std::move(returning);
+    return absl::OkStatus();
+  }
+  if (!returning.ok() && ReasonOf(returning.status()) != Reason::kClientNotFound)
+    return returning.status();
   const bool may_adopt = policy_.unknown_key == UnknownKey::kAdopt &&
                          ReasonOf(known.status()) == Reason::kClientNotFound;
   if (!may_adopt || request.client_id().empty()) return known.status();
@@ -65,8 +75,9 @@ absl::Status ExchangeKey::FindOrAdopt(storage::Snapshot& snapshot,
 }
 
 absl::StatusOr<bool> ExchangeKey::IsNew(storage::Snapshot& snapshot) const {
-  for (const absl::Status& found : {snapshot.FindClient(client_.id).status(),
-                                    snapshot.FindClientByName(client_.name).status()}) {
+  for (const absl::Status& found :
+       {snapshot.FindClient(client_.id).status(), snapshot.FindTrashedClient(client_.id).status(),
+        snapshot.FindClientByName(client_.name).status()}) {
     if (found.ok()) return false;
     if (ReasonOf(found) != Reason::kClientNotFound) return found;
   }
@@ -75,7 +86,7 @@ absl::StatusOr<bool> ExchangeKey::IsNew(storage::Snapshot& snapshot) const {
 
 absl::Status ExchangeKey::Apply(storage::Transaction& transaction) {
   if (adopts_) return Adopt(transaction);
-  ASSIGN_OR_RETURN(const storage::Client before, transaction.FindClient(client_.id));
+  ASSIGN_OR_RETURN(const storage::Client before, FindOrTakeBack(transaction, client_, policy_));
   ASSIGN_OR_RETURN(const storage::Client after,
                    transaction.SetClientKey(client_.id, grant_, policy_.rekey, now_));
   if (after.sealed_session_key != grant_.sealed_session_key)
@@ -96,6 +107,7 @@ absl::Status ExchangeKey::Adopt(storage::Transaction& transaction) const {
 }
 
 absl::StatusOr<v1::ExchangeKeyResponse> ExchangeKey::Respond() const {
+  if (!adopts_) NoteReturned(client_, policy_);
   if (replaced_) policy_.replaced_keys.Add();
   if (adopts_) {
     policy_.adopted_clients.Add();

@@ -11,8 +11,9 @@
 
 namespace backup::handlers {
 
-// Stores a client's public key and answers with a session key; may take in a client that is not
-// known (KeyPolicy::unknown_key). Used by one thread at a time.
+// Stores a client's public key and answers with a session key; takes a client back from the trash
+// whose key it is, and may take in one that is not known (KeyPolicy::unknown_key). Used by one
+// thread at a time.
 class ExchangeKey {
  public:
   static absl::StatusOr<ExchangeKey> Prepare(storage::Catalog& catalog,
@@ -28,8 +29,9 @@ class ExchangeKey {
 
  private:
   // Finds the client that the key is from, or decides to take it in.
-  absl::Status FindOrAdopt(storage::Snapshot& snapshot, const v1::ExchangeKeyRequest& request);
-  // Whether neither the client's id nor its name is known.
+  absl::Status FindOrAdopt(storage::Snapshot& snapshot, const v1::ExchangeKeyRequest& request,
+                           const std::string& public_key);
+  // Whether neither the client's id, be it of one in the trash, nor its name is known.
   absl::StatusOr<bool> IsNew(storage::Snapshot& snapshot) const;
   absl::Status Adopt(storage::Transaction& transaction) const;
 

@@ -47,6 +47,11 @@ absl::StatusOr<v1::GetStatusResponse> GetStatus(storage::Snapshot& snapshot, con
   response.set_unmoved_version_count(counts.unmoved_versions);
   response.set_damaged_chunk_count(counts.damaged_chunks);
   response.set_damaged_version_count(counts.marked_versions);
+  response.set_trash_client_count(counts.trash_clients);
+  response.set_trash_version_count(counts.trash_versions);
+  response.set_trash_bytes(counts.trash_bytes);
+  response.set_trash_retention_seconds(
+      absl::ToInt64Seconds(absl::Ceil(info.trash_retention, absl::Seconds(1))));
   for (const storage::JobState& job : jobs) *response.add_jobs() = ToProto(job);
   response.mutable_retention()->set_policy_count(counts.policies);
   if (clock_note && clock_note->distrusted_since) {

@@ -16,6 +16,7 @@ struct ServiceInfo {
   absl::Time start_time;
   std::vector<std::string> modes;
   std::string at_rest;
+  absl::Duration trash_retention;  // Zero: there is no trash.
 };
 
 }  // namespace backup

@@ -73,6 +73,15 @@ absl::StatusOr<ImportClient::Outcome::Outcome> ImportClient::Decide(
   const absl::StatusOr<storage::Client> known = snapshot.FindClient(client_.id);
   if (known.ok()) return DecideOnKnown(*known);
   if (ReasonOf(known.status()) != Reason::kClientNotFound) return known.status();
+  const absl::StatusOr<storage::Client> trashed = snapshot.FindTrashedClient(client_.id);
+  if (trashed.ok()) {
+    const std::string name = NameToText(trashed->name);
+    return MakeError(Reason::kNameTaken,
+                     absl::StrCat("the id is that of a client in the trash, called ", name,
+                                  ": take it back first (backupctl client undelete)"),
+                     name);
+  }
+  if (ReasonOf(trashed.status()) != Reason::kClientNotFound) return trashed.status();
   if (policy_ == storage::DuplicateNames::kAllow) return Outcome::ADDED;
   const absl::StatusOr<storage::Client> namesake = snapshot.FindClientByName(client_.name);
   if (namesake.ok()) {

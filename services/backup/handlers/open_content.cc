@@ -116,16 +116,16 @@ absl::Status LookAgain(storage::Catalog& catalog, const storage::Version& versio
   // A recipe that goes while it is read looks like one that is damaged, too.
   const bool is_damaged = ReasonOf(found) == Reason::kBlobDamaged;
   if (!is_damaged && ReasonOf(found) != Reason::kStateCorrupt) return found;
-  const auto now = catalog.Read([&](storage::Snapshot& snapshot) {
-    return snapshot.FindVersion(version.client_id, version.file_name, version.version_id,
-                                /*with_content=*/false);
-  });
-  if (absl::IsNotFound(now.status())) {
+  // Also in the trash, where its content is kept as any other's.
+  ASSIGN_OR_RETURN(const std::vector<storage::StoredVersion> now,
+                   catalog.Read([&](storage::Snapshot& snapshot) {
+                     return snapshot.ScanVersions(version.version_id - 1, /*limit=*/1);
+                   }));
+  if (now.empty() || now.front().version.version_id != version.version_id) {
     return MakeError(Reason::kVersionNotFound, "this version was deleted meanwhile",
                      NameToText(version.file_name));
   }
-  RETURN_IF_ERROR(now.status());
-  if (now->version.state == storage::VersionState::kAbandoned) return Abandoned(version);
+  if (now.front().version.state == storage::VersionState::kAbandoned) return Abandoned(version);
   if (!is_damaged) return found;
   return MakeError(Reason::kBlobDamaged, found.message(), NameToText(version.file_name));
 }

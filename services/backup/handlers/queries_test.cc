@@ -172,7 +172,8 @@ TEST_F(QueriesTest, DeletesAClientWithAllItsContent) {
 }
 
 TEST_F(QueriesTest, DeletesAClientThatHasMoreThanOneTransactionDeletes) {
-  for (const int versions : {kDeleteClientStep, kDeleteClientStep + 1}) {
+  constexpr int kStep = storage::Transaction::kMaxDeletedVersions;
+  for (const int versions : {kStep, kStep + 1}) {
     const std::string id = service_.Register(absl::StrCat("of ", versions));
     for (int i = 0; i < versions; ++i) service_.Store(id, "a", "x");
     v1::DeleteClientRequest request;

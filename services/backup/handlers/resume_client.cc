@@ -18,9 +18,15 @@ absl::StatusOr<ResumeClient> ResumeClient::Prepare(storage::Catalog& catalog,
   ASSIGN_OR_RETURN(const int bits, ParseSessionKeyBits(request.session_key_bits()));
   ASSIGN_OR_RETURN(const auto encryption,
                    ParseSessionKeyEncryption(request.session_key_encryption()));
-  ASSIGN_OR_RETURN(handler.client_, catalog.Read([&](storage::Snapshot& snapshot) {
-    return FindCaller(snapshot, request.client_id(), request.name());
-  }));
+  ASSIGN_OR_RETURN(
+      handler.client_,
+      catalog.Read([&](storage::Snapshot& snapshot) -> absl::StatusOr<storage::Client> {
+        absl::StatusOr<storage::Client> known =
+            FindCaller(snapshot, request.client_id(), request.name());
+        if (known.ok()) return known;
+        return FindReturning(snapshot, request.client_id(), request.name(), policy, known.status());
+      }));
+  handler.policy_ = policy;
   const storage::Client& client = handler.client_;
   ASSIGN_OR_RETURN(const crypto::PublicKey public_key, StoredPublicKey(client));
   ASSIGN_OR_RETURN(WrappedSessionKey session_key,
@@ -40,7 +46,7 @@ absl::StatusOr<ResumeClient> ResumeClient::Prepare(storage::Catalog& catalog,
 }
 
 absl::Status ResumeClient::Apply(storage::Transaction& transaction) {
-  ASSIGN_OR_RETURN(const storage::Client now, transaction.FindClient(client_.id));
+  ASSIGN_OR_RETURN(const storage::Client now, FindOrTakeBack(transaction, client_, policy_));
   if (now.public_key != client_.public_key ||
       now.sealed_session_key != client_.sealed_session_key) {
     return Outdated("the client was given other keys");
@@ -50,6 +56,7 @@ absl::Status ResumeClient::Apply(storage::Transaction& transaction) {
 }
 
 absl::StatusOr<v1::ResumeClientResponse> ResumeClient::Respond() const {
+  NoteReturned(client_, policy_);
   if (grant_.session_key_bits != client_.session_key_bits) {
     LOG(WARNING) << "a reconnect changed the size of a session key from "
                  << client_.session_key_bits << " to " << grant_.session_key_bits

@@ -11,8 +11,9 @@
 
 namespace backup::handlers {
 
-// Gives a client its session key again, or a new one: if another size is wanted, or always
-// (KeyPolicy::rotate_session_keys). Used by one thread at a time.
+// Gives a client its session key again, also one that is taken back from the trash, or a new one:
+// if another size is wanted, or always (KeyPolicy::rotate_session_keys). Used by one thread at a
+// time.
 class ResumeClient {
  public:
   static absl::StatusOr<ResumeClient> Prepare(storage::Catalog& catalog,
@@ -24,7 +25,8 @@ class ResumeClient {
   absl::StatusOr<v1::ResumeClientResponse> Respond() const;
 
  private:
-  storage::Client client_;
+  storage::Client client_;  // As it was.
+  KeyPolicy policy_;
   storage::KeyGrant grant_;  // With `rotate` if the session key is to be replaced.
   absl::Time now_;
   std::string encrypted_session_key_;

@@ -1,11 +1,16 @@
 #include "services/backup/handlers/session_keys.h"
 
+#include <optional>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "base/error.h"
+#include "base/name_text.h"
 #include "base/status_macros.h"
 #include "crypto/random.h"
+#include "glog/logging.h"
+#include "services/backup/handlers/converters.h"
+#include "services/backup/handlers/transact.h"
 
 namespace backup::handlers {
 namespace {
@@ -54,6 +59,41 @@ absl::StatusOr<WrappedSessionKey> PresentSessionKey(const crypto::MasterKey& mas
   wrapped.sealed = client.sealed_session_key;
   ASSIGN_OR_RETURN(wrapped.encrypted, public_key.Encrypt(session_key, encryption));
   return wrapped;
+}
+
+absl::StatusOr<storage::Client> FindReturning(storage::Snapshot& snapshot,
+                                              const std::string& client_id, const std::string& name,
+                                              const KeyPolicy& policy, const absl::Status& error) {
+  if (ReasonOf(error) != Reason::kClientNotFound) return error;
+  const absl::StatusOr<storage::Client> client = FindCallerInTrash(snapshot, client_id, name);
+  if (ReasonOf(client.status()) == Reason::kClientNotFound) return error;
+  if (!client.ok()) return client.status();
+  if (client->public_key.empty()) return error;
+  if (policy.duplicate_names == storage::DuplicateNames::kAllow) return *client;
+  const absl::Status namesake = snapshot.FindClientByName(client->name).status();
+  if (namesake.ok()) return error;
+  if (ReasonOf(namesake) != Reason::kClientNotFound) return namesake;
+  return *client;
+}
+
+absl::StatusOr<storage::Client> FindOrTakeBack(storage::Transaction& transaction,
+                                               const storage::Client& client,
+                                               const KeyPolicy& policy) {
+  if (!client.delete_time) return transaction.FindClient(client.id);
+  absl::StatusOr<storage::Client> back =
+      transaction.UndeleteClient(client.id, policy.duplicate_names);
+  const std::optional<Reason> reason = ReasonOf(back.status());
+  if (reason == Reason::kClientNotFound || reason == Reason::kNameTaken)
+    return Outdated("the client is not in the trash any more, or its name was taken");
+  return back;
+}
+
+void NoteReturned(const storage::Client& client, const KeyPolicy& policy) {
+  if (!client.delete_time) return;
+  policy.returned_clients.Add();
+  LOG(WARNING) << "took a client back from the trash, because it called again: client="
+               << ToUuid(client.id) << " name=" << NameToText(client.name)
+               << " deleted=" << *client.delete_time;
 }
 
 absl::StatusOr<std::string> OpenSessionKey(const crypto::MasterKey& master_key,

@@ -20,8 +20,11 @@ struct KeyPolicy {
   storage::Rekey rekey = storage::Rekey::kPin;
   UnknownKey unknown_key = UnknownKey::kRefuse;
   bool rotate_session_keys = false;  // A new session key at every ResumeClient.
-  Counter replaced_keys = {};        // Counts public keys that took another one's place.
-  Counter adopted_clients = {};      // Counts clients that were made by kAdopt.
+  // Whether a client comes back from the trash although another has its name by now.
+  storage::DuplicateNames duplicate_names = storage::DuplicateNames::kReject;
+  Counter replaced_keys = {};     // Counts public keys that took another one's place.
+  Counter adopted_clients = {};   // Counts clients that were made by kAdopt.
+  Counter returned_clients = {};  // Counts clients that came back from the trash.
 };
 
 // A session key as it is kept and as its client is told.
@@ -47,6 +50,22 @@ absl::StatusOr<WrappedSessionKey> PresentSessionKey(const crypto::MasterKey& mas
                                                     const storage::Client& client,
                                                     const crypto::PublicKey& public_key,
                                                     crypto::SessionKeyEncryption encryption);
+
+// A client that is not known may be in the trash. One that calls from there is taken back: if it
+// proves, or will have to, that it has its key, and if nobody else has its name by now.
+
+// The client in the trash that a request is from: client_id decides, or, if it is empty, the name.
+// It has a public key. `error`, which says that the client is not known, if there is none.
+absl::StatusOr<storage::Client> FindReturning(storage::Snapshot& snapshot,
+                                              const std::string& client_id, const std::string& name,
+                                              const KeyPolicy& policy, const absl::Status& error);
+// The client as it is now; takes one back that FindReturning() found. Reason CLIENT_NOT_FOUND;
+// Outdated() if it cannot be taken back any more.
+absl::StatusOr<storage::Client> FindOrTakeBack(storage::Transaction& transaction,
+                                               const storage::Client& client,
+                                               const KeyPolicy& policy);
+// Counts and logs it if the client was taken back.
+void NoteReturned(const storage::Client& client, const KeyPolicy& policy);
 
 // The session key itself of a client that has one; reason KEY_NOT_SET if not.
 absl::StatusOr<std::string> OpenSessionKey(const crypto::MasterKey& master_key,

@@ -32,7 +32,7 @@ class Verification {
     ASSIGN_OR_RETURN(
         const storage::Counts counts,
         places_.catalog.Read([](storage::Snapshot& snapshot) { return snapshot.Count(); }));
-    total_versions_ = counts.versions;
+    total_versions_ = counts.versions + counts.trash_versions;
     RETURN_IF_ERROR(CheckPacks());
     RETURN_IF_ERROR(CheckVersions());
     RETURN_IF_ERROR(places_.blobs.List(

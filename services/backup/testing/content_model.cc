@@ -94,6 +94,30 @@ void ModelFile::Remove(int64_t version_id) {
                                    begin);
 }
 
+void ModelFile::Trash(int64_t version_id) {
+  if (trash_count == kMaxTrash) {
+    std::copy(trash.begin() + 1, trash.end(), trash.begin());
+    --trash_count;
+  }
+  trash[static_cast<size_t>(trash_count++)] = *Find(version_id);
+  Remove(version_id);
+}
+
+void ModelFile::Undelete(int64_t version_id) {
+  const auto end = trash.begin() + trash_count;
+  const auto found = std::find_if(trash.begin(), end, [&](const ModelVersion& version) {
+    return version.version_id == version_id;
+  });
+  if (found == end) return;
+  Add(*found);
+  versions[static_cast<size_t>(version_count - 1)].was_damaged = true;  // It may have been.
+  std::sort(
+      versions.begin(), versions.begin() + version_count,
+      [](const ModelVersion& a, const ModelVersion& b) { return a.version_id < b.version_id; });
+  std::copy(found + 1, end, found);
+  --trash_count;
+}
+
 ModelVersion* ModelFile::Find(int64_t version_id) {
   for (int i = 0; i < version_count; ++i) {
     ModelVersion& version = versions[static_cast<size_t>(i)];

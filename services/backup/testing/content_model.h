@@ -47,12 +47,19 @@ struct ModelFile {
 
   int version_count = 0;
   std::array<ModelVersion, kMaxVersions> versions = {};  // Oldest first.
+  // The last ones that went into the trash; what it had before may be there, too.
+  static constexpr int kMaxTrash = 3;
+  int trash_count = 0;
+  std::array<ModelVersion, kMaxTrash> trash = {};
 
   void Add(const ModelVersion& version) {
     versions[static_cast<size_t>(version_count++)] = version;
   }
   void Remove(int64_t version_id);
   ModelVersion* Find(int64_t version_id);
+  // Into the trash, and back from there.
+  void Trash(int64_t version_id);
+  void Undelete(int64_t version_id);
 };
 
 // Text of a fixed size at most; what is copied stays a plain value.
@@ -75,7 +82,7 @@ struct ModelClient {
 
 // A call that was begun and whose end nobody has seen.
 struct ModelCall {
-  enum class Kind { kNone, kUpload, kVerdict, kDeleteVersion, kDeleteClient };
+  enum class Kind { kNone, kUpload, kVerdict, kDeleteVersion, kUndelete, kPurge, kDeleteClient };
 
   Kind kind = Kind::kNone;
   int client = 0;

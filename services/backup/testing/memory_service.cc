@@ -9,8 +9,10 @@
 #include "glog/logging.h"
 #include "services/backup/handlers/converters.h"
 #include "services/backup/handlers/delete_client.h"
+#include "services/backup/handlers/delete_file.h"
 #include "services/backup/handlers/delete_version.h"
 #include "services/backup/handlers/download_file.h"
+#include "services/backup/handlers/empty_trash.h"
 #include "services/backup/handlers/exchange_key.h"
 #include "services/backup/handlers/import_client.h"
 #include "services/backup/handlers/observe_client.h"
@@ -18,6 +20,9 @@
 #include "services/backup/handlers/report_transfer.h"
 #include "services/backup/handlers/resume_client.h"
 #include "services/backup/handlers/transact.h"
+#include "services/backup/handlers/undelete_client.h"
+#include "services/backup/handlers/undelete_file.h"
+#include "services/backup/handlers/undelete_version.h"
 #include "services/backup/jobs/sweep.h"
 #include "services/backup/testing/legacy_peer.h"
 
@@ -77,12 +82,45 @@ absl::StatusOr<v1::ObserveClientResponse> MemoryService::ObserveClient(
 
 absl::StatusOr<v1::DeleteClientResponse> MemoryService::DeleteClient(
     const v1::DeleteClientRequest& request) {
-  return handlers::DeleteClient(catalog, request);
+  return handlers::DeleteClient(catalog, clock, trash, request);
 }
 
 absl::StatusOr<v1::DeleteVersionResponse> MemoryService::DeleteVersion(
     const v1::DeleteVersionRequest& request) {
-  return handlers::Transact(catalog, [&] { return handlers::DeleteVersion::Prepare(request); });
+  return handlers::Transact(
+      catalog, [&] { return handlers::DeleteVersion::Prepare(clock, trash, request); });
+}
+
+absl::StatusOr<v1::DeleteFileResponse> MemoryService::DeleteFile(
+    const v1::DeleteFileRequest& request) {
+  return handlers::DeleteFile(catalog, clock, trash, request);
+}
+
+absl::StatusOr<v1::UndeleteVersionResponse> MemoryService::UndeleteVersion(
+    const v1::UndeleteVersionRequest& request) {
+  return handlers::Transact(catalog, [&] { return handlers::UndeleteVersion::Prepare(request); });
+}
+
+absl::StatusOr<v1::UndeleteFileResponse> MemoryService::UndeleteFile(
+    const v1::UndeleteFileRequest& request) {
+  return handlers::UndeleteFile(catalog, request);
+}
+
+absl::StatusOr<v1::UndeleteClientResponse> MemoryService::UndeleteClient(
+    const v1::UndeleteClientRequest& request) {
+  return handlers::Transact(
+      catalog, [&] { return handlers::UndeleteClient::Prepare(duplicate_names, request); });
+}
+
+absl::StatusOr<v1::EmptyTrashResponse> MemoryService::EmptyTrash(
+    const v1::EmptyTrashRequest& request) {
+  v1::EmptyTrashResponse last;
+  RETURN_IF_ERROR(
+      handlers::EmptyTrash(catalog, clock, request, [&](const v1::EmptyTrashResponse& progress) {
+        last = progress;
+        return absl::OkStatus();
+      }));
+  return last;
 }
 
 std::string MemoryService::Register(const std::string& name) {

@@ -8,12 +8,14 @@
 #include "backup/v1/admin.pb.h"
 #include "backup/v1/catalog.pb.h"
 #include "backup/v1/ingest.pb.h"
+#include "backup/v1/lifecycle.pb.h"
 #include "base/clock.h"
 #include "base/stage_resources.h"
 #include "crypto/master_key.h"
 #include "services/backup/handlers/open_content.h"
 #include "services/backup/handlers/session_keys.h"
 #include "services/backup/handlers/store_keys.h"
+#include "services/backup/handlers/trash.h"
 #include "services/backup/handlers/upload_file.h"
 #include "services/backup/handlers/version_ids.h"
 #include "services/backup/testing/hooked_blob_store.h"
@@ -58,6 +60,7 @@ struct MemoryService {
   storage::DuplicateNames duplicate_names = storage::DuplicateNames::kReject;
   handlers::KeyPolicy keys;
   handlers::UploadPolicy uploads;
+  handlers::TrashPolicy trash;  // At first, what is deleted is gone for good.
   const handlers::UploadResources upload_resources{
       catalog,       blobs,       ledger, version_ids, master_key, store_keys,
       *dictionaries, chunk_cache, clock,  stages,      uploads};
@@ -73,6 +76,14 @@ struct MemoryService {
   absl::StatusOr<v1::ObserveClientResponse> ObserveClient(const v1::ObserveClientRequest& request);
   absl::StatusOr<v1::DeleteClientResponse> DeleteClient(const v1::DeleteClientRequest& request);
   absl::StatusOr<v1::DeleteVersionResponse> DeleteVersion(const v1::DeleteVersionRequest& request);
+  absl::StatusOr<v1::DeleteFileResponse> DeleteFile(const v1::DeleteFileRequest& request);
+  absl::StatusOr<v1::UndeleteVersionResponse> UndeleteVersion(
+      const v1::UndeleteVersionRequest& request);
+  absl::StatusOr<v1::UndeleteFileResponse> UndeleteFile(const v1::UndeleteFileRequest& request);
+  absl::StatusOr<v1::UndeleteClientResponse> UndeleteClient(
+      const v1::UndeleteClientRequest& request);
+  // The last that it reported.
+  absl::StatusOr<v1::EmptyTrashResponse> EmptyTrash(const v1::EmptyTrashRequest& request);
   // What a handler that only reads returns.
   template <typename Handler, typename Request>
   auto Read(const Handler& handler, const Request& request) {

@@ -425,15 +425,15 @@ TEST_P(CatalogTrash, PurgesAClientAFewVersionsAtATime) {
   ASSERT_OK(DeleteClient(client_, 10));
   PurgedClient step = PurgeClient(client_, 9, 3);
   EXPECT_EQ(step.versions, 0);
-  EXPECT_FALSE(step.is_in_trash);  // As of then.
+  EXPECT_FALSE(step.is_gone);  // It was there then.
   EXPECT_OK(FindTrashedClient(client_));
   step = PurgeClient(client_, 10, 3);
   EXPECT_EQ(step.versions, 3);
-  EXPECT_TRUE(step.is_in_trash);
+  EXPECT_FALSE(step.is_gone);
   EXPECT_EQ(Count().trash_versions, 1);
   step = PurgeClient(client_, 10, 3);
   EXPECT_EQ(step.versions, 1);
-  EXPECT_FALSE(step.is_in_trash);
+  EXPECT_TRUE(step.is_gone);
   EXPECT_THAT(FindTrashedClient(client_), HasReason(Reason::kClientNotFound));
   EXPECT_THAT(UndeleteClient(client_), HasReason(Reason::kClientNotFound));
   const Counts counts = Count();
@@ -445,15 +445,15 @@ TEST_P(CatalogTrash, PurgesAClientAFewVersionsAtATime) {
   EXPECT_EQ(counts.files, 1);
   EXPECT_EQ(UseOf(IdOf<BlobId>(1)), BlobUse::kDropped);
   // Of those that are not in the trash nothing goes.
-  EXPECT_FALSE(PurgeClient(other_, 1000, 3).is_in_trash);
-  EXPECT_FALSE(PurgeClient(nobody_, 1000, 3).is_in_trash);
+  EXPECT_FALSE(PurgeClient(other_, 1000, 3).is_gone);
+  EXPECT_FALSE(PurgeClient(nobody_, 1000, 3).is_gone);
   EXPECT_OK(FindClient(other_));
 }
 
 TEST_P(CatalogTrash, BringsBackWhatIsLeftOfAClientThatWasPurgedHalf) {
   for (const char* name : {"a", "b", "c"}) AddVerified(name);
   ASSERT_OK(DeleteClient(client_, 10));
-  EXPECT_TRUE(PurgeClient(client_, 10, 2).is_in_trash);
+  EXPECT_FALSE(PurgeClient(client_, 10, 2).is_gone);
   const Client back = UndeleteClient(client_).value();
   EXPECT_EQ(back.version_count, 1);
   EXPECT_EQ(back.file_count, 1);
