@@ -67,22 +67,26 @@ class RetainTest : public ::testing::Test {
   int64_t Add(const std::string& name, std::optional<Outcome> outcome = Outcome::kVerified,
               std::optional<absl::Time> retain_until = std::nullopt) {
     return memory_
-        .Run([&](storage::Transaction& transaction) -> absl::StatusOr<int64_t> {
-          storage::Version version;
-          version.client_id = client_;
-          version.file_name = name;
-          version.version_id = *transaction.ReserveVersionIds(1);
-          version.sha256 = std::string(32, 's');
-          version.receive_time = clock_.Now();
-          version.retain_until = retain_until;
-          EXPECT_OK(transaction.AddVersion(version, std::string("bytes"), {}));
-          if (outcome) {
-            EXPECT_OK(
-                transaction.SettleVersion({client_, name, std::nullopt, *outcome}, clock_.Now()));
-          }
-          return version.version_id;
+        .Run([&](storage::Transaction& transaction) {
+          return AddTo(transaction, name, outcome, retain_until);
         })
         .value();
+  }
+  absl::StatusOr<int64_t> AddTo(storage::Transaction& transaction, const std::string& name,
+                                std::optional<Outcome> outcome,
+                                std::optional<absl::Time> retain_until = std::nullopt) {
+    storage::Version version;
+    version.client_id = client_;
+    version.file_name = name;
+    version.version_id = *transaction.ReserveVersionIds(1);
+    version.sha256 = std::string(32, 's');
+    version.receive_time = clock_.Now();
+    version.retain_until = retain_until;
+    EXPECT_OK(transaction.AddVersion(version, std::string("bytes"), {}));
+    if (outcome) {
+      EXPECT_OK(transaction.SettleVersion({client_, name, std::nullopt, *outcome}, clock_.Now()));
+    }
+    return version.version_id;
   }
   void SetPolicy(const RetentionPolicy& policy) {
     EXPECT_OK(memory_.Run(
@@ -201,7 +205,12 @@ TEST_F(RetainTest, GoesOnWhereItWasKilled) {
 
 TEST_F(RetainTest, BeginsAFileOfManyStepsAnewInAnotherProcess) {
   SetPolicy({{}, {.keep_last = 2}});
-  for (int i = 0; i < 5000; ++i) Add("a");
+  EXPECT_OK(memory_.Run([&](storage::Transaction& transaction) {
+    for (int i = 0; i < 5000; ++i) {
+      EXPECT_OK(AddTo(transaction, "a", Outcome::kVerified));
+    }
+    return absl::OkStatus();
+  }));
   retention::ClockWatch watch(catalog_, clock_, boot_clock_);
   Retain first(catalog_, watch, clock_, {});
   const absl::StatusOr<Job::Progress> progress = first.Step("", 1, std::stop_token());
