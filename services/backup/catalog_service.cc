@@ -65,6 +65,7 @@ grpc::Status CatalogServiceImpl::DeleteClient(grpc::ServerContext* call,
 grpc::Status CatalogServiceImpl::DeleteFile(grpc::ServerContext* call,
                                             const v1::DeleteFileRequest* request,
                                             v1::DeleteFileResponse* response) {
+  context_.LookAtClock();
   const grpc::Status status = Serve(*call, context_, "DeleteFile", *request, *response, [&] {
     return handlers::DeleteFile(context_.catalog, context_.clock, context_.trash, *request);
   });

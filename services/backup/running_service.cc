@@ -221,7 +221,8 @@ void RunningService::StartJobs() {
             {options_.sweep_interval});
   if (options_.purge_interval > absl::ZeroDuration()) {
     jobs_.Add(std::make_unique<jobs::PurgeTrash>(*storage_.catalog, clock_, options_.trash,
-                                                 context_.wake_sweep),
+                                                 context_.wake_sweep,
+                                                 [this] { return clock_watch_.CheckTrust(); }),
               {options_.purge_interval, kPurgeRate});
   }
   jobs_.Add(std::make_unique<jobs::Compact>(*storage_.catalog),

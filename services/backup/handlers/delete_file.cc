@@ -29,6 +29,17 @@ absl::StatusOr<std::vector<int64_t>> NextVersions(storage::Catalog& catalog, con
   return ids;
 }
 
+// Reason RETAINED if one of its versions must be kept for longer: then all of them stay.
+absl::Status CheckFile(storage::Snapshot& snapshot, const ClientId& client,
+                       const std::string& file_name, absl::Time now) {
+  ASSIGN_OR_RETURN(const std::optional<absl::Time> retain_until,
+                   snapshot.FileRetainedUntil(client, file_name));
+  ASSIGN_OR_RETURN(const std::optional<storage::ClockNote> noted, snapshot.FindClockNote());
+  const bool is_trusted = !noted || !noted->distrusted_since;
+  return storage::CheckRemovable(retain_until, is_trusted ? now : absl::InfinitePast(),
+                                 NameToText(file_name));
+}
+
 }  // namespace
 
 absl::StatusOr<v1::DeleteFileResponse> DeleteFile(storage::Catalog& catalog, const Clock& clock,
@@ -43,6 +54,9 @@ absl::StatusOr<v1::DeleteFileResponse> DeleteFile(storage::Catalog& catalog, con
                      return snapshot.FileRetainedUntil(client, name);
                    }));
   RETURN_IF_ERROR(storage::CheckRemovable(retained, deletion.time, NameToText(name)));
+  RETURN_IF_ERROR(catalog.Read([&](storage::Snapshot& snapshot) {
+    return CheckFile(snapshot, client, name, deletion.time);
+  }));
   v1::DeleteFileResponse response;
   int64_t before = 0;
   while (true) {

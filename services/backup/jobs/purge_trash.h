@@ -5,6 +5,7 @@
 #include <string>
 #include <utility>
 
+#include "absl/status/status.h"
 #include "base/clock.h"
 #include "services/backup/handlers/trash.h"
 #include "services/backup/jobs/job.h"
@@ -20,13 +21,17 @@ class PurgeTrash final : public Job {
   static constexpr absl::string_view kName = "purge";
 
   // All that is borrowed must outlive this. `blobs_were_dropped`, which must return at once, is
-  // called when content may have lost its last reference.
-  PurgeTrash(storage::Catalog& catalog, const Clock& clock, const handlers::TrashPolicy& policy,
-             std::function<void()> blobs_were_dropped)
+  // called when content may have lost its last reference. A run fails with what `check_clock`
+  // returns, before it does anything: what is removed by its age needs a time that is right.
+  PurgeTrash(
+      storage::Catalog& catalog, const Clock& clock, const handlers::TrashPolicy& policy,
+      std::function<void()> blobs_were_dropped,
+      std::function<absl::Status()> check_clock = [] { return absl::OkStatus(); })
       : catalog_(catalog),
         clock_(clock),
         policy_(policy),
-        blobs_were_dropped_(std::move(blobs_were_dropped)) {}
+        blobs_were_dropped_(std::move(blobs_were_dropped)),
+        check_clock_(std::move(check_clock)) {}
 
   absl::string_view name() const override { return kName; }
   absl::StatusOr<Progress> Step(const std::string& cursor, int64_t budget,
@@ -37,6 +42,7 @@ class PurgeTrash final : public Job {
   const Clock& clock_;
   const handlers::TrashPolicy policy_;
   const std::function<void()> blobs_were_dropped_;
+  const std::function<absl::Status()> check_clock_;
   std::optional<handlers::Purge> purge_;  // Of the run that goes on.
 };
 

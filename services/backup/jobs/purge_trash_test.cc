@@ -89,6 +89,17 @@ class PurgeTrashTest : public ::testing::Test {
   int wakings_ = 0;
 };
 
+TEST_F(PurgeTrashTest, RemovesNothingByATimeThatIsNotRight) {
+  Delete(Add(1, "a"));
+  clock_.Advance(kRetention);
+  PurgeTrash purge(
+      *catalog_, clock_, {kRetention}, [] {},
+      [] { return absl::FailedPreconditionError("the clock moved"); });
+  EXPECT_THAT(purge.Step("", 10, std::stop_token()).status(),
+              testing::StatusIs(absl::StatusCode::kFailedPrecondition));
+  EXPECT_EQ(Count().trash_versions, 1);
+}
+
 TEST_F(PurgeTrashTest, RemovesWhatWasThereForLongEnoughAndNothingElse) {
   const int64_t old = Add(1, "old");
   const int64_t young = Add(1, "young");
