@@ -35,8 +35,8 @@ constexpr MetricName kInFuture{"backup_clients_in_future",
 constexpr MetricName kDropped{"backup_metrics_dropped_series",
                               "Clients without series of their own (--metrics_max_clients)"};
 constexpr MetricName kStateUp{"backup_db_up", "1 if the catalog can be read"};
-constexpr MetricName kDamaged{"backup_db_damaged",
-                              "1 since damage was met in the catalog: nothing is written any more"};
+constexpr MetricName kCatalogDamaged{
+    "backup_db_damaged", "1 since damage was met in the catalog: nothing is written any more"};
 constexpr MetricName kClients{"backup_clients", "Known clients"};
 constexpr MetricName kVersions{"backup_versions", "Versions, by state"};
 constexpr MetricName kStored{"backup_stored_bytes",
@@ -139,7 +139,7 @@ std::vector<Sample> SampleState(const StateSource& source, absl::Time now) {
   const absl::StatusOr<storage::Counts> counts =
       source.catalog.Read([](storage::Snapshot& snapshot) { return snapshot.Count(); });
   add(kStateUp, {}, counts.ok() ? 1 : 0);
-  add(kDamaged, {}, source.catalog.damage().ok() ? 0 : 1);
+  add(kCatalogDamaged, {}, source.catalog.damage().ok() ? 0 : 1);
   const double catalog_size = FileSize(absl::StrCat(source.data_dir, "/catalog.db"));
   add(kCatalogSize, {}, catalog_size);
   add(kWalSize, {}, FileSize(absl::StrCat(source.data_dir, "/catalog.db-wal")));
