@@ -26,7 +26,7 @@ Policy Shipped() {
 }
 
 bool OnlyReads(absl::string_view method) {
-  for (const absl::string_view verb : {"List", "Get", "Download", "Verify"}) {
+  for (const absl::string_view verb : {"List", "Get", "Download", "Verify", "Preview"}) {
     if (absl::StartsWith(method, verb)) return true;
   }
   return false;
