@@ -53,6 +53,7 @@ grpc::Status LifecycleServiceImpl::EmptyTrash(grpc::ServerContext* call,
   RpcScope scope(*call, context_, "EmptyTrash");
   if (!scope.admitted().ok()) return scope.Finish(scope.admitted());
   NoteRequest(*request, "EmptyTrash", scope);
+  context_.LookAtClock();
   const absl::Status emptied = handlers::EmptyTrash(
       context_.catalog, context_.clock, *request,
       [&](const v1::EmptyTrashResponse& progress) -> absl::Status {

@@ -106,6 +106,7 @@ absl::StatusOr<int64_t> MemoryTransaction::ExpireVersions(const std::vector<int6
     if (found == state_.versions.end()) continue;
     const Version& version = found->second.stored.version;
     if (version.retain_until && *version.retain_until > RemovalTime(deletion.time)) continue;
+    if (state_.clients.at(version.client_id).delete_time) continue;
     if (NewestOf(state_.files.at({version.client_id, version.file_name})).contains(id)) continue;
     const bool was_given_up = version.state == VersionState::kAbandoned;
     expired += Delete(id, {deletion.time, deletion.for_good || was_given_up});

@@ -14,6 +14,11 @@ absl::Status NotFound(Reason reason, const std::string& resource) {
   return MakeError(reason, "there is no such thing in the trash", resource);
 }
 
+// As in storage/sqlite/trash.cc.
+absl::Time DeleteTime(const MemoryState& state, absl::Time time) {
+  return state.clock_note ? std::max(time, state.clock_note->newest_time) : time;
+}
+
 absl::Status CheckCount(const std::vector<int64_t>& ids) {
   if (ids.size() <= static_cast<size_t>(Transaction::kMaxDeletedVersions)) return absl::OkStatus();
   return absl::InvalidArgumentError("too many versions at once");
@@ -23,8 +28,9 @@ absl::Status CheckCount(const std::vector<int64_t>& ids) {
 
 absl::StatusOr<Client> MemoryTransaction::FindTrashedClient(const ClientId& id) {
   const auto found = state_.clients.find(id);
-  if (found == state_.clients.end() || !found->second.delete_time)
-    return NotFound(Reason::kClientNotFound, ToUuid(id));
+  const bool is_whole = found != state_.clients.end() && found->second.delete_time &&
+                        *found->second.delete_time > absl::UnixEpoch();
+  if (!is_whole) return NotFound(Reason::kClientNotFound, ToUuid(id));
   return found->second;
 }
 
@@ -32,6 +38,7 @@ absl::StatusOr<Client> MemoryTransaction::FindTrashedClientByName(const std::str
   const Client* last = nullptr;
   for (const auto& [id, client] : state_.clients) {
     if (client.name != name || !client.delete_time) continue;
+    if (*client.delete_time == absl::UnixEpoch()) continue;
     if (last == nullptr || std::tie(*last->delete_time, last->create_time) <
                                std::tie(*client.delete_time, client.create_time)) {
       last = &client;
@@ -83,7 +90,7 @@ bool MemoryTransaction::Delete(int64_t version_id, const Deletion& deletion) {
     Remove(version_id);
     return true;
   }
-  version.delete_time = deletion.time;
+  version.delete_time = DeleteTime(state_, deletion.time);
   Recount(version.client_id);
   return true;
 }
@@ -104,6 +111,7 @@ absl::StatusOr<int64_t> MemoryTransaction::DeleteVersions(const std::vector<int6
   return std::count_if(ids.begin(), ids.end(), [&](int64_t id) {
     const auto found = state_.versions.find(id);
     if (found == state_.versions.end()) return false;
+    if (state_.clients.at(found->second.stored.version.client_id).delete_time) return false;
     const std::optional<absl::Time> retain_until = found->second.stored.version.retain_until;
     return CheckRemovable(retain_until, RemovalTime(deletion.time), "").ok() &&
            Delete(id, deletion);
@@ -114,7 +122,7 @@ absl::Status MemoryTransaction::DeleteClient(const ClientId& id, absl::Time dele
   ASSIGN_OR_RETURN(Client* const client, Require(id));
   RETURN_IF_ERROR(
       CheckRemovable(client->retain_until, RemovalTime(delete_time), NameToText(client->name)));
-  client->delete_time = delete_time;
+  client->delete_time = DeleteTime(state_, delete_time);
   return absl::OkStatus();
 }
 
@@ -137,6 +145,7 @@ absl::StatusOr<int64_t> MemoryTransaction::UndeleteVersions(const std::vector<in
     const auto found = state_.versions.find(id);
     if (found == state_.versions.end()) continue;
     Version& version = found->second.stored.version;
+    if (state_.clients.at(version.client_id).delete_time) continue;
     if (!std::exchange(version.delete_time, std::nullopt)) continue;
     Recount(version.client_id);
     ++undeleted;
@@ -150,6 +159,7 @@ absl::StatusOr<Client> MemoryTransaction::UndeleteClient(const ClientId& id,
   if (found == state_.clients.end()) return NotFound(Reason::kClientNotFound, ToUuid(id));
   Client& client = found->second;
   if (!client.delete_time) return client;
+  RETURN_IF_ERROR(FindTrashedClient(id).status());
   if (policy == DuplicateNames::kReject && NewestNamed(client.name) != nullptr)
     return MakeError(Reason::kNameTaken, "another client has this name", NameToText(client.name));
   client.delete_time.reset();
@@ -186,6 +196,7 @@ absl::StatusOr<PurgedClient> MemoryTransaction::PurgeClient(const ClientId& id,
     ++purged.versions;
   }
   purged.is_gone = purged.versions < limit;
+  if (!purged.is_gone) client->second.delete_time = absl::UnixEpoch();
   if (!purged.is_gone) return purged;
   state_.clients.erase(client);
   std::erase_if(state_.policies, [&](const auto& policy) { return policy.first.client == id; });

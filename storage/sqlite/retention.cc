@@ -157,7 +157,6 @@ absl::StatusOr<std::optional<ClockNote>> SqliteTransaction::FindClockNote() {
 absl::Status SqliteTransaction::SetPolicy(const RetentionPolicy& policy) {
   if (policy.scope.client != ClientId())
     RETURN_IF_ERROR(SelectClient(database_, policy.scope.client).status());
-  RETURN_IF_ERROR(CheckGrowth());
   const RetentionRules& rules = policy.rules;
   return database_
       .Prepare("INSERT OR REPLACE INTO retention_policies (" POLICY_COLUMNS
@@ -210,7 +209,9 @@ absl::StatusOr<int64_t> SqliteTransaction::ExpireVersions(const std::vector<int6
   for (const int64_t id : ids) {
     Query query = database_.Prepare(
         "SELECT file_id, state FROM versions WHERE version_id = ? AND delete_time IS NULL "
-        "AND coalesce(retain_until <= ?, 1)");
+        "AND coalesce(retain_until <= ?, 1) AND NOT EXISTS (SELECT 1 FROM files f JOIN clients c "
+        "USING (client_id) "
+        "WHERE f.file_id = versions.file_id AND c.delete_time IS NOT NULL)");
     ASSIGN_OR_RETURN(const bool may_go, query.Bind(id).Bind(absl::ToUnixMicros(now)).Step());
     if (!may_go) continue;
     const auto state = static_cast<VersionState>(query.Int(1));

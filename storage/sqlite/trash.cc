@@ -1,3 +1,6 @@
+#include <algorithm>
+#include <optional>
+
 #include "absl/strings/str_cat.h"
 #include "base/error.h"
 #include "base/name_text.h"
@@ -11,6 +14,13 @@ namespace {
 absl::Status CheckCount(const std::vector<int64_t>& ids) {
   if (ids.size() <= static_cast<size_t>(Transaction::kMaxDeletedVersions)) return absl::OkStatus();
   return absl::InvalidArgumentError("too many versions at once");
+}
+
+// When something that is deleted at `time` is noted to have been: not before the newest time that
+// was noted, as a clock would have it that is behind, for then it would be purged too early.
+absl::StatusOr<absl::Time> DeleteTime(Snapshot& snapshot, absl::Time time) {
+  ASSIGN_OR_RETURN(const std::optional<ClockNote> note, snapshot.FindClockNote());
+  return note ? std::max(time, note->newest_time) : time;
 }
 
 // How the versions in the trash that a filter means are listed: those of all clients in the order
@@ -35,7 +45,7 @@ constexpr char kTrashOfFile[] = "SELECT " VERSION_COLUMNS
 
 absl::StatusOr<Client> SqliteTransaction::FindTrashedClient(const ClientId& id) {
   Query query = database_.Prepare("SELECT " CLIENT_COLUMNS
-                                  " FROM clients WHERE client_id = ? AND delete_time IS NOT NULL");
+                                  " FROM clients WHERE client_id = ? AND delete_time > 0");
   ASSIGN_OR_RETURN(const bool found, query.BindBlob(id.bytes()).Step());
   if (!found) return ClientNotFound(id);
   return ReadClient(query);
@@ -43,7 +53,7 @@ absl::StatusOr<Client> SqliteTransaction::FindTrashedClient(const ClientId& id) 
 
 absl::StatusOr<Client> SqliteTransaction::FindTrashedClientByName(const std::string& name) {
   Query query = database_.Prepare("SELECT " CLIENT_COLUMNS
-                                  " FROM clients WHERE name = ? AND +delete_time IS NOT NULL "
+                                  " FROM clients WHERE name = ? AND +delete_time > 0 "
                                   "ORDER BY +delete_time DESC, create_time DESC LIMIT 1");
   ASSIGN_OR_RETURN(const bool found, query.BindBlob(name).Step());
   if (!found) return ClientNotFoundByName(name);
@@ -80,6 +90,7 @@ absl::StatusOr<std::vector<Version>> SqliteTransaction::ListTrashedVersions(
 
 // Every way into the trash but that of a client, which takes all with it.
 absl::StatusOr<bool> SqliteTransaction::Trash(int64_t version_id, absl::Time delete_time) {
+  ASSIGN_OR_RETURN(delete_time, DeleteTime(*this, delete_time));
   return database_
       .Prepare(
           "UPDATE versions SET delete_time = ? WHERE version_id = ? AND delete_time IS NULL "
@@ -119,10 +130,12 @@ absl::StatusOr<int64_t> SqliteTransaction::DeleteVersions(const std::vector<int6
   ASSIGN_OR_RETURN(const absl::Time now, RemovalTime(deletion.time));
   int64_t deleted = 0;
   for (const int64_t id : ids) {
-    Query retained =
-        database_.Prepare("SELECT 1 FROM versions WHERE version_id = ? AND retain_until > ?");
-    ASSIGN_OR_RETURN(const bool must_stay, retained.Bind(id).Bind(absl::ToUnixMicros(now)).Step());
-    if (must_stay) continue;
+    Query query = database_.Prepare(
+        "SELECT 1 FROM versions WHERE version_id = ? AND coalesce(retain_until <= ?, 1) AND "
+        "NOT EXISTS (SELECT 1 FROM files f JOIN clients c USING (client_id) "
+        "WHERE f.file_id = versions.file_id AND c.delete_time IS NOT NULL)");
+    ASSIGN_OR_RETURN(const bool may_go, query.Bind(id).Bind(absl::ToUnixMicros(now)).Step());
+    if (!may_go) continue;
     ASSIGN_OR_RETURN(const bool was_there, Delete(id, deletion));
     if (was_there) ++deleted;
   }
@@ -133,6 +146,7 @@ absl::Status SqliteTransaction::DeleteClient(const ClientId& id, absl::Time dele
   ASSIGN_OR_RETURN(const Client client, SelectClient(database_, id));
   ASSIGN_OR_RETURN(const absl::Time now, RemovalTime(delete_time));
   RETURN_IF_ERROR(CheckRemovable(client.retain_until, now, NameToText(client.name)));
+  ASSIGN_OR_RETURN(delete_time, DeleteTime(*this, delete_time));
   return database_.Prepare("UPDATE clients SET delete_time = ? WHERE client_id = ?")
       .Bind(absl::ToUnixMicros(delete_time))
       .BindBlob(id.bytes())
@@ -161,6 +175,8 @@ absl::StatusOr<int64_t> SqliteTransaction::UndeleteVersions(const std::vector<in
   for (const int64_t id : ids) {
     Query query = database_.Prepare(
         "UPDATE versions SET delete_time = NULL WHERE version_id = ? AND delete_time IS NOT NULL "
+        "AND NOT EXISTS (SELECT 1 FROM files f JOIN clients c USING (client_id) "
+        "WHERE f.file_id = versions.file_id AND c.delete_time IS NOT NULL) "
         "RETURNING 1");
     ASSIGN_OR_RETURN(const bool was_there, query.Bind(id).Step());
     if (was_there) ++undeleted;
@@ -227,7 +243,13 @@ absl::StatusOr<PurgedClient> SqliteTransaction::PurgeClient(const ClientId& id,
   for (const int64_t version : versions) RETURN_IF_ERROR(Remove(version));
   purged.versions = std::ssize(versions);
   purged.is_gone = purged.versions < limit;
-  if (!purged.is_gone) return purged;
+  // What is left is no client that anybody may have back.
+  if (!purged.is_gone) {
+    RETURN_IF_ERROR(database_.Prepare("UPDATE clients SET delete_time = 0 WHERE client_id = ?")
+                        .BindBlob(id.bytes())
+                        .Run());
+    return purged;
+  }
   RETURN_IF_ERROR(
       database_.Prepare("DELETE FROM clients WHERE client_id = ?").BindBlob(id.bytes()).Run());
   return purged;

@@ -6,11 +6,13 @@
 namespace backup::handlers {
 namespace {
 
-absl::Status PurgeAll(storage::Catalog& catalog, const ClientId& id, absl::Time deleted_by) {
+// Of a client that is in the trash, since whenever.
+absl::Status PurgeAll(storage::Catalog& catalog, const ClientId& id) {
   storage::PurgedClient step;
   do {
     ASSIGN_OR_RETURN(step, catalog.Run([&](storage::Transaction& transaction) {
-      return transaction.PurgeClient(id, deleted_by, storage::Transaction::kMaxDeletedVersions);
+      return transaction.PurgeClient(id, absl::InfiniteFuture(),
+                                     storage::Transaction::kMaxDeletedVersions);
     }));
   } while (!step.is_gone && step.versions > 0);
   return absl::OkStatus();
@@ -26,7 +28,7 @@ absl::StatusOr<v1::DeleteClientResponse> DeleteClient(storage::Catalog& catalog,
   RETURN_IF_ERROR(catalog.Run([&](storage::Transaction& transaction) {
     return transaction.DeleteClient(id, deletion.time);
   }));
-  if (deletion.for_good) RETURN_IF_ERROR(PurgeAll(catalog, id, deletion.time));
+  if (deletion.for_good) RETURN_IF_ERROR(PurgeAll(catalog, id));
   v1::DeleteClientResponse response;
   SetPurgeTime(deletion, policy, response);
   return response;

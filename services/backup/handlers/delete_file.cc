@@ -49,11 +49,6 @@ absl::StatusOr<v1::DeleteFileResponse> DeleteFile(storage::Catalog& catalog, con
   ASSIGN_OR_RETURN(const std::string name, ParseName("file_name", request.file_name()));
   const storage::Deletion deletion = DeletionNow(clock, policy);
   // All or nothing: else what is left would look as if it had been overlooked.
-  ASSIGN_OR_RETURN(const std::optional<absl::Time> retained,
-                   catalog.Read([&](storage::Snapshot& snapshot) {
-                     return snapshot.FileRetainedUntil(client, name);
-                   }));
-  RETURN_IF_ERROR(storage::CheckRemovable(retained, deletion.time, NameToText(name)));
   RETURN_IF_ERROR(catalog.Read([&](storage::Snapshot& snapshot) {
     return CheckFile(snapshot, client, name, deletion.time);
   }));
@@ -68,7 +63,7 @@ absl::StatusOr<v1::DeleteFileResponse> DeleteFile(storage::Catalog& catalog, con
     response.set_version_count(response.version_count() + deleted);
     before = ids.back();
   }
-  SetPurgeTime(deletion, policy, response);
+  if (response.version_count() > 0) SetPurgeTime(deletion, policy, response);
   return response;
 }
 

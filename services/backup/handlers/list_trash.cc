@@ -20,7 +20,8 @@ namespace {
 // "c" or "v", nanoseconds and the id.
 struct Position {
   bool is_behind_clients = false;
-  storage::TrashPosition<ClientId> client;
+  // Behind those that are purged just now, of which a part is gone: their time is the epoch.
+  storage::TrashPosition<ClientId> client{absl::UnixEpoch() + absl::Microseconds(1), {}};
   storage::TrashPosition<int64_t> version;
 };
 

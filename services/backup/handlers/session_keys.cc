@@ -103,10 +103,15 @@ absl::StatusOr<std::string> OpenSessionKey(const crypto::MasterKey& master_key,
 }
 
 absl::Status CheckMasterKey(storage::Catalog& catalog, const crypto::MasterKey& master_key) {
-  ASSIGN_OR_RETURN(const std::vector<storage::Client> clients,
+  ASSIGN_OR_RETURN(std::vector<storage::Client> clients,
                    catalog.Read([](storage::Snapshot& snapshot) {
                      return snapshot.ListClients(ClientId(), kClientsToTry);
                    }));
+  ASSIGN_OR_RETURN(const std::vector<storage::Client> trashed,
+                   catalog.Read([](storage::Snapshot& snapshot) {
+                     return snapshot.ListTrashedClients({}, kClientsToTry);
+                   }));
+  clients.insert(clients.end(), trashed.begin(), trashed.end());
   bool refused = false;
   for (const storage::Client& client : clients) {
     if (client.sealed_session_key.empty()) continue;

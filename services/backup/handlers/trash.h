@@ -46,15 +46,16 @@ class Purge {
       : catalog_(catalog), filter_{client, std::nullopt} {}
 
   // Purges at most about `limit` versions that were deleted at `deleted_by` or before; after an
-  // error, what went before is done. What cannot go is passed over.
-  absl::StatusOr<Counts> Step(absl::Time deleted_by, int limit);
+  // error, what went before is done. What must be kept for longer than until `now`, or has such a
+  // time while the clock is not trusted (storage::ClockNote), is passed over.
+  absl::StatusOr<Counts> Step(absl::Time deleted_by, absl::Time now, int limit);
   // Nothing was left at the last step.
   bool is_done() const { return is_done_; }
 
  private:
-  absl::StatusOr<Counts> PurgeVersions(absl::Time deleted_by, int limit);
-  absl::StatusOr<Counts> PurgeClient(absl::Time deleted_by, int limit);
-  // The next client that is due, if there is one.
+  absl::StatusOr<Counts> PurgeVersions(absl::Time deleted_by, absl::Time now, int limit);
+  absl::StatusOr<Counts> PurgeClient(absl::Time deleted_by, absl::Time now, int limit);
+  // The client of the last step, if there is more of it, or the next one that is due.
   absl::StatusOr<std::optional<storage::Client>> NextClient(absl::Time deleted_by);
 
   storage::Catalog& catalog_;
@@ -62,6 +63,7 @@ class Purge {
   // Behind which it goes on.
   storage::TrashPosition<int64_t> version_;
   storage::TrashPosition<ClientId> client_;
+  std::optional<storage::Client> client_on_the_way_;
   bool versions_are_done_ = false;
   bool is_done_ = false;
 };

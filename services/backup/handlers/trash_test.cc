@@ -239,6 +239,18 @@ TEST_F(TrashTest, EmptiesTheTrashOfOneClientOrOfAll) {
   EXPECT_THAT(EmptyTrash("x"), HasReason(Reason::kInvalidField));
 }
 
+TEST_F(TrashTest, EmptiesWhatWasDeletedByAClockThatWasAhead) {
+  service_.uploads.min_retention = absl::Hours(2);
+  for (const char* name : {"a", "b"}) service_.Store(client_, name, "content");
+  service_.clock.Advance(absl::Hours(48));
+  EXPECT_OK(DeleteFile("a"));
+  service_.clock.Advance(-absl::Hours(47));
+  EXPECT_EQ(EmptyTrash()->version_count(), 0);  // It must be kept for another hour.
+  service_.clock.Advance(absl::Hours(1));
+  EXPECT_EQ(EmptyTrash()->version_count(), 1);
+  EXPECT_EQ(service_.Count().versions, 1);
+}
+
 TEST_F(TrashTest, TakesAClientBackByItsIdOrItsName) {
   service_.Store(client_, "file", "content");
   EXPECT_OK(DeleteClient(client_));

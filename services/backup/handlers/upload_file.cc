@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <utility>
 #include <variant>
 
@@ -125,9 +126,6 @@ absl::Status UploadFile::Store(ByteSource& chunks, const content::NextVersionId&
                       ? StoreWhole(std::move(arrival), chunks, next_id)
                       : StoreChunks(std::move(arrival), chunks, next_id));
   version_.upload_id = request_.upload_id;
-  const absl::Duration min_retention = resources_->policy.min_retention;
-  if (min_retention > absl::ZeroDuration())
-    version_.retain_until = version_.receive_time + min_retention;
   return absl::OkStatus();
 }
 
@@ -177,6 +175,13 @@ absl::Status UploadFile::StoreChunks(content::Arrival arrival, ByteSource& chunk
 
 absl::Status UploadFile::Apply(storage::Transaction& transaction) {
   if (is_known_) return absl::OkStatus();
+  if (const absl::Duration min_retention = resources_->policy.min_retention;
+      min_retention > absl::ZeroDuration()) {
+    // From when it really came: callers choose receive_time, and a clock may be behind.
+    ASSIGN_OR_RETURN(const std::optional<storage::ClockNote> note, transaction.FindClockNote());
+    const absl::Time now = resources_->clock.Now();
+    version_.retain_until = (note ? std::max(now, note->newest_time) : now) + min_retention;
+  }
   ASSIGN_OR_RETURN(added_, transaction.AddVersion(version_, content_, request_.observed));
   return absl::OkStatus();
 }

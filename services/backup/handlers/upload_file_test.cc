@@ -116,6 +116,28 @@ TEST_F(UploadFileTest, KeepsSmallContentInTheCatalogAndLargeContentInABlob) {
   EXPECT_EQ(service_.BlobCount(), 1);
 }
 
+TEST_F(UploadFileTest, MustBeKeptFromWhenItCameWhateverTimeItSays) {
+  service_.uploads.min_retention = absl::Hours(48);
+  Header header = Identity("content");
+  header.mutable_receive_time()->set_seconds(1'000'000'000);
+  ASSERT_OK(service_.Upload(header, "content"));
+  const auto retain_until = [&] {
+    return service_.catalog
+        .Read([](storage::Snapshot& snapshot) { return snapshot.ListClients(ClientId(), 1); })
+        .value()
+        .at(0)
+        .retain_until;
+  };
+  EXPECT_EQ(retain_until(), service_.clock.Now() + absl::Hours(48));
+  // The clock is behind what it was.
+  const absl::Time newest = service_.clock.Now() + absl::Hours(1);
+  ASSERT_OK(service_.catalog.Run([&](storage::Transaction& transaction) {
+    return transaction.SaveClockNote({newest, absl::Seconds(2), "boot", newest, std::nullopt, ""});
+  }));
+  ASSERT_OK(service_.Upload(header, "content"));
+  EXPECT_EQ(retain_until(), newest + absl::Hours(48));
+}
+
 TEST_F(UploadFileTest, StoresNoPlaintextUnlessAskedTo) {
   const std::string plain = "a secret that must not be found in what is kept";
   for (const StorageForm form : {StorageForm::kSealed, StorageForm::kClientCiphertext}) {

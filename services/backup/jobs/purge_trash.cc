@@ -11,12 +11,13 @@ absl::StatusOr<Job::Progress> PurgeTrash::Step(const std::string& cursor, int64_
   RETURN_IF_ERROR(check_clock_());
   // The cursor only says that a run goes on; one that another process began begins again.
   if (cursor.empty() || !purge_) purge_.emplace(catalog_, std::nullopt);
-  const absl::Time deleted_by = clock_.Now() - policy_.retention;
+  const absl::Time now = clock_.Now();
   Progress progress;
   // Each in a transaction of its own, so that others come between.
   while (progress.count < budget && !purge_->is_done() && !token.stop_requested()) {
-    ASSIGN_OR_RETURN(const handlers::Purge::Counts purged,
-                     purge_->Step(deleted_by, static_cast<int>(budget - progress.count)));
+    ASSIGN_OR_RETURN(
+        const handlers::Purge::Counts purged,
+        purge_->Step(now - policy_.retention, now, static_cast<int>(budget - progress.count)));
     progress.count += purged.versions + purged.clients;
   }
   progress.is_done = purge_->is_done();

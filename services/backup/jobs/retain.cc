@@ -1,9 +1,9 @@
 #include "services/backup/jobs/retain.h"
 
-#include <algorithm>
-
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
+#include "absl/types/span.h"
+#include "base/error.h"
 #include "base/hex.h"
 #include "base/low_priority_thread.h"
 #include "base/status_macros.h"
@@ -29,6 +29,35 @@ AgesPlace FromCursor(const std::string& cursor) {
   return client ? AgesPlace{*client, bytes.substr(ClientId::kSize), 0} : AgesPlace();
 }
 
+// A version that no rule keeps.
+struct Going {
+  const retention::JudgedFile* file;  // Of which it is.
+  const storage::VersionAge* age;
+};
+
+// Those of `batch` that are what they were when they were judged: one that was confirmed since is
+// judged anew by the next run.
+absl::StatusOr<std::vector<int64_t>> StillAsJudged(storage::Snapshot& snapshot,
+                                                   absl::Span<const Going> batch) {
+  std::vector<int64_t> ids;
+  for (const Going& going : batch) {
+    // What is verified stays so.
+    if (going.age->state != storage::VersionState::kVerified) {
+      const absl::StatusOr<storage::StoredVersion> found =
+          snapshot.FindVersion(going.file->client, going.file->file_name, going.age->version_id,
+                               /*with_content=*/false);
+      const std::optional<Reason> reason = ReasonOf(found.status());
+      if (reason == Reason::kClientNotFound || reason == Reason::kFileNotFound ||
+          reason == Reason::kVersionNotFound)
+        continue;
+      RETURN_IF_ERROR(found.status());
+      if (found->version.state != going.age->state) continue;
+    }
+    ids.push_back(going.age->version_id);
+  }
+  return ids;
+}
+
 }  // namespace
 
 absl::StatusOr<Job::Progress> Retain::Step(const std::string& cursor, int64_t /*budget*/,
@@ -44,16 +73,10 @@ absl::StatusOr<Job::Progress> Retain::Step(const std::string& cursor, int64_t /*
   absl::StatusOr<std::vector<retention::JudgedFile>> judged = walk_->Next(catalog_, kPage);
   if (!judged.ok()) walk_.reset();
   RETURN_IF_ERROR(judged.status());
-  std::vector<int64_t> going;
   int64_t looked_at = 0;
-  for (const retention::JudgedFile& file : *judged) {
-    looked_at += std::ssize(file.versions);
-    for (const retention::JudgedVersion& version : file.versions) {
-      if (version.verdict.goes()) going.push_back(version.age.version_id);
-    }
-  }
+  for (const retention::JudgedFile& file : *judged) looked_at += std::ssize(file.versions);
   Progress progress;
-  absl::StatusOr<int64_t> expired = Expire(going, token);
+  absl::StatusOr<int64_t> expired = Expire(*judged, token);
   if (!expired.ok() || token.stop_requested()) walk_.reset();
   RETURN_IF_ERROR(expired.status());
   progress.count = *expired;
@@ -67,19 +90,26 @@ absl::StatusOr<Job::Progress> Retain::Step(const std::string& cursor, int64_t /*
   return progress;
 }
 
-absl::StatusOr<int64_t> Retain::Expire(const std::vector<int64_t>& ids,
+absl::StatusOr<int64_t> Retain::Expire(const std::vector<retention::JudgedFile>& judged,
                                        const std::stop_token& token) {
+  std::vector<Going> going;
+  for (const retention::JudgedFile& file : judged) {
+    for (const retention::JudgedVersion& version : file.versions) {
+      if (version.verdict.goes()) going.push_back({&file, &version.age});
+    }
+  }
   int64_t expired = 0;
-  for (size_t begin = 0; begin < ids.size() && !token.stop_requested();
+  for (size_t begin = 0; begin < going.size() && !token.stop_requested();
        begin += Transaction::kMaxDeletedVersions) {
-    const size_t end = std::min<size_t>(begin + Transaction::kMaxDeletedVersions, ids.size());
-    const std::vector<int64_t> batch(ids.begin() + static_cast<std::ptrdiff_t>(begin),
-                                     ids.begin() + static_cast<std::ptrdiff_t>(end));
+    const absl::Span<const Going> batch =
+        absl::MakeConstSpan(going).subspan(begin, Transaction::kMaxDeletedVersions);
     const absl::Time now = clock_watch_.RemovalTime();
     if (now == absl::InfinitePast()) break;  // The next step tells why.
-    ASSIGN_OR_RETURN(const int64_t count, catalog_.Run([&](Transaction& transaction) {
-      return transaction.ExpireVersions(batch, {now});
-    }));
+    ASSIGN_OR_RETURN(
+        const int64_t count, catalog_.Run([&](Transaction& transaction) -> absl::StatusOr<int64_t> {
+          ASSIGN_OR_RETURN(const std::vector<int64_t> ids, StillAsJudged(transaction, batch));
+          return transaction.ExpireVersions(ids, {now});
+        }));
     expired += count;
   }
   return expired;

@@ -45,8 +45,9 @@ class Retain final : public Job {
                                 const std::stop_token& token) override;
 
  private:
-  // How many of these were deleted. Stops between two transactions if told to.
-  absl::StatusOr<int64_t> Expire(const std::vector<int64_t>& ids, const std::stop_token& token);
+  // How many of those that go were deleted. Stops between two transactions if told to.
+  absl::StatusOr<int64_t> Expire(const std::vector<retention::JudgedFile>& judged,
+                                 const std::stop_token& token);
 
   storage::Catalog& catalog_;
   retention::ClockWatch& clock_watch_;

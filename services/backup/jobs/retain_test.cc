@@ -1,9 +1,11 @@
 #include "services/backup/jobs/retain.h"
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -35,7 +37,11 @@ class KilledCatalog final : public storage::Catalog {
   }
   bool is_alive() const { return left_ > 0; }
 
+  // Is called once, before the next transaction.
+  void BeforeNext(std::function<void()> call) { before_next_ = std::move(call); }
+
   void Submit(Work work, Done done) override {
+    if (before_next_) std::exchange(before_next_, nullptr)();
     const bool is_last = --left_ == 0;
     if (left_ < 0 || (is_last && !is_durable_))
       return done(MakeError(Reason::kBackendDown, "killed"));
@@ -51,6 +57,7 @@ class KilledCatalog final : public storage::Catalog {
   }
 
   storage::Catalog& catalog_;
+  std::function<void()> before_next_;
   int left_ = 1'000'000;
   bool is_durable_ = false;
 };
@@ -152,6 +159,25 @@ TEST_F(RetainTest, DeletesNoVerifiedVersionWithoutAPolicyButWhatNobodyConfirmed)
   Pass(absl::Hours(1));
   Run();
   EXPECT_THAT(Versions(), ElementsAre(old, newest, young));
+}
+
+TEST_F(RetainTest, LeavesWhatWasConfirmedWhileItWasJudged) {
+  const int64_t old = Add("a");
+  const int64_t late = Add("a", std::nullopt);
+  Pass(absl::Hours(168));
+  retention::ClockWatch watch(catalog_, clock_, boot_clock_);
+  ASSERT_OK(watch.Check());
+  Retain retain(catalog_, watch, clock_, {{absl::UTCTimeZone(), absl::Hours(168)}, 0});
+  int64_t newest = 0;
+  catalog_.BeforeNext([&] {
+    EXPECT_OK(memory_.Run([&](storage::Transaction& transaction) {
+      return transaction.SettleVersion({client_, "a", std::nullopt, Outcome::kVerified},
+                                       clock_.Now());
+    }));
+    newest = Add("a");
+  });
+  EXPECT_EQ(retain.Step("", 1, std::stop_token())->count, 0);
+  EXPECT_THAT(Versions(), ElementsAre(old, late, newest));
 }
 
 TEST_F(RetainTest, LeavesWhatMustBeKept) {

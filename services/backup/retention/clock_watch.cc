@@ -49,11 +49,13 @@ absl::Status ClockWatch::CheckTrust() {
 
 absl::Status ClockWatch::Resume() {
   {
+    MutexLock saving(save_mutex_);
+    const ClockNote note = NewNote();
+    RETURN_IF_ERROR(Write(note));
     MutexLock lock(mutex_);
-    note_ = NewNote();
-    is_new_ = true;
+    note_ = note;
+    is_new_ = false;
   }
-  RETURN_IF_ERROR(Save());
   LOG(WARNING) << "the time is trusted again, because somebody said so: what is old is removed";
   return absl::OkStatus();
 }
@@ -76,16 +78,21 @@ absl::Status ClockWatch::Load() {
 }
 
 absl::Status ClockWatch::Save() {
+  MutexLock saving(save_mutex_);
   ClockNote note;
   {
     MutexLock lock(mutex_);
     note = *note_;
   }
-  RETURN_IF_ERROR(catalog_.Run(
-      [&](storage::Transaction& transaction) { return transaction.SaveClockNote(note); }));
+  RETURN_IF_ERROR(Write(note));
   MutexLock lock(mutex_);
   if (*note_ == note) is_new_ = false;
   return absl::OkStatus();
+}
+
+absl::Status ClockWatch::Write(const ClockNote& note) {
+  return catalog_.Run(
+      [&](storage::Transaction& transaction) { return transaction.SaveClockNote(note); });
 }
 
 void ClockWatch::Look() {

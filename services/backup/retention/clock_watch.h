@@ -42,6 +42,7 @@ class ClockWatch {
  private:
   absl::Status Load();
   absl::Status Save();
+  absl::Status Write(const storage::ClockNote& note) ABSL_EXCLUSIVE_LOCKS_REQUIRED(save_mutex_);
   // Looks at the clocks.
   void Look() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Why the time is not trusted, if it is not.
@@ -53,7 +54,8 @@ class ClockWatch {
   const Clock& clock_;
   const BootClock& boot_clock_;
   const std::string boot_id_ = boot_clock_.BootId();
-  Mutex mutex_;
+  Mutex save_mutex_;  // Held while a note is saved, so that none takes the place of a later one.
+  Mutex mutex_;       // Taken after the other.
   std::optional<storage::ClockNote> note_ ABSL_GUARDED_BY(mutex_);  // Once it was loaded.
   bool is_new_ ABSL_GUARDED_BY(mutex_) = false;                     // It is to be saved.
 };

@@ -450,16 +450,50 @@ TEST_P(CatalogTrash, PurgesAClientAFewVersionsAtATime) {
   EXPECT_OK(FindClient(other_));
 }
 
-TEST_P(CatalogTrash, BringsBackWhatIsLeftOfAClientThatWasPurgedHalf) {
+TEST_P(CatalogTrash, GivesNobodyBackWhatIsLeftOfAClientThatWasPurgedHalf) {
   for (const char* name : {"a", "b", "c"}) AddVerified(name);
   ASSERT_OK(DeleteClient(client_, 10));
   EXPECT_FALSE(PurgeClient(client_, 10, 2).is_gone);
-  const Client back = UndeleteClient(client_).value();
-  EXPECT_EQ(back.version_count, 1);
-  EXPECT_EQ(back.file_count, 1);
-  EXPECT_EQ(ListFiles(client_, "", 10)->size(), 1u);
-  EXPECT_EQ(Count().versions, 1);
+  EXPECT_THAT(UndeleteClient(client_), HasReason(Reason::kClientNotFound));
+  EXPECT_THAT(FindTrashedClient(client_), HasReason(Reason::kClientNotFound));
+  EXPECT_THAT(Read([](Snapshot& snapshot) { return snapshot.FindTrashedClientByName("name"); }),
+              HasReason(Reason::kClientNotFound));
+  EXPECT_THAT(ListTrashedClients(), ::testing::ElementsAre(client_));  // The purge goes on.
+  const PurgedClient step = PurgeClient(client_, 10, 2);
+  EXPECT_EQ(step.versions, 1);
+  EXPECT_TRUE(step.is_gone);
+  EXPECT_EQ(Count().trash_clients, 0);
   EXPECT_EQ(Count().trash_versions, 0);
+}
+
+TEST_P(CatalogTrash, NotesNoDeletionBeforeTheNewestTimeThatWasNoted) {
+  const Version version = AddVerified("file");
+  ASSERT_OK(Run([&](Transaction& transaction) {
+    return transaction.SaveClockNote({At(1), absl::Seconds(2), "boot", At(20), std::nullopt, ""});
+  }));
+  ASSERT_OK(DeleteVersion(version, 10));
+  ASSERT_OK(DeleteClient(other_, 10));
+  EXPECT_EQ(FindTrashedClient(other_)->delete_time, At(20));
+  EXPECT_THAT(Purge({version.version_id}, 19), IsOkAndHolds(0));
+  EXPECT_THAT(Purge({version.version_id}, 20), IsOkAndHolds(1));
+}
+
+TEST_P(CatalogTrash, LeavesVersionsOfAClientInTheTrashAlone) {
+  const std::vector<int64_t> ids{AddVerified("a").version_id, AddVerified("a").version_id};
+  const Version alone = AddVerified("a");
+  ASSERT_OK(DeleteVersion(alone));
+  ASSERT_OK(DeleteClient(client_, 10));
+  EXPECT_THAT(
+      Run([&](Transaction& transaction) { return transaction.DeleteVersions(ids, IntoTrash(11)); }),
+      IsOkAndHolds(0));
+  EXPECT_THAT(
+      Run([&](Transaction& transaction) { return transaction.ExpireVersions(ids, IntoTrash(11)); }),
+      IsOkAndHolds(0));
+  EXPECT_THAT(Run([&](Transaction& transaction) {
+                return transaction.UndeleteVersions({alone.version_id});
+              }),
+              IsOkAndHolds(0));
+  EXPECT_EQ(UndeleteClient(client_)->version_count, 2);
 }
 
 }  // namespace backup::storage
