@@ -19,7 +19,7 @@ namespace backup::content {
 // What a snapshot says about itself.
 struct SnapshotFooter {
   absl::Time time;              // Of the state in it; kept in microseconds.
-  int64_t next_version_id = 0;  // No version of it has this id, or a larger one.
+  int64_t next_version_id = 0;  // As it was before the copy, which may have later ones.
   int64_t catalog_size = 0;     // Bytes of the catalog,
   int64_t compressed_size = 0;  // of it compressed,
   int64_t payload_size = 0;     // and of that sealed: what is before the footer.

@@ -149,9 +149,11 @@ absl::StatusOr<std::vector<SnapshotFolder::Entry>> SnapshotFolder::List() const 
   return entries;
 }
 
+absl::Status SnapshotFolder::Make() const { return MakeFolder(path_); }
+
 absl::StatusOr<SnapshotFolder::Entry> SnapshotFolder::Put(int64_t number, absl::Time time,
                                                           ByteSource& source) {
-  RETURN_IF_ERROR(MakeFolder(path_));
+  RETURN_IF_ERROR(Make());
   const std::string part = absl::StrCat(path_, kPart);
   ::unlink(part.c_str());  // Of a process that was killed.
   absl::Cleanup remove_part = [&] { ::unlink(part.c_str()); };

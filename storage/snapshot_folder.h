@@ -45,6 +45,8 @@ class SnapshotFolder {
 
   // All that are whole, newest first. None if there is no folder. Reason STORAGE_IO.
   absl::StatusOr<std::vector<Entry>> List() const;
+  // Makes the folder, in a parent that exists; durable. Reasons STORAGE_FULL, STORAGE_IO.
+  absl::Status Make() const;
   // Stores what `source` yields: whole and durable if this returns OK, else not there. Makes the
   // folder, in a parent that exists. Leaves the last 64 MiB of the disk to others, as blobs do.
   // Errors: those of `source`; reasons STORAGE_FULL, STORAGE_IO.

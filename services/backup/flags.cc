@@ -88,8 +88,10 @@ DEFINE_string(move_interval, "1h",
               "content once; 0s turns that off");
 DEFINE_string(snapshot_interval, "1h",
               "how often a snapshot of the state is taken, if it changed; 0s turns that off");
-DEFINE_string(snapshot_dir, "",
-              "folder, best on another disk, that gets each snapshot besides; empty: none");
+DEFINE_string(
+    snapshot_dir, "",
+    "folder of this service alone, best on another disk, that gets each snapshot besides; "
+    "empty: none");
 DEFINE_string(
     train_interval, "1h",
     "how often it is tried whether small files become smaller with a new dictionary, made "

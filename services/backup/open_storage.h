@@ -22,11 +22,10 @@ struct Storage {
   std::unique_ptr<storage::BlobStore> blobs;
 };
 
-// DATA_DIR/master.key, and it is made only if there is no catalog yet), reserve/, catalog.db,
-// store/. On a full disk what is reserved is given up as far as that needs it.
-// `rebuild_catalog`: SqliteCatalog::Options. If it
 // Opens DATA_DIR (made with mode 0700 if it is not there; what is open to other users is closed to
-// them, which the log tells): lock, master key (an empty path means
+// them, which the log tells): lock, master key (an empty path means DATA_DIR/master.key, and it is
+// made only if there is no catalog yet), reserve/, catalog.db, store/. On a full disk what is
+// reserved is given up as far as that needs it. `rebuild_catalog`: SqliteCatalog::Options. If it
 // fails, the error met, in one line that names the directory; with an exit code of its own
 // (base/exit_code.h) if another process holds it, it is of a newer schema, or it is damaged. This
 // is the only place that names implementations of Catalog and BlobStore.

@@ -39,10 +39,12 @@ constexpr int kPage = 256;
 class Rebuild {
  public:
   Rebuild(storage::Catalog& catalog, const storage::BlobStore& blobs,
-          const crypto::MasterKey& master_key, const StateListener& listener, RebuildReport& report)
+          const crypto::MasterKey& master_key, absl::Time now, const StateListener& listener,
+          RebuildReport& report)
       : catalog_(catalog),
         blobs_(blobs),
         master_key_(master_key),
+        retain_until_(now + kKeepRebuilt),
         listener_(listener),
         report_(report),
         lease_{*OwnerId::FromBytes(crypto::RandomBytes(OwnerId::kSize)), absl::InfiniteFuture()} {}
@@ -81,12 +83,15 @@ class Rebuild {
   // Whether it is there with content that is in the store, or has none by right.
   bool HasContent(const storage::StoredVersion& stored) const;
   absl::Status AddClientOf(const storage::Version& version);
+  // After the snapshot it was taken back, or else it could not have sent `version`.
+  absl::Status TakeClientBack(const storage::Client& in_trash, const storage::Version& version);
   absl::Status SkipVersionIds();
   void Lose(absl::string_view what, const absl::Status& why);
 
   storage::Catalog& catalog_;
   const storage::BlobStore& blobs_;
   const crypto::MasterKey& master_key_;
+  const absl::Time retain_until_;
   const StateListener& listener_;
   RebuildReport& report_;
   const storage::BlobLease lease_;
@@ -242,10 +247,14 @@ absl::Status Rebuild::GatherOlderParts() {
 }
 
 absl::Status Rebuild::TakeToldVersionsIn() {
+  std::map<int64_t, const content::ToldContent*> by_version_id;
   for (const auto& [id, told] : told_) {
     // Without its version it is what an upload left that never ended, or one that is told
     // elsewhere.
-    if (!told.version()) continue;
+    if (told.version()) by_version_id.emplace(told.version()->version_id, &told);
+  }
+  for (const auto& [id, each] : by_version_id) {
+    const content::ToldContent& told = *each;
     const storage::Version& version = *told.version();
     last_version_id_ = std::max(last_version_id_, version.version_id);
     absl::Status taken = absl::OkStatus();
@@ -294,11 +303,12 @@ absl::Status Rebuild::TakeVersionIn(const storage::Version& version,
   if (!next.empty() && next.front().version.version_id == version.version_id)
     return TakeContentIn(next.front(), version, content);
   RETURN_IF_ERROR(AddClientOf(version));
-  RETURN_IF_ERROR(catalog_
-                      .Run([&](Transaction& transaction) {
-                        return transaction.AddVersion(version, content, {});
-                      })
-                      .status());
+  storage::Version kept = version;
+  kept.retain_until = retain_until_;
+  RETURN_IF_ERROR(
+      catalog_
+          .Run([&](Transaction& transaction) { return transaction.AddVersion(kept, content, {}); })
+          .status());
   ++report_.versions;
   return absl::OkStatus();
 }
@@ -326,7 +336,7 @@ absl::Status Rebuild::AddClientOf(const storage::Version& version) {
   if (!absl::IsNotFound(known.status())) return known.status();
   const auto in_trash = catalog_.Read(
       [&](storage::Snapshot& snapshot) { return snapshot.FindTrashedClient(version.client_id); });
-  if (in_trash.ok()) return absl::FailedPreconditionError("its client is in the trash");
+  if (in_trash.ok()) return TakeClientBack(*in_trash, version);
   storage::Client client;
   client.id = version.client_id;
   client.name = absl::StrCat("recovered ", ToUuid(version.client_id));
@@ -335,6 +345,17 @@ absl::Status Rebuild::AddClientOf(const storage::Version& version) {
       catalog_.Run([&](Transaction& transaction) { return transaction.AddClient(client); }));
   ++report_.clients;
   return absl::OkStatus();
+}
+
+absl::Status Rebuild::TakeClientBack(const storage::Client& in_trash,
+                                     const storage::Version& version) {
+  if (in_trash.delete_time && version.receive_time <= *in_trash.delete_time)
+    return absl::FailedPreconditionError("its client is in the trash");
+  return catalog_
+      .Run([&](Transaction& transaction) {
+        return transaction.UndeleteClient(in_trash.id, storage::DuplicateNames::kAllow);
+      })
+      .status();
 }
 
 absl::Status Rebuild::SkipVersionIds() {
@@ -373,33 +394,45 @@ absl::Status Check(storage::Catalog& catalog, const storage::BlobStore& blobs,
       });
 }
 
-// The newest snapshot, or a new catalog.
-absl::StatusOr<NewCatalog> OpenBase(const HeldDataDir& data_dir,
-                                    const std::vector<std::string>& snapshot_folders,
-                                    const StateListener& listener) {
-  absl::StatusOr<NewCatalog> base = OpenSnapshot(data_dir, {snapshot_folders, ""}, listener);
-  return absl::IsNotFound(base.status()) ? MakeEmptyCatalog(data_dir) : std::move(base);
+// What it begins with.
+absl::StatusOr<NewCatalog> OpenBase(const HeldDataDir& data_dir, const SnapshotChoice& choice,
+                                    absl::Time now, const StateListener& listener) {
+  if (!choice.path.empty()) return OpenSnapshot(data_dir, choice, listener);
+  const std::vector<FoundSnapshot> found = FindSnapshots(choice.folders, data_dir.master_key.get());
+  int64_t next_version_id = 0;
+  for (const FoundSnapshot& each : found) {
+    if (each.readable.ok())
+      next_version_id = std::max(next_version_id, each.footer.next_version_id);
+  }
+  absl::StatusOr<NewCatalog> in_place = CopyCatalogInPlace(data_dir, next_version_id, now);
+  if (!absl::IsNotFound(in_place.status())) return in_place;
+  return found.empty() ? MakeEmptyCatalog(data_dir) : OpenSnapshot(data_dir, choice, listener);
 }
 
 }  // namespace
 
 absl::StatusOr<RebuildReport> RebuildState(const HeldDataDir& data_dir,
-                                           const std::vector<std::string>& snapshot_folders,
-                                           absl::Time now, const StateListener& listener) {
+                                           const SnapshotChoice& choice, absl::Time now,
+                                           const StateListener& listener) {
   RebuildReport report;
+  const crypto::MasterKey& master_key = *data_dir.master_key;
+  ASSIGN_OR_RETURN(const std::unique_ptr<storage::BlobStore> blobs, OpenBlobs(data_dir.path));
   {
-    ASSIGN_OR_RETURN(NewCatalog base, OpenBase(data_dir, snapshot_folders, listener));
+    ASSIGN_OR_RETURN(NewCatalog base, OpenBase(data_dir, choice, now, listener));
     report.snapshot_path = base.snapshot_path;
     report.snapshot_time = base.snapshot_time;
     report.unreadable = std::move(base.unreadable);
-    ASSIGN_OR_RETURN(const std::unique_ptr<storage::BlobStore> blobs, OpenBlobs(data_dir.path));
-    RETURN_IF_ERROR(Rebuild(*base.catalog, *blobs, *data_dir.master_key, listener, report).Run());
-    RETURN_IF_ERROR(Check(*base.catalog, *blobs, *data_dir.master_key, report));
+    RETURN_IF_ERROR(Rebuild(*base.catalog, *blobs, master_key, now, listener, report).Run());
+    // With another key it is of no use.
+    RETURN_IF_ERROR(handlers::OpenStoreKeys(*base.catalog, master_key).status());
     RETURN_IF_ERROR(
         base.catalog->Run([](Transaction& transaction) { return transaction.ForgetPending(); }));
-    listener("catalog is checked");
+    listener("catalog is made");
   }
   ASSIGN_OR_RETURN(report.aside, PutInPlace(data_dir, now, listener));
+  ASSIGN_OR_RETURN(const std::unique_ptr<storage::Catalog> catalog,
+                   OpenCatalogFile(absl::StrCat(data_dir.path, "/", kCatalogName)));
+  RETURN_IF_ERROR(Check(*catalog, *blobs, master_key, report));
   return report;
 }
 

@@ -17,7 +17,8 @@ struct RebuildReport {
   // So many lines are kept of what could not be saved.
   static constexpr size_t kMaxLost = 10'000;
 
-  std::string snapshot_path;  // Empty: there was none that can be read.
+  // What it began with: a snapshot, or the catalog that was in place. Empty: there was none.
+  std::string snapshot_path;
   absl::Time snapshot_time = absl::InfinitePast();
   std::vector<std::string> unreadable;  // Snapshots that were passed over, and why.
   std::string aside;                    // As of PutInPlace().
@@ -36,14 +37,18 @@ struct RebuildReport {
   int64_t damaged_versions = 0;
 };
 
-// Makes the catalog anew and puts it in place. Snapshots are looked for in `snapshot_folders`;
-// without one that can be read all that blobs tell is taken in, which is no small content and no
-// key of a client. What was there is put aside. Versions that it takes in are unconfirmed
-// (kReceived): a verdict is not told. Memory: 16 bytes for each blob, and the recipes of what is
-// taken in. After a crash it is to be done again from the beginning. Errors as of OpenSnapshot()
-// but for its NotFound, and of the store: STORAGE_IO.
+// How long nobody may remove a version that is taken in: it is unconfirmed, and old.
+inline constexpr absl::Duration kKeepRebuilt = absl::Hours(30 * 24);
+
+// Makes the catalog anew, puts it in place, and then reads all to check it. It begins with the
+// chosen snapshot; if no file is chosen, with the catalog that is in place if that is sound and as
+// new as each snapshot. If there is no snapshot at all, all that blobs tell is taken in, which is
+// no small content and no key of a client. What was there is put aside. Versions that it takes in
+// are unconfirmed (kReceived): a verdict is not told; they are kept for kKeepRebuilt. Memory: 16
+// bytes for each blob, and the recipes of what is taken in. After a crash it is to be done again
+// from the beginning. Errors as of OpenSnapshot(), and of the store: STORAGE_IO.
 absl::StatusOr<RebuildReport> RebuildState(const HeldDataDir& data_dir,
-                                           const std::vector<std::string>& snapshot_folders,
-                                           absl::Time now, const StateListener& listener);
+                                           const SnapshotChoice& choice, absl::Time now,
+                                           const StateListener& listener);
 
 }  // namespace backup

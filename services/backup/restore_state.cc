@@ -98,15 +98,15 @@ absl::Status Prepare(storage::Catalog& catalog, const CatalogMark& mark) {
 bool IsOfTheSnapshot(const absl::Status& error) {
   const std::optional<Reason> reason = ReasonOf(error);
   return reason == Reason::kBlobDamaged || reason == Reason::kStateCorrupt ||
-         absl::IsNotFound(error) || absl::IsDataLoss(error) || reason == Reason::kStorageIo;
+         absl::IsNotFound(error) || absl::IsDataLoss(error) || absl::IsInvalidArgument(error) ||
+         reason == Reason::kStorageIo;
 }
 
-absl::StatusOr<std::vector<std::string>> PathsOf(const SnapshotChoice& choice) {
-  if (!choice.path.empty()) return std::vector<std::string>{choice.path};
-  ASSIGN_OR_RETURN(const std::vector<FoundSnapshot> found,
-                   FindSnapshots(choice.folders, /*master_key=*/nullptr));
+std::vector<std::string> PathsOf(const SnapshotChoice& choice) {
+  if (!choice.path.empty()) return {choice.path};
   std::vector<std::string> paths;
-  for (const FoundSnapshot& each : found) paths.push_back(each.path);
+  for (const FoundSnapshot& each : FindSnapshots(choice.folders, /*master_key=*/nullptr))
+    paths.push_back(each.path);
   return paths;
 }
 
@@ -147,13 +147,17 @@ std::vector<std::string> SnapshotFolders(const std::string& data_dir,
   return folders;
 }
 
-absl::StatusOr<std::vector<FoundSnapshot>> FindSnapshots(const std::vector<std::string>& folders,
-                                                         const crypto::MasterKey* master_key) {
+std::vector<FoundSnapshot> FindSnapshots(const std::vector<std::string>& folders,
+                                         const crypto::MasterKey* master_key) {
   std::vector<FoundSnapshot> found;
   for (const std::string& path : folders) {
     const storage::SnapshotFolder folder(path);
-    ASSIGN_OR_RETURN(const std::vector<storage::SnapshotFolder::Entry> entries, folder.List());
-    for (const storage::SnapshotFolder::Entry& entry : entries) {
+    const absl::StatusOr<std::vector<storage::SnapshotFolder::Entry>> entries = folder.List();
+    if (!entries.ok()) {
+      found.push_back({{}, path, {}, entries.status()});
+      continue;
+    }
+    for (const storage::SnapshotFolder::Entry& entry : *entries) {
       FoundSnapshot each = {entry, folder.PathOf(entry), {}, absl::OkStatus()};
       const auto read = [&]() -> absl::Status {
         ASSIGN_OR_RETURN(const std::unique_ptr<RandomAccess> file, folder.Open(entry));
@@ -179,6 +183,12 @@ absl::StatusOr<HeldDataDir> HoldDataDir(const std::string& data_dir,
   if (error || !std::filesystem::is_directory(held.path, error))
     return absl::NotFoundError(absl::StrCat("there is no folder ", data_dir));
   while (held.path.size() > 1 && held.path.back() == '/') held.path.pop_back();
+  struct stat info = {};
+  if (::stat(held.path.c_str(), &info) == 0 && info.st_uid != ::geteuid()) {
+    return absl::FailedPreconditionError(
+        absl::StrCat(held.path, " is of the user with the number ", info.st_uid,
+                     ": run this as that user, whose service could not open what is made here"));
+  }
   ASSIGN_OR_RETURN(held.lock, LockDataDir(held.path));
   ASSIGN_OR_RETURN(
       held.master_key,
@@ -191,7 +201,7 @@ absl::StatusOr<NewCatalog> OpenSnapshot(const HeldDataDir& data_dir, const Snaps
                                         const StateListener& listener) {
   NewCatalog result;
   result.path = NewCatalogPath(data_dir.path);
-  ASSIGN_OR_RETURN(const std::vector<std::string> paths, PathsOf(choice));
+  const std::vector<std::string> paths = PathsOf(choice);
   for (const std::string& path : paths) {
     const auto open = [&]() -> absl::Status {
       ASSIGN_OR_RETURN(const std::unique_ptr<RandomAccess> file, storage::OpenFile(path));
@@ -217,6 +227,34 @@ absl::StatusOr<NewCatalog> OpenSnapshot(const HeldDataDir& data_dir, const Snaps
           : absl::StrCat("no snapshot can be read: ", absl::StrJoin(result.unreadable, "; ")));
 }
 
+absl::StatusOr<NewCatalog> CopyCatalogInPlace(const HeldDataDir& data_dir, int64_t next_version_id,
+                                              absl::Time now) {
+  NewCatalog result;
+  result.path = NewCatalogPath(data_dir.path);
+  result.snapshot_path = CatalogPath(data_dir.path);
+  result.snapshot_time = now;
+  RemoveCatalog(result.path);
+  const auto copy = [&]() -> absl::Status {
+    std::error_code error;
+    const auto size = std::filesystem::file_size(result.snapshot_path, error);
+    if (error || size == 0) return absl::NotFoundError("there is no catalog");
+    ASSIGN_OR_RETURN(const std::unique_ptr<storage::Catalog> catalog,
+                     OpenCatalogFile(result.snapshot_path));
+    RETURN_IF_ERROR(CheckCatalogMark(data_dir.path, *catalog));
+    ASSIGN_OR_RETURN(const int64_t next, catalog->Read([](storage::Snapshot& snapshot) {
+      return snapshot.NextVersionId();
+    }));
+    if (next < next_version_id) return absl::NotFoundError("a snapshot is newer");
+    return catalog->CopyTo(result.path, [] {}, {});
+  };
+  const absl::Status copied = copy();
+  if (ReasonOf(copied) == Reason::kStorageFull || absl::IsUnimplemented(copied)) return copied;
+  if (!copied.ok()) return absl::NotFoundError(copied.message());
+  ASSIGN_OR_RETURN(result.catalog, OpenCatalogFile(result.path));
+  RETURN_IF_ERROR(Prepare(*result.catalog, ReadCatalogMark(data_dir.path)));
+  return result;
+}
+
 absl::StatusOr<NewCatalog> MakeEmptyCatalog(const HeldDataDir& data_dir) {
   NewCatalog result;
   result.path = NewCatalogPath(data_dir.path);
@@ -232,17 +270,25 @@ absl::StatusOr<std::string> PutInPlace(const HeldDataDir& data_dir, absl::Time n
                                        const StateListener& listener) {
   const std::string catalog = CatalogPath(data_dir.path);
   const std::string fresh = NewCatalogPath(data_dir.path);
+  // It takes what is in its log with it when it is closed, unless that fails.
+  std::error_code error;
+  const auto log_bytes = std::filesystem::file_size(absl::StrCat(fresh, "-wal"), error);
+  if (!error && log_bytes > 0) {
+    return MakeError(Reason::kStorageIo, absl::StrCat("a part of ", fresh, " is still in its log"),
+                     "catalog");
+  }
   RETURN_IF_ERROR(Sync(fresh, O_RDONLY));
   listener("catalog is durable");
   const std::string aside = AsidePath(data_dir.path, now);
   ASSIGN_OR_RETURN(const bool any, MoveAside(catalog, aside, listener));
-  // It is of the catalog that is aside now.
-  ::unlink(CatalogMarkPath(data_dir.path).c_str());
   listener("catalog is to be put in place");
   if (::rename(fresh.c_str(), catalog.c_str()) != 0)
     return absl::ErrnoToStatus(errno, absl::StrCat("cannot rename ", fresh));
   listener("catalog is in place");
   RETURN_IF_ERROR(Sync(data_dir.path, O_RDONLY | O_DIRECTORY));
+  // Until now the mark is that of the catalog that is aside.
+  ASSIGN_OR_RETURN(const std::unique_ptr<storage::Catalog> placed, OpenCatalogFile(catalog));
+  RETURN_IF_ERROR(WriteCatalogMark(data_dir.path, *placed));
   return any ? aside : std::string();
 }
 
@@ -251,8 +297,7 @@ absl::Status AcceptCatalog(const HeldDataDir& data_dir) {
   ASSIGN_OR_RETURN(const std::unique_ptr<storage::Catalog> catalog,
                    OpenCatalogFile(CatalogPath(data_dir.path)));
   RETURN_IF_ERROR(Prepare(*catalog, mark));
-  ::unlink(CatalogMarkPath(data_dir.path).c_str());
-  return Sync(data_dir.path, O_RDONLY | O_DIRECTORY);
+  return WriteCatalogMark(data_dir.path, *catalog);
 }
 
 }  // namespace backup

@@ -33,10 +33,10 @@ struct FoundSnapshot {
   content::SnapshotFooter footer;  // If it can be read.
   absl::Status readable;           // With the key at hand, as far as its footer tells.
 };
-// All in these folders, newest first. A folder that is not there has none. Without a key none is
-// readable. Reason STORAGE_IO.
-absl::StatusOr<std::vector<FoundSnapshot>> FindSnapshots(const std::vector<std::string>& folders,
-                                                         const crypto::MasterKey* master_key);
+// All in these folders, newest first. A folder that is not there has none; one that cannot be
+// listed is there itself, as the last and not readable. Without a key none is readable.
+std::vector<FoundSnapshot> FindSnapshots(const std::vector<std::string>& folders,
+                                         const crypto::MasterKey* master_key);
 
 // A data directory whose catalog is to be replaced.
 struct HeldDataDir {
@@ -45,7 +45,8 @@ struct HeldDataDir {
   std::unique_ptr<crypto::MasterKey> master_key;
 };
 // Holds it. Errors: NotFound if there is no such folder, or no master key; Aborted if a service
-// holds it.
+// holds it; FailedPrecondition if the folder is another user's, whose service could not open what
+// this process makes.
 absl::StatusOr<HeldDataDir> HoldDataDir(const std::string& data_dir,
                                         const std::string& master_key_file);
 
@@ -72,12 +73,19 @@ struct NewCatalog {
 absl::StatusOr<NewCatalog> OpenSnapshot(const HeldDataDir& data_dir, const SnapshotChoice& choice,
                                         const StateListener& listener);
 
+// The same of a copy of the catalog that is in place, if it is sound, is not behind its mark, and
+// has given all version ids below `next_version_id`. Errors: NotFound if it is not so;
+// STORAGE_FULL; Unimplemented if it is of a newer schema.
+absl::StatusOr<NewCatalog> CopyCatalogInPlace(const HeldDataDir& data_dir, int64_t next_version_id,
+                                              absl::Time now);
+
 // The same without a snapshot: an empty catalog, whose version ids are above all that were given.
 absl::StatusOr<NewCatalog> MakeEmptyCatalog(const HeldDataDir& data_dir);
 
-// Makes DATA_DIR/catalog.db.new, which is closed, the catalog; returns the folder below DATA_DIR
-// that has what was there before, empty if nothing was. After a crash in between a service refuses
-// to start, and it is to be done again from the beginning.
+// Makes DATA_DIR/catalog.db.new, which is closed, the catalog, and marks how far it is; returns the
+// folder below DATA_DIR that has what was there before, empty if nothing was. After a crash in
+// between a service may refuse to start, and it is to be done again from the beginning. Reason
+// STORAGE_IO, with nothing changed, if the file is not all of the new catalog.
 absl::StatusOr<std::string> PutInPlace(const HeldDataDir& data_dir, absl::Time now,
                                        const StateListener& listener);
 

@@ -79,6 +79,16 @@ class RestoreStateTest : public ::testing::Test {
     ASSIGN_OR_RETURN(aside_, PutInPlace(held, clock_.Now(), listener));
     return catalog;
   }
+  absl::StatusOr<RebuildReport> Rebuild(const StateListener& listener = kSilent,
+                                        const std::string& chosen = "") {
+    ASSIGN_OR_RETURN(const HeldDataDir held, HoldDataDir(data_, ""));
+    return RebuildState(held, {SnapshotFolders(data_, elsewhere_), chosen}, clock_.Now(), listener);
+  }
+  storage::Counts Counts() {
+    return OpenStorage(data_, "")
+        ->catalog->Read([](storage::Snapshot& snapshot) { return snapshot.Count(); })
+        .value();
+  }
   int64_t Versions() {
     const auto storage = OpenStorage(data_, "");
     if (!storage.ok()) return -1;
@@ -119,7 +129,7 @@ class RestoreStateTest : public ::testing::Test {
   }
   std::string CatalogPath() const { return data_ + "/catalog.db"; }
   std::vector<FoundSnapshot> Found() {
-    return FindSnapshots(SnapshotFolders(data_, elsewhere_), nullptr).value();
+    return FindSnapshots(SnapshotFolders(data_, elsewhere_), nullptr);
   }
   static void Flip(const std::string& path, int64_t offset) {
     std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
@@ -207,8 +217,8 @@ TEST_F(RestoreStateTest, SaysThatTheKeyIsAnotherOne) {
   const std::string key_file = folder_.path() + "/other.key";
   const auto other = crypto::MasterKey::LoadOrCreate(key_file).value();
   const auto found = FindSnapshots(SnapshotFolders(data_, elsewhere_), other.get());
-  ASSERT_OK(found);
-  EXPECT_TRUE(absl::StrContains(found->front().readable.message(), "takes the master key"));
+  ASSERT_FALSE(found.empty());
+  EXPECT_TRUE(absl::StrContains(found.front().readable.message(), "takes the master key"));
   EXPECT_EQ(HoldDataDir(data_, key_file)->master_key->Fingerprint(), other->Fingerprint());
 }
 
@@ -232,10 +242,72 @@ TEST_F(RestoreStateTest, SurvivesAKillAtEachStep) {
 
 TEST_F(RestoreStateTest, RebuildingSurvivesAKillAtEachStep) {
   Live(100);
-  KillAtEachStep([this](const StateListener& listener) -> absl::Status {
-    ASSIGN_OR_RETURN(const HeldDataDir held, HoldDataDir(data_, ""));
-    return RebuildState(held, SnapshotFolders(data_, elsewhere_), clock_.Now(), listener).status();
+  KillAtEachStep([this](const StateListener& listener) {
+    std::filesystem::remove(CatalogPath());
+    return Rebuild(listener).status();
   });
+}
+
+TEST_F(RestoreStateTest, RebuildingBeginsWithASoundCatalogThatIsInPlace) {
+  Live(100);
+  EXPECT_OK(OpenStorage(data_, "")->catalog->Run([](storage::Transaction& transaction) {
+    return transaction
+        .RegisterClient("later", IdOf<ClientId>(2), storage::DuplicateNames::kReject,
+                        absl::UnixEpoch())
+        .status();
+  }));
+  const auto rebuilt = Rebuild();
+  ASSERT_OK(rebuilt);
+  EXPECT_EQ(rebuilt->snapshot_path, CatalogPath());
+  EXPECT_EQ(Counts().clients, 2);
+  const auto from_snapshot = Rebuild(kSilent, Found()[0].path);
+  ASSERT_OK(from_snapshot);
+  EXPECT_EQ(from_snapshot->snapshot_path, Found()[0].path);
+  EXPECT_EQ(Counts().clients, 1);
+}
+
+TEST_F(RestoreStateTest, RebuildingEndsIfThereAreSnapshotsButNoneCanBeRead) {
+  Live(100);
+  for (const FoundSnapshot& each : Found()) Flip(each.path, 10);
+  std::filesystem::remove(CatalogPath());
+  EXPECT_THAT(Rebuild().status(), StatusIs(absl::StatusCode::kNotFound));
+  EXPECT_FALSE(std::filesystem::exists(CatalogPath()));
+}
+
+TEST_F(RestoreStateTest, AFolderThatCannotBeListedKeepsNothingFromTheOthers) {
+  Live(10);
+  std::filesystem::remove_all(elsewhere_);
+  std::ofstream(elsewhere_) << "no folder";
+  ASSERT_EQ(Found().size(), 2u);
+  EXPECT_EQ(Found()[1].path, elsewhere_);
+  EXPECT_FALSE(Found()[1].readable.ok());
+  Flip(CatalogPath(), 0);
+  ASSERT_OK(Restore());
+  EXPECT_EQ(Versions(), 10);
+  std::filesystem::remove(Found()[0].path);
+  EXPECT_THAT(Restore().status(), StatusIs(absl::StatusCode::kNotFound));
+}
+
+TEST_F(RestoreStateTest, ACatalogWhosePartIsInItsLogIsNotPutInPlace) {
+  Live(10);
+  {
+    const auto held = HoldDataDir(data_, "");
+    ASSERT_OK(held);
+    ASSERT_OK(OpenSnapshot(*held, {SnapshotFolders(data_, elsewhere_), ""}, kSilent));
+    std::ofstream(CatalogPath() + ".new-wal") << "the rest";
+    EXPECT_THAT(PutInPlace(*held, clock_.Now(), kSilent).status(), HasReason(Reason::kStorageIo));
+  }
+  EXPECT_EQ(Versions(), 10);
+}
+
+TEST_F(RestoreStateTest, ASecondRestoreGoesOnAboveTheFirst) {
+  Live(10);
+  const std::string oldest = Found()[0].path;
+  ASSERT_OK(Restore(oldest));
+  const int64_t next = NextVersionId();
+  EXPECT_EQ(ReadCatalogMark(data_).next_version_id, next);
+  ASSERT_OK(Restore(oldest));
+  EXPECT_GT(NextVersionId(), next);
 }
 
 TEST_F(RestoreStateTest, AnEmptyCatalogIsNotMadeBesideAStore) {

@@ -75,6 +75,12 @@ absl::StatusOr<std::unique_ptr<RunningService>> RunningService::Open(const Optio
   const storage::StorageMetrics storage_metrics(metrics);
   ASSIGN_OR_RETURN(Storage storage, OpenStorage(options.data_dir, options.master_key_file,
                                                 storage_metrics, options.rebuild_catalog));
+  // Before anything is written to it.
+  if (const absl::Status fits = CheckCatalogMark(options.data_dir, *storage.catalog); !fits.ok()) {
+    return WithExitCode(WithMessage(fits, absl::StrCat("the data directory ", options.data_dir,
+                                                       ": ", fits.message())),
+                        kExitDamaged);
+  }
   if (const absl::Status fits = handlers::CheckMasterKey(*storage.catalog, *storage.master_key);
       !fits.ok()) {
     return WithMessage(
@@ -87,11 +93,6 @@ absl::StatusOr<std::unique_ptr<RunningService>> RunningService::Open(const Optio
     return WithMessage(store_keys.status(),
                        absl::StrCat("the data directory ", options.data_dir,
                                     ": the store's secret: ", store_keys.status().message()));
-  }
-  if (const absl::Status fits = CheckCatalogMark(options.data_dir, *storage.catalog); !fits.ok()) {
-    return WithExitCode(WithMessage(fits, absl::StrCat("the data directory ", options.data_dir,
-                                                       ": ", fits.message())),
-                        kExitDamaged);
   }
   ASSIGN_OR_RETURN(auto tls, rpc::TlsFileCopies::Make(options.tls));
   return std::unique_ptr<RunningService>(
@@ -264,6 +265,7 @@ void RunningService::CheckCatalog(const std::stop_token& token) {
 }
 
 void RunningService::NoteMark() {
+  if (!storage_.catalog->damage().ok()) return;
   const absl::Status noted = WriteCatalogMark(options_.data_dir, *storage_.catalog);
   LOG_IF(WARNING, !noted.ok()) << "cannot note how far the catalog is: " << noted;
 }

@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/status_macros.h"
 #include "nlohmann/json.hpp"
+#include "services/backup/catalog_mark.h"
 #include "services/backup/jobs/snapshot_state.h"
 #include "services/backup/rebuild_state.h"
 #include "services/backup/restore_state.h"
@@ -52,6 +53,7 @@ absl::StatusOr<ExitCode> BackUp(Connection& connection, Output& output, const St
     return ShowTaken(taken, output);
   }
   ASSIGN_OR_RETURN(const DataDir opened, OpenDataDir(flags.data_dir, flags.master_key_file));
+  RETURN_IF_ERROR(CheckCatalogMark(flags.data_dir, *opened.storage.catalog));
   const SystemClock clock;
   jobs::StateSnapshots::Options options;
   options.folders = SnapshotFolders(flags.data_dir, flags.snapshot_dir);
@@ -74,9 +76,8 @@ absl::StatusOr<ExitCode> List(Output& output, const StateFlags& flags) {
                                    : flags.master_key_file;
   absl::StatusOr<std::unique_ptr<crypto::MasterKey>> key = crypto::MasterKey::Load(key_file);
   if (!key.ok() && !absl::IsNotFound(key.status())) return key.status();
-  ASSIGN_OR_RETURN(const std::vector<FoundSnapshot> found,
-                   FindSnapshots(SnapshotFolders(flags.data_dir, flags.snapshot_dir),
-                                 key.ok() ? key->get() : nullptr));
+  const std::vector<FoundSnapshot> found = FindSnapshots(
+      SnapshotFolders(flags.data_dir, flags.snapshot_dir), key.ok() ? key->get() : nullptr);
   Table table({{"TIME"},
                {"SIZE", Table::Align::kRight},
                {"CATALOG", Table::Align::kRight},
@@ -154,7 +155,7 @@ ExitCode ShowRebuilt(const RebuildReport& report, Output& output) {
     output.Print(Fields{
         {"Snapshot", has_snapshot
                          ? absl::StrCat(TimeOf(report.snapshot_time), ", ", report.snapshot_path)
-                         : "none can be read: all is from blobs"},
+                         : "none: all is from blobs"},
         {"Versions after it", absl::StrCat(report.versions, " (not confirmed)")},
         {"Clients after it", absl::StrCat(report.clients, " (without names and keys)")},
         {"Packs after it", absl::StrCat(report.packs)},
@@ -170,9 +171,10 @@ ExitCode ShowRebuilt(const RebuildReport& report, Output& output) {
 
 absl::StatusOr<ExitCode> RunRebuild(Output& output, const StateFlags& flags) {
   ASSIGN_OR_RETURN(const HeldDataDir held, HoldDataDir(flags.data_dir, flags.master_key_file));
-  ASSIGN_OR_RETURN(const RebuildReport report,
-                   RebuildState(held, SnapshotFolders(held.path, flags.snapshot_dir),
-                                SystemClock().Now(), [](absl::string_view) {}));
+  ASSIGN_OR_RETURN(
+      const RebuildReport report,
+      RebuildState(held, {SnapshotFolders(held.path, flags.snapshot_dir), flags.snapshot},
+                   SystemClock().Now(), [](absl::string_view) {}));
   ShowUnreadable(report.unreadable, output);
   return ShowRebuilt(report, output);
 }
@@ -208,7 +210,7 @@ CLI::App& AddStateCommand(CLI::App& group, Command& chosen, const std::string& n
   CLI::App& command = *group.add_subcommand(name, what);
   const auto flags = std::make_shared<StateFlags>();
   AddPlaces(command, *flags, needs_data_dir);
-  if (name == "restore") {
+  if (name == "restore" || name == "rebuild") {
     command
         .add_option("--snapshot", flags->snapshot,
                     "The snapshot's file; default: the newest that can be read")
@@ -251,8 +253,10 @@ void AddStateCommands(CLI::App& app, Command& chosen) {
                     return RunRebuild(output, flags);
                   })
       .footer(
-          "\nWhat was there is put aside, and nothing is deleted. Afterwards all is read and "
-          "compared; what cannot be\n"
+          "\nIt begins with the catalog that is in place, if that is sound and as new as the "
+          "snapshots, and no --snapshot\n"
+          "is given. What was there is put aside, and nothing is deleted. Afterwards all is read "
+          "and compared; what cannot be\n"
           "saved is named (exit code 14). Small files, verdicts, and clients and their keys that "
           "came after the\n"
           "snapshot are not in the store.");

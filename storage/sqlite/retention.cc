@@ -231,6 +231,7 @@ absl::StatusOr<int64_t> SqliteTransaction::ExpireVersions(const std::vector<int6
 }
 
 absl::Status SqliteTransaction::SaveClockNote(const ClockNote& note) {
+  const Passing passing(*this);
   Query insert =
       database_.Prepare("INSERT OR REPLACE INTO clock_notes VALUES (1, ?, ?, ?, ?, ?, ?)");
   insert.Bind(absl::ToUnixMicros(note.base_time))

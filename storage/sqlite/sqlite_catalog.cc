@@ -96,17 +96,22 @@ SqliteCatalog::~SqliteCatalog() {
 void SqliteCatalog::Submit(Work work, Done done) {
   if (const absl::Status damage = damage_->damage(); !damage.ok()) return done(damage);
   SubmitSeenTimes();
+  const auto is_change = std::make_shared<bool>(false);
   writes_.Submit(
-      [this, work = std::move(work)](Database& database) -> absl::Status {
+      [this, is_change, work = std::move(work)](Database& database) -> absl::Status {
         RETURN_IF_ERROR(damage_->damage());
         SqliteTransaction transaction(database, reserve_);
         const int64_t before = database.total_changes();
         RETURN_IF_ERROR(work(transaction));
         seen_.Remember(transaction.seen());
-        if (database.total_changes() - before > transaction.passing_changes()) ++changes_;
+        *is_change = database.total_changes() - before > transaction.passing_changes();
         return absl::OkStatus();
       },
-      std::move(done));
+      // Not before it is committed: what reads the count first reads what is counted.
+      [this, is_change, done = std::move(done)](const absl::Status& committed) {
+        if (committed.ok() && *is_change) ++changes_;
+        done(committed);
+      });
 }
 
 absl::Status SqliteCatalog::CopyTo(const std::string& path, const std::function<void()>& pause,
@@ -126,9 +131,14 @@ absl::Status SqliteCatalog::CopyTo(const std::string& path, const std::function<
   // Nobody else has it: then no log is begun beside it.
   RETURN_IF_ERROR(copy->Execute("PRAGMA locking_mode = EXCLUSIVE; PRAGMA query_only = ON"));
   const absl::Status checked = CheckTable(*copy, /*table=*/"", token);
-  // What is copied faithfully is as damaged as its source.
-  if (ReasonOf(checked) == Reason::kStateCorrupt) damage_->Note(checked);
-  return checked;
+  if (ReasonOf(checked) != Reason::kStateCorrupt) return checked;
+  // What is copied faithfully is as damaged as its source; but the copy alone may be damaged.
+  ASSIGN_OR_RETURN(const std::unique_ptr<Database> source, OpenReader());
+  const absl::Status again = CheckTable(*source, /*table=*/"", token);
+  if (ReasonOf(again) == Reason::kStateCorrupt) damage_->Note(again);
+  RETURN_IF_ERROR(again);
+  return MakeError(Reason::kStorageIo, "the copy of the catalog is damaged, the catalog is not",
+                   "catalog");
 }
 
 absl::Status SqliteCatalog::Check(const std::function<void()>& pause,
@@ -148,6 +158,7 @@ absl::StatusOr<Catalog::Compacted> SqliteCatalog::Compact() {
   RETURN_IF_ERROR(Await([&](Done done) {
     writes_.Submit(
         [&](Database& database) -> absl::Status {
+          RETURN_IF_ERROR(damage_->damage());
           ASSIGN_OR_RETURN(step, VacuumSome(database, how));
           return absl::OkStatus();
         },
@@ -155,8 +166,12 @@ absl::StatusOr<Catalog::Compacted> SqliteCatalog::Compact() {
   }));
   if (!step.is_done) return step;
   RETURN_IF_ERROR(Await([&](Done done) {
-    writes_.SubmitAlone([&](Database& database) { return CutOffLog(database, path_ + "-wal"); },
-                        std::move(done));
+    writes_.SubmitAlone(
+        [&](Database& database) -> absl::Status {
+          RETURN_IF_ERROR(damage_->damage());
+          return CutOffLog(database, path_ + "-wal");
+        },
+        std::move(done));
   }));
   return step;
 }
@@ -166,7 +181,8 @@ void SqliteCatalog::SubmitSeenTimes() {
   if (taken.empty()) return;
   const auto times = std::make_shared<const SeenTimes::Times>(std::move(taken));
   writes_.Submit(
-      [times](Database& database) -> absl::Status {
+      [this, times](Database& database) -> absl::Status {
+        RETURN_IF_ERROR(damage_->damage());
         for (const auto& [id, time] : *times) RETURN_IF_ERROR(NoteSeen(database, id, time));
         return absl::OkStatus();
       },

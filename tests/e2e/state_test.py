@@ -1,11 +1,13 @@
 """The drill of docs/operations.md, played as it stands there: the catalog is lost, cut, changed, or replaced by an older copy, and
 everything that a snapshot or the store has comes back."""
 
+import contextlib
 import json
 import pathlib
 import random
 import re
 import shutil
+import sqlite3
 import subprocess
 import unittest
 
@@ -106,6 +108,9 @@ class StateTest(CliTest):
         table = self.drill()
         self.assertRegex(table, r"Versions after it: +3 ")
         self.assertRegex(table, r"Not saved: +0\n")
+        with contextlib.closing(sqlite3.connect(self.catalog)) as catalog:
+            kept = catalog.execute("SELECT count(*) FROM versions WHERE retain_until > received_time").fetchone()
+        self.assertEqual(kept, (3,))
         self.cluster.start_service()
         self.check_all_is_there()
         self.check_the_client_goes_on()
@@ -202,6 +207,24 @@ class StateTest(CliTest):
         self.assertNotEqual(self.client.reconnect(), m.RECONNECTED)
         again = m.ModelClient(self.cluster.port, b"old client").sign_up()
         again.back_up(b"file", b"content")
+        self.assertNotEqual(again.aes, self.client.aes)
+        self.assertNotEqual(again.aes, m.ModelClient(self.cluster.port, b"another client").sign_up().aes)
+
+    def test_a_client_that_was_taken_back_since_the_snapshot(self):
+        self.start()
+        self.back_up(b"before", 2 * MIB, self.large)
+        self.backupctl("client", "rm", "old client", "--yes")
+        self.backupctl("state", "backup")
+        self.backupctl("client", "undelete", "old client")
+        self.after = {}
+        self.client.reconnect()
+        self.back_up(b"later", 2 * MIB, self.after)
+        self.kill()
+        for path in self.data.glob("catalog.db*"):
+            path.unlink()
+        self.assertRegex(self.offline("state", "rebuild").stdout, r"Not saved: +0\n")
+        self.cluster.start_service()
+        self.check_all_is_there()
 
     def test_what_was_repacked_since_the_snapshot_is_found(self):
         self.start("--repack_rate=0", "--repack_interval=0s")

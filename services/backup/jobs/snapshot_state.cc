@@ -1,6 +1,5 @@
 #include "services/backup/jobs/snapshot_state.h"
 
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -29,6 +28,8 @@ constexpr MetricName kDuration{"backup_snapshot_duration_seconds",
                                "How long it took to take the newest snapshot of the state"};
 // The copy that a snapshot is made of, in the first folder; always made anew.
 constexpr absl::string_view kCopy = "/catalog.copy";
+// How often who waits looks whether it is told to stop.
+constexpr absl::Duration kTurnPoll = absl::Milliseconds(100);
 
 // Pauses between what it reads.
 class PacedSource final : public ByteSource {
@@ -73,13 +74,33 @@ StateSnapshots::StateSnapshots(storage::Catalog& catalog, const crypto::MasterKe
   for (const std::string& path : options_.folders) folders_.emplace_back(path, options_.listener);
 }
 
+absl::Status StateSnapshots::WaitForTurn(const std::stop_token& token) {
+  MutexLock lock(turn_mutex_);
+  while (is_taking_) {
+    if (token.stop_requested()) return absl::CancelledError("told to stop");
+    turn_ended_.WaitFor(turn_mutex_, kTurnPoll);
+  }
+  is_taking_ = true;
+  return absl::OkStatus();
+}
+
+void StateSnapshots::EndTurn() {
+  MutexLock lock(turn_mutex_);
+  is_taking_ = false;
+  turn_ended_.NotifyOne();
+}
+
 absl::StatusOr<StateSnapshots::Taken> StateSnapshots::Take(const std::stop_token& token) {
+  RETURN_IF_ERROR(WaitForTurn(token));
+  const absl::Cleanup end_turn = [this] { EndTurn(); };
   MutexLock lock(mutex_);
   return TakeNow(token);
 }
 
 absl::StatusOr<std::optional<StateSnapshots::Taken>> StateSnapshots::TakeIfChanged(
     absl::Duration interval, const std::stop_token& token) {
+  RETURN_IF_ERROR(WaitForTurn(token));
+  const absl::Cleanup end_turn = [this] { EndTurn(); };
   MutexLock lock(mutex_);
   ASSIGN_OR_RETURN(const storage::Counts counts,
                    catalog_.Read([](storage::Snapshot& snapshot) { return snapshot.Count(); }));
@@ -102,12 +123,8 @@ absl::StatusOr<bool> StateSnapshots::IsCovered(absl::Duration interval) {
 absl::StatusOr<StateSnapshots::Taken> StateSnapshots::TakeNow(const std::stop_token& token) {
   const auto begin = std::chrono::steady_clock::now();
   RETURN_IF_ERROR(catalog_.damage());
-  const std::string folder = folders_.front().path();
-  if (::mkdir(folder.c_str(), 0700) != 0 && errno != EEXIST) {
-    return MakeError(Reason::kStorageIo, absl::StrCat("cannot make the folder ", folder),
-                     "snapshots");
-  }
-  const std::string copy_path = absl::StrCat(folder, kCopy);
+  RETURN_IF_ERROR(folders_.front().Make());
+  const std::string copy_path = absl::StrCat(folders_.front().path(), kCopy);
   RemoveCopy(copy_path);
   const absl::Cleanup remove_copy = [&] { RemoveCopy(copy_path); };
   const int64_t changes = catalog_.changes();
@@ -121,8 +138,11 @@ absl::StatusOr<StateSnapshots::Taken> StateSnapshots::TakeNow(const std::stop_to
   options_.listener("catalog is copied");
   ASSIGN_OR_RETURN(Taken taken, Store(copy_path, time, next_version_id, token));
   covered_changes_ = changes;
-  ASSIGN_OR_RETURN(taken.paths, CopyNewest(token));
-  RETURN_IF_ERROR(RemoveExpired());
+  absl::StatusOr<std::vector<std::string>> paths = CopyNewest(token);
+  const absl::Status removed = RemoveExpired();
+  RETURN_IF_ERROR(paths.status());
+  RETURN_IF_ERROR(removed);
+  taken.paths = *std::move(paths);
   const absl::Duration took = absl::FromChrono(std::chrono::steady_clock::now() - begin);
   metrics_.size.Set(static_cast<double>(taken.entry.size_bytes));
   metrics_.duration.Set(absl::ToDoubleSeconds(took));
@@ -173,12 +193,15 @@ absl::StatusOr<std::vector<std::string>> StateSnapshots::CopyNewest(const std::s
 }
 
 absl::Status StateSnapshots::RemoveExpired() {
+  absl::Status result = absl::OkStatus();
   for (SnapshotFolder& folder : folders_) {
-    ASSIGN_OR_RETURN(const std::vector<SnapshotFolder::Entry> entries, folder.List());
-    for (const SnapshotFolder::Entry& entry : SnapshotFolder::Expired(entries))
-      RETURN_IF_ERROR(folder.Remove(entry));
+    const absl::StatusOr<std::vector<SnapshotFolder::Entry>> entries = folder.List();
+    result.Update(entries.status());
+    if (!entries.ok()) continue;
+    for (const SnapshotFolder::Entry& entry : SnapshotFolder::Expired(*entries))
+      result.Update(folder.Remove(entry));
   }
-  return absl::OkStatus();
+  return result;
 }
 
 absl::StatusOr<Job::Progress> SnapshotState::Step(const std::string& /*cursor*/, int64_t /*budget*/,

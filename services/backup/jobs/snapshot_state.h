@@ -53,7 +53,8 @@ class StateSnapshots {
 
   // Takes a snapshot, after the one that is being taken, if any. What was kept before goes only
   // after it. Errors: reasons STATE_CORRUPT (the catalog is damaged: no snapshot is made of it),
-  // STORAGE_FULL, STORAGE_IO; Cancelled if `token` is told to stop.
+  // STORAGE_FULL, STORAGE_IO; Cancelled if `token` is told to stop. What a folder says that cannot
+  // be written to keeps nothing from the others.
   absl::StatusOr<Taken> Take(const std::stop_token& token);
   // The same, but nothing if the newest one has all that changed since, or is of this process's
   // predecessor and not older than `interval`; nor of a catalog that no client came to yet. A
@@ -62,6 +63,9 @@ class StateSnapshots {
                                                      const std::stop_token& token);
 
  private:
+  // Until EndTurn() nobody else has it. Cancelled if `token` is told to stop.
+  absl::Status WaitForTurn(const std::stop_token& token);
+  void EndTurn();
   absl::StatusOr<Taken> TakeNow(const std::stop_token& token) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::StatusOr<bool> IsCovered(absl::Duration interval) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // From a copy of the catalog at `copy_path` to a snapshot in the first folder.
@@ -71,6 +75,7 @@ class StateSnapshots {
   // Gives the other folders what the first one has newest; returns all its paths.
   absl::StatusOr<std::vector<std::string>> CopyNewest(const std::stop_token& token)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // In each folder, whatever the others say.
   absl::Status RemoveExpired() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   storage::Catalog& catalog_;
@@ -78,7 +83,10 @@ class StateSnapshots {
   const Clock& clock_;
   const Options options_;
   const SnapshotMetrics metrics_;
-  Mutex mutex_;  // Held while one is taken.
+  Mutex turn_mutex_;
+  CondVar turn_ended_;
+  bool is_taking_ ABSL_GUARDED_BY(turn_mutex_) = false;
+  Mutex mutex_;  // Held while one is taken, by whose turn it is.
   std::vector<storage::SnapshotFolder> folders_ ABSL_GUARDED_BY(mutex_);
   std::optional<int64_t> covered_changes_ ABSL_GUARDED_BY(mutex_);  // Of Catalog::changes().
 };

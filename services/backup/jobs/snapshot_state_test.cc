@@ -6,6 +6,7 @@
 #include <atomic>
 #include <filesystem>
 #include <fstream>
+#include <future>
 #include <iterator>
 #include <memory>
 #include <set>
@@ -135,6 +136,11 @@ TEST_F(SnapshotStateTest, IsTakenOnlyIfSomethingChanged) {
     state.name = "snapshot";
     return transaction.SaveJob(state);
   }));
+  ASSERT_OK(catalog_->Run([](storage::Transaction& transaction) {
+    storage::ClockNote note;
+    note.newest_time = absl::UnixEpoch();
+    return transaction.SaveClockNote(note);
+  }));
   EXPECT_EQ(run(), 0);
   Add(1);
   EXPECT_EQ(run(), 1);
@@ -163,6 +169,30 @@ TEST_F(SnapshotStateTest, KeepsTheNewestEightOfADay) {
     EXPECT_LE(entries.size(), 9u) << "midnight may pass";
     EXPECT_EQ(entries.front().number, 10);
   }
+}
+
+TEST_F(SnapshotStateTest, OldOnesGoThoughAnotherFolderCannotBeWritten) {
+  std::ofstream(options_.folders[1]) << "no folder";
+  for (int i = 1; i <= 10; ++i) EXPECT_FALSE(snapshots().Take({}).ok());
+  EXPECT_LE(CountIn(0), 9u) << "midnight may pass";
+}
+
+TEST_F(SnapshotStateTest, WhoWaitsForTheOneBeforeEndsWhenToldTo) {
+  std::promise<void> begun;
+  std::promise<void> go_on;
+  options_.listener = [&](absl::string_view step) {
+    if (step != "catalog is to be copied") return;
+    begun.set_value();
+    go_on.get_future().wait();
+  };
+  Remake();
+  std::thread first([&] { EXPECT_OK(snapshots_->Take({})); });
+  begun.get_future().wait();
+  std::stop_source stop;
+  stop.request_stop();
+  EXPECT_THAT(snapshots_->Take(stop.get_token()).status(), StatusIs(absl::StatusCode::kCancelled));
+  go_on.set_value();
+  first.join();
 }
 
 TEST_F(SnapshotStateTest, NumbersGoOnAboveThoseOfEachFolder) {
