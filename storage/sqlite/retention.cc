@@ -108,23 +108,22 @@ absl::StatusOr<AgesPage> SqliteTransaction::ListAges(const AgesPlace& after, int
       "ORDER BY client_id, name");
   query.BindBlob(after.client.bytes()).BindBlob(after.file_name);
   DamagedChunks damaged(database_);
-  AgesPage page;
+  std::vector<FileAges> files;
+  AgesPlace next = after;
   for (int left = limit; left > 0;) {
     ASSIGN_OR_RETURN(const bool more, query.Step());
-    if (!more) page.next.reset();
-    if (!more) return page;
+    if (!more) return AgesPage{std::move(files), std::nullopt};
     FileAges file{ClientId::FromBytes(query.Blob(1)).value_or(ClientId()), query.Blob(2), {}};
     const bool is_first = file.client == after.client && file.file_name == after.file_name;
     if (is_first && after.version_id == 0) continue;
     ASSIGN_OR_RETURN(file.versions,
                      AgesOf(damaged, query.Int(0), is_first ? after.version_id : INT64_MAX, left));
     const bool is_cut = std::ssize(file.versions) == left;
-    page.next =
-        AgesPlace{file.client, file.file_name, is_cut ? file.versions.back().version_id : 0};
+    next = {file.client, file.file_name, is_cut ? file.versions.back().version_id : 0};
     left -= 1 + static_cast<int>(file.versions.size());
-    if (!file.versions.empty()) page.files.push_back(std::move(file));
+    if (!file.versions.empty()) files.push_back(std::move(file));
   }
-  return page;
+  return AgesPage{std::move(files), std::move(next)};
 }
 
 absl::StatusOr<std::optional<absl::Time>> SqliteTransaction::FileRetainedUntil(
