@@ -154,7 +154,7 @@ class RetentionTest(RetentionCluster):
         self.assertEqual(len(versions), 3)
         self.assertIn("must be kept until",
                       self.backupctl("file", "rm", "laptop", "a", "--version", str(versions[2]), "--yes", code=1))
-        self.assertIn("must be kept until", self.backupctl("file", "rm", "laptop", "a", "--yes", code=1))
+        self.assertIn("must be kept until", self.backupctl("file", "rm", "laptop", "a", "--all", "--yes", code=1))
         self.assertIn("must be kept until", self.backupctl("client", "rm", "laptop", "--yes", code=1))
         self.assertEqual(self.versions("laptop", "a"), versions)
         self.back_up("laptop 2", ["b"], 2)
