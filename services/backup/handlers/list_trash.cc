@@ -92,7 +92,7 @@ absl::StatusOr<std::vector<storage::Client>> Clients(storage::Snapshot& snapshot
   if (ReasonOf(client.status()) == Reason::kClientNotFound) return std::vector<storage::Client>();
   if (!client.ok()) return client.status();
   // It is the only one.
-  const bool was_listed = position.client.delete_time != absl::InfinitePast();
+  const bool was_listed = position.client.delete_time != Position().client.delete_time;
   return was_listed ? std::vector<storage::Client>() : std::vector<storage::Client>{*client};
 }
 
