@@ -293,7 +293,9 @@ TEST_F(SnapshotStateTest, SurvivesAKillAtEachStep) {
     ASSERT_EQ(WEXITSTATUS(status), 99);
     options_.listener = [](absl::string_view) {};
     Open();
-    for (const auto& entry : store.List().value()) EXPECT_OK(Restore(store.PathOf(entry)));
+    const auto listed = store.List();
+    ASSERT_OK(listed);
+    for (const auto& entry : *listed) EXPECT_OK(Restore(store.PathOf(entry)));
     ASSERT_OK(snapshots().Take({}));
     EXPECT_GT(store.List()->front().number, before);
     EXPECT_EQ(CountIn(0), CountIn(1));
