@@ -109,7 +109,7 @@ class StateTest(CliTest):
         self.assertRegex(table, r"Versions after it: +3 ")
         self.assertRegex(table, r"Not saved: +0\n")
         with contextlib.closing(sqlite3.connect(self.catalog)) as catalog:
-            kept = catalog.execute("SELECT count(*) FROM versions WHERE retain_until > received_time").fetchone()
+            kept = catalog.execute("SELECT count(*) FROM versions WHERE retain_until > receive_time").fetchone()
         self.assertEqual(kept, (3,))
         self.cluster.start_service()
         self.check_all_is_there()
