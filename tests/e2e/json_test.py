@@ -97,9 +97,10 @@ class JsonTest(ClusterTest):
         self.called.add(command)
         lines = self.run_program("backupctl", f"--service=127.0.0.1:{self.cluster.service_port}", "--json", *arguments,
                                  codes=codes)
-        kind = next((name for name in re.findall(r"\w+", self.page.commands[command]) if name in self.page.objects), None)
-        self.assertEqual(kind is None, not lines, f"{command} prints {lines}; docs/json.md: {self.page.commands[command]}")
+        kinds = [name for name in re.findall(r"\w+", self.page.commands[command]) if name in self.page.objects]
+        self.assertEqual(kinds == [], lines == [], f"{command} prints {lines}; docs/json.md: {self.page.commands[command]}")
         for line in lines:
+            kind = next((kind for kind in kinds if line.keys() <= self.page.objects[kind].keys()), kinds[0])
             self.page.check_object(kind, line, command)
         return lines
 
@@ -150,6 +151,8 @@ class JsonTest(ClusterTest):
         self.backupctl("file", "get", name, "grown", "-o", str(self.folder / "grown"), "--fallback", codes=(3,))
         wait_until(lambda: "last_tally" in self.backupctl("scrub", "status")[0], "everything was read once")
         self.assertEqual(self.backupctl("file", "rm", name, "small", "--yes")[0], newest)
+        self.assertEqual(self.backupctl("trash", "list")[0]["version"], newest)
+        self.assertEqual(self.backupctl("file", "undelete", name, "small"), [newest])
         self.cluster.service.stop()
         decrypted = self.run_program("backupctl", "--json", "decrypt", f"--data_dir={data}", "--client", name, "--file", "put",
                                      "-o", str(self.folder / "decrypted"))
@@ -168,6 +171,9 @@ class JsonTest(ClusterTest):
         self.backupctl("scrub", "pause")
         self.backupctl("scrub", "discard", "--yes")
         self.backupctl("client", "rm", name, "--yes")
+        self.assertEqual(self.backupctl("trash", "list")[0]["client"], self.backupctl("client", "undelete", name)[0])
+        self.backupctl("client", "rm", name, "--yes")
+        self.backupctl("trash", "empty", "--yes")
         m.ModelClient(self.cluster.port, b"stale").sign_up()
         listed = []
         wait_until(lambda: listed or listed.extend(self.listed_as_stale()), "a client without a file is stale")
