@@ -124,7 +124,8 @@ absl::Status Scrub::Begin() {
       resources_.catalog.Read([](storage::Snapshot& snapshot) { return snapshot.Count(); }));
   state_.is_wanted = false;
   state_.start_time = resources_.clock.Now();
-  state_.total_steps = counts.pack_bytes + counts.blob_bytes + kStepsPerVersion * counts.versions;
+  state_.total_steps = counts.pack_bytes + counts.blob_bytes +
+                       kStepsPerVersion * (counts.versions + counts.trash_versions);
   state_.done_steps = 0;
   state_.tally = {};
   GoOnWith(ScrubState::Phase::kPacks);
