@@ -175,8 +175,7 @@ absl::StatusOr<v1::ListPoliciesResponse> ListPolicies(storage::Snapshot& snapsho
                    ParsePageToken(kPoliciesScope, request.page_token()));
   std::optional<PolicyScope> after;
   if (!position.empty()) {
-    const std::optional<ClientId> client =
-        ClientId::FromBytes(absl::string_view(position).substr(0, ClientId::kSize));
+    const auto client = ClientId::FromBytes(position.substr(0, ClientId::kSize));
     if (!client) return WrongPageToken();
     after = PolicyScope{*client, position.substr(ClientId::kSize)};
   }
