@@ -557,7 +557,8 @@ void World::Purge(int client) {
   if (is_alone) Begin({ModelCall::Kind::kPurge, client, 0, 0, {}, {}});
   handlers::Purge purge(*catalog_, IdOf(client));
   while (!purge.is_done())
-    RequireOk(purge.Step(absl::InfiniteFuture(), /*limit=*/2).status(), "purge");
+    RequireOk(purge.Step(absl::InfiniteFuture(), absl::InfiniteFuture(), /*limit=*/2).status(),
+              "purge");
   const auto forget = [&] {
     for (ModelFile& file : ClientOf(client).files) file.trash_count = 0;
   };
