@@ -374,7 +374,7 @@ class FullDiskTest(DiskTest):
         disk = os.statvfs(self.cluster.data_dir)
         self.assertGreater(count, 100)
         self.assertLess(log.stat().st_size, disk.f_bavail * disk.f_frsize + MEBIBYTE)
-        self.cluster.service.wait_for_log("because a program reads an old state of the catalog")
+        self.cluster.service.wait_for_log("because something reads an old state of the catalog")
         self.cluster.service.wait_for_log("end the program that reads the catalog")
         shell.close()
         wait_until(lambda: self.is_stored(self.keeper, b"another", SMALL), "a small file is stored")
