@@ -54,6 +54,7 @@ void Announce(const Options& options, const RunningService& service) {
             << ", at rest " << options.at_rest << ", disk by " << IoEngine::Default().name();
   if (options.uploads.corrupt_checksums)
     LOG(WARNING) << "checksums are falsified on purpose: no client will verify a file";
+  service.WarnIfNothingIsRemoved();
   LogDroppedVariables();
   TellServiceManager("READY=1");
 }

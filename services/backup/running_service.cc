@@ -304,12 +304,6 @@ void RunningService::StartTraining() {
 }
 
 void RunningService::StartRetention() {
-  const absl::StatusOr<storage::Counts> counts =
-      storage_.catalog->Read([](storage::Snapshot& snapshot) { return snapshot.Count(); });
-  LOG_IF(WARNING, counts.ok() && counts->policies == 0)
-      << "there is no retention policy: no verified version is ever removed, until the disk is "
-      << "full; for example: backupctl policy set --keep-last 3 --keep-daily 14 --keep-weekly 8 "
-      << "--keep-monthly 12";
   clock_task_.emplace(
       retention::ClockWatch::kInterval,
       [this](const std::stop_token&) {
@@ -347,6 +341,15 @@ void RunningService::Reload() {
 
 std::shared_ptr<grpc::Channel> RunningService::MakeChannelToItself() const {
   return grpc::CreateChannel(bound_address(), rpc::MakeSelfCredentials(tls_->copies()));
+}
+
+void RunningService::WarnIfNothingIsRemoved() const {
+  const absl::StatusOr<storage::Counts> counts =
+      storage_.catalog->Read([](storage::Snapshot& snapshot) { return snapshot.Count(); });
+  LOG_IF(WARNING, counts.ok() && counts->policies == 0)
+      << "there is no retention policy: no verified version is ever removed, until the disk is "
+      << "full; for example: backupctl policy set --keep-last 3 --keep-daily 14 --keep-weekly 8 "
+      << "--keep-monthly 12";
 }
 
 void RunningService::WarnOfTheFuture() {

@@ -56,6 +56,8 @@ class RunningService {
   storage::Catalog& catalog() { return *storage_.catalog; }
   const storage::SpaceReserve& reserve() const { return *storage_.reserve; }
   bool is_idle() const { return idle_.is_idle(); }
+  // Logs how to have versions removed, if no policy says so.
+  void WarnIfNothingIsRemoved() const;
   // Has certificates, keys and the policy read again.
   void Reload();
   // Calls its own listener.
