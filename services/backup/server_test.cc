@@ -59,7 +59,7 @@ class ServerTest : public ::testing::Test {
       : watchdog_(stream_limit),
         context_(ContextWith(gate_)),
         server_(*Server::Start(*rpc::Acceptor::Listen("127.0.0.1:0"), context_,
-                               {absl::FromUnixSeconds(42), {"debug"}, "plain"}, {})),
+                               {absl::FromUnixSeconds(42), {"debug"}, "plain", {}}, {})),
         channel_(grpc::CreateChannel(server_->bound_address(), grpc::InsecureChannelCredentials())),
         ingest_(v1::IngestService::NewStub(channel_)),
         catalog_(v1::CatalogService::NewStub(channel_)),
@@ -557,7 +557,7 @@ TEST_F(ServerTest, TellsNoCallThatItWasCancelledWhenItDrainsUnderLoad) {
     rpc::DrainGate gate;
     const ServiceContext context = ContextWith(gate);
     const auto server = *Server::Start(*rpc::Acceptor::Listen("127.0.0.1:0"), context,
-                                       {absl::Now(), {}, "plain"}, {});
+                                       {absl::Now(), {}, "plain", {}}, {});
     std::latch calling(kCallers);
     std::vector<std::future<absl::Status>> callers;
     for (int i = 0; i < kCallers; ++i) {
@@ -577,7 +577,7 @@ TEST_F(ServerTest, DoesNotWaitForThoseWhoWatch) {
   ServiceContext context = ContextWith(gate);
   context.trace = &trace;
   const auto server = *Server::Start(*rpc::Acceptor::Listen("127.0.0.1:0"), context,
-                                     {absl::Now(), {}, "plain"}, {});
+                                     {absl::Now(), {}, "plain", {}}, {});
   const auto admin = v1::AdminService::NewStub(
       grpc::CreateChannel(server->bound_address(), grpc::InsecureChannelCredentials()));
   Call call;
