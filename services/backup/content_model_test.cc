@@ -195,8 +195,11 @@ class World {
   // Takes the version back that went into the trash last.
   void Undelete(const Place& place);
   // Removes what the client has in the trash, and itself if it is there.
+  void RunPurge(const std::optional<ClientId>& client);
   void Purge(int client);
   void PurgeAll() {
+    // What a process that ended left of a client, only a purge of all finds.
+    RunPurge(std::nullopt);
     for (int client = 0; client < Model::kClients; ++client) Purge(client);
   }
   bool IsInTrash(const Place& place, int64_t version_id);
@@ -551,14 +554,18 @@ void World::Undelete(const Place& place) {
   CheckVersion(place, version, /*offset=*/0);
 }
 
+void World::RunPurge(const std::optional<ClientId>& client) {
+  handlers::Purge purge(*catalog_, client);
+  while (!purge.is_done())
+    RequireOk(purge.Step(absl::InfiniteFuture(), absl::InfiniteFuture(), /*limit=*/2).status(),
+              "purge");
+}
+
 void World::Purge(int client) {
   const ModelCall& call = model_.calls[static_cast<size_t>(client)];
   const bool is_alone = call.kind == ModelCall::Kind::kNone;
   if (is_alone) Begin({ModelCall::Kind::kPurge, client, 0, 0, {}, {}});
-  handlers::Purge purge(*catalog_, IdOf(client));
-  while (!purge.is_done())
-    RequireOk(purge.Step(absl::InfiniteFuture(), absl::InfiniteFuture(), /*limit=*/2).status(),
-              "purge");
+  RunPurge(IdOf(client));
   const auto forget = [&] {
     for (ModelFile& file : ClientOf(client).files) file.trash_count = 0;
   };
