@@ -46,7 +46,8 @@ class CatalogDamage : public CatalogRecipes {
   // All ways of telling a version.
   void ExpectTold(const Version& version, bool is_damaged) {
     EXPECT_EQ(IsDamaged(version), is_damaged);
-    for (const Version& told : ListVersions(version.client_id, version.file_name, 0, 100).value())
+    const auto listed = ListVersions(version.client_id, version.file_name, 0, 100).value();
+    for (const Version& told : listed)
       EXPECT_EQ(told.is_damaged, told.version_id == version.version_id && is_damaged);
     const auto scanned = Read([&](Snapshot& snapshot) {
                            return snapshot.ScanVersions(version.version_id - 1, 1);
