@@ -142,7 +142,7 @@ class RestoreStateTest : public ::testing::Test {
   const storage::TempFolder folder_;
   const std::string data_ = folder_.path() + "/data";
   const std::string elsewhere_ = folder_.path() + "/elsewhere";
-  const SystemClock clock_;
+  SystemClock clock_;
   std::string aside_;
 };
 
