@@ -95,7 +95,7 @@ class SnapshotStateTest : public ::testing::Test {
   std::unique_ptr<storage::SqliteCatalog> catalog_ =
       storage::SqliteCatalog::Open(folder_.path() + "/catalog.db").value();
   const crypto::MasterKey key_{std::string(32, 'k')};
-  const SystemClock clock_;
+  SystemClock clock_;
   StateSnapshots::Options options_;
   std::unique_ptr<StateSnapshots> snapshots_;
   int restored_ = 0;
