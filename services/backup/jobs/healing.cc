@@ -146,24 +146,13 @@ absl::StatusOr<bool> Healing::Heal(const Version& damaged, const StoredVersion& 
 absl::StatusOr<std::optional<StoredAnew>> Healing::Copy(const Version& damaged,
                                                         const StoredVersion& good,
                                                         const std::stop_token& token) {
-  absl::Status unread;  // What the good content cannot be opened or read for.
-  const auto copy = [&]() -> absl::StatusOr<StoredAnew> {
-    const absl::StatusOr<std::unique_ptr<content::StoredContent>> content =
-        handlers::OpenContent(places_, good);
-    unread = content.status();
-    RETURN_IF_ERROR(unread);
-    const absl::StatusOr<std::unique_ptr<LastingSource>> whole =
-        (*content)->ReadWhole(resources_.stages.pieces);
-    unread = whole.status();
-    RETURN_IF_ERROR(unread);
-    PacedSource paced(**whole, pace_, token, unread);
-    const StorageForm form =
-        storage::IsClientsForm(damaged.form) ? StorageForm::kSealed : damaged.form;
-    return StoreAnew(resources_, damaged, form, paced);
-  };
-  absl::StatusOr<StoredAnew> copied = copy();
+  absl::Status unread;
+  const StorageForm form =
+      storage::IsClientsForm(damaged.form) ? StorageForm::kSealed : damaged.form;
+  absl::StatusOr<StoredAnew> copied =
+      StoreAnew(resources_, {places_, good, pace_, token, unread}, damaged, form);
   if (copied.ok()) return *std::move(copied);
-  // Another may do; or it is tried again.
+  // Another may do; or this one in the next cycle.
   if (token.stop_requested() || !unread.ok()) return std::nullopt;
   return copied.status();
 }

@@ -79,20 +79,9 @@ absl::StatusOr<std::optional<StoredAnew>> MoveContents::TryStore(
     const storage::StoredVersion& stored, const std::stop_token& token) {
   const storage::Version& version = stored.version;
   if (unreadable_.contains(version.version_id)) return std::nullopt;
-  absl::Status unread;  // What the old content cannot be opened or read for.
-  const auto store = [&]() -> absl::StatusOr<StoredAnew> {
-    const absl::StatusOr<std::unique_ptr<content::StoredContent>> content =
-        handlers::OpenContent(places_, stored);
-    unread = content.status();
-    RETURN_IF_ERROR(unread);
-    const absl::StatusOr<std::unique_ptr<LastingSource>> whole =
-        (*content)->ReadWhole(resources_.stages.pieces);
-    unread = whole.status();
-    RETURN_IF_ERROR(unread);
-    PacedSource paced(**whole, pace_, token, unread);
-    return StoreAnew(resources_, version, version.form, paced);
-  };
-  absl::StatusOr<StoredAnew> moving = store();
+  absl::Status unread;
+  absl::StatusOr<StoredAnew> moving =
+      StoreAnew(resources_, {places_, stored, pace_, token, unread}, version, version.form);
   if (moving.ok()) return *std::move(moving);
   const absl::Status wrong = handlers::LookAgain(resources_.catalog, version, moving.status());
   const std::optional<Reason> reason = ReasonOf(wrong);

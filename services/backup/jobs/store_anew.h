@@ -1,18 +1,16 @@
 #pragma once
 
-#include <cstddef>
 #include <cstdint>
-#include <functional>
 #include <stop_token>
-#include <utility>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "base/byte_stream.h"
+#include "services/backup/handlers/open_content.h"
 #include "services/backup/handlers/pending_chunks.h"
 #include "services/backup/handlers/upload_file.h"
 #include "services/backup/jobs/pace.h"
 #include "storage/catalog/chunk.h"
+#include "storage/catalog/types.h"
 #include "storage/catalog/version.h"
 
 namespace backup::jobs {
@@ -27,27 +25,19 @@ struct StoredAnew {
   handlers::PendingChunks chunks;
 };
 
-// Stores `plain`, which is all of the version's plaintext, in this form, kPlain or kSealed. Errors
-// as PendingChunks::Store().
-absl::StatusOr<StoredAnew> StoreAnew(const handlers::UploadResources& resources,
-                                     const storage::Version& version, storage::StorageForm form,
-                                     ByteSource& plain);
-
-// Passes on what it reads, no faster than it may, and notes in `error` what the source says. What
-// is borrowed must outlive it. Used by one thread at a time.
-class PacedSource final : public ByteSource {
- public:
-  PacedSource(ByteSource& source, Pace& pace, const std::stop_token& token, absl::Status& error)
-      : source_(source), pace_(pace), token_(token), error_(error) {}
-  absl::StatusOr<absl::string_view> Read() override;
-  size_t lasting_pieces() const override { return source_.lasting_pieces(); }
-  void set_end_uses(std::function<void()> end) override { source_.set_end_uses(std::move(end)); }
-
- private:
-  ByteSource& source_;
-  Pace& pace_;
-  const std::stop_token& token_;
-  absl::Status& error_;
+// Where a content is, how fast it may be read, and what became of that.
+struct OldContent {
+  const handlers::StoredPlaces& places;
+  const storage::StoredVersion& stored;
+  Pace& pace;
+  const std::stop_token& token;
+  absl::Status& unread;  // What it cannot be opened or read for.
 };
+
+// Stores `old`, which is all of the version's plaintext, in this form, kPlain or kSealed. Errors as
+// OpenContent() and PendingChunks::Store().
+absl::StatusOr<StoredAnew> StoreAnew(const handlers::UploadResources& resources,
+                                     const OldContent& old, const storage::Version& version,
+                                     storage::StorageForm form);
 
 }  // namespace backup::jobs
