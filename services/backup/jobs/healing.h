@@ -35,6 +35,9 @@ class Healing {
   // damaged now than then; returns how many versions it healed. Does little while nothing is
   // damaged. Errors as of PendingChunks::Store() and of the catalog.
   absl::StatusOr<int64_t> Run(const std::stop_token& token);
+  // Looks through all versions at the next run: one that could not be read when it was compared may
+  // be read now, and one with a lower id may have come to the catalog after a later one.
+  void StartOver() { signature_.reset(); }
 
  private:
   // SHA-256 and size.

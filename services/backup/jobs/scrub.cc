@@ -131,6 +131,7 @@ absl::Status Scrub::Begin() {
   GoOnWith(ScrubState::Phase::kPacks);
   check_ = nullptr;
   logged_ = 0;
+  healing_.StartOver();
   return resources_.catalog.Run([&](storage::Transaction& transaction) -> absl::Status {
     ASSIGN_OR_RETURN(const ScrubState now, handlers::FindScrub(transaction));
     state_.is_paused = now.is_paused;
