@@ -18,7 +18,7 @@ import model_client as m
 from cluster import BIN_DIR, Cluster, ClusterTest, Process, wait_until
 
 CALL_S = 20
-END_S = 5
+END_S = 30
 FAILED, BAD_CONFIGURATION, INTERRUPTED = 1, 10, 130
 PIPE_SIZE = 4096
 LARGE = 300_000
