@@ -711,6 +711,7 @@ void World::Scrub() {
                 .status(),
             "start to scrub");
   RunWhole(scrub_);
+  Flush();  // What is found is told without waiting.
   std::set<std::string> healed;
   {
     MutexLock lock(mutex_);
