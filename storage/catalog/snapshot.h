@@ -26,6 +26,8 @@ class Snapshot {
   static constexpr int64_t kLargeFooter = 128 << 10;
   // So many chunks of a pack, or more.
   static constexpr int64_t kManyChunks = 256;
+  // Of SizeNote: 32 days with one every six hours.
+  static constexpr int kMaxSizeNotes = 128;
 
   virtual ~Snapshot() = default;
 
@@ -155,6 +157,8 @@ class Snapshot {
   // How many clients ListStaleClients() would list without limit. With the infinite past for
   // `since`: how many of these times are in the future.
   virtual absl::StatusOr<int64_t> CountStaleClients(absl::Time since, absl::Time now) = 0;
+  // What AddSizeNote() kept, oldest first.
+  virtual absl::StatusOr<std::vector<SizeNote>> ListSizeNotes() = 0;
 
   // Jobs.
 

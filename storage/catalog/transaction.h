@@ -214,6 +214,12 @@ class Transaction : public Snapshot {
   // Keeps a value under this name in the place of what is there.
   virtual absl::Status SetStoreValue(const std::string& name, const std::string& value) = 0;
 
+  // Reports.
+
+  // Keeps it behind those before. Those that are not of an earlier time go, since they were noted
+  // while the clock was ahead; so do the oldest beyond kMaxSizeNotes.
+  virtual absl::Status AddSizeNote(const SizeNote& note) = 0;
+
   // Jobs.
 
   // Keeps it in the place of what is there under its name.

@@ -150,6 +150,15 @@ struct JobState {
   int64_t total_count = 0;
 };
 
+// How much was kept at a time, by which growth is told.
+struct SizeNote {
+  absl::Time time;
+  int64_t disk_bytes = 0;    // All that fills the disk: packs and other blobs, catalog, snapshots.
+  int64_t stored_bytes = 0;  // Counts::stored_bytes.
+
+  bool operator==(const SizeNote&) const = default;
+};
+
 struct Counts {
   int64_t clients = 0;
   int64_t files = 0;

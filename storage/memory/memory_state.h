@@ -58,6 +58,7 @@ struct MemoryState {
   std::map<std::string, JobState> jobs;
   std::map<PolicyScope, RetentionRules> policies;
   std::optional<ClockNote> clock_note;
+  std::vector<SizeNote> size_notes;  // Oldest first.
 };
 
 }  // namespace backup::storage

@@ -136,6 +136,8 @@ class MemoryTransaction final : public Transaction {
   absl::StatusOr<std::vector<Client>> ListStaleClients(absl::Time since, absl::Time now,
                                                        const ClientId& after, int limit) override;
   absl::StatusOr<int64_t> CountStaleClients(absl::Time since, absl::Time now) override;
+  absl::StatusOr<std::vector<SizeNote>> ListSizeNotes() override { return state_.size_notes; }
+  absl::Status AddSizeNote(const SizeNote& note) override;
   absl::StatusOr<std::vector<JobState>> ListJobs() override;
   absl::Status SaveJob(const JobState& job) override;
   absl::Status ProbeWrite() override { return absl::OkStatus(); }

@@ -76,6 +76,14 @@ absl::StatusOr<int64_t> MemoryTransaction::CountStaleClients(absl::Time since, a
   return std::ssize(clients);
 }
 
+absl::Status MemoryTransaction::AddSizeNote(const SizeNote& note) {
+  std::vector<SizeNote>& notes = state_.size_notes;
+  while (!notes.empty() && notes.back().time >= note.time) notes.pop_back();
+  notes.push_back(note);
+  if (std::ssize(notes) > kMaxSizeNotes) notes.erase(notes.begin());
+  return absl::OkStatus();
+}
+
 absl::StatusOr<std::vector<JobState>> MemoryTransaction::ListJobs() {
   std::vector<JobState> jobs;
   for (const auto& [name, job] : state_.jobs) jobs.push_back(job);

@@ -79,4 +79,33 @@ absl::StatusOr<int64_t> SqliteTransaction::CountStaleClients(absl::Time since, a
   return query.Int(0);
 }
 
+absl::StatusOr<std::vector<SizeNote>> SqliteTransaction::ListSizeNotes() {
+  Query query =
+      database_.Prepare("SELECT time, disk_bytes, stored_bytes FROM size_notes ORDER BY time");
+  std::vector<SizeNote> notes;
+  while (true) {
+    ASSIGN_OR_RETURN(const bool more, query.Step());
+    if (!more) return notes;
+    notes.push_back({absl::FromUnixMicros(query.Int(0)), query.Int(1), query.Int(2)});
+  }
+}
+
+absl::Status SqliteTransaction::AddSizeNote(const SizeNote& note) {
+  const Passing passing(*this);
+  RETURN_IF_ERROR(database_.Prepare("DELETE FROM size_notes WHERE time >= ?")
+                      .Bind(absl::ToUnixMicros(note.time))
+                      .Run());
+  RETURN_IF_ERROR(database_.Prepare("INSERT INTO size_notes VALUES (?, ?, ?)")
+                      .Bind(absl::ToUnixMicros(note.time))
+                      .Bind(note.disk_bytes)
+                      .Bind(note.stored_bytes)
+                      .Run());
+  return database_
+      .Prepare(
+          "DELETE FROM size_notes WHERE time <= "
+          "(SELECT time FROM size_notes ORDER BY time DESC LIMIT 1 OFFSET ?)")
+      .Bind(kMaxSizeNotes)
+      .Run();
+}
+
 }  // namespace backup::storage

@@ -626,6 +626,14 @@ WHEN OLD.blob_size > 0
       - (OLD.state <> 3 AND OLD.form < 3 AND OLD.chunk_no IS NULL AND OLD.recipe_id IS NULL);
 END;
 )",
+    R"(
+-- How much was kept at a time (storage/catalog/types.h, SizeNote).
+CREATE TABLE size_notes (
+  time INTEGER PRIMARY KEY,
+  disk_bytes INTEGER NOT NULL,
+  stored_bytes INTEGER NOT NULL
+);
+)",
 };
 
 absl::StatusOr<int64_t> SchemaVersion(Database& database) {

@@ -158,6 +158,8 @@ class SqliteTransaction final : public Transaction {
   absl::StatusOr<std::vector<Client>> ListStaleClients(absl::Time since, absl::Time now,
                                                        const ClientId& after, int limit) override;
   absl::StatusOr<int64_t> CountStaleClients(absl::Time since, absl::Time now) override;
+  absl::StatusOr<std::vector<SizeNote>> ListSizeNotes() override;
+  absl::Status AddSizeNote(const SizeNote& note) override;
 
   // jobs.cc
   absl::StatusOr<std::vector<JobState>> ListJobs() override;

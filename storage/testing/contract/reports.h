@@ -185,4 +185,28 @@ TEST_P(CatalogContract, ProbesThatWritingWorksAndChangesNothing) {
   EXPECT_EQ(Count().clients, 1);
 }
 
+TEST_P(CatalogContract, KeepsTheNewestNotesOfSizes) {
+  const auto add = [&](const SizeNote& note) {
+    EXPECT_OK(Run([&](Transaction& transaction) { return transaction.AddSizeNote(note); }));
+  };
+  const auto list = [&] {
+    return Read([](Snapshot& snapshot) { return snapshot.ListSizeNotes(); }).value();
+  };
+  EXPECT_TRUE(list().empty());
+  add({At(1), 10, 20});
+  add({At(2), 30, 40});
+  EXPECT_EQ(list(), (std::vector<SizeNote>{{At(1), 10, 20}, {At(2), 30, 40}}));
+  // The clock was ahead.
+  add({At(100'000), 50, 60});
+  add({At(2), 70, 80});
+  EXPECT_EQ(list(), (std::vector<SizeNote>{{At(1), 10, 20}, {At(2), 70, 80}}));
+  for (int i = 3; i <= Snapshot::kMaxSizeNotes; ++i) add({At(i), i, i});
+  EXPECT_EQ(list().size(), static_cast<size_t>(Snapshot::kMaxSizeNotes));
+  EXPECT_EQ(list().front().time, At(1));
+  add({At(1000), 1, 1});
+  EXPECT_EQ(list().size(), static_cast<size_t>(Snapshot::kMaxSizeNotes));
+  EXPECT_EQ(list().front().time, At(2));
+  EXPECT_EQ(list().back().time, At(1000));
+}
+
 }  // namespace backup::storage
