@@ -7,6 +7,7 @@
 #include <thread>
 
 #include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 #include "storage/testing/catalog_contract.h"
 #include "storage/testing/repeating_catalog.h"
@@ -143,15 +144,17 @@ TEST_F(SqliteCatalogTest, NeverReservesAVersionIdAgainAfterReopening) {
 
 TEST_F(SqliteCatalogTest, RefusesACatalogOfANewerSchemaAndLeavesItAsItIs) {
   ASSERT_OK(Open());
-  ASSERT_OK(Database::Open(path_, Database::Mode::kReadWrite)
-                .value()
-                ->Execute("PRAGMA user_version = 999"));
+  const auto database = Database::Open(path_, Database::Mode::kReadWrite).value();
+  const std::string right = [&] {
+    Query version = database->Prepare("PRAGMA user_version");
+    EXPECT_OK(version.Step());
+    return absl::StrCat("PRAGMA user_version = ", version.Int(0));
+  }();
+  ASSERT_OK(database->Execute("PRAGMA user_version = 999"));
   const auto opened = Open();
   EXPECT_THAT(opened, StatusIs(absl::StatusCode::kUnimplemented));
   EXPECT_TRUE(absl::StrContains(opened.status().message(), "999")) << opened.status();
-  ASSERT_OK(Database::Open(path_, Database::Mode::kReadWrite)
-                .value()
-                ->Execute("PRAGMA user_version = 10"));
+  ASSERT_OK(database->Execute(right.c_str()));
   EXPECT_OK(Open());
 }
 
