@@ -26,6 +26,7 @@ constexpr ReasonInfo kReasons[] = {
     {Reason::kRetained, "RETAINED", StatusCode::kFailedPrecondition},
     {Reason::kStateCorrupt, "STATE_CORRUPT", StatusCode::kFailedPrecondition},
     {Reason::kContentRejected, "CONTENT_REJECTED", StatusCode::kFailedPrecondition},
+    {Reason::kClientQuota, "CLIENT_QUOTA", StatusCode::kResourceExhausted},
     {Reason::kStorageFull, "STORAGE_FULL", StatusCode::kResourceExhausted},
     {Reason::kOverloaded, "OVERLOADED", StatusCode::kResourceExhausted},
     {Reason::kDraining, "DRAINING", StatusCode::kUnavailable},

@@ -27,6 +27,7 @@ enum class Reason {
   kRetained,
   kStateCorrupt,
   kContentRejected,
+  kClientQuota,
   kStorageFull,
   kOverloaded,
   kDraining,

@@ -67,6 +67,8 @@ void AddDetails(Reason reason, const std::string& subject, google::rpc::Status& 
       out.add_details()->PackFrom(failure);
       return;
     }
+    case Reason::kClientQuota:
+      return AddQuota(subject, out);  // It does not pass by itself.
     case Reason::kStorageFull:
     case Reason::kOverloaded:
       AddQuota(subject, out);

@@ -24,6 +24,7 @@ Meaning MeaningOf(Reason reason) {
     case Reason::kRekeyRefused:
     case Reason::kStateCorrupt:
     case Reason::kContentRejected:
+    case Reason::kClientQuota:
     case Reason::kStorageFull:
     case Reason::kOverloaded:
     case Reason::kDraining:

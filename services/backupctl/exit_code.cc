@@ -28,6 +28,8 @@ absl::string_view HintFor(Reason reason) {
     case Reason::kCredentialsMissing:
     case Reason::kRoleDenied:
       return "give a certificate that may do this (--tls-cert, --tls-key)";
+    case Reason::kClientQuota:
+      return "`backupctl client quota show` shows them all";
     case Reason::kStorageFull:
       return "free space where the service keeps its data";
     case Reason::kStorageIo:

@@ -8,6 +8,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "base/ids.h"
+#include "storage/catalog/quota.h"
 #include "storage/catalog/retention.h"
 #include "storage/catalog/types.h"
 
@@ -142,6 +143,24 @@ class Snapshot {
       const ClientId& client, const std::string& file_name) = 0;
   // What SaveClockNote() kept; unset before the first time.
   virtual absl::StatusOr<std::optional<ClockNote>> FindClockNote() = 0;
+
+  // Quotas.
+
+  virtual absl::StatusOr<std::optional<QuotaLimits>> FindQuota(const QuotaScope& scope) = 0;
+  // At most `limit` quotas behind `after`, if that is given: the store's, every client's, then
+  // those of clients in the order of ids.
+  virtual absl::StatusOr<std::vector<Quota>> ListQuotas(const std::optional<QuotaScope>& after,
+                                                        int limit) = 0;
+  // The limits that a file of a client is held to: the client's own, or else every client's, and
+  // the store's, as far as there are any. None of a client that is not there. Takes as long however
+  // much is stored.
+  virtual absl::StatusOr<std::vector<QuotaUse>> ListQuotasFor(const ClientId& client,
+                                                              const std::string& file_name) = 0;
+  // A client without a quota of its own, if there is any, that uses more than these hard limits.
+  // Looks at all clients.
+  virtual absl::StatusOr<std::optional<Client>> FindClientBeyond(const QuotaLimits& limits) = 0;
+  // How many clients use more than a soft limit that they are held to. Looks at all clients.
+  virtual absl::StatusOr<int64_t> CountClientsBeyondSoftLimits() = 0;
 
   // Reports.
 

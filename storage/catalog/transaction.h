@@ -158,6 +158,14 @@ class Transaction : public Snapshot {
   // Keeps it in the place of the one before.
   virtual absl::Status SaveClockNote(const ClockNote& note) = 0;
 
+  // Quotas. They are for whoever adds versions to look at: no method here refuses anything because
+  // of one. A quota goes with its client.
+
+  // Keeps it in the place of the one for the same. Reason CLIENT_NOT_FOUND.
+  virtual absl::Status SetQuota(const Quota& quota) = 0;
+  // Returns whether there was one.
+  virtual absl::StatusOr<bool> DeleteQuota(const QuotaScope& scope) = 0;
+
   // Blobs: pending, then referenced (by a version, or as a pack) or dropped, then forgotten. A blob
   // may be put into the store once it is durably pending, and deleted there once it is durably
   // dropped.

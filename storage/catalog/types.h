@@ -188,6 +188,7 @@ struct Counts {
   // In the trash, for which nothing above counts but what takes room:
   int64_t trash_clients = 0;
   int64_t trash_versions = 0;
+  int64_t trash_files = 0;  // Files all of whose versions are there.
   int64_t trash_bytes = 0;  // Plaintext sizes of those with content.
 };
 

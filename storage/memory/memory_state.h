@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/ids.h"
+#include "storage/catalog/quota.h"
 #include "storage/catalog/retention.h"
 #include "storage/catalog/types.h"
 
@@ -57,6 +58,7 @@ struct MemoryState {
   std::map<std::string, std::string> store_values;
   std::map<std::string, JobState> jobs;
   std::map<PolicyScope, RetentionRules> policies;
+  std::map<QuotaScope, QuotaLimits> quotas;
   std::optional<ClockNote> clock_note;
   std::vector<SizeNote> size_notes;  // Oldest first.
 };

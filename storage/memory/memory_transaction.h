@@ -130,6 +130,17 @@ class MemoryTransaction final : public Transaction {
                                          const Deletion& deletion) override;
   absl::Status SaveClockNote(const ClockNote& note) override;
 
+  // quotas.cc
+  absl::StatusOr<std::optional<QuotaLimits>> FindQuota(const QuotaScope& scope) override;
+  absl::StatusOr<std::vector<Quota>> ListQuotas(const std::optional<QuotaScope>& after,
+                                                int limit) override;
+  absl::StatusOr<std::vector<QuotaUse>> ListQuotasFor(const ClientId& client,
+                                                      const std::string& file_name) override;
+  absl::StatusOr<std::optional<Client>> FindClientBeyond(const QuotaLimits& limits) override;
+  absl::StatusOr<int64_t> CountClientsBeyondSoftLimits() override;
+  absl::Status SetQuota(const Quota& quota) override;
+  absl::StatusOr<bool> DeleteQuota(const QuotaScope& scope) override;
+
   // reports.cc
   absl::StatusOr<Counts> Count() override;
   absl::StatusOr<std::optional<absl::Time>> LastVerifiedTime(absl::Time now) override;
@@ -167,6 +178,8 @@ class MemoryTransaction final : public Transaction {
   // What of a file no deletion because of age takes: the newest verified version, and the newest
   // that is not damaged.
   std::set<int64_t> NewestOf(const MemoryState::StoredFile& file) const;
+  // The quota that a client is held to; null if there is none.
+  const QuotaLimits* LimitsOf(const ClientId& client) const;
   // The version, if it has this content; else null.
   MemoryState::KeptVersion* VersionWith(int64_t version_id, const Content& content);
   // Ends the references of content; a blob that was set aside stays so.

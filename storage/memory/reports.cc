@@ -12,6 +12,9 @@ absl::StatusOr<Counts> MemoryTransaction::Count() {
     ++(client.delete_time ? counts.trash_clients : counts.clients);
     if (!client.delete_time) counts.files += client.file_count;
   }
+  for (const auto& [name, file] : state_.files) {
+    if (state_.clients.at(name.first).delete_time || !HasVersions(file)) ++counts.trash_files;
+  }
   counts.dropped_blobs = std::ssize(state_.dropped_blobs);
   for (const auto& [id, kept] : state_.versions) {
     const Version& version = kept.stored.version;

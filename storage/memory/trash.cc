@@ -200,6 +200,7 @@ absl::StatusOr<PurgedClient> MemoryTransaction::PurgeClient(const ClientId& id,
   if (!purged.is_gone) return purged;
   state_.clients.erase(client);
   std::erase_if(state_.policies, [&](const auto& policy) { return policy.first.client == id; });
+  std::erase_if(state_.quotas, [&](const auto& quota) { return quota.first.client == id; });
   return purged;
 }
 

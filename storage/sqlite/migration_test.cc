@@ -312,5 +312,73 @@ TEST_F(MigrationFromNineTest, PutsOldVersionsIntoTheTrashAndTakesThemBack) {
   EXPECT_EQ(Count().dropped_blobs, 3);
 }
 
+// Before files in the trash were counted. Versions 4 and 5 are there, each all that its file has,
+// and version 1 of a file that has others.
+class MigrationFromTenTest : public MigrationTest {
+ protected:
+  MigrationFromTenTest() {
+    const auto old = Database::Open(path_, Database::Mode::kReadWrite).value();
+    EXPECT_OK(MigrateTo(*old, 10));
+    EXPECT_OK(old->Execute("UPDATE versions SET delete_time = 1 WHERE version_id IN (1, 4, 5)"));
+  }
+
+  std::vector<QuotaUse> Uses() {
+    EXPECT_OK(catalog().Run([&](Transaction& transaction) -> absl::Status {
+      RETURN_IF_ERROR(transaction.SetQuota({{client_, QuotaKind::kClient}, {}}));
+      return transaction.SetQuota({{}, {}});
+    }));
+    return catalog()
+        .Read([&](Snapshot& snapshot) { return snapshot.ListQuotasFor(client_, "small"); })
+        .value();
+  }
+};
+
+TEST_F(MigrationFromTenTest, HasNoQuotaAndCountsWhatTheyAreAbout) {
+  EXPECT_EQ(catalog()
+                .Read([](Snapshot& snapshot) { return snapshot.ListQuotas(std::nullopt, 9); })
+                .value(),
+            std::vector<Quota>());
+  EXPECT_EQ(Count().files, 1);
+  EXPECT_EQ(Count().trash_files, 2);
+  EXPECT_EQ(Uses().at(0).used, (Usage{300, 1}));
+  EXPECT_EQ(Uses().at(1).used, (Usage{905, 3}));
+}
+
+TEST_F(MigrationFromTenTest, CountsOnFromThere) {
+  ASSERT_THAT(
+      catalog().Run([](Transaction& transaction) { return transaction.UndeleteVersions({4}); }),
+      IsOkAndHolds(1));
+  EXPECT_EQ(Count().trash_files, 1);
+  EXPECT_OK(catalog().Run([](Transaction& transaction) {
+    return transaction.PurgeVersions({1, 5}, absl::FromUnixSeconds(9)).status();
+  }));
+  EXPECT_EQ(Count().trash_files, 0);
+  EXPECT_EQ(Uses().at(1).used, (Usage{305, 2}));
+}
+
+// The whole client was there.
+class MigrationOfATrashedClientTest : public MigrationTest {
+ protected:
+  MigrationOfATrashedClientTest() {
+    const auto old = Database::Open(path_, Database::Mode::kReadWrite).value();
+    EXPECT_OK(MigrateTo(*old, 10));
+    EXPECT_OK(
+        old->Execute("UPDATE versions SET delete_time = 1 WHERE version_id = 5;"
+                     "UPDATE clients SET delete_time = 1"));
+  }
+};
+
+TEST_F(MigrationOfATrashedClientTest, CountsAllItsFilesForTheStore) {
+  EXPECT_EQ(Count().files, 0);
+  EXPECT_EQ(Count().trash_files, 3);
+  EXPECT_OK(catalog().Run([&](Transaction& transaction) {
+    return transaction.UndeleteClient(client_, DuplicateNames::kReject).status();
+  }));
+  EXPECT_EQ(Count().files, 2);
+  EXPECT_EQ(Count().trash_files, 1);
+  EXPECT_OK(RemoveClient());
+  EXPECT_EQ(Count().trash_files, 0);
+}
+
 }  // namespace
 }  // namespace backup::storage

@@ -15,7 +15,7 @@ absl::StatusOr<Counts> SqliteTransaction::Count() {
       "(SELECT count(*) FROM retention_policies), healed_chunks, healed_versions, "
       "(SELECT count(*) FROM chunks WHERE is_damaged = 1 AND refs > 0), "
       "(SELECT count(*) FROM damaged_versions), (SELECT count(*) FROM set_aside_blobs), "
-      "trash_clients, trash_versions, trash_bytes FROM totals");
+      "trash_clients, trash_versions, trash_bytes, trash_files FROM totals");
   RETURN_IF_ERROR(totals.Step().status());
   Counts counts;
   counts.clients = totals.Int(0);
@@ -44,6 +44,7 @@ absl::StatusOr<Counts> SqliteTransaction::Count() {
   counts.trash_clients = totals.Int(23);
   counts.trash_versions = totals.Int(24);
   counts.trash_bytes = totals.Int(25);
+  counts.trash_files = totals.Int(26);
   return counts;
 }
 

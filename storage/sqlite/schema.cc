@@ -634,6 +634,67 @@ CREATE TABLE size_notes (
   stored_bytes INTEGER NOT NULL
 );
 )",
+    R"(
+-- Quotas (storage/catalog/quota.h). client_id of 16 zero bytes: for all clients, or the store. 0: no such limit.
+CREATE TABLE quotas (
+  client_id BLOB NOT NULL,
+  kind INTEGER NOT NULL,
+  soft_bytes INTEGER NOT NULL,
+  hard_bytes INTEGER NOT NULL,
+  soft_files INTEGER NOT NULL,
+  hard_files INTEGER NOT NULL,
+  PRIMARY KEY (client_id, kind)
+) WITHOUT ROWID;
+CREATE TRIGGER client_quota_removed AFTER DELETE ON clients BEGIN
+  DELETE FROM quotas WHERE client_id = OLD.client_id;
+END;
+
+-- trash_files: of a client, all of whose versions were deleted on their own; of the total, those too that went
+-- with their client.
+ALTER TABLE clients ADD COLUMN trash_files INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE totals ADD COLUMN trash_files INTEGER NOT NULL DEFAULT 0;
+UPDATE clients SET trash_files = (
+  SELECT count(*) FROM files WHERE files.client_id = clients.client_id AND version_count = 0)
+WHERE trash_versions > 0;
+UPDATE totals SET trash_files = (
+  SELECT coalesce(sum(trash_files + file_count * (delete_time IS NOT NULL)), 0) FROM clients);
+
+-- As before, and with trash_files.
+DROP TRIGGER client_counted;
+CREATE TRIGGER client_counted AFTER UPDATE OF file_count, version_count, verified_versions,
+  abandoned_versions, stored_bytes, trash_versions, trash_bytes, trash_files, delete_time ON clients BEGIN
+  UPDATE totals SET
+    clients = clients + (NEW.delete_time IS NULL) - (OLD.delete_time IS NULL),
+    files = files + NEW.file_count * (NEW.delete_time IS NULL) - OLD.file_count * (OLD.delete_time IS NULL),
+    versions = versions + NEW.version_count * (NEW.delete_time IS NULL)
+      - OLD.version_count * (OLD.delete_time IS NULL),
+    verified_versions = verified_versions + NEW.verified_versions * (NEW.delete_time IS NULL)
+      - OLD.verified_versions * (OLD.delete_time IS NULL),
+    abandoned_versions = abandoned_versions + NEW.abandoned_versions * (NEW.delete_time IS NULL)
+      - OLD.abandoned_versions * (OLD.delete_time IS NULL),
+    stored_bytes = stored_bytes + NEW.stored_bytes * (NEW.delete_time IS NULL)
+      - OLD.stored_bytes * (OLD.delete_time IS NULL),
+    trash_clients = trash_clients + (NEW.delete_time IS NOT NULL) - (OLD.delete_time IS NOT NULL),
+    trash_versions = trash_versions + NEW.trash_versions + NEW.version_count * (NEW.delete_time IS NOT NULL)
+      - OLD.trash_versions - OLD.version_count * (OLD.delete_time IS NOT NULL),
+    trash_bytes = trash_bytes + NEW.trash_bytes + NEW.stored_bytes * (NEW.delete_time IS NOT NULL)
+      - OLD.trash_bytes - OLD.stored_bytes * (OLD.delete_time IS NOT NULL),
+    trash_files = trash_files + NEW.trash_files + NEW.file_count * (NEW.delete_time IS NOT NULL)
+      - OLD.trash_files - OLD.file_count * (OLD.delete_time IS NOT NULL);
+END;
+-- A file without a version that is not in the trash is there; only a new one never had any version.
+DROP TRIGGER file_shown;
+CREATE TRIGGER file_shown AFTER UPDATE OF version_count ON files
+WHEN (OLD.version_count > 0) <> (NEW.version_count > 0) BEGIN
+  UPDATE clients SET
+    file_count = file_count + (NEW.version_count > 0) - (OLD.version_count > 0),
+    trash_files = trash_files + (NEW.version_count = 0) - (OLD.version_count = 0 AND OLD.last_version_id > 0)
+  WHERE client_id = NEW.client_id;
+END;
+CREATE TRIGGER file_gone AFTER DELETE ON files BEGIN
+  UPDATE clients SET trash_files = trash_files - 1 WHERE client_id = OLD.client_id;
+END;
+)",
 };
 
 absl::StatusOr<int64_t> SchemaVersion(Database& database) {

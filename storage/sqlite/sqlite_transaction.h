@@ -152,6 +152,17 @@ class SqliteTransaction final : public Transaction {
                                          const Deletion& deletion) override;
   absl::Status SaveClockNote(const ClockNote& note) override;
 
+  // quotas.cc
+  absl::StatusOr<std::optional<QuotaLimits>> FindQuota(const QuotaScope& scope) override;
+  absl::StatusOr<std::vector<Quota>> ListQuotas(const std::optional<QuotaScope>& after,
+                                                int limit) override;
+  absl::StatusOr<std::vector<QuotaUse>> ListQuotasFor(const ClientId& client,
+                                                      const std::string& file_name) override;
+  absl::StatusOr<std::optional<Client>> FindClientBeyond(const QuotaLimits& limits) override;
+  absl::StatusOr<int64_t> CountClientsBeyondSoftLimits() override;
+  absl::Status SetQuota(const Quota& quota) override;
+  absl::StatusOr<bool> DeleteQuota(const QuotaScope& scope) override;
+
   // reports.cc
   absl::StatusOr<Counts> Count() override;
   absl::StatusOr<std::optional<absl::Time>> LastVerifiedTime(absl::Time now) override;
@@ -292,6 +303,17 @@ class SqliteTransaction final : public Transaction {
   // What of a file no deletion because of age takes: the newest verified version, and the newest
   // that is not damaged.
   absl::StatusOr<std::set<int64_t>> NewestOf(DamagedChunks& damaged, int64_t file_id);
+
+  // quotas.cc
+  struct FileRow {
+    Usage used_by_client;
+    bool is_there = false;  // Also if all its versions are in the trash.
+    bool counts = false;    // One is not.
+  };
+  // Nothing if the client is not there.
+  absl::StatusOr<std::optional<FileRow>> FindFileRow(const ClientId& client,
+                                                     const std::string& file_name);
+  absl::StatusOr<Usage> UsedByStore();
 
   // The version that a verdict is about, which names an upload or does not, if it is still there.
   // Reasons as SettleVersion().

@@ -7,6 +7,7 @@
 #include "storage/testing/contract/clients.h"
 #include "storage/testing/contract/damage.h"
 #include "storage/testing/contract/packs.h"
+#include "storage/testing/contract/quotas.h"
 #include "storage/testing/contract/recipes.h"
 #include "storage/testing/contract/reports.h"
 #include "storage/testing/contract/retention.h"
@@ -22,6 +23,7 @@
   INSTANTIATE_TEST_SUITE_P(name, CatalogBlobs, ::testing::Values(make));     \
   INSTANTIATE_TEST_SUITE_P(name, CatalogTrash, ::testing::Values(make));     \
   INSTANTIATE_TEST_SUITE_P(name, CatalogRetention, ::testing::Values(make)); \
+  INSTANTIATE_TEST_SUITE_P(name, CatalogQuotas, ::testing::Values(make));    \
   INSTANTIATE_TEST_SUITE_P(name, CatalogChunks, ::testing::Values(make));    \
   INSTANTIATE_TEST_SUITE_P(name, CatalogRecipes, ::testing::Values(make));   \
   INSTANTIATE_TEST_SUITE_P(name, CatalogPacks, ::testing::Values(make));     \

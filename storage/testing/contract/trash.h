@@ -82,7 +82,7 @@ class CatalogTrash : public CatalogContract {
                     counts.abandoned_versions, " abandoned, ", counts.stored_bytes, " bytes, ",
                     counts.blob_bytes, " of blobs, ", counts.unmoved_versions, " unmoved, ",
                     counts.chunks, " chunks, trash ", counts.trash_clients, " ",
-                    counts.trash_versions, " ", counts.trash_bytes, "\n");
+                    counts.trash_versions, " ", counts.trash_files, " ", counts.trash_bytes, "\n");
     const auto clients =
         Read([](Snapshot& snapshot) { return snapshot.ListClients(ClientId(), 100); }).value();
     for (const Client& client : clients) {
