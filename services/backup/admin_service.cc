@@ -26,7 +26,8 @@ grpc::Status AdminServiceImpl::GetStatus(grpc::ServerContext* call,
                                          v1::GetStatusResponse* response) {
   return ServeRead(*call, context_, "GetStatus", *request, *response,
                    [this](storage::Snapshot& snapshot, const v1::GetStatusRequest&) {
-                     return handlers::GetStatus(snapshot, context_.clock, info_);
+                     return handlers::GetStatus(snapshot, context_.clock, info_,
+                                                context_.look_at_disk());
                    });
 }
 

@@ -15,8 +15,11 @@ absl::StatusOr<FreeSpace> LookAt(const std::string& folder) {
     return absl::ErrnoToStatus(errno, absl::StrCat("cannot look at ", folder));
   // Some file systems make inodes as they are needed, and say that there are none at all.
   const fsfilcnt_t inodes = info.f_files == 0 ? info.f_bavail : info.f_favail;
-  return FreeSpace{static_cast<int64_t>(info.f_bavail) * static_cast<int64_t>(info.f_frsize),
-                   static_cast<int64_t>(inodes), (info.f_flag & ST_RDONLY) != 0};
+  const auto bytes = [&](fsblkcnt_t blocks) {
+    return static_cast<int64_t>(blocks) * static_cast<int64_t>(info.f_frsize);
+  };
+  return FreeSpace{bytes(info.f_blocks), bytes(info.f_bavail), static_cast<int64_t>(inodes),
+                   (info.f_flag & ST_RDONLY) != 0};
 }
 
 }  // namespace backup

@@ -12,7 +12,9 @@
 #include "grpcpp/create_channel.h"
 #include "rpc/tls.h"
 #include "services/backup/catalog_mark.h"
+#include "services/backup/disk_use.h"
 #include "services/backup/handlers/converters.h"
+#include "services/backup/handlers/growth.h"
 #include "services/backup/handlers/session_keys.h"
 #include "services/backup/handlers/store_keys.h"
 #include "services/backup/handlers/version_ids.h"
@@ -159,6 +161,7 @@ ServiceContext RunningService::MakeContext(Metrics& metrics) {
   context.wake_sweep = [this] { jobs_.Wake(jobs::Sweep::kName); };
   context.clock_watch = &clock_watch_;
   context.retention = options_.retention;
+  context.look_at_disk = [this] { return LookAtDisk(options_.data_dir); };
   context.back_up_state = [this] { return BackUpState(); };
   context.trace = &trace_;
   context.callers_are_local = rpc::IsLocalAddress(options_.listen);
@@ -309,6 +312,7 @@ void RunningService::StartRetention() {
       [this](const std::stop_token&) {
         const absl::Status checked = clock_watch_.Check();
         LOG_IF(WARNING, !checked.ok()) << "cannot note what time it is: " << checked;
+        NoteSizes();
       },
       PeriodicTask::FirstRun::kAtOnce);
   if (options_.retain_interval == absl::ZeroDuration()) return;
@@ -316,6 +320,13 @@ void RunningService::StartRetention() {
                 *storage_.catalog, clock_watch_, clock_,
                 jobs::Retain::Options{options_.retention, options_.retain_rate}),
             {options_.retain_interval, kUnpaced});
+}
+
+void RunningService::NoteSizes() {
+  const absl::Time now = clock_watch_.RemovalTime();
+  if (now == absl::InfinitePast()) return;  // It is not trusted.
+  const absl::Status noted = handlers::NoteSizes(*storage_.catalog, now, context_.look_at_disk);
+  LOG_IF(WARNING, !noted.ok()) << "cannot note how much is kept: " << noted;
 }
 
 void RunningService::RestoreReserve() {

@@ -78,6 +78,8 @@ class RunningService {
   void StartJobs();
   void StartTraining();
   void StartRetention();
+  // For those who ask how fast the store grows.
+  void NoteSizes();
   // Looks for damage, in the background.
   void CheckCatalog(const std::stop_token& token);
   void NoteMark();

@@ -15,6 +15,7 @@
 #include "rpc/stream_watchdog.h"
 #include "services/backup/authorization.h"
 #include "services/backup/client_trace.h"
+#include "services/backup/handlers/growth.h"
 #include "services/backup/handlers/open_content.h"
 #include "services/backup/handlers/scrub.h"
 #include "services/backup/handlers/session_keys.h"
@@ -81,6 +82,8 @@ struct ServiceContext {
   std::function<absl::StatusOr<v1::BackUpStateResponse>()> back_up_state = [] {
     return absl::UnimplementedError("there are no snapshots");
   };
+  // What the data directory takes and what room is left.
+  std::function<handlers::DiskUse()> look_at_disk = [] { return handlers::DiskUse(); };
   ClientTrace* trace = nullptr;            // Null if nobody can watch.
   Authorization* authorization = nullptr;  // Null if every caller may do everything.
   // Only this machine can call: then whoever does may stand for old clients.

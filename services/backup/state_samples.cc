@@ -7,7 +7,9 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/ids.h"
+#include "services/backup/disk_use.h"
 #include "services/backup/free_space.h"
+#include "services/backup/handlers/growth.h"
 #include "services/backup/handlers/scrub_state.h"
 
 namespace backup {
@@ -56,6 +58,13 @@ constexpr MetricName kFreeInodes{"backup_storage_free_inodes",
 constexpr MetricName kReadOnly{"backup_storage_read_only",
                                "1 if the file system is mounted read-only"};
 constexpr MetricName kCatalogSize{"backup_db_size_bytes", "Size of the catalog"};
+constexpr MetricName kSnapshots{"backup_snapshots", "Snapshots of the state that the store has"};
+constexpr MetricName kNewestSnapshot{"backup_snapshot_newest_timestamp_seconds",
+                                     "When the newest of them was taken; 0 if there is none"};
+constexpr MetricName kGrowth{"backup_growth_bytes_per_day",
+                             "How fast what is kept grew, by window of time"};
+constexpr MetricName kUntilFull{"backup_storage_full_in_seconds",
+                                "How long the room lasts if the disk fills as in the last 7 days"};
 constexpr MetricName kWalSize{"backup_db_wal_bytes", "Size of the catalog's log"};
 
 constexpr MetricName kDamaged{"backup_damaged",
@@ -123,6 +132,28 @@ void SampleScrub(const StateSource& source, std::vector<Sample>& samples) {
   samples.push_back({kScrubPaused, {}, state->is_paused ? 1.0 : 0.0});
 }
 
+// Of a window only if it was measured over all of it.
+void SampleGrowth(const StateSource& source, const storage::Counts& counts,
+                  const handlers::DiskUse& disk, absl::Time now, std::vector<Sample>& samples) {
+  const absl::StatusOr<handlers::Forecast> forecast =
+      source.catalog.Read([&](storage::Snapshot& snapshot) {
+        return handlers::ForecastGrowth(snapshot, now, counts, disk);
+      });
+  if (!forecast.ok()) return;
+  for (const handlers::Growth& growth : forecast->growth) {
+    if (growth.period < growth.window) continue;
+    const std::string window = absl::StrCat(growth.window / absl::Hours(24), "d");
+    samples.push_back({kGrowth,
+                       {{"kind", "disk"}, {"window", window}},
+                       static_cast<double>(growth.disk_bytes_per_day)});
+    samples.push_back({kGrowth,
+                       {{"kind", "logical"}, {"window", window}},
+                       static_cast<double>(growth.stored_bytes_per_day)});
+  }
+  if (forecast->until_full)
+    samples.push_back({kUntilFull, {}, absl::ToDoubleSeconds(*forecast->until_full)});
+}
+
 double FileSize(const std::string& path) {
   std::error_code error;
   const auto size = std::filesystem::file_size(path, error);
@@ -140,9 +171,14 @@ std::vector<Sample> SampleState(const StateSource& source, absl::Time now) {
       source.catalog.Read([](storage::Snapshot& snapshot) { return snapshot.Count(); });
   add(kStateUp, {}, counts.ok() ? 1 : 0);
   add(kCatalogDamaged, {}, source.catalog.damage().ok() ? 0 : 1);
-  const double catalog_size = FileSize(absl::StrCat(source.data_dir, "/catalog.db"));
+  const handlers::DiskUse disk = LookAtDisk(source.data_dir);
+  const auto catalog_size = static_cast<double>(disk.catalog_bytes);
   add(kCatalogSize, {}, catalog_size);
   add(kWalSize, {}, FileSize(absl::StrCat(source.data_dir, "/catalog.db-wal")));
+  const handlers::KeptSnapshots& snapshots = disk.snapshots;
+  add(kSnapshots, {}, static_cast<double>(snapshots.count));
+  add(kNewestSnapshot, {}, snapshots.newest_time ? SecondsSinceEpoch(*snapshots.newest_time) : 0);
+  add(kStored, {{"kind", "snapshots"}}, static_cast<double>(snapshots.size_bytes));
   if (counts.ok()) {
     const int64_t settled = counts->verified_versions + counts->abandoned_versions;
     add(kClients, {}, static_cast<double>(counts->clients));
@@ -172,6 +208,7 @@ std::vector<Sample> SampleState(const StateSource& source, absl::Time now) {
     };
     add_healed("chunk", counts->healed_chunks);
     add_healed("version", counts->healed_versions);
+    SampleGrowth(source, *counts, disk, now, samples);
     SampleScrub(source, samples);
     SampleClients(source.catalog, source.max_clients, counts->clients, now, samples);
   }

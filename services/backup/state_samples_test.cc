@@ -16,6 +16,7 @@ namespace {
 
 using ::testing::AllOf;
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 TEST(StateSamples, TellWhatIsKept) {
   const storage::TempFolder folder;
@@ -56,6 +57,33 @@ TEST(StateSamples, TellWhatIsKept) {
                                     HasSubstr("backup_scrub_progress_ratio 1\n"),
                                     HasSubstr("backup_scrub_due_timestamp_seconds 0\n"),
                                     HasSubstr("backup_scrub_paused 0\n")));
+}
+
+TEST(StateSamples, TellOfGrowthOverWholeWindowsAlone) {
+  const storage::TempFolder folder;
+  testing::MemoryService service;
+  const absl::Time begin = service.clock.Now();
+  const auto text = [&] {
+    Metrics metrics;
+    metrics.AddCollector([&] {
+      return SampleState({service.catalog, folder.path(), 1, absl::Hours(720)},
+                         service.clock.Now());
+    });
+    return metrics.Text();
+  };
+  ASSERT_OK(service.catalog.Run([&](storage::Transaction& transaction) {
+    return transaction.AddSizeNote({begin, -8000, 800});
+  }));
+  EXPECT_THAT(text(), AllOf(HasSubstr("backup_snapshots 0\n"),
+                            HasSubstr("backup_snapshot_newest_timestamp_seconds 0\n"),
+                            HasSubstr("backup_stored_bytes{kind=\"snapshots\"} 0\n"),
+                            Not(HasSubstr("backup_growth_bytes_per_day"))));
+  service.clock.Advance(absl::Hours(8 * 24));
+  EXPECT_THAT(
+      text(),
+      AllOf(HasSubstr("backup_growth_bytes_per_day{kind=\"disk\",window=\"7d\"} 1000\n"),
+            HasSubstr("backup_growth_bytes_per_day{kind=\"logical\",window=\"1d\"} -100\n"),
+            Not(HasSubstr("window=\"30d\"")), HasSubstr("backup_storage_full_in_seconds ")));
 }
 
 TEST(StateSamples, TellByWhenEverythingIsToHaveBeenRead) {

@@ -1,3 +1,6 @@
+#include <cmath>
+#include <cstdint>
+#include <cstdlib>
 #include <memory>
 #include <optional>
 #include <string>
@@ -21,6 +24,7 @@ namespace {
 
 // A store of any size is read within it; a service that dies is noticed by keepalive long before.
 constexpr absl::Duration kVerifyTimeout = absl::Hours(7 * 24);
+constexpr double kSecondsOfADay = 24 * 60 * 60;
 
 // When a job last ran, what it did, and why it failed if it did.
 std::string JobText(const v1::JobStatus& job) {
@@ -46,6 +50,49 @@ std::string DiskText(const v1::GetStatusResponse& status) {
   if (status.waiting_bytes() > 0)
     absl::StrAppend(&text, "; ", HumanSize(status.waiting_bytes()), " wait to be compressed");
   return text;
+}
+
+std::string SnapshotsText(const v1::SnapshotStatus& snapshots) {
+  if (snapshots.count() == 0) return "none";
+  return absl::StrCat(snapshots.count(), ", ", HumanSize(snapshots.size_bytes()),
+                      ", the newest one of ", TimeText(snapshots.newest_time()));
+}
+
+std::string DaysText(int64_t days) { return absl::StrCat(days, days == 1 ? " day" : " days"); }
+
+int64_t DaysOf(const google::protobuf::Duration& duration) {
+  return std::llround(static_cast<double>(duration.seconds()) / kSecondsOfADay);
+}
+
+std::string SignedSize(int64_t bytes) {
+  return absl::StrCat(bytes < 0 ? "-" : "", HumanSize(std::abs(bytes)));
+}
+
+std::string GrowthText(const v1::GrowthStatus& growth) {
+  const int64_t days = DaysOf(growth.period());
+  return absl::StrCat(
+      SignedSize(growth.disk_bytes_per_day()), " a day on the disk, ",
+      SignedSize(growth.stored_bytes_per_day()), " of what is stored",
+      days == DaysOf(growth.window()) ? "" : absl::StrCat("; measured over ", DaysText(days)));
+}
+
+std::string RoomText(const v1::GetStatusResponse& status) {
+  std::string text = HumanSize(status.room_bytes());
+  if (status.has_days_until_full()) {
+    absl::StrAppend(&text, ", full in about ",
+                    DaysText(std::llround(std::floor(status.days_until_full()))),
+                    " if it fills as in the last 7 days");
+  }
+  return text;
+}
+
+void AddGrowth(const v1::GetStatusResponse& status, Fields& fields) {
+  if (status.growth().empty())
+    fields.emplace_back("Growth", "not known yet: less than a day was measured");
+  for (const v1::GrowthStatus& growth : status.growth()) {
+    fields.emplace_back(absl::StrCat("Growth, ", DaysText(DaysOf(growth.window()))),
+                        GrowthText(growth));
+  }
 }
 
 std::string RetentionText(const v1::RetentionStatus& retention) {
@@ -79,8 +126,12 @@ absl::StatusOr<ExitCode> ShowStatus(Connection& connection, Output& output) {
       {"Stored", HumanSize(status.stored_bytes())},
       {"Kept once", KeptText(status)},
       {"On disk", DiskText(status)},
+      {"Catalog", HumanSize(status.catalog_bytes())},
+      {"Snapshots", SnapshotsText(status.snapshots())},
+      {"Room left", RoomText(status)},
       {"Last verified", TimeOrNever(status, &v1::GetStatusResponse::has_last_verified_time,
                                     &v1::GetStatusResponse::last_verified_time)}};
+  AddGrowth(status, fields);
   if (status.trash_version_count() > 0 || status.trash_client_count() > 0) {
     fields.emplace_back(
         "In the trash",

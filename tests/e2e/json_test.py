@@ -34,6 +34,7 @@ TYPES = {
     "name": matching(r"([^%\x00-\x1f\x7f-\x9f]|%[0-9A-F]{2})*"),
     "id": matching(r"([0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})?"),
     "number": whole,
+    "difference": lambda value: whole(abs(value)),
     "seconds": lambda value: isinstance(value, (int, float)) and not isinstance(value, bool) and value >= 0,
     "yes/no": lambda value: isinstance(value, bool),
     "time": matching(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d*[1-9])?Z"),
@@ -160,6 +161,7 @@ class JsonTest(ClusterTest):
         self.replace_the_state(data)
         with contextlib.closing(sqlite3.connect(data / "catalog.db")) as catalog:
             catalog.execute("UPDATE clock_notes SET distrusted_since = 1, distrust = 'why'")
+            catalog.execute("INSERT INTO size_notes VALUES ((SELECT max(time) FROM size_notes) - 8 * 24 * 3600 * 1000000, 0, 0)")
             catalog.commit()
         self.page.check_object("LocalCopy", decrypted[0], "decrypt")
         self.cluster.service_flags.append("--scrub_rate=1")  # It comes to no end.

@@ -17,15 +17,38 @@ v1::JobStatus ToProto(const storage::JobState& job) {
   return out;
 }
 
+v1::GrowthStatus ToProto(const Growth& growth) {
+  v1::GrowthStatus out;
+  out.mutable_window()->set_seconds(absl::ToInt64Seconds(growth.window));
+  out.mutable_period()->set_seconds(absl::ToInt64Seconds(growth.period));
+  out.set_disk_bytes_per_day(growth.disk_bytes_per_day);
+  out.set_stored_bytes_per_day(growth.stored_bytes_per_day);
+  return out;
+}
+
+void SetDisk(const DiskUse& disk, const Forecast& forecast, v1::GetStatusResponse& response) {
+  response.set_catalog_bytes(disk.catalog_bytes);
+  response.set_room_bytes(disk.room_bytes);
+  v1::SnapshotStatus& snapshots = *response.mutable_snapshots();
+  snapshots.set_count(disk.snapshots.count);
+  snapshots.set_size_bytes(disk.snapshots.size_bytes);
+  if (disk.snapshots.newest_time)
+    SetTime(*disk.snapshots.newest_time, *snapshots.mutable_newest_time());
+  for (const Growth& growth : forecast.growth) *response.add_growth() = ToProto(growth);
+  if (forecast.until_full)
+    response.set_days_until_full(absl::FDivDuration(*forecast.until_full, absl::Hours(24)));
+}
+
 }  // namespace
 
 absl::StatusOr<v1::GetStatusResponse> GetStatus(storage::Snapshot& snapshot, const Clock& clock,
-                                                const ServiceInfo& info) {
+                                                const ServiceInfo& info, const DiskUse& disk) {
   ASSIGN_OR_RETURN(const storage::Counts counts, snapshot.Count());
   ASSIGN_OR_RETURN(const std::optional<absl::Time> last_verified,
                    snapshot.LastVerifiedTime(clock.Now()));
   ASSIGN_OR_RETURN(const std::vector<storage::JobState> jobs, snapshot.ListJobs());
   ASSIGN_OR_RETURN(const std::optional<storage::ClockNote> clock_note, snapshot.FindClockNote());
+  ASSIGN_OR_RETURN(const Forecast forecast, ForecastGrowth(snapshot, clock.Now(), counts, disk));
   v1::GetStatusResponse response;
   response.set_version(BACKUP_VERSION);
   response.mutable_start_time()->set_seconds(absl::ToUnixSeconds(info.start_time));
@@ -52,6 +75,7 @@ absl::StatusOr<v1::GetStatusResponse> GetStatus(storage::Snapshot& snapshot, con
   response.set_trash_bytes(counts.trash_bytes);
   response.set_trash_retention_seconds(
       absl::ToInt64Seconds(absl::Ceil(info.trash_retention, absl::Seconds(1))));
+  SetDisk(disk, forecast, response);
   for (const storage::JobState& job : jobs) *response.add_jobs() = ToProto(job);
   response.mutable_retention()->set_policy_count(counts.policies);
   if (clock_note && clock_note->distrusted_since) {

@@ -7,6 +7,7 @@
 #include "absl/time/time.h"
 #include "backup/v1/admin.pb.h"
 #include "base/clock.h"
+#include "services/backup/handlers/growth.h"
 #include "storage/catalog/snapshot.h"
 
 namespace backup {
@@ -23,8 +24,8 @@ struct ServiceInfo {
 
 namespace backup::handlers {
 
-// What is running, how much it keeps, and what became of its jobs.
+// What is running, how much it keeps, how fast that grows, and what became of its jobs.
 absl::StatusOr<v1::GetStatusResponse> GetStatus(storage::Snapshot& snapshot, const Clock& clock,
-                                                const ServiceInfo& info);
+                                                const ServiceInfo& info, const DiskUse& disk);
 
 }  // namespace backup::handlers
