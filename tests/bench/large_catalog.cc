@@ -1,7 +1,6 @@
 #include "tests/bench/large_catalog.h"
 
 #include <fcntl.h>
-#include <sqlite3.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -10,7 +9,6 @@
 #include <random>
 #include <vector>
 
-#include "absl/cleanup/cleanup.h"
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/strings/escaping.h"
@@ -26,6 +24,7 @@
 #include "grpcpp/security/credentials.h"
 #include "rpc/deadline.h"
 #include "storage/sqlite/sqlite_catalog.h"
+#include "tests/bench/filled_catalog.h"
 #include "tests/bench/timing.h"
 
 namespace backup::bench {
@@ -39,13 +38,9 @@ constexpr int kPageSize = 1000;
 constexpr absl::Duration kDeadline = absl::Seconds(10);
 
 // 1000 clients with 1000 files each, but with fewer versions than that only as many clients as
-// there are versions for; the versions go round the files, and one file has 2000 more. Without
-// triggers and indexes, which are made again at the end, this takes seconds. $0: versions,
-// $1: clients, $2: what drops these, $3 and $4: a column of versions and its value.
+// there are versions for; the versions go round the files, and one file has 2000 more.
+// $0: versions, $1: clients, $2 and $3: a column of versions and its value.
 constexpr char kFill[] = R"(
-PRAGMA synchronous = OFF; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -262144;
-BEGIN;
-$2
 WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < $1)
   INSERT INTO clients (client_id, name, create_time, last_seen_time, public_key, sealed_session_key,
                        session_key_bits, last_verified_time)
@@ -56,17 +51,15 @@ WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < $1 
          $0 / ($1 * 1000) + (i = 0) * 2000 FROM n;
 WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < $0 + 2000)
   INSERT INTO versions (version_id, file_id, size_bytes, encoded_size, checksum_kind, checksum, sha256, state,
-                        receive_time, verify_time, form $3)
-  SELECT i + 1, CASE WHEN i < $0 THEN i % ($1 * 1000) + 1 ELSE 1 END, 1000, 1008, 1, i, randomblob(32), 2, i, i, 1 $4 FROM n;
+                        receive_time, verify_time, form $2)
+  SELECT i + 1, CASE WHEN i < $0 THEN i % ($1 * 1000) + 1 ELSE 1 END, 1000, 1008, 1, i, randomblob(32), 2, i, i, 1 $3 FROM n;
 UPDATE totals SET clients = $1, files = $1 * 1000, versions = $0 + 2000, verified_versions = $0 + 2000,
                   stored_bytes = ($0 + 2000) * 1000, next_version_id = $0 + 2001;
-COMMIT;
 )";
 
-// Chunks of 1 MiB in packs of 64, and recipes of ten of them, without triggers and indexes, too.
+// Chunks of 1 MiB in packs of 64, and recipes of ten of them.
 // Ids are in order, so that the index of the ids can be filled quickly. $0: chunks.
 constexpr char kFillChunks[] = R"(
-BEGIN;
 WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < $0 / 64 + 1)
   INSERT INTO packs (pack_id, blob_id, size_bytes, form, live_bytes, wrapped_key)
   SELECT i + 1, randomblob(16), 64 << 20, 1, 64 << 20, x'' FROM n;
@@ -79,7 +72,6 @@ WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < $0 
 INSERT INTO recipe_parts SELECT recipe_id, 0, randomblob(70) FROM recipes;
 UPDATE totals SET chunks = $0, unique_bytes = $0 << 20, compressed_bytes = $0 << 20, packs = $0 / 64 + 1,
                   pack_bytes = $0 << 20, pack_live_bytes = $0 << 20;
-COMMIT;
 )";
 
 constexpr char kCountClients[] = R"(
@@ -91,53 +83,17 @@ UPDATE clients SET
 UPDATE clients SET verified_versions = version_count;
 )";
 
-absl::Status Run(sqlite3* database, const std::string& sql) {
-  if (sqlite3_exec(database, sql.c_str(), nullptr, nullptr, nullptr) == SQLITE_OK)
-    return absl::OkStatus();
-  return absl::InternalError(absl::StrCat("filling the catalog: ", sqlite3_errmsg(database)));
-}
-
-// The statements that `query` yields, one a row.
-std::string Statements(sqlite3* database, const char* query) {
-  std::string statements;
-  const auto append = [](void* out, int, char** columns, char**) {
-    absl::StrAppend(static_cast<std::string*>(out), columns[0], ";");
-    return 0;
-  };
-  sqlite3_exec(database, query, append, &statements, nullptr);
-  return statements;
-}
-
 absl::Status Fill(const std::string& path, int64_t versions, int64_t chunks) {
-  sqlite3* database = nullptr;
-  const absl::Cleanup close = [&] { sqlite3_close(database); };
-  if (sqlite3_open(path.c_str(), &database) != SQLITE_OK)
-    return absl::NotFoundError(absl::StrCat("there is no catalog ", path));
-  constexpr char kWhich[] = "type IN ('trigger', 'index') AND sql IS NOT NULL";
-  const std::string drop = Statements(
-      database,
-      absl::StrCat("SELECT 'DROP ' || type || ' ' || name FROM sqlite_master WHERE ", kWhich)
-          .c_str());
-  const std::string make_again =
-      Statements(database, absl::StrCat("SELECT sql FROM sqlite_master WHERE ", kWhich).c_str());
   const int64_t clients = versions < 1'000'000 ? 1 : 1000;
   // Programs that know chunks must not look for the versions' content elsewhere.
-  const bool knows_chunks =
-      !Statements(database,
-                  "SELECT name FROM pragma_table_info('versions') WHERE name = 'chunk_no'")
-           .empty();
+  ASSIGN_OR_RETURN(const bool knows_chunks, HasColumn(path, "versions", "chunk_no"));
   const char* const column = !knows_chunks ? "" : chunks == 0 ? ", chunk_no" : ", recipe_id";
   const char* const value = !knows_chunks ? "" : chunks == 0 ? ", 0" : ", i + 1";
-  RETURN_IF_ERROR(Run(database, absl::Substitute(kFill, versions, clients, drop, column, value)));
-  if (chunks > 0) RETURN_IF_ERROR(Run(database, absl::Substitute(kFillChunks, chunks)));
   // The totals are made up of these, if the program knows a trash.
-  const bool counts_clients =
-      !Statements(database,
-                  "SELECT name FROM pragma_table_info('clients') WHERE name = 'version_count'")
-           .empty();
-  if (counts_clients) RETURN_IF_ERROR(Run(database, kCountClients));
-  return Run(database,
-             absl::StrCat("BEGIN;", make_again, "COMMIT; PRAGMA wal_checkpoint(TRUNCATE);"));
+  ASSIGN_OR_RETURN(const bool counts_clients, HasColumn(path, "clients", "version_count"));
+  return FillCatalog(path, absl::StrCat(absl::Substitute(kFill, versions, clients, column, value),
+                                        chunks > 0 ? absl::Substitute(kFillChunks, chunks) : "",
+                                        counts_clients ? kCountClients : ""));
 }
 
 // The median time of calls of one kind. `call` is given the number of the call.

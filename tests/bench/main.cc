@@ -34,11 +34,10 @@
 
 DEFINE_string(bin_dir, "", "where the programs are; empty: beside this one");
 DEFINE_string(work_dir, "/var/tmp", "where the data goes for the time of the measurement");
-DEFINE_string(
-    only, "",
-    "of files, others, restore, known, small, generations, repacking, sessions, fairness, "
-    "crowds, catalog, chunks: comma-separated; "
-    "empty: all");
+DEFINE_string(only, "",
+              "of files, others, restore, known, small, generations, repacking, retention, scrub, "
+              "snapshots, sessions, fairness, crowds, catalog, chunks: comma-separated; "
+              "empty: all");
 DEFINE_int32(file_mebibytes, 1024, "size of a large file");
 DEFINE_int32(throttle_mb_per_second, 0,
              "as if the disk could read and write no more than that, by a control group; 0: as it "
@@ -68,10 +67,14 @@ constexpr int kSlowUploads = 1000;
 constexpr int kSlowUploadMebibytes = 32;
 // What the size fields of the legacy protocol cannot say.
 constexpr int kTooManyMebibytes = 4096;
-constexpr int kBackupMebibytes = 1024;            // Of what is restored.
-constexpr int kComparedMebibytes = 1024;          // Of what other servers receive as well.
-constexpr int kKnownMebibytes = 1024;             // Of what is sent again.
-constexpr int kRepackedMebibytes = 1024;          // Of small packs.
+constexpr int kBackupMebibytes = 1024;    // Of what is restored.
+constexpr int kComparedMebibytes = 1024;  // Of what other servers receive as well.
+constexpr int kKnownMebibytes = 1024;     // Of what is sent again.
+constexpr int kRepackedMebibytes = 1024;  // Of small packs.
+constexpr int64_t kRetainedVersions = 1'000'000;
+constexpr int kScrubbedMebibytes = 1024;          // Of packs.
+constexpr int kCatalogMebibytes = 1024;           // Of what a snapshot is taken of.
+constexpr int kManyClients = 64;                  // Beside what the service does by itself.
 constexpr int64_t kChunks = 10'000'000;           // Of a large catalog,
 constexpr int64_t kVersionsOfChunks = 1'000'000;  // and the versions that have them.
 constexpr int kSmallFiles = 3653;                 // As the releases of a Python package have.
@@ -141,6 +144,9 @@ class Bench {
     RETURN_IF_ERROR(RunSection("small", [this] { return MeasureSmall(); }));
     RETURN_IF_ERROR(RunSection("generations", [this] { return MeasureAllGenerations(); }));
     RETURN_IF_ERROR(RunSection("repacking", [this] { return MeasureAllRepacking(); }));
+    RETURN_IF_ERROR(RunSection("retention", [this] { return MeasureAllRetention(); }));
+    RETURN_IF_ERROR(RunSection("scrub", [this] { return MeasureScrubbing(); }));
+    RETURN_IF_ERROR(RunSection("snapshots", [this] { return MeasureSnapshots(); }));
     RETURN_IF_ERROR(RunSection("sessions", [this] { return MeasureSessions(); }));
     RETURN_IF_ERROR(RunSection("fairness", [this] { return MeasureOneBesideAnother(); }));
     RETURN_IF_ERROR(RunSection("crowds", [this] { return MeasureCrowds(); }));
@@ -301,6 +307,29 @@ class Bench {
     ASSIGN_OR_RETURN(const RepackingResult result,
                      MeasureRepacking(programs_, section_dir_, Bytes(kRepackedMebibytes)));
     Add(ReportRepacking(result));
+    return absl::OkStatus();
+  }
+
+  absl::Status MeasureAllRetention() {
+    ASSIGN_OR_RETURN(const RetentionResult result,
+                     MeasureRetention(programs_, section_dir_, kRetainedVersions, kManyClients,
+                                      absl::Seconds(FLAGS_seconds), FLAGS_runs));
+    Add(ReportRetention(kRetainedVersions, result));
+    return absl::OkStatus();
+  }
+
+  absl::Status MeasureScrubbing() {
+    ASSIGN_OR_RETURN(const ScrubResult result,
+                     MeasureScrub(programs_, section_dir_, Bytes(kScrubbedMebibytes), FLAGS_runs));
+    Add(ReportScrub(result));
+    return absl::OkStatus();
+  }
+
+  absl::Status MeasureSnapshots() {
+    ASSIGN_OR_RETURN(const SnapshotResult result,
+                     MeasureSnapshot(programs_, section_dir_, Bytes(kCatalogMebibytes),
+                                     kManyClients, absl::Seconds(FLAGS_seconds), FLAGS_runs));
+    Add(ReportSnapshot(result));
     return absl::OkStatus();
   }
 

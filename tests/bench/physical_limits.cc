@@ -17,6 +17,7 @@
 #include <fstream>
 #include <iterator>
 #include <memory>
+#include <string>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -26,6 +27,7 @@
 #include "base/byte_stream.h"
 #include "base/status_macros.h"
 #include "base/unique_fd.h"
+#include "content/chunk_digest.h"
 #include "legacy_client/cipher.h"
 #include "nlohmann/json.hpp"
 #include "tests/bench/child_process.h"
@@ -37,6 +39,9 @@ namespace {
 constexpr double kSecondsPerMeasurement = 1.0;
 constexpr size_t kSmallWrite = 1024;
 constexpr size_t kDirectAlignment = 4096;
+// Pieces of many files that are moved at once, and digests that are computed at once, as jobs do.
+constexpr int kDepth = 4;
+constexpr auto kStep = static_cast<int64_t>(kPieceSize);
 constexpr char kFio[] = "/usr/bin/fio";
 
 double MeasureEncryption() {
@@ -111,7 +116,6 @@ absl::Status MovePieces(int64_t size, int depth, const Move& move) {
         const std::unique_ptr<void, decltype(&free)> piece(
             std::aligned_alloc(kDirectAlignment, kPieceSize), &free);
         std::fill_n(static_cast<char*>(piece.get()), kPieceSize, 'd');
-        constexpr auto kStep = static_cast<int64_t>(kPieceSize);
         for (int64_t offset = next.fetch_add(kStep); offset < size && error == 0;
              offset = next.fetch_add(kStep)) {
           if (move(piece.get(), offset) != static_cast<ssize_t>(kPieceSize)) error = errno;
@@ -226,33 +230,69 @@ ssize_t CopyPiece(const CopiedPiece& from, int to_fd, void* piece) {
   return written < 0 ? written : static_cast<ssize_t>(kPieceSize);
 }
 
-}  // namespace
-
-absl::StatusOr<double> MeasureCopying(const std::string& dir, const std::string& to) {
-  constexpr auto kStep = static_cast<int64_t>(kPieceSize);
-  constexpr int kDepth = 4;
+// All files below a folder, past the page cache.
+struct OpenFiles {
   std::vector<UniqueFd> files;
   std::vector<CopiedPiece> pieces;
   int64_t size = 0;
+
+  int64_t copy_size() const { return std::ssize(pieces) * kStep; }
+  const CopiedPiece& PieceAt(int64_t to_offset) const {
+    return pieces[static_cast<size_t>(to_offset / kStep)];
+  }
+};
+
+absl::StatusOr<OpenFiles> OpenAll(const std::string& dir) {
+  OpenFiles open;
   for (const auto& entry : std::filesystem::recursive_directory_iterator(dir)) {
     if (!entry.is_regular_file()) continue;
-    files.emplace_back(::open(entry.path().c_str(), O_RDONLY | O_DIRECT | O_CLOEXEC));
-    if (!files.back().valid()) return absl::ErrnoToStatus(errno, "open with O_DIRECT");
+    open.files.emplace_back(::open(entry.path().c_str(), O_RDONLY | O_DIRECT | O_CLOEXEC));
+    if (!open.files.back().valid()) return absl::ErrnoToStatus(errno, "open with O_DIRECT");
     const auto file_size = static_cast<int64_t>(entry.file_size());
     for (int64_t offset = 0; offset < file_size; offset += kStep)
-      pieces.push_back({files.back().get(), offset, std::ssize(pieces) * kStep});
-    size += file_size;
+      open.pieces.push_back({open.files.back().get(), offset, open.copy_size()});
+    open.size += file_size;
   }
+  return open;
+}
+
+}  // namespace
+
+double MeasureDigests() {
+  const content::ChunkIdKey key{std::string(32, 'k'), std::string(32, 's')};
+  const std::string bytes(kPieceSize, 'c');
+  const std::array<absl::string_view, kDepth> chunks = {bytes, bytes, bytes, bytes};
+  double digested = 0;
+  const auto start = MonotonicClock::now();
+  for (; SecondsSince(start) < kSecondsPerMeasurement;
+       digested += static_cast<double>(chunks.size() * bytes.size()))
+    content::DigestsOf(key, chunks);
+  return digested / kBytesPerMegabyte / SecondsSince(start);
+}
+
+absl::StatusOr<double> MeasureReading(const std::string& dir) {
+  ASSIGN_OR_RETURN(const OpenFiles open, OpenAll(dir));
+  const auto start = MonotonicClock::now();
+  RETURN_IF_ERROR(MovePieces(open.copy_size(), kDepth, [&](void* piece, int64_t offset) {
+    const CopiedPiece& from = open.PieceAt(offset);
+    const ssize_t got = ::pread(from.fd, piece, kPieceSize, from.offset);
+    return got <= 0 ? got : static_cast<ssize_t>(kPieceSize);
+  }));
+  return static_cast<double>(open.size) / kBytesPerMegabyte / SecondsSince(start);
+}
+
+absl::StatusOr<double> MeasureCopying(const std::string& dir, const std::string& to) {
+  ASSIGN_OR_RETURN(const OpenFiles open, OpenAll(dir));
   const absl::Cleanup remove = [&to] { ::unlink(to.c_str()); };
   const UniqueFd fd(::open(to.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_DIRECT | O_CLOEXEC, 0600));
-  const int64_t to_size = std::ssize(pieces) * kStep;
+  const int64_t to_size = open.copy_size();
   const auto start = MonotonicClock::now();
   if (::fallocate(fd.get(), 0, 0, to_size) != 0) return absl::ErrnoToStatus(errno, "fallocate");
   RETURN_IF_ERROR(MovePieces(to_size, kDepth, [&](void* piece, int64_t offset) {
-    return CopyPiece(pieces[static_cast<size_t>(offset / kStep)], fd.get(), piece);
+    return CopyPiece(open.PieceAt(offset), fd.get(), piece);
   }));
   if (::fdatasync(fd.get()) != 0) return absl::ErrnoToStatus(errno, "fdatasync");
-  return 2 * static_cast<double>(size) / kBytesPerMegabyte / SecondsSince(start);
+  return 2 * static_cast<double>(open.size) / kBytesPerMegabyte / SecondsSince(start);
 }
 
 absl::StatusOr<PhysicalLimits> MeasurePhysicalLimits(const std::string& dir, int64_t file_size) {

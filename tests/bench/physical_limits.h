@@ -36,4 +36,10 @@ absl::StatusOr<PhysicalLimits> MeasurePhysicalLimits(const std::string& dir, int
 // reads and writes in a second, together.
 absl::StatusOr<double> MeasureCopying(const std::string& dir, const std::string& to);
 
+// The same, but only reads them; MB a second.
+absl::StatusOr<double> MeasureReading(const std::string& dir);
+
+// How many MB of chunks one core can compare with their ids in a second.
+double MeasureDigests();
+
 }  // namespace backup::bench

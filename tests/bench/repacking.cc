@@ -1,6 +1,5 @@
 #include "tests/bench/repacking.h"
 
-#include <array>
 #include <memory>
 #include <string>
 
@@ -8,9 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
-#include "base/byte_stream.h"
 #include "base/status_macros.h"
-#include "content/chunk_digest.h"
 #include "legacy_client/key_pair.h"
 #include "tests/bench/physical_limits.h"
 #include "tests/bench/prepared_file.h"
@@ -36,21 +33,6 @@ absl::Status UploadAll(const ServerPair& servers, int64_t size) {
     RETURN_IF_ERROR(file.Upload(servers.bridge_address));
   }
   return absl::OkStatus();
-}
-
-double MeasureDigests() {
-  constexpr double kSeconds = 1;
-  const content::ChunkIdKey key{std::string(32, 'k'), std::string(32, 's')};
-  const std::string bytes(kPieceSize, 'c');
-  // As many at once as the job has.
-  const std::array<absl::string_view, 4> chunks = {bytes, bytes, bytes, bytes};
-  double digested = 0;
-  const auto start = MonotonicClock::now();
-  for (; SecondsSince(start) < kSeconds;
-       digested += static_cast<double>(chunks.size() * bytes.size()))
-    content::DigestsOf(key, chunks);
-  // Each byte is read and written.
-  return 2 * digested / kBytesPerMegabyte / SecondsSince(start);
 }
 
 // Until it has nothing more to do.
@@ -95,7 +77,8 @@ absl::StatusOr<RepackingResult> MeasureRepacking(const Programs& programs, const
   RETURN_IF_ERROR(Repack(programs, dir, result));
   ASSIGN_OR_RETURN(const double after, MeasureCopying(blobs, copy));
   result.copy_mb_per_second = (before + after) / 2;
-  result.digest_mb_per_second = MeasureDigests();
+  // Each byte is read and written.
+  result.digest_mb_per_second = 2 * MeasureDigests();
   return result;
 }
 

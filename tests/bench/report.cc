@@ -324,6 +324,48 @@ std::vector<Figure> ReportRepacking(const RepackingResult& result) {
           {group, "CPU, service", result.cpu_seconds, "s", {}, {}}};
 }
 
+std::vector<Figure> ReportRetention(int64_t versions, const RetentionResult& result) {
+  const std::string group = absl::StrCat("retention of ", versions / kMillion, " million versions");
+  const double ratio = result.sessions_beside_per_second / result.sessions_alone_per_second;
+  return {{group, "preview", result.preview_seconds, "s", AtMost(10), {}},
+          {group, "preview, more memory", result.preview_more_mebibytes, "MiB", AtMost(64), {}},
+          {group, "into the trash", result.trashed_per_second, "/s", AtLeast(20'000), {}},
+          {group, "into the trash, CPU", result.trashed_cpu_microseconds, "us", {}, {}},
+          {group, "out of the trash for good", result.purged_per_second, "/s", {}, {}},
+          {group, "out of the trash for good, CPU", result.purged_cpu_microseconds, "us", {}, {}},
+          {group, "for good at once", result.removed_per_second, "/s", {}, {}},
+          {group, "for good at once, CPU", result.removed_cpu_microseconds, "us", {}, {}},
+          {group, "sessions alone", result.sessions_alone_per_second, "/s", {}, {}},
+          {group, "sessions beside it", result.sessions_beside_per_second, "/s", {}, {}},
+          {group, "sessions beside it against alone", 100 * ratio, "%", AtLeast(80), {}},
+          {group, "into the trash meanwhile", result.trashed_beside_per_second, "/s", {}, {}}};
+}
+
+std::vector<Figure> ReportScrub(const ScrubResult& result) {
+  const std::string group = "scrub of packs, as fast as can be";
+  const double disk = result.read_mb_per_second;
+  return {{group, "read and compared", result.mb_per_second, "MB/s", {}, disk},
+          {group, "plain reads of the same", disk, "MB/s", {}, {}},
+          {group, "digests alone, one core", result.digest_mb_per_second, "MB/s", {}, {}},
+          {group, "against plain reads", 100 * result.mb_per_second / disk, "%", AtLeast(80), {}},
+          {group, "CPU, service", result.cpu_seconds_per_gibibyte, "s/GiB", {}, {}}};
+}
+
+std::vector<Figure> ReportSnapshot(const SnapshotResult& result) {
+  const std::string group = "a snapshot of the state while many clients send";
+  return {{group, "catalog", result.catalog_mebibytes, "MiB", {}, {}},
+          {group, "one request alone, p99", result.alone_p99_milliseconds, "ms", {}, {}},
+          {group, "one request beside it, p99", result.beside_p99_milliseconds, "ms", {}, {}},
+          {group,
+           "p99 beside it against alone",
+           result.beside_p99_milliseconds / result.alone_p99_milliseconds,
+           "times",
+           AtMost(2),
+           {}},
+          {group, "sessions alone", result.alone_per_second, "/s", {}, {}},
+          {group, "sessions beside it", result.beside_per_second, "/s", {}, {}}};
+}
+
 std::vector<Figure> ReportLargeCatalog(int64_t versions, const LargeCatalogResult& result) {
   const std::string group = absl::StrCat("a catalog of ", versions / kMillion, " million versions");
   const auto start_target = versions == kMillion ? std::optional(AtMost(1)) : std::nullopt;

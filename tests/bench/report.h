@@ -9,6 +9,7 @@
 #include "tests/bench/crowd.h"
 #include "tests/bench/figures.h"
 #include "tests/bench/generations.h"
+#include "tests/bench/housekeeping.h"
 #include "tests/bench/large_catalog.h"
 #include "tests/bench/large_file.h"
 #include "tests/bench/physical_limits.h"
@@ -51,6 +52,9 @@ std::vector<Figure> ReportKnownContent(const std::string& group, const PreparedL
                                        const PreparedLoadResult& known,
                                        const std::optional<PreparedLoadResult>& earlier);
 std::vector<Figure> ReportRepacking(const RepackingResult& result);
+std::vector<Figure> ReportRetention(int64_t versions, const RetentionResult& result);
+std::vector<Figure> ReportScrub(const ScrubResult& result);
+std::vector<Figure> ReportSnapshot(const SnapshotResult& result);
 std::vector<Figure> ReportLargeCatalog(int64_t versions, const LargeCatalogResult& result);
 std::vector<Figure> ReportChunkCatalog(int64_t chunks, const LargeCatalogResult& result,
                                        const ChunkLookupResult& lookups);
