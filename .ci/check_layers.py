@@ -46,7 +46,7 @@ LAYERS = {
     "services/backupctl": (
         ("base/", "rpc/", "crypto/", "content/", "backup/v1/", "services/backupctl/", "services/backup/open_storage.h",
          "services/backup/catalog_mark.h", "services/backup/restore_state.h", "services/backup/rebuild_state.h",
-         "services/backup/jobs/snapshot_state.h",
+         "services/backup/jobs/snapshot_state.h", "services/backup/handlers/key_keeper.h",
          "services/backup/handlers/open_content.h", "services/backup/handlers/store_keys.h"), ("grpcpp/", "CLI/", "archive", "re2/")),
     # Reads another server's database, which no catalog of ours is.
     "services/backupctl/old_server": (("base/", "crypto/", "backup/v1/", "services/backupctl/"), ("sqlite3.h",)),

@@ -69,7 +69,7 @@ class ChunkDecoding : public ::testing::Test {
     return DecodeChunk(chunk, stored, pack_key_, *keys_, id_keys_, scratch_);
   }
 
-  const crypto::MasterKey master_{PseudoRandomBytes(32)};
+  const crypto::KeyRing master_{PseudoRandomBytes(32)};
   const std::unique_ptr<StoreKeys> keys_ =
       StoreKeys::Open(StoreKeys::NewSealedSecret(master_), master_).value();
   const std::string pack_key_ = PseudoRandomBytes(kPackKeySize, 3);

@@ -16,7 +16,7 @@
 #include "base/piece_buffers.h"
 #include "content/dictionary.h"
 #include "content/store_keys.h"
-#include "crypto/master_key.h"
+#include "crypto/key_ring.h"
 #include "storage/catalog/chunk.h"
 
 namespace backup::content {
@@ -24,9 +24,9 @@ namespace backup::content {
 // What chunks are opened with. Null: it is not there, and what needs it cannot be read. What is
 // borrowed must outlive who gets it.
 struct ChunkKeys {
-  const crypto::MasterKey* master_key = nullptr;  // Opens the keys of packs.
-  const StoreKeys* store_keys = nullptr;          // Opens what is kept in the catalog.
-  Dictionaries* dictionaries = nullptr;           // What small chunks were compressed with.
+  const crypto::KeyRing* master_key = nullptr;  // Opens the keys of packs.
+  const StoreKeys* store_keys = nullptr;        // Opens what is kept in the catalog.
+  Dictionaries* dictionaries = nullptr;         // What small chunks were compressed with.
 };
 
 // The plaintext of a chunk, with the memory that it is in.

@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/error.h"
+#include "base/status_macros.h"
 #include "crypto/sealed_file.h"
 #include "glog/logging.h"
 
@@ -35,15 +36,16 @@ std::string LastContext(const BlobId& pack_id, const ChunkId& id) {
 }  // namespace
 
 std::string WrapPackKey(absl::string_view pack_key, const BlobId& pack_id,
-                        const crypto::MasterKey& master_key) {
+                        const crypto::KeyRing& master_key) {
   CHECK_EQ(pack_key.size(), kPackKeySize);
   return master_key.Seal(pack_key, KeyContext(pack_id));
 }
 
 absl::StatusOr<std::string> OpenPackKey(absl::string_view wrapped_key, const BlobId& pack_id,
-                                        const crypto::MasterKey& master_key) {
-  if (wrapped_key.size() != kPackKeySize + crypto::MasterKey::kOverhead) return Changed();
-  return master_key.Open(wrapped_key, KeyContext(pack_id));
+                                        const crypto::KeyRing& master_key) {
+  ASSIGN_OR_RETURN(std::string key, master_key.Open(wrapped_key, KeyContext(pack_id)));
+  if (key.size() != kPackKeySize) return Changed();
+  return key;
 }
 
 int64_t SealedChunkSize(int64_t size_bytes) { return crypto::SealedSize(size_bytes); }

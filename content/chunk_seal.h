@@ -7,7 +7,7 @@
 #include "absl/strings/string_view.h"
 #include "base/ids.h"
 #include "crypto/aead.h"
-#include "crypto/master_key.h"
+#include "crypto/key_ring.h"
 
 namespace backup::content {
 
@@ -16,10 +16,10 @@ inline constexpr size_t kPackKeySize = crypto::Aead::kKeySize;
 // A pack's key, which must be a new one at random, as its footer and the catalog keep it: under the
 // master key, bound to the pack.
 std::string WrapPackKey(absl::string_view pack_key, const BlobId& pack_id,
-                        const crypto::MasterKey& master_key);
+                        const crypto::KeyRing& master_key);
 // The other way. Reason BLOB_DAMAGED if it was changed, or belongs to another pack.
 absl::StatusOr<std::string> OpenPackKey(absl::string_view wrapped_key, const BlobId& pack_id,
-                                        const crypto::MasterKey& master_key);
+                                        const crypto::KeyRing& master_key);
 
 // Which place of which pack a chunk has.
 struct ChunkPlace {

@@ -143,8 +143,8 @@ TEST(ChunkSeal, OpensNothingThatWasSpliced) {
 }
 
 TEST(PackKey, IsOpenedOnlyForItsPackAndByItsMasterKey) {
-  const crypto::MasterKey master(PseudoRandomBytes(32));
-  const crypto::MasterKey other(PseudoRandomBytes(32, 2));
+  const crypto::KeyRing master(PseudoRandomBytes(32));
+  const crypto::KeyRing other(PseudoRandomBytes(32, 2));
   const std::string wrapped = WrapPackKey(PackKey(), Pack('p'), master);
   EXPECT_THAT(OpenPackKey(wrapped, Pack('p'), master), IsOkAndHolds(PackKey()));
   EXPECT_THAT(OpenPackKey(wrapped, Pack('q'), master), HasReason(Reason::kBlobDamaged));

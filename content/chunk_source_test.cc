@@ -37,8 +37,8 @@ BlobId PackId(int number) {
   return *BlobId::FromBytes(std::string(15, 'p') + static_cast<char>(number));
 }
 
-const crypto::MasterKey& MasterKey() {
-  static const auto* const key = new crypto::MasterKey(std::string(32, 'm'));
+const crypto::KeyRing& MasterKey() {
+  static const auto* const key = new crypto::KeyRing(std::string(32, 'm'));
   return *key;
 }
 

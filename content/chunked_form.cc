@@ -70,7 +70,7 @@ class ChunkedForm::PackSource final : public ByteSource {
   ChunkedForm& form_;
 };
 
-ChunkedForm::ChunkedForm(Arrival arrival, Chunking chunking, const crypto::MasterKey& master_key,
+ChunkedForm::ChunkedForm(Arrival arrival, Chunking chunking, const crypto::KeyRing& master_key,
                          const Clock& clock, StageResources& stages, NextVersionId next_version_id,
                          ChunkIndex& index, ByteSource& chunks)
     : chunking_(std::move(chunking)),

@@ -22,7 +22,7 @@
 #include "content/pack_builder.h"
 #include "content/store_keys.h"
 #include "content/stored_form.h"
-#include "crypto/master_key.h"
+#include "crypto/key_ring.h"
 #include "storage/catalog/chunk.h"
 #include "storage/catalog/version.h"
 
@@ -68,7 +68,7 @@ class ChunkedForm {
   };
 
   // What is borrowed must outlive this.
-  ChunkedForm(Arrival arrival, Chunking chunking, const crypto::MasterKey& master_key,
+  ChunkedForm(Arrival arrival, Chunking chunking, const crypto::KeyRing& master_key,
               const Clock& clock, StageResources& stages, NextVersionId next_version_id,
               ChunkIndex& index, ByteSource& chunks);
   ~ChunkedForm();
@@ -134,7 +134,7 @@ class ChunkedForm {
   absl::StatusOr<absl::string_view> ReadPack();
 
   const Chunking chunking_;
-  const crypto::MasterKey& master_key_;
+  const crypto::KeyRing& master_key_;
   const NextVersionId next_version_id_;
   ChunkIndex& index_;
   ArrivingContent content_;

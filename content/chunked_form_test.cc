@@ -247,7 +247,7 @@ class ChunkedFormTest : public ::testing::Test, public ChunkIndex {
     EXPECT_TRUE(steps == made.recipe);
   }
 
-  const crypto::MasterKey master_key_{std::string(32, 'm')};
+  const crypto::KeyRing master_key_{std::string(32, 'm')};
   const std::unique_ptr<StoreKeys> keys_ =
       StoreKeys::Open(StoreKeys::NewSealedSecret(master_key_), master_key_).value();
   const FakeClock clock_{absl::FromUnixSeconds(1'700'000'000)};

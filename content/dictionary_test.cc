@@ -69,7 +69,7 @@ class DictionariesTest : public ::testing::Test {
     };
   }
 
-  const crypto::MasterKey master_{PseudoRandomBytes(32)};
+  const crypto::KeyRing master_{PseudoRandomBytes(32)};
   const std::unique_ptr<StoreKeys> keys_ =
       StoreKeys::Open(StoreKeys::NewSealedSecret(master_), master_).value();
   const std::shared_ptr<const Dictionary> dictionary_ = Dictionary::Open(Trained(), kLevel).value();

@@ -33,7 +33,7 @@ size_t Distance(size_t from, size_t to) {
 }  // namespace
 
 PackBuilder::PackBuilder(const BlobId& id, StorageForm form, absl::string_view sealed_secret,
-                         const crypto::MasterKey& master_key)
+                         const crypto::KeyRing& master_key)
     : sealed_secret_(sealed_secret) {
   pack_.blob_id = id;
   pack_.form = form;

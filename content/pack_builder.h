@@ -13,7 +13,7 @@
 #include "base/ids.h"
 #include "content/chunk_seal.h"
 #include "content/pack_footer.h"
-#include "crypto/master_key.h"
+#include "crypto/key_ring.h"
 #include "storage/catalog/chunk.h"
 #include "storage/catalog/version.h"
 
@@ -37,7 +37,7 @@ class PackBuilder {
 
   // `form` is kPlain or kSealed. `sealed_secret`: StoreKeys::sealed_secret().
   PackBuilder(const BlobId& id, storage::StorageForm form, absl::string_view sealed_secret,
-              const crypto::MasterKey& master_key);
+              const crypto::KeyRing& master_key);
 
   // What a pack can come to of so many bytes of content, with a footer of at least `steps` steps.
   static int64_t LargestSize(int64_t content_bytes, size_t steps);

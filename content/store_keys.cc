@@ -36,12 +36,12 @@ GearTable DeriveGear(absl::string_view secret) {
 
 }  // namespace
 
-std::string StoreKeys::NewSealedSecret(const crypto::MasterKey& master_key) {
+std::string StoreKeys::NewSealedSecret(const crypto::KeyRing& master_key) {
   return master_key.Seal(crypto::RandomBytes(kSecretSize), kSealing);
 }
 
 absl::StatusOr<std::unique_ptr<StoreKeys>> StoreKeys::Open(absl::string_view sealed_secret,
-                                                           const crypto::MasterKey& master_key) {
+                                                           const crypto::KeyRing& master_key) {
   ASSIGN_OR_RETURN(std::string secret, master_key.Open(sealed_secret, kSealing));
   return absl::WrapUnique(new StoreKeys(std::string(sealed_secret), std::move(secret)));
 }

@@ -10,7 +10,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "base/ids.h"
-#include "crypto/master_key.h"
+#include "crypto/key_ring.h"
 #include "storage/catalog/version.h"
 
 namespace backup::content {
@@ -33,10 +33,10 @@ class StoreKeys {
  public:
   // A new secret, sealed, to be kept in the catalog under this name (Transaction::AddStoreValue).
   static constexpr absl::string_view kName = "store_secret";
-  static std::string NewSealedSecret(const crypto::MasterKey& master_key);
+  static std::string NewSealedSecret(const crypto::KeyRing& master_key);
   // Reason BLOB_DAMAGED if it was not sealed by this master key.
   static absl::StatusOr<std::unique_ptr<StoreKeys>> Open(absl::string_view sealed_secret,
-                                                         const crypto::MasterKey& master_key);
+                                                         const crypto::KeyRing& master_key);
 
   // As it was given: it is in the footer of each pack, too.
   const std::string& sealed_secret() const { return sealed_secret_; }

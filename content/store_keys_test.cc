@@ -14,8 +14,8 @@ using storage::StorageForm;
 using testing::HasReason;
 using testing::PseudoRandomBytes;
 
-const crypto::MasterKey& Master() {
-  static const auto* const key = new crypto::MasterKey(PseudoRandomBytes(32));
+const crypto::KeyRing& Master() {
+  static const auto* const key = new crypto::KeyRing(PseudoRandomBytes(32));
   return *key;
 }
 
@@ -70,7 +70,7 @@ TEST(StoreKeys, AreNotOpenedIfTheSecretWasChangedOrIsAnothers) {
     EXPECT_THAT(StoreKeys::Open(changed, Master()), HasReason(Reason::kBlobDamaged)) << at;
   }
   EXPECT_THAT(StoreKeys::Open("", Master()), HasReason(Reason::kBlobDamaged));
-  const crypto::MasterKey other(PseudoRandomBytes(32, 2));
+  const crypto::KeyRing other(PseudoRandomBytes(32, 2));
   EXPECT_THAT(StoreKeys::Open(sealed, other), HasReason(Reason::kBlobDamaged));
   EXPECT_THAT(StoreKeys::Open(Master().Seal(std::string(32, 's'), "a client"), Master()),
               HasReason(Reason::kBlobDamaged));

@@ -134,7 +134,7 @@ absl::StatusOr<std::unique_ptr<LastingSource>> ChunkedContent::Read(
 }
 
 absl::StatusOr<std::unique_ptr<StoredContent>> StoredContent::Open(
-    std::unique_ptr<RandomAccess> access, const crypto::MasterKey& master_key,
+    std::unique_ptr<RandomAccess> access, const crypto::KeyRing& master_key,
     const storage::Version& version) {
   ASSIGN_OR_RETURN(BlobFooter footer, ReadFooter(*access));
   if (footer.client_id != version.client_id || footer.file_name != version.file_name ||

@@ -14,7 +14,7 @@
 #include "content/blob_footer.h"
 #include "content/chunk_reader.h"
 #include "content/chunk_source.h"
-#include "crypto/master_key.h"
+#include "crypto/key_ring.h"
 #include "storage/catalog/version.h"
 
 namespace backup::content {
@@ -29,7 +29,7 @@ class StoredContent {
   // Opens a version's content, which is payload and footer; the master key opens its key, if it has
   // one. Reasons BLOB_DAMAGED if it is not this version's, STORAGE_IO.
   static absl::StatusOr<std::unique_ptr<StoredContent>> Open(std::unique_ptr<RandomAccess> access,
-                                                             const crypto::MasterKey& master_key,
+                                                             const crypto::KeyRing& master_key,
                                                              const storage::Version& version);
   virtual ~StoredContent() = default;
 

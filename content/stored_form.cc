@@ -33,7 +33,7 @@ std::optional<int64_t> LargestStoredSize(const Encoding& encoding, StorageForm f
   return payload + static_cast<int64_t>(kMaxFooterSize);
 }
 
-StoredForm::StoredForm(Arrival arrival, const crypto::MasterKey& master_key, const Clock& clock,
+StoredForm::StoredForm(Arrival arrival, const crypto::KeyRing& master_key, const Clock& clock,
                        StageResources& stages, NextVersionId next_version_id, ByteSource& chunks)
     : master_key_(master_key),
       next_version_id_(std::move(next_version_id)),

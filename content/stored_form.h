@@ -15,7 +15,7 @@
 #include "content/arriving_content.h"
 #include "content/blob_footer.h"
 #include "content/encoding.h"
-#include "crypto/master_key.h"
+#include "crypto/key_ring.h"
 #include "storage/catalog/version.h"
 
 namespace backup::content {
@@ -38,7 +38,7 @@ using NextVersionId = std::function<absl::StatusOr<int64_t>()>;
 class StoredForm final : public ByteSource {
  public:
   // What is borrowed must outlive this.
-  StoredForm(Arrival arrival, const crypto::MasterKey& master_key, const Clock& clock,
+  StoredForm(Arrival arrival, const crypto::KeyRing& master_key, const Clock& clock,
              StageResources& stages, NextVersionId next_version_id, ByteSource& chunks);
 
   absl::StatusOr<absl::string_view> Read() override;
@@ -54,7 +54,7 @@ class StoredForm final : public ByteSource {
  private:
   absl::Status MakeFooter();
 
-  const crypto::MasterKey& master_key_;
+  const crypto::KeyRing& master_key_;
   const NextVersionId next_version_id_;
   ArrivingContent content_;
   std::string file_key_;

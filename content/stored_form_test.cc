@@ -71,7 +71,7 @@ class StoredFormTest : public ::testing::Test {
     return ReadAll(**range, kMaxStored);
   }
 
-  const crypto::MasterKey master_key_{std::string(32, 'm')};
+  const crypto::KeyRing master_key_{std::string(32, 'm')};
   const FakeClock clock_{absl::FromUnixSeconds(1'700'000'000)};
   StageResources stages_;
   BlobFooter footer_;

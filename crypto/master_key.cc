@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdlib>
 #include <filesystem>
 #include <optional>
 #include <utility>
@@ -29,6 +30,9 @@ namespace {
 constexpr size_t kKeySize = Aead::kKeySize;
 constexpr size_t kMaxKeyFileSize = 2 * kKeySize + 2;  // Hex digits, and a newline of either kind.
 constexpr size_t kFingerprintSize = 8;
+// Bits of a mode.
+constexpr mode_t kOthers = 077;
+constexpr mode_t kOthersThanReadingGroup = 037;
 
 absl::Status FileError(const std::string& path, absl::string_view doing) {
   return absl::ErrnoToStatus(errno, absl::StrCat("cannot ", doing, " the master key file ", path,
@@ -64,6 +68,23 @@ absl::Status CreateKeyFile(const std::string& path) {
   return absl::OkStatus();
 }
 
+// What is in the file; `forbidden` are the bits that its mode must not have.
+absl::StatusOr<std::string> ReadKeyFile(const std::string& path, mode_t forbidden) {
+  const UniqueFd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!file.valid()) return FileError(path, "open");
+  struct stat info = {};
+  if (::fstat(file.get(), &info) != 0) return FileError(path, "examine");
+  if ((info.st_mode & forbidden) != 0) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "the master key file ", path, " can be read by group or others: chmod 600 it"));
+  }
+  std::string text(kMaxKeyFileSize + 1, '\0');
+  const ssize_t size = ::read(file.get(), text.data(), text.size());
+  if (size < 0) return FileError(path, "read");
+  text.resize(static_cast<size_t>(size));
+  return text;
+}
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<MasterKey>> MasterKey::LoadOrCreate(const std::string& path) {
@@ -72,24 +93,31 @@ absl::StatusOr<std::unique_ptr<MasterKey>> MasterKey::LoadOrCreate(const std::st
 }
 
 absl::StatusOr<std::unique_ptr<MasterKey>> MasterKey::Load(const std::string& path) {
-  const UniqueFd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (!file.valid()) return FileError(path, "open");
-  struct stat info = {};
-  if (::fstat(file.get(), &info) != 0) return FileError(path, "examine");
-  if ((info.st_mode & 077) != 0) {
-    return absl::FailedPreconditionError(absl::StrCat(
-        "the master key file ", path, " can be read by group or others: chmod 600 it"));
+  ASSIGN_OR_RETURN(std::string text, ReadKeyFile(path, kOthers));
+  return Parse(std::move(text), absl::StrCat("the master key file ", path));
+}
+
+absl::StatusOr<std::unique_ptr<MasterKey>> MasterKey::LoadCredential(const std::string& name) {
+  const char* const folder = std::getenv("CREDENTIALS_DIRECTORY");
+  if (folder == nullptr) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("there is no credential ", name,
+                     ": $CREDENTIALS_DIRECTORY is not set, as systemd does for a unit with "
+                     "LoadCredential="));
   }
-  std::string text(kMaxKeyFileSize + 1, '\0');
-  const ssize_t size = ::read(file.get(), text.data(), text.size());
-  if (size < 0) return FileError(path, "read");
-  text.resize(static_cast<size_t>(size));
+  const std::string path = absl::StrCat(folder, "/", name);
+  ASSIGN_OR_RETURN(std::string text, ReadKeyFile(path, kOthersThanReadingGroup));
+  return Parse(std::move(text), absl::StrCat("the master key file ", path));
+}
+
+absl::StatusOr<std::unique_ptr<MasterKey>> MasterKey::Parse(std::string text,
+                                                            absl::string_view origin) {
   const absl::Cleanup wipe = [&] { OPENSSL_cleanse(text.data(), text.size()); };
   const absl::string_view hex = absl::StripAsciiWhitespace(text);
   std::optional<std::string> key = HexToBytes(hex);
   if (text.size() > kMaxKeyFileSize || !key || key->size() != kKeySize) {
     return absl::FailedPreconditionError(
-        absl::StrCat("the master key file ", path, " must hold 64 hex digits and a newline"));
+        absl::StrCat(origin, " must hold 64 hex digits and a newline"));
   }
   return std::make_unique<MasterKey>(*std::move(key));
 }

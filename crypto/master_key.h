@@ -9,8 +9,8 @@
 
 namespace backup::crypto {
 
-// The key that seals session keys and the keys of sealed files: AES-256-GCM, a random 12-byte nonce
-// before the ciphertext and the 16-byte tag behind it. Never logged. Thread-safe.
+// The key that wraps the generations of keys (crypto/key_generations.h): AES-256-GCM, a random
+// 12-byte nonce before the ciphertext and the 16-byte tag behind it. Never logged. Thread-safe.
 class MasterKey {
  public:
   // Bytes that sealing adds.
@@ -22,6 +22,13 @@ class MasterKey {
   static absl::StatusOr<std::unique_ptr<MasterKey>> LoadOrCreate(const std::string& path);
   // As above, but NotFound if there is no file.
   static absl::StatusOr<std::unique_ptr<MasterKey>> Load(const std::string& path);
+  // What systemd gives a unit with LoadCredential= under this name: $CREDENTIALS_DIRECTORY/NAME, as
+  // a key file, which systemd may let the unit's group read. FailedPrecondition if there is none.
+  static absl::StatusOr<std::unique_ptr<MasterKey>> LoadCredential(const std::string& name);
+  // Of what a key file has in it; it is wiped. FailedPrecondition if that is malformed, naming
+  // `origin`.
+  static absl::StatusOr<std::unique_ptr<MasterKey>> Parse(std::string text,
+                                                          absl::string_view origin);
   // `key` has 32 bytes.
   explicit MasterKey(std::string key);
   ~MasterKey();  // Wipes it.
@@ -36,6 +43,9 @@ class MasterKey {
   // First 8 bytes of SHA-256 over the key, in hex: tells keys apart in logs without giving anything
   // away.
   std::string Fingerprint() const;
+
+  // The key itself, for what is to be wrapped.
+  absl::string_view bytes() const { return key_; }
 
  private:
   std::string key_;

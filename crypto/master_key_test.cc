@@ -2,6 +2,7 @@
 
 #include <sys/stat.h>
 
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -134,6 +135,22 @@ TEST_F(MasterKeyFileTest, IsRefusedAndLeftAloneIfMalformed) {
 TEST_F(MasterKeyFileTest, NeedsItsFolder) {
   EXPECT_THAT(MasterKey::LoadOrCreate(folder_ + "/missing/master.key"),
               StatusIs(absl::StatusCode::kNotFound));
+}
+
+TEST_F(MasterKeyFileTest, MayBeACredentialOfSystemd) {
+  ::unsetenv("CREDENTIALS_DIRECTORY");
+  const auto unset = MasterKey::LoadCredential("master.key");
+  EXPECT_THAT(unset, StatusIs(absl::StatusCode::kFailedPrecondition));
+  EXPECT_THAT(std::string(unset.status().message()), ::testing::HasSubstr("LoadCredential="));
+  ::setenv("CREDENTIALS_DIRECTORY", folder_.c_str(), 1);
+  EXPECT_THAT(MasterKey::LoadCredential("master.key"), StatusIs(absl::StatusCode::kNotFound));
+  // By a list of rights systemd lets the unit's user read it, which looks like the group's.
+  WriteKeyFile(absl::StrCat(kHex, "\n"), 0440);
+  EXPECT_EQ(MasterKey::LoadCredential("master.key").value()->Fingerprint(), "630dcd2966c43366");
+  WriteKeyFile(absl::StrCat(kHex, "\n"), 0444);
+  EXPECT_THAT(MasterKey::LoadCredential("master.key"),
+              StatusIs(absl::StatusCode::kFailedPrecondition));
+  ::unsetenv("CREDENTIALS_DIRECTORY");
 }
 
 // McGrew and Viega, The Galois/Counter Mode of Operation, test case 16.

@@ -5,6 +5,7 @@
 #include "base/status_macros.h"
 #include "services/backup/handlers/converters.h"
 #include "services/backup/handlers/import_client.h"
+#include "services/backup/handlers/keys.h"
 #include "services/backup/handlers/list_stale_clients.h"
 #include "services/backup/handlers/scrub.h"
 #include "services/backup/handlers/set_log_level.h"
@@ -63,6 +64,29 @@ grpc::Status AdminServiceImpl::BackUpState(grpc::ServerContext* call,
                                            v1::BackUpStateResponse* response) {
   return Serve(*call, context_, "BackUpState", *request, *response,
                [&] { return context_.back_up_state(); });
+}
+
+grpc::Status AdminServiceImpl::ListKeys(grpc::ServerContext* call,
+                                        const v1::ListKeysRequest* request,
+                                        v1::ListKeysResponse* response) {
+  return Serve(*call, context_, "ListKeys", *request, *response,
+               [&] { return handlers::ListKeys(context_.catalog, *context_.key_keeper); });
+}
+
+grpc::Status AdminServiceImpl::RotateKey(grpc::ServerContext* call,
+                                         const v1::RotateKeyRequest* request,
+                                         v1::RotateKeyResponse* response) {
+  return Serve(*call, context_, "RotateKey", *request, *response,
+               [&] { return handlers::RotateKey(*context_.key_keeper, context_.clock); });
+}
+
+grpc::Status AdminServiceImpl::RewrapKeys(grpc::ServerContext* call,
+                                          const v1::RewrapKeysRequest* request,
+                                          v1::RewrapKeysResponse* response) {
+  return Serve(*call, context_, "RewrapKeys", *request, *response, [&] {
+    return handlers::RewrapKeys(context_.stored_places(), *context_.key_keeper, context_.clock,
+                                *request);
+  });
 }
 
 grpc::Status AdminServiceImpl::VerifyStore(grpc::ServerContext* call,

@@ -39,6 +39,12 @@ class AdminServiceImpl final : public v1::AdminService::Service {
   grpc::Status ListStaleClients(grpc::ServerContext* call,
                                 const v1::ListStaleClientsRequest* request,
                                 v1::ListStaleClientsResponse* response) override;
+  grpc::Status ListKeys(grpc::ServerContext* call, const v1::ListKeysRequest* request,
+                        v1::ListKeysResponse* response) override;
+  grpc::Status RotateKey(grpc::ServerContext* call, const v1::RotateKeyRequest* request,
+                         v1::RotateKeyResponse* response) override;
+  grpc::Status RewrapKeys(grpc::ServerContext* call, const v1::RewrapKeysRequest* request,
+                          v1::RewrapKeysResponse* response) override;
 
  private:
   const ServiceContext& context_;

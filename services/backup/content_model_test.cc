@@ -255,7 +255,7 @@ class World {
   const std::unique_ptr<storage::Catalog> catalog_;
   const std::unique_ptr<storage::BlobStore> local_blobs_;
   CrashingBlobStore blobs_;
-  const crypto::MasterKey master_key_{std::string(32, 'k')};
+  const crypto::KeyRing master_key_{std::string(32, 'k')};
   const std::unique_ptr<content::StoreKeys> store_keys_;
   const std::unique_ptr<content::Dictionaries> dictionaries_;
   storage::ChunkCache chunk_cache_{kChunkCacheBytes};

@@ -1,6 +1,8 @@
 #include "services/backup/flags.h"
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "base/config.h"
 #include "base/flag_validators.h"
 #include "base/status_macros.h"
@@ -39,6 +41,19 @@ DEFINE_string(
     "how new files are kept: plain, sealed, client, or auto (sealed with --encrypt, else plain)");
 DEFINE_string(master_key_file, "",
               "file of the master key, made if missing; empty means DATA_DIR/master.key");
+DEFINE_string(master_key_credential, "",
+              "name of the master key among systemd's credentials (LoadCredential=), instead of a "
+              "file");
+DEFINE_string(master_key_command, "",
+              "program and arguments, split at spaces, no shell, that says the master key within "
+              "30s, instead of a file");
+DEFINE_string(
+    old_master_key_file, "",
+    "files, with commas between, of master keys that are still accepted for reading until "
+    "`backupctl key rewrap` has replaced them");
+DEFINE_string(key_generations_file, "",
+              "file of the keys that the master key wraps, kept besides the catalog; empty means "
+              "DATA_DIR/key.generations");
 DEFINE_string(corrupt_checksums, "auto",
               "answer wrong checksums on purpose: true, false, or auto (with --debug)");
 DEFINE_string(idle_shutdown, "240s",
@@ -209,6 +224,40 @@ handlers::UploadPolicy UploadPolicyFromFlags() {
   return policy;
 }
 
+KeySources KeySourcesFromFlags() {
+  KeySources keys;
+  keys.master_key_file = FLAGS_master_key_file;
+  keys.credential = FLAGS_master_key_credential;
+  keys.command =
+      absl::StrSplit(FLAGS_master_key_command, absl::ByAnyChar(" \t\n"), absl::SkipEmpty());
+  keys.old_master_key_files = absl::StrSplit(FLAGS_old_master_key_file, ',', absl::SkipEmpty());
+  keys.generations_file = FLAGS_key_generations_file;
+  return keys;
+}
+
+absl::Status CheckKeySources() {
+  const int sources = (FLAGS_master_key_file.empty() ? 0 : 1) +
+                      (FLAGS_master_key_credential.empty() ? 0 : 1) +
+                      (FLAGS_master_key_command.empty() ? 0 : 1);
+  if (sources > 1) {
+    return absl::InvalidArgumentError(
+        "there is one master key: give only one of --master_key_file, --master_key_credential and "
+        "--master_key_command");
+  }
+  if (absl::StrContains(FLAGS_master_key_credential, '/'))
+    return absl::InvalidArgumentError("--master_key_credential is a name, without slashes");
+  const KeySources keys = KeySourcesFromFlags();
+  if (!FLAGS_master_key_command.empty() && keys.command.empty())
+    return absl::InvalidArgumentError("--master_key_command names no program");
+  for (const std::string& path : keys.old_master_key_files) {
+    if (path == FLAGS_master_key_file) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "--old_master_key_file=", path, " is the master key itself (--master_key_file)"));
+    }
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 const char* FlagsFile() { return __FILE__; }
@@ -216,9 +265,7 @@ const char* FlagsFile() { return __FILE__; }
 Options OptionsFromFlags() {
   Options options;
   options.data_dir = FLAGS_data_dir;
-  options.master_key_file = FLAGS_master_key_file.empty()
-                                ? absl::StrCat(FLAGS_data_dir, "/master.key")
-                                : FLAGS_master_key_file;
+  options.key_sources = KeySourcesFromFlags();
   options.listen = FLAGS_listen;
   options.bound_port_file = FLAGS_bound_port_file;
   options.operations_listen = FLAGS_operations_listen;
@@ -263,6 +310,7 @@ Options OptionsFromFlags() {
 absl::Status CheckFlags() {
   if (FLAGS_data_dir.empty())
     return UsageError("--data_dir=DIR must say where to keep the data (--help tells more)");
+  RETURN_IF_ERROR(CheckKeySources());
   if (const absl::Status listen = rpc::CheckAddress(FLAGS_listen); !listen.ok()) {
     return absl::InvalidArgumentError(
         absl::StrCat("--listen=", listen.message(), " (HOST:PORT or unix:PATH)"));

@@ -9,6 +9,7 @@
 #include "services/backup/handlers/session_keys.h"
 #include "services/backup/handlers/trash.h"
 #include "services/backup/handlers/upload_file.h"
+#include "services/backup/open_storage.h"
 #include "services/backup/retention/evaluation.h"
 #include "storage/catalog/types.h"
 
@@ -17,7 +18,7 @@ namespace backup {
 // What the flags of backup-service say (docs/operations.md).
 struct Options {
   std::string data_dir;
-  std::string master_key_file;
+  KeySources key_sources;
   std::string listen;
   std::string bound_port_file;  // Empty: none, as is:
   std::string operations_listen;

@@ -10,6 +10,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "base/command_output.h"
 #include "base/error.h"
 #include "base/exit_code.h"
 #include "base/status_macros.h"
@@ -20,6 +21,10 @@
 
 namespace backup {
 namespace {
+
+// A vault on the network answers within it, or a start has failed.
+constexpr absl::Duration kKeyCommandDeadline = absl::Seconds(30);
+constexpr size_t kMaxKeyText = 256;
 
 absl::Status MakeDataDir(const std::string& path) {
   std::error_code ignored;  // mkdir() tells.
@@ -110,14 +115,46 @@ absl::StatusOr<UniqueFd> LockDataDir(const std::string& path) {
 
 namespace {
 
+absl::StatusOr<std::unique_ptr<crypto::MasterKey>> KeyOfCommand(
+    const std::vector<std::string>& command) {
+  absl::StatusOr<std::string> text = CommandOutput(command, kKeyCommandDeadline, kMaxKeyText);
+  if (!text.ok()) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("--master_key_command: ", text.status().message()));
+  }
+  return crypto::MasterKey::Parse(
+      *std::move(text), absl::StrCat("what --master_key_command=", command.front(), " says"));
+}
+
 // A key is only made together with the data: to data that is there, a new one would be of no use.
-absl::StatusOr<std::unique_ptr<crypto::MasterKey>> OpenMasterKey(const std::string& path,
-                                                                 const std::string& catalog_path) {
-  if (!std::filesystem::exists(catalog_path)) return crypto::MasterKey::LoadOrCreate(path);
+absl::StatusOr<std::unique_ptr<crypto::MasterKey>> KeyOfFile(const std::string& path,
+                                                             bool has_data) {
+  if (!has_data) return crypto::MasterKey::LoadOrCreate(path);
   auto key = crypto::MasterKey::Load(path);
   if (!absl::IsNotFound(key.status())) return key;
   return WithMessage(key.status(), absl::StrCat(key.status().message(),
                                                 ": restore it, the data is encrypted with it"));
+}
+
+absl::StatusOr<crypto::MasterKeys> OpenMasterKeys(const std::string& data_dir,
+                                                  const KeySources& sources, bool has_data) {
+  crypto::MasterKeys keys;
+  if (!sources.command.empty()) {
+    keys.origin = absl::StrCat("that of --master_key_command=", sources.command.front());
+    ASSIGN_OR_RETURN(keys.current, KeyOfCommand(sources.command));
+  } else if (!sources.credential.empty()) {
+    keys.origin = absl::StrCat("the credential ", sources.credential);
+    ASSIGN_OR_RETURN(keys.current, crypto::MasterKey::LoadCredential(sources.credential));
+  } else {
+    const std::string path = sources.master_key_file.empty() ? absl::StrCat(data_dir, "/master.key")
+                                                             : sources.master_key_file;
+    keys.origin = absl::StrCat("the one in ", path);
+    ASSIGN_OR_RETURN(keys.current, KeyOfFile(path, has_data));
+  }
+  for (const std::string& path : sources.old_master_key_files) {
+    ASSIGN_OR_RETURN(keys.old.emplace_back(), crypto::MasterKey::Load(path));
+  }
+  return keys;
 }
 
 absl::StatusOr<std::unique_ptr<storage::Catalog>> OpenCatalog(
@@ -132,7 +169,7 @@ absl::StatusOr<std::unique_ptr<storage::Catalog>> OpenCatalog(
   return catalog;
 }
 
-absl::StatusOr<Storage> OpenStorageIn(const std::string& path, const std::string& master_key_file,
+absl::StatusOr<Storage> OpenStorageIn(const std::string& path, const KeySources& keys,
                                       const storage::StorageMetrics& metrics,
                                       bool rebuild_catalog) {
   RETURN_IF_ERROR(MakeDataDir(path));
@@ -145,10 +182,12 @@ absl::StatusOr<Storage> OpenStorageIn(const std::string& path, const std::string
   RETURN_IF_ERROR(CloseDataDirToOthers(path));
   const std::string catalog_path = absl::StrCat(path, "/", kCatalogName);
   RETURN_IF_ERROR(CheckCatalogIsThere(path, catalog_path));
-  ASSIGN_OR_RETURN(
-      storage.master_key,
-      OpenMasterKey(master_key_file.empty() ? absl::StrCat(path, "/master.key") : master_key_file,
-                    catalog_path));
+  storage.generations_file = keys.generations_file.empty()
+                                 ? absl::StrCat(path, "/", kKeyGenerationsFile)
+                                 : keys.generations_file;
+  const bool has_data =
+      std::filesystem::exists(catalog_path) || std::filesystem::exists(storage.generations_file);
+  ASSIGN_OR_RETURN(storage.master_keys, OpenMasterKeys(path, keys, has_data));
   // Reads and writes of blobs give way to the catalog.
   const auto throttle = std::make_shared<BulkThrottle>(metrics.bulk);
   ASSIGN_OR_RETURN(storage.catalog,
@@ -162,7 +201,7 @@ absl::StatusOr<Storage> OpenStorageIn(const std::string& path, const std::string
 
 }  // namespace
 
-absl::StatusOr<Storage> OpenStorage(const std::string& data_dir, const std::string& master_key_file,
+absl::StatusOr<Storage> OpenStorage(const std::string& data_dir, const KeySources& keys,
                                     const storage::StorageMetrics& metrics, bool rebuild_catalog) {
   std::error_code error;
   std::string path = std::filesystem::absolute(data_dir, error).lexically_normal();
@@ -173,7 +212,7 @@ absl::StatusOr<Storage> OpenStorage(const std::string& data_dir, const std::stri
   }
   // With a slash at its end the path would be its own parent, made with a mode that is not ours.
   while (path.size() > 1 && path.back() == '/') path.pop_back();
-  absl::StatusOr<Storage> storage = OpenStorageIn(path, master_key_file, metrics, rebuild_catalog);
+  absl::StatusOr<Storage> storage = OpenStorageIn(path, keys, metrics, rebuild_catalog);
   if (storage.ok()) return storage;
   return WithMessage(storage.status(),
                      absl::StrCat("the data directory ", path, ": ", storage.status().message()));

@@ -2,10 +2,11 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "base/unique_fd.h"
-#include "crypto/master_key.h"
+#include "crypto/key_generations.h"
 #include "storage/blob_store.h"
 #include "storage/catalog/catalog.h"
 #include "storage/space_reserve.h"
@@ -13,28 +14,39 @@
 
 namespace backup {
 
+// Where the master key comes from (docs/operations.md); at most one of the first three.
+struct KeySources {
+  std::string master_key_file;  // All three empty: DATA_DIR/master.key.
+  std::string credential;       // A name that systemd knows.
+  std::vector<std::string> command;
+  std::vector<std::string> old_master_key_files;
+  std::string generations_file;  // Empty: DATA_DIR/key.generations.
+};
+
 // All state of one service: what is below a data directory, held by this process alone.
 struct Storage {
   UniqueFd lock;  // First: released last.
-  std::unique_ptr<crypto::MasterKey> master_key;
+  crypto::MasterKeys master_keys;
+  std::string generations_file;
   std::unique_ptr<storage::SpaceReserve> reserve;
   std::unique_ptr<storage::Catalog> catalog;
   std::unique_ptr<storage::BlobStore> blobs;
 };
 
 // Opens DATA_DIR (made with mode 0700 if it is not there; what is open to other users is closed to
-// them, which the log tells): lock, master key (an empty path means DATA_DIR/master.key, and it is
-// made only if there is no catalog yet), reserve/, catalog.db, store/. On a full disk what is
-// reserved is given up as far as that needs it. `rebuild_catalog`: SqliteCatalog::Options. If it
-// fails, the error met, in one line that names the directory; with an exit code of its own
-// (base/exit_code.h) if another process holds it, it is of a newer schema, or it is damaged. This
-// is the only place that names implementations of Catalog and BlobStore.
-absl::StatusOr<Storage> OpenStorage(const std::string& data_dir, const std::string& master_key_file,
+// them, which the log tells): lock, master keys (in a file that is not there one is made, but only
+// if there is neither a catalog nor a file of key generations yet), reserve/, catalog.db, store/.
+// On a full disk what is reserved is given up as far as that needs it. `rebuild_catalog`:
+// SqliteCatalog::Options. If it fails, the error met, in one line that names the directory; with an
+// exit code of its own (base/exit_code.h) if another process holds it, it is of a newer schema, or
+// it is damaged. This is the only place that names implementations of Catalog and BlobStore.
+absl::StatusOr<Storage> OpenStorage(const std::string& data_dir, const KeySources& keys,
                                     const storage::StorageMetrics& metrics = {},
                                     bool rebuild_catalog = false);
 
 // Where these are, below a data directory.
 inline constexpr char kCatalogName[] = "catalog.db";
+inline constexpr char kKeyGenerationsFile[] = "key.generations";
 inline constexpr char kSnapshotFolderName[] = "store/snapshots";
 
 // Holds a data directory that is there, as OpenStorage() does.

@@ -35,7 +35,7 @@ mode_t ModeOf(const std::string& path) {
 TEST_F(OpenStorageTest, MakesAFolderForItsOwnerOnlyHoweverItIsWritten) {
   for (const char* name : {"/plain", "/slash/", "/slashes//", "/deep/er/data/"}) {
     const std::string path = absl::StrCat(folder_, name);
-    ASSERT_OK(OpenStorage(path, ""));
+    ASSERT_OK(OpenStorage(path, {}));
     EXPECT_EQ(ModeOf(path), 0700u) << path;
     EXPECT_EQ(ModeOf(path + "/master.key"), 0600u);
   }
@@ -45,31 +45,31 @@ TEST_F(OpenStorageTest, KeepsEverythingForTheNextProcess) {
   const std::string path = folder_ + "/data";
   std::string fingerprint;
   {
-    const auto storage = OpenStorage(path, "");
+    const auto storage = OpenStorage(path, {});
     ASSERT_OK(storage);
-    fingerprint = storage->master_key->Fingerprint();
+    fingerprint = storage->master_keys.current->Fingerprint();
     ASSERT_OK(storage->catalog->Run([](storage::Transaction& transaction) {
       return transaction.RegisterClient("laptop", ClientId(), storage::DuplicateNames::kReject,
                                         absl::Now());
     }));
   }
-  const auto storage = OpenStorage(path, "");
+  const auto storage = OpenStorage(path, {});
   ASSERT_OK(storage);
-  EXPECT_EQ(storage->master_key->Fingerprint(), fingerprint);
+  EXPECT_EQ(storage->master_keys.current->Fingerprint(), fingerprint);
   EXPECT_OK(storage->catalog->Read(
       [](storage::Snapshot& snapshot) { return snapshot.FindClientByName("laptop"); }));
 }
 
 TEST_F(OpenStorageTest, LetsOnlyOneHoldADataDirectory) {
   const std::string path = folder_ + "/data";
-  const auto first = OpenStorage(path, "");
+  const auto first = OpenStorage(path, {});
   ASSERT_OK(first);
-  EXPECT_THAT(OpenStorage(path, "").status(), StatusIs(absl::StatusCode::kAborted));
+  EXPECT_THAT(OpenStorage(path, {}).status(), StatusIs(absl::StatusCode::kAborted));
 }
 
 TEST_F(OpenStorageTest, TakesTheMasterKeyFromWhereItIsTold) {
   const std::string key_file = folder_ + "/elsewhere.key";
-  ASSERT_OK(OpenStorage(folder_ + "/data", key_file));
+  ASSERT_OK(OpenStorage(folder_ + "/data", {.master_key_file = key_file}));
   EXPECT_TRUE(std::filesystem::exists(key_file));
   EXPECT_FALSE(std::filesystem::exists(folder_ + "/data/master.key"));
 }

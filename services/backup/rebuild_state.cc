@@ -20,7 +20,9 @@
 #include "content/pack_footer.h"
 #include "content/store_keys.h"
 #include "content/told_content.h"
+#include "crypto/key_ring.h"
 #include "crypto/random.h"
+#include "services/backup/handlers/key_keeper.h"
 #include "services/backup/handlers/open_content.h"
 #include "services/backup/handlers/store_keys.h"
 #include "services/backup/handlers/verify_store.h"
@@ -39,7 +41,7 @@ constexpr int kPage = 256;
 class Rebuild {
  public:
   Rebuild(storage::Catalog& catalog, const storage::BlobStore& blobs,
-          const crypto::MasterKey& master_key, absl::Time now, const StateListener& listener,
+          const crypto::KeyRing& master_key, absl::Time now, const StateListener& listener,
           RebuildReport& report)
       : catalog_(catalog),
         blobs_(blobs),
@@ -90,7 +92,7 @@ class Rebuild {
 
   storage::Catalog& catalog_;
   const storage::BlobStore& blobs_;
-  const crypto::MasterKey& master_key_;
+  const crypto::KeyRing& master_key_;
   const absl::Time retain_until_;
   const StateListener& listener_;
   RebuildReport& report_;
@@ -368,7 +370,7 @@ absl::Status Rebuild::SkipVersionIds() {
 
 // Reads all of it, and notes what is not right.
 absl::Status Check(storage::Catalog& catalog, const storage::BlobStore& blobs,
-                   const crypto::MasterKey& master_key, RebuildReport& report) {
+                   const crypto::KeyRing& master_key, RebuildReport& report) {
   ASSIGN_OR_RETURN(const std::unique_ptr<content::StoreKeys> keys,
                    handlers::OpenStoreKeys(catalog, master_key));
   const std::unique_ptr<content::Dictionaries> dictionaries =
@@ -409,22 +411,33 @@ absl::StatusOr<NewCatalog> OpenBase(const HeldDataDir& data_dir, const SnapshotC
   return found.empty() ? MakeEmptyCatalog(data_dir) : OpenSnapshot(data_dir, choice, listener);
 }
 
+// Those that the catalog and the file of generations have; the service makes both the same.
+absl::StatusOr<std::unique_ptr<handlers::KeyKeeper>> ReadKeys(const HeldDataDir& data_dir,
+                                                              storage::Catalog& catalog,
+                                                              absl::Time now) {
+  crypto::MasterKeys keys;
+  keys.current = std::make_unique<crypto::MasterKey>(std::string(data_dir.master_key->bytes()));
+  keys.origin = "the one at hand";
+  return handlers::KeyKeeper::Read(catalog, std::move(keys), data_dir.generations_file, now);
+}
+
 }  // namespace
 
 absl::StatusOr<RebuildReport> RebuildState(const HeldDataDir& data_dir,
                                            const SnapshotChoice& choice, absl::Time now,
                                            const StateListener& listener) {
   RebuildReport report;
-  const crypto::MasterKey& master_key = *data_dir.master_key;
   ASSIGN_OR_RETURN(const std::unique_ptr<storage::BlobStore> blobs, OpenBlobs(data_dir.path));
   {
     ASSIGN_OR_RETURN(NewCatalog base, OpenBase(data_dir, choice, now, listener));
     report.snapshot_path = base.snapshot_path;
     report.snapshot_time = base.snapshot_time;
     report.unreadable = std::move(base.unreadable);
-    RETURN_IF_ERROR(Rebuild(*base.catalog, *blobs, master_key, now, listener, report).Run());
+    ASSIGN_OR_RETURN(const std::unique_ptr<handlers::KeyKeeper> keys,
+                     ReadKeys(data_dir, *base.catalog, now));
+    RETURN_IF_ERROR(Rebuild(*base.catalog, *blobs, keys->ring(), now, listener, report).Run());
     // With another key it is of no use.
-    RETURN_IF_ERROR(handlers::OpenStoreKeys(*base.catalog, master_key).status());
+    RETURN_IF_ERROR(handlers::OpenStoreKeys(*base.catalog, keys->ring()).status());
     RETURN_IF_ERROR(
         base.catalog->Run([](Transaction& transaction) { return transaction.ForgetPending(); }));
     listener("catalog is made");
@@ -432,7 +445,9 @@ absl::StatusOr<RebuildReport> RebuildState(const HeldDataDir& data_dir,
   ASSIGN_OR_RETURN(report.aside, PutInPlace(data_dir, now, listener));
   ASSIGN_OR_RETURN(const std::unique_ptr<storage::Catalog> catalog,
                    OpenCatalogFile(absl::StrCat(data_dir.path, "/", kCatalogName)));
-  RETURN_IF_ERROR(Check(*catalog, *blobs, master_key, report));
+  ASSIGN_OR_RETURN(const std::unique_ptr<handlers::KeyKeeper> keys,
+                   ReadKeys(data_dir, *catalog, now));
+  RETURN_IF_ERROR(Check(*catalog, *blobs, keys->ring(), report));
   return report;
 }
 

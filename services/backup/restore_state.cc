@@ -176,7 +176,8 @@ std::vector<FoundSnapshot> FindSnapshots(const std::vector<std::string>& folders
 }
 
 absl::StatusOr<HeldDataDir> HoldDataDir(const std::string& data_dir,
-                                        const std::string& master_key_file) {
+                                        const std::string& master_key_file,
+                                        const std::string& generations_file) {
   std::error_code error;
   HeldDataDir held;
   held.path = std::filesystem::absolute(data_dir, error).lexically_normal();
@@ -194,6 +195,9 @@ absl::StatusOr<HeldDataDir> HoldDataDir(const std::string& data_dir,
       held.master_key,
       crypto::MasterKey::Load(master_key_file.empty() ? absl::StrCat(held.path, "/master.key")
                                                       : master_key_file));
+  held.generations_file = generations_file.empty()
+                              ? absl::StrCat(held.path, "/", kKeyGenerationsFile)
+                              : generations_file;
   return held;
 }
 

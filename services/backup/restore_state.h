@@ -43,12 +43,14 @@ struct HeldDataDir {
   std::string path;
   UniqueFd lock;
   std::unique_ptr<crypto::MasterKey> master_key;
+  std::string generations_file;  // Of the keys that it wraps.
 };
-// Holds it. Errors: NotFound if there is no such folder, or no master key; Aborted if a service
-// holds it; FailedPrecondition if the folder is another user's, whose service could not open what
-// this process makes.
+// Holds it. An empty file name means the one in it. Errors: NotFound if there is no such folder, or
+// no master key; Aborted if a service holds it; FailedPrecondition if the folder is another user's,
+// whose service could not open what this process makes.
 absl::StatusOr<HeldDataDir> HoldDataDir(const std::string& data_dir,
-                                        const std::string& master_key_file);
+                                        const std::string& master_key_file,
+                                        const std::string& generations_file = "");
 
 // Told before and after each step that a crash may come between; for tests.
 using StateListener = std::function<void(absl::string_view step)>;

@@ -41,7 +41,7 @@ class RestoreStateTest : public ::testing::Test {
  protected:
   // Versions 1 to `versions` and a snapshot of each hundredth.
   void Live(int64_t versions) {
-    const Storage storage = OpenStorage(data_, "").value();
+    const Storage storage = OpenStorage(data_, {}).value();
     const auto run = [&](const storage::Catalog::Work& work) { return storage.catalog->Run(work); };
     EXPECT_OK(run([](storage::Transaction& transaction) {
       return transaction
@@ -52,7 +52,7 @@ class RestoreStateTest : public ::testing::Test {
     jobs::StateSnapshots::Options options;
     options.folders = SnapshotFolders(data_, elsewhere_);
     options.part_of_time = 1;
-    jobs::StateSnapshots snapshots(*storage.catalog, *storage.master_key, clock_, options);
+    jobs::StateSnapshots snapshots(*storage.catalog, *storage.master_keys.current, clock_, options);
     for (int64_t id = 1; id <= versions; ++id) {
       EXPECT_OK(run([&](storage::Transaction& transaction) {
         storage::Version version;
@@ -87,12 +87,12 @@ class RestoreStateTest : public ::testing::Test {
     return RebuildState(held, {SnapshotFolders(data_, elsewhere_), chosen}, clock_.Now(), listener);
   }
   storage::Counts Counts() {
-    return OpenStorage(data_, "")
+    return OpenStorage(data_, {})
         ->catalog->Read([](storage::Snapshot& snapshot) { return snapshot.Count(); })
         .value();
   }
   int64_t Versions() {
-    const auto storage = OpenStorage(data_, "");
+    const auto storage = OpenStorage(data_, {});
     if (!storage.ok()) return -1;
     EXPECT_OK(storage->catalog->Check([] {}, {}));
     EXPECT_OK(CheckCatalogMark(data_, *storage->catalog));
@@ -118,7 +118,7 @@ class RestoreStateTest : public ::testing::Test {
       EXPECT_EQ(ExitOf([&] {
                   // Either all is as before, or as it is to be, or a service does not start;
                   // nothing is lost.
-                  const absl::Status opened = OpenStorage(data_, "").status();
+                  const absl::Status opened = OpenStorage(data_, {}).status();
                   EXPECT_TRUE(opened.ok() || ReasonOf(opened) == Reason::kStateCorrupt) << opened;
                   EXPECT_OK(run(kSilent));
                   EXPECT_EQ(Versions(), 100);
@@ -141,7 +141,7 @@ class RestoreStateTest : public ::testing::Test {
     return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
   }
   int64_t NextVersionId() {
-    return OpenStorage(data_, "")
+    return OpenStorage(data_, {})
         ->catalog->Read([](storage::Snapshot& snapshot) { return snapshot.NextVersionId(); })
         .value();
   }
@@ -170,7 +170,7 @@ TEST_F(RestoreStateTest, PutsTheNewestSnapshotInPlaceAndTheOldFilesAside) {
   Live(250);
   const int64_t next = NextVersionId();
   { std::ofstream(CatalogPath(), std::ios::trunc | std::ios::binary) << "nonsense"; }
-  EXPECT_THAT(OpenStorage(data_, "").status(), HasReason(Reason::kStateCorrupt));
+  EXPECT_THAT(OpenStorage(data_, {}).status(), HasReason(Reason::kStateCorrupt));
   ASSERT_OK(Restore());
   EXPECT_EQ(Versions(), 250);
   EXPECT_GT(NextVersionId(), next) << "ids are used once";
@@ -181,7 +181,7 @@ TEST_F(RestoreStateTest, PutsTheNewestSnapshotInPlaceAndTheOldFilesAside) {
 TEST_F(RestoreStateTest, NothingIsDroppedThatALaterCatalogMayHaveReferredTo) {
   Live(10);
   ASSERT_OK(Restore());
-  const Storage storage = OpenStorage(data_, "").value();
+  const Storage storage = OpenStorage(data_, {}).value();
   EXPECT_EQ(
       storage.catalog
           ->Read([](storage::Snapshot& snapshot) { return snapshot.FindBlob(IdOf<BlobId>(7)); })
@@ -245,7 +245,7 @@ TEST_F(RestoreStateTest, SaysThatTheKeyIsAnotherOne) {
 TEST_F(RestoreStateTest, RefusesWhileAnotherHoldsTheDirectoryOrThereIsNone) {
   Live(10);
   {
-    const Storage storage = OpenStorage(data_, "").value();
+    const Storage storage = OpenStorage(data_, {}).value();
     EXPECT_THAT(Restore().status(), StatusIs(absl::StatusCode::kAborted));
   }
   EXPECT_THAT(HoldDataDir(data_ + "/none", "").status(), StatusIs(absl::StatusCode::kNotFound));
@@ -268,7 +268,7 @@ TEST_F(RestoreStateDeathTest, RebuildingSurvivesAKillAtEachStep) {
 
 TEST_F(RestoreStateTest, RebuildingBeginsWithASoundCatalogThatIsInPlace) {
   Live(100);
-  EXPECT_OK(OpenStorage(data_, "")->catalog->Run([](storage::Transaction& transaction) {
+  EXPECT_OK(OpenStorage(data_, {})->catalog->Run([](storage::Transaction& transaction) {
     return transaction
         .RegisterClient("later", IdOf<ClientId>(2), storage::DuplicateNames::kReject,
                         absl::UnixEpoch())
@@ -331,9 +331,9 @@ TEST_F(RestoreStateTest, ASecondRestoreGoesOnAboveTheFirst) {
 TEST_F(RestoreStateTest, AnEmptyCatalogIsNotMadeBesideAStore) {
   Live(10);
   std::filesystem::rename(CatalogPath(), CatalogPath() + ".away");
-  EXPECT_THAT(OpenStorage(data_, "").status(), HasReason(Reason::kStateCorrupt));
+  EXPECT_THAT(OpenStorage(data_, {}).status(), HasReason(Reason::kStateCorrupt));
   { const std::ofstream truncated(CatalogPath()); }
-  EXPECT_THAT(OpenStorage(data_, "").status(), HasReason(Reason::kStateCorrupt));
+  EXPECT_THAT(OpenStorage(data_, {}).status(), HasReason(Reason::kStateCorrupt));
 }
 
 TEST_F(RestoreStateTest, AnOlderCopyOfTheCatalogIsNoticedUntilItIsAccepted) {
@@ -341,7 +341,7 @@ TEST_F(RestoreStateTest, AnOlderCopyOfTheCatalogIsNoticedUntilItIsAccepted) {
   const std::string copy = folder_.path() + "/copy";
   std::filesystem::copy_file(CatalogPath(), copy);
   {
-    const Storage storage = OpenStorage(data_, "").value();
+    const Storage storage = OpenStorage(data_, {}).value();
     ASSERT_OK(CheckCatalogMark(data_, *storage.catalog));
     ASSERT_OK(storage.catalog->Run(
         [](storage::Transaction& transaction) { return transaction.ReserveVersionIds(64); }));
@@ -351,7 +351,7 @@ TEST_F(RestoreStateTest, AnOlderCopyOfTheCatalogIsNoticedUntilItIsAccepted) {
   std::filesystem::copy_file(copy, CatalogPath(),
                              std::filesystem::copy_options::overwrite_existing);
   {
-    const Storage storage = OpenStorage(data_, "").value();
+    const Storage storage = OpenStorage(data_, {}).value();
     EXPECT_THAT(CheckCatalogMark(data_, *storage.catalog), HasReason(Reason::kStateCorrupt));
   }
   ASSERT_OK(AcceptCatalog(HoldDataDir(data_, "").value()));

@@ -75,7 +75,7 @@ absl::StatusOr<std::unique_ptr<RunningService>> RunningService::Open(const Optio
                                                                      Metrics& metrics,
                                                                      StopRequest& stop) {
   const storage::StorageMetrics storage_metrics(metrics);
-  ASSIGN_OR_RETURN(Storage storage, OpenStorage(options.data_dir, options.master_key_file,
+  ASSIGN_OR_RETURN(Storage storage, OpenStorage(options.data_dir, options.key_sources,
                                                 storage_metrics, options.rebuild_catalog));
   // Before anything is written to it.
   if (const absl::Status fits = CheckCatalogMark(options.data_dir, *storage.catalog); !fits.ok()) {
@@ -83,43 +83,55 @@ absl::StatusOr<std::unique_ptr<RunningService>> RunningService::Open(const Optio
                                                        ": ", fits.message())),
                         kExitDamaged);
   }
-  if (const absl::Status fits = handlers::CheckMasterKey(*storage.catalog, *storage.master_key);
-      !fits.ok()) {
-    return WithMessage(
-        fits, absl::StrCat("the data directory ", options.data_dir, ": ", fits.message(),
-                           " than the one in ", options.master_key_file, ": restore that file"));
-  }
-  absl::StatusOr<std::unique_ptr<content::StoreKeys>> store_keys =
-      handlers::OpenStoreKeys(*storage.catalog, *storage.master_key);
-  if (!store_keys.ok()) {
-    return WithMessage(store_keys.status(),
-                       absl::StrCat("the data directory ", options.data_dir,
-                                    ": the store's secret: ", store_keys.status().message()));
+  absl::StatusOr<Keys> keys = OpenKeys(storage);
+  if (!keys.ok()) {
+    return WithMessage(keys.status(), absl::StrCat("the data directory ", options.data_dir, ": ",
+                                                   keys.status().message()));
   }
   ASSIGN_OR_RETURN(auto tls, rpc::TlsFileCopies::Make(options.tls));
-  return std::unique_ptr<RunningService>(
-      new RunningService(options, metrics, stop, std::move(storage), *std::move(store_keys),
-                         storage_metrics, std::move(tls)));
+  return std::unique_ptr<RunningService>(new RunningService(options, metrics, stop,
+                                                            std::move(storage), *std::move(keys),
+                                                            storage_metrics, std::move(tls)));
+}
+
+absl::StatusOr<RunningService::Keys> RunningService::OpenKeys(Storage& storage) {
+  Keys keys;
+  ASSIGN_OR_RETURN(keys.keeper,
+                   handlers::KeyKeeper::Open(*storage.catalog, std::move(storage.master_keys),
+                                             storage.generations_file, SystemClock().Now()));
+  const absl::Status fits = handlers::CheckMasterKey(*storage.catalog, keys.keeper->ring());
+  if (!fits.ok()) {
+    return WithMessage(fits, absl::StrCat(fits.message(), " than ",
+                                          keys.keeper->master_keys().origin, ": restore that"));
+  }
+  absl::StatusOr<std::unique_ptr<content::StoreKeys>> of_store =
+      handlers::OpenStoreKeys(*storage.catalog, keys.keeper->ring());
+  if (!of_store.ok()) {
+    return WithMessage(of_store.status(),
+                       absl::StrCat("the store's secret: ", of_store.status().message()));
+  }
+  keys.of_store = *std::move(of_store);
+  return keys;
 }
 
 RunningService::RunningService(const Options& options, Metrics& metrics, StopRequest& stop,
-                               Storage storage, std::unique_ptr<content::StoreKeys> store_keys,
+                               Storage storage, Keys keys,
                                const storage::StorageMetrics& storage_metrics,
                                std::unique_ptr<rpc::TlsFileCopies> tls)
     : options_(options),
       storage_metrics_(storage_metrics),
       chunk_cache_(options.chunk_cache_bytes),
       storage_(std::move(storage)),
-      store_keys_(std::move(store_keys)),
-      dictionaries_(handlers::MakeDictionaries(*storage_.catalog, *store_keys_)),
+      keys_(std::move(keys)),
+      dictionaries_(handlers::MakeDictionaries(*storage_.catalog, *keys_.of_store)),
       ledger_(*storage_.catalog, clock_, NewOwnerId()),
       version_ids_(handlers::NewVersionIds(*storage_.catalog)),
       clock_watch_(*storage_.catalog, clock_, boot_clock_),
       tls_(std::move(tls)),
       idle_(options.idle_shutdown, stop),
       watchdog_(options.stream_idle_timeout),
-      snapshots_(*storage_.catalog, *storage_.master_key, clock_, SnapshotOptions(options),
-                 jobs::SnapshotMetrics(metrics)),
+      snapshots_(*storage_.catalog, *keys_.keeper->master_keys().current, clock_,
+                 SnapshotOptions(options), jobs::SnapshotMetrics(metrics)),
       context_(MakeContext(metrics)),
       upload_resources_(context_.upload_resources()),
       scrub_metrics_(metrics),
@@ -132,8 +144,8 @@ ServiceContext RunningService::MakeContext(Metrics& metrics) {
                          *storage_.blobs,
                          ledger_,
                          version_ids_,
-                         *storage_.master_key,
-                         *store_keys_,
+                         keys_.keeper->ring(),
+                         *keys_.of_store,
                          *dictionaries_,
                          chunk_cache_,
                          clock_,
@@ -163,6 +175,7 @@ ServiceContext RunningService::MakeContext(Metrics& metrics) {
   context.retention = options_.retention;
   context.look_at_disk = [this] { return LookAtDisk(options_.data_dir); };
   context.back_up_state = [this] { return BackUpState(); };
+  context.key_keeper = keys_.keeper.get();
   context.trace = &trace_;
   context.callers_are_local = rpc::IsLocalAddress(options_.listen);
   return context;
@@ -186,10 +199,7 @@ void RunningService::AddSamples(Metrics& metrics) {
 }
 
 absl::Status RunningService::Start(std::unique_ptr<rpc::Acceptor> acceptor) {
-  if (options_.encrypt) {
-    LOG_CRITICAL << "storing files as " << options_.at_rest << ", master key "
-                 << storage_.master_key->Fingerprint();
-  }
+  TellKeys();
   if (!options_.authz_policy_file.empty()) {
     ASSIGN_OR_RETURN(authorization_, Authorization::Open(options_.authz_policy_file));
     context_.authorization = authorization_.get();
@@ -203,6 +213,18 @@ absl::Status RunningService::Start(std::unique_ptr<rpc::Acceptor> acceptor) {
                                           {options_.reflection,
                                            MakeCredentials(tls_->copies(), authorization_)}));
   return absl::OkStatus();
+}
+
+void RunningService::TellKeys() {
+  const handlers::KeyKeeper& keeper = *keys_.keeper;
+  if (options_.encrypt) {
+    LOG_CRITICAL << "storing files as " << options_.at_rest << ", master key "
+                 << keeper.master_keys().current->Fingerprint() << ", key generation "
+                 << *keeper.ring().newest();
+  }
+  LOG_IF(WARNING, !keeper.IsRewrapped())
+      << "key generations are sealed under an old master key, which is needed until `backupctl key "
+         "rewrap --verify` has ended well";
 }
 
 void RunningService::UseDictionaries() {
@@ -301,7 +323,7 @@ void RunningService::StartTraining() {
   // What new content becomes that is not kept as the client's ciphertext.
   const auto form = uploads.form == storage::StorageForm::kPlain ? storage::StorageForm::kPlain
                                                                  : storage::StorageForm::kSealed;
-  jobs_.Add(std::make_unique<jobs::Train>(*storage_.catalog, *store_keys_, *dictionaries_,
+  jobs_.Add(std::make_unique<jobs::Train>(*storage_.catalog, *keys_.of_store, *dictionaries_,
                                           jobs::Train::Options{form, uploads.compression.level}),
             {options_.train_interval, kUnpaced});
 }

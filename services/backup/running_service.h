@@ -66,13 +66,20 @@ class RunningService {
   void Drain();
 
  private:
+  struct Keys {
+    std::unique_ptr<handlers::KeyKeeper> keeper;
+    std::unique_ptr<content::StoreKeys> of_store;
+  };
+
   RunningService(const Options& options, Metrics& metrics, StopRequest& stop, Storage storage,
-                 std::unique_ptr<content::StoreKeys> store_keys,
-                 const storage::StorageMetrics& storage_metrics,
+                 Keys keys, const storage::StorageMetrics& storage_metrics,
                  std::unique_ptr<rpc::TlsFileCopies> tls);
+  // Takes the master keys.
+  static absl::StatusOr<Keys> OpenKeys(Storage& storage);
   ServiceContext MakeContext(Metrics& metrics);
   void AddSamples(Metrics& metrics);
   void WarnOfTheFuture();
+  void TellKeys();
   // Small contents are compressed with the store's newest dictionaries from now on.
   void UseDictionaries();
   void StartJobs();
@@ -94,7 +101,7 @@ class RunningService {
   const storage::StorageMetrics storage_metrics_;
   storage::ChunkCache chunk_cache_;  // Works of the catalog use it.
   Storage storage_;
-  const std::unique_ptr<content::StoreKeys> store_keys_;
+  const Keys keys_;
   const std::unique_ptr<content::Dictionaries> dictionaries_;
   storage::BlobLedger ledger_;
   storage::Stock<int64_t> version_ids_;

@@ -9,13 +9,14 @@
 #include "base/idle_shutdown.h"
 #include "base/stage_resources.h"
 #include "content/store_keys.h"
-#include "crypto/master_key.h"
+#include "crypto/key_ring.h"
 #include "glog/logging.h"
 #include "rpc/drain_gate.h"
 #include "rpc/stream_watchdog.h"
 #include "services/backup/authorization.h"
 #include "services/backup/client_trace.h"
 #include "services/backup/handlers/growth.h"
+#include "services/backup/handlers/key_keeper.h"
 #include "services/backup/handlers/open_content.h"
 #include "services/backup/handlers/scrub.h"
 #include "services/backup/handlers/session_keys.h"
@@ -38,7 +39,7 @@ struct ServiceContext {
   storage::BlobStore& blobs;
   storage::BlobLedger& ledger;
   storage::Stock<int64_t>& version_ids;
-  const crypto::MasterKey& master_key;
+  const crypto::KeyRing& master_key;
   const content::StoreKeys& store_keys;
   content::Dictionaries& dictionaries;
   storage::ChunkCache& chunk_cache;
@@ -84,6 +85,8 @@ struct ServiceContext {
   };
   // What the data directory takes and what room is left.
   std::function<handlers::DiskUse()> look_at_disk = [] { return handlers::DiskUse(); };
+  // Null if nobody asks for keys, as in tests.
+  handlers::KeyKeeper* key_keeper = nullptr;
   ClientTrace* trace = nullptr;            // Null if nobody can watch.
   Authorization* authorization = nullptr;  // Null if every caller may do everything.
   // Only this machine can call: then whoever does may stand for old clients.

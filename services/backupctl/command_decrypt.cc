@@ -101,7 +101,7 @@ absl::StatusOr<ExitCode> Decrypt(Connection& connection, Output& output,
     ASSIGN_OR_RETURN(
         content, OpenBlobFile(options.blob_file, options.more, options.version_id, options.key));
   } else {
-    ASSIGN_OR_RETURN(data_dir, OpenDataDir(options.data_dir, options.key.master_key_file));
+    ASSIGN_OR_RETURN(data_dir, OpenDataDir(options.data_dir, options.key));
     ASSIGN_OR_RETURN(content,
                      OpenStoredFile(*data_dir, options.client, options.file, options.version_id));
   }
@@ -154,6 +154,12 @@ void AddDecryptCommand(CLI::App& app, Command& chosen) {
   decrypt
       .add_option("--master_key_file", options->key.master_key_file,
                   "The master key; default: the one in --data_dir")
+      ->type_name("FILE");
+  decrypt
+      .add_option(
+          "--key_generations_file", options->key.generations_file,
+          "The keys that it wraps; default: key.generations\nin --data_dir, or else beside the "
+          "master key")
       ->type_name("FILE");
   decrypt.add_option("--key", options->key.key_hex, "The key of a BLOB_FILE, in hex")
       ->type_name("HEX");

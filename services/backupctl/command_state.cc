@@ -25,6 +25,7 @@ constexpr absl::Duration kBackupTimeout = absl::Hours(6);
 struct StateFlags {
   std::string data_dir;
   std::string master_key_file;
+  std::string generations_file;
   std::string snapshot_dir;
   std::string snapshot;
 };
@@ -52,14 +53,15 @@ absl::StatusOr<ExitCode> BackUp(Connection& connection, Output& output, const St
                              v1::BackUpStateRequest(), kBackupTimeout));
     return ShowTaken(taken, output);
   }
-  ASSIGN_OR_RETURN(const DataDir opened, OpenDataDir(flags.data_dir, flags.master_key_file));
+  ASSIGN_OR_RETURN(const DataDir opened, OpenDataDir(flags.data_dir, {flags.master_key_file, "",
+                                                                      flags.generations_file}));
   RETURN_IF_ERROR(CheckCatalogMark(flags.data_dir, *opened.storage.catalog));
   const SystemClock clock;
   jobs::StateSnapshots::Options options;
   options.folders = SnapshotFolders(flags.data_dir, flags.snapshot_dir);
   options.part_of_time = 1;  // Nobody else is there.
-  jobs::StateSnapshots snapshots(*opened.storage.catalog, *opened.storage.master_key, clock,
-                                 options);
+  jobs::StateSnapshots snapshots(*opened.storage.catalog, *opened.keys->master_keys().current,
+                                 clock, options);
   ASSIGN_OR_RETURN(const jobs::StateSnapshots::Taken taken, snapshots.Take({}));
   v1::BackUpStateResponse response;
   response.set_name(storage::SnapshotFolder::NameOf(taken.entry));
@@ -112,7 +114,8 @@ void ShowUnreadable(const std::vector<std::string>& unreadable, Output& output) 
 }
 
 absl::StatusOr<ExitCode> Restore(Output& output, const StateFlags& flags) {
-  ASSIGN_OR_RETURN(const HeldDataDir held, HoldDataDir(flags.data_dir, flags.master_key_file));
+  ASSIGN_OR_RETURN(const HeldDataDir held,
+                   HoldDataDir(flags.data_dir, flags.master_key_file, flags.generations_file));
   const StateListener silent = [](absl::string_view) {};
   ASSIGN_OR_RETURN(
       NewCatalog restored,
@@ -170,7 +173,8 @@ ExitCode ShowRebuilt(const RebuildReport& report, Output& output) {
 }
 
 absl::StatusOr<ExitCode> RunRebuild(Output& output, const StateFlags& flags) {
-  ASSIGN_OR_RETURN(const HeldDataDir held, HoldDataDir(flags.data_dir, flags.master_key_file));
+  ASSIGN_OR_RETURN(const HeldDataDir held,
+                   HoldDataDir(flags.data_dir, flags.master_key_file, flags.generations_file));
   ASSIGN_OR_RETURN(
       const RebuildReport report,
       RebuildState(held, {SnapshotFolders(held.path, flags.snapshot_dir), flags.snapshot},
@@ -180,7 +184,8 @@ absl::StatusOr<ExitCode> RunRebuild(Output& output, const StateFlags& flags) {
 }
 
 absl::StatusOr<ExitCode> Accept(Output& output, const StateFlags& flags) {
-  ASSIGN_OR_RETURN(const HeldDataDir held, HoldDataDir(flags.data_dir, flags.master_key_file));
+  ASSIGN_OR_RETURN(const HeldDataDir held,
+                   HoldDataDir(flags.data_dir, flags.master_key_file, flags.generations_file));
   RETURN_IF_ERROR(AcceptCatalog(held));
   if (output.json()) return ExitCode::kOk;
   output.Note("a service may start with this catalog; what it does not know of stays in the store");
@@ -195,6 +200,10 @@ void AddPlaces(CLI::App& command, StateFlags& flags, bool is_needed) {
   command
       .add_option("--master_key_file", flags.master_key_file,
                   "The master key; default: the one in --data_dir")
+      ->type_name("FILE");
+  command
+      .add_option("--key_generations_file", flags.generations_file,
+                  "The keys that it wraps; default: key.generations in --data_dir")
       ->type_name("FILE");
   command
       .add_option("--snapshot_dir", flags.snapshot_dir,

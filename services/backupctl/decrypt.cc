@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/exit_code.h"
 #include "base/hex.h"
@@ -12,6 +13,8 @@
 #include "base/name_text.h"
 #include "base/status_macros.h"
 #include "content/blob_footer.h"
+#include "crypto/key_generations.h"
+#include "crypto/key_ring.h"
 #include "crypto/master_key.h"
 #include "services/backup/handlers/open_content.h"
 #include "services/backup/handlers/store_keys.h"
@@ -45,13 +48,46 @@ absl::StatusOr<std::unique_ptr<crypto::MasterKey>> MasterKeyOf(const KeyChoice& 
   return std::make_unique<crypto::MasterKey>(std::move(key));
 }
 
-absl::StatusOr<std::string> Unwrap(const crypto::MasterKey& master_key, const BlobFooter& footer) {
+// None if there is no file that was not asked for.
+absl::StatusOr<std::vector<crypto::KeyGeneration>> ReadGenerations(const KeyChoice& choice) {
+  std::string path = choice.generations_file;
+  if (path.empty() && !choice.master_key_file.empty())
+    path = std::filesystem::path(choice.master_key_file).replace_filename("key.generations");
+  std::vector<crypto::KeyGeneration> none;
+  if (path.empty()) return none;
+  const absl::StatusOr<std::string> text = crypto::ReadGenerationsFile(path);
+  if (absl::IsNotFound(text.status()) && choice.generations_file.empty()) return none;
+  RETURN_IF_ERROR(text.status());
+  auto generations = crypto::ParseGenerations(*text);
+  if (generations.ok()) return generations;
+  return WithMessage(generations.status(),
+                     absl::StrCat(path, ": ", generations.status().message()));
+}
+
+// What opens all that the service has sealed; null if no key was given.
+absl::StatusOr<std::unique_ptr<crypto::KeyRing>> KeyRingOf(const KeyChoice& choice) {
+  crypto::MasterKeys keys;
+  ASSIGN_OR_RETURN(keys.current, MasterKeyOf(choice));
+  if (keys.current == nullptr) return nullptr;
+  keys.origin = "the key that was given";
+  ASSIGN_OR_RETURN(const std::vector<crypto::KeyGeneration> generations, ReadGenerations(choice));
+  auto ring = std::make_unique<crypto::KeyRing>();
+  RETURN_IF_ERROR(crypto::AddGenerations(generations, keys, *ring));
+  // Older programs sealed with the master key itself.
+  if (ring->KeyOf(0).empty()) ring->Add(0, std::string(keys.current->bytes()));
+  return ring;
+}
+
+absl::StatusOr<std::string> Unwrap(const crypto::KeyRing& ring, const BlobFooter& footer) {
   absl::StatusOr<std::string> key =
-      master_key.Open(footer.wrapped_key, content::EncodeFooterFields(footer));
+      ring.Open(footer.wrapped_key, content::EncodeFooterFields(footer));
   if (!key.ok()) {
-    return MakeError(Reason::kBlobDamaged,
-                     "the key does not open this blob: it is another key, or the blob was changed",
-                     NameToText(footer.file_name));
+    return MakeError(
+        Reason::kBlobDamaged,
+        absl::StrCat(
+            "the key does not open this blob: it is another key, or the blob was changed (",
+            key.status().message(), ")"),
+        NameToText(footer.file_name));
   }
   return key;
 }
@@ -61,10 +97,10 @@ absl::StatusOr<std::string> PayloadKey(const BlobFooter& footer, const KeyChoice
   if (footer.form == StorageForm::kPlain) return std::string();
   if (!choice.key_hex.empty() && storage::IsClientsForm(footer.form))
     return ParseKey(choice.key_hex);
-  ASSIGN_OR_RETURN(const std::unique_ptr<crypto::MasterKey> master_key, MasterKeyOf(choice));
-  if (master_key == nullptr)
+  ASSIGN_OR_RETURN(const std::unique_ptr<crypto::KeyRing> ring, KeyRingOf(choice));
+  if (ring == nullptr)
     return absl::InvalidArgumentError("the blob is encrypted: give --master_key_file or --key");
-  return Unwrap(*master_key, footer);
+  return Unwrap(*ring, footer);
 }
 
 absl::Status CheckExists(const std::string& path, absl::string_view what) {
@@ -90,8 +126,8 @@ absl::StatusOr<std::unique_ptr<content::StoredContent>> OpenBlobFile(const std::
                                                                      const KeyChoice& choice) {
   ASSIGN_OR_RETURN(const bool is_pack, IsPackFile(path));
   if (is_pack) {
-    ASSIGN_OR_RETURN(std::unique_ptr<crypto::MasterKey> master_key, MasterKeyOf(choice));
-    return OpenPackFile(path, more, version_id, std::move(master_key));
+    ASSIGN_OR_RETURN(std::unique_ptr<crypto::KeyRing> ring, KeyRingOf(choice));
+    return OpenPackFile(path, more, version_id, std::move(ring));
   }
   ASSIGN_OR_RETURN(std::unique_ptr<LocalFile> blob, LocalFile::Open(path));
   ASSIGN_OR_RETURN(BlobFooter footer, content::ReadFooter(*blob));
@@ -100,20 +136,24 @@ absl::StatusOr<std::unique_ptr<content::StoredContent>> OpenBlobFile(const std::
                                                  std::move(key));
 }
 
-absl::StatusOr<DataDir> OpenDataDir(const std::string& data_dir,
-                                    const std::string& master_key_file) {
+absl::StatusOr<DataDir> OpenDataDir(const std::string& data_dir, const KeyChoice& choice) {
   // OpenStorage() makes what is missing, as a new service needs; here it would hide a mistyped
   // path.
   RETURN_IF_ERROR(CheckExists(absl::StrCat(data_dir, "/catalog.db"), "catalog"));
-  const std::string key_file =
-      master_key_file.empty() ? absl::StrCat(data_dir, "/master.key") : master_key_file;
-  RETURN_IF_ERROR(CheckExists(key_file, "master key"));
-  absl::StatusOr<Storage> storage = OpenStorage(data_dir, key_file);
+  KeySources sources;
+  sources.generations_file = choice.generations_file;
+  sources.master_key_file = choice.master_key_file.empty() ? absl::StrCat(data_dir, "/master.key")
+                                                           : choice.master_key_file;
+  RETURN_IF_ERROR(CheckExists(sources.master_key_file, "master key"));
+  absl::StatusOr<Storage> storage = OpenStorage(data_dir, sources);
   if (storage.ok()) {
-    DataDir opened{*std::move(storage), nullptr, nullptr};
-    ASSIGN_OR_RETURN(opened.store_keys,
-                     handlers::OpenStoreKeys(*opened.storage.catalog, *opened.storage.master_key));
-    opened.dictionaries = handlers::MakeDictionaries(*opened.storage.catalog, *opened.store_keys);
+    DataDir opened{*std::move(storage), nullptr, nullptr, nullptr};
+    storage::Catalog& catalog = *opened.storage.catalog;
+    ASSIGN_OR_RETURN(opened.keys, handlers::KeyKeeper::Read(
+                                      catalog, std::move(opened.storage.master_keys),
+                                      opened.storage.generations_file, SystemClock().Now()));
+    ASSIGN_OR_RETURN(opened.store_keys, handlers::OpenStoreKeys(catalog, opened.keys->ring()));
+    opened.dictionaries = handlers::MakeDictionaries(catalog, *opened.store_keys);
     return opened;
   }
   if (absl::IsAborted(storage.status())) {
@@ -139,7 +179,7 @@ absl::StatusOr<std::unique_ptr<content::StoredContent>> OpenStoredFile(const Dat
           }));
   if (stored.version.state == storage::VersionState::kAbandoned)
     return handlers::Abandoned(stored.version);
-  return handlers::OpenContent({*storage.catalog, *storage.blobs, *storage.master_key,
+  return handlers::OpenContent({*storage.catalog, *storage.blobs, data_dir.keys->ring(),
                                 *data_dir.store_keys, *data_dir.dictionaries},
                                stored);
 }

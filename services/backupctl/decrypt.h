@@ -8,6 +8,7 @@
 #include "content/dictionary.h"
 #include "content/store_keys.h"
 #include "content/stored_content.h"
+#include "services/backup/handlers/key_keeper.h"
 #include "services/backup/open_storage.h"
 #include "services/backupctl/pack_files.h"
 
@@ -19,6 +20,9 @@ namespace backup::ctl {
 struct KeyChoice {
   std::string master_key_file;
   std::string key_hex;
+  // Of the keys that the master key wraps; empty: key.generations beside master_key_file, if that
+  // is there.
+  std::string generations_file;
 };
 
 // Opens a blob's file as it lies in a store, in any of its forms; if it is a pack, a file of which
@@ -33,15 +37,16 @@ absl::StatusOr<std::unique_ptr<content::StoredContent>> OpenBlobFile(const std::
 // A data directory that is open.
 struct DataDir {
   Storage storage;
+  std::unique_ptr<handlers::KeyKeeper> keys;
   std::unique_ptr<content::StoreKeys> store_keys;
   std::unique_ptr<content::Dictionaries> dictionaries;
 };
 
 // Opens the data directory of a service that does not run; makes nothing. An empty
-// `master_key_file` means the one in the directory. NotFound if there is no catalog or key; Aborted
-// if a service holds it; FailedPrecondition if its schema is newer.
-absl::StatusOr<DataDir> OpenDataDir(const std::string& data_dir,
-                                    const std::string& master_key_file);
+// `master_key_file` or `generations_file` means the one in the directory; `key_hex` is not looked
+// at. NotFound if there is no catalog or key; Aborted if a service holds it; FailedPrecondition if
+// its schema is newer.
+absl::StatusOr<DataDir> OpenDataDir(const std::string& data_dir, const KeyChoice& choice);
 
 // Opens a version's content. `client` is an id or a name, and `file` a name, in the API's text
 // form; version 0 means the newest verified one. `data_dir` must outlive it. Reasons

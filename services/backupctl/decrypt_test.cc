@@ -18,6 +18,8 @@
 #include "content/chunk_seal.h"
 #include "content/pack_footer.h"
 #include "content/store_keys.h"
+#include "crypto/key_generations.h"
+#include "crypto/key_ring.h"
 #include "crypto/sealed_file.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -54,15 +56,17 @@ BlobFooter FooterOf(const std::string& plaintext, StorageForm form, size_t paylo
   return footer;
 }
 
-std::string SealedBlob() {
+std::string SealedBlob(const crypto::KeyRing& ring) {
   StringSource plaintext(kPlaintext);
   crypto::SealSource sealed(plaintext, kFileKey);
   const std::string payload = *ReadAll(sealed, kMaxSize);
   BlobFooter footer = FooterOf(kPlaintext, StorageForm::kSealed, payload.size());
-  footer.wrapped_key =
-      crypto::MasterKey(kMasterKey).Seal(kFileKey, content::EncodeFooterFields(footer));
+  footer.wrapped_key = ring.Seal(kFileKey, content::EncodeFooterFields(footer));
   return payload + content::EncodeFooter(footer);
 }
+
+// As before there were generations of keys.
+std::string SealedBlob() { return SealedBlob(crypto::KeyRing(kMasterKey)); }
 
 // AES-128-CBC under the key 00 01 .. 0f with a zero IV, made with
 // `printf 'hello, backup' | openssl enc -aes-128-cbc -K 000102030405060708090a0b0c0d0e0f -iv 00 |
@@ -73,7 +77,7 @@ constexpr char kCiphertextHex[] = "1d36d589168efe675cc11b7d7bfc00b9";
 std::string ClientBlob() {
   const std::string payload = *HexToBytes(kCiphertextHex);
   BlobFooter footer = FooterOf("hello, backup", StorageForm::kClientCiphertext, payload.size());
-  footer.wrapped_key = crypto::MasterKey(kMasterKey)
+  footer.wrapped_key = crypto::KeyRing(kMasterKey)
                            .Seal(*HexToBytes(kSessionKeyHex), content::EncodeFooterFields(footer));
   return payload + content::EncodeFooter(footer);
 }
@@ -99,7 +103,7 @@ std::string ClientFormatBlob(absl::string_view payload_hex, const std::string& p
   const std::string payload = *HexToBytes(payload_hex);
   BlobFooter footer = FooterOf(plaintext, StorageForm::kClientFormat, payload.size());
   footer.cbc = format;
-  footer.wrapped_key = crypto::MasterKey(kMasterKey)
+  footer.wrapped_key = crypto::KeyRing(kMasterKey)
                            .Seal(*HexToBytes(kSessionKeyHex), content::EncodeFooterFields(footer));
   return payload + content::EncodeFooter(footer);
 }
@@ -124,8 +128,8 @@ class DecryptTest : public ::testing::Test {
     folder_.Write("blob", blob);
     return Read(OpenBlobFile(folder_.Path("blob"), {}, /*version_id=*/0, choice));
   }
-  KeyChoice KeyFile() const { return {folder_.Path("key"), ""}; }
-  KeyChoice KeyHex(const std::string& hex) const { return {"", hex}; }
+  KeyChoice KeyFile() const { return {folder_.Path("key"), "", ""}; }
+  KeyChoice KeyHex(const std::string& hex) const { return {"", hex, ""}; }
 
   TempFolder folder_;
 };
@@ -140,6 +144,34 @@ TEST_F(DecryptTest, ReadsASealedBlobWithTheMasterKey) {
   EXPECT_THAT(Decrypt(SealedBlob(), KeyFile()), IsOkAndHolds(kPlaintext));
   EXPECT_THAT(Decrypt(SealedBlob(), KeyHex(absl::BytesToHexString(kMasterKey))),
               IsOkAndHolds(kPlaintext));
+}
+
+TEST_F(DecryptTest, ReadsWhatAGenerationOfKeysHasSealedWithTheFileOfThem) {
+  crypto::KeyRing ring;
+  ring.Add(3, std::string(32, 'g'));
+  const std::string blob = SealedBlob(ring);
+  const auto missing = Decrypt(blob, KeyFile());
+  EXPECT_THAT(missing, HasReason(Reason::kBlobDamaged));
+  EXPECT_THAT(std::string(missing.status().message()), HasSubstr("generation 3"));
+  const auto generations = [](const std::string& master_key) {
+    return crypto::EncodeGenerations({crypto::WrapGeneration(
+        3, absl::UnixEpoch(), std::string(32, 'g'), crypto::MasterKey(master_key))});
+  };
+  folder_.Write("elsewhere", generations(kMasterKey));
+  for (KeyChoice choice : {KeyFile(), KeyHex(absl::BytesToHexString(kMasterKey))}) {
+    choice.generations_file = folder_.Path("elsewhere");
+    EXPECT_THAT(Decrypt(blob, choice), IsOkAndHolds(kPlaintext));
+    EXPECT_THAT(Decrypt(SealedBlob(), choice), IsOkAndHolds(kPlaintext));
+    choice.generations_file = folder_.Path("nowhere");
+    EXPECT_THAT(Decrypt(blob, choice), StatusIs(absl::StatusCode::kNotFound));
+  }
+  // Beside the master key it is found.
+  folder_.Write("key.generations", generations(kMasterKey));
+  EXPECT_THAT(Decrypt(blob, KeyFile()), IsOkAndHolds(kPlaintext));
+  folder_.Write("key.generations", generations(std::string(32, 'o')));
+  EXPECT_THAT(Decrypt(blob, KeyFile()), StatusIs(absl::StatusCode::kFailedPrecondition));
+  folder_.Write("key.generations", "nonsense");
+  EXPECT_THAT(Decrypt(blob, KeyFile()), HasReason(Reason::kStateCorrupt));
 }
 
 TEST_F(DecryptTest, ReadsAClientsCiphertextWithItsSessionKeyOrTheMasterKey) {
@@ -171,7 +203,7 @@ TEST_F(DecryptTest, RefusesABlobWhoseFormatWasChanged) {
   BlobFooter footer =
       FooterOf("hello, backup", StorageForm::kClientFormat, crypto::kCipherBlockSize);
   footer.cbc.padding = crypto::CbcFormat::Padding::kZeros;
-  footer.wrapped_key = crypto::MasterKey(kMasterKey)
+  footer.wrapped_key = crypto::KeyRing(kMasterKey)
                            .Seal(*HexToBytes(kSessionKeyHex), content::EncodeFooterFields(footer));
   footer.cbc.padding = crypto::CbcFormat::Padding::kPkcs7;
   EXPECT_THAT(Decrypt(*HexToBytes(kZeroPaddedHex) + content::EncodeFooter(footer), KeyFile()),
@@ -265,7 +297,7 @@ class PacksTest : public DecryptTest {
 
   static inline const std::vector<std::string> kChunks = {
       std::string(1000, 'a'), PseudoRandomBytes(200'000), std::string(7, 'z')};
-  const crypto::MasterKey master_key_{kMasterKey};
+  const crypto::KeyRing master_key_{kMasterKey};
   const std::unique_ptr<content::StoreKeys> keys_ =
       content::StoreKeys::Open(content::StoreKeys::NewSealedSecret(master_key_), master_key_)
           .value();
@@ -369,7 +401,7 @@ TEST_F(PacksTest, WhatCannotBeReadDoesNotEndTheSearch) {
 }
 
 TEST_F(DecryptTest, MakesNothingWhereThereIsNoDataDirectory) {
-  EXPECT_THAT(OpenDataDir(folder_.Path("mistyped"), "").status(),
+  EXPECT_THAT(OpenDataDir(folder_.Path("mistyped"), {}).status(),
               StatusIs(absl::StatusCode::kNotFound));
   EXPECT_FALSE(std::filesystem::exists(folder_.Path("mistyped")));
 }
@@ -379,7 +411,7 @@ class DataDirTest : public ::testing::Test {
   // A version kept in the catalog, sealed under the directory's own master key, as a service leaves
   // it.
   void SetUp() override {
-    auto storage = OpenStorage(folder_.Path("data"), "");
+    auto storage = OpenStorage(folder_.Path("data"), {});
     ASSERT_OK(storage);
     ASSERT_OK(storage->catalog->Run([&](storage::Transaction& transaction) -> absl::Status {
       RETURN_IF_ERROR(transaction
@@ -387,12 +419,13 @@ class DataDirTest : public ::testing::Test {
                                           storage::DuplicateNames::kReject, absl::Now())
                           .status());
       ASSIGN_OR_RETURN(const int64_t version_id, transaction.ReserveVersionIds(1));
-      return Store(transaction, version_id, *storage->master_key);
+      const crypto::KeyRing ring(std::string(storage->master_keys.current->bytes()));
+      return Store(transaction, version_id, ring);
     }));
   }
 
   static absl::Status Store(storage::Transaction& transaction, int64_t version_id,
-                            const crypto::MasterKey& master_key) {
+                            const crypto::KeyRing& master_key) {
     StringSource plaintext("secret");
     crypto::SealSource sealed(plaintext, kFileKey);
     const std::string payload = *ReadAll(sealed, kMaxSize);
@@ -413,7 +446,7 @@ class DataDirTest : public ::testing::Test {
 };
 
 TEST_F(DataDirTest, AFileIsReadByItsClientsNameOrId) {
-  const auto storage = OpenDataDir(folder_.Path("data"), "");
+  const auto storage = OpenDataDir(folder_.Path("data"), {});
   ASSERT_OK(storage);
   for (const char* client : {"laptop", testing::kClientId}) {
     EXPECT_THAT(Read(OpenStoredFile(*storage, client, "name", 0)), IsOkAndHolds("secret"));
@@ -421,7 +454,7 @@ TEST_F(DataDirTest, AFileIsReadByItsClientsNameOrId) {
 }
 
 TEST_F(DataDirTest, WhatIsNotThereIsSaidByName) {
-  const auto storage = OpenDataDir(folder_.Path("data"), "");
+  const auto storage = OpenDataDir(folder_.Path("data"), {});
   ASSERT_OK(storage);
   EXPECT_THAT(OpenStoredFile(*storage, "nobody", "name", 0).status(),
               HasReason(Reason::kClientNotFound));
@@ -432,14 +465,14 @@ TEST_F(DataDirTest, WhatIsNotThereIsSaidByName) {
 }
 
 TEST_F(DataDirTest, ADirectoryThatAServiceHoldsIsLeftAlone) {
-  const auto service = OpenStorage(folder_.Path("data"), "");
+  const auto service = OpenStorage(folder_.Path("data"), {});
   ASSERT_OK(service);
-  EXPECT_THAT(OpenDataDir(folder_.Path("data"), "").status(), StatusIs(absl::StatusCode::kAborted));
+  EXPECT_THAT(OpenDataDir(folder_.Path("data"), {}).status(), StatusIs(absl::StatusCode::kAborted));
 }
 
 TEST_F(DataDirTest, AMissingKeyIsNotMadeUp) {
   std::filesystem::remove(folder_.Path("data/master.key"));
-  EXPECT_THAT(OpenDataDir(folder_.Path("data"), "").status(),
+  EXPECT_THAT(OpenDataDir(folder_.Path("data"), {}).status(),
               StatusIs(absl::StatusCode::kNotFound));
   EXPECT_FALSE(std::filesystem::exists(folder_.Path("data/master.key")));
 }

@@ -205,6 +205,7 @@ int Main(int argc, char** argv) {
   AddImportCommand(app, command);
   AddServiceCommands(app, command);
   AddScrubCommands(app, command);
+  AddKeyCommands(app, command);
   AddTraceCommand(app, command);
   AddDecryptCommand(app, command);
   AddStateCommands(app, command);

@@ -50,7 +50,7 @@ absl::StatusOr<std::set<std::string>> PathsOf(const std::string& path, const Mor
 
 // The footer, checked as far as the key that there is allows.
 absl::StatusOr<PackFooter> ReadFooterOf(const RandomAccess& pack,
-                                        const crypto::MasterKey* master_key) {
+                                        const crypto::KeyRing* master_key) {
   ASSIGN_OR_RETURN(PackFooter footer, content::ReadPackFooter(pack));
   if (footer.form != StorageForm::kSealed) return footer;
   if (master_key == nullptr) {
@@ -61,7 +61,9 @@ absl::StatusOr<PackFooter> ReadFooterOf(const RandomAccess& pack,
       content::OpenPackKey(footer.wrapped_key, footer.pack_id, *master_key);
   if (!key.ok()) {
     return MakeError(Reason::kBlobDamaged,
-                     "the key does not open this pack: it is another key, or the pack was changed");
+                     absl::StrCat("the key does not open this pack: it is another key, or the pack "
+                                  "was changed (",
+                                  key.status().message(), ")"));
   }
   RETURN_IF_ERROR(content::CheckPackSeal(footer, *key));
   return footer;
@@ -130,7 +132,7 @@ absl::StatusOr<size_t> Choose(const std::vector<content::ToldContent>& contents,
 // All that is known of one content, gathered from packs. Used by one thread at a time.
 class PackFiles final : public content::ChunkStore {
  public:
-  PackFiles(std::set<std::string> paths, std::unique_ptr<crypto::MasterKey> master_key)
+  PackFiles(std::set<std::string> paths, std::unique_ptr<crypto::KeyRing> master_key)
       : paths_(std::move(paths)), master_key_(std::move(master_key)) {}
 
   // Finds the content of this version, of which this pack tells; 0: the only one.
@@ -162,7 +164,7 @@ class PackFiles final : public content::ChunkStore {
   std::string Searched() const;
 
   const std::set<std::string> paths_;
-  const std::unique_ptr<crypto::MasterKey> master_key_;
+  const std::unique_ptr<crypto::KeyRing> master_key_;
   std::unique_ptr<content::StoreKeys> store_keys_;  // Null without a master key.
   storage::Version version_;
   std::vector<StoredChunk> chunks_;                                      // In the content's order.
@@ -307,7 +309,7 @@ absl::StatusOr<bool> IsPackFile(const std::string& path) {
 
 absl::StatusOr<std::unique_ptr<content::StoredContent>> OpenPackFile(
     const std::string& path, const MorePacks& more, int64_t version_id,
-    std::unique_ptr<crypto::MasterKey> master_key) {
+    std::unique_ptr<crypto::KeyRing> master_key) {
   ASSIGN_OR_RETURN(std::set<std::string> paths, PathsOf(path, more));
   auto files = std::make_unique<PackFiles>(std::move(paths), std::move(master_key));
   RETURN_IF_ERROR(files->Find(path, version_id));

@@ -7,7 +7,7 @@
 
 #include "absl/status/statusor.h"
 #include "content/stored_content.h"
-#include "crypto/master_key.h"
+#include "crypto/key_ring.h"
 
 namespace backup::ctl {
 
@@ -29,6 +29,6 @@ absl::StatusOr<bool> IsPackFile(const std::string& path);
 // BLOB_DAMAGED.
 absl::StatusOr<std::unique_ptr<content::StoredContent>> OpenPackFile(
     const std::string& path, const MorePacks& more, int64_t version_id,
-    std::unique_ptr<crypto::MasterKey> master_key);
+    std::unique_ptr<crypto::KeyRing> master_key);
 
 }  // namespace backup::ctl

@@ -141,6 +141,8 @@ class JsonTest(ClusterTest):
             self.backupctl("restore", "--client", name, "--to", str(self.folder / "restored"), *arguments)
         for command in ("status", "health", "version"):
             self.backupctl(command)
+        for arguments in (["list"], ["rotate"], ["rewrap", "--verify"]):
+            self.backupctl("key", *arguments)
         self.backupctl("log-level", "*", "info")
         self.policies(name)
         self.backupctl("state", "backup")

@@ -186,7 +186,7 @@ TEST_F(DownloadFileTest, NoticesABlobThatIsGone) {
 
 TEST_F(DownloadFileTest, OpensSealedContentOnlyWithItsMasterKey) {
   const int64_t version = StoreWhole(StorageForm::kSealed, "content");
-  const crypto::MasterKey other(std::string(32, 'o'));
+  const crypto::KeyRing other(std::string(32, 'o'));
   EXPECT_THAT(OpenContent({service_.catalog, service_.blobs, other, service_.store_keys,
                            *service_.dictionaries},
                           service_.Stored(client_.id, "file", version)),

@@ -18,7 +18,7 @@ constexpr int kDefaultSessionKeyBits = 128;
 }  // namespace
 
 absl::StatusOr<ExchangeKey> ExchangeKey::Prepare(storage::Catalog& catalog,
-                                                 const crypto::MasterKey& master_key,
+                                                 const crypto::KeyRing& master_key,
                                                  const Clock& clock, const KeyPolicy& policy,
                                                  const v1::ExchangeKeyRequest& request) {
   ExchangeKey handler;

@@ -5,7 +5,7 @@
 #include "absl/status/statusor.h"
 #include "backup/v1/ingest.pb.h"
 #include "base/clock.h"
-#include "crypto/master_key.h"
+#include "crypto/key_ring.h"
 #include "services/backup/handlers/session_keys.h"
 #include "storage/catalog/catalog.h"
 
@@ -17,8 +17,8 @@ namespace backup::handlers {
 class ExchangeKey {
  public:
   static absl::StatusOr<ExchangeKey> Prepare(storage::Catalog& catalog,
-                                             const crypto::MasterKey& master_key,
-                                             const Clock& clock, const KeyPolicy& policy,
+                                             const crypto::KeyRing& master_key, const Clock& clock,
+                                             const KeyPolicy& policy,
                                              const v1::ExchangeKeyRequest& request);
   // Outdated() if the client has another session key by now than the one that was wrapped, or is
   // known by now.

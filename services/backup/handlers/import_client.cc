@@ -11,7 +11,7 @@
 namespace backup::handlers {
 namespace {
 
-absl::Status ParseKeys(const crypto::MasterKey& master_key, const v1::ImportClientRequest& request,
+absl::Status ParseKeys(const crypto::KeyRing& master_key, const v1::ImportClientRequest& request,
                        storage::Client& client) {
   const std::string& session_key = request.session_key();
   if (request.public_key().empty() != session_key.empty()) {
@@ -30,7 +30,7 @@ absl::Status ParseKeys(const crypto::MasterKey& master_key, const v1::ImportClie
 
 }  // namespace
 
-absl::StatusOr<ImportClient> ImportClient::Prepare(const crypto::MasterKey& master_key,
+absl::StatusOr<ImportClient> ImportClient::Prepare(const crypto::KeyRing& master_key,
                                                    const Clock& clock,
                                                    storage::DuplicateNames policy,
                                                    const v1::ImportClientRequest& request) {

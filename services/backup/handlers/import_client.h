@@ -6,7 +6,7 @@
 #include "absl/status/statusor.h"
 #include "backup/v1/admin.pb.h"
 #include "base/clock.h"
-#include "crypto/master_key.h"
+#include "crypto/key_ring.h"
 #include "storage/catalog/transaction.h"
 
 namespace backup::handlers {
@@ -14,8 +14,8 @@ namespace backup::handlers {
 // Takes over a client of another server. Used by one thread at a time.
 class ImportClient {
  public:
-  static absl::StatusOr<ImportClient> Prepare(const crypto::MasterKey& master_key,
-                                              const Clock& clock, storage::DuplicateNames policy,
+  static absl::StatusOr<ImportClient> Prepare(const crypto::KeyRing& master_key, const Clock& clock,
+                                              storage::DuplicateNames policy,
                                               const v1::ImportClientRequest& request);
   absl::Status Apply(storage::Transaction& transaction);
   absl::StatusOr<v1::ImportClientResponse> Respond() const;

@@ -8,7 +8,7 @@
 #include "content/dictionary.h"
 #include "content/store_keys.h"
 #include "content/stored_content.h"
-#include "crypto/master_key.h"
+#include "crypto/key_ring.h"
 #include "storage/blob_store.h"
 #include "storage/catalog/catalog.h"
 #include "storage/chunk_cache.h"
@@ -22,7 +22,7 @@ namespace backup::handlers {
 struct StoredPlaces {
   storage::Catalog& catalog;
   const storage::BlobStore& blobs;
-  const crypto::MasterKey& master_key;
+  const crypto::KeyRing& master_key;
   const content::StoreKeys& store_keys;
   content::Dictionaries& dictionaries;
   // Where uploads of this process look for chunks, which outlives the catalog; null: there are

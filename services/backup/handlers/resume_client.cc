@@ -11,7 +11,7 @@
 namespace backup::handlers {
 
 absl::StatusOr<ResumeClient> ResumeClient::Prepare(storage::Catalog& catalog,
-                                                   const crypto::MasterKey& master_key,
+                                                   const crypto::KeyRing& master_key,
                                                    const Clock& clock, const KeyPolicy& policy,
                                                    const v1::ResumeClientRequest& request) {
   ResumeClient handler;

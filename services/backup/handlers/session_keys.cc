@@ -27,7 +27,7 @@ absl::Status KeyNotSet(const ClientId& client) {
 
 }  // namespace
 
-std::string SealSessionKey(const crypto::MasterKey& master_key, const ClientId& client,
+std::string SealSessionKey(const crypto::KeyRing& master_key, const ClientId& client,
                            absl::string_view session_key) {
   return master_key.Seal(session_key, SealingContext(client));
 }
@@ -39,7 +39,7 @@ absl::StatusOr<crypto::PublicKey> StoredPublicKey(const storage::Client& client)
   return absl::InternalError("a stored public key cannot be decoded");
 }
 
-absl::StatusOr<WrappedSessionKey> NewSessionKey(const crypto::MasterKey& master_key,
+absl::StatusOr<WrappedSessionKey> NewSessionKey(const crypto::KeyRing& master_key,
                                                 const ClientId& client,
                                                 const crypto::PublicKey& public_key, int bits,
                                                 crypto::SessionKeyEncryption encryption) {
@@ -50,7 +50,7 @@ absl::StatusOr<WrappedSessionKey> NewSessionKey(const crypto::MasterKey& master_
   return wrapped;
 }
 
-absl::StatusOr<WrappedSessionKey> PresentSessionKey(const crypto::MasterKey& master_key,
+absl::StatusOr<WrappedSessionKey> PresentSessionKey(const crypto::KeyRing& master_key,
                                                     const storage::Client& client,
                                                     const crypto::PublicKey& public_key,
                                                     crypto::SessionKeyEncryption encryption) {
@@ -96,13 +96,13 @@ void NoteReturned(const storage::Client& client, const KeyPolicy& policy) {
                << " deleted=" << *client.delete_time;
 }
 
-absl::StatusOr<std::string> OpenSessionKey(const crypto::MasterKey& master_key,
+absl::StatusOr<std::string> OpenSessionKey(const crypto::KeyRing& master_key,
                                            const storage::Client& client) {
   if (client.sealed_session_key.empty()) return KeyNotSet(client.id);
   return master_key.Open(client.sealed_session_key, SealingContext(client.id));
 }
 
-absl::Status CheckMasterKey(storage::Catalog& catalog, const crypto::MasterKey& master_key) {
+absl::Status CheckMasterKey(storage::Catalog& catalog, const crypto::KeyRing& master_key) {
   ASSIGN_OR_RETURN(std::vector<storage::Client> clients,
                    catalog.Read([](storage::Snapshot& snapshot) {
                      return snapshot.ListClients(ClientId(), kClientsToTry);

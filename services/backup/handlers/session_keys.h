@@ -5,7 +5,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "base/metrics.h"
-#include "crypto/master_key.h"
+#include "crypto/key_ring.h"
 #include "crypto/public_key.h"
 #include "storage/catalog/catalog.h"
 
@@ -34,19 +34,19 @@ struct WrappedSessionKey {
 };
 
 // `session_key` as it is kept for the client.
-std::string SealSessionKey(const crypto::MasterKey& master_key, const ClientId& client,
+std::string SealSessionKey(const crypto::KeyRing& master_key, const ClientId& client,
                            absl::string_view session_key);
 
 // The public key that the client has; reason KEY_NOT_SET if none.
 absl::StatusOr<crypto::PublicKey> StoredPublicKey(const storage::Client& client);
 
 // A new one, for a client with that public key.
-absl::StatusOr<WrappedSessionKey> NewSessionKey(const crypto::MasterKey& master_key,
+absl::StatusOr<WrappedSessionKey> NewSessionKey(const crypto::KeyRing& master_key,
                                                 const ClientId& client,
                                                 const crypto::PublicKey& public_key, int bits,
                                                 crypto::SessionKeyEncryption encryption);
 // The one that the client has; reason KEY_NOT_SET if none. `public_key` is the client's.
-absl::StatusOr<WrappedSessionKey> PresentSessionKey(const crypto::MasterKey& master_key,
+absl::StatusOr<WrappedSessionKey> PresentSessionKey(const crypto::KeyRing& master_key,
                                                     const storage::Client& client,
                                                     const crypto::PublicKey& public_key,
                                                     crypto::SessionKeyEncryption encryption);
@@ -68,10 +68,10 @@ absl::StatusOr<storage::Client> FindOrTakeBack(storage::Transaction& transaction
 void NoteReturned(const storage::Client& client, const KeyPolicy& policy);
 
 // The session key itself of a client that has one; reason KEY_NOT_SET if not.
-absl::StatusOr<std::string> OpenSessionKey(const crypto::MasterKey& master_key,
+absl::StatusOr<std::string> OpenSessionKey(const crypto::KeyRing& master_key,
                                            const storage::Client& client);
 
 // FailedPrecondition if the session keys of clients are sealed under another master key.
-absl::Status CheckMasterKey(storage::Catalog& catalog, const crypto::MasterKey& master_key);
+absl::Status CheckMasterKey(storage::Catalog& catalog, const crypto::KeyRing& master_key);
 
 }  // namespace backup::handlers

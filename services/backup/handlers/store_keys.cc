@@ -10,7 +10,7 @@ namespace backup::handlers {
 using content::StoreKeys;
 
 absl::StatusOr<std::unique_ptr<StoreKeys>> OpenStoreKeys(storage::Catalog& catalog,
-                                                         const crypto::MasterKey& master_key) {
+                                                         const crypto::KeyRing& master_key) {
   const std::string name(StoreKeys::kName);
   ASSIGN_OR_RETURN(
       std::optional<std::string> sealed,

@@ -20,7 +20,7 @@
 #include "content/dictionary.h"
 #include "content/store_keys.h"
 #include "content/stored_form.h"
-#include "crypto/master_key.h"
+#include "crypto/key_ring.h"
 #include "services/backup/handlers/pending_blob.h"
 #include "services/backup/handlers/pending_chunks.h"
 #include "services/backup/handlers/upload_header.h"
@@ -72,7 +72,7 @@ struct UploadResources {
   storage::BlobStore& blobs;
   storage::BlobLedger& ledger;
   storage::Stock<int64_t>& version_ids;
-  const crypto::MasterKey& master_key;
+  const crypto::KeyRing& master_key;
   const content::StoreKeys& store_keys;
   const content::Dictionaries& dictionaries;
   storage::ChunkCache& chunk_cache;

@@ -10,7 +10,7 @@
 #include "absl/status/statusor.h"
 #include "base/ids.h"
 #include "content/pack_footer.h"
-#include "crypto/master_key.h"
+#include "crypto/key_ring.h"
 #include "storage/blob_store.h"
 #include "storage/catalog/chunk.h"
 
@@ -23,7 +23,7 @@ class CarriedParts {
   // What is read with; it outlives each use.
   struct Resources {
     const storage::BlobStore& blobs;
-    const crypto::MasterKey& master_key;
+    const crypto::KeyRing& master_key;
   };
 
   // Takes the parts that a pack's footer has, each once. Returns whether there was room beside

@@ -18,7 +18,7 @@
 #include "content/compression.h"
 #include "content/pack_builder.h"
 #include "content/store_keys.h"
-#include "crypto/master_key.h"
+#include "crypto/key_ring.h"
 #include "services/backup/handlers/chunk_id_keys.h"
 #include "services/backup/jobs/carried_parts.h"
 #include "services/backup/jobs/pace.h"
@@ -31,7 +31,7 @@ namespace backup::jobs {
 struct RewriteResources {
   const storage::BlobStore& blobs;
   const content::StoreKeys& keys;
-  const crypto::MasterKey& master_key;
+  const crypto::KeyRing& master_key;
   PieceBudget& pieces;
   handlers::ChunkIdKeys& id_keys;
   Pace& pace;

@@ -11,7 +11,7 @@
 #include "backup/v1/lifecycle.pb.h"
 #include "base/clock.h"
 #include "base/stage_resources.h"
-#include "crypto/master_key.h"
+#include "crypto/key_ring.h"
 #include "services/backup/handlers/open_content.h"
 #include "services/backup/handlers/session_keys.h"
 #include "services/backup/handlers/store_keys.h"
@@ -48,7 +48,7 @@ struct MemoryService {
   HookedBlobStore blobs{memory_blobs};
   storage::BlobLedger ledger{catalog, clock, storage::IdOf<OwnerId>(1)};
   storage::Stock<int64_t> version_ids{handlers::NewVersionIds(catalog)};
-  crypto::MasterKey master_key{std::string(32, 'k')};
+  crypto::KeyRing master_key{std::string(32, 'k')};
   const std::unique_ptr<content::StoreKeys> owned_store_keys{
       handlers::OpenStoreKeys(catalog, master_key).value()};
   const content::StoreKeys& store_keys{*owned_store_keys};

@@ -16,8 +16,7 @@ namespace {
 
 using content::PackFooter;
 
-absl::StatusOr<PackFooter> ReadFooter(const RandomAccess& pack,
-                                      const crypto::MasterKey& master_key) {
+absl::StatusOr<PackFooter> ReadFooter(const RandomAccess& pack, const crypto::KeyRing& master_key) {
   ASSIGN_OR_RETURN(PackFooter footer, content::ReadPackFooter(pack));
   if (footer.form != storage::StorageForm::kSealed) return footer;
   ASSIGN_OR_RETURN(const std::string key,
@@ -29,7 +28,7 @@ absl::StatusOr<PackFooter> ReadFooter(const RandomAccess& pack,
 }  // namespace
 
 absl::StatusOr<std::multimap<int64_t, ToldVersion>> ReadToldVersions(
-    const storage::BlobStore& blobs, const crypto::MasterKey& master_key) {
+    const storage::BlobStore& blobs, const crypto::KeyRing& master_key) {
   std::map<std::string, content::ToldContent> contents;  // By their ids.
   RETURN_IF_ERROR(blobs.List([&](const storage::BlobInfo& info) -> absl::Status {
     ASSIGN_OR_RETURN(const std::unique_ptr<RandomAccess> blob, blobs.Open(info.id));

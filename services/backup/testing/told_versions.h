@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "crypto/master_key.h"
+#include "crypto/key_ring.h"
 #include "storage/blob_store.h"
 #include "storage/catalog/chunk.h"
 #include "storage/catalog/version.h"
@@ -22,7 +22,7 @@ struct ToldVersion {
 // content, which a process left that ended while it moved it. Reasons BLOB_DAMAGED, also of a
 // single footer, and STORAGE_IO.
 absl::StatusOr<std::multimap<int64_t, ToldVersion>> ReadToldVersions(
-    const storage::BlobStore& blobs, const crypto::MasterKey& master_key);
+    const storage::BlobStore& blobs, const crypto::KeyRing& master_key);
 
 // Whether `told` has this version: its client, name, digest and recipe.
 bool IsTold(const std::multimap<int64_t, ToldVersion>& told, const storage::Version& version,

@@ -18,7 +18,7 @@
 #include "content/pack_builder.h"
 #include "content/pack_footer.h"
 #include "content/store_keys.h"
-#include "crypto/master_key.h"
+#include "crypto/key_ring.h"
 #include "services/backup/handlers/upload_file.h"
 #include "services/backup/jobs/job.h"
 #include "services/backup/jobs/move_contents.h"
@@ -184,7 +184,7 @@ class ChunkWorld {
   }
 
   FakeClock clock{absl::FromUnixSeconds(1'700'000'000)};
-  crypto::MasterKey master_key{std::string(32, 'k')};
+  crypto::KeyRing master_key{std::string(32, 'k')};
   StageResources stages;
   Medium medium;
   Death death;

@@ -1,0 +1,258 @@
+#include "services/backup/handlers/key_keeper.h"
+
+#include <algorithm>
+#include <map>
+#include <optional>
+#include <utility>
+
+#include "absl/memory/memory.h"
+#include "absl/strings/str_cat.h"
+#include "base/error.h"
+#include "base/exit_code.h"
+#include "base/status_macros.h"
+#include "content/store_keys.h"
+#include "crypto/random.h"
+#include "glog/logging.h"
+#include "services/backup/handlers/session_keys.h"
+
+namespace backup::handlers {
+namespace {
+
+using crypto::KeyGeneration;
+using crypto::MasterKeys;
+
+using Generations = std::vector<KeyGeneration>;
+
+absl::StatusOr<std::optional<std::string>> FindValue(storage::Catalog& catalog,
+                                                     absl::string_view name) {
+  return catalog.Read(
+      [&](storage::Snapshot& snapshot) { return snapshot.FindStoreValue(std::string(name)); });
+}
+
+// One generation that two places have, maybe under different master keys.
+absl::StatusOr<KeyGeneration> Choose(const KeyGeneration& one, const KeyGeneration& other,
+                                     const MasterKeys& master_keys) {
+  if (one == other) return one;
+  const crypto::MasterKey* const ones = master_keys.Find(one.master_key_fingerprint);
+  const crypto::MasterKey* const others = master_keys.Find(other.master_key_fingerprint);
+  if (ones == nullptr || others == nullptr) return others == nullptr ? one : other;
+  ASSIGN_OR_RETURN(const std::string key, crypto::UnwrapGeneration(one, *ones));
+  ASSIGN_OR_RETURN(const std::string other_key, crypto::UnwrapGeneration(other, *others));
+  if (key != other_key) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("the catalog's key generation ", one.number,
+                     " is another than that in the file of key generations: if the catalog is "
+                     "right, move the file away"));
+  }
+  return others == master_keys.current.get() ? other : one;
+}
+
+absl::StatusOr<Generations> Merge(const Generations& in_catalog, const Generations& in_file,
+                                  const MasterKeys& master_keys) {
+  std::map<uint32_t, KeyGeneration> merged;
+  for (const KeyGeneration& generation : in_catalog) merged[generation.number] = generation;
+  for (const KeyGeneration& generation : in_file) {
+    const auto [place, added] = merged.try_emplace(generation.number, generation);
+    if (added) continue;
+    ASSIGN_OR_RETURN(place->second, Choose(place->second, generation, master_keys));
+  }
+  Generations generations;
+  for (auto& [number, generation] : merged) generations.push_back(std::move(generation));
+  return generations;
+}
+
+// What one of two places has; nothing if that is damaged and the other will do.
+absl::StatusOr<Generations> ParseOrDoWithout(const std::string& text, absl::string_view place,
+                                             const std::string& other) {
+  if (text.empty()) return Generations();
+  absl::StatusOr<Generations> parsed = crypto::ParseGenerations(text);
+  if (parsed.ok()) return parsed;
+  if (!crypto::ParseGenerations(other).ok())
+    return WithMessage(parsed.status(), absl::StrCat(place, ": ", parsed.status().message()));
+  LOG(ERROR) << place << ": " << parsed.status().message() << "; it is written anew";
+  return Generations();
+}
+
+}  // namespace
+
+absl::Status CheckKeyRing(storage::Catalog& catalog, const crypto::KeyRing& ring) {
+  ASSIGN_OR_RETURN(const std::optional<std::string> secret,
+                   FindValue(catalog, content::StoreKeys::kName));
+  if (!secret) return CheckMasterKey(catalog, ring);
+  if (content::StoreKeys::Open(*secret, ring).ok()) return absl::OkStatus();
+  return absl::FailedPreconditionError("the store's secret is sealed under another master key");
+}
+
+absl::StatusOr<std::unique_ptr<KeyKeeper>> KeyKeeper::Read(storage::Catalog& catalog,
+                                                           MasterKeys master_keys,
+                                                           const std::string& path,
+                                                           absl::Time now) {
+  auto keeper = absl::WrapUnique(new KeyKeeper(catalog, std::move(master_keys), path));
+  RETURN_IF_ERROR(keeper->Load(now));
+  // What is sealed in a new store now is what an older program would have sealed.
+  if (!keeper->ring_.newest())
+    keeper->ring_.Add(0, std::string(keeper->master_keys_.current->bytes()));
+  return keeper;
+}
+
+absl::StatusOr<std::unique_ptr<KeyKeeper>> KeyKeeper::Open(storage::Catalog& catalog,
+                                                           MasterKeys master_keys,
+                                                           const std::string& path,
+                                                           absl::Time now) {
+  auto keeper = absl::WrapUnique(new KeyKeeper(catalog, std::move(master_keys), path));
+  RETURN_IF_ERROR(keeper->Load(now));
+  MutexLock lock(keeper->mutex_);
+  if (keeper->generations_.empty()) {
+    RETURN_IF_ERROR(keeper->Keep({keeper->NewGeneration(now)}));
+    return keeper;
+  }
+  const std::string text = crypto::EncodeGenerations(keeper->generations_);
+  if (text != keeper->in_file_) {
+    const absl::Status written = crypto::WriteGenerationsFile(path, text);
+    LOG_IF(ERROR, !written.ok()) << "the keys of this store are in its catalog alone: "
+                                 << written.message()
+                                 << " (--key_generations_file says where it is)";
+  }
+  if (text != keeper->in_catalog_) RETURN_IF_ERROR(keeper->KeepInCatalog(text));
+  return keeper;
+}
+
+absl::Status KeyKeeper::Load(absl::Time now) {
+  ASSIGN_OR_RETURN(const std::optional<std::string> value,
+                   FindValue(catalog_, crypto::kKeyGenerationsName));
+  in_catalog_ = value.value_or("");
+  absl::StatusOr<std::string> file = crypto::ReadGenerationsFile(path_);
+  if (!file.ok() && !absl::IsNotFound(file.status())) {
+    if (in_catalog_.empty()) return file.status();
+    LOG(ERROR) << file.status().message();
+  }
+  if (file.ok()) in_file_ = *std::move(file);
+  ASSIGN_OR_RETURN(const Generations in_catalog,
+                   ParseOrDoWithout(in_catalog_, "the catalog", in_file_));
+  ASSIGN_OR_RETURN(const Generations in_file, ParseOrDoWithout(in_file_, path_, in_catalog_));
+  ASSIGN_OR_RETURN(Generations generations, Merge(in_catalog, in_file, master_keys_));
+  if (generations.empty()) return Adopt(now);
+  RETURN_IF_ERROR(crypto::AddGenerations(generations, master_keys_, ring_));
+  MutexLock lock(mutex_);
+  generations_ = std::move(generations);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<bool> KeyKeeper::IsNew() const {
+  // Nothing that is sealed opens without a key.
+  const absl::Status sealed = CheckKeyRing(catalog_, crypto::KeyRing());
+  if (absl::IsFailedPrecondition(sealed)) return false;
+  RETURN_IF_ERROR(sealed);
+  return true;
+}
+
+absl::Status KeyKeeper::Adopt(absl::Time now) {
+  ASSIGN_OR_RETURN(const bool is_new, IsNew());
+  if (is_new) return absl::OkStatus();
+  std::vector<const crypto::MasterKey*> candidates = {master_keys_.current.get()};
+  for (const auto& old : master_keys_.old) candidates.push_back(old.get());
+  for (const crypto::MasterKey* const key : candidates) {
+    const absl::Status fits = CheckKeyRing(catalog_, crypto::KeyRing(std::string(key->bytes())));
+    if (absl::IsFailedPrecondition(fits)) continue;
+    RETURN_IF_ERROR(fits);
+    ring_.Add(0, std::string(key->bytes()));
+    MutexLock lock(mutex_);
+    generations_ = {crypto::WrapGeneration(0, now, key->bytes(), *key)};
+    return absl::OkStatus();
+  }
+  return absl::FailedPreconditionError(
+      absl::StrCat("what is kept is sealed under another master key than ", master_keys_.origin,
+                   ": restore that, or give it as --old_master_key_file"));
+}
+
+Generations KeyKeeper::generations() const {
+  MutexLock lock(mutex_);
+  return generations_;
+}
+
+bool KeyKeeper::IsRewrapped() const {
+  const std::string current = master_keys_.current->Fingerprint();
+  MutexLock lock(mutex_);
+  return std::all_of(generations_.begin(), generations_.end(), [&](const KeyGeneration& each) {
+    return each.master_key_fingerprint == current;
+  });
+}
+
+KeyGeneration KeyKeeper::NewGeneration(absl::Time now) const {
+  const std::string key = crypto::RandomBytes(crypto::Aead::kKeySize);
+  return crypto::WrapGeneration(ring_.newest().value_or(0) + 1, now, key, *master_keys_.current);
+}
+
+absl::Status KeyKeeper::KeepInCatalog(const std::string& text) {
+  return catalog_.Run([&](storage::Transaction& transaction) {
+    return transaction.SetStoreValue(std::string(crypto::kKeyGenerationsName), text);
+  });
+}
+
+absl::Status KeyKeeper::Keep(Generations generations) {
+  if (generations.size() > crypto::kMaxKeyGenerations) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("there are ", crypto::kMaxKeyGenerations, " key generations already"));
+  }
+  const std::string text = crypto::EncodeGenerations(generations);
+  RETURN_IF_ERROR(crypto::WriteGenerationsFile(path_, text));
+  RETURN_IF_ERROR(KeepInCatalog(text));
+  for (const KeyGeneration& generation : generations) {
+    if (!ring_.KeyOf(generation.number).empty()) continue;
+    ASSIGN_OR_RETURN(std::string key, UnwrapGeneration(generation, *master_keys_.current));
+    ring_.Add(generation.number, std::move(key));
+  }
+  generations_ = std::move(generations);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<KeyGeneration> KeyKeeper::Rotate(absl::Time now) {
+  MutexLock lock(mutex_);
+  Generations generations = generations_;
+  generations.push_back(NewGeneration(now));
+  KeyGeneration made = generations.back();
+  RETURN_IF_ERROR(Keep(std::move(generations)));
+  return made;
+}
+
+absl::StatusOr<int> KeyKeeper::Rewrap(absl::Time now) {
+  const crypto::MasterKey& current = *master_keys_.current;
+  const std::string fingerprint = current.Fingerprint();
+  MutexLock lock(mutex_);
+  Generations generations = generations_;
+  int wrapped = 0;
+  for (KeyGeneration& generation : generations) {
+    if (generation.master_key_fingerprint == fingerprint) continue;
+    generation = crypto::WrapGeneration(generation.number, generation.create_time,
+                                        ring_.KeyOf(generation.number), current);
+    ++wrapped;
+  }
+  // What comes from now on is none of the old master key's business.
+  if (ring_.newest() == 0u && ring_.KeyOf(0) != current.bytes())
+    generations.push_back(NewGeneration(now));
+  RETURN_IF_ERROR(Keep(std::move(generations)));
+  return wrapped;
+}
+
+absl::Status KeyKeeper::ReadAlone(crypto::KeyRing& ring) const {
+  MutexLock lock(mutex_);
+  ASSIGN_OR_RETURN(const std::optional<std::string> in_catalog,
+                   FindValue(catalog_, crypto::kKeyGenerationsName));
+  ASSIGN_OR_RETURN(const std::string in_file, crypto::ReadGenerationsFile(path_));
+  if (in_catalog != in_file || in_file != crypto::EncodeGenerations(generations_)) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "the catalog and ", path_, " do not have the same key generations: rewrap them"));
+  }
+  for (const KeyGeneration& generation : generations_) {
+    const absl::StatusOr<std::string> key = UnwrapGeneration(generation, *master_keys_.current);
+    if (!key.ok() || *key != ring_.KeyOf(generation.number)) {
+      return absl::FailedPreconditionError(absl::StrCat("key generation ", generation.number,
+                                                        " does not open with ", master_keys_.origin,
+                                                        " alone: rewrap it"));
+    }
+    ring.Add(generation.number, *key);
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace backup::handlers

@@ -1,0 +1,86 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "base/mutex.h"
+#include "crypto/key_generations.h"
+#include "crypto/key_ring.h"
+#include "storage/catalog/catalog.h"
+
+namespace backup::handlers {
+
+// Whether this ring opens what a store has sealed: its secret, or else session keys of clients.
+// FailedPrecondition if not; errors of Catalog::Read().
+absl::Status CheckKeyRing(storage::Catalog& catalog, const crypto::KeyRing& ring);
+
+// The generations of a store's keys: in the catalog and, for when that is lost, in a file. Each
+// change is in the file, then in the catalog, then in force, so that whatever ends in between, what
+// was sealed can be opened by what either of them has (ADR 39). Thread-safe.
+class KeyKeeper {
+ public:
+  // Reads them from where they are, and from both if they differ; nothing is changed. A store
+  // without generations, of an older program, has the master key that fits as generation 0. None of
+  // them if a store is new. FailedPrecondition, saying what to do, if a generation is of another
+  // master key, or the two places have different ones; reason STATE_CORRUPT if they are damaged.
+  // `catalog` must outlive it.
+  static absl::StatusOr<std::unique_ptr<KeyKeeper>> Read(storage::Catalog& catalog,
+                                                         crypto::MasterKeys master_keys,
+                                                         const std::string& path, absl::Time now);
+  // As above; makes a new store's first one, and makes good what one of the places lacks. A file
+  // that cannot be written is no error, but a line in the log, as long as the catalog has them all.
+  static absl::StatusOr<std::unique_ptr<KeyKeeper>> Open(storage::Catalog& catalog,
+                                                         crypto::MasterKeys master_keys,
+                                                         const std::string& path, absl::Time now);
+
+  // Has each generation from the moment on that it is kept.
+  const crypto::KeyRing& ring() const { return ring_; }
+  const crypto::MasterKeys& master_keys() const { return master_keys_; }
+  // In order.
+  std::vector<crypto::KeyGeneration> generations() const;
+  // Whether the current master key alone opens all of them.
+  bool IsRewrapped() const;
+
+  // Makes a generation that seals from now on; returns it. FailedPrecondition if there are
+  // kMaxKeyGenerations; else an error leaves everything as it was, for all that seals.
+  absl::StatusOr<crypto::KeyGeneration> Rotate(absl::Time now);
+  // Wraps all under the current master key, and makes a new one if what seals is an old master key
+  // itself. Returns how many were wrapped anew. Errors as of Rotate().
+  absl::StatusOr<int> Rewrap(absl::Time now);
+  // Reads them from both places, and opens them with the current master key alone. They must be
+  // those that are in force: FailedPrecondition, saying what is not so. Adds them to `ring`, which
+  // is empty.
+  absl::Status ReadAlone(crypto::KeyRing& ring) const;
+
+ private:
+  KeyKeeper(storage::Catalog& catalog, crypto::MasterKeys master_keys, std::string path)
+      : catalog_(catalog), master_keys_(std::move(master_keys)), path_(std::move(path)) {}
+
+  absl::Status Load(absl::Time now);
+  // Generation 0 of a store that has none.
+  absl::Status Adopt(absl::Time now);
+  absl::StatusOr<bool> IsNew() const;
+  // With those that `generations` are to be from now on.
+  absl::Status Keep(std::vector<crypto::KeyGeneration> generations)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status KeepInCatalog(const std::string& text);
+  // Not kept yet.
+  crypto::KeyGeneration NewGeneration(absl::Time now) const;
+
+  storage::Catalog& catalog_;
+  const crypto::MasterKeys master_keys_;
+  const std::string path_;
+  crypto::KeyRing ring_;
+  mutable Mutex mutex_;  // Also held while a change is made.
+  std::vector<crypto::KeyGeneration> generations_ ABSL_GUARDED_BY(mutex_);
+  // What the two places have, as it was read; empty if nothing.
+  std::string in_catalog_;
+  std::string in_file_;
+};
+
+}  // namespace backup::handlers

@@ -1,0 +1,347 @@
+#include "services/backup/handlers/key_keeper.h"
+
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "base/error.h"
+#include "base/testing/status_matchers.h"
+#include "content/store_keys.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "services/backup/testing/memory_service.h"
+
+namespace backup::handlers {
+namespace {
+
+using crypto::KeyGeneration;
+using crypto::MasterKey;
+using crypto::MasterKeys;
+using ::testing::AllOf;
+using ::testing::ElementsAre;
+using ::testing::Field;
+using testing::HasReason;
+using ::testing::HasSubstr;
+using testing::IsOkAndHolds;
+using ::testing::Optional;
+using testing::StatusIs;
+
+const absl::Time kNow = absl::FromUnixSeconds(1'764'446'400);
+constexpr char kContext[] = "context";
+
+// A catalog that can stop writing.
+class FailingCatalog final : public storage::Catalog {
+ public:
+  explicit FailingCatalog(storage::Catalog& catalog) : catalog_(catalog) {}
+  void Submit(Work work, Done done) override {
+    if (fails) return done(MakeError(Reason::kStorageFull, "no room"));
+    catalog_.Submit(std::move(work), std::move(done));
+  }
+
+  bool fails = false;
+
+ private:
+  absl::Status ReadSnapshot(const std::function<absl::Status(storage::Snapshot&)>& read) override {
+    return catalog_.Read(read);
+  }
+
+  storage::Catalog& catalog_;
+};
+
+std::unique_ptr<MasterKey> Key(char fill) {
+  return std::make_unique<MasterKey>(std::string(32, fill));
+}
+
+// The first is the current one.
+MasterKeys Keys(absl::string_view fills) {
+  MasterKeys keys;
+  keys.current = Key(fills[0]);
+  keys.origin = "the one in /master.key";
+  for (const char fill : fills.substr(1)) keys.old.push_back(Key(fill));
+  return keys;
+}
+
+// On a store that an older program has left, whose master key is 'k'.
+class KeyKeeperTest : public ::testing::Test {
+ protected:
+  KeyKeeperTest() {
+    std::string pattern = absl::StrCat(::testing::TempDir(), "key_keeper_test.XXXXXX");
+    folder_ = mkdtemp(pattern.data());
+    path_ = folder_ + "/key.generations";
+  }
+  ~KeyKeeperTest() override { std::filesystem::remove_all(folder_); }
+
+  absl::StatusOr<std::unique_ptr<KeyKeeper>> Open(absl::string_view fills) {
+    return KeyKeeper::Open(catalog_, Keys(fills), path_, kNow);
+  }
+  std::string InCatalog(storage::Catalog& catalog) {
+    return catalog
+        .Read([](storage::Snapshot& snapshot) {
+          return snapshot.FindStoreValue(std::string(crypto::kKeyGenerationsName));
+        })
+        .value()
+        .value_or("");
+  }
+  std::string InCatalog() { return InCatalog(catalog_); }
+  void SetInCatalog(const std::string& text) {
+    ASSERT_OK(catalog_.Run([&](storage::Transaction& transaction) {
+      return transaction.SetStoreValue(std::string(crypto::kKeyGenerationsName), text);
+    }));
+  }
+  std::string InFile() { return crypto::ReadGenerationsFile(path_).value_or(""); }
+  bool OpensTheStore(const KeyKeeper& keeper) {
+    return content::StoreKeys::Open(service_.store_keys.sealed_secret(), keeper.ring()).ok();
+  }
+
+  testing::MemoryService service_;
+  FailingCatalog catalog_{service_.catalog};
+  std::string folder_;
+  std::string path_;
+};
+
+TEST_F(KeyKeeperTest, MakesANewStoresFirstGeneration) {
+  storage::MemoryCatalog empty;
+  const auto keeper = KeyKeeper::Open(empty, Keys("k"), path_, kNow);
+  ASSERT_OK(keeper);
+  EXPECT_THAT(
+      (*keeper)->generations(),
+      ElementsAre(AllOf(Field(&KeyGeneration::number, 1u), Field(&KeyGeneration::create_time, kNow),
+                        Field(&KeyGeneration::master_key_fingerprint, Key('k')->Fingerprint()))));
+  EXPECT_EQ(InCatalog(empty), InFile());
+  EXPECT_TRUE((*keeper)->IsRewrapped());
+  const std::string sealed = (*keeper)->ring().Seal("secret", kContext);
+  const auto again = KeyKeeper::Open(empty, Keys("k"), path_, kNow + absl::Hours(1));
+  ASSERT_OK(again);
+  EXPECT_EQ((*again)->generations(), (*keeper)->generations());
+  EXPECT_THAT((*again)->ring().Open(sealed, kContext), IsOkAndHolds("secret"));
+}
+
+TEST_F(KeyKeeperTest, MakesNoneOfAnewStoreWhoseFileCannotBeWritten) {
+  storage::MemoryCatalog empty;
+  EXPECT_FALSE(KeyKeeper::Open(empty, Keys("k"), folder_ + "/missing/file", kNow).ok());
+  EXPECT_EQ(InCatalog(empty), "");
+}
+
+TEST_F(KeyKeeperTest, TakesTheMasterKeyOfAnOlderProgramAsGeneration0) {
+  const auto keeper = Open("k");
+  ASSERT_OK(keeper);
+  EXPECT_THAT((*keeper)->ring().newest(), Optional(0u));
+  EXPECT_TRUE(OpensTheStore(**keeper));
+  EXPECT_EQ(InCatalog(), InFile());
+  // As before: a copy of the master key is enough.
+  EXPECT_THAT(Key('k')->Open((*keeper)->ring().Seal("secret", kContext), kContext),
+              IsOkAndHolds("secret"));
+}
+
+TEST_F(KeyKeeperTest, RefusesAnotherMasterKeyAndChangesNothing) {
+  const auto refuse = [&] {
+    const auto refused = Open("x");
+    EXPECT_THAT(refused, StatusIs(absl::StatusCode::kFailedPrecondition));
+    EXPECT_THAT(std::string(refused.status().message()),
+                AllOf(HasSubstr("another master key"), HasSubstr("/master.key"),
+                      HasSubstr("--old_master_key_file")));
+  };
+  refuse();
+  EXPECT_EQ(InCatalog(), "");
+  EXPECT_EQ(InFile(), "");
+  ASSERT_OK(Open("k"));
+  const std::string kept = InCatalog();
+  refuse();
+  EXPECT_EQ(InCatalog(), kept);
+  EXPECT_EQ(InFile(), kept);
+}
+
+TEST_F(KeyKeeperTest, SealsByWhatRotateMakesAndStillOpensTheRest) {
+  const auto keeper = Open("k");
+  ASSERT_OK(keeper);
+  const std::string before = (*keeper)->ring().Seal("before", kContext);
+  const auto made = (*keeper)->Rotate(kNow + absl::Hours(1));
+  ASSERT_OK(made);
+  EXPECT_EQ(made->number, 1u);
+  EXPECT_EQ(made->create_time, kNow + absl::Hours(1));
+  const std::string after = (*keeper)->ring().Seal("after", kContext);
+  EXPECT_EQ((*keeper)->ring().GenerationOf(after), 1u);
+  EXPECT_EQ(InCatalog(), InFile());
+  const auto again = Open("k");
+  ASSERT_OK(again);
+  EXPECT_THAT((*again)->ring().newest(), Optional(1u));
+  EXPECT_THAT((*again)->ring().Open(before, kContext), IsOkAndHolds("before"));
+  EXPECT_THAT((*again)->ring().Open(after, kContext), IsOkAndHolds("after"));
+  EXPECT_TRUE(OpensTheStore(**again));
+}
+
+TEST_F(KeyKeeperTest, ReplacesAMasterKeyThatIsNeededNoMoreThen) {
+  // Before the new program ever ran with the old key alone, and after.
+  for (const bool adopted : {false, true}) {
+    if (adopted) {
+      ASSERT_OK(Open("n"));
+    }
+    const char* const fills = adopted ? "mn" : "nk";
+    {
+      const auto keeper = Open(fills);
+      ASSERT_OK(keeper);
+      EXPECT_FALSE((*keeper)->IsRewrapped());
+      crypto::KeyRing alone;
+      EXPECT_THAT((*keeper)->ReadAlone(alone), StatusIs(absl::StatusCode::kFailedPrecondition));
+      EXPECT_THAT((*keeper)->Rewrap(kNow), IsOkAndHolds(adopted ? 2 : 1));
+      EXPECT_TRUE((*keeper)->IsRewrapped());
+      EXPECT_OK((*keeper)->ReadAlone(alone));
+      // What comes from now on is not sealed by the old key itself.
+      EXPECT_THAT((*keeper)->ring().newest(), Optional(1u));
+      EXPECT_THAT((*keeper)->Rewrap(kNow), IsOkAndHolds(0));
+      EXPECT_EQ((*keeper)->generations().size(), 2u);
+    }
+    const auto keeper = Open(absl::string_view(fills, 1));
+    ASSERT_OK(keeper);
+    EXPECT_TRUE(OpensTheStore(**keeper));
+    EXPECT_FALSE(Open(absl::string_view(fills + 1, 1)).ok());
+  }
+}
+
+TEST_F(KeyKeeperTest, HasNoNewGenerationThatOneOfThePlacesLacks) {
+  const auto keeper = Open("k");
+  ASSERT_OK(keeper);
+  const std::string kept = InFile();
+  // The catalog.
+  catalog_.fails = true;
+  EXPECT_THAT((*keeper)->Rotate(kNow), HasReason(Reason::kStorageFull));
+  EXPECT_THAT((*keeper)->ring().newest(), Optional(0u));
+  EXPECT_EQ(InCatalog(), kept);
+  // As if that had been a crash.
+  catalog_.fails = false;
+  {
+    const auto after = Open("k");
+    ASSERT_OK(after);
+    EXPECT_THAT((*after)->ring().newest(), Optional(1u));
+    EXPECT_EQ(InCatalog(), InFile());
+  }
+  // The file.
+  std::filesystem::create_directory(path_ + ".new");
+  const std::string both = InCatalog();
+  EXPECT_FALSE((*keeper)->Rotate(kNow).ok());
+  EXPECT_THAT((*keeper)->ring().newest(), Optional(0u));
+  EXPECT_EQ(InCatalog(), both);
+}
+
+TEST_F(KeyKeeperTest, IsReadableByBothMasterKeysIfItCrashesWhileItRewraps) {
+  {
+    const auto keeper = Open("nk");
+    ASSERT_OK(keeper);
+    catalog_.fails = true;
+    EXPECT_THAT((*keeper)->Rewrap(kNow), HasReason(Reason::kStorageFull));
+    EXPECT_FALSE((*keeper)->IsRewrapped());
+    catalog_.fails = false;
+  }
+  const std::string in_catalog = InCatalog();
+  const std::string in_file = InFile();
+  for (const char* const fills : {"nk", "kn", "n"}) {
+    SetInCatalog(in_catalog);
+    ASSERT_OK(crypto::WriteGenerationsFile(path_, in_file));
+    const auto keeper = Open(fills);
+    ASSERT_OK(keeper) << fills;
+    EXPECT_TRUE(OpensTheStore(**keeper)) << fills;
+    EXPECT_EQ(InCatalog(), InFile());
+    ASSERT_OK((*keeper)->Rewrap(kNow));
+    crypto::KeyRing alone;
+    EXPECT_OK((*keeper)->ReadAlone(alone));
+  }
+}
+
+TEST_F(KeyKeeperTest, MakesGoodWhatOneOfThePlacesHasLost) {
+  std::string sealed;
+  {
+    const auto keeper = Open("k");
+    ASSERT_OK(keeper);
+    ASSERT_OK((*keeper)->Rotate(kNow));
+    sealed = (*keeper)->ring().Seal("secret", kContext);
+  }
+  const std::string kept = InCatalog();
+  const auto open_again = [&](const char* what) {
+    const auto keeper = Open("k");
+    ASSERT_OK(keeper) << what;
+    EXPECT_THAT((*keeper)->ring().Open(sealed, kContext), IsOkAndHolds("secret")) << what;
+    EXPECT_EQ(InCatalog(), kept) << what;
+    EXPECT_EQ(InFile(), kept) << what;
+  };
+  std::filesystem::remove(path_);
+  open_again("no file");
+  ASSERT_OK(crypto::WriteGenerationsFile(path_, kept.substr(1)));
+  open_again("a damaged file");
+  SetInCatalog("");
+  open_again("no rows");
+  SetInCatalog(kept.substr(0, kept.size() - 1));
+  open_again("damaged rows");
+  // A catalog that is all new: the file is enough for what packs and blobs hold.
+  storage::MemoryCatalog lost;
+  const auto keeper = KeyKeeper::Open(lost, Keys("k"), path_, kNow);
+  ASSERT_OK(keeper);
+  EXPECT_THAT((*keeper)->ring().Open(sealed, kContext), IsOkAndHolds("secret"));
+  EXPECT_EQ(InCatalog(lost), kept);
+}
+
+TEST_F(KeyKeeperTest, RefusesToStartWithoutKeysThatItOnceHad) {
+  ASSERT_OK(Open("k"));
+  const std::string damaged = InFile().substr(1);
+  ASSERT_OK(crypto::WriteGenerationsFile(path_, damaged));
+  SetInCatalog("");
+  EXPECT_THAT(Open("k"), HasReason(Reason::kStateCorrupt));
+  SetInCatalog("neither");
+  EXPECT_THAT(Open("k"), HasReason(Reason::kStateCorrupt));
+  EXPECT_EQ(InFile(), damaged);
+}
+
+TEST_F(KeyKeeperTest, RefusesTwoKeysOfOneNumberAndKeepsBoth) {
+  const auto one =
+      crypto::EncodeGenerations({crypto::WrapGeneration(1, kNow, std::string(32, 'a'), *Key('k'))});
+  const auto other =
+      crypto::EncodeGenerations({crypto::WrapGeneration(1, kNow, std::string(32, 'b'), *Key('k'))});
+  SetInCatalog(one);
+  ASSERT_OK(crypto::WriteGenerationsFile(path_, other));
+  const auto refused = Open("k");
+  EXPECT_THAT(refused, StatusIs(absl::StatusCode::kFailedPrecondition));
+  EXPECT_THAT(std::string(refused.status().message()), HasSubstr("generation 1 is another"));
+  EXPECT_EQ(InCatalog(), one);
+  EXPECT_EQ(InFile(), other);
+}
+
+TEST_F(KeyKeeperTest, OnlyReadsWhereNothingIsToBeChanged) {
+  const auto keeper = KeyKeeper::Read(catalog_, Keys("nk"), path_, kNow);
+  ASSERT_OK(keeper);
+  EXPECT_TRUE(OpensTheStore(**keeper));
+  EXPECT_EQ(InCatalog(), "");
+  EXPECT_EQ(InFile(), "");
+  storage::MemoryCatalog empty;
+  const auto of_nothing = KeyKeeper::Read(empty, Keys("k"), path_, kNow);
+  ASSERT_OK(of_nothing);
+  EXPECT_THAT((*of_nothing)->ring().newest(), Optional(0u));
+}
+
+TEST_F(KeyKeeperTest, FindsAFileThatIsNotWhatIsInForce) {
+  const auto keeper = Open("k");
+  ASSERT_OK(keeper);
+  crypto::KeyRing ring;
+  EXPECT_OK((*keeper)->ReadAlone(ring));
+  EXPECT_THAT(ring.newest(), Optional(0u));
+  ASSERT_OK(crypto::WriteGenerationsFile(path_, InFile().substr(1)));
+  crypto::KeyRing other;
+  EXPECT_THAT((*keeper)->ReadAlone(other), StatusIs(absl::StatusCode::kFailedPrecondition));
+  std::filesystem::remove(path_);
+  EXPECT_FALSE((*keeper)->ReadAlone(other).ok());
+}
+
+TEST_F(KeyKeeperTest, DoesNotMakeGenerationsWithoutEnd) {
+  std::vector<KeyGeneration> many;
+  for (uint32_t number = 0; number < crypto::kMaxKeyGenerations; ++number)
+    many.push_back(crypto::WrapGeneration(number, kNow, std::string(32, 'k'), *Key('k')));
+  SetInCatalog(crypto::EncodeGenerations(many));
+  const auto keeper = Open("k");
+  ASSERT_OK(keeper);
+  EXPECT_THAT((*keeper)->Rotate(kNow), StatusIs(absl::StatusCode::kFailedPrecondition));
+}
+
+}  // namespace
+}  // namespace backup::handlers

@@ -1,0 +1,206 @@
+#include "services/backup/handlers/keys.h"
+
+#include <functional>
+#include <map>
+#include <string>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "base/process.h"
+#include "base/status_macros.h"
+#include "content/chunk_seal.h"
+#include "content/store_keys.h"
+#include "glog/logging.h"
+#include "services/backup/handlers/converters.h"
+#include "services/backup/handlers/session_keys.h"
+
+namespace backup::handlers {
+namespace {
+
+constexpr int kPage = 1000;
+// With content, which may be large.
+constexpr int kVersionsPage = 16;
+// Of each kind that a verification opens.
+constexpr int kSamples = 1000;
+constexpr int kVersionSamples = 100;
+// And looks at, at most, to find some that are not in packs.
+constexpr int kVersionsToLookAt = 1000;
+
+// Calls `visit` for clients, or packs, in order, until it returns false.
+absl::Status VisitClients(storage::Catalog& catalog,
+                          const std::function<bool(const storage::Client&)>& visit) {
+  ClientId after;
+  while (true) {
+    ASSIGN_OR_RETURN(const std::vector<storage::Client> page,
+                     catalog.Read([&](storage::Snapshot& snapshot) {
+                       return snapshot.ListClients(after, kPage);
+                     }));
+    for (const storage::Client& client : page) {
+      if (!visit(client)) return absl::OkStatus();
+    }
+    if (page.size() < kPage) return absl::OkStatus();
+    after = page.back().id;
+  }
+}
+
+absl::Status VisitPacks(storage::Catalog& catalog,
+                        const std::function<bool(const storage::PackInfo&)>& visit) {
+  int64_t after = 0;
+  while (true) {
+    ASSIGN_OR_RETURN(const std::vector<storage::PackInfo> page,
+                     catalog.Read([&](storage::Snapshot& snapshot) {
+                       return snapshot.ListPacks(after, kPage);
+                     }));
+    for (const storage::PackInfo& pack : page) {
+      if (!visit(pack)) return absl::OkStatus();
+    }
+    if (page.size() < kPage) return absl::OkStatus();
+    after = page.back().pack;
+  }
+}
+
+// Opens samples of all that is sealed with a ring that was made of what is kept.
+class Verification {
+ public:
+  Verification(const StoredPlaces& places, const crypto::KeyRing& ring)
+      : places_{places.catalog,    places.blobs,        ring,
+                places.store_keys, places.dictionaries, places.chunk_cache} {}
+
+  absl::StatusOr<std::vector<v1::KeySamples>> Run() {
+    Note(v1::KeySamples::STORE_SECRET,
+         content::StoreKeys::Open(places_.store_keys.sealed_secret(), places_.master_key).status());
+    RETURN_IF_ERROR(OpenSessionKeys());
+    RETURN_IF_ERROR(OpenPackKeys());
+    RETURN_IF_ERROR(OpenVersions());
+    std::vector<v1::KeySamples> all;
+    for (auto& [kind, samples] : samples_) all.push_back(std::move(samples));
+    return all;
+  }
+
+ private:
+  v1::KeySamples& Of(v1::KeySamples::Kind kind) {
+    v1::KeySamples& samples = samples_[kind];
+    samples.set_kind(kind);
+    return samples;
+  }
+  // Returns how many of the kind were tried.
+  int64_t Note(v1::KeySamples::Kind kind, const absl::Status& opened) {
+    v1::KeySamples& samples = Of(kind);
+    if (opened.ok()) {
+      samples.set_opened_count(samples.opened_count() + 1);
+    } else {
+      if (samples.failed_count() == 0) samples.set_first_error(std::string(opened.message()));
+      samples.set_failed_count(samples.failed_count() + 1);
+    }
+    return samples.opened_count() + samples.failed_count();
+  }
+
+  absl::Status OpenSessionKeys() {
+    Of(v1::KeySamples::SESSION_KEY);
+    return VisitClients(places_.catalog, [this](const storage::Client& client) {
+      return client.sealed_session_key.empty() ||
+             Note(v1::KeySamples::SESSION_KEY,
+                  OpenSessionKey(places_.master_key, client).status()) < kSamples;
+    });
+  }
+
+  absl::Status OpenPackKeys() {
+    Of(v1::KeySamples::PACK_KEY);
+    return VisitPacks(places_.catalog, [this](const storage::PackInfo& pack) {
+      return pack.wrapped_key.empty() ||
+             Note(v1::KeySamples::PACK_KEY,
+                  content::OpenPackKey(pack.wrapped_key, pack.blob_id, places_.master_key)
+                      .status()) < kSamples;
+    });
+  }
+
+  absl::Status OpenVersions() {
+    Of(v1::KeySamples::VERSION);
+    int64_t after = 0;
+    for (int seen = 0; seen < kVersionsToLookAt; seen += kVersionsPage) {
+      ASSIGN_OR_RETURN(const std::vector<storage::StoredVersion> page,
+                       places_.catalog.Read([&](storage::Snapshot& snapshot) {
+                         return snapshot.ScanVersions(after, kVersionsPage);
+                       }));
+      if (page.empty()) return absl::OkStatus();
+      for (const storage::StoredVersion& stored : page) {
+        if (!IsWhole(stored)) continue;
+        if (Note(v1::KeySamples::VERSION, OpenContent(places_, stored).status()) >= kVersionSamples)
+          return absl::OkStatus();
+      }
+      after = page.back().version.version_id;
+    }
+    return absl::OkStatus();
+  }
+
+  // Whether a version has a key of its own.
+  static bool IsWhole(const storage::StoredVersion& stored) {
+    return std::holds_alternative<std::string>(stored.content) ||
+           std::holds_alternative<BlobId>(stored.content);
+  }
+
+  const StoredPlaces places_;
+  std::map<v1::KeySamples::Kind, v1::KeySamples> samples_;
+};
+
+}  // namespace
+
+absl::StatusOr<v1::ListKeysResponse> ListKeys(storage::Catalog& catalog, const KeyKeeper& keeper) {
+  const crypto::KeyRing& ring = keeper.ring();
+  std::map<uint32_t, int64_t> session_keys;
+  std::map<uint32_t, int64_t> packs;
+  RETURN_IF_ERROR(VisitClients(catalog, [&](const storage::Client& client) {
+    if (!client.sealed_session_key.empty())
+      ++session_keys[ring.GenerationOf(client.sealed_session_key)];
+    return true;
+  }));
+  RETURN_IF_ERROR(VisitPacks(catalog, [&](const storage::PackInfo& pack) {
+    if (!pack.wrapped_key.empty()) ++packs[ring.GenerationOf(pack.wrapped_key)];
+    return true;
+  }));
+  v1::ListKeysResponse response;
+  const std::string current = keeper.master_keys().current->Fingerprint();
+  response.set_master_key_fingerprint(current);
+  for (const crypto::KeyGeneration& generation : keeper.generations()) {
+    v1::KeyGeneration& listed = *response.add_generations();
+    listed.set_number(generation.number);
+    SetTime(generation.create_time, *listed.mutable_create_time());
+    listed.set_master_key_fingerprint(generation.master_key_fingerprint);
+    listed.set_is_rewrapped(generation.master_key_fingerprint == current);
+    listed.set_is_newest(generation.number == ring.newest());
+    listed.set_session_key_count(session_keys[generation.number]);
+    listed.set_pack_count(packs[generation.number]);
+  }
+  return response;
+}
+
+absl::StatusOr<v1::RotateKeyResponse> RotateKey(KeyKeeper& keeper, const Clock& clock) {
+  ASSIGN_OR_RETURN(const crypto::KeyGeneration made, keeper.Rotate(clock.Now()));
+  LOG_CRITICAL << "key generation " << made.number << " seals from now on";
+  v1::RotateKeyResponse response;
+  response.set_newest_generation(made.number);
+  return response;
+}
+
+absl::StatusOr<v1::RewrapKeysResponse> RewrapKeys(const StoredPlaces& places, KeyKeeper& keeper,
+                                                  const Clock& clock,
+                                                  const v1::RewrapKeysRequest& request) {
+  ASSIGN_OR_RETURN(const int rewrapped, keeper.Rewrap(clock.Now()));
+  const std::string fingerprint = keeper.master_keys().current->Fingerprint();
+  LOG_CRITICAL << rewrapped << " key generations were wrapped anew, all are under the master key "
+               << fingerprint;
+  v1::RewrapKeysResponse response;
+  response.set_rewrapped_count(rewrapped);
+  response.set_newest_generation(*keeper.ring().newest());
+  response.set_master_key_fingerprint(fingerprint);
+  if (!request.verify()) return response;
+  crypto::KeyRing ring;
+  RETURN_IF_ERROR(keeper.ReadAlone(ring));
+  ASSIGN_OR_RETURN(const std::vector<v1::KeySamples> all, Verification(places, ring).Run());
+  for (const v1::KeySamples& samples : all) *response.add_samples() = samples;
+  return response;
+}
+
+}  // namespace backup::handlers

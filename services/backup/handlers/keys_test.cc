@@ -1,0 +1,116 @@
+#include "services/backup/handlers/keys.h"
+
+#include <filesystem>
+#include <memory>
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "base/testing/random_cut_source.h"
+#include "base/testing/status_matchers.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "services/backup/testing/memory_service.h"
+
+namespace backup::handlers {
+namespace {
+
+using ::testing::HasSubstr;
+using testing::PseudoRandomBytes;
+
+// A store whose master key is 'k', which is to be replaced by 'n'.
+class KeysTest : public ::testing::Test {
+ protected:
+  KeysTest() {
+    std::string pattern = absl::StrCat(::testing::TempDir(), "keys_test.XXXXXX");
+    folder_ = mkdtemp(pattern.data());
+    crypto::MasterKeys keys;
+    keys.current = std::make_unique<crypto::MasterKey>(std::string(32, 'n'));
+    keys.old.push_back(std::make_unique<crypto::MasterKey>(std::string(32, 'k')));
+    keeper_ = KeyKeeper::Open(service_.catalog, std::move(keys), folder_ + "/key.generations",
+                              service_.clock.Now())
+                  .value();
+  }
+  ~KeysTest() override { std::filesystem::remove_all(folder_); }
+
+  absl::StatusOr<v1::RewrapKeysResponse> RewrapAndVerify() {
+    v1::RewrapKeysRequest request;
+    request.set_verify(true);
+    return RewrapKeys(service_.stored_places, *keeper_, service_.clock, request);
+  }
+
+  testing::MemoryService service_;
+  std::string folder_;
+  std::unique_ptr<KeyKeeper> keeper_;
+};
+
+TEST_F(KeysTest, AreListedWithWhatEachHasSealed) {
+  service_.uploads.form = storage::StorageForm::kSealed;
+  service_.uploads.inline_blob_limit = 0;
+  const testing::KnownClient client = service_.MakeClient("laptop");
+  service_.Store(client.id, "file", PseudoRandomBytes(100'000));
+  service_.Register("without a key");
+  auto listed = ListKeys(service_.catalog, *keeper_);
+  ASSERT_OK(listed);
+  EXPECT_EQ(listed->master_key_fingerprint(),
+            crypto::MasterKey(std::string(32, 'n')).Fingerprint());
+  ASSERT_EQ(listed->generations_size(), 1);
+  EXPECT_EQ(listed->generations(0).number(), 0u);
+  EXPECT_TRUE(listed->generations(0).is_newest());
+  EXPECT_FALSE(listed->generations(0).is_rewrapped());
+  EXPECT_EQ(listed->generations(0).session_key_count(), 1);
+  EXPECT_EQ(listed->generations(0).pack_count(), 1);
+  const auto rotated = RotateKey(*keeper_, service_.clock);
+  ASSERT_OK(rotated);
+  EXPECT_EQ(rotated->newest_generation(), 1u);
+  listed = ListKeys(service_.catalog, *keeper_);
+  ASSERT_OK(listed);
+  ASSERT_EQ(listed->generations_size(), 2);
+  EXPECT_FALSE(listed->generations(0).is_newest());
+  EXPECT_TRUE(listed->generations(1).is_newest());
+  EXPECT_TRUE(listed->generations(1).is_rewrapped());
+  EXPECT_EQ(listed->generations(1).pack_count(), 0);
+}
+
+TEST_F(KeysTest, AreVerifiedByOpeningSamplesOfEachKind) {
+  service_.uploads.form = storage::StorageForm::kSealed;
+  service_.uploads.inline_blob_limit = 0;
+  const testing::KnownClient client = service_.MakeClient("laptop");
+  service_.Store(client.id, "file", PseudoRandomBytes(100'000));
+  service_.StoreWhole(client.id, "old", PseudoRandomBytes(1000), storage::StorageForm::kSealed);
+  const auto verified = RewrapAndVerify();
+  ASSERT_OK(verified);
+  EXPECT_EQ(verified->rewrapped_count(), 1);
+  EXPECT_EQ(verified->newest_generation(), 1u);
+  ASSERT_EQ(verified->samples_size(), 4);
+  for (const v1::KeySamples& samples : verified->samples()) {
+    EXPECT_EQ(samples.opened_count(), 1) << samples.DebugString();
+    EXPECT_EQ(samples.failed_count(), 0) << samples.DebugString();
+  }
+}
+
+TEST_F(KeysTest, AreNotVerifiedIfSomethingDoesNotOpen) {
+  const testing::KnownClient client = service_.MakeClient("laptop");
+  storage::Client other = service_.Client(client.id);
+  other.id = *ClientId::FromBytes(std::string(16, 'o'));
+  other.name = "other";
+  // With a key that was sealed for another client.
+  ASSERT_OK(service_.catalog.Run(
+      [&](storage::Transaction& transaction) { return transaction.AddClient(other); }));
+  const auto verified = RewrapAndVerify();
+  ASSERT_OK(verified);
+  const v1::KeySamples& session_keys = verified->samples(1);
+  EXPECT_EQ(session_keys.kind(), v1::KeySamples::SESSION_KEY);
+  EXPECT_EQ(session_keys.opened_count(), 1);
+  EXPECT_EQ(session_keys.failed_count(), 1);
+  EXPECT_THAT(session_keys.first_error(), HasSubstr("sealed"));
+}
+
+TEST_F(KeysTest, AreWrappedWithoutBeingVerifiedUnlessThatIsAskedFor) {
+  const auto rewrapped = RewrapKeys(service_.stored_places, *keeper_, service_.clock, {});
+  ASSERT_OK(rewrapped);
+  EXPECT_EQ(rewrapped->samples_size(), 0);
+  EXPECT_TRUE(keeper_->IsRewrapped());
+}
+
+}  // namespace
+}  // namespace backup::handlers

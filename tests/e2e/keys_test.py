@@ -1,0 +1,306 @@
+"""Keys that are replaced, from outside: a store of an older program gets generations, a new master key and, then, loses the
+old one; the master key comes from files, commands and systemd's credentials; and what cannot be is refused."""
+
+import hashlib
+import json
+import os
+import pathlib
+import random
+import re
+import secrets
+import stat
+import subprocess
+import tarfile
+import time
+import unittest
+
+import model_client as m
+from Cryptodome.PublicKey import RSA
+from cli_test import CliTest
+from cluster import BIN_DIR
+
+SOURCES = pathlib.Path(__file__).resolve().parents[2]
+OLD_STORE = SOURCES / "tests" / "testdata" / "before-key-generations"
+OPERATIONS = SOURCES / "docs" / "operations.md"
+START_S = 60
+BAD_CONFIGURATION, DAMAGED = 10, 14
+KINDS = ["STORE_SECRET", "SESSION_KEY", "PACK_KEY", "VERSION"]
+SEALED = ["--at_rest=sealed", "--inline_blob_limit=4096"]
+
+
+def content_of(file):
+    return random.Random(file["seed"]).randbytes(file["size"])
+
+
+def fingerprint(key_hex):
+    return hashlib.sha256(bytes.fromhex(key_hex)).hexdigest()[:16]
+
+
+class KeysTest(CliTest):
+    def setUp(self):
+        super().setUp()
+        self.data = self.folder / "data"
+        self.generations_file = self.data / "key.generations"
+        self.key_file = self.data / "master.key"
+
+    def start(self, **flags):
+        super().start(**flags)
+        return self.cluster
+
+    def new_key(self, name):
+        path = self.folder / name
+        path.touch(mode=0o600)
+        path.write_text(secrets.token_hex(32) + "\n")
+        return path
+
+    def take_old_store(self):
+        self.data.mkdir(mode=0o700)
+        with tarfile.open(OLD_STORE / "data.tar.xz") as tar:
+            tar.extractall(self.data)
+        told = json.loads((OLD_STORE / "clients.json").read_text())
+        private_key = RSA.import_key(bytes.fromhex(told["private_key"]))
+        return told["clients"], private_key
+
+    def restart(self, *flags):
+        self.cluster.service.stop()
+        self.cluster.service_flags = list(flags)
+        self.cluster.start_service()
+
+    def keys(self):
+        return self.json_lines("key", "list")[0]
+
+    def generations(self, *fields):
+        return [tuple(each[field] for field in fields) for each in self.keys()["generations"]]
+
+    def rewrap_and_verify(self):
+        rewrapped = self.json_lines("key", "rewrap", "--verify")[0]
+        self.assertEqual([samples["kind"] for samples in rewrapped["samples"]], KINDS)
+        self.assertEqual([samples["failed_count"] for samples in rewrapped["samples"]], [0] * len(KINDS))
+        return rewrapped
+
+    def assert_all_is_there(self, clients):
+        self.backupctl("verify")
+        for client in clients:
+            for file in client["files"]:
+                to = self.folder / "got"
+                self.backupctl("file", "get", client["name"], file["name"], "-o", str(to), "--force")
+                self.assertEqual(to.read_bytes(), content_of(file), (client["name"], file["name"]))
+
+    def assert_decrypts(self, clients, master_key):
+        """Without a service: by the catalog, and each blob by itself."""
+        to = self.folder / "decrypted"
+        for client in clients:
+            for file in client["files"]:
+                self.run_program("backupctl", "decrypt", f"--data_dir={self.data}", f"--master_key_file={master_key}",
+                                 f"--client={client['name']}", f"--file={file['name']}", "-o", str(to), "--force")
+                self.assertEqual(to.read_bytes(), content_of(file))
+        contents = {content_of(file) for client in clients for file in client["files"]}
+        for blob in (path for path in (self.data / "store" / "blobs").rglob("*") if path.is_file()):
+            self.run_program("backupctl", "decrypt", str(blob), f"--master_key_file={master_key}",
+                             f"--key_generations_file={self.generations_file}", "-o", str(to), "--force")
+            self.assertIn(to.read_bytes(), contents, blob)
+
+    def refuse(self, *flags, says):
+        done = subprocess.run([BIN_DIR.resolve() / "backup-service", f"--data_dir={self.data}", "--listen=127.0.0.1:0", *flags],
+                              capture_output=True, text=True, timeout=START_S)
+        self.assertEqual(done.returncode, BAD_CONFIGURATION, done.stderr)
+        self.assertEqual(len(done.stderr.splitlines()), 1, done.stderr)
+        for text in says:
+            self.assertIn(str(text), done.stderr)
+        return done.stderr
+
+
+class ReplacedKeysTest(KeysTest):
+    def test_a_store_of_an_older_program_gets_a_new_master_key_and_loses_the_old_one(self):
+        """The drill of docs/operations.md."""
+        clients, private_key = self.take_old_store()
+        old_fingerprint = fingerprint(self.key_file.read_text())
+        # The new program starts with what the old one left.
+        cluster = self.start(service_flags=SEALED)
+        self.assertEqual(self.generations("number", "is_newest", "is_rewrapped", "session_key_count", "pack_count"),
+                         [(0, True, True, 3, 1)])
+        self.assertEqual(stat.S_IMODE(self.generations_file.stat().st_mode), 0o600)
+        self.assert_all_is_there(clients)
+        # A new generation, which seals what comes now.
+        self.assertEqual(self.json_lines("key", "rotate"), [{"newest_generation": 1}])
+        m.ModelClient.KEY = private_key
+        self.addCleanup(setattr, m.ModelClient, "KEY", None)
+        newer = m.ModelClient(cluster.port, b"newer").sign_up()
+        files = [{"name": "small", "seed": 11, "size": 100}, {"name": "large", "seed": 12, "size": 9000}]
+        for file in files:
+            newer.back_up(file["name"].encode(), content_of(file))
+        clients.append({"name": "newer", "id": newer.id.hex(), "session_key": newer.aes.hex(), "files": files})
+        self.assertEqual(self.generations("number", "session_key_count", "pack_count"), [(0, 3, 1), (1, 1, 1)])
+        # A new master key; the old one is still there.
+        make_key = re.search(r"Make one: `([^`]+)`", OPERATIONS.read_text()).group(1)
+        subprocess.run(["sh", "-c", make_key], check=True, timeout=START_S, cwd=self.folder)
+        new_key = self.folder / "new.key"
+        old_key = self.folder / "old.key"
+        self.key_file.rename(old_key)
+        self.restart(*SEALED, f"--master_key_file={new_key}", f"--old_master_key_file={old_key}")
+        cluster.service.wait_for_log("sealed under an old master key")
+        new_fingerprint = fingerprint(new_key.read_text())
+        self.assertEqual(self.keys()["master_key_fingerprint"], new_fingerprint)
+        self.assertEqual(self.generations("master_key_fingerprint", "is_rewrapped"), [(old_fingerprint, False)] * 2)
+        self.assertIn(f"{old_fingerprint} (old)", self.backupctl("key", "list").stdout)
+        rewrapped = self.rewrap_and_verify()
+        self.assertEqual((rewrapped["rewrapped_count"], rewrapped["newest_generation"]), (2, 1))
+        self.assertEqual([samples["opened_count"] for samples in rewrapped["samples"]], [1, 4, 2, 2])
+        self.assertEqual(self.generations("master_key_fingerprint", "is_rewrapped"), [(new_fingerprint, True)] * 2)
+        # The old one is lost.
+        old_key.unlink()
+        self.restart(*SEALED, f"--master_key_file={new_key}")
+        self.assert_all_is_there(clients)
+        for client in clients:
+            returning = m.ModelClient(cluster.port, client["name"].encode())
+            returning.id = bytes.fromhex(client["id"])
+            self.assertEqual(returning.reconnect(), m.RECONNECTED)
+            self.assertEqual(returning.aes.hex(), client["session_key"])
+        cluster.service.stop()
+        self.assert_decrypts(clients, new_key)
+
+    def test_killed_while_keys_change_it_goes_on(self):
+        clients, _ = self.take_old_store()
+        cluster = self.start(service_flags=SEALED)
+        key, flags = self.key_file, SEALED
+        source = random.Random(18)
+        for number in range(6):
+            action = ("rotate", "rewrap")[number % 2]
+            command = subprocess.Popen([BIN_DIR / "backupctl", f"--service=127.0.0.1:{cluster.service_port}", "key", action],
+                                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            time.sleep(source.uniform(0, 0.05))  # Anywhere in what it does.
+            cluster.service.kill()
+            command.wait(timeout=START_S)
+            if action == "rotate":
+                old, key = key, self.new_key(f"{number}.key")
+                flags = [*SEALED, f"--master_key_file={key}", f"--old_master_key_file={old}"]
+            cluster.service_flags = flags
+            cluster.start_service()
+            if action == "rewrap":
+                self.rewrap_and_verify()
+        self.assert_all_is_there(clients)
+
+    def test_without_the_file_or_without_the_catalogs_rows(self):
+        clients, _ = self.take_old_store()
+        cluster = self.start(service_flags=SEALED)
+        self.backupctl("key", "rotate")
+        kept = self.generations_file.read_bytes()
+        for damage in (self.generations_file.unlink, lambda: self.generations_file.write_bytes(kept[:50])):
+            cluster.service.stop()
+            damage()
+            cluster.start_service()
+            self.assertEqual(self.generations_file.read_bytes(), kept)
+        cluster.service.stop()
+        subprocess.run(["sqlite3", self.data / "catalog.db", "DELETE FROM store_values WHERE name = CAST('key_generations' AS BLOB)"],
+                       check=True, timeout=START_S)
+        self.assert_decrypts(clients, self.key_file)
+        cluster.start_service()
+        self.assertEqual(self.generations("number"), [(0,), (1,)])
+        self.assert_all_is_there(clients)
+
+    def test_a_file_that_cannot_be_written_stops_a_change_and_not_a_start(self):
+        clients, _ = self.take_old_store()
+        cluster = self.start(service_flags=[*SEALED, "--key_generations_file=/no/such/folder/file"])
+        cluster.service.wait_for_log("/no/such/folder/file")
+        self.assertIn("/no/such/folder/file", self.backupctl("key", "rotate", code=BAD_CONFIGURATION).stderr)
+        self.assertEqual(self.generations("number"), [(0,)])
+        self.assert_all_is_there(clients)
+
+    def test_a_new_store_has_generation_1(self):
+        self.start(service_flags=SEALED)
+        self.assertEqual(self.generations("number", "is_newest"), [(1, True)])
+        rewrapped = self.rewrap_and_verify()
+        self.assertEqual((rewrapped["rewrapped_count"], rewrapped["newest_generation"]), (0, 1))
+
+    def test_what_does_not_open_is_told(self):
+        self.take_old_store()
+        self.start(service_flags=SEALED)
+        subprocess.run(["sqlite3", self.data / "catalog.db",
+                        "UPDATE packs SET wrapped_key = zeroblob(60) WHERE form = 2"], check=True, timeout=START_S)
+        done = self.backupctl("key", "rewrap", "--verify", code=DAMAGED)
+        self.assertRegex(done.stdout, r"keys of packs: 0 opened, 1 not: .*sealed")
+
+
+class SourcesTest(KeysTest):
+    def run_with(self, *flags):
+        """A store that is made with these flags, or is there, and its master key's fingerprint."""
+        if getattr(self, "cluster", None) is None:
+            self.start(service_flags=flags)
+        else:
+            self.restart(*flags)
+        return self.keys()["master_key_fingerprint"]
+
+    def script(self, text):
+        path = self.folder / "vault"
+        path.write_text(f"#!/bin/sh\n{text}\n")
+        path.chmod(0o755)
+        return path
+
+    def test_a_command_says_it(self):
+        key = self.new_key("key")
+        script = self.script('exec cat "$2"')
+        self.assertEqual(self.run_with(f"--master_key_command={script}  get {key}"), fingerprint(key.read_text()))
+        self.assertFalse(self.key_file.exists())
+        self.assertNotIn(key.read_text().strip(), self.cluster.service.log())
+        arguments = pathlib.Path(f"/proc/{self.cluster.service.process.pid}/cmdline").read_bytes()
+        environment = pathlib.Path(f"/proc/{self.cluster.service.process.pid}/environ").read_bytes()
+        self.assertNotIn(key.read_text().strip().encode(), arguments + environment)
+
+    def test_a_command_that_does_not_say_it_stops_the_start(self):
+        for text, says in (("echo no token >&2; exit 3", ("exit code 3", "no token")), ("echo abc", ("64 hex digits",)),
+                           ("yes", ("says too much",)), ("kill -9 $$", ("signal 9",))):
+            stderr = self.refuse(f"--master_key_command={self.script(text)}", says=("--master_key_command", *says))
+            self.assertNotIn("abc", stderr)
+        self.refuse("--master_key_command=/no/such/program", says=("cannot run /no/such/program",))
+        self.assertFalse((self.data / "catalog.db").exists())
+
+    def test_a_credential_of_systemd(self):
+        self.refuse("--master_key_credential=master", says=("LoadCredential=",))
+        folder = self.folder / "credentials"
+        folder.mkdir()
+        key = self.new_key("credentials/master")
+        key.chmod(0o440)
+        os.environ["CREDENTIALS_DIRECTORY"] = str(folder)
+        self.addCleanup(os.environ.pop, "CREDENTIALS_DIRECTORY")
+        self.assertEqual(self.run_with("--master_key_credential=master"), fingerprint(key.read_text()))
+        self.cluster.service.stop()
+        self.refuse("--master_key_credential=other", says=(folder / "other", "No such file"))
+
+    def test_flags_that_contradict_each_other(self):
+        only_one = ("give only one of",)
+        self.refuse("--master_key_file=a", "--master_key_command=b", says=only_one)
+        self.refuse("--master_key_file=a", "--master_key_credential=b", says=only_one)
+        self.refuse("--master_key_command=a", "--master_key_credential=b", says=only_one)
+        self.refuse("--master_key_credential=a/b", says=("without slashes",))
+        self.refuse("--master_key_command= ", says=("names no program",))
+        self.refuse("--master_key_file=a", "--old_master_key_file=b,a", says=("--old_master_key_file=a",))
+
+    def test_a_key_that_is_not_the_stores_is_refused_whichever_way_it_comes(self):
+        self.run_with()
+        self.cluster.service.stop()
+        other = self.new_key("other")
+        self.refuse(f"--master_key_file={other}", says=(other, "another master key", "--old_master_key_file"))
+        self.refuse(f"--master_key_command={self.script(f'cat {other}')}", says=("another master key",))
+        self.refuse(f"--master_key_file={other}", f"--old_master_key_file={self.folder}/none", says=("none", "No such file"))
+        # No key is made where there are keys.
+        (self.data / "catalog.db").unlink()
+        self.key_file.unlink()
+        self.refuse(says=(self.key_file, "restore it"))
+        self.assertFalse(self.key_file.exists())
+
+    def test_several_old_ones_are_accepted(self):
+        first = self.run_with()
+        keys = [self.key_file]
+        for number in range(2):
+            keys.insert(0, self.new_key(f"{number}.key"))
+            old = ",".join(map(str, keys[1:]))
+            self.run_with(f"--master_key_file={keys[0]}", f"--old_master_key_file={old}")
+            self.backupctl("key", "rotate")
+        fingerprints = [fingerprint(key.read_text()) for key in reversed(keys)]
+        self.assertEqual(fingerprints[0], first)
+        self.assertEqual(self.generations("master_key_fingerprint"), [(each,) for each in fingerprints])
+        self.assertEqual(self.json_lines("key", "rewrap")[0]["rewrapped_count"], 2)
+
+
+if __name__ == "__main__":
+    unittest.main()
