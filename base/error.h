@@ -24,6 +24,7 @@ enum class Reason {
   kRoleDenied,
   kRekeyRefused,
   kKeyNotSet,
+  kKeyMissing,
   kRetained,
   kStateCorrupt,
   kContentRejected,

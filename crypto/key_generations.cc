@@ -107,6 +107,17 @@ const MasterKey* MasterKeys::Find(absl::string_view fingerprint) const {
   return nullptr;
 }
 
+MasterKeys MasterKeys::Copy() const {
+  const auto copy = [](const MasterKey& key) {
+    return std::make_unique<MasterKey>(std::string(key.bytes()));
+  };
+  MasterKeys keys;
+  if (current != nullptr) keys.current = copy(*current);
+  keys.origin = origin;
+  for (const std::unique_ptr<MasterKey>& key : old) keys.old.push_back(copy(*key));
+  return keys;
+}
+
 KeyGeneration WrapGeneration(uint32_t number, absl::Time create_time, absl::string_view key,
                              const MasterKey& master_key) {
   KeyGeneration generation;

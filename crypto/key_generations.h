@@ -35,6 +35,7 @@ struct MasterKeys {
 
   // Null if none has it.
   const MasterKey* Find(absl::string_view fingerprint) const;
+  MasterKeys Copy() const;
 };
 
 KeyGeneration WrapGeneration(uint32_t number, absl::Time create_time, absl::string_view key,
@@ -53,7 +54,8 @@ absl::StatusOr<std::vector<KeyGeneration>> ParseGenerations(absl::string_view te
 
 // Replaces the file, which only its owner may read, or changes nothing; durable.
 absl::Status WriteGenerationsFile(const std::string& path, absl::string_view text);
-// NotFound if there is none; it may hold anything.
+// NotFound if there is none, or no folder for it; another error if it cannot be read. It may hold
+// anything.
 absl::StatusOr<std::string> ReadGenerationsFile(const std::string& path);
 
 // Adds those keys to a ring that has none of them. FailedPrecondition, saying what to do, if one

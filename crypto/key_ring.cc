@@ -71,9 +71,9 @@ absl::StatusOr<std::string> KeyRing::Open(absl::string_view sealed,
     if (secret.ok()) return secret;
   }
   if (generation && key == nullptr) {
-    return MakeError(Reason::kBlobDamaged,
-                     absl::StrCat("a sealed key was changed, or sealed by key generation ",
-                                  *generation, ", which there is none of"));
+    return MakeError(Reason::kKeyMissing,
+                     absl::StrCat("it is sealed by key generation ", *generation,
+                                  ", which is missing: restore key.generations"));
   }
   return MakeError(Reason::kBlobDamaged,
                    "a sealed key was changed, or sealed under another master key");

@@ -38,8 +38,8 @@ class KeyRing {
   // By the newest generation; dies if there is none. `context` is authenticated, not stored: the
   // same must be given to Open().
   std::string Seal(absl::string_view secret, absl::string_view context) const;
-  // Reason BLOB_DAMAGED if it was not sealed by one of the generations in this context, or was
-  // changed.
+  // Reasons BLOB_DAMAGED if it was not sealed by one of the generations in this context, or was
+  // changed; KEY_MISSING if the generation that it says has sealed it is not there.
   absl::StatusOr<std::string> Open(absl::string_view sealed, absl::string_view context) const;
 
   // The generation that seals; nothing if there is none.

@@ -68,7 +68,11 @@ TEST(KeyRing, OpensNothingThatWasChangedOrIsOfAnotherContext) {
   for (size_t i = 0; i < sealed.size(); ++i) {
     std::string changed = sealed;
     changed[i] ^= 1;
-    EXPECT_THAT(ring.Open(changed, kContext), HasReason(Reason::kBlobDamaged)) << i;
+    // The bytes of the number that make it a large one: nobody knows whether there was such a key.
+    const bool is_other_number = i > 4 && i < KeyRing::kHeaderSize;
+    EXPECT_THAT(ring.Open(changed, kContext),
+                HasReason(is_other_number ? Reason::kKeyMissing : Reason::kBlobDamaged))
+        << i;
     EXPECT_THAT(ring.Open(sealed.substr(0, i), kContext), HasReason(Reason::kBlobDamaged)) << i;
   }
   EXPECT_THAT(ring.Open(sealed + "x", kContext), HasReason(Reason::kBlobDamaged));
@@ -82,9 +86,9 @@ TEST(KeyRing, SaysWhichGenerationIsMissing) {
   KeyRing ring;
   ring.Add(2, PseudoRandomBytes(32, 1));
   const auto opened = ring.Open(sealed, kContext);
-  EXPECT_THAT(opened, HasReason(Reason::kBlobDamaged));
+  EXPECT_THAT(opened, HasReason(Reason::kKeyMissing));
   EXPECT_THAT(std::string(opened.status().message()), HasSubstr("generation 3"));
-  EXPECT_THAT(KeyRing().Open(sealed, kContext), HasReason(Reason::kBlobDamaged));
+  EXPECT_THAT(KeyRing().Open(sealed, kContext), HasReason(Reason::kKeyMissing));
 }
 
 TEST(KeyRing, DoesNotTakeAnotherGenerationsNumber) {

@@ -57,6 +57,7 @@ void AddDetails(Reason reason, const std::string& subject, google::rpc::Status& 
     case Reason::kPolicyNotFound:
       return AddResource("policy", subject, out);
     case Reason::kKeyNotSet:
+    case Reason::kKeyMissing:
     case Reason::kRetained:
     case Reason::kStateCorrupt: {
       google::rpc::PreconditionFailure failure;

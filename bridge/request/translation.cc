@@ -31,6 +31,7 @@ Meaning MeaningOf(Reason reason) {
     case Reason::kBackendDown:
     case Reason::kStorageIo:
     case Reason::kBlobDamaged:
+    case Reason::kKeyMissing:
       return Meaning::kFailure;
   }
   return Meaning::kFailure;

@@ -85,7 +85,7 @@ grpc::Status AdminServiceImpl::RewrapKeys(grpc::ServerContext* call,
                                           v1::RewrapKeysResponse* response) {
   return Serve(*call, context_, "RewrapKeys", *request, *response, [&] {
     return handlers::RewrapKeys(context_.stored_places(), *context_.key_keeper, context_.clock,
-                                *request);
+                                context_.back_up_state, *request);
   });
 }
 

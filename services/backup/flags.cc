@@ -228,8 +228,7 @@ KeySources KeySourcesFromFlags() {
   KeySources keys;
   keys.master_key_file = FLAGS_master_key_file;
   keys.credential = FLAGS_master_key_credential;
-  keys.command =
-      absl::StrSplit(FLAGS_master_key_command, absl::ByAnyChar(" \t\n"), absl::SkipEmpty());
+  keys.command = CommandWords(FLAGS_master_key_command);
   keys.old_master_key_files = absl::StrSplit(FLAGS_old_master_key_file, ',', absl::SkipEmpty());
   keys.generations_file = FLAGS_key_generations_file;
   return keys;

@@ -10,6 +10,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_split.h"
 #include "base/command_output.h"
 #include "base/error.h"
 #include "base/exit_code.h"
@@ -136,8 +137,8 @@ absl::StatusOr<std::unique_ptr<crypto::MasterKey>> KeyOfFile(const std::string& 
                                                 ": restore it, the data is encrypted with it"));
 }
 
-absl::StatusOr<crypto::MasterKeys> OpenMasterKeys(const std::string& data_dir,
-                                                  const KeySources& sources, bool has_data) {
+absl::StatusOr<crypto::MasterKeys> LoadOrMakeMasterKeys(const std::string& data_dir,
+                                                        const KeySources& sources, bool has_data) {
   crypto::MasterKeys keys;
   if (!sources.command.empty()) {
     keys.origin = absl::StrCat("that of --master_key_command=", sources.command.front());
@@ -182,12 +183,10 @@ absl::StatusOr<Storage> OpenStorageIn(const std::string& path, const KeySources&
   RETURN_IF_ERROR(CloseDataDirToOthers(path));
   const std::string catalog_path = absl::StrCat(path, "/", kCatalogName);
   RETURN_IF_ERROR(CheckCatalogIsThere(path, catalog_path));
-  storage.generations_file = keys.generations_file.empty()
-                                 ? absl::StrCat(path, "/", kKeyGenerationsFile)
-                                 : keys.generations_file;
+  storage.generations_file = GenerationsFileOf(path, keys);
   const bool has_data =
       std::filesystem::exists(catalog_path) || std::filesystem::exists(storage.generations_file);
-  ASSIGN_OR_RETURN(storage.master_keys, OpenMasterKeys(path, keys, has_data));
+  ASSIGN_OR_RETURN(storage.master_keys, LoadOrMakeMasterKeys(path, keys, has_data));
   // Reads and writes of blobs give way to the catalog.
   const auto throttle = std::make_shared<BulkThrottle>(metrics.bulk);
   ASSIGN_OR_RETURN(storage.catalog,
@@ -200,6 +199,20 @@ absl::StatusOr<Storage> OpenStorageIn(const std::string& path, const KeySources&
 }
 
 }  // namespace
+
+std::vector<std::string> CommandWords(absl::string_view text) {
+  return absl::StrSplit(text, absl::ByAnyChar(" \t\n"), absl::SkipEmpty());
+}
+
+absl::StatusOr<crypto::MasterKeys> OpenMasterKeys(const std::string& data_dir,
+                                                  const KeySources& sources) {
+  return LoadOrMakeMasterKeys(data_dir, sources, /*has_data=*/true);
+}
+
+std::string GenerationsFileOf(const std::string& data_dir, const KeySources& sources) {
+  return sources.generations_file.empty() ? absl::StrCat(data_dir, "/", kKeyGenerationsFile)
+                                          : sources.generations_file;
+}
 
 absl::StatusOr<Storage> OpenStorage(const std::string& data_dir, const KeySources& keys,
                                     const storage::StorageMetrics& metrics, bool rebuild_catalog) {

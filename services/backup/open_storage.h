@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "base/unique_fd.h"
 #include "crypto/key_generations.h"
 #include "storage/blob_store.h"
@@ -22,6 +23,15 @@ struct KeySources {
   std::vector<std::string> old_master_key_files;
   std::string generations_file;  // Empty: DATA_DIR/key.generations.
 };
+
+// The program and the arguments that a text has, which is split at white space.
+std::vector<std::string> CommandWords(absl::string_view text);
+// The master keys of data that is there; a file that is not named is that in `data_dir`. NotFound
+// if a file is not there; FailedPrecondition if it holds no key, or the command does not say one.
+absl::StatusOr<crypto::MasterKeys> OpenMasterKeys(const std::string& data_dir,
+                                                  const KeySources& sources);
+// Where the file of generations is.
+std::string GenerationsFileOf(const std::string& data_dir, const KeySources& sources);
 
 // All state of one service: what is below a data directory, held by this process alone.
 struct Storage {

@@ -11,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "backup/v1/admin.pb.h"
 #include "base/error.h"
+#include "base/exit_code.h"
 #include "base/name_text.h"
 #include "base/piece_buffers.h"
 #include "base/status_macros.h"
@@ -65,6 +66,8 @@ class Rebuild {
 
  private:
   absl::Status ListBlobs();
+  // Reason KEY_MISSING if a pack that the catalog knows is sealed by a generation that is missing.
+  absl::Status CheckKeyOf(const storage::PackInfo& pack) const;
   // Chunks whose pack is gone are elsewhere, or lost.
   absl::Status MarkWhatIsGone();
   absl::Status MarkChunksOf(const storage::PackInfo& pack);
@@ -107,6 +110,14 @@ std::string NameOf(const storage::Version& version) {
                       " of client ", ToUuid(version.client_id));
 }
 
+// What it is sealed by may be at hand yet, so it is not lost.
+absl::Status KeyMissing(const BlobId& id, const absl::Status& why) {
+  return WithMessage(why, absl::StrCat("the catalog is left as it is: blob ", ToHex(id), ": ",
+                                       why.message(),
+                                       " (--key_generations_file), or give a --snapshot of a time "
+                                       "when it was there"));
+}
+
 void Rebuild::Lose(absl::string_view what, const absl::Status& why) {
   ++report_.lost_count;
   if (report_.lost.size() < RebuildReport::kMaxLost)
@@ -132,10 +143,19 @@ absl::Status Rebuild::MarkWhatIsGone() {
     if (packs.empty()) return absl::OkStatus();
     for (const storage::PackInfo& pack : packs) {
       after = pack.pack;
+      RETURN_IF_ERROR(CheckKeyOf(pack));
       if (!std::binary_search(there_.begin(), there_.end(), pack.blob_id))
         RETURN_IF_ERROR(MarkChunksOf(pack));
     }
   }
+}
+
+absl::Status Rebuild::CheckKeyOf(const storage::PackInfo& pack) const {
+  if (pack.wrapped_key.empty()) return absl::OkStatus();
+  const absl::Status opened =
+      content::OpenPackKey(pack.wrapped_key, pack.blob_id, master_key_).status();
+  return ReasonOf(opened) == Reason::kKeyMissing ? KeyMissing(pack.blob_id, opened)
+                                                 : absl::OkStatus();
 }
 
 absl::Status Rebuild::MarkChunksOf(const storage::PackInfo& pack) {
@@ -165,6 +185,7 @@ absl::Status Rebuild::TakeBlobsIn() {
     if (taken.ok()) continue;
     if (ReasonOf(taken) == Reason::kStorageFull || ReasonOf(taken) == Reason::kStateCorrupt)
       return taken;
+    if (ReasonOf(taken) == Reason::kKeyMissing) return KeyMissing(id, taken);
     Lose(absl::StrCat("blob ", ToHex(id)), taken);
   }
   return absl::OkStatus();
@@ -175,6 +196,11 @@ absl::Status Rebuild::TakeBlobIn(const BlobId& id) {
   ASSIGN_OR_RETURN(const bool is_pack, content::IsPack(*blob));
   if (is_pack) return TakePackIn(id, *blob);
   ASSIGN_OR_RETURN(const content::BlobFooter footer, content::ReadFooter(*blob));
+  if (footer.form != storage::StorageForm::kPlain) {
+    const absl::Status opened =
+        master_key_.Open(footer.wrapped_key, content::EncodeFooterFields(footer)).status();
+    if (ReasonOf(opened) == Reason::kKeyMissing) return opened;
+  }
   const int64_t size_bytes = blob->size_bytes();
   RETURN_IF_ERROR(catalog_.Run(
       [&](Transaction& transaction) { return transaction.AddPendingBlobs({id}, lease_); }));
@@ -239,6 +265,8 @@ absl::Status Rebuild::GatherOlderParts() {
       const auto blob = blobs_.Open(pack.blob_id);
       if (!blob.ok()) continue;
       const absl::StatusOr<PackFooter> footer = ReadFooter(pack.blob_id, **blob);
+      if (ReasonOf(footer.status()) == Reason::kKeyMissing)
+        return KeyMissing(pack.blob_id, footer.status());
       if (!footer.ok()) continue;  // The check afterwards says so.
       for (const PackFooter::Part& part : footer->parts) {
         const auto found = told_.find(part.content_id);
@@ -396,18 +424,45 @@ absl::Status Check(storage::Catalog& catalog, const storage::BlobStore& blobs,
       });
 }
 
+bool IsOfAnotherKey(const FoundSnapshot& found, const crypto::MasterKeys& keys) {
+  return !found.footer.key_fingerprint.empty() &&
+         keys.Find(found.footer.key_fingerprint) == nullptr;
+}
+
+// Whether a catalog may be begun with whatever snapshots of another master key have. An empty one
+// would hide all that is in them.
+absl::StatusOr<bool> IsBase(const absl::StatusOr<NewCatalog>& catalog, bool has_others) {
+  if (!catalog.ok()) return false;
+  if (!has_others) return true;
+  ASSIGN_OR_RETURN(const bool is_empty, handlers::HoldsNothing(*catalog->catalog));
+  return !is_empty;
+}
+
 // What it begins with.
 absl::StatusOr<NewCatalog> OpenBase(const HeldDataDir& data_dir, const SnapshotChoice& choice,
                                     absl::Time now, const StateListener& listener) {
   if (!choice.path.empty()) return OpenSnapshot(data_dir, choice, listener);
-  const std::vector<FoundSnapshot> found = FindSnapshots(choice.folders, data_dir.master_key.get());
+  const std::vector<FoundSnapshot> found = FindSnapshots(choice.folders, &data_dir.master_keys);
   int64_t next_version_id = 0;
+  const FoundSnapshot* of_another_key = nullptr;
+  bool any_is_readable = false;
   for (const FoundSnapshot& each : found) {
-    if (each.readable.ok())
+    const bool is_of_another_key = IsOfAnotherKey(each, data_dir.master_keys);
+    if (is_of_another_key && of_another_key == nullptr) of_another_key = &each;
+    if (each.readable.ok() || is_of_another_key)
       next_version_id = std::max(next_version_id, each.footer.next_version_id);
+    any_is_readable = any_is_readable || each.readable.ok();
   }
   absl::StatusOr<NewCatalog> in_place = CopyCatalogInPlace(data_dir, next_version_id, now);
-  if (!absl::IsNotFound(in_place.status())) return in_place;
+  if (!in_place.ok() && !absl::IsNotFound(in_place.status())) return in_place;
+  ASSIGN_OR_RETURN(const bool is_base, IsBase(in_place, of_another_key != nullptr));
+  if (is_base) return in_place;
+  if (of_another_key != nullptr && !any_is_readable) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("the snapshot ", of_another_key->path, " is sealed under another master key (",
+                     of_another_key->footer.key_fingerprint, ") than ", data_dir.master_keys.origin,
+                     ": give that as --old_master_key_file"));
+  }
   return found.empty() ? MakeEmptyCatalog(data_dir) : OpenSnapshot(data_dir, choice, listener);
 }
 
@@ -415,10 +470,8 @@ absl::StatusOr<NewCatalog> OpenBase(const HeldDataDir& data_dir, const SnapshotC
 absl::StatusOr<std::unique_ptr<handlers::KeyKeeper>> ReadKeys(const HeldDataDir& data_dir,
                                                               storage::Catalog& catalog,
                                                               absl::Time now) {
-  crypto::MasterKeys keys;
-  keys.current = std::make_unique<crypto::MasterKey>(std::string(data_dir.master_key->bytes()));
-  keys.origin = "the one at hand";
-  return handlers::KeyKeeper::Read(catalog, std::move(keys), data_dir.generations_file, now);
+  return handlers::KeyKeeper::Read(catalog, data_dir.master_keys.Copy(), data_dir.generations_file,
+                                   now);
 }
 
 }  // namespace

@@ -46,7 +46,10 @@ inline constexpr absl::Duration kKeepRebuilt = absl::Hours(30 * 24);
 // no small content and no key of a client. What was there is put aside. Versions that it takes in
 // are unconfirmed (kReceived): a verdict is not told; they are kept for kKeepRebuilt. Memory: 16
 // bytes for each blob, and the recipes of what is taken in. After a crash it is to be done again
-// from the beginning. Errors as of OpenSnapshot(), and of the store: STORAGE_IO.
+// from the beginning. Errors, which leave the catalog as it is, as of OpenSnapshot(), and of the
+// store: STORAGE_IO; reason KEY_MISSING if something is sealed by a generation of keys that neither
+// the catalog nor the file has; FailedPrecondition if there are snapshots, but only of a master key
+// that is not at hand, and no catalog in place that holds anything.
 absl::StatusOr<RebuildReport> RebuildState(const HeldDataDir& data_dir,
                                            const SnapshotChoice& choice, absl::Time now,
                                            const StateListener& listener);

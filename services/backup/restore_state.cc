@@ -67,6 +67,13 @@ class FileSink final : public ByteSink {
   const UniqueFd fd_;
 };
 
+// The key that a snapshot takes; if it is not at hand, the current one, which then says so.
+const crypto::MasterKey& KeyOf(const content::SnapshotFooter& footer,
+                               const crypto::MasterKeys& keys) {
+  const crypto::MasterKey* const found = keys.Find(footer.key_fingerprint);
+  return found != nullptr ? *found : *keys.current;
+}
+
 // The snapshot's catalog, whole and sound.
 absl::StatusOr<std::unique_ptr<storage::Catalog>> Unpack(const RandomAccess& file,
                                                          const crypto::MasterKey& master_key,
@@ -105,7 +112,7 @@ bool IsOfTheSnapshot(const absl::Status& error) {
 std::vector<std::string> PathsOf(const SnapshotChoice& choice) {
   if (!choice.path.empty()) return {choice.path};
   std::vector<std::string> paths;
-  for (const FoundSnapshot& each : FindSnapshots(choice.folders, /*master_key=*/nullptr))
+  for (const FoundSnapshot& each : FindSnapshots(choice.folders, /*master_keys=*/nullptr))
     paths.push_back(each.path);
   return paths;
 }
@@ -148,7 +155,7 @@ std::vector<std::string> SnapshotFolders(const std::string& data_dir,
 }
 
 std::vector<FoundSnapshot> FindSnapshots(const std::vector<std::string>& folders,
-                                         const crypto::MasterKey* master_key) {
+                                         const crypto::MasterKeys* master_keys) {
   std::vector<FoundSnapshot> found;
   for (const std::string& path : folders) {
     const storage::SnapshotFolder folder(path);
@@ -162,8 +169,8 @@ std::vector<FoundSnapshot> FindSnapshots(const std::vector<std::string>& folders
       const auto read = [&]() -> absl::Status {
         ASSIGN_OR_RETURN(const std::unique_ptr<RandomAccess> file, folder.Open(entry));
         ASSIGN_OR_RETURN(each.footer, content::ReadSnapshotFooter(*file));
-        if (master_key == nullptr) return absl::NotFoundError("there is no master key");
-        return content::CheckSnapshotKey(each.footer, *master_key);
+        if (master_keys == nullptr) return absl::NotFoundError("there is no master key");
+        return content::CheckSnapshotKey(each.footer, KeyOf(each.footer, *master_keys));
       };
       each.readable = read();
       found.push_back(std::move(each));
@@ -175,9 +182,7 @@ std::vector<FoundSnapshot> FindSnapshots(const std::vector<std::string>& folders
   return found;
 }
 
-absl::StatusOr<HeldDataDir> HoldDataDir(const std::string& data_dir,
-                                        const std::string& master_key_file,
-                                        const std::string& generations_file) {
+absl::StatusOr<HeldDataDir> HoldDataDir(const std::string& data_dir, const KeySources& sources) {
   std::error_code error;
   HeldDataDir held;
   held.path = std::filesystem::absolute(data_dir, error).lexically_normal();
@@ -191,13 +196,8 @@ absl::StatusOr<HeldDataDir> HoldDataDir(const std::string& data_dir,
                      ": run this as that user, whose service could not open what is made here"));
   }
   ASSIGN_OR_RETURN(held.lock, LockDataDir(held.path));
-  ASSIGN_OR_RETURN(
-      held.master_key,
-      crypto::MasterKey::Load(master_key_file.empty() ? absl::StrCat(held.path, "/master.key")
-                                                      : master_key_file));
-  held.generations_file = generations_file.empty()
-                              ? absl::StrCat(held.path, "/", kKeyGenerationsFile)
-                              : generations_file;
+  ASSIGN_OR_RETURN(held.master_keys, OpenMasterKeys(held.path, sources));
+  held.generations_file = GenerationsFileOf(held.path, sources);
   return held;
 }
 
@@ -211,7 +211,7 @@ absl::StatusOr<NewCatalog> OpenSnapshot(const HeldDataDir& data_dir, const Snaps
       ASSIGN_OR_RETURN(const std::unique_ptr<RandomAccess> file, storage::OpenFile(path));
       ASSIGN_OR_RETURN(const content::SnapshotFooter footer, content::ReadSnapshotFooter(*file));
       result.snapshot_time = footer.time;
-      ASSIGN_OR_RETURN(result.catalog, Unpack(*file, *data_dir.master_key, result.path, listener));
+      ASSIGN_OR_RETURN(result.catalog, Unpack(*file, KeyOf(footer, data_dir.master_keys), result.path, listener));
       return Prepare(*result.catalog, ReadCatalogMark(data_dir.path));
     };
     const absl::Status opened = open();

@@ -31,26 +31,24 @@ struct FoundSnapshot {
   storage::SnapshotFolder::Entry entry;
   std::string path;
   content::SnapshotFooter footer;  // If it can be read.
-  absl::Status readable;           // With the key at hand, as far as its footer tells.
+  absl::Status readable;           // With the keys at hand, as far as its footer tells.
 };
 // All in these folders, newest first. A folder that is not there has none; one that cannot be
-// listed is there itself, as the last and not readable. Without a key none is readable.
+// listed is there itself, as the last and not readable. Without keys none is readable.
 std::vector<FoundSnapshot> FindSnapshots(const std::vector<std::string>& folders,
-                                         const crypto::MasterKey* master_key);
+                                         const crypto::MasterKeys* master_keys);
 
 // A data directory whose catalog is to be replaced.
 struct HeldDataDir {
   std::string path;
   UniqueFd lock;
-  std::unique_ptr<crypto::MasterKey> master_key;
-  std::string generations_file;  // Of the keys that it wraps.
+  crypto::MasterKeys master_keys;
+  std::string generations_file;  // Of the keys that they wrap.
 };
-// Holds it. An empty file name means the one in it. Errors: NotFound if there is no such folder, or
-// no master key; Aborted if a service holds it; FailedPrecondition if the folder is another user's,
-// whose service could not open what this process makes.
-absl::StatusOr<HeldDataDir> HoldDataDir(const std::string& data_dir,
-                                        const std::string& master_key_file,
-                                        const std::string& generations_file = "");
+// Holds it. Errors: NotFound if there is no such folder, or no master key; Aborted if a service
+// holds it; FailedPrecondition if the folder is another user's, whose service could not open what
+// this process makes; those of OpenMasterKeys().
+absl::StatusOr<HeldDataDir> HoldDataDir(const std::string& data_dir, const KeySources& sources);
 
 // Told before and after each step that a crash may come between; for tests.
 using StateListener = std::function<void(absl::string_view step)>;

@@ -10,14 +10,21 @@
 #include <iostream>
 #include <iterator>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "base/byte_stream.h"
 #include "base/error.h"
 #include "base/status_macros.h"
 #include "base/testing/status_matchers.h"
+#include "content/blob_footer.h"
+#include "crypto/key_generations.h"
+#include "crypto/key_ring.h"
+#include "crypto/sealed_file.h"
+#include "crypto/sha256.h"
 #include "glog/logging.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -36,6 +43,12 @@ using testing::HasReason;
 using testing::StatusIs;
 
 constexpr auto kSilent = [](absl::string_view) {};
+
+std::string Sha256Of(absl::string_view bytes) {
+  crypto::Sha256 hash;
+  hash.Update(bytes);
+  return hash.Finish();
+}
 
 class RestoreStateTest : public ::testing::Test {
  protected:
@@ -74,7 +87,7 @@ class RestoreStateTest : public ::testing::Test {
   }
   absl::StatusOr<NewCatalog> Restore(const std::string& chosen = "",
                                      const StateListener& listener = kSilent) {
-    ASSIGN_OR_RETURN(const HeldDataDir held, HoldDataDir(data_, ""));
+    ASSIGN_OR_RETURN(const HeldDataDir held, HoldDataDir(data_, keys_));
     ASSIGN_OR_RETURN(NewCatalog catalog,
                      OpenSnapshot(held, {SnapshotFolders(data_, elsewhere_), chosen}, listener));
     catalog.catalog.reset();
@@ -83,7 +96,7 @@ class RestoreStateTest : public ::testing::Test {
   }
   absl::StatusOr<RebuildReport> Rebuild(const StateListener& listener = kSilent,
                                         const std::string& chosen = "") {
-    ASSIGN_OR_RETURN(const HeldDataDir held, HoldDataDir(data_, ""));
+    ASSIGN_OR_RETURN(const HeldDataDir held, HoldDataDir(data_, keys_));
     return RebuildState(held, {SnapshotFolders(data_, elsewhere_), chosen}, clock_.Now(), listener);
   }
   storage::Counts Counts() {
@@ -145,6 +158,29 @@ class RestoreStateTest : public ::testing::Test {
         ->catalog->Read([](storage::Snapshot& snapshot) { return snapshot.NextVersionId(); })
         .value();
   }
+  // From now on there is another one; the old one is elsewhere.
+  void ReplaceMasterKey() {
+    std::filesystem::rename(data_ + "/master.key", old_key_file_);
+    ASSERT_OK(crypto::MasterKey::LoadOrCreate(data_ + "/master.key"));
+  }
+  // Of a version that came after all that the catalog knows.
+  void PutSealedBlob(const crypto::KeyRing& ring) {
+    const std::string key(crypto::kFileKeySize, 'f');
+    StringSource plaintext("plaintext");
+    crypto::SealSource sealed(plaintext, key);
+    const std::string payload = ReadAll(sealed, /*max_size=*/1000).value();
+    content::BlobFooter footer;
+    footer.client_id = IdOf<ClientId>(1);
+    footer.file_name = "late";
+    footer.version_id = 1000;
+    footer.size_bytes = 9;
+    footer.payload_size = std::ssize(payload);
+    footer.sha256 = Sha256Of("plaintext");
+    footer.form = storage::StorageForm::kSealed;
+    footer.wrapped_key = ring.Seal(key, content::EncodeFooterFields(footer));
+    StringSource blob(payload + content::EncodeFooter(footer));
+    ASSERT_OK(OpenBlobs(data_).value()->Put(IdOf<BlobId>(9), blob, std::nullopt));
+  }
   std::string CatalogPath() const { return data_ + "/catalog.db"; }
   std::vector<FoundSnapshot> Found() {
     return FindSnapshots(SnapshotFolders(data_, elsewhere_), nullptr);
@@ -160,6 +196,8 @@ class RestoreStateTest : public ::testing::Test {
   const storage::TempFolder folder_;
   const std::string data_ = folder_.path() + "/data";
   const std::string elsewhere_ = folder_.path() + "/elsewhere";
+  const std::string old_key_file_ = folder_.path() + "/old.key";
+  KeySources keys_;
   SystemClock clock_;
   std::string aside_;
 };
@@ -236,10 +274,65 @@ TEST_F(RestoreStateTest, SaysThatTheKeyIsAnotherOne) {
   Live(10);
   const std::string key_file = folder_.path() + "/other.key";
   const auto other = crypto::MasterKey::LoadOrCreate(key_file).value();
-  const auto found = FindSnapshots(SnapshotFolders(data_, elsewhere_), other.get());
+  keys_.master_key_file = key_file;
+  const auto keys = OpenMasterKeys(data_, keys_);
+  ASSERT_OK(keys);
+  const auto found = FindSnapshots(SnapshotFolders(data_, elsewhere_), &*keys);
   ASSERT_FALSE(found.empty());
   EXPECT_TRUE(absl::StrContains(found.front().readable.message(), "takes the master key"));
-  EXPECT_EQ(HoldDataDir(data_, key_file)->master_key->Fingerprint(), other->Fingerprint());
+  EXPECT_EQ(HoldDataDir(data_, keys_)->master_keys.current->Fingerprint(), other->Fingerprint());
+}
+
+TEST_F(RestoreStateTest, OpensWhatAnOldMasterKeySealedIfThatIsGiven) {
+  Live(10);
+  ReplaceMasterKey();
+  EXPECT_THAT(Restore().status(), StatusIs(absl::StatusCode::kNotFound));
+  keys_.old_master_key_files = {old_key_file_};
+  ASSERT_OK(Restore());
+  EXPECT_EQ(Versions(), 10);
+}
+
+TEST_F(RestoreStateTest, RebuildingMakesNoEmptyCatalogBesideSnapshotsOfAnotherMasterKey) {
+  Live(10);
+  ReplaceMasterKey();
+  const auto refused = [&] {
+    const absl::Status status = Rebuild().status();
+    EXPECT_THAT(status, StatusIs(absl::StatusCode::kFailedPrecondition));
+    EXPECT_TRUE(absl::StrContains(status.message(), "--old_master_key_file")) << status;
+  };
+  std::filesystem::remove(CatalogPath());
+  refused();
+  EXPECT_FALSE(std::filesystem::exists(CatalogPath()));
+  // Nor is one of use that somebody has made.
+  std::filesystem::remove(CatalogMarkPath(data_));
+  { const std::ofstream empty(CatalogPath()); }
+  ASSERT_OK(OpenCatalogFile(CatalogPath()));
+  refused();
+  keys_.old_master_key_files = {old_key_file_};
+  ASSERT_OK(Rebuild());
+  EXPECT_EQ(Versions(), 10);
+}
+
+TEST_F(RestoreStateTest, RebuildingEndsIfAGenerationOfKeysIsMissing) {
+  Live(10);
+  crypto::KeyRing ring;
+  ring.Add(3, std::string(32, 'g'));
+  PutSealedBlob(ring);
+  const absl::Status status = Rebuild().status();
+  EXPECT_THAT(status, HasReason(Reason::kKeyMissing));
+  EXPECT_TRUE(absl::StrContains(status.message(), "key generation 3")) << status;
+  EXPECT_TRUE(absl::StrContains(status.message(), "key.generations")) << status;
+  EXPECT_EQ(Versions(), 10) << "nothing was changed";
+  const auto key = crypto::MasterKey::Load(data_ + "/master.key");
+  ASSERT_OK(key);
+  ASSERT_OK(crypto::WriteGenerationsFile(
+      data_ + "/key.generations",
+      crypto::EncodeGenerations(
+          {crypto::WrapGeneration(3, absl::UnixEpoch(), std::string(32, 'g'), **key)})));
+  const auto rebuilt = Rebuild();
+  ASSERT_OK(rebuilt);
+  EXPECT_EQ(rebuilt->versions, 1);
+  EXPECT_EQ(Versions(), 11);
 }
 
 TEST_F(RestoreStateTest, RefusesWhileAnotherHoldsTheDirectoryOrThereIsNone) {
@@ -248,7 +341,7 @@ TEST_F(RestoreStateTest, RefusesWhileAnotherHoldsTheDirectoryOrThereIsNone) {
     const Storage storage = OpenStorage(data_, {}).value();
     EXPECT_THAT(Restore().status(), StatusIs(absl::StatusCode::kAborted));
   }
-  EXPECT_THAT(HoldDataDir(data_ + "/none", "").status(), StatusIs(absl::StatusCode::kNotFound));
+  EXPECT_THAT(HoldDataDir(data_ + "/none", {}).status(), StatusIs(absl::StatusCode::kNotFound));
   EXPECT_FALSE(std::filesystem::exists(data_ + "/none"));
   std::filesystem::remove(data_ + "/master.key");
   EXPECT_THAT(Restore().status(), StatusIs(absl::StatusCode::kNotFound));
@@ -309,7 +402,7 @@ TEST_F(RestoreStateTest, AFolderThatCannotBeListedKeepsNothingFromTheOthers) {
 TEST_F(RestoreStateTest, ACatalogWhosePartIsInItsLogIsNotPutInPlace) {
   Live(10);
   {
-    const auto held = HoldDataDir(data_, "");
+    const auto held = HoldDataDir(data_, {});
     ASSERT_OK(held);
     ASSERT_OK(OpenSnapshot(*held, {SnapshotFolders(data_, elsewhere_), ""}, kSilent));
     std::ofstream(CatalogPath() + ".new-wal") << "the rest";
@@ -354,7 +447,7 @@ TEST_F(RestoreStateTest, AnOlderCopyOfTheCatalogIsNoticedUntilItIsAccepted) {
     const Storage storage = OpenStorage(data_, {}).value();
     EXPECT_THAT(CheckCatalogMark(data_, *storage.catalog), HasReason(Reason::kStateCorrupt));
   }
-  ASSERT_OK(AcceptCatalog(HoldDataDir(data_, "").value()));
+  ASSERT_OK(AcceptCatalog(HoldDataDir(data_, {}).value()));
   EXPECT_EQ(Versions(), 10);
 }
 

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "base/error.h"
 #include "base/exit_code.h"
 #include "base/low_priority_thread.h"
 #include "base/status_macros.h"
@@ -85,8 +86,11 @@ absl::StatusOr<std::unique_ptr<RunningService>> RunningService::Open(const Optio
   }
   absl::StatusOr<Keys> keys = OpenKeys(storage);
   if (!keys.ok()) {
-    return WithMessage(keys.status(), absl::StrCat("the data directory ", options.data_dir, ": ",
-                                                   keys.status().message()));
+    const absl::Status error =
+        WithMessage(keys.status(), absl::StrCat("the data directory ", options.data_dir, ": ",
+                                                keys.status().message()));
+    const bool is_damaged = ReasonOf(error) == Reason::kStateCorrupt;
+    return is_damaged ? WithExitCode(error, kExitDamaged) : error;
   }
   ASSIGN_OR_RETURN(auto tls, rpc::TlsFileCopies::Make(options.tls));
   return std::unique_ptr<RunningService>(new RunningService(options, metrics, stop,

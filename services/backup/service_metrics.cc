@@ -83,7 +83,8 @@ absl::string_view CryptoStage(absl::string_view rpc, const absl::Status& outcome
   const std::optional<Reason> reason = ReasonOf(outcome);
   if (reason == Reason::kContentRejected) return "content";
   if (reason == Reason::kInvalidField && SubjectOf(outcome) == "public_key") return "public_key";
-  if (reason == Reason::kBlobDamaged) return rpc == "DownloadFile" ? "stored" : "session_key";
+  if (reason == Reason::kBlobDamaged || reason == Reason::kKeyMissing)
+    return rpc == "DownloadFile" ? "stored" : "session_key";
   return "";
 }
 

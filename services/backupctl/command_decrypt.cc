@@ -14,6 +14,7 @@
 #include "services/backupctl/commands.h"
 #include "services/backupctl/decrypt.h"
 #include "services/backupctl/interrupt.h"
+#include "services/backupctl/key_options.h"
 #include "services/backupctl/local_file.h"
 #include "services/backupctl/progress_bar.h"
 #include "services/backupctl/safe_path.h"
@@ -85,9 +86,11 @@ absl::Status CheckOptions(const DecryptOptions& options) {
     return absl::InvalidArgumentError(
         "--key is for a BLOB_FILE: with --data_dir give --master_key_file");
   }
-  if (!options.key.key_hex.empty() && !options.key.master_key_file.empty()) {
-    return absl::InvalidArgumentError("give either --master_key_file or --key");
-  }
+  const KeySources& sources = options.key.sources;
+  if (!options.key.key_hex.empty() &&
+      !(sources.master_key_file.empty() && sources.command.empty() &&
+        sources.old_master_key_files.empty()))
+    return absl::InvalidArgumentError("give either --key, or master keys in files");
   return absl::OkStatus();
 }
 
@@ -151,16 +154,7 @@ void AddDecryptCommand(CLI::App& app, Command& chosen) {
   decrypt
       .add_option("--blobs", options->more.folder, "A folder of such packs: the store's, as a rule")
       ->type_name("DIR");
-  decrypt
-      .add_option("--master_key_file", options->key.master_key_file,
-                  "The master key; default: the one in --data_dir")
-      ->type_name("FILE");
-  decrypt
-      .add_option(
-          "--key_generations_file", options->key.generations_file,
-          "The keys that it wraps; default: key.generations\nin --data_dir, or else beside the "
-          "master key")
-      ->type_name("FILE");
+  AddKeyOptions(decrypt, options->key.sources);
   decrypt.add_option("--key", options->key.key_hex, "The key of a BLOB_FILE, in hex")
       ->type_name("HEX");
   decrypt.add_option("--data_dir", options->data_dir, "The service's data directory")

@@ -9,8 +9,8 @@
 namespace backup::ctl {
 namespace {
 
-// Reads back a store's keys and opens samples, of which some are on the disk.
-constexpr absl::Duration kRewrapTimeout = absl::Minutes(10);
+// A snapshot goes slowly on purpose.
+constexpr absl::Duration kRewrapTimeout = absl::Hours(6);
 
 std::string StateOf(const v1::KeyGeneration& generation) {
   return generation.is_newest() ? "seals" : "opens";
@@ -84,10 +84,16 @@ void Show(const v1::RewrapKeysResponse& rewrapped, Output& output) {
                            rewrapped.master_key_fingerprint(), ", ", rewrapped.rewrapped_count(),
                            " were not before; generation ", rewrapped.newest_generation(),
                            " seals"));
+  for (const std::string& path : rewrapped.snapshot_paths())
+    output.Note(absl::StrCat("a snapshot that it opens is ", Printable(path)));
   for (const v1::KeySamples& samples : rewrapped.samples()) {
     output.Note(absl::StrCat(NameOf(samples.kind()), ": ", samples.opened_count(), " opened, ",
                              samples.failed_count(), " not",
-                             samples.first_error().empty() ? "" : ": ", samples.first_error()));
+                             samples.first_error().empty() ? "" : ": ", samples.first_error(),
+                             samples.skipped_count() == 0
+                                 ? ""
+                                 : absl::StrCat("; ", samples.skipped_count(),
+                                                " left out, which are damaged or missing")));
   }
 }
 
@@ -118,7 +124,9 @@ void AddKeyCommands(CLI::App& app, Command& chosen) {
   key.add_subcommand("rotate", "Make a generation that seals what comes from now on")
       ->callback([&chosen] { chosen = RotateKey; });
   CLI::App& rewrap = *key.add_subcommand(
-      "rewrap", "Wrap all generations under the master key that the service was started with");
+      "rewrap",
+      "Wrap all generations under the master key that the service was started with, and take a "
+      "snapshot of the state");
   const auto verify = std::make_shared<bool>(false);
   rewrap.add_flag(
       "--verify", *verify,

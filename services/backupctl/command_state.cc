@@ -15,6 +15,7 @@
 #include "services/backup/restore_state.h"
 #include "services/backupctl/commands.h"
 #include "services/backupctl/decrypt.h"
+#include "services/backupctl/key_options.h"
 
 namespace backup::ctl {
 namespace {
@@ -24,8 +25,7 @@ constexpr absl::Duration kBackupTimeout = absl::Hours(6);
 
 struct StateFlags {
   std::string data_dir;
-  std::string master_key_file;
-  std::string generations_file;
+  KeySources keys;
   std::string snapshot_dir;
   std::string snapshot;
 };
@@ -53,8 +53,7 @@ absl::StatusOr<ExitCode> BackUp(Connection& connection, Output& output, const St
                              v1::BackUpStateRequest(), kBackupTimeout));
     return ShowTaken(taken, output);
   }
-  ASSIGN_OR_RETURN(const DataDir opened, OpenDataDir(flags.data_dir, {flags.master_key_file, "",
-                                                                      flags.generations_file}));
+  ASSIGN_OR_RETURN(const DataDir opened, OpenDataDir(flags.data_dir, {flags.keys, ""}));
   RETURN_IF_ERROR(CheckCatalogMark(flags.data_dir, *opened.storage.catalog));
   const SystemClock clock;
   jobs::StateSnapshots::Options options;
@@ -73,13 +72,10 @@ absl::StatusOr<ExitCode> BackUp(Connection& connection, Output& output, const St
 }
 
 absl::StatusOr<ExitCode> List(Output& output, const StateFlags& flags) {
-  const std::string key_file = flags.master_key_file.empty()
-                                   ? absl::StrCat(flags.data_dir, "/master.key")
-                                   : flags.master_key_file;
-  absl::StatusOr<std::unique_ptr<crypto::MasterKey>> key = crypto::MasterKey::Load(key_file);
-  if (!key.ok() && !absl::IsNotFound(key.status())) return key.status();
+  const absl::StatusOr<crypto::MasterKeys> keys = OpenMasterKeys(flags.data_dir, flags.keys);
+  if (!keys.ok() && !absl::IsNotFound(keys.status())) return keys.status();
   const std::vector<FoundSnapshot> found = FindSnapshots(
-      SnapshotFolders(flags.data_dir, flags.snapshot_dir), key.ok() ? key->get() : nullptr);
+      SnapshotFolders(flags.data_dir, flags.snapshot_dir), keys.ok() ? &*keys : nullptr);
   Table table({{"TIME"},
                {"SIZE", Table::Align::kRight},
                {"CATALOG", Table::Align::kRight},
@@ -115,7 +111,7 @@ void ShowUnreadable(const std::vector<std::string>& unreadable, Output& output) 
 
 absl::StatusOr<ExitCode> Restore(Output& output, const StateFlags& flags) {
   ASSIGN_OR_RETURN(const HeldDataDir held,
-                   HoldDataDir(flags.data_dir, flags.master_key_file, flags.generations_file));
+                   HoldDataDir(flags.data_dir, flags.keys));
   const StateListener silent = [](absl::string_view) {};
   ASSIGN_OR_RETURN(
       NewCatalog restored,
@@ -174,7 +170,7 @@ ExitCode ShowRebuilt(const RebuildReport& report, Output& output) {
 
 absl::StatusOr<ExitCode> RunRebuild(Output& output, const StateFlags& flags) {
   ASSIGN_OR_RETURN(const HeldDataDir held,
-                   HoldDataDir(flags.data_dir, flags.master_key_file, flags.generations_file));
+                   HoldDataDir(flags.data_dir, flags.keys));
   ASSIGN_OR_RETURN(
       const RebuildReport report,
       RebuildState(held, {SnapshotFolders(held.path, flags.snapshot_dir), flags.snapshot},
@@ -185,7 +181,7 @@ absl::StatusOr<ExitCode> RunRebuild(Output& output, const StateFlags& flags) {
 
 absl::StatusOr<ExitCode> Accept(Output& output, const StateFlags& flags) {
   ASSIGN_OR_RETURN(const HeldDataDir held,
-                   HoldDataDir(flags.data_dir, flags.master_key_file, flags.generations_file));
+                   HoldDataDir(flags.data_dir, flags.keys));
   RETURN_IF_ERROR(AcceptCatalog(held));
   if (output.json()) return ExitCode::kOk;
   output.Note("a service may start with this catalog; what it does not know of stays in the store");
@@ -197,14 +193,7 @@ void AddPlaces(CLI::App& command, StateFlags& flags, bool is_needed) {
       command.add_option("--data_dir", flags.data_dir, "The service's data directory")
           ->type_name("DIR");
   if (is_needed) data_dir->required();
-  command
-      .add_option("--master_key_file", flags.master_key_file,
-                  "The master key; default: the one in --data_dir")
-      ->type_name("FILE");
-  command
-      .add_option("--key_generations_file", flags.generations_file,
-                  "The keys that it wraps; default: key.generations in --data_dir")
-      ->type_name("FILE");
+  AddKeyOptions(command, flags.keys);
   command
       .add_option("--snapshot_dir", flags.snapshot_dir,
                   "The service's --snapshot_dir: where more snapshots are")

@@ -36,27 +36,32 @@ absl::StatusOr<std::string> ParseKey(absl::string_view hex) {
   return *std::move(key);
 }
 
-// Null if none was given.
-absl::StatusOr<std::unique_ptr<crypto::MasterKey>> MasterKeyOf(const KeyChoice& choice) {
-  if (!choice.master_key_file.empty()) return crypto::MasterKey::Load(choice.master_key_file);
-  if (choice.key_hex.empty()) return nullptr;
+// Without a current one if none was given.
+absl::StatusOr<crypto::MasterKeys> MasterKeysOf(const KeyChoice& choice) {
+  const KeySources& sources = choice.sources;
+  if (!sources.master_key_file.empty() || !sources.command.empty())
+    return OpenMasterKeys(/*data_dir=*/"", sources);
+  crypto::MasterKeys keys;
+  if (choice.key_hex.empty()) return keys;
   ASSIGN_OR_RETURN(std::string key, ParseKey(choice.key_hex));
   if (key.size() != kMasterKeySize) {
     return absl::InvalidArgumentError(
         "what the service seals opens with the master key alone: --key must have 64 hex digits");
   }
-  return std::make_unique<crypto::MasterKey>(std::move(key));
+  keys.current = std::make_unique<crypto::MasterKey>(std::move(key));
+  keys.origin = "the key that was given";
+  return keys;
 }
 
 // None if there is no file that was not asked for.
-absl::StatusOr<std::vector<crypto::KeyGeneration>> ReadGenerations(const KeyChoice& choice) {
-  std::string path = choice.generations_file;
-  if (path.empty() && !choice.master_key_file.empty())
-    path = std::filesystem::path(choice.master_key_file).replace_filename("key.generations");
+absl::StatusOr<std::vector<crypto::KeyGeneration>> ReadGenerations(const KeySources& sources) {
+  std::string path = sources.generations_file;
+  if (path.empty() && !sources.master_key_file.empty())
+    path = std::filesystem::path(sources.master_key_file).replace_filename(kKeyGenerationsFile);
   std::vector<crypto::KeyGeneration> none;
   if (path.empty()) return none;
   const absl::StatusOr<std::string> text = crypto::ReadGenerationsFile(path);
-  if (absl::IsNotFound(text.status()) && choice.generations_file.empty()) return none;
+  if (absl::IsNotFound(text.status()) && sources.generations_file.empty()) return none;
   RETURN_IF_ERROR(text.status());
   auto generations = crypto::ParseGenerations(*text);
   if (generations.ok()) return generations;
@@ -66,11 +71,10 @@ absl::StatusOr<std::vector<crypto::KeyGeneration>> ReadGenerations(const KeyChoi
 
 // What opens all that the service has sealed; null if no key was given.
 absl::StatusOr<std::unique_ptr<crypto::KeyRing>> KeyRingOf(const KeyChoice& choice) {
-  crypto::MasterKeys keys;
-  ASSIGN_OR_RETURN(keys.current, MasterKeyOf(choice));
+  ASSIGN_OR_RETURN(const crypto::MasterKeys keys, MasterKeysOf(choice));
   if (keys.current == nullptr) return nullptr;
-  keys.origin = "the key that was given";
-  ASSIGN_OR_RETURN(const std::vector<crypto::KeyGeneration> generations, ReadGenerations(choice));
+  ASSIGN_OR_RETURN(const std::vector<crypto::KeyGeneration> generations,
+                   ReadGenerations(choice.sources));
   auto ring = std::make_unique<crypto::KeyRing>();
   RETURN_IF_ERROR(crypto::AddGenerations(generations, keys, *ring));
   // Older programs sealed with the master key itself.
@@ -81,6 +85,7 @@ absl::StatusOr<std::unique_ptr<crypto::KeyRing>> KeyRingOf(const KeyChoice& choi
 absl::StatusOr<std::string> Unwrap(const crypto::KeyRing& ring, const BlobFooter& footer) {
   absl::StatusOr<std::string> key =
       ring.Open(footer.wrapped_key, content::EncodeFooterFields(footer));
+  if (ReasonOf(key.status()) == Reason::kKeyMissing) return key;
   if (!key.ok()) {
     return MakeError(
         Reason::kBlobDamaged,
@@ -140,11 +145,11 @@ absl::StatusOr<DataDir> OpenDataDir(const std::string& data_dir, const KeyChoice
   // OpenStorage() makes what is missing, as a new service needs; here it would hide a mistyped
   // path.
   RETURN_IF_ERROR(CheckExists(absl::StrCat(data_dir, "/catalog.db"), "catalog"));
-  KeySources sources;
-  sources.generations_file = choice.generations_file;
-  sources.master_key_file = choice.master_key_file.empty() ? absl::StrCat(data_dir, "/master.key")
-                                                           : choice.master_key_file;
-  RETURN_IF_ERROR(CheckExists(sources.master_key_file, "master key"));
+  KeySources sources = choice.sources;
+  if (sources.master_key_file.empty() && sources.command.empty())
+    sources.master_key_file = absl::StrCat(data_dir, "/master.key");
+  if (sources.command.empty())
+    RETURN_IF_ERROR(CheckExists(sources.master_key_file, "master key"));
   absl::StatusOr<Storage> storage = OpenStorage(data_dir, sources);
   if (storage.ok()) {
     DataDir opened{*std::move(storage), nullptr, nullptr, nullptr};

@@ -14,21 +14,20 @@
 
 namespace backup::ctl {
 
-// What opens an encrypted blob: a master key in a file; or `key_hex`: the master key for sealed
-// content and packs, the client's session key (as the service's log has it) for a client's
-// ciphertext. Both empty: only plain content can be read.
+// What opens an encrypted blob: master keys in files or from a command, `sources`, whose file of
+// generations is key.generations beside the master key's file if it is not named and is there; or
+// `key_hex`: the master key for sealed content and packs, the client's session key (as the
+// service's log has it) for a client's ciphertext. Both empty: only plain content can be read.
 struct KeyChoice {
-  std::string master_key_file;
+  KeySources sources;
   std::string key_hex;
-  // Of the keys that the master key wraps; empty: key.generations beside master_key_file, if that
-  // is there.
-  std::string generations_file;
 };
 
 // Opens a blob's file as it lies in a store, in any of its forms; if it is a pack, a file of which
 // it tells, whose chunks may be in `more` (OpenPackFile()). `version_id` is that of the file, for
 // packs that tell of several; 0: the only one. Errors: NotFound for a missing file or part;
-// InvalidArgument if the blob needs a key or a version that was not given; reason BLOB_DAMAGED.
+// InvalidArgument if the blob needs a key or a version that was not given; reasons BLOB_DAMAGED,
+// KEY_MISSING.
 absl::StatusOr<std::unique_ptr<content::StoredContent>> OpenBlobFile(const std::string& path,
                                                                      const MorePacks& more,
                                                                      int64_t version_id,
@@ -42,9 +41,8 @@ struct DataDir {
   std::unique_ptr<content::Dictionaries> dictionaries;
 };
 
-// Opens the data directory of a service that does not run; makes nothing. An empty
-// `master_key_file` or `generations_file` means the one in the directory; `key_hex` is not looked
-// at. NotFound if there is no catalog or key; Aborted if a service holds it; FailedPrecondition if
+// Opens the data directory of a service that does not run; makes nothing. What `sources` do not
+// name is that in the directory; `key_hex` is not looked at. NotFound if there is no catalog or key; Aborted if a service holds it; FailedPrecondition if
 // its schema is newer.
 absl::StatusOr<DataDir> OpenDataDir(const std::string& data_dir, const KeyChoice& choice);
 

@@ -128,8 +128,16 @@ class DecryptTest : public ::testing::Test {
     folder_.Write("blob", blob);
     return Read(OpenBlobFile(folder_.Path("blob"), {}, /*version_id=*/0, choice));
   }
-  KeyChoice KeyFile() const { return {folder_.Path("key"), "", ""}; }
-  KeyChoice KeyHex(const std::string& hex) const { return {"", hex, ""}; }
+  KeyChoice KeyFile() const {
+    KeyChoice choice;
+    choice.sources.master_key_file = folder_.Path("key");
+    return choice;
+  }
+  KeyChoice KeyHex(const std::string& hex) const {
+    KeyChoice choice;
+    choice.key_hex = hex;
+    return choice;
+  }
 
   TempFolder folder_;
 };
@@ -151,7 +159,7 @@ TEST_F(DecryptTest, ReadsWhatAGenerationOfKeysHasSealedWithTheFileOfThem) {
   ring.Add(3, std::string(32, 'g'));
   const std::string blob = SealedBlob(ring);
   const auto missing = Decrypt(blob, KeyFile());
-  EXPECT_THAT(missing, HasReason(Reason::kBlobDamaged));
+  EXPECT_THAT(missing, HasReason(Reason::kKeyMissing));
   EXPECT_THAT(std::string(missing.status().message()), HasSubstr("generation 3"));
   const auto generations = [](const std::string& master_key) {
     return crypto::EncodeGenerations({crypto::WrapGeneration(
@@ -159,10 +167,10 @@ TEST_F(DecryptTest, ReadsWhatAGenerationOfKeysHasSealedWithTheFileOfThem) {
   };
   folder_.Write("elsewhere", generations(kMasterKey));
   for (KeyChoice choice : {KeyFile(), KeyHex(absl::BytesToHexString(kMasterKey))}) {
-    choice.generations_file = folder_.Path("elsewhere");
+    choice.sources.generations_file = folder_.Path("elsewhere");
     EXPECT_THAT(Decrypt(blob, choice), IsOkAndHolds(kPlaintext));
     EXPECT_THAT(Decrypt(SealedBlob(), choice), IsOkAndHolds(kPlaintext));
-    choice.generations_file = folder_.Path("nowhere");
+    choice.sources.generations_file = folder_.Path("nowhere");
     EXPECT_THAT(Decrypt(blob, choice), StatusIs(absl::StatusCode::kNotFound));
   }
   // Beside the master key it is found.
@@ -170,6 +178,11 @@ TEST_F(DecryptTest, ReadsWhatAGenerationOfKeysHasSealedWithTheFileOfThem) {
   EXPECT_THAT(Decrypt(blob, KeyFile()), IsOkAndHolds(kPlaintext));
   folder_.Write("key.generations", generations(std::string(32, 'o')));
   EXPECT_THAT(Decrypt(blob, KeyFile()), StatusIs(absl::StatusCode::kFailedPrecondition));
+  // Unless the key that was replaced is there, too.
+  folder_.Write("old key", absl::StrCat(absl::BytesToHexString(std::string(32, 'o')), "\n"));
+  KeyChoice with_old = KeyFile();
+  with_old.sources.old_master_key_files = {folder_.Path("old key")};
+  EXPECT_THAT(Decrypt(blob, with_old), IsOkAndHolds(kPlaintext));
   folder_.Write("key.generations", "nonsense");
   EXPECT_THAT(Decrypt(blob, KeyFile()), HasReason(Reason::kStateCorrupt));
 }

@@ -25,6 +25,8 @@ absl::string_view HintFor(Reason reason) {
     case Reason::kBlobDamaged:
       return "`backupctl file versions CLIENT FILE` shows older versions, `backupctl verify` all "
              "damage";
+    case Reason::kKeyMissing:
+      return "restore the service's key.generations, or a snapshot of its state that has it";
     case Reason::kCredentialsMissing:
     case Reason::kRoleDenied:
       return "give a certificate that may do this (--tls-cert, --tls-key)";

@@ -59,6 +59,7 @@ absl::StatusOr<PackFooter> ReadFooterOf(const RandomAccess& pack,
   }
   absl::StatusOr<std::string> key =
       content::OpenPackKey(footer.wrapped_key, footer.pack_id, *master_key);
+  if (ReasonOf(key.status()) == Reason::kKeyMissing) return key.status();
   if (!key.ok()) {
     return MakeError(Reason::kBlobDamaged,
                      absl::StrCat("the key does not open this pack: it is another key, or the pack "

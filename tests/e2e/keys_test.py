@@ -23,7 +23,7 @@ SOURCES = pathlib.Path(__file__).resolve().parents[2]
 OLD_STORE = SOURCES / "tests" / "testdata" / "before-key-generations"
 OPERATIONS = SOURCES / "docs" / "operations.md"
 START_S = 60
-BAD_CONFIGURATION, DAMAGED = 10, 14
+FAILED, BAD_CONFIGURATION, DAMAGED = 1, 10, 14
 KINDS = ["STORE_SECRET", "SESSION_KEY", "PACK_KEY", "VERSION"]
 SEALED = ["--at_rest=sealed", "--inline_blob_limit=4096"]
 
@@ -86,24 +86,28 @@ class KeysTest(CliTest):
                 self.backupctl("file", "get", client["name"], file["name"], "-o", str(to), "--force")
                 self.assertEqual(to.read_bytes(), content_of(file), (client["name"], file["name"]))
 
-    def assert_decrypts(self, clients, master_key):
+    def readable_snapshots(self, master_key, *flags):
+        done = self.run_program("backupctl", "--json", "state", "list", f"--data_dir={self.data}", f"--master_key_file={master_key}", *flags)
+        return [each["path"] for each in map(json.loads, done.stdout.splitlines()) if each["is_readable"]]
+
+    def assert_decrypts(self, clients, master_key, *flags):
         """Without a service: by the catalog, and each blob by itself."""
         to = self.folder / "decrypted"
         for client in clients:
             for file in client["files"]:
                 self.run_program("backupctl", "decrypt", f"--data_dir={self.data}", f"--master_key_file={master_key}",
-                                 f"--client={client['name']}", f"--file={file['name']}", "-o", str(to), "--force")
+                                 f"--client={client['name']}", f"--file={file['name']}", "-o", str(to), "--force", *flags)
                 self.assertEqual(to.read_bytes(), content_of(file))
         contents = {content_of(file) for client in clients for file in client["files"]}
         for blob in (path for path in (self.data / "store" / "blobs").rglob("*") if path.is_file()):
             self.run_program("backupctl", "decrypt", str(blob), f"--master_key_file={master_key}",
-                             f"--key_generations_file={self.generations_file}", "-o", str(to), "--force")
+                             f"--key_generations_file={self.generations_file}", "-o", str(to), "--force", *flags)
             self.assertIn(to.read_bytes(), contents, blob)
 
-    def refuse(self, *flags, says):
+    def refuse(self, *flags, says, code=BAD_CONFIGURATION):
         done = subprocess.run([BIN_DIR.resolve() / "backup-service", f"--data_dir={self.data}", "--listen=127.0.0.1:0", *flags],
                               capture_output=True, text=True, timeout=START_S)
-        self.assertEqual(done.returncode, BAD_CONFIGURATION, done.stderr)
+        self.assertEqual(done.returncode, code, done.stderr)
         self.assertEqual(len(done.stderr.splitlines()), 1, done.stderr)
         for text in says:
             self.assertIn(str(text), done.stderr)
@@ -143,8 +147,16 @@ class ReplacedKeysTest(KeysTest):
         self.assertEqual(self.keys()["master_key_fingerprint"], new_fingerprint)
         self.assertEqual(self.generations("master_key_fingerprint", "is_rewrapped"), [(old_fingerprint, False)] * 2)
         self.assertIn(f"{old_fingerprint} (old)", self.backupctl("key", "list").stdout)
+        # What there is of snapshots takes the old one.
+        self.assertEqual(self.readable_snapshots(new_key), [])
+        # Without a service, each is found by its fingerprint.
+        cluster.service.stop()
+        self.assertNotEqual(self.readable_snapshots(new_key, f"--old_master_key_file={old_key}"), [])
+        self.assert_decrypts(clients, new_key, f"--old_master_key_file={old_key}")
+        cluster.start_service()
         rewrapped = self.rewrap_and_verify()
         self.assertEqual((rewrapped["rewrapped_count"], rewrapped["newest_generation"]), (2, 1))
+        self.assertEqual(self.readable_snapshots(new_key), rewrapped["snapshot_paths"])
         self.assertEqual([samples["opened_count"] for samples in rewrapped["samples"]], [1, 4, 2, 2])
         self.assertEqual(self.generations("master_key_fingerprint", "is_rewrapped"), [(new_fingerprint, True)] * 2)
         # The old one is lost.
@@ -158,6 +170,13 @@ class ReplacedKeysTest(KeysTest):
             self.assertEqual(returning.aes.hex(), client["session_key"])
         cluster.service.stop()
         self.assert_decrypts(clients, new_key)
+        # And then the catalog: from the snapshot that rewrap took, and from that and the blobs.
+        for action in ("restore", "rebuild"):
+            (self.data / "catalog.db").unlink()
+            self.run_program("backupctl", "state", action, f"--data_dir={self.data}", f"--master_key_file={new_key}")
+            cluster.start_service()
+            self.assert_all_is_there(clients)
+            cluster.service.stop()
 
     def test_killed_while_keys_change_it_goes_on(self):
         clients, _ = self.take_old_store()
@@ -185,11 +204,10 @@ class ReplacedKeysTest(KeysTest):
         cluster = self.start(service_flags=SEALED)
         self.backupctl("key", "rotate")
         kept = self.generations_file.read_bytes()
-        for damage in (self.generations_file.unlink, lambda: self.generations_file.write_bytes(kept[:50])):
-            cluster.service.stop()
-            damage()
-            cluster.start_service()
-            self.assertEqual(self.generations_file.read_bytes(), kept)
+        cluster.service.stop()
+        self.generations_file.unlink()
+        cluster.start_service()
+        self.assertEqual(self.generations_file.read_bytes(), kept)
         cluster.service.stop()
         subprocess.run(["sqlite3", self.data / "catalog.db", "DELETE FROM store_values WHERE name = CAST('key_generations' AS BLOB)"],
                        check=True, timeout=START_S)
@@ -197,6 +215,53 @@ class ReplacedKeysTest(KeysTest):
         cluster.start_service()
         self.assertEqual(self.generations("number"), [(0,), (1,)])
         self.assert_all_is_there(clients)
+
+    def test_a_damaged_file_is_left_as_it_is(self):
+        clients, _ = self.take_old_store()
+        cluster = self.start(service_flags=SEALED)
+        self.backupctl("key", "rotate")
+        kept = self.generations_file.read_bytes()
+        cluster.service.stop()
+        for damaged in (b"", kept[:50]):
+            self.generations_file.write_bytes(damaged)
+            self.refuse(says=(self.generations_file, "damaged", "move it away"), code=DAMAGED)
+            self.assertEqual(self.generations_file.read_bytes(), damaged)
+        self.generations_file.chmod(0)
+        if os.geteuid() != 0:
+            self.refuse(says=(self.generations_file, "Permission denied"))
+        self.generations_file.rename(self.folder / "damaged")
+        cluster.start_service()
+        self.assertEqual(self.generations_file.read_bytes(), kept)
+        self.assert_all_is_there(clients)
+
+    def test_what_a_missing_generation_sealed_is_not_damaged(self):
+        clients, private_key = self.take_old_store()
+        cluster = self.start(service_flags=SEALED)
+        self.backupctl("key", "rotate")
+        m.ModelClient.KEY = private_key
+        self.addCleanup(setattr, m.ModelClient, "KEY", None)
+        newer = m.ModelClient(cluster.port, b"newer").sign_up()
+        newer.back_up(b"large", content_of({"seed": 12, "size": 9000}))
+        cluster.service.stop()
+        # An operator who keeps neither of them.
+        aside = self.folder / "aside"
+        self.generations_file.rename(aside)
+        text = subprocess.run(["sqlite3", self.data / "catalog.db",
+                               "SELECT CAST(value AS TEXT) FROM store_values WHERE name = CAST('key_generations' AS BLOB)"],
+                              check=True, timeout=START_S, capture_output=True).stdout
+        subprocess.run(["sqlite3", self.data / "catalog.db", "DELETE FROM store_values WHERE name = CAST('key_generations' AS BLOB)"],
+                       check=True, timeout=START_S)
+        self.assertEqual(text.strip(), aside.read_bytes().strip())
+        cluster.start_service()
+        done = self.backupctl("verify", code=DAMAGED)
+        self.assertIn("key generation 1", done.stdout)
+        self.assertIn("KEY_MISSING", self.backupctl("file", "get", "newer", "large", "-o", str(self.folder / "got"), code=FAILED).stderr)
+        self.assertEqual(self.json_lines("status")[0]["damaged_chunk_count"], 0)
+        cluster.service.stop()
+        # As it was told.
+        aside.rename(self.generations_file)
+        cluster.start_service()
+        self.assert_all_is_there([*clients, {"name": "newer", "files": [{"name": "large", "seed": 12, "size": 9000}]}])
 
     def test_a_file_that_cannot_be_written_stops_a_change_and_not_a_start(self):
         clients, _ = self.take_old_store()
@@ -295,11 +360,11 @@ class SourcesTest(KeysTest):
             keys.insert(0, self.new_key(f"{number}.key"))
             old = ",".join(map(str, keys[1:]))
             self.run_with(f"--master_key_file={keys[0]}", f"--old_master_key_file={old}")
-            self.backupctl("key", "rotate")
-        fingerprints = [fingerprint(key.read_text()) for key in reversed(keys)]
-        self.assertEqual(fingerprints[0], first)
-        self.assertEqual(self.generations("master_key_fingerprint"), [(each,) for each in fingerprints])
-        self.assertEqual(self.json_lines("key", "rewrap")[0]["rewrapped_count"], 2)
+            self.assertIn("key rewrap", self.backupctl("key", "rotate", code=BAD_CONFIGURATION).stderr)
+        self.assertEqual(self.generations("master_key_fingerprint"), [(first,)])
+        self.assertEqual(self.json_lines("key", "rewrap")[0]["rewrapped_count"], 1)
+        self.backupctl("key", "rotate")
+        self.assertEqual(self.generations("master_key_fingerprint"), [(fingerprint(keys[0].read_text()),)] * 2)
 
 
 if __name__ == "__main__":

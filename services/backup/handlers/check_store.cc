@@ -40,9 +40,11 @@ absl::Status ReadToEnd(ByteSource& bytes) {
 
 v1::VerifyFinding Finding(const storage::StoredVersion& stored, const absl::Status& wrong) {
   v1::VerifyFinding finding;
-  finding.set_kind(ReasonOf(wrong) == Reason::kStorageIo ? v1::VerifyFinding::UNREADABLE
-                   : SaysMissing(wrong)                  ? v1::VerifyFinding::MISSING
-                                                         : v1::VerifyFinding::DAMAGED);
+  const bool may_be_whole =
+      ReasonOf(wrong) == Reason::kStorageIo || ReasonOf(wrong) == Reason::kKeyMissing;
+  finding.set_kind(may_be_whole         ? v1::VerifyFinding::UNREADABLE
+                   : SaysMissing(wrong) ? v1::VerifyFinding::MISSING
+                                        : v1::VerifyFinding::DAMAGED);
   if (const std::optional<Reason> reason = ReasonOf(wrong))
     finding.set_reason(std::string(InfoOf(*reason).name));
   finding.set_client_id(ToUuid(stored.version.client_id));

@@ -61,16 +61,13 @@ absl::StatusOr<Generations> Merge(const Generations& in_catalog, const Generatio
   return generations;
 }
 
-// What one of two places has; nothing if that is damaged and the other will do.
-absl::StatusOr<Generations> ParseOrDoWithout(const std::string& text, absl::string_view place,
-                                             const std::string& other) {
+absl::StatusOr<Generations> Parse(const std::string& text, absl::string_view place,
+                                  absl::string_view advice) {
   if (text.empty()) return Generations();
   absl::StatusOr<Generations> parsed = crypto::ParseGenerations(text);
   if (parsed.ok()) return parsed;
-  if (!crypto::ParseGenerations(other).ok())
-    return WithMessage(parsed.status(), absl::StrCat(place, ": ", parsed.status().message()));
-  LOG(ERROR) << place << ": " << parsed.status().message() << "; it is written anew";
-  return Generations();
+  return WithMessage(parsed.status(),
+                     absl::StrCat(place, ": ", parsed.status().message(), advice));
 }
 
 }  // namespace
@@ -79,8 +76,17 @@ absl::Status CheckKeyRing(storage::Catalog& catalog, const crypto::KeyRing& ring
   ASSIGN_OR_RETURN(const std::optional<std::string> secret,
                    FindValue(catalog, content::StoreKeys::kName));
   if (!secret) return CheckMasterKey(catalog, ring);
-  if (content::StoreKeys::Open(*secret, ring).ok()) return absl::OkStatus();
+  const absl::Status opened = content::StoreKeys::Open(*secret, ring).status();
+  if (opened.ok() || ReasonOf(opened) == Reason::kKeyMissing) return opened;
   return absl::FailedPreconditionError("the store's secret is sealed under another master key");
+}
+
+absl::StatusOr<bool> HoldsNothing(storage::Catalog& catalog) {
+  ASSIGN_OR_RETURN(
+      const storage::Counts counts,
+      catalog.Read([](storage::Snapshot& snapshot) { return snapshot.Count(); }));
+  return counts.clients == 0 && counts.versions == 0 && counts.packs == 0 &&
+         counts.trash_clients == 0 && counts.trash_versions == 0;
 }
 
 absl::StatusOr<std::unique_ptr<KeyKeeper>> KeyKeeper::Read(storage::Catalog& catalog,
@@ -122,15 +128,23 @@ absl::Status KeyKeeper::Load(absl::Time now) {
                    FindValue(catalog_, crypto::kKeyGenerationsName));
   in_catalog_ = value.value_or("");
   absl::StatusOr<std::string> file = crypto::ReadGenerationsFile(path_);
-  if (!file.ok() && !absl::IsNotFound(file.status())) {
-    if (in_catalog_.empty()) return file.status();
-    LOG(ERROR) << file.status().message();
+  const bool has_file = file.ok();
+  // It may have what the catalog has not, so nothing is written over it.
+  if (!has_file && !absl::IsNotFound(file.status())) return file.status();
+  ASSIGN_OR_RETURN(const Generations in_file,
+                   Parse(has_file ? *file : "", path_,
+                         ": restore it from a copy, or, if the catalog has all of them, move it "
+                         "away"));
+  absl::StatusOr<Generations> in_catalog =
+      Parse(in_catalog_, "the catalog", "; nor is there a file " + path_ + ": restore that");
+  if (!in_catalog.ok()) {
+    if (in_file.empty()) return in_catalog.status();
+    damaged_in_catalog_ = std::exchange(in_catalog_, "");
+    LOG(ERROR) << in_catalog.status().message() << "; those in " << path_ << " are taken";
+    in_catalog = Generations();
   }
-  if (file.ok()) in_file_ = *std::move(file);
-  ASSIGN_OR_RETURN(const Generations in_catalog,
-                   ParseOrDoWithout(in_catalog_, "the catalog", in_file_));
-  ASSIGN_OR_RETURN(const Generations in_file, ParseOrDoWithout(in_file_, path_, in_catalog_));
-  ASSIGN_OR_RETURN(Generations generations, Merge(in_catalog, in_file, master_keys_));
+  if (has_file) in_file_ = *std::move(file);
+  ASSIGN_OR_RETURN(Generations generations, Merge(*in_catalog, in_file, master_keys_));
   if (generations.empty()) return Adopt(now);
   RETURN_IF_ERROR(crypto::AddGenerations(generations, master_keys_, ring_));
   MutexLock lock(mutex_);
@@ -139,6 +153,8 @@ absl::Status KeyKeeper::Load(absl::Time now) {
 }
 
 absl::StatusOr<bool> KeyKeeper::IsNew() const {
+  ASSIGN_OR_RETURN(const bool holds_nothing, HoldsNothing(catalog_));
+  if (!holds_nothing) return false;
   // Nothing that is sealed opens without a key.
   const absl::Status sealed = CheckKeyRing(catalog_, crypto::KeyRing());
   if (absl::IsFailedPrecondition(sealed)) return false;
@@ -153,7 +169,7 @@ absl::Status KeyKeeper::Adopt(absl::Time now) {
   for (const auto& old : master_keys_.old) candidates.push_back(old.get());
   for (const crypto::MasterKey* const key : candidates) {
     const absl::Status fits = CheckKeyRing(catalog_, crypto::KeyRing(std::string(key->bytes())));
-    if (absl::IsFailedPrecondition(fits)) continue;
+    if (absl::IsFailedPrecondition(fits) && ReasonOf(fits) != Reason::kKeyMissing) continue;
     RETURN_IF_ERROR(fits);
     ring_.Add(0, std::string(key->bytes()));
     MutexLock lock(mutex_);
@@ -173,8 +189,12 @@ Generations KeyKeeper::generations() const {
 bool KeyKeeper::IsRewrapped() const {
   const std::string current = master_keys_.current->Fingerprint();
   MutexLock lock(mutex_);
+  return AllAreUnder(current);
+}
+
+bool KeyKeeper::AllAreUnder(absl::string_view fingerprint) const {
   return std::all_of(generations_.begin(), generations_.end(), [&](const KeyGeneration& each) {
-    return each.master_key_fingerprint == current;
+    return each.master_key_fingerprint == fingerprint;
   });
 }
 
@@ -184,7 +204,9 @@ KeyGeneration KeyKeeper::NewGeneration(absl::Time now) const {
 }
 
 absl::Status KeyKeeper::KeepInCatalog(const std::string& text) {
-  return catalog_.Run([&](storage::Transaction& transaction) {
+  return catalog_.Run([&](storage::Transaction& transaction) -> absl::Status {
+    if (!damaged_in_catalog_.empty())
+      RETURN_IF_ERROR(transaction.SetStoreValue(kDamagedName, damaged_in_catalog_));
     return transaction.SetStoreValue(std::string(crypto::kKeyGenerationsName), text);
   });
 }
@@ -207,7 +229,12 @@ absl::Status KeyKeeper::Keep(Generations generations) {
 }
 
 absl::StatusOr<KeyGeneration> KeyKeeper::Rotate(absl::Time now) {
+  const std::string current = master_keys_.current->Fingerprint();
   MutexLock lock(mutex_);
+  if (!AllAreUnder(current)) {
+    return absl::FailedPreconditionError(
+        "key generations are still sealed under an old master key: `backupctl key rewrap` first");
+  }
   Generations generations = generations_;
   generations.push_back(NewGeneration(now));
   KeyGeneration made = generations.back();

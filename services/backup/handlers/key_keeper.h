@@ -16,8 +16,11 @@
 namespace backup::handlers {
 
 // Whether this ring opens what a store has sealed: its secret, or else session keys of clients.
-// FailedPrecondition if not; errors of Catalog::Read().
+// FailedPrecondition if not, with reason KEY_MISSING if a generation is missing; errors of
+// Catalog::Read().
 absl::Status CheckKeyRing(storage::Catalog& catalog, const crypto::KeyRing& ring);
+// Whether a catalog has neither a client nor a version nor a pack, in the trash or out of it.
+absl::StatusOr<bool> HoldsNothing(storage::Catalog& catalog);
 
 // The generations of a store's keys: in the catalog and, for when that is lost, in a file. Each
 // change is in the file, then in the catalog, then in force, so that whatever ends in between, what
@@ -26,17 +29,23 @@ class KeyKeeper {
  public:
   // Reads them from where they are, and from both if they differ; nothing is changed. A store
   // without generations, of an older program, has the master key that fits as generation 0. None of
-  // them if a store is new. FailedPrecondition, saying what to do, if a generation is of another
-  // master key, or the two places have different ones; reason STATE_CORRUPT if they are damaged.
-  // `catalog` must outlive it.
+  // them if a store is new, which is one that holds nothing. FailedPrecondition, saying what to do,
+  // if a generation is of another master key, or the two places have different ones; reason
+  // STATE_CORRUPT if the file is damaged, whatever the catalog has, or the catalog's are and there
+  // is no file; what the file's reading says if it is there and cannot be read. `catalog` must
+  // outlive it.
   static absl::StatusOr<std::unique_ptr<KeyKeeper>> Read(storage::Catalog& catalog,
                                                          crypto::MasterKeys master_keys,
                                                          const std::string& path, absl::Time now);
-  // As above; makes a new store's first one, and makes good what one of the places lacks. A file
-  // that cannot be written is no error, but a line in the log, as long as the catalog has them all.
+  // As above; makes a new store's first one, and makes good what one of the places lacks. What was
+  // damaged in the catalog is kept beside (kDamagedName). A file that cannot be written is no error,
+  // but a line in the log, as long as the catalog has them all.
   static absl::StatusOr<std::unique_ptr<KeyKeeper>> Open(storage::Catalog& catalog,
                                                          crypto::MasterKeys master_keys,
                                                          const std::string& path, absl::Time now);
+
+  // The catalog's value that has what was there and could not be read.
+  static constexpr char kDamagedName[] = "key_generations.damaged";
 
   // Has each generation from the moment on that it is kept.
   const crypto::KeyRing& ring() const { return ring_; }
@@ -47,7 +56,8 @@ class KeyKeeper {
   bool IsRewrapped() const;
 
   // Makes a generation that seals from now on; returns it. FailedPrecondition if there are
-  // kMaxKeyGenerations; else an error leaves everything as it was, for all that seals.
+  // kMaxKeyGenerations, or not all are rewrapped; else an error leaves everything as it was, for
+  // all that seals.
   absl::StatusOr<crypto::KeyGeneration> Rotate(absl::Time now);
   // Wraps all under the current master key, and makes a new one if what seals is an old master key
   // itself. Returns how many were wrapped anew. Errors as of Rotate().
@@ -69,6 +79,7 @@ class KeyKeeper {
   absl::Status Keep(std::vector<crypto::KeyGeneration> generations)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status KeepInCatalog(const std::string& text);
+  bool AllAreUnder(absl::string_view fingerprint) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Not kept yet.
   crypto::KeyGeneration NewGeneration(absl::Time now) const;
 
@@ -78,9 +89,10 @@ class KeyKeeper {
   crypto::KeyRing ring_;
   mutable Mutex mutex_;  // Also held while a change is made.
   std::vector<crypto::KeyGeneration> generations_ ABSL_GUARDED_BY(mutex_);
-  // What the two places have, as it was read; empty if nothing.
+  // What the two places have, as it was read; empty if nothing, or if it is damaged.
   std::string in_catalog_;
   std::string in_file_;
+  std::string damaged_in_catalog_;
 };
 
 }  // namespace backup::handlers

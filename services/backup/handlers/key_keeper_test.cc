@@ -269,12 +269,15 @@ TEST_F(KeyKeeperTest, MakesGoodWhatOneOfThePlacesHasLost) {
   };
   std::filesystem::remove(path_);
   open_again("no file");
-  ASSERT_OK(crypto::WriteGenerationsFile(path_, kept.substr(1)));
-  open_again("a damaged file");
   SetInCatalog("");
   open_again("no rows");
-  SetInCatalog(kept.substr(0, kept.size() - 1));
+  const std::string damaged = kept.substr(0, kept.size() - 1);
+  SetInCatalog(damaged);
   open_again("damaged rows");
+  EXPECT_THAT(catalog_.Read([](storage::Snapshot& snapshot) {
+    return snapshot.FindStoreValue(KeyKeeper::kDamagedName);
+  }),
+              IsOkAndHolds(Optional(damaged)));
   // A catalog that is all new: the file is enough for what packs and blobs hold.
   storage::MemoryCatalog lost;
   const auto keeper = KeyKeeper::Open(lost, Keys("k"), path_, kNow);
@@ -292,6 +295,67 @@ TEST_F(KeyKeeperTest, RefusesToStartWithoutKeysThatItOnceHad) {
   SetInCatalog("neither");
   EXPECT_THAT(Open("k"), HasReason(Reason::kStateCorrupt));
   EXPECT_EQ(InFile(), damaged);
+}
+
+// It may have generations that the catalog lacks.
+TEST_F(KeyKeeperTest, NeverWritesOverAFileThatItCannotRead) {
+  ASSERT_OK(Open("k"));
+  const std::string kept = InFile();
+  const std::string damaged = kept.substr(1);
+  ASSERT_OK(crypto::WriteGenerationsFile(path_, damaged));
+  const auto refused = Open("k");
+  EXPECT_THAT(refused, HasReason(Reason::kStateCorrupt));
+  EXPECT_THAT(std::string(refused.status().message()),
+              AllOf(HasSubstr(path_), HasSubstr("move it away")));
+  EXPECT_EQ(InFile(), damaged);
+  // Nor over what cannot be read at all.
+  std::filesystem::remove(path_);
+  std::filesystem::create_directory(path_);
+  EXPECT_FALSE(Open("k").ok());
+  EXPECT_TRUE(std::filesystem::is_directory(path_));
+  // As it was told.
+  std::filesystem::rename(path_, path_ + ".damaged");
+  ASSERT_OK(Open("k"));
+  EXPECT_EQ(InFile(), kept);
+}
+
+TEST_F(KeyKeeperTest, SaysThatAGenerationIsMissingRatherThanThatTheMasterKeyIsAnother) {
+  storage::MemoryCatalog catalog;
+  crypto::KeyRing ring;
+  ring.Add(5, std::string(32, 'g'));
+  ASSERT_OK(catalog.Run([&](storage::Transaction& transaction) {
+    return transaction.SetStoreValue(std::string(content::StoreKeys::kName),
+                                     content::StoreKeys::NewSealedSecret(ring));
+  }));
+  const auto refused = KeyKeeper::Open(catalog, Keys("k"), path_, kNow);
+  EXPECT_THAT(refused, HasReason(Reason::kKeyMissing));
+  EXPECT_THAT(std::string(refused.status().message()), HasSubstr("key generation 5"));
+}
+
+TEST_F(KeyKeeperTest, IsNewOnlyIfItHoldsNothing) {
+  storage::MemoryCatalog plain;
+  // A client without a key, as an older program may have left it: nothing of it is sealed.
+  ASSERT_OK(plain.Run([](storage::Transaction& transaction) {
+    return transaction
+        .RegisterClient("laptop", *ClientId::FromBytes(std::string(16, 'c')),
+                        storage::DuplicateNames::kReject, kNow)
+        .status();
+  }));
+  const auto keeper = KeyKeeper::Open(plain, Keys("k"), path_, kNow);
+  ASSERT_OK(keeper);
+  EXPECT_THAT((*keeper)->ring().newest(), Optional(0u));
+  EXPECT_EQ((*keeper)->generations().size(), 1u);
+}
+
+TEST_F(KeyKeeperTest, MakesNoGenerationBeforeAllAreRewrapped) {
+  const auto keeper = Open("nk");
+  ASSERT_OK(keeper);
+  const auto refused = (*keeper)->Rotate(kNow);
+  EXPECT_THAT(refused, StatusIs(absl::StatusCode::kFailedPrecondition));
+  EXPECT_THAT(std::string(refused.status().message()), HasSubstr("key rewrap"));
+  EXPECT_EQ((*keeper)->generations().size(), 1u);
+  ASSERT_OK((*keeper)->Rewrap(kNow));
+  EXPECT_OK((*keeper)->Rotate(kNow));
 }
 
 TEST_F(KeyKeeperTest, RefusesTwoKeysOfOneNumberAndKeepsBoth) {

@@ -8,8 +8,10 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "base/exit_code.h"
 #include "base/process.h"
 #include "base/status_macros.h"
+#include "content/blob_footer.h"
 #include "content/chunk_seal.h"
 #include "content/store_keys.h"
 #include "glog/logging.h"
@@ -97,6 +99,11 @@ class Verification {
     return samples.opened_count() + samples.failed_count();
   }
 
+  void Skip(v1::KeySamples::Kind kind) {
+    v1::KeySamples& samples = Of(kind);
+    samples.set_skipped_count(samples.skipped_count() + 1);
+  }
+
   absl::Status OpenSessionKeys() {
     Of(v1::KeySamples::SESSION_KEY);
     return VisitClients(places_.catalog, [this](const storage::Client& client) {
@@ -127,12 +134,32 @@ class Verification {
       if (page.empty()) return absl::OkStatus();
       for (const storage::StoredVersion& stored : page) {
         if (!IsWhole(stored)) continue;
-        if (Note(v1::KeySamples::VERSION, OpenContent(places_, stored).status()) >= kVersionSamples)
+        const absl::StatusOr<content::BlobFooter> footer = FooterOf(stored);
+        if (!footer.ok()) {
+          Skip(v1::KeySamples::VERSION);
+        } else if (Note(v1::KeySamples::VERSION, OpenKeyOf(*footer)) >= kVersionSamples) {
           return absl::OkStatus();
+        }
       }
       after = page.back().version.version_id;
     }
     return absl::OkStatus();
+  }
+
+  // What a version that has a key of its own says of it; whatever keys there are, nothing is known
+  // of one that is damaged or missing.
+  absl::StatusOr<content::BlobFooter> FooterOf(const storage::StoredVersion& stored) const {
+    if (stored.version.is_damaged) return absl::NotFoundError("the version is damaged");
+    if (const auto* bytes = std::get_if<std::string>(&stored.content))
+      return content::ReadFooter(StringAccess(*bytes));
+    ASSIGN_OR_RETURN(const std::unique_ptr<RandomAccess> blob,
+                     places_.blobs.Open(std::get<BlobId>(stored.content)));
+    return content::ReadFooter(*blob);
+  }
+  absl::Status OpenKeyOf(const content::BlobFooter& footer) const {
+    if (footer.form == storage::StorageForm::kPlain) return absl::OkStatus();
+    return places_.master_key.Open(footer.wrapped_key, content::EncodeFooterFields(footer))
+        .status();
   }
 
   // Whether a version has a key of its own.
@@ -186,6 +213,7 @@ absl::StatusOr<v1::RotateKeyResponse> RotateKey(KeyKeeper& keeper, const Clock& 
 
 absl::StatusOr<v1::RewrapKeysResponse> RewrapKeys(const StoredPlaces& places, KeyKeeper& keeper,
                                                   const Clock& clock,
+                                                  const BackUpState& back_up_state,
                                                   const v1::RewrapKeysRequest& request) {
   ASSIGN_OR_RETURN(const int rewrapped, keeper.Rewrap(clock.Now()));
   const std::string fingerprint = keeper.master_keys().current->Fingerprint();
@@ -195,6 +223,16 @@ absl::StatusOr<v1::RewrapKeysResponse> RewrapKeys(const StoredPlaces& places, Ke
   response.set_rewrapped_count(rewrapped);
   response.set_newest_generation(*keeper.ring().newest());
   response.set_master_key_fingerprint(fingerprint);
+  // Those from before take the old master key, and when it is gone there must be others.
+  const absl::StatusOr<v1::BackUpStateResponse> snapshot = back_up_state();
+  if (!snapshot.ok()) {
+    return WithMessage(snapshot.status(),
+                       absl::StrCat("all generations are under the master key ", fingerprint,
+                                    ", but a snapshot of the state cannot be taken, so keep the "
+                                    "old master key and do this again: ",
+                                    snapshot.status().message()));
+  }
+  *response.mutable_snapshot_paths() = snapshot->paths();
   if (!request.verify()) return response;
   crypto::KeyRing ring;
   RETURN_IF_ERROR(keeper.ReadAlone(ring));

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <functional>
+
 #include "absl/status/statusor.h"
 #include "backup/v1/admin.pb.h"
 #include "base/clock.h"
@@ -14,9 +16,14 @@ absl::StatusOr<v1::ListKeysResponse> ListKeys(storage::Catalog& catalog, const K
 
 absl::StatusOr<v1::RotateKeyResponse> RotateKey(KeyKeeper& keeper, const Clock& clock);
 
-// `places` are those of the store whose keys `keeper` keeps.
+// Takes a snapshot of the state, and waits for it (ServiceContext::back_up_state).
+using BackUpState = std::function<absl::StatusOr<v1::BackUpStateResponse>()>;
+
+// `places` are those of the store whose keys `keeper` keeps. Errors as of KeyKeeper::Rewrap() and
+// `back_up_state`, whose message then says that the old master key is needed still.
 absl::StatusOr<v1::RewrapKeysResponse> RewrapKeys(const StoredPlaces& places, KeyKeeper& keeper,
                                                   const Clock& clock,
+                                                  const BackUpState& back_up_state,
                                                   const v1::RewrapKeysRequest& request);
 
 }  // namespace backup::handlers

@@ -3,8 +3,11 @@
 #include <filesystem>
 #include <memory>
 #include <string>
+#include <variant>
 
 #include "absl/strings/str_cat.h"
+#include "base/error.h"
+#include "base/status_macros.h"
 #include "base/testing/random_cut_source.h"
 #include "base/testing/status_matchers.h"
 #include "gmock/gmock.h"
@@ -35,12 +38,28 @@ class KeysTest : public ::testing::Test {
   absl::StatusOr<v1::RewrapKeysResponse> RewrapAndVerify() {
     v1::RewrapKeysRequest request;
     request.set_verify(true);
-    return RewrapKeys(service_.stored_places, *keeper_, service_.clock, request);
+    return Rewrap(request);
+  }
+  absl::StatusOr<v1::RewrapKeysResponse> Rewrap(const v1::RewrapKeysRequest& request) {
+    return RewrapKeys(
+        service_.stored_places, *keeper_, service_.clock,
+        [this]() -> absl::StatusOr<v1::BackUpStateResponse> {
+          // By then they are wrapped.
+          EXPECT_TRUE(keeper_->IsRewrapped());
+          ++snapshots_;
+          RETURN_IF_ERROR(snapshot_);
+          v1::BackUpStateResponse taken;
+          taken.add_paths("/snapshot");
+          return taken;
+        },
+        request);
   }
 
   testing::MemoryService service_;
   std::string folder_;
   std::unique_ptr<KeyKeeper> keeper_;
+  int snapshots_ = 0;
+  absl::Status snapshot_;  // What taking one ends with.
 };
 
 TEST_F(KeysTest, AreListedWithWhatEachHasSealed) {
@@ -59,16 +78,23 @@ TEST_F(KeysTest, AreListedWithWhatEachHasSealed) {
   EXPECT_FALSE(listed->generations(0).is_rewrapped());
   EXPECT_EQ(listed->generations(0).session_key_count(), 1);
   EXPECT_EQ(listed->generations(0).pack_count(), 1);
-  const auto rotated = RotateKey(*keeper_, service_.clock);
-  ASSERT_OK(rotated);
-  EXPECT_EQ(rotated->newest_generation(), 1u);
+  EXPECT_THAT(RotateKey(*keeper_, service_.clock),
+              testing::StatusIs(absl::StatusCode::kFailedPrecondition));
+  ASSERT_OK(Rewrap({}));
   listed = ListKeys(service_.catalog, *keeper_);
   ASSERT_OK(listed);
-  ASSERT_EQ(listed->generations_size(), 2);
+  EXPECT_TRUE(listed->generations(0).is_rewrapped());
+  const auto rotated = RotateKey(*keeper_, service_.clock);
+  ASSERT_OK(rotated);
+  // Rewrap() has made 1.
+  EXPECT_EQ(rotated->newest_generation(), 2u);
+  listed = ListKeys(service_.catalog, *keeper_);
+  ASSERT_OK(listed);
+  ASSERT_EQ(listed->generations_size(), 3);
   EXPECT_FALSE(listed->generations(0).is_newest());
-  EXPECT_TRUE(listed->generations(1).is_newest());
-  EXPECT_TRUE(listed->generations(1).is_rewrapped());
-  EXPECT_EQ(listed->generations(1).pack_count(), 0);
+  EXPECT_TRUE(listed->generations(2).is_newest());
+  EXPECT_TRUE(listed->generations(2).is_rewrapped());
+  EXPECT_EQ(listed->generations(2).pack_count(), 0);
 }
 
 TEST_F(KeysTest, AreVerifiedByOpeningSamplesOfEachKind) {
@@ -106,10 +132,48 @@ TEST_F(KeysTest, AreNotVerifiedIfSomethingDoesNotOpen) {
 }
 
 TEST_F(KeysTest, AreWrappedWithoutBeingVerifiedUnlessThatIsAskedFor) {
-  const auto rewrapped = RewrapKeys(service_.stored_places, *keeper_, service_.clock, {});
+  const auto rewrapped = Rewrap({});
   ASSERT_OK(rewrapped);
   EXPECT_EQ(rewrapped->samples_size(), 0);
   EXPECT_TRUE(keeper_->IsRewrapped());
+}
+
+TEST_F(KeysTest, HaveASnapshotOfTheStateThatTheNewMasterKeyOpens) {
+  snapshot_ = MakeError(Reason::kStorageFull, "no room");
+  const auto refused = Rewrap({});
+  EXPECT_THAT(refused, testing::HasReason(Reason::kStorageFull));
+  EXPECT_THAT(std::string(refused.status().message()), HasSubstr("keep the old master key"));
+  snapshot_ = absl::OkStatus();
+  // Also if nothing is left to be wrapped.
+  const auto rewrapped = Rewrap({});
+  ASSERT_OK(rewrapped);
+  EXPECT_EQ(rewrapped->rewrapped_count(), 0);
+  EXPECT_THAT(rewrapped->snapshot_paths(), ::testing::ElementsAre("/snapshot"));
+  EXPECT_EQ(snapshots_, 2);
+}
+
+TEST_F(KeysTest, AreNotBlamedForVersionsThatAreDamagedOrMissing) {
+  service_.uploads.inline_blob_limit = 0;
+  const testing::KnownClient client = service_.MakeClient("laptop");
+  const auto store = [&](const char* name) {
+    const int64_t id = service_.StoreWhole(client.id, name, PseudoRandomBytes(1000),
+                                           storage::StorageForm::kSealed);
+    return service_.Stored(client.id, name, id);
+  };
+  store("whole");
+  const storage::StoredVersion gone = store("gone");
+  ASSERT_OK(service_.memory_blobs.Delete(std::get<BlobId>(gone.content)));
+  const storage::StoredVersion marked = store("marked");
+  ASSERT_OK(service_.catalog.Run([&](storage::Transaction& transaction) {
+    return transaction.MarkVersionDamaged(marked.version.version_id, marked.content).status();
+  }));
+  const auto verified = RewrapAndVerify();
+  ASSERT_OK(verified);
+  const v1::KeySamples& versions = verified->samples(3);
+  EXPECT_EQ(versions.kind(), v1::KeySamples::VERSION);
+  EXPECT_EQ(versions.opened_count(), 1);
+  EXPECT_EQ(versions.failed_count(), 0) << versions.first_error();
+  EXPECT_EQ(versions.skipped_count(), 2);
 }
 
 }  // namespace

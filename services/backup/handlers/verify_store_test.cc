@@ -11,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/byte_stream.h"
 #include "base/error.h"
+#include "base/piece_buffers.h"
 #include "base/testing/random_cut_source.h"
 #include "base/testing/status_matchers.h"
 #include "content/compression.h"
@@ -39,19 +40,19 @@ class VerifyStoreTest : public ::testing::Test {
   VerifyStoreTest() { service_.uploads.inline_blob_limit = 100; }
 
   Verification Verify(double sample_ratio = 0) {
+    return VerifyIn(service_.stored_places, sample_ratio);
+  }
+  static Verification VerifyIn(const StoredPlaces& places, double sample_ratio = 0) {
+    PieceBudget budget;
     Verification result;
     v1::VerifyStoreRequest request;
     request.set_sample_ratio(sample_ratio);
-    const absl::Status status = VerifyStore(service_.stored_places, service_.stages.pieces, request,
-                                            [&](const v1::VerifyStoreResponse& event) {
-                                              if (event.has_finding())
-                                                result.findings.push_back(event.finding());
-                                              if (event.has_summary())
-                                                result.summary = event.summary();
-                                              result.progress_count += event.has_progress() ? 1 : 0;
-                                              return absl::OkStatus();
-                                            });
-    EXPECT_OK(status);
+    EXPECT_OK(VerifyStore(places, budget, request, [&](const v1::VerifyStoreResponse& event) {
+      if (event.has_finding()) result.findings.push_back(event.finding());
+      if (event.has_summary()) result.summary = event.summary();
+      result.progress_count += event.has_progress() ? 1 : 0;
+      return absl::OkStatus();
+    }));
     return result;
   }
 
@@ -85,6 +86,29 @@ TEST_F(VerifyStoreTest, ReadsARandomShare) {
                             [](const v1::VerifyStoreResponse&) { return absl::OkStatus(); }),
                 testing::HasReason(Reason::kInvalidField));
   }
+}
+
+// It may be found yet: nothing is marked, put aside or given up for it.
+TEST_F(VerifyStoreTest, TakesAMissingGenerationOfKeysForNoDamage) {
+  service_.master_key.Add(1, std::string(32, 'g'));
+  service_.uploads.form = storage::StorageForm::kSealed;
+  service_.Store(client_.id, "large", PseudoRandomBytes(100'000));
+  service_.StoreWhole(client_.id, "own", std::string(1000, 'x'), storage::StorageForm::kSealed);
+  const crypto::KeyRing without(std::string(32, 'k'));
+  const StoredPlaces places{service_.catalog,    service_.blobs,         without,
+                            service_.store_keys, *service_.dictionaries, &service_.chunk_cache};
+  for (int round = 0; round < 2; ++round) {
+    const Verification result = VerifyIn(places);
+    ASSERT_EQ(result.findings.size(), 2u);
+    for (const v1::VerifyFinding& finding : result.findings) {
+      EXPECT_EQ(finding.kind(), v1::VerifyFinding::UNREADABLE);
+      EXPECT_EQ(finding.reason(), "KEY_MISSING");
+      EXPECT_THAT(finding.detail(), HasSubstr("key generation 1"));
+    }
+  }
+  const storage::Counts counts = service_.Count();
+  EXPECT_EQ(counts.damaged_chunks + counts.marked_versions + counts.set_aside_blobs, 0);
+  EXPECT_TRUE(Verify().findings.empty());
 }
 
 TEST_F(VerifyStoreTest, TellsWhichVersionIsDamagedAndWhichIsMissing) {

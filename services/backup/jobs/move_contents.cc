@@ -87,7 +87,9 @@ absl::StatusOr<std::optional<StoredAnew>> MoveContents::TryStore(
   const std::optional<Reason> reason = ReasonOf(wrong);
   if (reason == Reason::kVersionNotFound) return std::nullopt;
   // Also the medium of the new content may fail.
-  if (reason != Reason::kBlobDamaged && (reason != Reason::kStorageIo || unread.ok())) return wrong;
+  const bool is_unreadable = reason == Reason::kBlobDamaged || reason == Reason::kKeyMissing ||
+                             (reason == Reason::kStorageIo && !unread.ok());
+  if (!is_unreadable) return wrong;
   if (unreadable_.size() < kMaxUnreadable) unreadable_.insert(version.version_id);
   LOG(ERROR) << "version " << version.version_id << " of " << NameToText(version.file_name)
              << " of client " << ToUuid(version.client_id)

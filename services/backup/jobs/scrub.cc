@@ -57,10 +57,12 @@ int64_t& CountOf(v1::VerifyFinding::Kind kind, handlers::ScrubTally& tally) {
 std::string LineOf(const v1::VerifyFinding& finding) {
   if (finding.version_id() == 0) return finding.detail();
   const bool is_unreadable = finding.kind() == v1::VerifyFinding::UNREADABLE;
+  const bool has_no_key = finding.reason() == InfoOf(Reason::kKeyMissing).name;
   return absl::StrCat(
       "version ", finding.version_id(), " of ", finding.file_name(), " of client ",
       finding.client_id(), ": ", finding.detail(),
-      is_unreadable
+      has_no_key ? "; it is tried again in the next cycle. An older version may be given by"
+      : is_unreadable
           ? "; it is tried again in the next cycle: look at the disk. An older version is given by"
           : "; it heals when the same bytes are sent again. Until then an older version is given "
             "by",
