@@ -139,6 +139,10 @@ absl::StatusOr<std::unique_ptr<crypto::MasterKey>> KeyOfFile(const std::string& 
 
 absl::StatusOr<crypto::MasterKeys> LoadOrMakeMasterKeys(const std::string& data_dir,
                                                         const KeySources& sources, bool has_data) {
+  if (!sources.command.empty() && !sources.master_key_file.empty()) {
+    return absl::InvalidArgumentError(
+        "give only one of --master_key_file and --master_key_command");
+  }
   crypto::MasterKeys keys;
   if (!sources.command.empty()) {
     keys.origin = absl::StrCat("that of --master_key_command=", sources.command.front());

@@ -112,10 +112,10 @@ std::string NameOf(const storage::Version& version) {
 
 // What it is sealed by may be at hand yet, so it is not lost.
 absl::Status KeyMissing(const BlobId& id, const absl::Status& why) {
-  return WithMessage(why, absl::StrCat("the catalog is left as it is: blob ", ToHex(id), ": ",
-                                       why.message(),
-                                       " (--key_generations_file), or give a --snapshot of a time "
-                                       "when it was there"));
+  return WithMessage(
+      why, absl::StrCat("the catalog is left as it is: blob ", ToHex(id), ": ", why.message(),
+                        " (--key_generations_file), or give a --snapshot of a time "
+                        "when it was there"));
 }
 
 void Rebuild::Lose(absl::string_view what, const absl::Status& why) {

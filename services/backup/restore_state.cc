@@ -211,7 +211,8 @@ absl::StatusOr<NewCatalog> OpenSnapshot(const HeldDataDir& data_dir, const Snaps
       ASSIGN_OR_RETURN(const std::unique_ptr<RandomAccess> file, storage::OpenFile(path));
       ASSIGN_OR_RETURN(const content::SnapshotFooter footer, content::ReadSnapshotFooter(*file));
       result.snapshot_time = footer.time;
-      ASSIGN_OR_RETURN(result.catalog, Unpack(*file, KeyOf(footer, data_dir.master_keys), result.path, listener));
+      ASSIGN_OR_RETURN(result.catalog,
+                       Unpack(*file, KeyOf(footer, data_dir.master_keys), result.path, listener));
       return Prepare(*result.catalog, ReadCatalogMark(data_dir.path));
     };
     const absl::Status opened = open();

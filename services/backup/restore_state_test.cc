@@ -325,10 +325,9 @@ TEST_F(RestoreStateTest, RebuildingEndsIfAGenerationOfKeysIsMissing) {
   EXPECT_EQ(Versions(), 10) << "nothing was changed";
   const auto key = crypto::MasterKey::Load(data_ + "/master.key");
   ASSERT_OK(key);
-  ASSERT_OK(crypto::WriteGenerationsFile(
-      data_ + "/key.generations",
-      crypto::EncodeGenerations(
-          {crypto::WrapGeneration(3, absl::UnixEpoch(), std::string(32, 'g'), **key)})));
+  ASSERT_OK(crypto::WriteGenerationsFile(data_ + "/key.generations",
+                                         crypto::EncodeGenerations({crypto::WrapGeneration(
+                                             3, absl::UnixEpoch(), std::string(32, 'g'), **key)})));
   const auto rebuilt = Rebuild();
   ASSERT_OK(rebuilt);
   EXPECT_EQ(rebuilt->versions, 1);

@@ -86,9 +86,9 @@ absl::StatusOr<std::unique_ptr<RunningService>> RunningService::Open(const Optio
   }
   absl::StatusOr<Keys> keys = OpenKeys(storage);
   if (!keys.ok()) {
-    const absl::Status error =
-        WithMessage(keys.status(), absl::StrCat("the data directory ", options.data_dir, ": ",
-                                                keys.status().message()));
+    const absl::Status error = WithMessage(
+        keys.status(),
+        absl::StrCat("the data directory ", options.data_dir, ": ", keys.status().message()));
     const bool is_damaged = ReasonOf(error) == Reason::kStateCorrupt;
     return is_damaged ? WithExitCode(error, kExitDamaged) : error;
   }

@@ -87,13 +87,12 @@ void Show(const v1::RewrapKeysResponse& rewrapped, Output& output) {
   for (const std::string& path : rewrapped.snapshot_paths())
     output.Note(absl::StrCat("a snapshot that it opens is ", Printable(path)));
   for (const v1::KeySamples& samples : rewrapped.samples()) {
-    output.Note(absl::StrCat(NameOf(samples.kind()), ": ", samples.opened_count(), " opened, ",
-                             samples.failed_count(), " not",
-                             samples.first_error().empty() ? "" : ": ", samples.first_error(),
-                             samples.skipped_count() == 0
-                                 ? ""
-                                 : absl::StrCat("; ", samples.skipped_count(),
-                                                " left out, which are damaged or missing")));
+    output.Note(absl::StrCat(
+        NameOf(samples.kind()), ": ", samples.opened_count(), " opened, ", samples.failed_count(),
+        " not", samples.first_error().empty() ? "" : ": ", samples.first_error(),
+        samples.skipped_count() == 0 ? ""
+                                     : absl::StrCat("; ", samples.skipped_count(),
+                                                    " left out, which are damaged or missing")));
   }
 }
 

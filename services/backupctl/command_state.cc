@@ -110,8 +110,7 @@ void ShowUnreadable(const std::vector<std::string>& unreadable, Output& output) 
 }
 
 absl::StatusOr<ExitCode> Restore(Output& output, const StateFlags& flags) {
-  ASSIGN_OR_RETURN(const HeldDataDir held,
-                   HoldDataDir(flags.data_dir, flags.keys));
+  ASSIGN_OR_RETURN(const HeldDataDir held, HoldDataDir(flags.data_dir, flags.keys));
   const StateListener silent = [](absl::string_view) {};
   ASSIGN_OR_RETURN(
       NewCatalog restored,
@@ -169,8 +168,7 @@ ExitCode ShowRebuilt(const RebuildReport& report, Output& output) {
 }
 
 absl::StatusOr<ExitCode> RunRebuild(Output& output, const StateFlags& flags) {
-  ASSIGN_OR_RETURN(const HeldDataDir held,
-                   HoldDataDir(flags.data_dir, flags.keys));
+  ASSIGN_OR_RETURN(const HeldDataDir held, HoldDataDir(flags.data_dir, flags.keys));
   ASSIGN_OR_RETURN(
       const RebuildReport report,
       RebuildState(held, {SnapshotFolders(held.path, flags.snapshot_dir), flags.snapshot},
@@ -180,8 +178,7 @@ absl::StatusOr<ExitCode> RunRebuild(Output& output, const StateFlags& flags) {
 }
 
 absl::StatusOr<ExitCode> Accept(Output& output, const StateFlags& flags) {
-  ASSIGN_OR_RETURN(const HeldDataDir held,
-                   HoldDataDir(flags.data_dir, flags.keys));
+  ASSIGN_OR_RETURN(const HeldDataDir held, HoldDataDir(flags.data_dir, flags.keys));
   RETURN_IF_ERROR(AcceptCatalog(held));
   if (output.json()) return ExitCode::kOk;
   output.Note("a service may start with this catalog; what it does not know of stays in the store");

@@ -148,8 +148,7 @@ absl::StatusOr<DataDir> OpenDataDir(const std::string& data_dir, const KeyChoice
   KeySources sources = choice.sources;
   if (sources.master_key_file.empty() && sources.command.empty())
     sources.master_key_file = absl::StrCat(data_dir, "/master.key");
-  if (sources.command.empty())
-    RETURN_IF_ERROR(CheckExists(sources.master_key_file, "master key"));
+  if (sources.command.empty()) RETURN_IF_ERROR(CheckExists(sources.master_key_file, "master key"));
   absl::StatusOr<Storage> storage = OpenStorage(data_dir, sources);
   if (storage.ok()) {
     DataDir opened{*std::move(storage), nullptr, nullptr, nullptr};

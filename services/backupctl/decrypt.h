@@ -42,8 +42,8 @@ struct DataDir {
 };
 
 // Opens the data directory of a service that does not run; makes nothing. What `sources` do not
-// name is that in the directory; `key_hex` is not looked at. NotFound if there is no catalog or key; Aborted if a service holds it; FailedPrecondition if
-// its schema is newer.
+// name is that in the directory; `key_hex` is not looked at. NotFound if there is no catalog or
+// key; Aborted if a service holds it; FailedPrecondition if its schema is newer.
 absl::StatusOr<DataDir> OpenDataDir(const std::string& data_dir, const KeyChoice& choice);
 
 // Opens a version's content. `client` is an id or a name, and `file` a name, in the API's text

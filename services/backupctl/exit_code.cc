@@ -95,7 +95,8 @@ std::string ErrorLine(const absl::Status& status) {
     absl::StrAppend(&line, " (", subject, ")");
   if (const std::optional<Reason> reason = ReasonOf(status)) {
     // What is wrong with stored data has the same name everywhere.
-    if (reason == Reason::kBlobDamaged || reason == Reason::kStorageIo)
+    if (reason == Reason::kBlobDamaged || reason == Reason::kStorageIo ||
+        reason == Reason::kKeyMissing)
       line = absl::StrCat(InfoOf(*reason).name, ": ", line);
     const absl::string_view hint = HintFor(*reason);
     if (!hint.empty()) absl::StrAppend(&line, "; ", hint);

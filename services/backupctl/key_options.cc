@@ -7,21 +7,21 @@
 namespace backup::ctl {
 
 void AddKeyOptions(CLI::App& command, KeySources& keys) {
-  CLI::Option* const file = command
-                                .add_option("--master_key_file", keys.master_key_file,
-                                            "The master key; default: the one in --data_dir")
-                                ->type_name("FILE");
+  command
+      .add_option("--master_key_file", keys.master_key_file,
+                  "The master key; default: the one in --data_dir")
+      ->type_name("FILE");
   command
       .add_option_function<std::string>(
           "--master_key_command",
           [&keys](const std::string& text) { keys.command = CommandWords(text); },
           "A program and arguments, split at spaces, that says\nthe master key, as the service's")
-      ->type_name("COMMAND")
-      ->excludes(file);
+      ->type_name("COMMAND");
   command
-      .add_option("--old_master_key_file", keys.old_master_key_files,
-                  "Master keys that were replaced, with commas between;\nwhat is still sealed under "
-                  "them opens, too")
+      .add_option(
+          "--old_master_key_file", keys.old_master_key_files,
+          "Master keys that were replaced, with commas between;\nwhat is still sealed under "
+          "them opens, too")
       ->type_name("FILES")
       ->delimiter(',');
   command

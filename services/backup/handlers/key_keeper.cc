@@ -63,11 +63,9 @@ absl::StatusOr<Generations> Merge(const Generations& in_catalog, const Generatio
 
 absl::StatusOr<Generations> Parse(const std::string& text, absl::string_view place,
                                   absl::string_view advice) {
-  if (text.empty()) return Generations();
   absl::StatusOr<Generations> parsed = crypto::ParseGenerations(text);
   if (parsed.ok()) return parsed;
-  return WithMessage(parsed.status(),
-                     absl::StrCat(place, ": ", parsed.status().message(), advice));
+  return WithMessage(parsed.status(), absl::StrCat(place, ": ", parsed.status().message(), advice));
 }
 
 }  // namespace
@@ -82,9 +80,8 @@ absl::Status CheckKeyRing(storage::Catalog& catalog, const crypto::KeyRing& ring
 }
 
 absl::StatusOr<bool> HoldsNothing(storage::Catalog& catalog) {
-  ASSIGN_OR_RETURN(
-      const storage::Counts counts,
-      catalog.Read([](storage::Snapshot& snapshot) { return snapshot.Count(); }));
+  ASSIGN_OR_RETURN(const storage::Counts counts,
+                   catalog.Read([](storage::Snapshot& snapshot) { return snapshot.Count(); }));
   return counts.clients == 0 && counts.versions == 0 && counts.packs == 0 &&
          counts.trash_clients == 0 && counts.trash_versions == 0;
 }
@@ -131,12 +128,16 @@ absl::Status KeyKeeper::Load(absl::Time now) {
   const bool has_file = file.ok();
   // It may have what the catalog has not, so nothing is written over it.
   if (!has_file && !absl::IsNotFound(file.status())) return file.status();
-  ASSIGN_OR_RETURN(const Generations in_file,
-                   Parse(has_file ? *file : "", path_,
-                         ": restore it from a copy, or, if the catalog has all of them, move it "
-                         "away"));
-  absl::StatusOr<Generations> in_catalog =
-      Parse(in_catalog_, "the catalog", "; nor is there a file " + path_ + ": restore that");
+  Generations in_file;
+  if (has_file) {
+    ASSIGN_OR_RETURN(in_file, Parse(*file, path_,
+                                    ": restore it from a copy, or, if the catalog has all of them, "
+                                    "move it away"));
+  }
+  absl::StatusOr<Generations> in_catalog = Generations();
+  if (!in_catalog_.empty())
+    in_catalog =
+        Parse(in_catalog_, "the catalog", "; nor is there a file " + path_ + ": restore that");
   if (!in_catalog.ok()) {
     if (in_file.empty()) return in_catalog.status();
     damaged_in_catalog_ = std::exchange(in_catalog_, "");

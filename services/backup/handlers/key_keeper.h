@@ -38,8 +38,8 @@ class KeyKeeper {
                                                          crypto::MasterKeys master_keys,
                                                          const std::string& path, absl::Time now);
   // As above; makes a new store's first one, and makes good what one of the places lacks. What was
-  // damaged in the catalog is kept beside (kDamagedName). A file that cannot be written is no error,
-  // but a line in the log, as long as the catalog has them all.
+  // damaged in the catalog is kept beside (kDamagedName). A file that cannot be written is no
+  // error, but a line in the log, as long as the catalog has them all.
   static absl::StatusOr<std::unique_ptr<KeyKeeper>> Open(storage::Catalog& catalog,
                                                          crypto::MasterKeys master_keys,
                                                          const std::string& path, absl::Time now);

@@ -301,13 +301,14 @@ TEST_F(KeyKeeperTest, RefusesToStartWithoutKeysThatItOnceHad) {
 TEST_F(KeyKeeperTest, NeverWritesOverAFileThatItCannotRead) {
   ASSERT_OK(Open("k"));
   const std::string kept = InFile();
-  const std::string damaged = kept.substr(1);
-  ASSERT_OK(crypto::WriteGenerationsFile(path_, damaged));
-  const auto refused = Open("k");
-  EXPECT_THAT(refused, HasReason(Reason::kStateCorrupt));
-  EXPECT_THAT(std::string(refused.status().message()),
-              AllOf(HasSubstr(path_), HasSubstr("move it away")));
-  EXPECT_EQ(InFile(), damaged);
+  for (const std::string& damaged : {kept.substr(1), std::string()}) {
+    ASSERT_OK(crypto::WriteGenerationsFile(path_, damaged));
+    const auto refused = Open("k");
+    EXPECT_THAT(refused, HasReason(Reason::kStateCorrupt));
+    EXPECT_THAT(std::string(refused.status().message()),
+                AllOf(HasSubstr(path_), HasSubstr("move it away")));
+    EXPECT_EQ(InFile(), damaged);
+  }
   // Nor over what cannot be read at all.
   std::filesystem::remove(path_);
   std::filesystem::create_directory(path_);
