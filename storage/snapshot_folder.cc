@@ -12,11 +12,13 @@
 #include <cstring>
 #include <optional>
 #include <set>
+#include <utility>
 
 #include "absl/cleanup/cleanup.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
 #include "base/direct_file.h"
 #include "base/error.h"
@@ -45,10 +47,13 @@ std::optional<SnapshotFolder::Entry> ParseName(absl::string_view name) {
   SnapshotFolder::Entry entry;
   std::string error;
   if (!absl::ConsumeSuffix(&name, kSuffix) || name.size() <= kNumberSize + 1 ||
-      name[kNumberSize] != '-' || !absl::SimpleAtoi(name.substr(0, kNumberSize), &entry.number) ||
-      !absl::ParseTime(kTimeFormat, name.substr(kNumberSize + 1), &entry.time, &error)) {
+      name[kNumberSize] != '-' || !absl::SimpleAtoi(name.substr(0, kNumberSize), &entry.number)) {
     return std::nullopt;
   }
+  const std::pair<absl::string_view, absl::string_view> parts =
+      absl::StrSplit(name.substr(kNumberSize + 1), absl::MaxSplits('-', 1));
+  if (!absl::ParseTime(kTimeFormat, parts.first, &entry.time, &error)) return std::nullopt;
+  entry.store = std::string(parts.second);
   return entry;
 }
 
@@ -119,7 +124,8 @@ class FileAccess final : public RandomAccess {
 
 std::string SnapshotFolder::NameOf(const Entry& entry) {
   return absl::StrCat(absl::StrFormat("%010d-", entry.number),
-                      absl::FormatTime(kTimeFormat, entry.time, absl::UTCTimeZone()), kSuffix);
+                      absl::FormatTime(kTimeFormat, entry.time, absl::UTCTimeZone()),
+                      entry.store.empty() ? "" : "-", entry.store, kSuffix);
 }
 
 std::string SnapshotFolder::PathOf(const Entry& entry) const {
@@ -149,16 +155,28 @@ absl::StatusOr<std::vector<SnapshotFolder::Entry>> SnapshotFolder::List() const 
   return entries;
 }
 
+absl::StatusOr<std::vector<SnapshotFolder::Entry>> SnapshotFolder::ListOf(
+    absl::string_view store) const {
+  ASSIGN_OR_RETURN(std::vector<Entry> entries, List());
+  entries.erase(std::remove_if(entries.begin(), entries.end(),
+                               [&](const Entry& entry) {
+                                 return !entry.store.empty() && entry.store != store;
+                               }),
+                entries.end());
+  return entries;
+}
+
 absl::Status SnapshotFolder::Make() const { return MakeFolder(path_); }
 
 absl::StatusOr<SnapshotFolder::Entry> SnapshotFolder::Put(int64_t number, absl::Time time,
+                                                          const std::string& store,
                                                           ByteSource& source) {
   RETURN_IF_ERROR(Make());
   const std::string part = absl::StrCat(path_, kPart);
   ::unlink(part.c_str());  // Of a process that was killed.
   absl::Cleanup remove_part = [&] { ::unlink(part.c_str()); };
   listener_("snapshot is begun");
-  Entry entry = {number, absl::FromUnixSeconds(absl::ToUnixSeconds(time))};
+  Entry entry = {number, absl::FromUnixSeconds(absl::ToUnixSeconds(time)), store};
   {
     ASSIGN_OR_RETURN(const std::unique_ptr<NewFile> file, NewFile::Create(part));
     RETURN_IF_ERROR(CopyAll(source, *file).status());

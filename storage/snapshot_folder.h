@@ -27,6 +27,7 @@ class SnapshotFolder {
   struct Entry {
     int64_t number = 0;  // Above those of all before it, whatever the clock says.
     absl::Time time;     // When it was taken, as its name says it: whole seconds.
+    std::string store;   // Whose catalog it is, in hex; empty: an older program did not say.
     int64_t size_bytes = 0;
 
     bool operator==(const Entry&) const = default;
@@ -39,24 +40,28 @@ class SnapshotFolder {
       : path_(std::move(path)), listener_(std::move(listener)) {}
 
   const std::string& path() const { return path_; }
-  // As in `state list`: "0000000042-20260501T183000Z.snapshot".
+  // As in `state list`: "0000000042-20260501T183000Z-0011223344556677.snapshot".
   static std::string NameOf(const Entry& entry);
   std::string PathOf(const Entry& entry) const;
 
-  // All that are whole, newest first. None if there is no folder. Reason STORAGE_IO.
+  // All that are whole, newest first, of whatever store. None if there is no folder. Reason
+  // STORAGE_IO.
   absl::StatusOr<std::vector<Entry>> List() const;
+  // Those of this store, and those of which nobody knows whose they are.
+  absl::StatusOr<std::vector<Entry>> ListOf(absl::string_view store) const;
   // Makes the folder, in a parent that exists; durable. Reasons STORAGE_FULL, STORAGE_IO.
   absl::Status Make() const;
   // Stores what `source` yields: whole and durable if this returns OK, else not there. Makes the
   // folder, in a parent that exists. Leaves the last 64 MiB of the disk to others, as blobs do.
   // Errors: those of `source`; reasons STORAGE_FULL, STORAGE_IO.
-  absl::StatusOr<Entry> Put(int64_t number, absl::Time time, ByteSource& source);
+  absl::StatusOr<Entry> Put(int64_t number, absl::Time time, const std::string& store,
+                            ByteSource& source);
   // Opens one for reading. Errors: NotFound; reason STORAGE_IO.
   absl::StatusOr<std::unique_ptr<RandomAccess>> Open(const Entry& entry) const;
   absl::Status Remove(const Entry& entry);
 
-  // Those of `entries`, newest first, that need not be kept: all but the newest kKept, and the
-  // newest of each of the newest kKeptDays days (UTC) that have any.
+  // Those of `entries`, which are one store's, newest first, that need not be kept: all but the
+  // newest kKept, and the newest of each of the newest kKeptDays days (UTC) that have any.
   static std::vector<Entry> Expired(const std::vector<Entry>& entries);
 
  private:

@@ -24,9 +24,10 @@ class SnapshotFolderTest : public ::testing::Test {
  protected:
   SnapshotFolder::Entry Put(int64_t number, absl::Time time, const std::string& bytes = "bytes") {
     StringSource source(bytes);
-    return snapshots_.Put(number, time, source).value();
+    return snapshots_.Put(number, time, store_, source).value();
   }
 
+  std::string store_;
   const TempFolder folder_;
   SnapshotFolder snapshots_{folder_.path() + "/snapshots"};
 };
@@ -42,6 +43,18 @@ TEST_F(SnapshotFolderTest, ListsWhatItWasGivenNewestFirst) {
   std::string read(5, '\0');
   ASSERT_OK(snapshots_.Open(first).value()->ReadAt(0, {read.data(), read.size()}));
   EXPECT_EQ(read, "bytes");
+}
+
+TEST_F(SnapshotFolderTest, TellsStoresApart) {
+  const auto nobodys = Put(1, kNoon);
+  store_ = "0011223344556677";
+  const auto ours = Put(2, kNoon);
+  EXPECT_EQ(SnapshotFolder::NameOf(ours), "0000000002-20260501T120000Z-0011223344556677.snapshot");
+  store_ = "8899aabbccddeeff";
+  const auto theirs = Put(3, kNoon);
+  EXPECT_THAT(snapshots_.List().value(), ElementsAre(theirs, ours, nobodys));
+  EXPECT_THAT(snapshots_.ListOf(ours.store).value(), ElementsAre(ours, nobodys));
+  EXPECT_THAT(snapshots_.ListOf(theirs.store).value(), ElementsAre(theirs, nobodys));
 }
 
 TEST_F(SnapshotFolderTest, LeavesOtherFilesAlone) {
@@ -66,7 +79,7 @@ class FailingSource final : public ByteSource {
 
 TEST_F(SnapshotFolderTest, HasNothingOfWhatFailed) {
   FailingSource source;
-  EXPECT_THAT(snapshots_.Put(1, kNoon, source).status(), StatusIs(absl::StatusCode::kAborted));
+  EXPECT_THAT(snapshots_.Put(1, kNoon, "", source).status(), StatusIs(absl::StatusCode::kAborted));
   EXPECT_TRUE(std::filesystem::is_empty(snapshots_.path()));
 }
 

@@ -182,6 +182,14 @@ std::vector<FoundSnapshot> FindSnapshots(const std::vector<std::string>& folders
   return found;
 }
 
+absl::Status CheckOwner(const std::string& data_dir) {
+  struct stat info = {};
+  if (::stat(data_dir.c_str(), &info) != 0 || info.st_uid == ::geteuid()) return absl::OkStatus();
+  return absl::FailedPreconditionError(
+      absl::StrCat(data_dir, " is of the user with the number ", info.st_uid,
+                   ": run this as that user, whose service could not open what is made here"));
+}
+
 absl::StatusOr<HeldDataDir> HoldDataDir(const std::string& data_dir, const KeySources& sources) {
   std::error_code error;
   HeldDataDir held;
@@ -189,12 +197,7 @@ absl::StatusOr<HeldDataDir> HoldDataDir(const std::string& data_dir, const KeySo
   if (error || !std::filesystem::is_directory(held.path, error))
     return absl::NotFoundError(absl::StrCat("there is no folder ", data_dir));
   while (held.path.size() > 1 && held.path.back() == '/') held.path.pop_back();
-  struct stat info = {};
-  if (::stat(held.path.c_str(), &info) == 0 && info.st_uid != ::geteuid()) {
-    return absl::FailedPreconditionError(
-        absl::StrCat(held.path, " is of the user with the number ", info.st_uid,
-                     ": run this as that user, whose service could not open what is made here"));
-  }
+  RETURN_IF_ERROR(CheckOwner(held.path));
   ASSIGN_OR_RETURN(held.lock, LockDataDir(held.path));
   ASSIGN_OR_RETURN(held.master_keys, OpenMasterKeys(held.path, sources));
   held.generations_file = GenerationsFileOf(held.path, sources);

@@ -38,6 +38,10 @@ struct FoundSnapshot {
 std::vector<FoundSnapshot> FindSnapshots(const std::vector<std::string>& folders,
                                          const crypto::MasterKeys* master_keys);
 
+// FailedPrecondition if the folder, which may be missing, is another user's: that one's service
+// could not open what this process makes in it.
+absl::Status CheckOwner(const std::string& data_dir);
+
 // A data directory whose catalog is to be replaced.
 struct HeldDataDir {
   std::string path;
@@ -46,8 +50,7 @@ struct HeldDataDir {
   std::string generations_file;  // Of the keys that they wrap.
 };
 // Holds it. Errors: NotFound if there is no such folder, or no master key; Aborted if a service
-// holds it; FailedPrecondition if the folder is another user's, whose service could not open what
-// this process makes; those of OpenMasterKeys().
+// holds it; those of CheckOwner() and OpenMasterKeys().
 absl::StatusOr<HeldDataDir> HoldDataDir(const std::string& data_dir, const KeySources& sources);
 
 // Told before and after each step that a crash may come between; for tests.

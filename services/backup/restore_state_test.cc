@@ -420,6 +420,19 @@ TEST_F(RestoreStateTest, ASecondRestoreGoesOnAboveTheFirst) {
   EXPECT_GT(NextVersionId(), next);
 }
 
+TEST_F(RestoreStateTest, ADataDirectoryOfAnotherUserIsLeftAlone) {
+  EXPECT_OK(CheckOwner(folder_.path()));
+  EXPECT_OK(CheckOwner(folder_.path() + "/missing"));
+  std::string others = "/";  // For who is not root.
+  if (::geteuid() == 0) {
+    others = folder_.path() + "/others";
+    std::filesystem::create_directory(others);
+    ASSERT_EQ(::chown(others.c_str(), 65534, 65534), 0);
+  }
+  EXPECT_THAT(CheckOwner(others), StatusIs(absl::StatusCode::kFailedPrecondition));
+  EXPECT_THAT(HoldDataDir(others, keys_).status(), StatusIs(absl::StatusCode::kFailedPrecondition));
+}
+
 TEST_F(RestoreStateTest, AnEmptyCatalogIsNotMadeBesideAStore) {
   Live(10);
   std::filesystem::rename(CatalogPath(), CatalogPath() + ".away");

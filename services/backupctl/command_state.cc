@@ -53,6 +53,7 @@ absl::StatusOr<ExitCode> BackUp(Connection& connection, Output& output, const St
                              v1::BackUpStateRequest(), kBackupTimeout));
     return ShowTaken(taken, output);
   }
+  RETURN_IF_ERROR(CheckOwner(flags.data_dir));
   ASSIGN_OR_RETURN(const DataDir opened, OpenDataDir(flags.data_dir, {flags.keys, ""}));
   RETURN_IF_ERROR(CheckCatalogMark(flags.data_dir, *opened.storage.catalog));
   const SystemClock clock;

@@ -24,10 +24,7 @@ constexpr char kCopySettings[] =
     "PRAGMA cache_size = -2048;";
 
 // A copy must leave what is reserved to recover from a full disk.
-absl::Status CheckRoom(Database& source, const std::string& path) {
-  Query size =
-      source.Prepare("SELECT page_count * page_size FROM pragma_page_count, pragma_page_size");
-  RETURN_IF_ERROR(size.Step().status());
+absl::Status CheckRoom(const std::string& path, int64_t size_bytes) {
   struct statvfs disk = {};
   if (::statvfs(std::filesystem::path(path).parent_path().c_str(), &disk) != 0) {
     return MakeError(Reason::kStorageIo, absl::StrCat("cannot look for room for ", path),
@@ -35,11 +32,12 @@ absl::Status CheckRoom(Database& source, const std::string& path) {
   }
   const auto block = static_cast<int64_t>(disk.f_frsize);
   const int64_t needed =
-      size.Int(0) + SpaceReserve::SizeFor(static_cast<int64_t>(disk.f_blocks) * block);
+      size_bytes + SpaceReserve::SizeFor(static_cast<int64_t>(disk.f_blocks) * block);
   if (static_cast<int64_t>(disk.f_bavail) * block >= needed) return absl::OkStatus();
-  return MakeError(Reason::kStorageFull,
-                   absl::StrCat("free disk space: a copy of the catalog needs ", needed, " bytes"),
-                   "snapshots");
+  return MakeError(
+      Reason::kStorageFull,
+      absl::StrCat("free disk space: a copy of the catalog needs ", needed, " bytes more"),
+      "snapshots");
 }
 
 absl::Status CheckGoOn(const std::stop_token& token) {
@@ -54,7 +52,12 @@ absl::Status OnlineCopy::Run(Database& source, const std::string& path, const ch
   const absl::Cleanup end = [&] { source.Rollback(); };
   // Reads, so that the transaction sees one state from now on.
   RETURN_IF_ERROR(source.Prepare("SELECT count(*) FROM sqlite_schema").Step().status());
-  RETURN_IF_ERROR(CheckRoom(source, path));
+  Query size = source.Prepare(
+      "SELECT page_count, page_size FROM pragma_page_count, "
+      "pragma_page_size");
+  RETURN_IF_ERROR(size.Step().status());
+  const int64_t page_size = size.Int(1);
+  RETURN_IF_ERROR(CheckRoom(path, size.Int(0) * page_size));
   ASSIGN_OR_RETURN(const std::unique_ptr<Database> copy,
                    Database::Open(path, Database::Mode::kReadWrite, {}, vfs));
   RETURN_IF_ERROR(copy->Execute(kCopySettings));
@@ -66,7 +69,11 @@ absl::Status OnlineCopy::Run(Database& source, const std::string& path, const ch
   while (code == SQLITE_OK) {
     RETURN_IF_ERROR(CheckGoOn(token));
     code = sqlite3_backup_step(backup, kStepPages);
-    if (code == SQLITE_OK) pause();
+    if (code == SQLITE_OK) {
+      pause();
+      // Others write to the same disk meanwhile.
+      RETURN_IF_ERROR(CheckRoom(path, sqlite3_backup_remaining(backup) * page_size));
+    }
   }
   // What failed is known to both connections or to one.
   if (code == SQLITE_CORRUPT || code == SQLITE_NOTADB) return source.Fail("be copied");

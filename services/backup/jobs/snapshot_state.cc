@@ -8,12 +8,14 @@
 #include <utility>
 
 #include "absl/cleanup/cleanup.h"
+#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "base/error.h"
 #include "base/low_priority_thread.h"
 #include "base/piece_buffers.h"
 #include "base/status_macros.h"
 #include "content/snapshot_file.h"
+#include "crypto/random.h"
 #include "glog/logging.h"
 #include "services/backup/jobs/pace.h"
 
@@ -28,6 +30,9 @@ constexpr MetricName kDuration{"backup_snapshot_duration_seconds",
                                "How long it took to take the newest snapshot of the state"};
 // The copy that a snapshot is made of, in the first folder; always made anew.
 constexpr absl::string_view kCopy = "/catalog.copy";
+// The store value that tells the snapshots of one store from those of others, and its bytes.
+constexpr char kStoreName[] = "snapshots.store";
+constexpr size_t kStoreBytes = 8;
 // How often who waits looks whether it is told to stop.
 constexpr absl::Duration kTurnPoll = absl::Milliseconds(100);
 
@@ -113,16 +118,36 @@ absl::StatusOr<std::optional<StateSnapshots::Taken>> StateSnapshots::TakeIfChang
 
 absl::StatusOr<bool> StateSnapshots::IsCovered(absl::Duration interval) {
   RETURN_IF_ERROR(catalog_.damage());
-  ASSIGN_OR_RETURN(const std::vector<SnapshotFolder::Entry> entries, folders_.front().List());
+  RETURN_IF_ERROR(NameStore());
+  ASSIGN_OR_RETURN(const std::vector<SnapshotFolder::Entry> entries,
+                   folders_.front().ListOf(store_));
   if (entries.empty()) return false;
   if (covered_changes_) return *covered_changes_ == catalog_.changes();
   const absl::Duration age = clock_.Now() - entries.front().time;
   return age >= absl::ZeroDuration() && age < interval;
 }
 
+absl::Status StateSnapshots::NameStore() {
+  if (!store_.empty()) return absl::OkStatus();
+  ASSIGN_OR_RETURN(const std::optional<std::string> known,
+                   catalog_.Read([](storage::Snapshot& snapshot) {
+                     return snapshot.FindStoreValue(kStoreName);
+                   }));
+  if (known) {
+    store_ = *known;
+    return absl::OkStatus();
+  }
+  const std::string name = absl::BytesToHexString(crypto::RandomBytes(kStoreBytes));
+  ASSIGN_OR_RETURN(store_, catalog_.Run([&](storage::Transaction& transaction) {
+    return transaction.AddStoreValue(kStoreName, name);
+  }));
+  return absl::OkStatus();
+}
+
 absl::StatusOr<StateSnapshots::Taken> StateSnapshots::TakeNow(const std::stop_token& token) {
   const auto begin = std::chrono::steady_clock::now();
   RETURN_IF_ERROR(catalog_.damage());
+  RETURN_IF_ERROR(NameStore());
   RETURN_IF_ERROR(folders_.front().Make());
   const std::string copy_path = absl::StrCat(folders_.front().path(), kCopy);
   RemoveCopy(copy_path);
@@ -158,7 +183,7 @@ absl::StatusOr<StateSnapshots::Taken> StateSnapshots::Store(const std::string& c
   // Above those of all folders: one of them may be of a data directory that was lost.
   int64_t number = 1;
   for (const SnapshotFolder& folder : folders_) {
-    const absl::StatusOr<std::vector<SnapshotFolder::Entry>> entries = folder.List();
+    const absl::StatusOr<std::vector<SnapshotFolder::Entry>> entries = folder.ListOf(store_);
     if (entries.ok() && !entries->empty()) number = std::max(number, entries->front().number + 1);
   }
   ASSIGN_OR_RETURN(const std::unique_ptr<RandomAccess> copy, storage::OpenFile(copy_path));
@@ -168,13 +193,14 @@ absl::StatusOr<StateSnapshots::Taken> StateSnapshots::Store(const std::string& c
   PacedSource paced(catalog, share, token);
   content::SnapshotSource source(paced, time, next_version_id, master_key_);
   Taken taken;
-  ASSIGN_OR_RETURN(taken.entry, folders_.front().Put(number, time, source));
+  ASSIGN_OR_RETURN(taken.entry, folders_.front().Put(number, time, store_, source));
   taken.catalog_size = copy->size_bytes();
   return taken;
 }
 
 absl::StatusOr<std::vector<std::string>> StateSnapshots::CopyNewest(const std::stop_token& token) {
-  ASSIGN_OR_RETURN(const std::vector<SnapshotFolder::Entry> entries, folders_.front().List());
+  ASSIGN_OR_RETURN(const std::vector<SnapshotFolder::Entry> entries,
+                   folders_.front().ListOf(store_));
   const SnapshotFolder::Entry& newest = entries.front();
   std::vector<std::string> paths = {folders_.front().PathOf(newest)};
   for (size_t i = 1; i < folders_.size(); ++i) {
@@ -185,7 +211,7 @@ absl::StatusOr<std::vector<std::string>> StateSnapshots::CopyNewest(const std::s
       RangeSource bytes(*file, budget, 0, file->size_bytes());
       TimeShare share(options_.part_of_time);
       PacedSource paced(bytes, share, token);
-      RETURN_IF_ERROR(folders_[i].Put(newest.number, newest.time, paced).status());
+      RETURN_IF_ERROR(folders_[i].Put(newest.number, newest.time, newest.store, paced).status());
     }
     paths.push_back(folders_[i].PathOf(newest));
   }
@@ -195,7 +221,7 @@ absl::StatusOr<std::vector<std::string>> StateSnapshots::CopyNewest(const std::s
 absl::Status StateSnapshots::RemoveExpired() {
   absl::Status result = absl::OkStatus();
   for (SnapshotFolder& folder : folders_) {
-    const absl::StatusOr<std::vector<SnapshotFolder::Entry>> entries = folder.List();
+    const absl::StatusOr<std::vector<SnapshotFolder::Entry>> entries = folder.ListOf(store_);
     result.Update(entries.status());
     if (!entries.ok()) continue;
     for (const SnapshotFolder::Entry& entry : SnapshotFolder::Expired(*entries))

@@ -30,7 +30,8 @@ struct SnapshotMetrics {
 };
 
 // Takes snapshots of the catalog (content/snapshot_file.h) while it is in use, one at a time, and
-// keeps some of them (storage/snapshot_folder.h). Memory is bounded; for a moment the disk holds a
+// keeps some of them (storage/snapshot_folder.h). What other stores have in the same folders stays
+// as it is. Memory is bounded; for a moment the disk holds a
 // copy of the catalog besides. Thread-safe.
 class StateSnapshots {
  public:
@@ -68,6 +69,8 @@ class StateSnapshots {
   void EndTurn();
   absl::StatusOr<Taken> TakeNow(const std::stop_token& token) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::StatusOr<bool> IsCovered(absl::Duration interval) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Finds out how the store is called in the names of its snapshots, or gives it such a name.
+  absl::Status NameStore() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // From a copy of the catalog at `copy_path` to a snapshot in the first folder.
   absl::StatusOr<Taken> Store(const std::string& copy_path, absl::Time time,
                               int64_t next_version_id, const std::stop_token& token)
@@ -88,6 +91,7 @@ class StateSnapshots {
   bool is_taking_ ABSL_GUARDED_BY(turn_mutex_) = false;
   Mutex mutex_;  // Held while one is taken, by whose turn it is.
   std::vector<storage::SnapshotFolder> folders_ ABSL_GUARDED_BY(mutex_);
+  std::string store_ ABSL_GUARDED_BY(mutex_);                       // Once NameStore() was called.
   std::optional<int64_t> covered_changes_ ABSL_GUARDED_BY(mutex_);  // Of Catalog::changes().
 };
 

@@ -197,8 +197,29 @@ TEST_F(SnapshotStateTest, WhoWaitsForTheOneBeforeEndsWhenToldTo) {
 
 TEST_F(SnapshotStateTest, NumbersGoOnAboveThoseOfEachFolder) {
   StringSource bytes("of a data directory that is lost");
-  ASSERT_OK(SnapshotFolder(options_.folders[1]).Put(500, absl::UnixEpoch(), bytes));
+  ASSERT_OK(SnapshotFolder(options_.folders[1]).Put(500, absl::UnixEpoch(), "", bytes));
   EXPECT_EQ(snapshots().Take({})->entry.number, 501);
+}
+
+TEST_F(SnapshotStateTest, LeavesThoseOfAnotherStoreInTheSameFolderAlone) {
+  const auto theirs = storage::SqliteCatalog::Open(folder_.path() + "/theirs.db").value();
+  StateSnapshots::Options options = options_;
+  options.folders[0] = folder_.path() + "/their store";
+  StateSnapshots of_theirs(*theirs, key_, clock_, options);
+  const auto taken = of_theirs.Take({});
+  ASSERT_OK(taken);
+  ASSERT_OK(of_theirs.Take({}));
+  for (int i = 0; i < SnapshotFolder::kKept + 2; ++i) ASSERT_OK(snapshots().Take({}));
+  const auto entries = SnapshotFolder(options_.folders[1]).List();
+  ASSERT_OK(entries);
+  EXPECT_EQ(entries->size(), SnapshotFolder::kKept + 2u);
+  EXPECT_THAT(*entries, ::testing::Contains(taken->entry));
+  const auto ours = snapshots().Take({});
+  ASSERT_OK(ours);
+  EXPECT_NE(ours->entry.store, taken->entry.store);
+  // It is a store's own for as long as there is its catalog.
+  Remake();
+  EXPECT_EQ(snapshots().Take({})->entry.store, ours->entry.store);
 }
 
 TEST_F(SnapshotStateTest, IsNotTakenOfADamagedCatalogWhoseOldOnesStay) {
