@@ -47,6 +47,7 @@ class Rebuild {
       : catalog_(catalog),
         blobs_(blobs),
         master_key_(master_key),
+        now_(now),
         retain_until_(now + kKeepRebuilt),
         listener_(listener),
         report_(report),
@@ -96,6 +97,7 @@ class Rebuild {
   storage::Catalog& catalog_;
   const storage::BlobStore& blobs_;
   const crypto::KeyRing& master_key_;
+  const absl::Time now_;
   const absl::Time retain_until_;
   const StateListener& listener_;
   RebuildReport& report_;
@@ -335,6 +337,7 @@ absl::Status Rebuild::TakeVersionIn(const storage::Version& version,
   RETURN_IF_ERROR(AddClientOf(version));
   storage::Version kept = version;
   kept.retain_until = retain_until_;
+  kept.arrive_time = now_;
   RETURN_IF_ERROR(
       catalog_
           .Run([&](Transaction& transaction) { return transaction.AddVersion(kept, content, {}); })

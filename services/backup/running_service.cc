@@ -342,10 +342,12 @@ void RunningService::StartRetention() {
       },
       PeriodicTask::FirstRun::kAtOnce);
   if (options_.retain_interval == absl::ZeroDuration()) return;
-  jobs_.Add(std::make_unique<jobs::Retain>(
-                *storage_.catalog, clock_watch_, clock_,
-                jobs::Retain::Options{options_.retention, options_.retain_rate}),
-            {options_.retain_interval, kUnpaced});
+  jobs_.Add(
+      std::make_unique<jobs::Retain>(*storage_.catalog, clock_watch_, clock_,
+                                     jobs::Retain::Options{options_.retention, options_.retain_rate,
+                                                           options_.trash.for_good()},
+                                     context_.wake_sweep),
+      {options_.retain_interval, kUnpaced});
 }
 
 void RunningService::NoteSizes() {

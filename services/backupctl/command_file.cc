@@ -76,6 +76,8 @@ absl::StatusOr<ExitCode> ListVersions(Connection& connection, Output& output,
                {"SIZE", Table::Align::kRight},
                {"RECEIVED"},
                {"VERIFIED"},
+               {"ARRIVED"},
+               {"RETAINED"},
                {"STORAGE"},
                {"CHECKSUM", Table::Align::kRight},
                {"SHA256"}});
@@ -86,6 +88,8 @@ absl::StatusOr<ExitCode> ListVersions(Connection& connection, Output& output,
             {absl::StrCat(version.version_id()), v1::FileVersion::State_Name(version.state()),
              HumanSize(version.size_bytes()), TimeText(version.receive_time()),
              TimeOrNever(version, &v1::FileVersion::has_verify_time, &v1::FileVersion::verify_time),
+             version.has_arrive_time() ? TimeText(version.arrive_time()) : "-",
+             version.has_retain_until() ? TimeText(version.retain_until()) : "-",
              v1::FileVersion::Storage_Name(version.storage()), absl::StrCat(version.checksum()),
              absl::BytesToHexString(version.sha256())});
       }));

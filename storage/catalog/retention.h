@@ -54,6 +54,14 @@ struct VersionAge {
   bool is_damaged = false;  // Verified once, and known not to be readable now.
   absl::Time receive_time;
   std::optional<absl::Time> retain_until;  // Nobody may remove it before.
+  std::optional<absl::Time> arrive_time;   // Version::arrive_time.
+};
+
+// A version that is to go because of its age, and what was seen when that was decided.
+struct Expiring {
+  int64_t version_id = 0;
+  VersionState state = VersionState::kReceived;
+  int64_t readable = 0;  // If it is verified: a newer one of its file that is not damaged, either.
 };
 
 // Some versions of one file, newest first.

@@ -67,14 +67,18 @@ class Snapshot {
 
   // Trash.
 
-  // The client in the trash with that id. Reason CLIENT_NOT_FOUND.
+  // The client in the trash with that id, unless it is half purged (Transaction::PurgeClient).
+  // Reason CLIENT_NOT_FOUND.
   virtual absl::StatusOr<Client> FindTrashedClient(const ClientId& id) = 0;
-  // The client in the trash of that name that was deleted last. Reason CLIENT_NOT_FOUND.
+  // The client in the trash of that name that was deleted last, and is not half purged. Reason
+  // CLIENT_NOT_FOUND.
   virtual absl::StatusOr<Client> FindTrashedClientByName(const std::string& name) = 0;
-  // At most `limit` clients in the trash, in the order in which they were deleted, behind `after`.
+  // At most `limit` clients in the trash, in the order in which they were deleted, behind `after`:
+  // those that are half purged first, whose delete_time is the epoch.
   virtual absl::StatusOr<std::vector<Client>> ListTrashedClients(
       const TrashPosition<ClientId>& after, int limit) = 0;
-  // The same of versions that were deleted on their own, whatever became of their clients.
+  // The same of versions that were deleted on their own, whatever became of their clients; those of
+  // one file in the order of their ids, whatever the time of `after` is.
   virtual absl::StatusOr<std::vector<Version>> ListTrashedVersions(
       const TrashFilter& filter, const TrashPosition<int64_t>& after, int limit) = 0;
 

@@ -18,7 +18,9 @@ namespace backup::storage {
 // was. Any method may fail with reason STORAGE_FULL beside those of Snapshot. Methods that take
 // `now` also note it as the client's last_seen_time, which only goes back if it was in the future.
 // A registration in the future is then noted as of `now`, unless others have the client's name:
-// their order counts. Used by one thread at a time, within the function that it is given to.
+// their order counts. Of a version with a recipe it does not tell is_damaged: the recipe would be
+// read whole, for which all other changes wait. Used by one thread at a time, within the function
+// that it is given to.
 class Transaction : public Snapshot {
  public:
   // Steps of a recipe in one call: that many of known chunks all over a large catalog take 5 ms,
@@ -92,11 +94,11 @@ class Transaction : public Snapshot {
   // marked from then on nor its blob set aside. Only if `content` is still its content. Returns
   // whether it was marked.
   virtual absl::StatusOr<bool> MarkVersionWhole(int64_t version_id, const Content& content) = 0;
-  // Puts `content`, which equals what was stored and is kept in `form`, in the place of what a
-  // damaged version has, and takes the mark off; a blob that was set aside stays so. Returns
-  // whether the version was still damaged: else what `content` brought is dropped. Reason
-  // BACKEND_DOWN as for AddVersion().
-  virtual absl::StatusOr<bool> HealVersion(int64_t version_id, StorageForm form,
+  // Puts `content`, which equals what was stored and is kept in `form`, in the place of `old`, what
+  // a damaged version has, and takes the mark off; a blob that was set aside stays so. Only if
+  // `old` is still its content and, unless that is a recipe, still damaged. Returns whether it did:
+  // else what `content` brought is dropped. Reason BACKEND_DOWN as for AddVersion().
+  virtual absl::StatusOr<bool> HealVersion(int64_t version_id, const Content& old, StorageForm form,
                                            const NewContent& content) = 0;
   // Settles the version that the verdict is about, if that is still kReceived: kVerified makes it
   // count; kRetrying deletes it; kAbandoned keeps its row without content. A verdict that names no
@@ -112,7 +114,9 @@ class Transaction : public Snapshot {
   // Deleting, and taking it back. All of it works while a full disk keeps everything else from
   // growing. Lists of ids have at most kMaxDeletedVersions. What must be kept for longer
   // (Version::retain_until, Client::retain_until), or has such a time while the clock is not
-  // trusted (ClockNote), is not deleted: reason RETAINED, and in lists it is left out.
+  // trusted (ClockNote), is not deleted: reason RETAINED, and in lists it is left out. What goes
+  // into the trash is noted to have been deleted at the time that is given, but not before
+  // ClockNote::newest_time: by a clock that is behind it would be purged too early.
 
   // Deletes one version. Reasons as FindVersion().
   virtual absl::Status DeleteVersion(const ClientId& client, const std::string& file_name,
@@ -131,7 +135,8 @@ class Transaction : public Snapshot {
   // Takes those of these versions back that were deleted on their own; returns how many.
   virtual absl::StatusOr<int64_t> UndeleteVersions(const std::vector<int64_t>& ids) = 0;
   // Takes a client back; one that is not in the trash stays as it is. Returns it. Reasons
-  // CLIENT_NOT_FOUND, NAME_TAKEN (policy kReject, and another client has its name by now).
+  // CLIENT_NOT_FOUND (also of one that is half purged), NAME_TAKEN (policy kReject, and another
+  // client has its name by now).
   virtual absl::StatusOr<Client> UndeleteClient(const ClientId& id, DuplicateNames policy) = 0;
   // Removes those of these versions for good that were deleted on their own at `deleted_by` or
   // before, and need not be kept for longer than that; returns how many.
@@ -139,7 +144,9 @@ class Transaction : public Snapshot {
                                                 absl::Time deleted_by) = 0;
   // Removes at most `limit` versions of a client for good that was deleted at `deleted_by` or
   // before, whichever, and, if these are less than `limit`, the client. Of any other client, and of
-  // none, it does nothing.
+  // none, it does nothing. A client of which something is left is half purged from then on: its
+  // delete_time is the epoch, so that it is purged first, is due at any time, and nobody finds it
+  // or may have it back (Snapshot::FindTrashedClient).
   virtual absl::StatusOr<PurgedClient> PurgeClient(const ClientId& id, absl::Time deleted_by,
                                                    int limit) = 0;
 
@@ -149,11 +156,14 @@ class Transaction : public Snapshot {
   virtual absl::Status SetPolicy(const RetentionPolicy& policy) = 0;
   // Returns whether there was one.
   virtual absl::StatusOr<bool> DeletePolicy(const PolicyScope& scope) = 0;
-  // Deletes those of these versions that are there and may go by the deletion's time: not one that
-  // must be kept for longer (Version::retain_until), nor the newest verified version of its file,
-  // nor the newest one that is not damaged. Rows of versions that were given up go for good.
-  // Returns how many. At most kMaxDeletedVersions at once.
-  virtual absl::StatusOr<int64_t> ExpireVersions(const std::vector<int64_t>& ids,
+  // Deletes those of these versions that are there, are in the state that is given and may go by
+  // the deletion's time: not one that must be kept for longer (Version::retain_until), nor a
+  // verified one unless `readable` is there, verified, newer, of the same file and neither marked
+  // nor a damaged chunk. So neither the newest version of a file goes nor the newest that can be
+  // read, if none of the recipes was found damaged since they were looked at, which is for the
+  // caller to compare (Counts::damaged_chunks, healed_chunks). Rows of versions that were given up
+  // go for good. Returns how many. At most kMaxDeletedVersions at once.
+  virtual absl::StatusOr<int64_t> ExpireVersions(const std::vector<Expiring>& expiring,
                                                  const Deletion& deletion) = 0;
   // Keeps it in the place of the one before.
   virtual absl::Status SaveClockNote(const ClockNote& note) = 0;

@@ -47,6 +47,9 @@ struct Version {
   std::string sha256;  // 32 bytes.
   VersionState state = VersionState::kReceived;
   absl::Time receive_time;
+  // When it came to this store, if receive_time tells when it came to another one, or before the
+  // catalog was rebuilt.
+  std::optional<absl::Time> arrive_time;
   std::optional<absl::Time> verify_time;
   StorageForm form = StorageForm::kPlain;
   std::optional<UploadId> upload_id;

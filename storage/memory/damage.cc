@@ -49,10 +49,13 @@ absl::StatusOr<bool> MemoryTransaction::MarkVersionWhole(int64_t version_id,
   return true;
 }
 
-absl::StatusOr<bool> MemoryTransaction::HealVersion(int64_t version_id, StorageForm form,
-                                                    const NewContent& content) {
+absl::StatusOr<bool> MemoryTransaction::HealVersion(int64_t version_id, const Content& old,
+                                                    StorageForm form, const NewContent& content) {
   const auto found = state_.versions.find(version_id);
-  const bool is_damaged = found != state_.versions.end() && IsDamaged(found->second);
+  const auto* chunks = std::get_if<ChunkList>(&old);
+  const bool has_recipe = chunks != nullptr && chunks->recipe != 0;
+  const bool is_damaged =
+      VersionWith(version_id, old) != nullptr && (has_recipe || IsDamaged(found->second));
   if (!is_damaged) RETURN_IF_ERROR(DropBrought(content));
   if (!is_damaged) return false;
   const bool was_marked = found->second.is_marked;

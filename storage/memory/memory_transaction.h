@@ -76,7 +76,7 @@ class MemoryTransaction final : public Transaction {
   absl::Status MarkWhole(int64_t chunk, int64_t pack) override;
   absl::StatusOr<bool> MarkVersionDamaged(int64_t version_id, const Content& content) override;
   absl::StatusOr<bool> MarkVersionWhole(int64_t version_id, const Content& content) override;
-  absl::StatusOr<bool> HealVersion(int64_t version_id, StorageForm form,
+  absl::StatusOr<bool> HealVersion(int64_t version_id, const Content& old, StorageForm form,
                                    const NewContent& content) override;
   absl::StatusOr<int64_t> DiscardSetAside(int limit) override;
 
@@ -126,7 +126,7 @@ class MemoryTransaction final : public Transaction {
   absl::StatusOr<std::optional<ClockNote>> FindClockNote() override { return state_.clock_note; }
   absl::Status SetPolicy(const RetentionPolicy& policy) override;
   absl::StatusOr<bool> DeletePolicy(const PolicyScope& scope) override;
-  absl::StatusOr<int64_t> ExpireVersions(const std::vector<int64_t>& ids,
+  absl::StatusOr<int64_t> ExpireVersions(const std::vector<Expiring>& expiring,
                                          const Deletion& deletion) override;
   absl::Status SaveClockNote(const ClockNote& note) override;
 
@@ -175,9 +175,8 @@ class MemoryTransaction final : public Transaction {
   absl::Time RemovalTime(absl::Time now) const {
     return state_.clock_note && state_.clock_note->distrusted_since ? absl::InfinitePast() : now;
   }
-  // What of a file no deletion because of age takes: the newest verified version, and the newest
-  // that is not damaged.
-  std::set<int64_t> NewestOf(const MemoryState::StoredFile& file) const;
+  // Whether this version is there, verified, of the same file as `than`, newer and not damaged.
+  bool IsReadable(int64_t version_id, const Version& than) const;
   // The quota that a client is held to; null if there is none.
   const QuotaLimits* LimitsOf(const ClientId& client) const;
   // The version, if it has this content; else null.

@@ -51,8 +51,8 @@ absl::StatusOr<AgesPage> MemoryTransaction::ListAges(const AgesPlace& after, int
       const MemoryState::KeptVersion& kept = state_.versions.at(*id);
       const Version& version = kept.stored.version;
       if (version.delete_time) continue;
-      ages.versions.push_back(
-          {*id, version.state, IsDamaged(kept), version.receive_time, version.retain_until});
+      ages.versions.push_back({*id, version.state, IsDamaged(kept), version.receive_time,
+                               version.retain_until, version.arrive_time});
     }
     const bool is_cut = std::ssize(ages.versions) == left;
     page.next =
@@ -83,32 +83,28 @@ absl::StatusOr<bool> MemoryTransaction::DeletePolicy(const PolicyScope& scope) {
   return state_.policies.erase(scope) > 0;
 }
 
-std::set<int64_t> MemoryTransaction::NewestOf(const MemoryState::StoredFile& file) const {
-  std::set<int64_t> newest;
-  for (auto id = file.versions.rbegin(); id != file.versions.rend(); ++id) {
-    const MemoryState::KeptVersion& kept = state_.versions.at(*id);
-    const Version& version = kept.stored.version;
-    if (version.state != VersionState::kVerified || version.delete_time) continue;
-    const bool is_damaged = IsDamaged(kept);
-    if (newest.empty() || !is_damaged) newest.insert(*id);
-    if (!is_damaged) break;
-  }
-  return newest;
+bool MemoryTransaction::IsReadable(int64_t version_id, const Version& than) const {
+  const auto found = state_.versions.find(version_id);
+  if (found == state_.versions.end() || version_id <= than.version_id) return false;
+  const Version& version = found->second.stored.version;
+  return version.client_id == than.client_id && version.file_name == than.file_name &&
+         version.state == VersionState::kVerified && !version.delete_time &&
+         !IsDamaged(found->second);
 }
 
-absl::StatusOr<int64_t> MemoryTransaction::ExpireVersions(const std::vector<int64_t>& ids,
+absl::StatusOr<int64_t> MemoryTransaction::ExpireVersions(const std::vector<Expiring>& expiring,
                                                           const Deletion& deletion) {
-  if (ids.size() > static_cast<size_t>(kMaxDeletedVersions))
+  if (expiring.size() > static_cast<size_t>(kMaxDeletedVersions))
     return absl::InvalidArgumentError("too many versions at once");
   int64_t expired = 0;
-  for (const int64_t id : ids) {
+  for (const auto& [id, state, readable] : expiring) {
     const auto found = state_.versions.find(id);
-    if (found == state_.versions.end()) continue;
+    if (found == state_.versions.end() || found->second.stored.version.state != state) continue;
     const Version& version = found->second.stored.version;
     if (version.retain_until && *version.retain_until > RemovalTime(deletion.time)) continue;
     if (state_.clients.at(version.client_id).delete_time) continue;
-    if (NewestOf(state_.files.at({version.client_id, version.file_name})).contains(id)) continue;
-    const bool was_given_up = version.state == VersionState::kAbandoned;
+    if (state == VersionState::kVerified && !IsReadable(readable, version)) continue;
+    const bool was_given_up = state == VersionState::kAbandoned;
     expired += Delete(id, {deletion.time, deletion.for_good || was_given_up});
   }
   return expired;

@@ -1,4 +1,6 @@
+#include <string>
 #include <variant>
+#include <vector>
 
 #include "base/status_macros.h"
 #include "storage/sqlite/rows.h"
@@ -85,22 +87,21 @@ absl::Status SqliteTransaction::CountHealedVersion() {
   return database_.Prepare("UPDATE totals SET healed_versions = healed_versions + 1").Run();
 }
 
-absl::StatusOr<bool> SqliteTransaction::HealVersion(int64_t version_id, StorageForm form,
-                                                    const NewContent& content) {
-  Query query = database_.Prepare(
-      "SELECT " VERSION_COLUMNS
-      " FROM versions v JOIN files f USING (file_id) WHERE v.version_id = ? AND v.state <> 3");
-  ASSIGN_OR_RETURN(const bool found, query.Bind(version_id).Step());
-  bool is_damaged = false;
-  if (found) {
-    DamagedChunks damaged(database_);
-    ASSIGN_OR_RETURN(const Version version, ReadVersion(damaged, query));
-    is_damaged = version.is_damaged;
+absl::StatusOr<bool> SqliteTransaction::HealVersion(int64_t version_id, const Content& old,
+                                                    StorageForm form, const NewContent& content) {
+  ASSIGN_OR_RETURN(bool is_damaged, HasContent(version_id, old));
+  Query marked = database_.Prepare("SELECT 1 FROM damaged_versions WHERE version_id = ?");
+  ASSIGN_OR_RETURN(const bool was_marked, marked.Bind(version_id).Step());
+  if (is_damaged && !was_marked) {
+    const auto* chunks = std::get_if<ChunkList>(&old);
+    const bool has_recipe = chunks != nullptr && chunks->recipe != 0;
+    DamagedChunks damaged(database_, DamagedChunks::Recipes::kSkipped);
+    if (!has_recipe) {
+      ASSIGN_OR_RETURN(is_damaged, damaged.Has(chunks == nullptr ? ChunkList() : *chunks));
+    }
   }
   if (!is_damaged) RETURN_IF_ERROR(DropContent(content));
   if (!is_damaged) return false;
-  Query marked = database_.Prepare("SELECT 1 FROM damaged_versions WHERE version_id = ?");
-  ASSIGN_OR_RETURN(const bool was_marked, marked.Bind(version_id).Step());
   RETURN_IF_ERROR(PutInPlace(version_id, form, content));
   if (was_marked) RETURN_IF_ERROR(CountHealedVersion());
   return true;
@@ -109,19 +110,25 @@ absl::StatusOr<bool> SqliteTransaction::HealVersion(int64_t version_id, StorageF
 // Blobs that were set aside.
 
 absl::StatusOr<int64_t> SqliteTransaction::DiscardSetAside(int limit) {
-  int64_t discarded = 0;
-  for (; discarded < limit; ++discarded) {
-    Query remove = database_.Prepare(
-        "DELETE FROM set_aside_blobs WHERE blob_id = (SELECT blob_id FROM set_aside_blobs s "
-        "WHERE NOT EXISTS (SELECT 1 FROM versions v WHERE v.blob_id = s.blob_id) LIMIT 1) "
-        "RETURNING blob_id");
-    ASSIGN_OR_RETURN(const bool found, remove.Step());
-    if (!found) break;
-    RETURN_IF_ERROR(database_.Prepare("INSERT INTO dropped_blobs VALUES (?) ON CONFLICT DO NOTHING")
-                        .BindBlob(remove.Blob(0))
-                        .Run());
+  // Those that something refers to are passed over once, not for each that is not needed.
+  Query unneeded = database_.Prepare(
+      "SELECT blob_id FROM set_aside_blobs s "
+      "WHERE NOT EXISTS (SELECT 1 FROM versions v WHERE v.blob_id = s.blob_id) LIMIT ?");
+  std::vector<std::string> ids;
+  unneeded.Bind(limit);
+  while (true) {
+    ASSIGN_OR_RETURN(const bool more, unneeded.Step());
+    if (!more) break;
+    ids.push_back(unneeded.Blob(0));
   }
-  return discarded;
+  for (const std::string& id : ids) {
+    for (const char* const change :
+         {"DELETE FROM set_aside_blobs WHERE blob_id = ?",
+          "INSERT INTO dropped_blobs VALUES (?) ON CONFLICT DO NOTHING"}) {
+      RETURN_IF_ERROR(database_.Prepare(change).BindBlob(id).Run());
+    }
+  }
+  return std::ssize(ids);
 }
 
 }  // namespace backup::storage

@@ -15,6 +15,8 @@ constexpr int64_t kMaxNumbers = 65'536;
 
 absl::StatusOr<bool> DamagedChunks::Has(const ChunkList& content) {
   if (content == ChunkList()) return false;
+  if (recipes_ == Recipes::kSkipped)
+    return content.recipe == 0 ? IsMarked(content.chunk) : absl::StatusOr<bool>(false);
   RETURN_IF_ERROR(Load());
   if (numbers_.empty()) return false;
   return content.recipe == 0 ? HasChunk(content.chunk) : HasOfRecipe(content.recipe);
@@ -37,6 +39,10 @@ absl::Status DamagedChunks::Load() {
 
 absl::StatusOr<bool> DamagedChunks::HasChunk(int64_t chunk) {
   if (is_all_ || numbers_.contains(chunk)) return numbers_.contains(chunk);
+  return IsMarked(chunk);
+}
+
+absl::StatusOr<bool> DamagedChunks::IsMarked(int64_t chunk) {
   return database_.Prepare("SELECT 1 FROM chunks WHERE chunk_no = ? AND is_damaged = 1")
       .Bind(chunk)
       .Step();

@@ -1,7 +1,5 @@
 #include "storage/catalog/retention.h"
 
-#include <map>
-#include <set>
 #include <utility>
 
 #include "base/status_macros.h"
@@ -15,7 +13,7 @@
 
 #define AGE_COLUMNS                                                      \
   "version_id, state, receive_time, retain_until, chunk_no, recipe_id, " \
-  "EXISTS (SELECT 1 FROM damaged_versions d WHERE d.version_id = v.version_id)"
+  "EXISTS (SELECT 1 FROM damaged_versions d WHERE d.version_id = v.version_id), arrive_time"
 
 namespace backup::storage {
 namespace {
@@ -45,6 +43,7 @@ absl::StatusOr<VersionAge> ReadAge(DamagedChunks& damaged, const Query& row) {
   age.state = static_cast<VersionState>(row.Int(1));
   age.receive_time = absl::FromUnixMicros(row.Int(2));
   age.retain_until = OptionalTimeColumn(row, 3);
+  age.arrive_time = OptionalTimeColumn(row, 7);
   age.is_damaged = row.Int(6) != 0;
   if (age.is_damaged) return age;
   ASSIGN_OR_RETURN(age.is_damaged, damaged.Has({row.Int(4), row.Int(5)}));
@@ -107,7 +106,7 @@ absl::StatusOr<AgesPage> SqliteTransaction::ListAges(const AgesPlace& after, int
       "c.delete_time IS NOT NULL) "
       "ORDER BY client_id, name");
   query.BindBlob(after.client.bytes()).BindBlob(after.file_name);
-  DamagedChunks damaged(database_);
+  DamagedChunks damaged(database_, recipes_);
   std::vector<FileAges> files;
   AgesPlace next = after;
   for (int left = limit; left > 0;) {
@@ -180,53 +179,45 @@ absl::StatusOr<bool> SqliteTransaction::DeletePolicy(const PolicyScope& scope) {
       .Step();
 }
 
-absl::StatusOr<std::set<int64_t>> SqliteTransaction::NewestOf(DamagedChunks& damaged,
-                                                              int64_t file_id) {
+absl::StatusOr<bool> SqliteTransaction::IsReadable(int64_t version_id, int64_t file_id) {
   Query query = database_.Prepare("SELECT " AGE_COLUMNS
-                                  " FROM versions v INDEXED BY versions_verified "
-                                  "WHERE file_id = ? AND state = 2 AND delete_time IS NULL "
-                                  "ORDER BY version_id DESC");
-  query.Bind(file_id);
-  std::set<int64_t> newest;
-  while (true) {
-    ASSIGN_OR_RETURN(const bool more, query.Step());
-    if (!more) return newest;
-    ASSIGN_OR_RETURN(const VersionAge age, ReadAge(damaged, query));
-    if (newest.empty() || !age.is_damaged) newest.insert(age.version_id);
-    if (!age.is_damaged) return newest;
-  }
+                                  " FROM versions v WHERE version_id = ? AND file_id = ? "
+                                  "AND state = 2 AND delete_time IS NULL");
+  ASSIGN_OR_RETURN(const bool is_there, query.Bind(version_id).Bind(file_id).Step());
+  if (!is_there) return false;
+  DamagedChunks damaged(database_, DamagedChunks::Recipes::kSkipped);
+  ASSIGN_OR_RETURN(const VersionAge age, ReadAge(damaged, query));
+  return !age.is_damaged;
 }
 
-absl::StatusOr<int64_t> SqliteTransaction::ExpireVersions(const std::vector<int64_t>& ids,
+absl::StatusOr<bool> SqliteTransaction::MayExpire(const Expiring& expiring, absl::Time now) {
+  Query query = database_.Prepare(
+      "SELECT file_id FROM versions WHERE version_id = ? AND state = ? AND delete_time IS NULL "
+      "AND coalesce(retain_until <= ?, 1) AND NOT EXISTS (SELECT 1 FROM files f JOIN clients c "
+      "USING (client_id) "
+      "WHERE f.file_id = versions.file_id AND c.delete_time IS NOT NULL)");
+  query.Bind(expiring.version_id).Bind(static_cast<int>(expiring.state));
+  ASSIGN_OR_RETURN(const bool may_go, query.Bind(absl::ToUnixMicros(now)).Step());
+  if (!may_go || expiring.state != VersionState::kVerified) return may_go;
+  if (expiring.readable <= expiring.version_id) return false;
+  return IsReadable(expiring.readable, query.Int(0));
+}
+
+absl::StatusOr<int64_t> SqliteTransaction::ExpireVersions(const std::vector<Expiring>& expiring,
                                                           const Deletion& deletion) {
-  if (ids.size() > static_cast<size_t>(kMaxDeletedVersions))
+  if (expiring.size() > static_cast<size_t>(kMaxDeletedVersions))
     return absl::InvalidArgumentError("too many versions at once");
   ASSIGN_OR_RETURN(const absl::Time now, RemovalTime(deletion.time));
-  DamagedChunks damaged(database_);
-  std::map<int64_t, std::set<int64_t>> newest;  // By file.
-  std::map<int64_t, bool> going;                // And whether they were given up.
-  for (const int64_t id : ids) {
-    Query query = database_.Prepare(
-        "SELECT file_id, state FROM versions WHERE version_id = ? AND delete_time IS NULL "
-        "AND coalesce(retain_until <= ?, 1) AND NOT EXISTS (SELECT 1 FROM files f JOIN clients c "
-        "USING (client_id) "
-        "WHERE f.file_id = versions.file_id AND c.delete_time IS NOT NULL)");
-    ASSIGN_OR_RETURN(const bool may_go, query.Bind(id).Bind(absl::ToUnixMicros(now)).Step());
+  int64_t expired = 0;
+  for (const Expiring& each : expiring) {
+    ASSIGN_OR_RETURN(const bool may_go, MayExpire(each, now));
     if (!may_go) continue;
-    const auto state = static_cast<VersionState>(query.Int(1));
-    if (state == VersionState::kVerified) {
-      const auto [of_file, is_new] = newest.try_emplace(query.Int(0));
-      if (is_new) {
-        ASSIGN_OR_RETURN(of_file->second, NewestOf(damaged, of_file->first));
-      }
-      if (of_file->second.contains(id)) continue;
-    }
-    going.emplace(id, state == VersionState::kAbandoned);
+    const bool was_given_up = each.state == VersionState::kAbandoned;
+    RETURN_IF_ERROR(
+        Delete(each.version_id, {deletion.time, deletion.for_good || was_given_up}).status());
+    ++expired;
   }
-  for (const auto& [id, was_given_up] : going) {
-    RETURN_IF_ERROR(Delete(id, {deletion.time, deletion.for_good || was_given_up}).status());
-  }
-  return std::ssize(going);
+  return expired;
 }
 
 absl::Status SqliteTransaction::SaveClockNote(const ClockNote& note) {

@@ -102,6 +102,7 @@ absl::StatusOr<Version> ReadVersion(DamagedChunks& damaged, const Query& row) {
   if (!row.IsNull(12)) version.upload_id = UploadId::FromBytes(row.Blob(12));
   version.retain_until = OptionalTimeColumn(row, 16);
   version.delete_time = OptionalTimeColumn(row, 18);
+  version.arrive_time = OptionalTimeColumn(row, 19);
   version.is_damaged = row.Int(kMarkColumn) != 0;
   if (version.is_damaged) return version;
   ASSIGN_OR_RETURN(version.is_damaged,

@@ -27,7 +27,9 @@ namespace backup::storage {
   "v.state, v.receive_time, v.verify_time, v.form, v.upload_id, v.blob_id, v.chunk_no, "           \
   "v.recipe_id, v.retain_until, "                                                                  \
   "EXISTS (SELECT 1 FROM damaged_versions d WHERE d.version_id = v.version_id), "                  \
-  "coalesce(v.delete_time, (SELECT c.delete_time FROM clients c WHERE c.client_id = f.client_id))"
+  "coalesce(v.delete_time, (SELECT c.delete_time FROM clients c WHERE c.client_id = "              \
+  "f.client_id)), "                                                                                \
+  "v.arrive_time"
 
 // A time as it is once it was stored.
 absl::Time StoredTime(absl::Time time);

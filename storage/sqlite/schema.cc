@@ -695,6 +695,10 @@ CREATE TRIGGER file_gone AFTER DELETE ON files BEGIN
   UPDATE clients SET trash_files = trash_files - 1 WHERE client_id = OLD.client_id;
 END;
 )",
+    R"(
+-- When the version came to this store, if receive_time tells another time.
+ALTER TABLE versions ADD COLUMN arrive_time INTEGER;
+)",
 };
 
 absl::StatusOr<int64_t> SchemaVersion(Database& database) {
@@ -714,6 +718,9 @@ absl::Status MigrateTo(Database& database, int64_t newest) {
                                                  ", this program knows ", newest,
                                                  ": run the newer program that wrote it"));
   }
+  LOG_IF(INFO, current > 0 && current < newest)
+      << "the catalog is migrated from schema " << current << " to " << newest
+      << ": a large one takes minutes, and nobody is served meanwhile";
   for (int64_t version = current; version < newest; ++version) {
     const std::string migration = absl::StrCat("BEGIN IMMEDIATE;", kMigrations[version],
                                                ";PRAGMA user_version = ", version + 1, ";COMMIT;");

@@ -100,7 +100,7 @@ void SqliteCatalog::Submit(Work work, Done done) {
   writes_.Submit(
       [this, is_change, work = std::move(work)](Database& database) -> absl::Status {
         RETURN_IF_ERROR(damage_->damage());
-        SqliteTransaction transaction(database, reserve_);
+        SqliteTransaction transaction(database, DamagedChunks::Recipes::kSkipped, reserve_);
         const int64_t before = database.total_changes();
         RETURN_IF_ERROR(work(transaction));
         seen_.Remember(transaction.seen());
@@ -196,7 +196,7 @@ absl::Status SqliteCatalog::ReadSnapshot(const std::function<absl::Status(Snapsh
   absl::Cleanup give_back = [&] { GiveBack(std::move(reader)); };
   // One transaction, so that several statements see one state.
   RETURN_IF_ERROR(reader->Begin(Database::Mode::kReadOnly));
-  SqliteTransaction snapshot(*reader);
+  SqliteTransaction snapshot(*reader, DamagedChunks::Recipes::kRead);
   absl::Status result = read(snapshot);
   if (!reader->Commit().ok()) reader.reset();
   return result;

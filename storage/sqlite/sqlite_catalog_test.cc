@@ -34,6 +34,29 @@ INSTANTIATE_TEST_SUITE_P(RepeatingSqlite, CatalogChunks, ::testing::Values(MakeR
 INSTANTIATE_TEST_SUITE_P(RepeatingSqlite, CatalogRecipes, ::testing::Values(MakeRepeatingCatalog));
 INSTANTIATE_TEST_SUITE_P(RepeatingSqlite, CatalogPacks, ::testing::Values(MakeRepeatingCatalog));
 
+using SqliteDamage = CatalogDamage;
+INSTANTIATE_TEST_SUITE_P(Sqlite, SqliteDamage, ::testing::Values(MakeCatalog));
+
+// However long it is.
+TEST_P(SqliteDamage, OfARecipeIsReadWhileNobodyWaitsForIt) {
+  AddThree();
+  const Version version = AddChunks("file", Content({1, 2}));
+  const Version single = AddChunks("single", Content({2}));
+  MarkDamaged(ChunksOf(version).at(1));
+  EXPECT_TRUE(IsDamaged(version));
+  const auto is_told = [&](const Version& of) {
+    return Run([&](Transaction& transaction) -> absl::StatusOr<bool> {
+             ASSIGN_OR_RETURN(const StoredVersion found,
+                              transaction.FindVersion(client_, of.file_name, of.version_id,
+                                                      /*with_content=*/false));
+             return found.version.is_damaged;
+           })
+        .value();
+  };
+  EXPECT_FALSE(is_told(version));
+  EXPECT_TRUE(is_told(single));
+}
+
 class SqliteCatalogTest : public ::testing::Test {
  protected:
   static absl::Time At(int seconds) { return absl::FromUnixSeconds(1'700'000'000 + seconds); }
@@ -297,6 +320,9 @@ TEST_F(SqliteCatalogTest, ListsTheTrashByIndex) {
       "(1, 2) ORDER BY v.delete_time, v.version_id LIMIT 3",
       "EXPLAIN QUERY PLAN SELECT name FROM clients WHERE delete_time IS NOT NULL AND (delete_time, "
       "client_id) > (1, x'00') ORDER BY delete_time, client_id LIMIT 3",
+      "EXPLAIN QUERY PLAN SELECT v.version_id FROM files f JOIN versions v INDEXED BY "
+      "versions_by_file USING (file_id) WHERE f.client_id = x'00' AND f.name = x'00' AND "
+      "+v.delete_time IS NOT NULL AND v.version_id > 1 ORDER BY v.version_id LIMIT 3",
       "EXPLAIN QUERY PLAN SELECT version_id FROM files JOIN versions USING (file_id) WHERE "
       "client_id = x'00' LIMIT 3"};
   for (const char* const sql : queries) {

@@ -21,8 +21,9 @@ namespace backup::storage {
 class SqliteTransaction final : public Transaction {
  public:
   // All of it must outlive this. While the `reserve`, if there is one, forbids it, nothing grows.
-  explicit SqliteTransaction(Database& database, const SpaceReserve* reserve = nullptr)
-      : database_(database), reserve_(reserve) {}
+  explicit SqliteTransaction(Database& database, DamagedChunks::Recipes recipes,
+                             const SpaceReserve* reserve = nullptr)
+      : database_(database), recipes_(recipes), reserve_(reserve) {}
 
   // What TouchClient() noted and nobody has written yet.
   const SeenTimes::Times& seen() const { return seen_; }
@@ -90,7 +91,7 @@ class SqliteTransaction final : public Transaction {
   absl::Status MarkWhole(int64_t chunk, int64_t pack) override;
   absl::StatusOr<bool> MarkVersionDamaged(int64_t version_id, const Content& content) override;
   absl::StatusOr<bool> MarkVersionWhole(int64_t version_id, const Content& content) override;
-  absl::StatusOr<bool> HealVersion(int64_t version_id, StorageForm form,
+  absl::StatusOr<bool> HealVersion(int64_t version_id, const Content& old, StorageForm form,
                                    const NewContent& content) override;
   absl::StatusOr<int64_t> DiscardSetAside(int limit) override;
 
@@ -148,7 +149,7 @@ class SqliteTransaction final : public Transaction {
   absl::StatusOr<std::optional<ClockNote>> FindClockNote() override;
   absl::Status SetPolicy(const RetentionPolicy& policy) override;
   absl::StatusOr<bool> DeletePolicy(const PolicyScope& scope) override;
-  absl::StatusOr<int64_t> ExpireVersions(const std::vector<int64_t>& ids,
+  absl::StatusOr<int64_t> ExpireVersions(const std::vector<Expiring>& expiring,
                                          const Deletion& deletion) override;
   absl::Status SaveClockNote(const ClockNote& note) override;
 
@@ -300,9 +301,10 @@ class SqliteTransaction final : public Transaction {
   // Versions below `before` of a file, at most `limit`, newest first.
   absl::StatusOr<std::vector<VersionAge>> AgesOf(DamagedChunks& damaged, int64_t file_id,
                                                  int64_t before, int limit);
-  // What of a file no deletion because of age takes: the newest verified version, and the newest
-  // that is not damaged.
-  absl::StatusOr<std::set<int64_t>> NewestOf(DamagedChunks& damaged, int64_t file_id);
+  // Whether the version may go as Transaction::ExpireVersions() says.
+  absl::StatusOr<bool> MayExpire(const Expiring& expiring, absl::Time now);
+  // Whether this verified version is there, and known to be readable without its recipe.
+  absl::StatusOr<bool> IsReadable(int64_t version_id, int64_t file_id);
 
   // quotas.cc
   struct FileRow {
@@ -323,6 +325,7 @@ class SqliteTransaction final : public Transaction {
   absl::Status ApplyOutcome(int64_t version_id, Outcome outcome, absl::Time now);
 
   Database& database_;
+  const DamagedChunks::Recipes recipes_;
   const SpaceReserve* const reserve_;
   SeenTimes::Times seen_;
   int64_t passing_changes_ = 0;

@@ -35,11 +35,11 @@ constexpr char kTrashOfClient[] = "SELECT " VERSION_COLUMNS
                                   "USING (file_id) WHERE v.delete_time IS NOT NULL "
                                   "AND f.client_id = ? AND (v.delete_time, v.version_id) > (?, ?) "
                                   "ORDER BY v.delete_time, v.version_id LIMIT ?";
-constexpr char kTrashOfFile[] = "SELECT " VERSION_COLUMNS
-                                " FROM files f JOIN versions v USING (file_id) "
-                                "WHERE f.client_id = ? AND f.name = ? AND +v.delete_time IS NOT "
-                                "NULL AND (+v.delete_time, +v.version_id) > (?, ?) "
-                                "ORDER BY +v.delete_time, +v.version_id LIMIT ?";
+constexpr char kTrashOfFile[] =
+    "SELECT " VERSION_COLUMNS
+    " FROM files f JOIN versions v INDEXED BY versions_by_file "
+    "USING (file_id) WHERE f.client_id = ? AND f.name = ? AND +v.delete_time IS NOT "
+    "NULL AND v.version_id > ? ORDER BY v.version_id LIMIT ?";
 
 }  // namespace
 
@@ -77,9 +77,10 @@ absl::StatusOr<std::vector<Version>> SqliteTransaction::ListTrashedVersions(
                                                    : kAllTrash);
   if (filter.client) query.BindBlob(filter.client->bytes());
   if (filter.file_name) query.BindBlob(*filter.file_name);
-  query.Bind(absl::ToUnixMicros(after.delete_time)).Bind(after.id).Bind(limit);
+  if (!filter.file_name) query.Bind(absl::ToUnixMicros(after.delete_time));
+  query.Bind(after.id).Bind(limit);
   std::vector<Version> versions;
-  DamagedChunks damaged(database_);
+  DamagedChunks damaged(database_, recipes_);
   while (true) {
     ASSIGN_OR_RETURN(const bool more, query.Step());
     if (!more) return versions;

@@ -6,9 +6,10 @@
 namespace backup::storage {
 namespace {
 
-absl::StatusOr<std::vector<StoredVersion>> ReadStoredVersions(Database& database, Query& query) {
+absl::StatusOr<std::vector<StoredVersion>> ReadStoredVersions(Database& database,
+                                                              DamagedChunks& damaged,
+                                                              Query& query) {
   std::vector<StoredVersion> versions;
-  DamagedChunks damaged(database);
   while (true) {
     ASSIGN_OR_RETURN(const bool more, query.Step());
     if (!more) return versions;
@@ -30,7 +31,7 @@ absl::StatusOr<std::optional<Version>> SqliteTransaction::FindUpload(const Clien
   ASSIGN_OR_RETURN(const bool found,
                    query.BindBlob(upload.bytes()).BindBlob(client.bytes()).Step());
   if (!found) return std::nullopt;
-  DamagedChunks damaged(database_);
+  DamagedChunks damaged(database_, recipes_);
   ASSIGN_OR_RETURN(Version version, ReadVersion(damaged, query));
   if (version.delete_time) return std::nullopt;  // With its client.
   return version;
@@ -53,7 +54,7 @@ absl::StatusOr<StoredVersion> SqliteTransaction::FindVersion(const ClientId& cli
   if (version_id != 0) query.Bind(version_id);
   ASSIGN_OR_RETURN(const bool found, query.Step());
   if (!found) return VersionNotFound(file_name, version_id);
-  DamagedChunks damaged(database_);
+  DamagedChunks damaged(database_, recipes_);
   ASSIGN_OR_RETURN(Version version, ReadVersion(damaged, query));
   StoredVersion stored{std::move(version), {}};
   if (with_content) {
@@ -71,7 +72,7 @@ absl::StatusOr<std::vector<File>> SqliteTransaction::ListFiles(const ClientId& c
       "WHERE client_id = ? AND name > ? AND version_count > 0 ORDER BY name LIMIT ?");
   query.BindBlob(client.bytes()).BindBlob(after).Bind(limit);
   std::vector<File> files;
-  DamagedChunks damaged(database_);
+  DamagedChunks damaged(database_, recipes_);
   while (true) {
     ASSIGN_OR_RETURN(const bool more, query.Step());
     if (!more) return files;
@@ -100,7 +101,7 @@ absl::StatusOr<std::vector<Version>> SqliteTransaction::ListVersions(const Clien
                         "ORDER BY v.version_id DESC LIMIT ?");
   query.Bind(file_id).Bind(before == 0 ? INT64_MAX : before).Bind(limit);
   std::vector<Version> versions;
-  DamagedChunks damaged(database_);
+  DamagedChunks damaged(database_, recipes_);
   while (true) {
     ASSIGN_OR_RETURN(const bool more, query.Step());
     if (!more) return versions;
@@ -114,7 +115,8 @@ absl::StatusOr<std::vector<StoredVersion>> SqliteTransaction::ScanVersions(int64
   Query query = database_.Prepare("SELECT " VERSION_COLUMNS
                                   " FROM versions v JOIN files f USING (file_id) "
                                   "WHERE v.version_id > ? ORDER BY v.version_id LIMIT ?");
-  return ReadStoredVersions(database_, query.Bind(after).Bind(limit));
+  DamagedChunks damaged(database_, recipes_);
+  return ReadStoredVersions(database_, damaged, query.Bind(after).Bind(limit));
 }
 
 absl::StatusOr<std::vector<StoredVersion>> SqliteTransaction::ListUnmovedVersions(int64_t after,
@@ -124,7 +126,8 @@ absl::StatusOr<std::vector<StoredVersion>> SqliteTransaction::ListUnmovedVersion
       " FROM versions v INDEXED BY versions_unmoved JOIN files f USING (file_id) "
       "WHERE v.version_id > ? AND v.state <> 3 AND v.form < 3 AND v.chunk_no IS NULL "
       "AND v.recipe_id IS NULL ORDER BY v.version_id LIMIT ?");
-  return ReadStoredVersions(database_, query.Bind(after).Bind(limit));
+  DamagedChunks damaged(database_, recipes_);
+  return ReadStoredVersions(database_, damaged, query.Bind(after).Bind(limit));
 }
 
 absl::StatusOr<int64_t> SqliteTransaction::ReserveVersionIds(int64_t count) {
@@ -162,8 +165,8 @@ absl::Status SqliteTransaction::InsertVersion(int64_t file_id, const Version& ve
   Query insert = database_.Prepare(
       "INSERT INTO versions (version_id, file_id, size_bytes, encoded_size, checksum_kind, "
       "checksum, sha256, state, receive_time, form, upload_id, blob_id, blob_size, kept_bytes, "
-      "chunk_no, recipe_id, retain_until) "
-      "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)");
+      "chunk_no, recipe_id, retain_until, arrive_time) "
+      "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)");
   insert.Bind(version.version_id)
       .Bind(file_id)
       .Bind(version.size_bytes)
@@ -177,6 +180,7 @@ absl::Status SqliteTransaction::InsertVersion(int64_t file_id, const Version& ve
   version.upload_id ? insert.BindBlob(version.upload_id->bytes()) : insert.BindNull();
   BindReference(insert, reference);
   BindTime(insert, version.retain_until);
+  BindTime(insert, version.arrive_time);
   return insert.Run();
 }
 

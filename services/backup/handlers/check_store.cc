@@ -31,10 +31,12 @@ constexpr size_t kDigestedAtOnce = 4;
 // Chunks that one transaction marks, so that others need not wait for it for long.
 constexpr size_t kMarksAtOnce = 256;
 
-absl::Status ReadToEnd(ByteSource& bytes) {
+// Calls `moved` with the size of each piece.
+absl::Status ReadToEnd(ByteSource& bytes, const StoreCheck::Moved& moved) {
   while (true) {
     ASSIGN_OR_RETURN(const absl::string_view piece, bytes.Read());
     if (piece.empty()) return absl::OkStatus();
+    RETURN_IF_ERROR(moved(std::ssize(piece)));
   }
 }
 
@@ -295,23 +297,23 @@ absl::Status StoreCheck::MarkVersion(const storage::StoredVersion& stored,
                                      const absl::Status& wrong) {
   const storage::Version& version = stored.version;
   if (wrong.ok() && !version.is_damaged) return absl::OkStatus();
+  if (!wrong.ok()) {
+    // Its chunks, which were marked when they were read, may tell already.
+    ASSIGN_OR_RETURN(const std::optional<storage::StoredVersion> now, Now(version.version_id));
+    if (now && now->version.is_damaged) return absl::OkStatus();
+  }
   return places_.catalog.Run([&](storage::Transaction& transaction) -> absl::Status {
     if (wrong.ok())
       return transaction.MarkVersionWhole(version.version_id, stored.content).status();
-    ASSIGN_OR_RETURN(const std::vector<storage::StoredVersion> now,
-                     transaction.ScanVersions(version.version_id - 1, /*limit=*/1));
-    // Its chunks, which were marked when they were read, tell already.
-    const bool is_told = !now.empty() && now.front().version.is_damaged;
-    if (is_told) return absl::OkStatus();
     return transaction.MarkVersionDamaged(version.version_id, stored.content).status();
   });
 }
 
 absl::Status StoreCheck::ReadRange(const content::StoredContent& content, int64_t offset,
-                                   int64_t size_bytes) {
+                                   int64_t size_bytes, const Moved& moved) {
   ASSIGN_OR_RETURN(const std::unique_ptr<ByteSource> bytes,
                    content.Read(budget_, offset, size_bytes, content::Verification::kOn));
-  return ReadToEnd(*bytes);
+  return ReadToEnd(*bytes, moved);
 }
 
 absl::Status StoreCheck::CheckContent(const storage::StoredVersion& stored) {
@@ -319,9 +321,10 @@ absl::Status StoreCheck::CheckContent(const storage::StoredVersion& stored) {
                    OpenContent(places_, stored));
   if (const auto* chunks = std::get_if<storage::ChunkList>(&stored.content))
     return CheckRecipe(stored, *chunks, *content);
-  RETURN_IF_ERROR(hooks_.moved(stored.version.size_bytes));
-  checked_bytes_ += stored.version.size_bytes;
-  return ReadRange(*content, 0, stored.version.size_bytes);
+  return ReadRange(*content, 0, stored.version.size_bytes, [this](int64_t bytes) {
+    checked_bytes_ += bytes;
+    return hooks_.moved(bytes);
+  });
 }
 
 absl::Status StoreCheck::CheckRecipe(const storage::StoredVersion& stored,
@@ -368,7 +371,8 @@ absl::Status StoreCheck::CheckChunk(const content::StoredContent& content,
     RETURN_IF_ERROR(hooks_.moved(chunk.stored_size));
     checked_bytes_ += chunk.ref.size_bytes;
   }
-  RETURN_IF_ERROR(ReadRange(content, chunk.offset_in_content, chunk.ref.size_bytes));
+  RETURN_IF_ERROR(ReadRange(content, chunk.offset_in_content, chunk.ref.size_bytes,
+                            [](int64_t) { return absl::OkStatus(); }));
   if (chunk.is_damaged) {
     RETURN_IF_ERROR(places_.catalog.Run([&](storage::Transaction& transaction) {
       return transaction.MarkWhole(chunk.number, chunk.pack);

@@ -30,11 +30,14 @@ namespace backup::handlers {
 // Used by one thread at a time.
 class StoreCheck {
  public:
+  // An error ends the check, with that error.
+  using Moved = std::function<absl::Status(int64_t)>;
   struct Hooks {
     // Told of each thing that is wrong. An error ends the check, with that error.
     std::function<absl::Status(const v1::VerifyFinding&)> found;
-    // Told of so many stored bytes before they are compared. As `found`.
-    std::function<absl::Status(int64_t)> moved = [](int64_t) { return absl::OkStatus(); };
+    // Told of so many stored bytes when they are read: of a chunk, or of a piece of what is not in
+    // chunks.
+    Moved moved = [](int64_t) { return absl::OkStatus(); };
   };
 
   // What is borrowed must outlive this. Dictionaries are read anew: those of `places` may be in
@@ -87,7 +90,9 @@ class StoreCheck {
   absl::Status CheckRecipe(const storage::StoredVersion& stored, const storage::ChunkList& chunks,
                            const content::StoredContent& content);
   absl::Status CheckChunk(const content::StoredContent& content, const storage::StoredChunk& chunk);
-  absl::Status ReadRange(const content::StoredContent& content, int64_t offset, int64_t size_bytes);
+  // Calls `moved` with the size of each piece.
+  absl::Status ReadRange(const content::StoredContent& content, int64_t offset, int64_t size_bytes,
+                         const Moved& moved);
   // The version as it is now, also if it is in the trash; nothing if it is gone, or given up.
   absl::StatusOr<std::optional<storage::StoredVersion>> Now(int64_t version_id);
   absl::Status MarkVersion(const storage::StoredVersion& stored, const absl::Status& wrong);

@@ -156,6 +156,8 @@ v1::FileVersion ToProto(const storage::Version& version) {
                                    : static_cast<v1::FileVersion::State>(version.state));
   SetTime(version.receive_time, *out.mutable_receive_time());
   if (version.verify_time) SetTime(*version.verify_time, *out.mutable_verify_time());
+  if (version.retain_until) SetTime(*version.retain_until, *out.mutable_retain_until());
+  if (version.arrive_time) SetTime(*version.arrive_time, *out.mutable_arrive_time());
   out.set_storage(storage::IsClientsForm(version.form)
                       ? v1::FileVersion::CLIENT_CIPHERTEXT
                       : static_cast<v1::FileVersion::Storage>(version.form));

@@ -85,7 +85,15 @@ void MarkDamaged(const StoredPlaces& places, const StoredChunk& chunk) {
              << (chunk.pack == 0 ? "" : ToHex(chunk.pack_blob))
              << ": the next upload of the same bytes replaces it";
   places.catalog.Submit(
-      [number = chunk.number, pack = chunk.pack](storage::Transaction& transaction) {
+      [number = chunk.number, pack = chunk.pack,
+       payload = chunk.payload](storage::Transaction& transaction) -> absl::Status {
+        if (pack == 0) {
+          // It may have been stored again meanwhile, in the same place.
+          ASSIGN_OR_RETURN(const std::vector<StoredChunk> now,
+                           transaction.ListInlineChunks(number - 1, /*limit=*/1));
+          if (now.empty() || now.front().number != number || now.front().payload != payload)
+            return absl::OkStatus();
+        }
         return transaction.MarkDamaged(number, pack);
       },
       [cache = places.chunk_cache, id = chunk.ref.id](const absl::Status& marked) {

@@ -30,7 +30,7 @@ absl::StatusOr<v1::UndeleteFileResponse> UndeleteFile(storage::Catalog& catalog,
       return transaction.UndeleteVersions(ids);
     }));
     response.set_version_count(response.version_count() + undeleted);
-    after = {*versions.back().delete_time, versions.back().version_id};
+    after.id = versions.back().version_id;
   }
   if (response.version_count() > 0) return response;
   // Reason FILE_NOT_FOUND unless the file is there.

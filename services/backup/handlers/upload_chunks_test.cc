@@ -216,6 +216,22 @@ TEST_F(UploadChunksTest, BringsAChunkAgainThatWasFoundDamagedAfterItWasFoundByAn
   EXPECT_FALSE(List(chunks)[1].is_damaged);
 }
 
+// Who read it then may tell late.
+TEST_F(UploadChunksTest, IsNotDamagedByWhatASmallFileWasBeforeItWasStoredAgain) {
+  const ChunkList chunks = ChunksOf(client_, Upload(client_, "something small"));
+  const storage::StoredChunk now = List(chunks)[0];
+  ASSERT_EQ(now.pack, 0);
+  storage::StoredChunk before = now;
+  before.payload[0] ^= 1;
+  const auto is_damaged = [&](const storage::StoredChunk& read) {
+    MarkDamaged(service_.stored_places, read);
+    EXPECT_OK(service_.catalog.Run([](storage::Transaction&) { return absl::OkStatus(); }));
+    return List(chunks)[0].is_damaged;
+  };
+  EXPECT_FALSE(is_damaged(before));
+  EXPECT_TRUE(is_damaged(now));
+}
+
 // A chunk that an upload has found may be found damaged before its version is added.
 TEST_F(UploadChunksTest, FailsIfAChunkThatItFoundIsGoneAndDoesNotFailAgain) {
   const std::string plain = PseudoRandomBytes(5 * kMiB);

@@ -175,12 +175,14 @@ absl::Status UploadFile::StoreChunks(content::Arrival arrival, ByteSource& chunk
 
 absl::Status UploadFile::Apply(storage::Transaction& transaction) {
   if (is_known_) return absl::OkStatus();
-  if (const absl::Duration min_retention = resources_->policy.min_retention;
-      min_retention > absl::ZeroDuration()) {
-    // From when it really came: callers choose receive_time, and a clock may be behind.
+  const absl::Duration min_retention = resources_->policy.min_retention;
+  if (min_retention > absl::ZeroDuration() || request_.receive_time) {
+    // When it really came: callers choose receive_time, and a clock may be behind.
     ASSIGN_OR_RETURN(const std::optional<storage::ClockNote> note, transaction.FindClockNote());
     const absl::Time now = resources_->clock.Now();
-    version_.retain_until = (note ? std::max(now, note->newest_time) : now) + min_retention;
+    const absl::Time arrival = note ? std::max(now, note->newest_time) : now;
+    if (request_.receive_time) version_.arrive_time = arrival;
+    if (min_retention > absl::ZeroDuration()) version_.retain_until = arrival + min_retention;
   }
   ASSIGN_OR_RETURN(added_, transaction.AddVersion(version_, content_, request_.observed));
   return absl::OkStatus();

@@ -116,6 +116,27 @@ TEST_F(UploadFileTest, KeepsSmallContentInTheCatalogAndLargeContentInABlob) {
   EXPECT_EQ(service_.BlobCount(), 1);
 }
 
+TEST_F(UploadFileTest, NotesWhenItCameIfItSaysAnotherTime) {
+  Header header = Identity("content");
+  ASSERT_OK(service_.Upload(header, "content"));
+  header.mutable_receive_time()->set_seconds(1'000'000'000);
+  ASSERT_OK(service_.Upload(header, "content"));
+  // A clock that is behind would have it come too early.
+  const absl::Time newest = service_.clock.Now() + absl::Hours(1);
+  ASSERT_OK(service_.catalog.Run([&](storage::Transaction& transaction) {
+    return transaction.SaveClockNote(
+        {newest, absl::ZeroDuration(), "boot", newest, std::nullopt, ""});
+  }));
+  ASSERT_OK(service_.Upload(header, "content"));
+  const auto versions =
+      service_.catalog.Read([](storage::Snapshot& snapshot) { return snapshot.ScanVersions(0, 9); })
+          .value();
+  ASSERT_EQ(versions.size(), 3);
+  EXPECT_EQ(versions[0].version.arrive_time, std::nullopt);
+  EXPECT_EQ(versions[1].version.arrive_time, service_.clock.Now());
+  EXPECT_EQ(versions[2].version.arrive_time, newest);
+}
+
 TEST_F(UploadFileTest, MustBeKeptFromWhenItCameWhateverTimeItSays) {
   service_.uploads.min_retention = absl::Hours(48);
   Header header = Identity("content");

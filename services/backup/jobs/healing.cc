@@ -16,14 +16,15 @@ using storage::Version;
 
 // Versions that are looked at at once; small ones of older programs come with their content.
 constexpr int kPage = 64;
-// Damaged versions that are remembered at once; the others have their turn when these are healed.
+// Damaged versions that are remembered at once; the others have their turn after these.
 constexpr size_t kMaxDamaged = 4096;
 // To go through all versions takes at most one of so many parts of the time, whatever is found
 // meanwhile, if it takes longer than a moment.
 constexpr int kCollectionShare = 20;
 constexpr std::chrono::seconds kMoment{1};
 
-// Calls `visit` for each version above `after` until it returns an error, or the job is to stop.
+// Calls `visit` for each version above `after` until it returns an error or false, or the job is to
+// stop.
 template <typename Visit>
 absl::Status ForEachVersion(storage::Catalog& catalog, int64_t after, const std::stop_token& token,
                             const Visit& visit) {
@@ -33,7 +34,10 @@ absl::Status ForEachVersion(storage::Catalog& catalog, int64_t after, const std:
                        return snapshot.ScanVersions(after, kPage);
                      }));
     if (page.empty()) return absl::OkStatus();
-    for (const StoredVersion& stored : page) RETURN_IF_ERROR(visit(stored));
+    for (const StoredVersion& stored : page) {
+      ASSIGN_OR_RETURN(const bool goes_on, visit(stored));
+      if (!goes_on) return absl::OkStatus();
+    }
     after = page.back().version.version_id;
   }
   return absl::OkStatus();
@@ -48,24 +52,40 @@ absl::StatusOr<int64_t> Healing::Run(const std::stop_token& token) {
   TellOfHealedChunks(counts);
   const Signature signature = {counts.damaged_chunks, counts.marked_versions, counts.healed_chunks,
                                counts.healed_versions};
-  if (counts.damaged_chunks == 0 && counts.marked_versions == 0) damaged_.clear();
   const bool is_anything = counts.damaged_chunks > 0 || counts.marked_versions > 0;
-  if (is_anything && signature_ != signature &&
-      std::chrono::steady_clock::now() >= next_collection_) {
+  if (!is_anything) damaged_.clear();
+  const auto begin = std::chrono::steady_clock::now();
+  const bool is_anew = is_anything && IsToCollect(signature);
+  if (is_anew) {
     RETURN_IF_ERROR(CollectDamaged(token));
     signature_ = signature;
+    Rest(begin);
   }
   int64_t healed = 0;
   if (damaged_.empty()) return healed;
   RETURN_IF_ERROR(ForEachVersion(resources_.catalog, looked_to_, token,
-                                 [&](const StoredVersion& stored) -> absl::Status {
+                                 [&](const StoredVersion& stored) -> absl::StatusOr<bool> {
                                    ASSIGN_OR_RETURN(const int64_t count, HealFrom(stored, token));
                                    healed += count;
                                    if (!token.stop_requested())
                                      looked_to_ = stored.version.version_id;
-                                   return absl::OkStatus();
+                                   return true;
                                  }));
+  looked_through_ = true;
+  if (is_anew) Rest(begin);
   return healed;
+}
+
+bool Healing::IsToCollect(const Signature& signature) const {
+  if (std::chrono::steady_clock::now() < next_collection_) return false;
+  const absl::Time now = resources_.clock.Now();
+  return signature_ != signature || (looked_through_ && collected_to_ != 0) ||
+         now >= collect_time_ + kLookAgain || now < collect_time_;
+}
+
+void Healing::Rest(std::chrono::steady_clock::time_point begin) {
+  const auto end = std::chrono::steady_clock::now();
+  if (end - begin > kMoment) next_collection_ = end + kCollectionShare * (end - begin);
 }
 
 void Healing::TellOfHealedChunks(const storage::Counts& counts) {
@@ -77,19 +97,30 @@ void Healing::TellOfHealedChunks(const storage::Counts& counts) {
 }
 
 absl::Status Healing::CollectDamaged(const std::stop_token& token) {
-  const auto begin = std::chrono::steady_clock::now();
   damaged_.clear();
   looked_to_ = 0;
+  looked_through_ = false;
+  collect_time_ = resources_.clock.Now();
   size_t count = 0;
-  RETURN_IF_ERROR(
-      ForEachVersion(resources_.catalog, /*after=*/0, token, [&](const StoredVersion& stored) {
-        const Version& version = stored.version;
-        if (version.is_damaged && count++ < kMaxDamaged)
-          damaged_[{version.sha256, version.size_bytes}].push_back(version);
-        return absl::OkStatus();
-      }));
-  const auto end = std::chrono::steady_clock::now();
-  if (end - begin > kMoment) next_collection_ = end + kCollectionShare * (end - begin);
+  int64_t last = 0;
+  const auto take = [&](const StoredVersion& stored) -> absl::StatusOr<bool> {
+    const Version& version = stored.version;
+    if (!version.is_damaged) return true;
+    damaged_[{version.sha256, version.size_bytes}].push_back(version);
+    last = version.version_id;
+    return ++count < kMaxDamaged;
+  };
+  // Behind those of the last time, then from the beginning up to these.
+  const int64_t middle = collected_to_;
+  RETURN_IF_ERROR(ForEachVersion(resources_.catalog, middle, token, take));
+  if (count < kMaxDamaged && middle > 0) {
+    RETURN_IF_ERROR(ForEachVersion(resources_.catalog, /*after=*/0, token,
+                                   [&](const StoredVersion& stored) -> absl::StatusOr<bool> {
+                                     if (stored.version.version_id > middle) return false;
+                                     return take(stored);
+                                   }));
+  }
+  collected_to_ = count < kMaxDamaged ? 0 : last;
   return absl::OkStatus();
 }
 
@@ -118,6 +149,13 @@ absl::StatusOr<int64_t> Healing::HealFrom(const StoredVersion& good, const std::
 
 absl::StatusOr<bool> Healing::Heal(const Version& damaged, const StoredVersion& good,
                                    const std::stop_token& token) {
+  ASSIGN_OR_RETURN(const std::vector<StoredVersion> now,
+                   resources_.catalog.Read([&](storage::Snapshot& snapshot) {
+                     return snapshot.ScanVersions(damaged.version_id - 1, /*limit=*/1);
+                   }));
+  const bool is_damaged = !now.empty() && now.front().version.version_id == damaged.version_id &&
+                          now.front().version.is_damaged;
+  if (!is_damaged) return true;
   // As uploads need it that look for chunks.
   RETURN_IF_ERROR(resources_.ledger.PublishNow());
   ASSIGN_OR_RETURN(std::optional<StoredAnew> copy, Copy(damaged, good, token));
@@ -126,7 +164,8 @@ absl::StatusOr<bool> Healing::Heal(const Version& damaged, const StoredVersion& 
       storage::IsClientsForm(damaged.form) ? StorageForm::kSealed : damaged.form;
   const absl::StatusOr<bool> healed =
       resources_.catalog.Run([&](storage::Transaction& transaction) {
-        return transaction.HealVersion(damaged.version_id, form, copy->content);
+        return transaction.HealVersion(damaged.version_id, now.front().content, form,
+                                       copy->content);
       });
   if (!healed.ok()) {
     copy->chunks.GiveUp(copy->content, healed.status());

@@ -29,33 +29,9 @@ AgesPlace FromCursor(const std::string& cursor) {
   return client ? AgesPlace{*client, bytes.substr(ClientId::kSize), 0} : AgesPlace();
 }
 
-// A version that no rule keeps.
-struct Going {
-  const retention::JudgedFile* file;  // Of which it is.
-  const storage::VersionAge* age;
-};
-
-// Those of `batch` that are what they were when they were judged: one that was confirmed since is
-// judged anew by the next run.
-absl::StatusOr<std::vector<int64_t>> StillAsJudged(storage::Snapshot& snapshot,
-                                                   absl::Span<const Going> batch) {
-  std::vector<int64_t> ids;
-  for (const Going& going : batch) {
-    // What is verified stays so.
-    if (going.age->state != storage::VersionState::kVerified) {
-      const absl::StatusOr<storage::StoredVersion> found =
-          snapshot.FindVersion(going.file->client, going.file->file_name, going.age->version_id,
-                               /*with_content=*/false);
-      const std::optional<Reason> reason = ReasonOf(found.status());
-      if (reason == Reason::kClientNotFound || reason == Reason::kFileNotFound ||
-          reason == Reason::kVersionNotFound)
-        continue;
-      RETURN_IF_ERROR(found.status());
-      if (found->version.state != going.age->state) continue;
-    }
-    ids.push_back(going.age->version_id);
-  }
-  return ids;
+// Whether more may be damaged now than then: what could be read then cannot be told to be readable.
+bool IsMoreDamaged(const storage::Counts& then, const storage::Counts& now) {
+  return now.damaged_chunks + now.healed_chunks != then.damaged_chunks + then.healed_chunks;
 }
 
 }  // namespace
@@ -76,10 +52,11 @@ absl::StatusOr<Job::Progress> Retain::Step(const std::string& cursor, int64_t /*
   int64_t looked_at = 0;
   for (const retention::JudgedFile& file : *judged) looked_at += std::ssize(file.versions);
   Progress progress;
-  absl::StatusOr<int64_t> expired = Expire(*judged, token);
+  absl::StatusOr<int64_t> expired = Expire(*judged, walk_->counts(), token);
   if (!expired.ok() || token.stop_requested()) walk_.reset();
   RETURN_IF_ERROR(expired.status());
   progress.count = *expired;
+  if (*expired > 0 && options_.for_good) blobs_were_dropped_();
   progress.cursor = cursor;
   if (!walk_) return progress;  // Told to stop, perhaps before all of these were deleted.
   progress.is_done = walk_->is_done();
@@ -91,24 +68,26 @@ absl::StatusOr<Job::Progress> Retain::Step(const std::string& cursor, int64_t /*
 }
 
 absl::StatusOr<int64_t> Retain::Expire(const std::vector<retention::JudgedFile>& judged,
+                                       const storage::Counts& counts,
                                        const std::stop_token& token) {
-  std::vector<Going> going;
+  std::vector<storage::Expiring> going;
   for (const retention::JudgedFile& file : judged) {
-    for (const retention::JudgedVersion& version : file.versions) {
-      if (version.verdict.goes()) going.push_back({&file, &version.age});
+    for (const auto& [age, verdict, readable] : file.versions) {
+      if (verdict.goes()) going.push_back({age.version_id, age.state, readable});
     }
   }
   int64_t expired = 0;
   for (size_t begin = 0; begin < going.size() && !token.stop_requested();
        begin += Transaction::kMaxDeletedVersions) {
-    const absl::Span<const Going> batch =
+    const absl::Span<const storage::Expiring> batch =
         absl::MakeConstSpan(going).subspan(begin, Transaction::kMaxDeletedVersions);
     const absl::Time now = clock_watch_.RemovalTime();
     if (now == absl::InfinitePast()) break;  // The next step tells why.
     ASSIGN_OR_RETURN(
         const int64_t count, catalog_.Run([&](Transaction& transaction) -> absl::StatusOr<int64_t> {
-          ASSIGN_OR_RETURN(const std::vector<int64_t> ids, StillAsJudged(transaction, batch));
-          return transaction.ExpireVersions(ids, {now});
+          ASSIGN_OR_RETURN(const storage::Counts current, transaction.Count());
+          if (IsMoreDamaged(counts, current)) return 0;  // The next run judges them anew.
+          return transaction.ExpireVersions({batch.begin(), batch.end()}, {now, options_.for_good});
         }));
     expired += count;
   }

@@ -1,9 +1,11 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <stop_token>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/time/time.h"
@@ -26,15 +28,19 @@ class Retain final : public Job {
   struct Options {
     retention::Options retention;
     int64_t versions_per_second = 0;  // That are looked at; 0: as many as can be.
+    bool for_good = false;            // There is no trash.
   };
 
-  // All that is borrowed must outlive this.
-  Retain(storage::Catalog& catalog, retention::ClockWatch& clock_watch, const Clock& clock,
-         const Options& options)
+  // All that is borrowed must outlive this. `blobs_were_dropped` is told after each step that
+  // deleted something for good.
+  Retain(
+      storage::Catalog& catalog, retention::ClockWatch& clock_watch, const Clock& clock,
+      const Options& options, std::function<void()> blobs_were_dropped = [] {})
       : catalog_(catalog),
         clock_watch_(clock_watch),
         clock_(clock),
         options_(options),
+        blobs_were_dropped_(std::move(blobs_were_dropped)),
         pace_(options.versions_per_second) {}
 
   absl::string_view name() const override { return kName; }
@@ -45,14 +51,16 @@ class Retain final : public Job {
                                 const std::stop_token& token) override;
 
  private:
-  // How many of those that go were deleted. Stops between two transactions if told to.
+  // How many of those that go were deleted. Stops between two transactions if told to, and deletes
+  // nothing once more is damaged than the `counts` say, which were read with them.
   absl::StatusOr<int64_t> Expire(const std::vector<retention::JudgedFile>& judged,
-                                 const std::stop_token& token);
+                                 const storage::Counts& counts, const std::stop_token& token);
 
   storage::Catalog& catalog_;
   retention::ClockWatch& clock_watch_;
   const Clock& clock_;
   const Options options_;
+  const std::function<void()> blobs_were_dropped_;
   Pace pace_;
   // The walk that the last step was of, if `cursor_` is where it ended.
   std::optional<retention::Walk> walk_;

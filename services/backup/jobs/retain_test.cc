@@ -11,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/boot_clock.h"
 #include "base/error.h"
+#include "base/status_macros.h"
 #include "base/testing/status_matchers.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -180,6 +181,69 @@ TEST_F(RetainTest, LeavesWhatWasConfirmedWhileItWasJudged) {
   EXPECT_THAT(Versions(), ElementsAre(old, late, newest));
 }
 
+// An import brings versions with the times that they had elsewhere.
+TEST_F(RetainTest, LeavesWhatAnImportBringsJustNow) {
+  SetPolicy({{}, {.keep_last = 1}});
+  const auto import = [&](bool is_confirmed) {
+    storage::Version version;
+    version.client_id = client_;
+    version.file_name = "a";
+    version.sha256 = std::string(32, 's');
+    version.receive_time = clock_.Now() - absl::Hours(1000);
+    version.arrive_time = clock_.Now();
+    EXPECT_OK(memory_.Run([&](storage::Transaction& transaction) -> absl::Status {
+      ASSIGN_OR_RETURN(version.version_id, transaction.ReserveVersionIds(1));
+      RETURN_IF_ERROR(transaction.AddVersion(version, std::string("bytes"), {}).status());
+      if (!is_confirmed) return absl::OkStatus();
+      return transaction
+          .SettleVersion({client_, "a", std::nullopt, Outcome::kVerified}, clock_.Now())
+          .status();
+    }));
+    return version.version_id;
+  };
+  const int64_t first = import(true);
+  const int64_t newest = import(true);
+  const int64_t unconfirmed = import(false);
+  Run();
+  EXPECT_THAT(Versions(), ElementsAre(first, newest, unconfirmed));
+  Pass(retention::kArrivalGrace);
+  Run();
+  EXPECT_THAT(Versions(), ElementsAre(newest));
+}
+
+// What was the newest version that can be read may be none by then.
+TEST_F(RetainTest, LeavesEverythingOnceMoreIsDamagedThanWhenItWasJudged) {
+  SetPolicy({{}, {.keep_last = 1}});
+  Add("a");
+  storage::NewChunks small;
+  small.inlined = {{{storage::IdOf<ChunkId>(1), 5},
+                    storage::StorageForm::kPlain,
+                    storage::ChunkCoding::kRaw,
+                    "bytes"}};
+  small.recipe = {small.inlined[0].ref};
+  EXPECT_OK(memory_.Run([&](storage::Transaction& transaction) -> absl::Status {
+    storage::Version version;
+    version.client_id = client_;
+    version.file_name = "a";
+    version.receive_time = clock_.Now();
+    ASSIGN_OR_RETURN(version.version_id, transaction.ReserveVersionIds(1));
+    RETURN_IF_ERROR(transaction.AddVersion(version, small, {}).status());
+    return transaction.SettleVersion({client_, "a", std::nullopt, Outcome::kVerified}, clock_.Now())
+        .status();
+  }));
+  retention::ClockWatch watch(catalog_, clock_, boot_clock_);
+  ASSERT_OK(watch.Check());
+  Retain retain(catalog_, watch, clock_, {{absl::UTCTimeZone(), absl::Hours(168)}, 0});
+  catalog_.BeforeNext([&] {
+    EXPECT_OK(memory_.Run([&](storage::Transaction& transaction) -> absl::Status {
+      ASSIGN_OR_RETURN(const auto chunks, transaction.ListInlineChunks(0, 1));
+      return transaction.MarkDamaged(chunks.at(0).number, 0);
+    }));
+  });
+  EXPECT_EQ(retain.Step("", 1, std::stop_token())->count, 0);
+  EXPECT_EQ(Versions().size(), 2u);
+}
+
 TEST_F(RetainTest, LeavesWhatMustBeKept) {
   SetPolicy({{}, {.keep_last = 1}});
   const int64_t retained = Add("a", Outcome::kVerified, clock_.Now() + absl::Hours(48));
@@ -190,6 +254,26 @@ TEST_F(RetainTest, LeavesWhatMustBeKept) {
   Pass(absl::Hours(1));
   Run();
   EXPECT_THAT(Versions(), ElementsAre(newest));
+}
+
+TEST_F(RetainTest, TellsOfBlobsThatAreNotNeededAnyMoreIfThereIsNoTrash) {
+  SetPolicy({{}, {.keep_last = 1}});
+  for (const bool for_good : {false, true}) {
+    Add("a");
+    Add("a");
+    int told = 0;
+    retention::ClockWatch watch(catalog_, clock_, boot_clock_);
+    Retain retain(catalog_, watch, clock_, {{absl::UTCTimeZone(), absl::Hours(168)}, 0, for_good},
+                  [&] { ++told; });
+    ASSERT_OK(retain.Step("", 1, std::stop_token()));
+    EXPECT_EQ(told, for_good ? 1 : 0);
+    const storage::Counts counts =
+        memory_.Read([](storage::Snapshot& snapshot) { return snapshot.Count(); }).value();
+    EXPECT_EQ(counts.versions, 1);
+    EXPECT_EQ(counts.trash_versions, 1);  // Of the first round.
+    ASSERT_OK(retain.Step("", 1, std::stop_token()));
+    EXPECT_EQ(told, for_good ? 1 : 0) << "nothing was to be deleted";
+  }
 }
 
 TEST_F(RetainTest, DeletesNothingWhileTheTimeIsNotTrusted) {

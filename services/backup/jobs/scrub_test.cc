@@ -1,5 +1,6 @@
 #include "services/backup/jobs/scrub.h"
 
+#include <algorithm>
 #include <functional>
 #include <map>
 #include <memory>
@@ -14,6 +15,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/byte_stream.h"
 #include "base/error.h"
+#include "base/status_macros.h"
 #include "base/testing/random_cut_source.h"
 #include "base/testing/status_matchers.h"
 #include "content/compression.h"
@@ -97,7 +99,7 @@ class ScrubTest : public ::testing::TestWithParam<On> {
 
   std::vector<storage::StoredVersion> All() {
     return service_->catalog
-        .Read([](storage::Snapshot& snapshot) { return snapshot.ScanVersions(0, 1000); })
+        .Read([](storage::Snapshot& snapshot) { return snapshot.ScanVersions(0, 10000); })
         .value();
   }
   Names Damaged() {
@@ -578,6 +580,57 @@ TEST_P(ScrubTest, HealsInTheNextCycleByWhatCouldNotBeReadBefore) {
   EXPECT_THAT(Damaged(), IsEmpty());
 }
 
+// Ids are reserved before content has come.
+TEST_P(ScrubTest, HealsByAVersionThatCameLaterThanOneWithAHigherId) {
+  StoreCiphertext("own", Bytes(kLarge), client_);
+  Flip(BlobOf("own"), 100);
+  testing::RandomCutSource source(Bytes(kLarge), 100'000);
+  auto late = handlers::UploadFile::Prepare(
+      service_->upload_resources,
+      testing::HeaderOf(client_.id, "late", v1::UploadFileHeader::IDENTITY, Bytes(kLarge)), source);
+  ASSERT_OK(late);
+  Store("other", "content");
+  const auto scrub = NewScrub();
+  RunAll(*scrub);
+  EXPECT_THAT(Damaged(), ElementsAre("own"));
+  ASSERT_OK(late->Respond(service_->catalog.Run(
+      [&](storage::Transaction& transaction) { return late->Apply(transaction); })));
+  ASSERT_LT(Find("late").version.version_id, Find("other").version.version_id);
+  RunAll(*scrub);
+  EXPECT_THAT(Damaged(), ElementsAre("own"));
+  service_->clock.Advance(Healing::kLookAgain);
+  RunAll(*scrub);
+  EXPECT_THAT(Damaged(), IsEmpty());
+}
+
+TEST_P(ScrubRowsTest, HealsWhatIsDamagedBesideManyThatNothingHeals) {
+  constexpr int64_t kMany = 5000;
+  ASSERT_OK(service_->catalog.Run([&](storage::Transaction& transaction) -> absl::Status {
+    ASSIGN_OR_RETURN(const int64_t first, transaction.ReserveVersionIds(kMany));
+    for (int64_t id = first; id < first + kMany; ++id) {
+      storage::Version version;
+      version.client_id = *FromUuid<ClientId>(client_.id);
+      version.file_name = absl::StrCat("lost", id);
+      version.version_id = id;
+      version.size_bytes = 5;
+      version.sha256 = std::string(32, 's');
+      RETURN_IF_ERROR(transaction.AddVersion(version, std::string("bytes"), {}).status());
+      RETURN_IF_ERROR(transaction.MarkVersionDamaged(id, std::string("bytes")).status());
+    }
+    return absl::OkStatus();
+  }));
+  StoreCiphertext("own", Bytes(3000), client_);
+  StoreCiphertext("copy", Bytes(3000), client_);
+  const storage::StoredVersion own = Find("own");
+  ASSERT_OK(service_->catalog.Run([&](storage::Transaction& transaction) {
+    return transaction.MarkVersionDamaged(own.version.version_id, own.content);
+  }));
+  const auto scrub = NewScrub({absl::ZeroDuration(), 0});  // Which reads nothing, but heals.
+  const absl::Time deadline = absl::Now() + absl::Minutes(2);
+  while (service_->Count().healed_versions == 0 && absl::Now() < deadline) RunAll(*scrub);
+  EXPECT_EQ(service_->Count().healed_versions, 1);
+}
+
 TEST_P(ScrubTest, StaysPausedAcrossRestartsAndGoesOnWhereItWas) {
   for (int i = 0; i < 40; ++i) Store(absl::StrCat("file", i), Bytes(2000 + i, 5));
   ASSERT_GT(service_->Count().packs, 20);
@@ -628,6 +681,21 @@ TEST_P(ScrubTest, ReadsNoFasterThanItMay) {
   const int64_t bytes = State().last_tally.stored_bytes;
   EXPECT_GE(bytes, std::ssize(Bytes(kLarge)));
   EXPECT_NEAR(absl::ToDoubleSeconds(asked_for), static_cast<double>(bytes) / kRate, 5);
+}
+
+TEST_P(ScrubTest, PaysForABlobPieceByPiece) {
+  StoreCiphertext("own", Bytes(4 * kLarge), client_);
+  constexpr int64_t kRate = 100'000;
+  absl::Duration asked_for;
+  absl::Duration longest;
+  const auto scrub = NewScrub({kPeriod, kRate}, [&](const std::stop_token&, absl::Duration wait) {
+    longest = std::max(longest, wait - asked_for);
+    asked_for = wait;  // Nobody waited before, so that it comes together.
+    return true;
+  });
+  RunAll(*scrub);
+  EXPECT_NEAR(absl::ToDoubleSeconds(asked_for), 4.0 * kLarge / kRate, 5);
+  EXPECT_LE(longest, absl::Seconds((2 << 20) / kRate));
 }
 
 TEST_P(ScrubTest, EndsAtOnceWhenItIsToldToStop) {

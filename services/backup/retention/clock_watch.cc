@@ -65,16 +65,33 @@ absl::Status ClockWatch::Load() {
     MutexLock lock(mutex_);
     if (note_) return absl::OkStatus();
   }
-  ASSIGN_OR_RETURN(std::optional<ClockNote> note, catalog_.Read([](storage::Snapshot& snapshot) {
-    return snapshot.FindClockNote();
+  std::optional<ClockNote> note;
+  std::optional<absl::Time> last_verified;
+  RETURN_IF_ERROR(catalog_.Read([&](storage::Snapshot& snapshot) -> absl::Status {
+    ASSIGN_OR_RETURN(note, snapshot.FindClockNote());
+    ASSIGN_OR_RETURN(last_verified, snapshot.LastVerifiedTime(absl::InfiniteFuture()));
+    return absl::OkStatus();
   }));
-  if (!note) {
-    note = NewNote();
-    note->newest_time = absl::UnixEpoch();  // Yet to be noted.
-  }
+  const bool is_first = !note;
+  if (is_first) note = FirstNote(last_verified);
   MutexLock lock(mutex_);
-  if (!note_) note_ = std::move(note);
+  if (note_) return absl::OkStatus();
+  LOG_IF(ERROR, is_first && note->distrusted_since) << note->distrust << kWhatToDo;
+  note_ = std::move(note);
+  is_new_ = is_first;
   return absl::OkStatus();
+}
+
+ClockNote ClockWatch::FirstNote(std::optional<absl::Time> last_verified) const {
+  ClockNote note = NewNote();
+  const absl::Time now = note.newest_time;
+  const bool is_behind = last_verified && *last_verified - now > kMaxStep;
+  note.newest_time = is_behind ? *last_verified : absl::UnixEpoch();  // Else yet to be noted.
+  if (!is_behind) return note;
+  note.distrusted_since = now;
+  note.distrust = absl::StrCat("the machine's clock is ", Ahead(now - *last_verified),
+                               " the newest time at which a client verified a file");
+  return note;
 }
 
 absl::Status ClockWatch::Save() {

@@ -16,8 +16,11 @@ namespace backup::retention {
 // Whether the time of day is to be trusted, by which what is old is removed. It is not from when it
 // has moved by more than kMaxStep against the clock that nobody sets, in as many steps as it likes
 // since the machine was started; or, after another start of the machine, from the newest time that
-// was noted before. Then nothing is removed until somebody who knows the time says that it is
-// right. What is noted is in the catalog, so that other runs of the process know it. Thread-safe.
+// was noted before. The first note of a catalog has only the newest time at which a client verified
+// a file to compare with, and nobody knows how long ago that is: a clock that is behind it is not
+// trusted, one that is ahead is. Then nothing is removed until somebody who knows the time says
+// that it is right. What is noted is in the catalog, so that other runs of the process know it.
+// Thread-safe.
 class ClockWatch {
  public:
   static constexpr absl::Duration kMaxStep = absl::Hours(1);
@@ -49,6 +52,8 @@ class ClockWatch {
   std::string FindDistrust(absl::Time now, absl::Duration uptime) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   storage::ClockNote NewNote() const;
+  // Of a catalog that has none yet, where a client verified a file last at this time.
+  storage::ClockNote FirstNote(std::optional<absl::Time> last_verified) const;
 
   storage::Catalog& catalog_;
   const Clock& clock_;

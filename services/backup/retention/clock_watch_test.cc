@@ -1,7 +1,10 @@
 #include "services/backup/retention/clock_watch.h"
 
 #include <memory>
+#include <optional>
+#include <string>
 
+#include "base/status_macros.h"
 #include "base/testing/status_matchers.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -44,6 +47,32 @@ TEST_F(ClockWatchTest, TrustsNothingBeforeItLooked) {
   EXPECT_EQ(watch_->RemovalTime(), absl::InfinitePast());
   EXPECT_OK(watch_->Check());
   EXPECT_EQ(watch_->RemovalTime(), clock_.Now());
+}
+
+TEST_F(ClockWatchTest, DistrustsAFirstClockThatIsBehindWhatClientsVerified) {
+  const absl::Time verified = clock_.Now();
+  ASSERT_OK(catalog_.Run([&](storage::Transaction& transaction) -> absl::Status {
+    storage::Version version;
+    version.client_id = *ClientId::FromBytes(std::string(ClientId::kSize, 'c'));
+    version.file_name = "file";
+    version.version_id = 1;
+    RETURN_IF_ERROR(
+        transaction
+            .RegisterClient("name", version.client_id, storage::DuplicateNames::kReject, verified)
+            .status());
+    RETURN_IF_ERROR(transaction.AddVersion(version, std::string("bytes"), {}).status());
+    return transaction
+        .SettleVersion({version.client_id, "file", std::nullopt, storage::Outcome::kVerified},
+                       verified)
+        .status();
+  }));
+  clock_.Advance(-absl::Hours(1) - absl::Seconds(1));
+  EXPECT_THAT(watch_->CheckTrust().message(), HasSubstr("1h1s behind the newest time at which"));
+  EXPECT_FALSE(IsTrusted());
+  Restart();
+  EXPECT_FALSE(IsTrusted());
+  ASSERT_OK(watch_->Resume());
+  EXPECT_TRUE(IsTrusted());
 }
 
 TEST_F(ClockWatchTest, TrustsAClockThatGoesOnWithTheMachine) {

@@ -9,8 +9,9 @@ using storage::VersionAge;
 using storage::VersionState;
 
 constexpr absl::string_view kNames[kKeepCount] = {
-    "",       "last",   "within",   "hourly",        "daily",       "weekly", "monthly",
-    "yearly", "newest", "readable", "min_retention", "unconfirmed", "future", "no_policy"};
+    "",        "last",      "within", "hourly",   "daily",         "weekly",
+    "monthly", "yearly",    "newest", "readable", "min_retention", "unconfirmed",
+    "future",  "no_policy", "arrived"};
 
 // A number that two times have in common if they are in the same period of `zone`, and no others.
 int64_t PeriodOf(Keep keep, absl::Time time, const absl::TimeZone::CivilInfo& civil) {
@@ -58,12 +59,14 @@ Verdict Evaluation::Judge(const VersionAge& version) {
   Verdict verdict;
   if (version.retain_until && *version.retain_until > conditions_.now)
     verdict.Add(Keep::kMinRetention);
+  const absl::Duration here = conditions_.now - version.arrive_time.value_or(version.receive_time);
+  if (version.arrive_time && here < kArrivalGrace) verdict.Add(Keep::kArrived);
   if (storage::IsInFuture(version.receive_time, conditions_.now)) {
     verdict.Add(Keep::kFuture);
   } else if (version.state == VersionState::kVerified) {
     JudgeVerified(version, verdict);
   } else if (conditions_.options.unconfirmed_ttl == absl::ZeroDuration() ||
-             conditions_.now - version.receive_time < conditions_.options.unconfirmed_ttl) {
+             here < conditions_.options.unconfirmed_ttl) {
     verdict.Add(Keep::kUnconfirmed);
   }
   return verdict;
@@ -78,6 +81,7 @@ void Evaluation::JudgeVerified(const VersionAge& version, Verdict& verdict) {
   }
   saw_newest_ = true;
   if (is_newest_good) newest_good_ = version.receive_time;
+  if (is_newest_good) readable_ = version.version_id;
   has_policy_ ? ApplyRules(version, verdict) : verdict.Add(Keep::kNoPolicy);
 }
 

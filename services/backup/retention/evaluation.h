@@ -30,8 +30,13 @@ enum class Keep : int {
   kUnconfirmed = 11,   // Not verified, or given up, and younger than --unconfirmed_ttl.
   kFuture = 12,        // It came in the future: nobody knows how old it is.
   kNoPolicy = 13,      // No policy is for its file.
+  kArrived = 14,       // It came from elsewhere, less than kArrivalGrace ago.
 };
-inline constexpr size_t kKeepCount = 14;  // With 0, which is none.
+inline constexpr size_t kKeepCount = 15;  // With 0, which is none.
+
+// How long a version stays that has a time of another server, from when it came here: its age
+// counts for the policy at once, and whoever imports has a week to see what that would remove.
+inline constexpr absl::Duration kArrivalGrace = absl::Hours(7 * 24);
 
 // "last", "within", ..., as people are told.
 absl::string_view KeepName(Keep keep);
@@ -68,8 +73,9 @@ struct Conditions {
 // is another than that of the version that the rule kept before, as long as the rule keeps fewer
 // than it may. A damaged one counts for nothing, so that it takes no good one's place, but stays
 // as long as a good one in its place would. Versions from the future (storage::IsInFuture) stay and
-// count for nothing. To judge again what was kept gives the same verdicts. Used by one thread at a
-// time.
+// count for nothing. Time for a client's confirmation counts from when a version came here, as
+// kArrivalGrace does (storage::Version::arrive_time). To judge again what was kept gives the same
+// verdicts. Used by one thread at a time.
 class Evaluation {
  public:
   // `rules`: nullopt if no policy is for the file.
@@ -77,6 +83,9 @@ class Evaluation {
 
   // `version` must be older than those before.
   Verdict Judge(const storage::VersionAge& version);
+  // The newest verified version that was judged and is neither damaged nor from the future; 0 if
+  // there was none. No verified version goes before there is one.
+  int64_t readable() const { return readable_; }
 
  private:
   // A rule that keeps one version for each period.
@@ -96,7 +105,8 @@ class Evaluation {
   int64_t last_left_ = 0;
   std::array<PeriodRule, 5> periods_;
   std::optional<absl::Time> newest_good_;  // Its time, once it was seen.
-  bool saw_newest_ = false;                // A verified version, damaged or not.
+  int64_t readable_ = 0;
+  bool saw_newest_ = false;  // A verified version, damaged or not.
 };
 
 }  // namespace backup::retention

@@ -215,6 +215,27 @@ TEST(Evaluation, KeepsWhatNobodyConfirmedForItsTime) {
   EXPECT_FALSE(JudgeAll({version}, std::nullopt, conditions)[0].goes());
 }
 
+TEST(Evaluation, KeepsWhatCameFromElsewhereUntilItIsHereForAWeek) {
+  std::vector<VersionAge> versions =
+      NewestFirst({"2019-01-01 00:00", "2019-01-02 00:00", "2019-01-03 00:00"});
+  for (VersionAge& version : versions) version.arrive_time = At("2020-01-01 00:00");
+  versions[2].state = VersionState::kReceived;
+  Conditions conditions = Now("2020-01-07 23:59");
+  const RetentionRules rules{.keep_last = 1};
+  std::vector<Verdict> verdicts = JudgeAll(versions, rules, conditions);
+  EXPECT_THAT(verdicts[0].reasons(), ElementsAre(Keep::kLast, Keep::kNewest, Keep::kArrived));
+  EXPECT_THAT(verdicts[1].reasons(), ElementsAre(Keep::kArrived));
+  EXPECT_THAT(verdicts[2].reasons(), ElementsAre(Keep::kUnconfirmed, Keep::kArrived));
+  conditions.now += absl::Minutes(1);
+  verdicts = JudgeAll(versions, rules, conditions);
+  EXPECT_FALSE(verdicts[0].goes());
+  EXPECT_TRUE(verdicts[1].goes());
+  EXPECT_TRUE(verdicts[2].goes());
+  // The client still has its time to confirm it, however long that is.
+  conditions.options.unconfirmed_ttl = absl::Hours(8 * 24);
+  EXPECT_THAT(JudgeAll(versions, rules, conditions)[2].reasons(), ElementsAre(Keep::kUnconfirmed));
+}
+
 TEST(Evaluation, KeepsWhatIsFromTheFutureAndCountsItForNothing) {
   const std::vector<VersionAge> versions =
       NewestFirst({"2020-01-01 00:00", "2020-01-02 00:00", "2031-01-01 00:00"});
@@ -244,8 +265,15 @@ TEST(Evaluation, KeepsItsPromisesOfRandomHistories) {
     }
     RetentionRules rules{below(3), absl::Hours(below(100)), below(4), below(4), below(3), below(3),
                          below(3)};
+    if (rules == RetentionRules()) rules.keep_last = 1;  // One that keeps nothing is refused.
     const Conditions conditions = Now("2026-11-01 00:00", Zone("America/New_York"));
-    const std::vector<Verdict> verdicts = JudgeAll(versions, rules, conditions);
+    std::vector<Verdict> verdicts;
+    Evaluation evaluation(rules, conditions);
+    for (const VersionAge& version : versions) {
+      verdicts.push_back(evaluation.Judge(version));
+      const bool is_verified = version.state == VersionState::kVerified;
+      EXPECT_FALSE(is_verified && verdicts.back().goes() && evaluation.readable() == 0) << round;
+    }
     std::vector<VersionAge> kept;
     std::vector<Verdict> of_kept;
     bool has_good = false;

@@ -15,6 +15,10 @@ absl::StatusOr<std::vector<JudgedFile>> Walk::Next(storage::Catalog& catalog, in
   storage::AgesPage page;
   RETURN_IF_ERROR(catalog.Read([&](storage::Snapshot& snapshot) -> absl::Status {
     ASSIGN_OR_RETURN(page, snapshot.ListAges(*place_, limit));
+    const bool goes_on = !page.files.empty() && IsCurrent(page.files.front());
+    if (!goes_on) {
+      ASSIGN_OR_RETURN(counts_, snapshot.Count());
+    }
     policies_client_.reset();  // They may have changed.
     return JudgePage(snapshot, page, judged);
   }));
@@ -33,16 +37,21 @@ absl::Status Walk::JudgePage(storage::Snapshot& snapshot, const storage::AgesPag
     RETURN_IF_ERROR(Enter(snapshot, file));
     JudgedFile of_file{file.client, file.file_name, {}};
     of_file.versions.reserve(file.versions.size());
-    for (const storage::VersionAge& age : file.versions)
-      of_file.versions.push_back({age, current_->evaluation.Judge(age)});
+    for (const storage::VersionAge& age : file.versions) {
+      const Verdict verdict = current_->evaluation.Judge(age);
+      of_file.versions.push_back({age, verdict, current_->evaluation.readable()});
+    }
     judged.push_back(std::move(of_file));
   }
   return absl::OkStatus();
 }
 
+bool Walk::IsCurrent(const storage::FileAges& file) const {
+  return current_ && current_->client == file.client && current_->file_name == file.file_name;
+}
+
 absl::Status Walk::Enter(storage::Snapshot& snapshot, const storage::FileAges& file) {
-  if (current_ && current_->client == file.client && current_->file_name == file.file_name)
-    return absl::OkStatus();
+  if (IsCurrent(file)) return absl::OkStatus();
   if (current_) resume_place_ = storage::AgesPlace{current_->client, current_->file_name, 0};
   if (policies_client_ != file.client) {
     ASSIGN_OR_RETURN(policies_, ReadPolicies(snapshot, file.client, instead_));

@@ -16,6 +16,7 @@ namespace backup::retention {
 struct JudgedVersion {
   storage::VersionAge age;
   Verdict verdict;
+  int64_t readable = 0;  // Evaluation::readable() then.
 };
 
 // Some versions of one file, newest first.
@@ -36,6 +37,8 @@ class Walk {
 
   // Looks at the next `limit` files and versions at most. Errors are of the catalog.
   absl::StatusOr<std::vector<JudgedFile>> Next(storage::Catalog& catalog, int limit);
+  // What was known of damage when the first file of the last page was begun with.
+  const storage::Counts& counts() const { return counts_; }
   bool is_done() const { return !place_.has_value(); }
   // Behind it everything is to be judged yet, if a later walk begins there: the last file that is
   // behind this one as a whole. Unset: there is none, or it is done.
@@ -51,6 +54,7 @@ class Walk {
 
   absl::Status JudgePage(storage::Snapshot& snapshot, const storage::AgesPage& page,
                          std::vector<JudgedFile>& judged);
+  bool IsCurrent(const storage::FileAges& file) const;
   // Makes `file` the current one, if it is another.
   absl::Status Enter(storage::Snapshot& snapshot, const storage::FileAges& file);
 
@@ -58,6 +62,7 @@ class Walk {
   const std::optional<storage::RetentionPolicy> instead_;
   std::optional<storage::AgesPlace> place_;  // Unset: at the end.
   std::optional<storage::AgesPlace> resume_place_;
+  storage::Counts counts_;
   std::optional<Current> current_;
   // Of the client that was met last on the current page.
   std::optional<ClientId> policies_client_;

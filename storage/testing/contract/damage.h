@@ -35,8 +35,10 @@ class CatalogDamage : public CatalogRecipes {
   }
   absl::StatusOr<bool> TryHeal(const Version& version, const NewChunks& content) {
     MakePending(content);
+    const auto found = FindVersion(version.client_id, version.file_name, version.version_id);
+    const storage::Content old = found.ok() ? found->content : storage::Content();
     return Run([&](Transaction& transaction) {
-      return transaction.HealVersion(version.version_id, StorageForm::kSealed, content);
+      return transaction.HealVersion(version.version_id, old, StorageForm::kSealed, content);
     });
   }
   int64_t Discard(int limit = 100) {
@@ -217,6 +219,22 @@ TEST_P(CatalogDamage, OfChunksIsHealedByTheSameChunksStoredAgain) {
   EXPECT_THAT(TryHeal(one, Content({1})), IsOkAndHolds(false));
 }
 
+TEST_P(CatalogDamage, IsNotHealedOnceItHasOtherContent) {
+  const Version version = AddChunks("file", Content({1, 2}, {Pack(10, {1, 2})}));
+  const storage::Content old = ContentOf(version);
+  MarkDamaged(ChunksOf(version).at(0));
+  EXPECT_THAT(TryHeal(version, Content({1, 2}, {Pack(20, {1})})), IsOkAndHolds(true));
+  const storage::Content healed = ContentOf(version);
+  const NewChunks late = Content({1, 2}, {Pack(21, {1})});
+  MakePending(late);
+  EXPECT_THAT(Run([&](Transaction& transaction) {
+                return transaction.HealVersion(version.version_id, old, StorageForm::kPlain, late);
+              }),
+              IsOkAndHolds(false));
+  EXPECT_EQ(ContentOf(version), healed);
+  EXPECT_EQ(UseOfPack(21), BlobUse::kDropped);
+}
+
 TEST_P(CatalogDamage, IsNotHealedByWhatIsGone) {
   const Version version = Add(client_, "file", Blob(blob_));
   EXPECT_TRUE(Mark(version, blob_));
@@ -250,7 +268,7 @@ TEST_P(CatalogDamage, GivesUpBlobsThatWereSetAsideOnlyIfAskedAndNotNeeded) {
   EXPECT_TRUE(Mark(kept, IdOf<BlobId>(101)));
   Delete(gone);
   EXPECT_EQ(Discard(0), 0);
-  EXPECT_EQ(Discard(), 1);
+  EXPECT_EQ(Discard(1), 1);
   EXPECT_EQ(Discard(), 0);
   EXPECT_EQ(UseOf(blob_), BlobUse::kDropped);
   EXPECT_EQ(UseOf(IdOf<BlobId>(101)), BlobUse::kReferenced);

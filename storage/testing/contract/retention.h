@@ -36,6 +36,10 @@ class CatalogRetention : public CatalogContract {
     }
     return listed;
   }
+  absl::StatusOr<int64_t> Expire(const std::vector<Expiring>& expiring) {
+    return Run(
+        [&](Transaction& transaction) { return transaction.ExpireVersions(expiring, {At(100)}); });
+  }
 };
 
 TEST_P(CatalogRetention, KeepsPoliciesInTheOrderOfClientsAndPatterns) {
@@ -201,16 +205,66 @@ TEST_P(CatalogRetention, ExpiresWhatMayGo) {
   const int64_t abandoned = add(Outcome::kAbandoned, std::nullopt);
   const int64_t newest = add(Outcome::kVerified, std::nullopt);
   const int64_t unconfirmed = add(std::nullopt, std::nullopt);
-  const auto expire = [&](const std::vector<int64_t>& ids) {
-    return Run(
-        [&](Transaction& transaction) { return transaction.ExpireVersions(ids, {At(100)}); });
-  };
-  EXPECT_EQ(*expire({newest, unconfirmed, retained, abandoned, free, old, 999}), 4);
-  EXPECT_EQ(*expire({newest, unconfirmed, retained, abandoned, free, old, 999}), 0);
+  const std::vector<Expiring> all{
+      {newest, VersionState::kVerified, newest},   {unconfirmed, VersionState::kReceived, 0},
+      {retained, VersionState::kVerified, newest}, {abandoned, VersionState::kAbandoned, 0},
+      {free, VersionState::kVerified, newest},     {old, VersionState::kVerified, newest},
+      {999, VersionState::kVerified, newest}};
+  EXPECT_EQ(*Expire(all), 4);
+  EXPECT_EQ(*Expire(all), 0);
   EXPECT_EQ(ListAges(9).first,
             (std::vector{absl::StrCat("a:", newest), absl::StrCat("a:", retained)}));
   EXPECT_EQ(Count().trash_versions, 3);  // What was given up is gone.
-  EXPECT_FALSE(expire(std::vector<int64_t>(Transaction::kMaxDeletedVersions + 1)).ok());
+  EXPECT_FALSE(Expire(std::vector<Expiring>(Transaction::kMaxDeletedVersions + 1)).ok());
+}
+
+TEST_P(CatalogRetention, ExpiresNothingThatIsNotAsItWasJudged) {
+  const ClientId id = Register("name", 1).id;
+  const int64_t confirmed = Add(id, "a").version_id;
+  Settle(id, "a", Outcome::kVerified);
+  EXPECT_EQ(*Expire({{confirmed, VersionState::kReceived, 0}}), 0);
+  EXPECT_EQ(*Expire({{confirmed, VersionState::kAbandoned, 0}}), 0);
+}
+
+TEST_P(CatalogRetention, ExpiresAVerifiedVersionOnlyBesideANewerOneThatCanBeRead) {
+  const ClientId id = Register("name", 1).id;
+  const auto add = [&](const std::string& file) {
+    const int64_t version = Add(id, file).version_id;
+    Settle(id, file, Outcome::kVerified);
+    return version;
+  };
+  const int64_t other = add("b");
+  const int64_t older = add("a");
+  const int64_t going = add("a");
+  const int64_t damaged = add("a");
+  const int64_t trashed = add("a");
+  const int64_t unconfirmed = Add(id, "a").version_id;
+  const int64_t elsewhere = add("b");
+  EXPECT_OK(Run([&](Transaction& transaction) {
+    return transaction.MarkVersionDamaged(damaged, std::string("bytes"));
+  }));
+  EXPECT_OK(Run([&](Transaction& transaction) {
+    return transaction.DeleteVersion(id, "a", trashed, {At(1)});
+  }));
+  for (const int64_t no :
+       {int64_t{0}, int64_t{999}, other, older, going, damaged, trashed, unconfirmed, elsewhere}) {
+    EXPECT_EQ(*Expire({{going, VersionState::kVerified, no}}), 0) << no;
+  }
+  const int64_t good = add("a");
+  EXPECT_EQ(*Expire({{going, VersionState::kVerified, good}}), 1);
+}
+
+TEST_P(CatalogRetention, TellsWhenAVersionCameHere) {
+  const ClientId id = Register("name", 1).id;
+  Version version = MakeVersion(id, "a");
+  version.arrive_time = At(100);
+  ASSERT_OK(AddVersion(version, std::string("bytes")));
+  EXPECT_EQ(FindVersion(id, "a", version.version_id)->version.arrive_time, At(100));
+  Add(id, "a");
+  const AgesPage page =
+      Read([](Snapshot& snapshot) { return snapshot.ListAges(AgesPlace(), 9); }).value();
+  EXPECT_EQ(page.files[0].versions[0].arrive_time, std::nullopt);
+  EXPECT_EQ(page.files[0].versions[1].arrive_time, At(100));
 }
 
 TEST_P(CatalogRetention, LeavesTheNewestVersionThatCanBeRead) {
@@ -229,11 +283,11 @@ TEST_P(CatalogRetention, LeavesTheNewestVersionThatCanBeRead) {
       Read([](Snapshot& snapshot) { return snapshot.ListAges(AgesPlace(), 9); }).value();
   EXPECT_TRUE(page.files[0].versions[1].is_damaged);
   EXPECT_FALSE(page.files[0].versions[2].is_damaged);
-  EXPECT_EQ(
-      *Run([&](Transaction& transaction) { return transaction.ExpireVersions(ids, {At(100)}); }),
-      2);
-  EXPECT_EQ(ListAges(9).first,
-            (std::vector{absl::StrCat("a:", ids[3]), absl::StrCat("a:", ids[1])}));
+  std::vector<Expiring> all;
+  for (const int64_t version : ids) all.push_back({version, VersionState::kVerified, ids[1]});
+  EXPECT_EQ(*Expire(all), 1);
+  EXPECT_EQ(ListAges(9).first, (std::vector{absl::StrCat("a:", ids[3]), absl::StrCat("a:", ids[2]),
+                                            absl::StrCat("a:", ids[1])}));
 }
 
 TEST_P(CatalogRetention, KeepsWhatWasNotedOfTheClocks) {

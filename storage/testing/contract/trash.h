@@ -281,6 +281,19 @@ TEST_P(CatalogTrash, ListsWhatWasDeletedInThatOrder) {
   EXPECT_THAT(ListTrash({nobody_, std::nullopt}), ::testing::IsEmpty());
 }
 
+TEST_P(CatalogTrash, ListsThatOfAFileInTheOrderOfItsVersions) {
+  const Version a = AddVerified("file");
+  const Version b = AddVerified("file");
+  const Version c = AddVerified("file");
+  ASSERT_OK(DeleteVersion(c, 10));
+  ASSERT_OK(DeleteVersion(a, 11));
+  ASSERT_OK(DeleteVersion(b, 12));
+  const TrashFilter filter{client_, "file"};
+  EXPECT_THAT(ListTrash(filter), ::testing::ElementsAre(a.version_id, b.version_id, c.version_id));
+  EXPECT_THAT(ListTrash(filter, {absl::InfinitePast(), a.version_id}, 1),
+              ::testing::ElementsAre(b.version_id));
+}
+
 TEST_P(CatalogTrash, TakesAnUploadInTheTrashForGone) {
   const UploadId upload = IdOf<UploadId>(1);
   const Version first = Add(client_, "file", std::string("a"), upload);
@@ -486,9 +499,11 @@ TEST_P(CatalogTrash, LeavesVersionsOfAClientInTheTrashAlone) {
   EXPECT_THAT(
       Run([&](Transaction& transaction) { return transaction.DeleteVersions(ids, IntoTrash(11)); }),
       IsOkAndHolds(0));
-  EXPECT_THAT(
-      Run([&](Transaction& transaction) { return transaction.ExpireVersions(ids, IntoTrash(11)); }),
-      IsOkAndHolds(0));
+  EXPECT_THAT(Run([&](Transaction& transaction) {
+                return transaction.ExpireVersions({{ids[0], VersionState::kVerified, ids[1]}},
+                                                  IntoTrash(11));
+              }),
+              IsOkAndHolds(0));
   EXPECT_THAT(Run([&](Transaction& transaction) {
                 return transaction.UndeleteVersions({alone.version_id});
               }),
