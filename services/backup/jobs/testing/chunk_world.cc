@@ -45,10 +45,21 @@ absl::Status Dead() { return absl::InternalError("the process has died"); }
 
 void MortalCatalog::Submit(Work work, Done done) {
   const Death::Fate fate = death_.Next();
+  if (fate.is_last && death_.comes) return SubmitLast(std::move(work), fate.happens);
   if (!fate.happens) return done(Dead());
   catalog_.Submit(
       std::move(work),
       fate.is_told ? std::move(done) : [done](const absl::Status&) { done(Dead()); });
+}
+
+void MortalCatalog::SubmitLast(Work work, bool happens) {
+  catalog_.Submit(
+      [this, happens, work = std::move(work)](Transaction& transaction) -> absl::Status {
+        RETURN_IF_ERROR(work(transaction));
+        if (!happens) death_.Come("a transaction is to be committed");
+        return absl::OkStatus();
+      },
+      [this](const absl::Status&) { death_.Come("a transaction is committed"); });
 }
 
 absl::StatusOr<std::unique_ptr<storage::StagedBlob>> MortalBlobStore::Stage(
@@ -57,25 +68,33 @@ absl::StatusOr<std::unique_ptr<storage::StagedBlob>> MortalBlobStore::Stage(
   ASSIGN_OR_RETURN(auto staged, store_.Stage(id, source, expected_size));
   const auto commit = [this](storage::StagedBlob& blob) {
     const Death::Fate fate = death_.Next();
+    if (fate.is_last && !fate.happens) death_.Come("a blob is to be stored");
     if (!fate.happens) return Dead();
     RETURN_IF_ERROR(blob.Commit());
     after_commit();
-    return fate.is_told ? absl::OkStatus() : Dead();
+    if (fate.is_told) return absl::OkStatus();
+    death_.Come("a blob is stored");
+    return Dead();
   };
   return std::make_unique<storage::HookedStagedBlob>(std::move(staged), commit);
 }
 
 absl::StatusOr<bool> MortalBlobStore::Delete(const BlobId& id) {
   const Death::Fate fate = death_.Next();
+  if (fate.is_last && !fate.happens) death_.Come("a blob is to be deleted");
   if (!fate.happens) return Dead();
   ASSIGN_OR_RETURN(const bool was_there, store_.Delete(id));
-  if (!fate.is_told) return Dead();
-  return was_there;
+  if (fate.is_told) return was_there;
+  death_.Come("a blob is deleted");
+  return Dead();
 }
 
-ChunkWorld::ChunkWorld(Medium new_medium) : medium(std::move(new_medium)) {
-  keys = ValueOf(
-      content::StoreKeys::Open(content::StoreKeys::NewSealedSecret(master_key), master_key));
+ChunkWorld::ChunkWorld(Medium new_medium)
+    : medium(std::move(new_medium)), processes_(medium.processes) {
+  keys = ValueOf(content::StoreKeys::Open(medium.sealed_secret.empty()
+                                              ? content::StoreKeys::NewSealedSecret(master_key)
+                                              : medium.sealed_secret,
+                                          master_key));
   Restart();
   client = ValueOf(catalog->Run([&](Transaction& transaction) {
              return transaction.RegisterClient("client", IdOf<ClientId>(1),

@@ -35,14 +35,21 @@ namespace backup::jobs {
 struct Medium {
   std::unique_ptr<storage::Catalog> catalog;
   std::unique_ptr<storage::BlobStore> blobs;
+  std::string sealed_secret = {};  // Of the store, for content that was stored before; empty: new.
+  uint8_t processes = 0;           // That were there before, each with an owner's id of its own.
 };
 
 // Passes calls on to another catalog and another blob store until the process is to die: from then
-// on nothing is changed any more, and every call fails. Thread-safe, but for After().
+// on nothing is changed any more, and every call fails, unless the process dies indeed.
+// Thread-safe, but for After() and what is set.
 class Death {
  public:
   enum class When { kBefore, kAfter };  // The last call takes effect or not.
   static constexpr int kNever = 1 << 30;
+
+  // If it is set, it is called when it has come, on the thread that it meets, and ends the process:
+  // of a transaction that does not happen when its work is done and not committed.
+  std::function<void(absl::string_view point)> comes;
 
   // After so many calls that change something; never if not called.
   void After(int calls, When when) {
@@ -50,17 +57,21 @@ class Death {
     when_ = when;
   }
   bool has_come() const { return left_ <= 0; }
+  void Come(absl::string_view point) const {
+    if (comes) comes(point);
+  }
 
   // Counts a call that changes something: whether it takes effect, and whether its caller is told.
   struct Fate {
     bool happens = true;
     bool is_told = true;
+    bool is_last = false;  // Of the process.
   };
   Fate Next() {
     const int left = left_.fetch_sub(1);
-    if (left <= 0) return {false, false};
-    if (left > 1) return {true, true};
-    return {when_ == When::kAfter, false};
+    if (left <= 0) return {false, false, false};
+    if (left > 1) return {true, true, false};
+    return {when_ == When::kAfter, false, true};
   }
 
  private:
@@ -77,6 +88,9 @@ class MortalCatalog final : public storage::Catalog {
   absl::Status ReadSnapshot(const std::function<absl::Status(storage::Snapshot&)>& read) override {
     return catalog_.Read([&](storage::Snapshot& snapshot) { return read(snapshot); });
   }
+  // The last one of a process that dies indeed.
+  void SubmitLast(Work work, bool happens);
+
   storage::Catalog& catalog_;
   Death& death_;
 };
@@ -203,7 +217,7 @@ class ChunkWorld {
   storage::StoredVersion Newest(const std::string& file_name);
   storage::NewPack StorePack(content::PackBuilder& builder, content::PackFooter::Part part);
 
-  uint8_t processes_ = 0;
+  uint8_t processes_;
   std::unique_ptr<storage::Stock<int64_t>> version_ids_;
   std::unique_ptr<content::Dictionaries> dictionaries_;
   std::unique_ptr<handlers::UploadResources> resources_;
