@@ -338,7 +338,7 @@ void RunningService::StartRetention() {
       [this](const std::stop_token&) {
         const absl::Status checked = clock_watch_.Check();
         LOG_IF(WARNING, !checked.ok()) << "cannot note what time it is: " << checked;
-        NoteSizes();
+        if (checked.ok()) NoteSizes();
       },
       PeriodicTask::FirstRun::kAtOnce);
   if (options_.retain_interval == absl::ZeroDuration()) return;
