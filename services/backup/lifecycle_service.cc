@@ -4,6 +4,7 @@
 #include "services/backup/handlers/empty_trash.h"
 #include "services/backup/handlers/list_trash.h"
 #include "services/backup/handlers/policies.h"
+#include "services/backup/handlers/quotas.h"
 #include "services/backup/handlers/undelete_client.h"
 #include "services/backup/handlers/undelete_file.h"
 #include "services/backup/handlers/undelete_version.h"
@@ -112,6 +113,36 @@ grpc::Status LifecycleServiceImpl::PreviewRetention(
         const rpc::StreamWatchdog::Wait wait(context_.watchdog, *call);
         return stream->Write(part) ? absl::OkStatus() : absl::CancelledError("the caller is gone");
       }));
+}
+
+grpc::Status LifecycleServiceImpl::SetQuota(grpc::ServerContext* call,
+                                            const v1::SetQuotaRequest* request,
+                                            v1::SetQuotaResponse* response) {
+  return Serve(*call, context_, "SetQuota", *request, *response, [&] {
+    return handlers::Transact(
+        context_.catalog, [&] { return handlers::SetQuota::Prepare(context_.catalog, *request); });
+  });
+}
+
+grpc::Status LifecycleServiceImpl::GetQuota(grpc::ServerContext* call,
+                                            const v1::GetQuotaRequest* request,
+                                            v1::GetQuotaResponse* response) {
+  return ServeRead(*call, context_, "GetQuota", *request, *response, handlers::GetQuota);
+}
+
+grpc::Status LifecycleServiceImpl::ListQuotas(grpc::ServerContext* call,
+                                              const v1::ListQuotasRequest* request,
+                                              v1::ListQuotasResponse* response) {
+  return ServeRead(*call, context_, "ListQuotas", *request, *response, handlers::ListQuotas);
+}
+
+grpc::Status LifecycleServiceImpl::DeleteQuota(grpc::ServerContext* call,
+                                               const v1::DeleteQuotaRequest* request,
+                                               v1::DeleteQuotaResponse* response) {
+  return Serve(*call, context_, "DeleteQuota", *request, *response, [&] {
+    return handlers::Transact(context_.catalog,
+                              [&] { return handlers::DeleteQuota::Prepare(*request); });
+  });
 }
 
 grpc::Status LifecycleServiceImpl::ResumeRetention(grpc::ServerContext* call,

@@ -32,6 +32,14 @@ class LifecycleServiceImpl final : public v1::LifecycleService::Service {
   grpc::Status PreviewRetention(grpc::ServerContext* call,
                                 const v1::PreviewRetentionRequest* request,
                                 grpc::ServerWriter<v1::PreviewRetentionResponse>* stream) override;
+  grpc::Status SetQuota(grpc::ServerContext* call, const v1::SetQuotaRequest* request,
+                        v1::SetQuotaResponse* response) override;
+  grpc::Status GetQuota(grpc::ServerContext* call, const v1::GetQuotaRequest* request,
+                        v1::GetQuotaResponse* response) override;
+  grpc::Status ListQuotas(grpc::ServerContext* call, const v1::ListQuotasRequest* request,
+                          v1::ListQuotasResponse* response) override;
+  grpc::Status DeleteQuota(grpc::ServerContext* call, const v1::DeleteQuotaRequest* request,
+                           v1::DeleteQuotaResponse* response) override;
   grpc::Status ResumeRetention(grpc::ServerContext* call, const v1::ResumeRetentionRequest* request,
                                v1::ResumeRetentionResponse* response) override;
 

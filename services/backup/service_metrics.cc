@@ -49,6 +49,7 @@ absl::string_view ResultOf(Reason reason) {
     case Reason::kContentRejected:
     case Reason::kCredentialsMissing:
     case Reason::kRoleDenied:
+    case Reason::kClientQuota:
       return "rejected";
     default:
       return "failed";

@@ -45,7 +45,8 @@ TEST_F(ServiceMetricsTest, CountAnUploadWhenItIsRefusedOrElseWhenItsClientSettle
 TEST_F(ServiceMetricsTest, TellWhoIsToBlameForAnUploadThatWasNotTaken) {
   for (const Reason reason :
        {Reason::kInvalidField, Reason::kSizeLimit, Reason::kClientNotFound, Reason::kKeyNotSet,
-        Reason::kContentRejected, Reason::kCredentialsMissing, Reason::kRoleDenied}) {
+        Reason::kContentRejected, Reason::kCredentialsMissing, Reason::kRoleDenied,
+        Reason::kClientQuota}) {
     Count(Upload(MakeError(reason, "the caller's")));
     EXPECT_THAT(metrics_.Text(), HasSubstr(absl::StrCat("{reason=\"", InfoOf(reason).name,
                                                         "\",result=\"rejected\"")));

@@ -11,6 +11,7 @@
 #include "services/backup/free_space.h"
 #include "services/backup/handlers/growth.h"
 #include "services/backup/handlers/scrub_state.h"
+#include "services/backup/quota_samples.h"
 
 namespace backup {
 namespace {
@@ -94,6 +95,7 @@ double PastTime(absl::Time time, absl::Time now) {
 
 void SampleClients(storage::Catalog& catalog, int64_t max_clients, int64_t clients, absl::Time now,
                    std::vector<Sample>& samples) {
+  const bool has_quotas = SampleQuotas(catalog, samples);
   int64_t shown = 0;
   ClientId after;
   while (shown < max_clients) {
@@ -112,6 +114,7 @@ void SampleClients(storage::Catalog& catalog, int64_t max_clients, int64_t clien
       samples.push_back(
           {kClientResends, labels, static_cast<double>(client.resends), Sample::Kind::kCounter});
     }
+    if (has_quotas) SampleQuotasOf(catalog, *page, samples);
     shown += std::ssize(*page);
     after = page->back().id;
   }

@@ -4,6 +4,8 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
+#include "base/ids.h"
+#include "base/status_macros.h"
 #include "base/testing/status_matchers.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -84,6 +86,43 @@ TEST(StateSamples, TellOfGrowthOverWholeWindowsAlone) {
       AllOf(HasSubstr("backup_growth_bytes_per_day{kind=\"disk\",window=\"7d\"} 1000\n"),
             HasSubstr("backup_growth_bytes_per_day{kind=\"logical\",window=\"1d\"} -100\n"),
             Not(HasSubstr("window=\"30d\"")), HasSubstr("backup_storage_full_in_seconds ")));
+}
+
+TEST(StateSamples, TellOfQuotasAndWhatIsUsedOfThem) {
+  const storage::TempFolder folder;
+  testing::MemoryService service;
+  const std::string first = service.Register("first");
+  const std::string second = service.Register("second");
+  service.Store(first, "file", "content");
+  const auto text = [&] {
+    Metrics metrics;
+    metrics.AddCollector([&] {
+      return SampleState({service.catalog, folder.path(), 2, absl::ZeroDuration()},
+                         service.clock.Now());
+    });
+    return metrics.Text();
+  };
+  EXPECT_THAT(text(), AllOf(HasSubstr("backup_clients_beyond_soft_limits 0\n"),
+                            Not(HasSubstr("_quota_")), Not(HasSubstr("backup_client_files"))));
+  EXPECT_OK(service.catalog.Run([&](storage::Transaction& transaction) -> absl::Status {
+    using storage::QuotaKind;
+    RETURN_IF_ERROR(transaction.SetQuota({{{}, QuotaKind::kStore}, {.soft_bytes = 9}}));
+    RETURN_IF_ERROR(transaction.SetQuota({{{}, QuotaKind::kEveryClient}, {.hard_files = 5}}));
+    return transaction.SetQuota(
+        {{*FromUuid<ClientId>(first), QuotaKind::kClient}, {.soft_bytes = 6, .hard_bytes = 8}});
+  }));
+  const auto of = [](absl::string_view client, absl::string_view limit) {
+    return absl::StrCat("{client=\"", client, "\",limit=\"", limit, "\"} ");
+  };
+  EXPECT_THAT(
+      text(),
+      AllOf(HasSubstr("backup_clients_beyond_soft_limits 1\n"),
+            HasSubstr("backup_store_used_bytes 7\n"), HasSubstr("backup_store_used_files 1\n"),
+            HasSubstr("backup_store_quota_bytes{limit=\"soft\"} 9\n"),
+            HasSubstr(absl::StrCat("backup_client_quota_bytes", of(first, "soft"), "6\n")),
+            HasSubstr(absl::StrCat("backup_client_quota_bytes", of(first, "hard"), "8\n")),
+            HasSubstr(absl::StrCat("backup_client_quota_files", of(second, "hard"), "5\n")),
+            HasSubstr(absl::StrCat("backup_client_files{client=\"", second, "\"} 0\n"))));
 }
 
 TEST(StateSamples, TellByWhenEverythingIsToHaveBeenRead) {

@@ -8,6 +8,7 @@
 #include "absl/time/time.h"
 #include "base/status_macros.h"
 #include "services/backupctl/commands.h"
+#include "services/backupctl/quota.h"
 
 namespace backup::ctl {
 namespace {
@@ -121,6 +122,11 @@ absl::StatusOr<ExitCode> ShowClient(Connection& connection, Output& output,
                         {"Stored", HumanSize(client.stored_bytes())},
                         {"Kept", HumanSize(client.kept_bytes())},
                         {"Ratio", RatioText(client.stored_bytes(), client.kept_bytes())}});
+    if (client.has_quota()) {
+      const bool is_own = client.quota().quota().scope() == v1::Quota::CLIENT;
+      output.Print(Fields{
+          {"Quota", absl::StrCat(QuotaText(client.quota()), is_own ? "" : "; every client's")}});
+    }
     if (client.has_legacy_profile()) output.Print(LegacyFields(client));
   }
   return ExitCode::kOk;
@@ -160,6 +166,7 @@ void AddClientCommands(CLI::App& app, Command& chosen) {
     };
   });
 
+  AddClientQuotaCommands(group, chosen);
   AddClientTrashCommands(group, chosen);
 }
 

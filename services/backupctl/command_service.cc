@@ -18,6 +18,7 @@
 #include "nlohmann/json.hpp"
 #include "services/backupctl/commands.h"
 #include "services/backupctl/progress_bar.h"
+#include "services/backupctl/quota.h"
 
 namespace backup::ctl {
 namespace {
@@ -141,6 +142,13 @@ absl::StatusOr<ExitCode> ShowStatus(Connection& connection, Output& output) {
   if (status.unmoved_version_count() > 0)
     fields.emplace_back("To be moved", absl::StrCat(status.unmoved_version_count(), " versions"));
   fields.emplace_back("Retention", RetentionText(status.retention()));
+  if (status.has_store_quota()) fields.emplace_back("Quota", QuotaText(status.store_quota()));
+  if (status.clients_beyond_soft_limits() > 0) {
+    fields.emplace_back("Beyond quotas",
+                        absl::StrCat(status.clients_beyond_soft_limits(),
+                                     " clients use more than a soft limit: see `backupctl client "
+                                     "list --sizes`"));
+  }
   if (status.damaged_chunk_count() + status.damaged_version_count() > 0) {
     fields.emplace_back(
         "Damaged",

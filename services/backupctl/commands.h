@@ -29,7 +29,8 @@ void AddScrubCommands(CLI::App& app, Command& chosen);
 void AddStateCommands(CLI::App& app, Command& chosen);
 void AddKeyCommands(CLI::App& app, Command& chosen);
 void AddTraceCommand(CLI::App& app, Command& chosen);
-// To the groups of the two above.
+// To the groups of the first two.
+void AddClientQuotaCommands(CLI::App& clients, Command& chosen);
 void AddClientTrashCommands(CLI::App& group, Command& chosen);
 void AddFileTrashCommands(CLI::App& group, Command& chosen);
 // After all others: it prints what was added until then.

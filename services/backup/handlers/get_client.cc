@@ -2,6 +2,7 @@
 
 #include "base/status_macros.h"
 #include "services/backup/handlers/converters.h"
+#include "services/backup/handlers/quotas.h"
 
 namespace backup::handlers {
 namespace {
@@ -23,6 +24,9 @@ absl::StatusOr<v1::GetClientResponse> GetClient(storage::Snapshot& snapshot,
   ASSIGN_OR_RETURN(const storage::Client client, FindClient(snapshot, request));
   v1::GetClientResponse response;
   *response.mutable_client() = ToProto(client);
+  ASSIGN_OR_RETURN(const v1::QuotaUse use,
+                   FindUse(snapshot, {client.id, storage::QuotaKind::kClient}));
+  if (use.has_quota()) *response.mutable_client()->mutable_quota() = use;
   return response;
 }
 

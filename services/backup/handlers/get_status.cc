@@ -2,6 +2,7 @@
 
 #include "base/status_macros.h"
 #include "services/backup/handlers/converters.h"
+#include "services/backup/handlers/quotas.h"
 
 namespace backup::handlers {
 namespace {
@@ -76,6 +77,10 @@ absl::StatusOr<v1::GetStatusResponse> GetStatus(storage::Snapshot& snapshot, con
   response.set_trash_retention_seconds(
       absl::ToInt64Seconds(absl::Ceil(info.trash_retention, absl::Seconds(1))));
   SetDisk(disk, forecast, response);
+  ASSIGN_OR_RETURN(const v1::QuotaUse store_use, FindUse(snapshot, storage::QuotaScope()));
+  if (store_use.has_quota()) *response.mutable_store_quota() = store_use;
+  ASSIGN_OR_RETURN(const int64_t beyond, snapshot.CountClientsBeyondSoftLimits());
+  response.set_clients_beyond_soft_limits(beyond);
   for (const storage::JobState& job : jobs) *response.add_jobs() = ToProto(job);
   response.mutable_retention()->set_policy_count(counts.policies);
   if (clock_note && clock_note->distrusted_since) {

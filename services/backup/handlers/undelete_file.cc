@@ -5,8 +5,25 @@
 
 #include "base/status_macros.h"
 #include "services/backup/handlers/converters.h"
+#include "services/backup/handlers/quotas.h"
 
 namespace backup::handlers {
+
+namespace {
+
+// Takes these versions of a file back, or none of them: reason CLIENT_QUOTA. Returns how many.
+absl::StatusOr<int64_t> Undelete(storage::Catalog& catalog, const ClientId& client,
+                                 const std::string& name, const std::vector<int64_t>& ids) {
+  return catalog.Run([&](storage::Transaction& transaction) -> absl::StatusOr<int64_t> {
+    ASSIGN_OR_RETURN(const std::vector<storage::QuotaUse> quotas,
+                     transaction.ListQuotasFor(client, name));
+    ASSIGN_OR_RETURN(const int64_t undeleted, transaction.UndeleteVersions(ids));
+    RETURN_IF_ERROR(CheckGrowth(transaction, quotas, client, name));
+    return undeleted;
+  });
+}
+
+}  // namespace
 
 absl::StatusOr<v1::UndeleteFileResponse> UndeleteFile(storage::Catalog& catalog,
                                                       const v1::UndeleteFileRequest& request) {
@@ -26,9 +43,7 @@ absl::StatusOr<v1::UndeleteFileResponse> UndeleteFile(storage::Catalog& catalog,
     if (versions.empty()) break;
     std::vector<int64_t> ids;
     for (const storage::Version& version : versions) ids.push_back(version.version_id);
-    ASSIGN_OR_RETURN(const int64_t undeleted, catalog.Run([&](storage::Transaction& transaction) {
-      return transaction.UndeleteVersions(ids);
-    }));
+    ASSIGN_OR_RETURN(const int64_t undeleted, Undelete(catalog, client, name, ids));
     response.set_version_count(response.version_count() + undeleted);
     after.id = versions.back().version_id;
   }

@@ -1,7 +1,10 @@
 #include "services/backup/handlers/undelete_version.h"
 
+#include <vector>
+
 #include "base/status_macros.h"
 #include "services/backup/handlers/converters.h"
+#include "services/backup/handlers/quotas.h"
 
 namespace backup::handlers {
 
@@ -15,8 +18,10 @@ absl::StatusOr<UndeleteVersion> UndeleteVersion::Prepare(
 }
 
 absl::Status UndeleteVersion::Apply(storage::Transaction& transaction) {
+  ASSIGN_OR_RETURN(const std::vector<storage::QuotaUse> quotas,
+                   transaction.ListQuotasFor(client_, file_name_));
   ASSIGN_OR_RETURN(version_, transaction.UndeleteVersion(client_, file_name_, version_id_));
-  return absl::OkStatus();
+  return CheckGrowth(transaction, quotas, client_, file_name_);
 }
 
 absl::StatusOr<v1::UndeleteVersionResponse> UndeleteVersion::Respond() const {

@@ -98,12 +98,27 @@ absl::Status UploadFile::FindWhatIsKnown() {
   std::optional<storage::Version> known;
   RETURN_IF_ERROR(resources_->catalog.Read([&](storage::Snapshot& snapshot) -> absl::Status {
     ASSIGN_OR_RETURN(client_, snapshot.FindClient(request_.client_id));
-    if (!request_.upload_id) return absl::OkStatus();
-    ASSIGN_OR_RETURN(known, snapshot.FindUpload(request_.client_id, *request_.upload_id));
-    return absl::OkStatus();
+    if (request_.upload_id) {
+      ASSIGN_OR_RETURN(known, snapshot.FindUpload(request_.client_id, *request_.upload_id));
+    }
+    // Early, so that nothing is read in vain; Apply() decides.
+    return known ? absl::OkStatus() : CheckQuotas(snapshot, request_.least_size());
   }));
   is_known_ = known.has_value();
   if (is_known_) added_ = *std::move(known);
+  return absl::OkStatus();
+}
+
+absl::Status UploadFile::CheckQuotas(storage::Snapshot& snapshot, int64_t size_bytes) {
+  passed_limits_.clear();
+  ASSIGN_OR_RETURN(const std::vector<storage::QuotaUse> uses,
+                   snapshot.ListQuotasFor(request_.client_id, request_.file_name));
+  for (const storage::QuotaUse& use : uses) {
+    const storage::Usage more = AddedBy(use, size_bytes);
+    RETURN_IF_ERROR(CheckRoom(use, more));
+    for (const storage::PassedLimit& passed : LimitsPassed(use, more))
+      passed_limits_.push_back(passed);
+  }
   return absl::OkStatus();
 }
 
@@ -184,8 +199,12 @@ absl::Status UploadFile::Apply(storage::Transaction& transaction) {
     if (request_.receive_time) version_.arrive_time = arrival;
     if (min_retention > absl::ZeroDuration()) version_.retain_until = arrival + min_retention;
   }
+  // Before the version counts. One that was added meanwhile takes no more room.
+  const absl::Status has_room = CheckQuotas(transaction, version_.size_bytes);
   ASSIGN_OR_RETURN(added_, transaction.AddVersion(version_, content_, request_.observed));
-  return absl::OkStatus();
+  const bool is_added = added_.version_id == version_.version_id;
+  if (!is_added) passed_limits_.clear();
+  return is_added ? has_room : absl::OkStatus();
 }
 
 absl::StatusOr<v1::UploadFileResponse> UploadFile::Respond(const absl::Status& committed) {
@@ -202,6 +221,7 @@ absl::StatusOr<v1::UploadFileResponse> UploadFile::Respond(const absl::Status& c
     ObservePhases();
     ObserveBytes();
     if (storage::IsClientsForm(added_.form)) LogClientKey();
+    LogPassedLimits();
   }
   return ToResponse(added_, resources_->policy.corrupt_checksums);
 }
@@ -238,6 +258,13 @@ void UploadFile::NoteObserved() const {
         return transaction.UpdateLegacyProfile(id, observed).status();
       },
       [](const absl::Status&) {});
+}
+
+void UploadFile::LogPassedLimits() const {
+  for (const storage::PassedLimit& passed : passed_limits_) {
+    LOG(WARNING) << "beyond a soft quota: holder=\"" << NameOf(passed.holder) << "\" "
+                 << passed.name << "=" << passed.limit << " used=" << passed.used;
+  }
 }
 
 // The purpose of this mode: whoever has the log can decrypt the file (docs/operations.md).

@@ -90,8 +90,9 @@ struct UploadResources {
 class UploadFile {
  public:
   // Reads all of `chunks` and stores what is large. Errors: those of the chunks, of ChunkedForm and
-  // StoredForm; reasons INVALID_FIELD, SIZE_LIMIT, CLIENT_NOT_FOUND, KEY_NOT_SET, STORAGE_FULL,
-  // STORAGE_IO, BACKEND_DOWN. What was observed of the client is noted all the same.
+  // StoredForm; reasons INVALID_FIELD, SIZE_LIMIT, CLIENT_NOT_FOUND, KEY_NOT_SET, CLIENT_QUOTA
+  // (then `chunks` is not read), STORAGE_FULL, STORAGE_IO, BACKEND_DOWN. What was observed of the
+  // client is noted all the same.
   static absl::StatusOr<UploadFile> Prepare(const UploadResources& resources,
                                             const v1::UploadFileHeader& header, ByteSource& chunks);
   // The same of content for which IsQuick(), with a reserved version id, by a thread that must not
@@ -116,6 +117,8 @@ class UploadFile {
                                                 ByteSource& chunks,
                                                 const content::NextVersionId& next_id);
   absl::Status FindWhatIsKnown();
+  // Whether so much may come, and which soft limits that passes. Reason CLIENT_QUOTA.
+  absl::Status CheckQuotas(storage::Snapshot& snapshot, int64_t size_bytes);
   absl::Status Store(ByteSource& chunks, const content::NextVersionId& next_id);
   // In a client's form.
   absl::Status StoreWhole(content::Arrival arrival, ByteSource& chunks,
@@ -128,6 +131,7 @@ class UploadFile {
   void ObservePhases() const;
   void NoteObserved() const;
   void LogClientKey() const;
+  void LogPassedLimits() const;
 
   const UploadResources* resources_;
   UploadRequest request_;
@@ -144,6 +148,7 @@ class UploadFile {
   std::chrono::steady_clock::time_point prepared_;
   bool is_known_ = false;   // The version was there before: nothing is to be added.
   storage::Version added_;  // What the upload made, now or before.
+  std::vector<storage::PassedLimit> passed_limits_;  // By what it made now.
 };
 
 // All three steps; waits for the transaction.

@@ -1,5 +1,7 @@
 #include "services/backup/handlers/upload_header.h"
 
+#include <algorithm>
+
 #include "absl/strings/str_cat.h"
 #include "base/error.h"
 #include "base/status_macros.h"
@@ -128,6 +130,15 @@ absl::StatusOr<UploadRequest> ParseUploadHeader(const v1::UploadFileHeader& head
                      ParsePastTime("header.receive_time", header.receive_time(), now));
   }
   return upload;
+}
+
+int64_t UploadRequest::least_size() const {
+  if (original_size) return std::min(*original_size, encoding.max_size_bytes);
+  if (!encoding.encrypted()) return encoding.size_bytes;
+  // Each segment may be padded.
+  if (encoding.cbc->cut != CbcFormat::Cut::kWhole) return 0;
+  constexpr int64_t kMaxOverhead = 2 * crypto::kCipherBlockSize;  // Initial vector and padding.
+  return std::max<int64_t>(0, encoding.size_bytes - kMaxOverhead);
 }
 
 }  // namespace backup::handlers

@@ -23,6 +23,9 @@ struct UploadRequest {
   storage::LegacyProfile observed;
   std::optional<UploadId> upload_id;
   std::optional<absl::Time> receive_time;  // At another server; not in the future.
+
+  // Bytes that the plaintext has at least.
+  int64_t least_size() const;
 };
 
 // Observed at `now`. Reasons INVALID_FIELD, SIZE_LIMIT.
