@@ -27,6 +27,17 @@ TEST(Status, EveryReasonSurvivesTheWireAndCarriesErrorInfoFirst) {
   }
 }
 
+TEST(Status, AQuotaIsToldWithoutAHintToTryAgain) {
+  const grpc::Status sent = ToGrpc(MakeError(Reason::kClientQuota, "too much", "the store"));
+  google::rpc::Status details;
+  ASSERT_TRUE(details.ParseFromString(sent.error_details()));
+  ASSERT_EQ(details.details_size(), 2);
+  google::rpc::QuotaFailure failure;
+  ASSERT_TRUE(details.details(1).UnpackTo(&failure));
+  EXPECT_EQ(failure.violations(0).subject(), "the store");
+  EXPECT_EQ(failure.violations(0).description(), "too much");
+}
+
 TEST(Status, AStatusWithoutReasonKeepsCodeAndMessage) {
   EXPECT_EQ(FromGrpc(ToGrpc(absl::CancelledError("gone"))), absl::CancelledError("gone"));
   EXPECT_TRUE(FromGrpc(ToGrpc(absl::OkStatus())).ok());

@@ -214,6 +214,8 @@ class World {
   bool CheckVersion(const Place& place, const ModelVersion& version, int64_t offset);
   void CheckVersionsOf(const Place& place);
   void CheckCounts();
+  // What quotas look at is what a recount tells.
+  void CheckUsage();
   void CheckReferences();
   using Told = std::multimap<int64_t, ToldVersion>;
   int64_t NewestPack();
@@ -873,6 +875,45 @@ void World::CheckCounts() {
   check("stored bytes", counts.stored_bytes, expected.stored_bytes);
 }
 
+void World::CheckUsage() {
+  using storage::Usage;
+  std::map<ClientId, Usage> by_client;
+  Usage by_store;
+  std::set<std::pair<ClientId, std::string>> files;
+  std::set<std::pair<ClientId, std::string>> all_files;
+  int64_t after = 0;
+  while (true) {
+    const auto page = ValueOf(
+        catalog_->Read([&](Snapshot& snapshot) { return snapshot.ScanVersions(after, kPage); }),
+        "scan versions");
+    if (page.empty()) break;
+    for (const auto& [version, content] : page) {
+      after = version.version_id;
+      const bool has_content = version.state != storage::VersionState::kAbandoned;
+      const int64_t size = has_content ? version.size_bytes : 0;
+      by_store.bytes += size;
+      by_store.files += all_files.emplace(version.client_id, version.file_name).second;
+      if (version.delete_time) continue;
+      Usage& used = by_client[version.client_id];
+      used.bytes += size;
+      used.files += files.emplace(version.client_id, version.file_name).second;
+    }
+  }
+  const auto require = [](absl::string_view who, const Usage& is, const Usage& should_be) {
+    Require(is == should_be,
+            absl::StrCat(who, " uses ", is.bytes, " bytes and ", is.files, " files instead of ",
+                         should_be.bytes, " and ", should_be.files));
+  };
+  const auto read = [&](const auto& find) { return ValueOf(catalog_->Read(find), "usage"); };
+  const auto counts = read([](Snapshot& snapshot) { return snapshot.Count(); });
+  require("the store",
+          {counts.stored_bytes + counts.trash_bytes, counts.files + counts.trash_files}, by_store);
+  const auto clients =
+      read([](Snapshot& snapshot) { return snapshot.ListClients(ClientId(), kPage); });
+  for (const storage::Client& client : clients)
+    require("a client", {client.stored_bytes, client.file_count}, by_client[client.id]);
+}
+
 // The rows count exactly the references that there are, and packs exactly what is alive in them.
 void World::CheckReferences() {
   PurgeAll();
@@ -979,6 +1020,7 @@ void World::CheckAll() {
     for (int file = 0; file < ModelClient::kFiles; ++file) CheckVersionsOf({client, file});
   }
   CheckCounts();
+  CheckUsage();
   CheckReferences();
   CheckTold(/*is_swept=*/false);
   ForEachVersion([&](const Place& place, const ModelVersion& version) {

@@ -31,16 +31,22 @@ struct QuotaOptions {
   bool has_scope() const { return !client.empty() || every_client || store; }
 };
 
-// A client, or one of the flags.
-void AddScope(CLI::App& command, QuotaOptions& options, bool is_required) {
-  auto& scope = *command.add_option_group("scope");
-  scope.add_option("CLIENT", options.client, "The client's name or id")->type_name("");
-  scope.add_flag("--every-client", options.every_client, "Of each client that has none of its own");
-  scope.add_flag("--store", options.store, "Of all clients together, with what is in the trash");
-  scope.require_option(is_required ? 1 : 0, 1);
+void AddScope(CLI::App& command, QuotaOptions& options) {
+  command.add_option("CLIENT", options.client, "The client's name or id")->type_name("");
+  command.add_flag("--every-client", options.every_client,
+                   "Of each client that has none of its own");
+  command.add_flag("--store", options.store, "Of all clients together, with what is in the trash");
+}
+
+absl::Status CheckScope(const QuotaOptions& options) {
+  const int given =
+      (options.client.empty() ? 0 : 1) + (options.every_client ? 1 : 0) + (options.store ? 1 : 0);
+  if (given == 1) return absl::OkStatus();
+  return absl::InvalidArgumentError("give one of CLIENT, --every-client and --store");
 }
 
 absl::StatusOr<v1::Quota> MakeQuota(Connection& connection, const QuotaOptions& options) {
+  RETURN_IF_ERROR(CheckScope(options));
   v1::Quota quota;
   if (options.store) quota.set_scope(v1::Quota::STORE);
   if (options.every_client) quota.set_scope(v1::Quota::EVERY_CLIENT);
@@ -194,7 +200,7 @@ void AddClientQuotaCommands(CLI::App& clients, Command& chosen) {
   CLI::App& set =
       *group.add_subcommand("set", "Hold them to these limits, and to no others of before");
   const auto to_set = std::make_shared<QuotaOptions>();
-  AddScope(set, *to_set, /*is_required=*/true);
+  AddScope(set, *to_set);
   AddLimits(set, *to_set);
   set.callback([&chosen, to_set] {
     chosen = [to_set](Connection& connection, Output& output) {
@@ -204,7 +210,7 @@ void AddClientQuotaCommands(CLI::App& clients, Command& chosen) {
 
   CLI::App& show = *group.add_subcommand("show", "Show all quotas, or one, and what is used of it");
   const auto to_show = std::make_shared<QuotaOptions>();
-  AddScope(show, *to_show, /*is_required=*/false);
+  AddScope(show, *to_show);
   show.callback([&chosen, to_show] {
     chosen = [to_show](Connection& connection, Output& output) {
       return ShowQuota(connection, output, *to_show);
@@ -213,7 +219,7 @@ void AddClientQuotaCommands(CLI::App& clients, Command& chosen) {
 
   CLI::App& remove = *group.add_subcommand("rm", "Forget a quota");
   const auto to_remove = std::make_shared<QuotaOptions>();
-  AddScope(remove, *to_remove, /*is_required=*/true);
+  AddScope(remove, *to_remove);
   remove.callback([&chosen, to_remove] {
     chosen = [to_remove](Connection& connection, Output& output) {
       return RemoveQuota(connection, output, *to_remove);

@@ -31,7 +31,7 @@ absl::string_view HintFor(Reason reason) {
     case Reason::kRoleDenied:
       return "give a certificate that may do this (--tls-cert, --tls-key)";
     case Reason::kClientQuota:
-      return "`backupctl client quota show` shows them all";
+      return "`backupctl client quota show` shows what is used";
     case Reason::kStorageFull:
       return "free space where the service keeps its data";
     case Reason::kStorageIo:

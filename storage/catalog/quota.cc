@@ -16,7 +16,7 @@ absl::Status Refusal(const QuotaScope& holder, absl::string_view name, int64_t l
   return MakeError(Reason::kClientQuota,
                    absl::StrCat("the quota of ", NameOf(holder), " does not allow it: ", name,
                                 " is ", limit, ", ", used, " are used and ", more,
-                                " would come; delete something, or `backupctl client quota set`"),
+                                " would come; delete something, or raise it"),
                    NameOf(holder));
 }
 

@@ -145,6 +145,7 @@ class JsonTest(ClusterTest):
             self.backupctl("key", *arguments)
         self.backupctl("log-level", "*", "info")
         self.policies(name)
+        self.quotas(name)
         self.backupctl("state", "backup")
         for blob in [path for path in (data / "store" / "blobs").rglob("*") if path.is_file()]:
             blob.write_bytes(b"damaged" * 40000)
@@ -199,6 +200,17 @@ class JsonTest(ClusterTest):
         self.assertEqual(self.backupctl("policy", "list"), policy)
         self.backupctl("policy", "preview")
         self.backupctl("policy", "rm", *scope)
+
+    def quotas(self, name):
+        for scope in ([name], ["--every-client"], ["--store"]):
+            use = self.backupctl("client", "quota", "set", *scope, "--soft-bytes=1", "--hard-bytes=1T", "--hard-files=1000")
+            self.assertEqual(self.backupctl("client", "quota", "show", *scope), use)
+        self.assertEqual([use["quota"]["scope"] for use in self.backupctl("client", "quota", "show")],
+                         ["STORE", "EVERY_CLIENT", "CLIENT"])
+        self.assertEqual(self.backupctl("client", "show", name)[0]["quota"]["quota"]["soft_bytes"], 1)
+        self.assertEqual(self.backupctl("status")[0]["clients_beyond_soft_limits"], 1)
+        for scope in ([name], ["--every-client"], ["--store"]):
+            self.backupctl("client", "quota", "rm", *scope)
 
     def replace_the_state(self, data):
         for command, kind in (("list", "FoundSnapshot"), ("restore", "RestoredState"), ("rebuild", "RebuiltState"),

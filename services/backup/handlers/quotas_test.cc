@@ -141,7 +141,7 @@ TEST_F(QuotasTest, SaysOfEachQuotaWhatIsUsed) {
   get.set_client_id(client_);
   EXPECT_EQ(service_.Read(GetClient, get)->client().quota().used_bytes(), 5);
   const auto status = service_.catalog.Read(
-      [&](storage::Snapshot& snapshot) { return GetStatus(snapshot, service_.clock, {}); });
+      [&](storage::Snapshot& snapshot) { return GetStatus(snapshot, service_.clock, {}, {}); });
   EXPECT_EQ(status->store_quota().used_files(), 1);
   EXPECT_EQ(status->clients_beyond_soft_limits(), 1);
 }

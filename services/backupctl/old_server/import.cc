@@ -55,6 +55,7 @@ bool IsOfOne(const absl::Status& status) {
     case Reason::kClientNotFound:
     case Reason::kVersionNotFound:
     case Reason::kContentRejected:
+    case Reason::kClientQuota:
       return true;
     default:
       return false;
