@@ -92,7 +92,7 @@ class JsonTest(ClusterTest):
         return [json.loads(line) for line in done.stdout.splitlines()]
 
     def backupctl(self, *arguments, codes=(0,)):
-        command = next((" ".join(arguments[:count]) for count in (2, 1) if " ".join(arguments[:count]) in self.page.commands),
+        command = next((" ".join(arguments[:count]) for count in (3, 2, 1) if " ".join(arguments[:count]) in self.page.commands),
                        None)
         self.assertIsNotNone(command, f"docs/json.md: say what {arguments} prints")
         self.called.add(command)
