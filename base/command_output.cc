@@ -31,6 +31,8 @@ using SteadyTime = std::chrono::steady_clock::time_point;
 // Of what it complains about, the end is told.
 constexpr size_t kMaxComplaint = 500;
 constexpr int kPollMillis = 10;
+// So many hex digits in a row may be half of a key of 32 bytes.
+constexpr size_t kLeastKeyDigits = 32;
 
 struct Pipe {
   UniqueFd read_end;
@@ -81,6 +83,22 @@ int MillisUntil(SteadyTime end) {
   return static_cast<int>(std::max<int64_t>(0, left.count()));
 }
 
+// Hides what may be a key, or a part of one: long runs of hex digits, and, if the beginning is
+// missing, whatever run it begins with.
+std::string WithoutKeys(absl::string_view text, bool is_cut) {
+  std::string hidden;
+  size_t begin = 0;
+  while (begin < text.size()) {
+    size_t end = begin;
+    while (end < text.size() && absl::ascii_isxdigit(static_cast<unsigned char>(text[end]))) ++end;
+    const bool is_key = end - begin >= kLeastKeyDigits || (is_cut && begin == 0 && end > begin);
+    if (end == begin) ++end;
+    absl::StrAppend(&hidden, is_key ? "[hidden]" : text.substr(begin, end - begin));
+    begin = end;
+  }
+  return hidden;
+}
+
 // A program that runs; killed and waited for at the end.
 class Command {
  public:
@@ -100,6 +118,7 @@ class Command {
   // Until both ends of it are closed.
   absl::Status ReadAll() {
     while (out_.valid() || err_.valid()) {
+      if (MillisUntil(end_) == 0) return absl::DeadlineExceededError("it took too long");
       pollfd polled[] = {{out_.get(), POLLIN, 0}, {err_.get(), POLLIN, 0}};
       const int ready = ::poll(polled, std::size(polled), MillisUntil(end_));
       if (ready < 0 && errno == EINTR) continue;
@@ -107,7 +126,10 @@ class Command {
       if (polled[0].revents != 0) ReadSome(out_, output_);
       if (polled[1].revents != 0) ReadSome(err_, complaint_);
       if (output_.size() > max_bytes_) return absl::ResourceExhaustedError("it says too much");
-      if (complaint_.size() > kMaxComplaint) complaint_.erase(0, complaint_.size() - kMaxComplaint);
+      if (complaint_.size() > kMaxComplaint) {
+        complaint_.erase(0, complaint_.size() - kMaxComplaint);
+        is_cut_ = true;
+      }
     }
     return absl::OkStatus();
   }
@@ -130,8 +152,9 @@ class Command {
   std::string TakeOutput() { return std::move(output_); }
   // In one line; empty if it said nothing.
   std::string Complaint() const {
-    const absl::string_view text = absl::StripAsciiWhitespace(complaint_);
-    return text.empty() ? std::string() : absl::StrCat(": ", Printable(text));
+    const std::string text = WithoutKeys(complaint_, is_cut_);
+    const absl::string_view stripped = absl::StripAsciiWhitespace(text);
+    return stripped.empty() ? std::string() : absl::StrCat(": ", Printable(stripped));
   }
 
  private:
@@ -152,6 +175,7 @@ class Command {
   const size_t max_bytes_;
   std::string output_;
   std::string complaint_;
+  bool is_cut_ = false;
   std::optional<int> status_;  // Once it was waited for.
 };
 

@@ -60,6 +60,17 @@ TEST(CommandOutput, IsNoneOfAProgramThatFailsButItsComplaintIsTold) {
   EXPECT_LT(long_one.size(), 1000u);
 }
 
+TEST(CommandOutput, TellsNoKeyThatIsInAComplaint) {
+  const std::string key(64, 'a');
+  EXPECT_EQ(MessageOf(Shell(absl::StrCat("echo key=", key, ", not one >&2; exit 7"))),
+            "sh: it ended with exit code 7: key=[hidden], not one");
+  // Its beginning may be left out.
+  const std::string cut = MessageOf(
+      Shell(absl::StrCat("for i in 1 2 3 4 5 6 7 8 9; do echo ", key, " >&2; done; exit 7")));
+  EXPECT_THAT(cut, HasSubstr("[hidden]"));
+  EXPECT_THAT(cut, ::testing::Not(HasSubstr("aaaaaaaa")));
+}
+
 TEST(CommandOutput, MayNotBeTooMuch) {
   EXPECT_THAT(Shell("head -c 101 /dev/zero"), StatusIs(absl::StatusCode::kResourceExhausted));
   EXPECT_THAT(Shell("yes"), StatusIs(absl::StatusCode::kResourceExhausted));
@@ -68,7 +79,7 @@ TEST(CommandOutput, MayNotBeTooMuch) {
 TEST(CommandOutput, HasADeadlineAfterWhichNothingRunsOn) {
   const std::string pid_file = absl::StrCat(::testing::TempDir(), "command_output_test.pid");
   for (const char* const hang :
-       {"sleep 1000", "exec >&- 2>&-; sleep 1000", "sleep 1000 & exit 0"}) {
+       {"sleep 1000", "exec >&- 2>&-; sleep 1000", "sleep 1000 & exit 0", "yes >&2"}) {
     const auto late = Shell(absl::StrCat("echo $$ > ", pid_file, "; ", hang), kLittle);
     EXPECT_THAT(late, StatusIs(absl::StatusCode::kDeadlineExceeded)) << hang;
     pid_t group = 0;

@@ -70,9 +70,12 @@ absl::StatusOr<std::string> KeyRing::Open(absl::string_view sealed,
     absl::StatusOr<std::string> secret = first->Open(sealed, context);
     if (secret.ok()) return secret;
   }
-  if (generation && key == nullptr) {
+  // What is shorter than any seal is none.
+  const bool is_missing =
+      generation ? key == nullptr : Find(0) == nullptr && sealed.size() >= kSealOverhead;
+  if (is_missing) {
     return MakeError(Reason::kKeyMissing,
-                     absl::StrCat("it is sealed by key generation ", *generation,
+                     absl::StrCat("it is sealed by key generation ", generation.value_or(0),
                                   ", which is missing: restore key.generations"));
   }
   return MakeError(Reason::kBlobDamaged,

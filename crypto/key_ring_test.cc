@@ -89,6 +89,11 @@ TEST(KeyRing, SaysWhichGenerationIsMissing) {
   EXPECT_THAT(opened, HasReason(Reason::kKeyMissing));
   EXPECT_THAT(std::string(opened.status().message()), HasSubstr("generation 3"));
   EXPECT_THAT(KeyRing().Open(sealed, kContext), HasReason(Reason::kKeyMissing));
+  // The first, too, which nothing names.
+  const auto first = ring.Open(KeyRing(PseudoRandomBytes(32, 3)).Seal("", kContext), kContext);
+  EXPECT_THAT(first, HasReason(Reason::kKeyMissing));
+  EXPECT_THAT(std::string(first.status().message()), HasSubstr("generation 0"));
+  EXPECT_THAT(ring.Open("short", kContext), HasReason(Reason::kBlobDamaged));
 }
 
 TEST(KeyRing, DoesNotTakeAnotherGenerationsNumber) {
