@@ -1,5 +1,8 @@
 #include "services/backupctl/quota.h"
 
+#include <algorithm>
+
+#include "absl/strings/ascii.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
@@ -32,8 +35,9 @@ absl::StatusOr<int64_t> ParseSize(absl::string_view option, absl::string_view te
   if (has_unit) number.remove_suffix(1);
   const int64_t factor = has_unit ? int64_t{1} << (10 * (unit + 1)) : 1;
   int64_t count = 0;
-  const bool is_size = absl::SimpleAtoi(number, &count) && count >= 0 &&
-                       count <= kMaxSize / factor && (has_unit || !has_binary_unit);
+  const bool is_number = std::all_of(number.begin(), number.end(), absl::ascii_isdigit) &&
+                         absl::SimpleAtoi(number, &count);
+  const bool is_size = is_number && count <= kMaxSize / factor && (has_unit || !has_binary_unit);
   if (is_size) return count * factor;
   return absl::InvalidArgumentError(absl::StrCat(
       option, ": ", text, " is no size such as 500M or 10GiB, from 0 to ", HumanSize(kMaxSize)));
