@@ -25,11 +25,12 @@ constexpr absl::Duration kTraceCancelCheckInterval = absl::Milliseconds(200);
 grpc::Status AdminServiceImpl::GetStatus(grpc::ServerContext* call,
                                          const v1::GetStatusRequest* request,
                                          v1::GetStatusResponse* response) {
-  return ServeRead(*call, context_, "GetStatus", *request, *response,
-                   [this](storage::Snapshot& snapshot, const v1::GetStatusRequest&) {
-                     return handlers::GetStatus(snapshot, context_.clock, info_,
-                                                context_.look_at_disk());
-                   });
+  return Serve(*call, context_, "GetStatus", *request, *response, [this] {
+    const handlers::DiskUse disk = context_.look_at_disk();  // No snapshot waits for it.
+    return context_.catalog.Read([&](storage::Snapshot& snapshot) {
+      return handlers::GetStatus(snapshot, context_.clock, info_, disk, context_.RemovalTime());
+    });
+  });
 }
 
 grpc::Status AdminServiceImpl::SetLogLevel(grpc::ServerContext* call,

@@ -5,8 +5,9 @@
 #include <system_error>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
-#include "services/backup/free_space.h"
+#include "base/status_macros.h"
 #include "services/backup/open_storage.h"
 #include "storage/snapshot_folder.h"
 #include "storage/space_reserve.h"
@@ -14,31 +15,37 @@
 namespace backup {
 namespace {
 
-handlers::KeptSnapshots LookAtSnapshots(const std::string& data_dir) {
-  handlers::KeptSnapshots kept;
+absl::StatusOr<int64_t> LookAtCatalog(const std::string& data_dir) {
+  const std::string path = absl::StrCat(data_dir, "/", kCatalogName);
+  std::error_code error;
+  const auto size = std::filesystem::file_size(path, error);
+  if (error) return absl::ErrnoToStatus(error.value(), absl::StrCat("cannot look at ", path));
+  return static_cast<int64_t>(size);
+}
+
+absl::StatusOr<int64_t> LookAtRoom(const std::string& data_dir) {
+  ASSIGN_OR_RETURN(const FreeSpace space, LookAt(data_dir));
+  return RoomOf(space);
+}
+
+absl::StatusOr<handlers::KeptSnapshots> LookAtSnapshots(const std::string& data_dir) {
   const storage::SnapshotFolder folder(absl::StrCat(data_dir, "/", kSnapshotFolderName));
-  const absl::StatusOr<std::vector<storage::SnapshotFolder::Entry>> entries = folder.List();
-  if (!entries.ok() || entries->empty()) return kept;
-  for (const storage::SnapshotFolder::Entry& entry : *entries) kept.size_bytes += entry.size_bytes;
-  kept.count = std::ssize(*entries);
-  kept.newest_time = entries->front().time;
+  ASSIGN_OR_RETURN(const std::vector<storage::SnapshotFolder::Entry> entries, folder.List());
+  handlers::KeptSnapshots kept;
+  for (const storage::SnapshotFolder::Entry& entry : entries) kept.size_bytes += entry.size_bytes;
+  kept.count = std::ssize(entries);
+  if (!entries.empty()) kept.newest_time = entries.front().time;
   return kept;
 }
 
 }  // namespace
 
+int64_t RoomOf(const FreeSpace& space) {
+  return std::max<int64_t>(space.free_bytes - storage::SpaceReserve::SizeFor(space.disk_bytes), 0);
+}
+
 handlers::DiskUse LookAtDisk(const std::string& data_dir) {
-  handlers::DiskUse disk;
-  std::error_code error;
-  const auto catalog_bytes =
-      std::filesystem::file_size(absl::StrCat(data_dir, "/", kCatalogName), error);
-  if (!error) disk.catalog_bytes = static_cast<int64_t>(catalog_bytes);
-  if (const absl::StatusOr<FreeSpace> found = LookAt(data_dir); found.ok()) {
-    disk.room_bytes =
-        std::max<int64_t>(found->free_bytes - storage::SpaceReserve::SizeFor(found->disk_bytes), 0);
-  }
-  disk.snapshots = LookAtSnapshots(data_dir);
-  return disk;
+  return {LookAtCatalog(data_dir), LookAtRoom(data_dir), LookAtSnapshots(data_dir)};
 }
 
 }  // namespace backup

@@ -137,6 +137,7 @@ RunningService::RunningService(const Options& options, Metrics& metrics, StopReq
       snapshots_(*storage_.catalog, *keys_.keeper->master_keys().current, clock_,
                  SnapshotOptions(options), jobs::SnapshotMetrics(metrics)),
       context_(MakeContext(metrics)),
+      size_noter_(*storage_.catalog, context_.look_at_disk),
       upload_resources_(context_.upload_resources()),
       scrub_metrics_(metrics),
       jobs_(*storage_.catalog, clock_, jobs::JobMetrics(metrics)) {
@@ -196,9 +197,9 @@ void RunningService::AddSamples(Metrics& metrics) {
     return std::vector<Sample>{{kUploadHold, {}, absl::ToDoubleSeconds(ledger_.HoldTime())}};
   });
   metrics.AddCollector([this] {
-    return SampleState(
-        {*storage_.catalog, options_.data_dir, options_.metrics_max_clients, options_.scrub_period},
-        clock_.Now());
+    return SampleState({*storage_.catalog, options_.data_dir, options_.metrics_max_clients,
+                        options_.scrub_period, context_.look_at_disk(), context_.RemovalTime()},
+                       clock_.Now());
   });
 }
 
@@ -338,7 +339,9 @@ void RunningService::StartRetention() {
       [this](const std::stop_token&) {
         const absl::Status checked = clock_watch_.Check();
         LOG_IF(WARNING, !checked.ok()) << "cannot note what time it is: " << checked;
-        if (checked.ok()) NoteSizes();
+        if (!checked.ok()) return;
+        const absl::Status noted = size_noter_.NoteIfDue(clock_watch_.RemovalTime());
+        LOG_IF(WARNING, !noted.ok()) << "cannot note how much is kept: " << noted;
       },
       PeriodicTask::FirstRun::kAtOnce);
   if (options_.retain_interval == absl::ZeroDuration()) return;
@@ -348,13 +351,6 @@ void RunningService::StartRetention() {
                                                            options_.trash.for_good()},
                                      context_.wake_sweep),
       {options_.retain_interval, kUnpaced});
-}
-
-void RunningService::NoteSizes() {
-  const absl::Time now = clock_watch_.RemovalTime();
-  if (now == absl::InfinitePast()) return;  // It is not trusted.
-  const absl::Status noted = handlers::NoteSizes(*storage_.catalog, now, context_.look_at_disk);
-  LOG_IF(WARNING, !noted.ok()) << "cannot note how much is kept: " << noted;
 }
 
 void RunningService::RestoreReserve() {

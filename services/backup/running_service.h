@@ -85,8 +85,6 @@ class RunningService {
   void StartJobs();
   void StartTraining();
   void StartRetention();
-  // For those who ask how fast the store grows.
-  void NoteSizes();
   // Looks for damage, in the background.
   void CheckCatalog(const std::stop_token& token);
   void NoteMark();
@@ -116,6 +114,7 @@ class RunningService {
   std::stop_source stop_snapshots_;               // Those that callers asked for.
   jobs::StateSnapshots snapshots_;
   ServiceContext context_;
+  handlers::SizeNoter size_noter_;                    // Used by clock_task_.
   const handlers::UploadResources upload_resources_;  // Of jobs.
   std::optional<PeriodicTask> lease_renewal_;
   std::optional<PeriodicTask> clock_task_;

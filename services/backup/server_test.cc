@@ -325,6 +325,10 @@ TEST_F(ServerTest, TellsItsStatus) {
   EXPECT_EQ(status.start_time().seconds(), 42);
   EXPECT_THAT(status.modes(), ::testing::ElementsAre("debug"));
   EXPECT_FALSE(status.version().empty());
+  // The disk cannot be looked at.
+  EXPECT_FALSE(status.has_catalog_bytes());
+  EXPECT_FALSE(status.has_snapshots());
+  EXPECT_FALSE(status.has_room_bytes());
 }
 
 TEST_F(ServerTest, VerifiesTheStoreAndSaysSoLast) {

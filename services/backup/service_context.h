@@ -77,13 +77,17 @@ struct ServiceContext {
     const absl::Status noted = clock_watch == nullptr ? absl::OkStatus() : clock_watch->Check();
     LOG_IF(WARNING, !noted.ok()) << "cannot note what time it is: " << noted;
   }
+  // The time if it is trusted, else the infinite past. Never waits.
+  absl::Time RemovalTime() const {
+    return clock_watch == nullptr ? clock.Now() : clock_watch->RemovalTime();
+  }
   // To be called when somebody told the job scrub what to do; returns at once.
   std::function<void()> wake_scrub = [] {};
   // Takes a snapshot of the state, and waits for it.
   std::function<absl::StatusOr<v1::BackUpStateResponse>()> back_up_state = [] {
     return absl::UnimplementedError("there are no snapshots");
   };
-  // What the data directory takes and what room is left.
+  // What the data directory takes and what room is left. May wait for the disk.
   std::function<handlers::DiskUse()> look_at_disk = [] { return handlers::DiskUse(); };
   // Null if nobody asks for keys, as in tests.
   handlers::KeyKeeper* key_keeper = nullptr;

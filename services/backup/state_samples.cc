@@ -7,7 +7,6 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/ids.h"
-#include "services/backup/disk_use.h"
 #include "services/backup/free_space.h"
 #include "services/backup/handlers/growth.h"
 #include "services/backup/handlers/scrub_state.h"
@@ -135,12 +134,19 @@ void SampleScrub(const StateSource& source, std::vector<Sample>& samples) {
   samples.push_back({kScrubPaused, {}, state->is_paused ? 1.0 : 0.0});
 }
 
+void SampleSnapshots(const handlers::KeptSnapshots& kept, std::vector<Sample>& samples) {
+  samples.push_back({kSnapshots, {}, static_cast<double>(kept.count)});
+  samples.push_back(
+      {kNewestSnapshot, {}, kept.newest_time ? SecondsSinceEpoch(*kept.newest_time) : 0});
+  samples.push_back({kStored, {{"kind", "snapshots"}}, static_cast<double>(kept.size_bytes)});
+}
+
 // Of a window only if it was measured over all of it.
 void SampleGrowth(const StateSource& source, const storage::Counts& counts,
-                  const handlers::DiskUse& disk, absl::Time now, std::vector<Sample>& samples) {
+                  std::vector<Sample>& samples) {
   const absl::StatusOr<handlers::Forecast> forecast =
       source.catalog.Read([&](storage::Snapshot& snapshot) {
-        return handlers::ForecastGrowth(snapshot, now, counts, disk);
+        return handlers::ForecastGrowth(snapshot, source.removal_time, counts, source.disk);
       });
   if (!forecast.ok()) return;
   for (const handlers::Growth& growth : forecast->growth) {
@@ -174,14 +180,10 @@ std::vector<Sample> SampleState(const StateSource& source, absl::Time now) {
       source.catalog.Read([](storage::Snapshot& snapshot) { return snapshot.Count(); });
   add(kStateUp, {}, counts.ok() ? 1 : 0);
   add(kCatalogDamaged, {}, source.catalog.damage().ok() ? 0 : 1);
-  const handlers::DiskUse disk = LookAtDisk(source.data_dir);
-  const auto catalog_size = static_cast<double>(disk.catalog_bytes);
-  add(kCatalogSize, {}, catalog_size);
+  const absl::StatusOr<int64_t>& catalog_bytes = source.disk.catalog_bytes;
+  if (catalog_bytes.ok()) add(kCatalogSize, {}, static_cast<double>(*catalog_bytes));
   add(kWalSize, {}, FileSize(absl::StrCat(source.data_dir, "/catalog.db-wal")));
-  const handlers::KeptSnapshots& snapshots = disk.snapshots;
-  add(kSnapshots, {}, static_cast<double>(snapshots.count));
-  add(kNewestSnapshot, {}, snapshots.newest_time ? SecondsSinceEpoch(*snapshots.newest_time) : 0);
-  add(kStored, {{"kind", "snapshots"}}, static_cast<double>(snapshots.size_bytes));
+  if (source.disk.snapshots.ok()) SampleSnapshots(*source.disk.snapshots, samples);
   if (counts.ok()) {
     const int64_t settled = counts->verified_versions + counts->abandoned_versions;
     add(kClients, {}, static_cast<double>(counts->clients));
@@ -197,8 +199,10 @@ std::vector<Sample> SampleState(const StateSource& source, absl::Time now) {
     add(kStored, {{"kind", "waiting"}}, static_cast<double>(counts->waiting_bytes));
     add(kStored, {{"kind", "garbage"}},
         static_cast<double>(counts->pack_bytes - counts->pack_live_bytes));
-    add(kStored, {{"kind", "physical"}},
-        static_cast<double>(counts->blob_bytes + counts->pack_bytes) + catalog_size);
+    if (catalog_bytes.ok()) {
+      add(kStored, {{"kind", "physical"}},
+          static_cast<double>(counts->blob_bytes + counts->pack_bytes + *catalog_bytes));
+    }
     add(kPacks, {}, static_cast<double>(counts->packs));
     add(kPolicies, {}, static_cast<double>(counts->policies));
     add(kUnmoved, {}, static_cast<double>(counts->unmoved_versions));
@@ -211,7 +215,7 @@ std::vector<Sample> SampleState(const StateSource& source, absl::Time now) {
     };
     add_healed("chunk", counts->healed_chunks);
     add_healed("version", counts->healed_versions);
-    SampleGrowth(source, *counts, disk, now, samples);
+    SampleGrowth(source, *counts, samples);
     SampleScrub(source, samples);
     SampleClients(source.catalog, source.max_clients, counts->clients, now, samples);
   }

@@ -6,6 +6,7 @@
 
 #include "absl/time/time.h"
 #include "base/metrics.h"
+#include "services/backup/handlers/growth.h"
 #include "storage/catalog/catalog.h"
 
 namespace backup {
@@ -17,6 +18,8 @@ struct StateSource {
   // others.
   const int64_t max_clients;
   const absl::Duration scrub_period;  // Zero: nothing is ever due.
+  const handlers::DiskUse disk = handlers::DiskUse();
+  const absl::Time removal_time = absl::InfinitePast();  // retention::ClockWatch::RemovalTime().
 };
 // What the state is like at `now`: clients, versions, room, scrubbing.
 std::vector<Sample> SampleState(const StateSource& source, absl::Time now);

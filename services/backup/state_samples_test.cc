@@ -1,5 +1,6 @@
 #include "services/backup/state_samples.h"
 
+#include <fstream>
 #include <optional>
 #include <string>
 
@@ -9,6 +10,8 @@
 #include "base/testing/status_matchers.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "services/backup/disk_use.h"
+#include "services/backup/free_space.h"
 #include "services/backup/handlers/scrub_state.h"
 #include "services/backup/testing/memory_service.h"
 #include "storage/testing/temp_folder.h"
@@ -18,6 +21,7 @@ namespace {
 
 using ::testing::AllOf;
 using ::testing::HasSubstr;
+using testing::IsOkAndHolds;
 using ::testing::Not;
 
 TEST(StateSamples, TellWhatIsKept) {
@@ -35,7 +39,9 @@ TEST(StateSamples, TellWhatIsKept) {
   EXPECT_GT(counts.pack_bytes, 12);
   Metrics metrics;
   metrics.AddCollector([&] {
-    return SampleState({service.catalog, folder.path(), 1, absl::Hours(720)}, service.clock.Now());
+    return SampleState({service.catalog, folder.path(), 1, absl::Hours(720),
+                        handlers::DiskUse{30, 40, handlers::KeptSnapshots()}},
+                       service.clock.Now());
   });
   EXPECT_THAT(metrics.Text(),
               AllOf(HasSubstr("backup_clients 2\n"), HasSubstr("backup_metrics_dropped_series 1\n"),
@@ -45,7 +51,8 @@ TEST(StateSamples, TellWhatIsKept) {
                     HasSubstr("backup_stored_bytes{kind=\"unique\"} 19\n"),
                     HasSubstr("backup_stored_bytes{kind=\"compressed\"} 19\n"),
                     HasSubstr(absl::StrCat("backup_stored_bytes{kind=\"physical\"} ",
-                                           counts.pack_bytes, "\n")),
+                                           counts.pack_bytes + 30, "\n")),
+                    HasSubstr("backup_db_size_bytes 30\n"),
                     HasSubstr(absl::StrCat("backup_stored_bytes{kind=\"garbage\"} ",
                                            counts.pack_bytes - 12, "\n")),
                     HasSubstr("backup_packs 1\n"), HasSubstr("backup_unmoved_versions 0\n"),
@@ -65,27 +72,74 @@ TEST(StateSamples, TellOfGrowthOverWholeWindowsAlone) {
   const storage::TempFolder folder;
   testing::MemoryService service;
   const absl::Time begin = service.clock.Now();
+  handlers::DiskUse disk = {1000, 500'000, handlers::KeptSnapshots()};
   const auto text = [&] {
     Metrics metrics;
     metrics.AddCollector([&] {
-      return SampleState({service.catalog, folder.path(), 1, absl::Hours(720)},
-                         service.clock.Now());
+      return SampleState(
+          {service.catalog, folder.path(), 1, absl::Hours(720), disk, service.clock.Now()},
+          service.clock.Now());
     });
     return metrics.Text();
   };
   ASSERT_OK(service.catalog.Run([&](storage::Transaction& transaction) {
-    return transaction.AddSizeNote({begin, -8000, 800});
+    return transaction.AddSizeNote({begin, -7000, 800});
   }));
   EXPECT_THAT(text(), AllOf(HasSubstr("backup_snapshots 0\n"),
                             HasSubstr("backup_snapshot_newest_timestamp_seconds 0\n"),
                             HasSubstr("backup_stored_bytes{kind=\"snapshots\"} 0\n"),
-                            Not(HasSubstr("backup_growth_bytes_per_day"))));
-  service.clock.Advance(absl::Hours(8 * 24));
+                            Not(HasSubstr("backup_growth_bytes_per_day")),
+                            Not(HasSubstr("backup_storage_full_in_seconds"))));
+  service.clock.Advance(absl::Hours(7 * 24));
+  EXPECT_THAT(text(),
+              AllOf(HasSubstr("window=\"7d\""), Not(HasSubstr("backup_storage_full_in_seconds"))));
+  service.clock.Advance(absl::Hours(24));
   EXPECT_THAT(
       text(),
       AllOf(HasSubstr("backup_growth_bytes_per_day{kind=\"disk\",window=\"7d\"} 1000\n"),
             HasSubstr("backup_growth_bytes_per_day{kind=\"logical\",window=\"1d\"} -100\n"),
-            Not(HasSubstr("window=\"30d\"")), HasSubstr("backup_storage_full_in_seconds ")));
+            Not(HasSubstr("window=\"30d\"")),
+            HasSubstr(absl::StrCat("backup_storage_full_in_seconds ", 500 * 24 * 3600, "\n"))));
+  disk.room_bytes = 0;
+  EXPECT_THAT(text(), HasSubstr("backup_storage_full_in_seconds 0\n"));
+}
+
+TEST(StateSamples, TellNothingOfADiskThatCannotBeLookedAt) {
+  const storage::TempFolder folder;
+  testing::MemoryService service;
+  Metrics metrics;
+  metrics.AddCollector([&] {
+    return SampleState({service.catalog, folder.path(), 1, absl::Hours(720),
+                        LookAtDisk(absl::StrCat(folder.path(), "/missing")), service.clock.Now()},
+                       service.clock.Now());
+  });
+  EXPECT_THAT(
+      metrics.Text(),
+      AllOf(HasSubstr("backup_db_up 1\n"), Not(HasSubstr("backup_db_size_bytes")),
+            Not(HasSubstr("kind=\"physical\"")), Not(HasSubstr("backup_storage_full_in_seconds"))));
+}
+
+TEST(DiskUse, LeavesTheReserveOutOfTheRoom) {
+  constexpr int64_t kMib = 1 << 20;
+  // A sixteenth of a small disk, 64 MiB of a large one.
+  EXPECT_EQ(RoomOf({160 * kMib, 100 * kMib, 1}), 90 * kMib);
+  EXPECT_EQ(RoomOf({1'000'000 * kMib, 100 * kMib, 1}), 36 * kMib);
+  EXPECT_EQ(RoomOf({1'000'000 * kMib, 64 * kMib, 1}), 0);
+  EXPECT_EQ(RoomOf({1'000'000 * kMib, 1 * kMib, 1}), 0);
+}
+
+TEST(DiskUse, SaysWhatItFinds) {
+  const storage::TempFolder folder;
+  EXPECT_FALSE(LookAtDisk(folder.path()).catalog_bytes.ok());
+  std::ofstream(absl::StrCat(folder.path(), "/catalog.db")) << "catalog";
+  const handlers::DiskUse disk = LookAtDisk(folder.path());
+  EXPECT_THAT(disk.catalog_bytes, IsOkAndHolds(7));
+  ASSERT_OK(disk.snapshots);
+  EXPECT_EQ(disk.snapshots->count, 0);
+  ASSERT_OK(disk.room_bytes);
+  const absl::StatusOr<FreeSpace> space = LookAt(folder.path());
+  ASSERT_OK(space);
+  EXPECT_LT(*disk.room_bytes, space->disk_bytes);
 }
 
 TEST(StateSamples, TellOfQuotasAndWhatIsUsedOfThem) {

@@ -18,6 +18,14 @@ v1::JobStatus ToProto(const storage::JobState& job) {
   return out;
 }
 
+v1::SnapshotStatus ToProto(const KeptSnapshots& snapshots) {
+  v1::SnapshotStatus out;
+  out.set_count(snapshots.count);
+  out.set_size_bytes(snapshots.size_bytes);
+  if (snapshots.newest_time) SetTime(*snapshots.newest_time, *out.mutable_newest_time());
+  return out;
+}
+
 v1::GrowthStatus ToProto(const Growth& growth) {
   v1::GrowthStatus out;
   out.mutable_window()->set_seconds(absl::ToInt64Seconds(growth.window));
@@ -28,13 +36,9 @@ v1::GrowthStatus ToProto(const Growth& growth) {
 }
 
 void SetDisk(const DiskUse& disk, const Forecast& forecast, v1::GetStatusResponse& response) {
-  response.set_catalog_bytes(disk.catalog_bytes);
-  response.set_room_bytes(disk.room_bytes);
-  v1::SnapshotStatus& snapshots = *response.mutable_snapshots();
-  snapshots.set_count(disk.snapshots.count);
-  snapshots.set_size_bytes(disk.snapshots.size_bytes);
-  if (disk.snapshots.newest_time)
-    SetTime(*disk.snapshots.newest_time, *snapshots.mutable_newest_time());
+  if (disk.catalog_bytes.ok()) response.set_catalog_bytes(*disk.catalog_bytes);
+  if (disk.room_bytes.ok()) response.set_room_bytes(*disk.room_bytes);
+  if (disk.snapshots.ok()) *response.mutable_snapshots() = ToProto(*disk.snapshots);
   for (const Growth& growth : forecast.growth) *response.add_growth() = ToProto(growth);
   if (forecast.until_full)
     response.set_days_until_full(absl::FDivDuration(*forecast.until_full, absl::Hours(24)));
@@ -43,13 +47,14 @@ void SetDisk(const DiskUse& disk, const Forecast& forecast, v1::GetStatusRespons
 }  // namespace
 
 absl::StatusOr<v1::GetStatusResponse> GetStatus(storage::Snapshot& snapshot, const Clock& clock,
-                                                const ServiceInfo& info, const DiskUse& disk) {
+                                                const ServiceInfo& info, const DiskUse& disk,
+                                                absl::Time removal_time) {
   ASSIGN_OR_RETURN(const storage::Counts counts, snapshot.Count());
   ASSIGN_OR_RETURN(const std::optional<absl::Time> last_verified,
                    snapshot.LastVerifiedTime(clock.Now()));
   ASSIGN_OR_RETURN(const std::vector<storage::JobState> jobs, snapshot.ListJobs());
   ASSIGN_OR_RETURN(const std::optional<storage::ClockNote> clock_note, snapshot.FindClockNote());
-  ASSIGN_OR_RETURN(const Forecast forecast, ForecastGrowth(snapshot, clock.Now(), counts, disk));
+  ASSIGN_OR_RETURN(const Forecast forecast, ForecastGrowth(snapshot, removal_time, counts, disk));
   v1::GetStatusResponse response;
   response.set_version(BACKUP_VERSION);
   response.mutable_start_time()->set_seconds(absl::ToUnixSeconds(info.start_time));

@@ -25,7 +25,9 @@ struct ServiceInfo {
 namespace backup::handlers {
 
 // What is running, how much it keeps, how fast that grows, and what became of its jobs.
+// `removal_time` is retention::ClockWatch::RemovalTime().
 absl::StatusOr<v1::GetStatusResponse> GetStatus(storage::Snapshot& snapshot, const Clock& clock,
-                                                const ServiceInfo& info, const DiskUse& disk);
+                                                const ServiceInfo& info, const DiskUse& disk,
+                                                absl::Time removal_time);
 
 }  // namespace backup::handlers

@@ -11,8 +11,6 @@ namespace {
 using storage::SizeNote;
 
 constexpr absl::Duration kDay = absl::Hours(24);
-// More is as good as never, and fits into every clock.
-constexpr absl::Duration kLongestForecast = absl::Hours(24 * 365 * 100);
 
 int64_t PerDay(int64_t bytes, absl::Duration period) {
   return std::llround(static_cast<double>(bytes) / absl::FDivDuration(period, kDay));
@@ -23,35 +21,53 @@ Growth GrowthOver(absl::Duration window, const std::vector<SizeNote>& notes, con
   const auto younger =
       std::upper_bound(notes.begin(), notes.end(), now.time - window,
                        [](absl::Time time, const SizeNote& note) { return time < note.time; });
-  const SizeNote& base = younger == notes.begin() ? notes.front() : *(younger - 1);
-  const absl::Duration period = now.time - base.time;
-  return {window, period, PerDay(now.disk_bytes - base.disk_bytes, period),
-          PerDay(now.stored_bytes - base.stored_bytes, period)};
+  const auto base = younger == notes.begin() ? younger : younger - 1;
+  const absl::Duration period = now.time - base->time;
+  return {window, period, PerDay(now.disk_bytes - base->disk_bytes, period),
+          PerDay(now.stored_bytes - base->stored_bytes, period)};
+}
+
+// If a note is due at `now`.
+absl::StatusOr<bool> IsDue(storage::Snapshot& snapshot, absl::Time now) {
+  ASSIGN_OR_RETURN(const std::vector<SizeNote> notes, snapshot.ListSizeNotes());
+  return notes.empty() || notes.back().time > now || now - notes.back().time >= kNoteInterval;
 }
 
 }  // namespace
 
-SizeNote SizesAt(absl::Time now, const storage::Counts& counts, const DiskUse& disk) {
-  return {now,
-          counts.blob_bytes + counts.pack_bytes + disk.catalog_bytes + disk.snapshots.size_bytes,
-          counts.stored_bytes};
+absl::StatusOr<SizeNote> SizesAt(absl::Time now, const storage::Counts& counts,
+                                 const DiskUse& disk) {
+  RETURN_IF_ERROR(disk.catalog_bytes.status());
+  RETURN_IF_ERROR(disk.snapshots.status());
+  return SizeNote{
+      now, counts.blob_bytes + counts.pack_bytes + *disk.catalog_bytes + disk.snapshots->size_bytes,
+      counts.stored_bytes};
 }
 
-absl::Status NoteSizes(storage::Catalog& catalog, absl::Time now,
-                       const std::function<DiskUse()>& look) {
-  storage::Counts counts;
-  ASSIGN_OR_RETURN(
-      const bool is_due, catalog.Read([&](storage::Snapshot& snapshot) -> absl::StatusOr<bool> {
-        ASSIGN_OR_RETURN(const std::vector<SizeNote> notes, snapshot.ListSizeNotes());
-        if (!notes.empty() && notes.back().time <= now && now - notes.back().time < kNoteInterval)
-          return false;
-        ASSIGN_OR_RETURN(counts, snapshot.Count());
-        return true;
-      }));
-  if (!is_due) return absl::OkStatus();
-  const SizeNote note = SizesAt(now, counts, look());
-  return catalog.Run(
-      [&](storage::Transaction& transaction) { return transaction.AddSizeNote(note); });
+absl::Status SizeNoter::NoteIfDue(absl::Time now) {
+  if (now == absl::InfinitePast() || !catalog_.damage().ok()) return absl::OkStatus();
+  if (error_time_ && *error_time_ <= now && now - *error_time_ < kRetryInterval)
+    return absl::OkStatus();
+  const absl::Status noted = Note(now);
+  error_time_ = noted.ok() ? std::nullopt : std::optional(now);
+  return noted;
+}
+
+absl::Status SizeNoter::Note(absl::Time now) {
+  using CountsIfDue = std::optional<storage::Counts>;
+  ASSIGN_OR_RETURN(const CountsIfDue counts,
+                   catalog_.Read([&](storage::Snapshot& snapshot) -> absl::StatusOr<CountsIfDue> {
+                     ASSIGN_OR_RETURN(const bool is_due, IsDue(snapshot, now));
+                     if (!is_due) return std::nullopt;
+                     return snapshot.Count();
+                   }));
+  if (!counts) return absl::OkStatus();
+  ASSIGN_OR_RETURN(const SizeNote note, SizesAt(now, *counts, look_()));
+  return catalog_.Run([&](storage::Transaction& transaction) -> absl::Status {
+    // Another service may have been faster.
+    ASSIGN_OR_RETURN(const bool is_still_due, IsDue(transaction, now));
+    return is_still_due ? transaction.AddSizeNote(note) : absl::OkStatus();
+  });
 }
 
 std::vector<Growth> MeasureGrowth(const std::vector<SizeNote>& notes, const SizeNote& now) {
@@ -62,25 +78,27 @@ std::vector<Growth> MeasureGrowth(const std::vector<SizeNote>& notes, const Size
   return growth;
 }
 
-std::optional<absl::Duration> TimeUntilFull(const std::vector<Growth>& growth, int64_t room_bytes) {
-  for (const Growth& measured : growth) {
-    if (measured.window != kForecastWindow || measured.disk_bytes_per_day <= 0) continue;
-    const double days =
-        static_cast<double>(room_bytes) / static_cast<double>(measured.disk_bytes_per_day);
-    return std::min(days * kDay, kLongestForecast);
-  }
-  return std::nullopt;
+std::optional<absl::Duration> TimeUntilFull(const std::vector<SizeNote>& notes, const SizeNote& now,
+                                            int64_t room_bytes) {
+  if (room_bytes <= 0) return absl::ZeroDuration();
+  if (notes.empty() || now.time - notes.front().time < kMinForecastAge) return std::nullopt;
+  const int64_t per_day = GrowthOver(kForecastWindow, notes, now).disk_bytes_per_day;
+  if (per_day <= 0) return std::nullopt;
+  const absl::Duration left = static_cast<double>(room_bytes) / static_cast<double>(per_day) * kDay;
+  return left <= kLongestForecast ? std::optional(left) : std::nullopt;
 }
 
 absl::StatusOr<Forecast> ForecastGrowth(storage::Snapshot& snapshot, absl::Time now,
                                         const storage::Counts& counts, const DiskUse& disk) {
   ASSIGN_OR_RETURN(const std::vector<SizeNote> notes, snapshot.ListSizeNotes());
-  ASSIGN_OR_RETURN(const std::optional<storage::ClockNote> clock_note, snapshot.FindClockNote());
-  const bool is_trusted = !clock_note || !clock_note->distrusted_since;
-  const SizeNote last = is_trusted || notes.empty() ? SizesAt(now, counts, disk) : notes.back();
   Forecast forecast;
-  forecast.growth = MeasureGrowth(notes, last);
-  forecast.until_full = TimeUntilFull(forecast.growth, disk.room_bytes);
+  if (disk.room_bytes.ok() && *disk.room_bytes <= 0) forecast.until_full = absl::ZeroDuration();
+  const bool is_trusted = now != absl::InfinitePast();
+  if (!is_trusted && notes.empty()) return forecast;
+  const absl::StatusOr<SizeNote> last = is_trusted ? SizesAt(now, counts, disk) : notes.back();
+  if (!last.ok()) return forecast;
+  forecast.growth = MeasureGrowth(notes, *last);
+  if (disk.room_bytes.ok()) forecast.until_full = TimeUntilFull(notes, *last, *disk.room_bytes);
   return forecast;
 }
 

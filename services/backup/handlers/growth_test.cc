@@ -1,15 +1,23 @@
 #include "services/backup/handlers/growth.h"
 
+#include <algorithm>
+#include <functional>
+#include <optional>
+#include <utility>
+
 #include "base/testing/status_matchers.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "services/backup/testing/memory_service.h"
+#include "storage/memory/memory_catalog.h"
 
 namespace backup::handlers {
 namespace {
 
 using storage::SizeNote;
+using ::testing::ElementsAre;
 using ::testing::IsEmpty;
+using testing::IsOkAndHolds;
 using ::testing::SizeIs;
 
 constexpr int64_t kMib = 1 << 20;
@@ -37,8 +45,7 @@ TEST(Growth, IsTheSameOverAllWindowsIfItIsSteady) {
     EXPECT_EQ(growth[i].disk_bytes_per_day, kMib);
     EXPECT_EQ(growth[i].stored_bytes_per_day, 2 * kMib);
   }
-  EXPECT_EQ(TimeUntilFull(growth, 90 * kMib), 90 * kDay);
-  EXPECT_EQ(TimeUntilFull(growth, 0), absl::ZeroDuration());
+  EXPECT_EQ(TimeUntilFull(notes, notes.back(), 90 * kMib), 90 * kDay);
 }
 
 TEST(Growth, IsNotToldOfLessThanADay) {
@@ -67,30 +74,66 @@ TEST(Growth, CountsTheTimeInWhichNothingWasNoted) {
 }
 
 TEST(Growth, MayBeLessThanNothingAndThenTheDiskIsNeverFull) {
-  const std::vector<Growth> growth =
-      MeasureGrowth({{At({}), 7 * kMib, 0}}, {At(7 * kDay), 0, kMib});
-  EXPECT_EQ(growth[1].disk_bytes_per_day, -kMib);
-  EXPECT_EQ(TimeUntilFull(growth, kMib), std::nullopt);
-  EXPECT_EQ(TimeUntilFull({}, kMib), std::nullopt);
+  const std::vector<SizeNote> notes = {{At({}), 8 * kMib, 0}, {At(kDay), 7 * kMib, 0}};
+  const SizeNote now = {At(8 * kDay), 0, kMib};
+  EXPECT_EQ(MeasureGrowth(notes, now)[1].disk_bytes_per_day, -kMib);
+  EXPECT_EQ(TimeUntilFull(notes, now, kMib), std::nullopt);
 }
 
-TEST(Growth, IsForgottenAfterAWeekBeforeTheDiskIsSaidToBeFull) {
-  // All came at first, and then a byte a day.
+TEST(Growth, OfTheFirstDayDoesNotSayThatTheDiskIsSoonFull) {
+  // All came on the first day, and then a byte a day.
   std::vector<SizeNote> notes = {{At({}), 0, 0}};
-  for (int day = 1; day <= 20; ++day) notes.push_back({At(day * kDay), 1000 * kMib + day, 0});
-  EXPECT_EQ(TimeUntilFull(MeasureGrowth(notes, notes.back()), 365), 365 * kDay);
-  // As good as never.
-  EXPECT_EQ(TimeUntilFull(MeasureGrowth(notes, notes.back()), int64_t{1} << 50), 100 * 365 * kDay);
+  constexpr int64_t kRoom = 365;
+  for (absl::Duration since = kNoteInterval; since < 20 * kDay; since += kNoteInterval) {
+    const auto bytes = static_cast<int64_t>(
+        absl::FDivDuration(std::min(since, kDay), kDay) * 1000 * kMib + since / kDay);
+    notes.push_back({At(since), bytes, 0});
+    const std::optional<absl::Duration> left = TimeUntilFull(notes, notes.back(), kRoom);
+    if (since < 8 * kDay) {
+      EXPECT_EQ(left, std::nullopt) << since;
+    } else {
+      EXPECT_EQ(left, kRoom * kDay) << since;
+    }
+  }
 }
+
+TEST(Growth, IsNoForecastBeyondTenYears) {
+  const std::vector<SizeNote> notes = Steady(8 * kDay, kMib);
+  EXPECT_EQ(TimeUntilFull(notes, notes.back(), 3650 * kMib), 3650 * kDay);
+  EXPECT_EQ(TimeUntilFull(notes, notes.back(), 3651 * kMib), std::nullopt);
+}
+
+TEST(Growth, MattersNotIfTheDiskIsFull) {
+  EXPECT_EQ(TimeUntilFull({}, {At({}), 0, 0}, 0), absl::ZeroDuration());
+  const std::vector<SizeNote> notes = Steady(8 * kDay, 0);
+  EXPECT_EQ(TimeUntilFull(notes, notes.back(), 1), std::nullopt);
+  EXPECT_EQ(TimeUntilFull(notes, notes.back(), 0), absl::ZeroDuration());
+}
+
+// Counts works, and may be damaged.
+class WatchedCatalog final : public storage::Catalog {
+ public:
+  void Submit(Work work, Done done) override {
+    ++works;
+    if (before_work) before_work();
+    catalog.Submit(std::move(work), std::move(done));
+  }
+  absl::Status damage() const override { return found; }
+
+  storage::MemoryCatalog catalog;
+  std::function<void()> before_work;
+  int works = 0;
+  absl::Status found;
+
+ private:
+  absl::Status ReadSnapshot(const std::function<absl::Status(storage::Snapshot&)>& read) override {
+    return catalog.Read(read);
+  }
+};
 
 class NoteSizesTest : public ::testing::Test {
  protected:
-  void Note() {
-    EXPECT_OK(NoteSizes(service_.catalog, service_.clock.Now(), [this] {
-      ++looks_;
-      return disk_;
-    }));
-  }
+  void Note() { EXPECT_OK(noter_.NoteIfDue(service_.clock.Now())); }
   std::vector<SizeNote> Notes() {
     return service_.catalog
         .Read([](storage::Snapshot& snapshot) { return snapshot.ListSizeNotes(); })
@@ -100,14 +143,20 @@ class NoteSizesTest : public ::testing::Test {
     const storage::Counts counts = service_.Count();
     return service_.catalog
         .Read([&](storage::Snapshot& snapshot) {
-          return ForecastGrowth(snapshot, service_.clock.Now(), counts, disk_);
+          return ForecastGrowth(snapshot, trusted_time_.value_or(service_.clock.Now()), counts,
+                                disk_);
         })
         .value();
   }
 
   testing::MemoryService service_;
-  DiskUse disk_{100, 1000 * kMib, {2, 50, At({})}};
+  DiskUse disk_{100, 1000 * kMib, KeptSnapshots{2, 50, At({})}};
   int looks_ = 0;
+  SizeNoter noter_{service_.catalog, [this] {
+                     ++looks_;
+                     return disk_;
+                   }};
+  std::optional<absl::Time> trusted_time_;  // Nothing: what the clock says.
 };
 
 TEST_F(NoteSizesTest, NotesAllThatFillsTheDiskEverySixHours) {
@@ -138,19 +187,84 @@ TEST_F(NoteSizesTest, ForgetsWhatWasNotedInTheFuture) {
 }
 
 TEST_F(NoteSizesTest, ForecastsByWhatWasNotedWhileTheTimeIsNotTrusted) {
+  trusted_time_ = absl::InfinitePast();
+  EXPECT_THAT(ForecastNow().growth, IsEmpty());
+  trusted_time_.reset();
   Note();
-  service_.clock.Advance(7 * kDay);
-  disk_.catalog_bytes += 7 * kMib;
+  service_.clock.Advance(8 * kDay);
+  disk_.catalog_bytes = 100 + 8 * kMib;
   Note();
   EXPECT_EQ(ForecastNow().growth[1].disk_bytes_per_day, kMib);
   EXPECT_EQ(ForecastNow().until_full, 1000 * kDay);
   service_.clock.Advance(10'000 * kDay);
-  const absl::Time now = service_.clock.Now();
-  ASSERT_OK(service_.catalog.Run([&](storage::Transaction& transaction) {
-    return transaction.SaveClockNote({now, {}, "boot", now, now, "why"});
-  }));
-  EXPECT_EQ(ForecastNow().growth[1].period, 7 * kDay);
+  // The catalog need not know of it, in which it may not have been saved.
+  trusted_time_ = absl::InfinitePast();
+  EXPECT_EQ(ForecastNow().growth[1].period, 8 * kDay);
   EXPECT_EQ(ForecastNow().growth[1].disk_bytes_per_day, kMib);
+  EXPECT_EQ(ForecastNow().until_full, 1000 * kDay);
+}
+
+TEST_F(NoteSizesTest, NotesNothingWhileTheTimeIsNotTrusted) {
+  EXPECT_OK(noter_.NoteIfDue(absl::InfinitePast()));
+  EXPECT_EQ(looks_, 0);
+  EXPECT_THAT(Notes(), IsEmpty());
+}
+
+TEST_F(NoteSizesTest, NotesNothingOfADiskThatCannotBeLookedAtAndTriesAgainAnHourLater) {
+  disk_.snapshots = absl::UnavailableError("no folder");
+  EXPECT_EQ(noter_.NoteIfDue(service_.clock.Now()), disk_.snapshots.status());
+  service_.clock.Advance(absl::Hours(1) - absl::Seconds(1));
+  Note();
+  EXPECT_EQ(looks_, 1);
+  service_.clock.Advance(absl::Seconds(1));
+  EXPECT_EQ(noter_.NoteIfDue(service_.clock.Now()), disk_.snapshots.status());
+  EXPECT_THAT(Notes(), IsEmpty());
+  // Once the clock is set back.
+  service_.clock.Advance(-absl::Minutes(30));
+  disk_.snapshots = KeptSnapshots{2, 50, At({})};
+  Note();
+  EXPECT_THAT(Notes(), SizeIs(1));
+}
+
+TEST_F(NoteSizesTest, TellsNothingOfADiskThatCannotBeLookedAt) {
+  Note();
+  service_.clock.Advance(8 * kDay);
+  disk_.catalog_bytes = 8 * kMib;
+  EXPECT_THAT(ForecastNow().growth, SizeIs(3));
+  const int64_t room = *std::exchange(disk_.room_bytes, absl::UnavailableError("no disk"));
+  EXPECT_THAT(ForecastNow().growth, SizeIs(3));
+  EXPECT_EQ(ForecastNow().until_full, std::nullopt);
+  disk_.room_bytes = room;
+  EXPECT_NE(ForecastNow().until_full, std::nullopt);
+  disk_.catalog_bytes = absl::UnavailableError("no catalog");
+  EXPECT_THAT(ForecastNow().growth, IsEmpty());
+  EXPECT_EQ(ForecastNow().until_full, std::nullopt);
+  disk_.room_bytes = 0;
+  EXPECT_EQ(ForecastNow().until_full, absl::ZeroDuration());
+}
+
+TEST_F(NoteSizesTest, WritesNothingIntoADamagedCatalog) {
+  WatchedCatalog catalog;
+  SizeNoter noter(catalog, [this] { return disk_; });
+  catalog.found = absl::DataLossError("damaged");
+  EXPECT_OK(noter.NoteIfDue(service_.clock.Now()));
+  EXPECT_EQ(catalog.works, 0);
+  catalog.found = absl::OkStatus();
+  EXPECT_OK(noter.NoteIfDue(service_.clock.Now()));
+  EXPECT_EQ(catalog.works, 1);
+}
+
+TEST_F(NoteSizesTest, NotesNothingIfSomebodyElseJustDid) {
+  WatchedCatalog catalog;
+  const absl::Time now = service_.clock.Now();
+  const SizeNote other = {now - absl::Seconds(1), 1, 1};
+  catalog.before_work = [&] {
+    EXPECT_OK(catalog.catalog.Run(
+        [&](storage::Transaction& transaction) { return transaction.AddSizeNote(other); }));
+  };
+  EXPECT_OK(SizeNoter(catalog, [this] { return disk_; }).NoteIfDue(now));
+  EXPECT_THAT(catalog.Read([](storage::Snapshot& snapshot) { return snapshot.ListSizeNotes(); }),
+              IsOkAndHolds(ElementsAre(other)));
 }
 
 }  // namespace
