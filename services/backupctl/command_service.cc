@@ -78,17 +78,21 @@ std::string GrowthText(const v1::GrowthStatus& growth) {
 }
 
 std::string RoomText(const v1::GetStatusResponse& status) {
+  if (status.room_bytes() == 0) return "none: the disk is full";
   std::string text = HumanSize(status.room_bytes());
-  if (status.has_days_until_full()) {
-    absl::StrAppend(&text, ", full in about ",
-                    DaysText(std::llround(std::floor(status.days_until_full()))),
-                    " if it fills as in the last 7 days");
-  }
+  if (!status.has_days_until_full()) return text;
+  const auto days = static_cast<int64_t>(status.days_until_full());
+  absl::StrAppend(&text, ", full ", days == 0 ? "within a day" : "in about ",
+                  days == 0 ? "" : DaysText(days), " if it fills as in the last 7 days");
   return text;
 }
 
-void AddGrowth(const v1::GetStatusResponse& status, Fields& fields) {
-  if (status.growth().empty())
+// What an older service does not say, or a service cannot find out, is left out.
+void AddDisk(const v1::GetStatusResponse& status, Fields& fields) {
+  if (status.has_catalog_bytes()) fields.emplace_back("Catalog", HumanSize(status.catalog_bytes()));
+  if (status.has_snapshots()) fields.emplace_back("Snapshots", SnapshotsText(status.snapshots()));
+  if (status.has_room_bytes()) fields.emplace_back("Room left", RoomText(status));
+  if (status.growth().empty() && status.has_catalog_bytes() && status.has_snapshots())
     fields.emplace_back("Growth", "not known yet: less than a day was measured");
   for (const v1::GrowthStatus& growth : status.growth()) {
     fields.emplace_back(absl::StrCat("Growth, ", DaysText(DaysOf(growth.window()))),
@@ -127,12 +131,9 @@ absl::StatusOr<ExitCode> ShowStatus(Connection& connection, Output& output) {
       {"Stored", HumanSize(status.stored_bytes())},
       {"Kept once", KeptText(status)},
       {"On disk", DiskText(status)},
-      {"Catalog", HumanSize(status.catalog_bytes())},
-      {"Snapshots", SnapshotsText(status.snapshots())},
-      {"Room left", RoomText(status)},
       {"Last verified", TimeOrNever(status, &v1::GetStatusResponse::has_last_verified_time,
                                     &v1::GetStatusResponse::last_verified_time)}};
-  AddGrowth(status, fields);
+  AddDisk(status, fields);
   if (status.trash_version_count() > 0 || status.trash_client_count() > 0) {
     fields.emplace_back(
         "In the trash",

@@ -56,19 +56,49 @@ class GrowthTest(CliTest):
         self.assertRegex(text, r"Growth: +not known yet: less than a day was measured\n")
         self.assertRegex(text, rf"Snapshots: +{len(snapshots)}, .*, the newest one of ")
 
-        # A young store says over how many days it is.
+        # A young store says over how many days it is, and not when the disk is full.
         taken = status["physical_bytes"] + status["catalog_bytes"] + status["snapshots"]["size_bytes"]
-        self.set_notes([(4, taken - 4 * LARGE, 3 * MIB), (1, taken, 3 * MIB)])
+        large = status["room_bytes"] // 90
+        self.set_notes([(6, taken - 6 * large, 3 * MIB), (1, taken, 3 * MIB)])
         wait_until(lambda: len(self.notes()) == 3, "one is noted at the start")
         status = self.status()
-        self.assertEqual([round(growth["period"] / DAY_S) for growth in status["growth"]], [1, 4, 4])
-        self.assertAlmostEqual(status["growth"][1]["disk_bytes_per_day"], LARGE, delta=LARGE / 10)
+        self.assertEqual([round(growth["period"] / DAY_S) for growth in status["growth"]], [1, 6, 6])
+        self.assertAlmostEqual(status["growth"][1]["disk_bytes_per_day"], large, delta=large / 10)
         self.assertAlmostEqual(status["growth"][1]["stored_bytes_per_day"], 0, delta=10)
+        self.assertNotIn("days_until_full", status)
+        text = self.backupctl("status").stdout
+        self.assertRegex(text, r"Growth, 7 days: +\S+ [KMGT]iB a day on the disk, .* of what is stored; measured over 6 days\n")
+        self.assertRegex(text, r"Room left: +\S+ [MGT]iB\n")
+
+        self.set_notes([(8.1, taken - 7 * large, 3 * MIB), (7.01, taken - 7 * large, 3 * MIB)])
+        wait_until(lambda: len(self.notes()) == 3, "one is noted at the start")
+        status = self.status()
         self.assertAlmostEqual(status["days_until_full"], status["room_bytes"] / status["growth"][1]["disk_bytes_per_day"],
                                delta=status["days_until_full"] / 100)
-        text = self.backupctl("status").stdout
-        self.assertRegex(text, r"Growth, 7 days: +\S+ [KM]iB a day on the disk, .* of what is stored; measured over 4 days\n")
-        self.assertRegex(text, r"Room left: +\S+ GiB, full in about \d+ days if it fills as in the last 7 days\n")
+        self.assertRegex(self.backupctl("status").stdout, r"Room left: +\S+ [MGT]iB, full in about \d+ days if it fills as in the last 7 days\n")
+
+        self.set_notes([(8.1, taken - 14 * status["room_bytes"], 3 * MIB)])
+        self.assertRegex(self.backupctl("status").stdout, r"Room left: +\S+ [MGT]iB, full within a day if it fills as in the last 7 days\n")
+
+    def test_what_cannot_be_looked_at_is_not_told(self):
+        self.start()
+        wait_until(self.notes, "sizes are noted at the start")
+        _, disk, stored = self.notes()[0]
+        self.set_notes([(8, disk, stored), (7, disk, stored)])
+        self.assertEqual(len(self.status()["growth"]), 3)
+        snapshots = self.cluster.data_dir / "store" / "snapshots"
+        if snapshots.exists():
+            snapshots.rename(snapshots.with_name("moved"))
+        snapshots.touch()
+        status = self.status()
+        self.assertNotIn("snapshots", status)
+        self.assertEqual(status["growth"], [])
+        self.assertIn("room_bytes", status)
+        self.assertNotRegex(self.backupctl("status").stdout, "Snapshots|Growth")
+        metrics = exposition.scrape(int(self.port_file.read_text()))
+        for name in ("backup_snapshots", "backup_snapshot_newest_timestamp_seconds", "backup_growth_bytes_per_day"):
+            self.assertNotIn(name, metrics.families)
+        self.assertIn("backup_db_size_bytes", metrics.families)
 
     def test_metrics_tell_of_whole_windows_alone(self):
         self.start()
