@@ -77,8 +77,9 @@ grpc::Status AdminServiceImpl::ListKeys(grpc::ServerContext* call,
 grpc::Status AdminServiceImpl::RotateKey(grpc::ServerContext* call,
                                          const v1::RotateKeyRequest* request,
                                          v1::RotateKeyResponse* response) {
-  return Serve(*call, context_, "RotateKey", *request, *response,
-               [&] { return handlers::RotateKey(*context_.key_keeper, context_.clock); });
+  return Serve(*call, context_, "RotateKey", *request, *response, [&] {
+    return handlers::RotateKey(*context_.key_keeper, context_.clock, context_.back_up_state);
+  });
 }
 
 grpc::Status AdminServiceImpl::RewrapKeys(grpc::ServerContext* call,

@@ -174,6 +174,14 @@ absl::StatusOr<std::unique_ptr<storage::Catalog>> OpenCatalog(
   return catalog;
 }
 
+// An error if nobody can tell: then nothing may be made anew.
+absl::StatusOr<bool> IsThere(const std::string& path) {
+  std::error_code error;
+  const bool is_there = std::filesystem::exists(path, error);
+  if (error) return absl::ErrnoToStatus(error.value(), absl::StrCat("cannot look at ", path));
+  return is_there;
+}
+
 absl::StatusOr<Storage> OpenStorageIn(const std::string& path, const KeySources& keys,
                                       const storage::StorageMetrics& metrics,
                                       bool rebuild_catalog) {
@@ -188,8 +196,9 @@ absl::StatusOr<Storage> OpenStorageIn(const std::string& path, const KeySources&
   const std::string catalog_path = absl::StrCat(path, "/", kCatalogName);
   RETURN_IF_ERROR(CheckCatalogIsThere(path, catalog_path));
   storage.generations_file = GenerationsFileOf(path, keys);
-  const bool has_data =
-      std::filesystem::exists(catalog_path) || std::filesystem::exists(storage.generations_file);
+  ASSIGN_OR_RETURN(const bool has_catalog, IsThere(catalog_path));
+  ASSIGN_OR_RETURN(const bool has_generations, IsThere(storage.generations_file));
+  const bool has_data = has_catalog || has_generations;
   ASSIGN_OR_RETURN(storage.master_keys, LoadOrMakeMasterKeys(path, keys, has_data));
   // Reads and writes of blobs give way to the catalog.
   const auto throttle = std::make_shared<BulkThrottle>(metrics.bulk);

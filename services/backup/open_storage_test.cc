@@ -69,8 +69,18 @@ TEST_F(OpenStorageTest, LetsOnlyOneHoldADataDirectory) {
 
 TEST_F(OpenStorageTest, TakesTheMasterKeyFromWhereItIsTold) {
   const std::string key_file = folder_ + "/elsewhere.key";
-  ASSERT_OK(OpenStorage(folder_ + "/data", {.master_key_file = key_file}));
+  KeySources keys;
+  keys.master_key_file = key_file;
+  ASSERT_OK(OpenStorage(folder_ + "/data", keys));
   EXPECT_TRUE(std::filesystem::exists(key_file));
+  EXPECT_FALSE(std::filesystem::exists(folder_ + "/data/master.key"));
+}
+
+// Nobody may take it for a new one then, and make a key.
+TEST_F(OpenStorageTest, IsRefusedIfNobodyCanTellWhetherThereAreKeys) {
+  KeySources keys;
+  keys.generations_file = std::string(5000, 'x');
+  EXPECT_FALSE(OpenStorage(folder_ + "/data", keys).ok());
   EXPECT_FALSE(std::filesystem::exists(folder_ + "/data/master.key"));
 }
 

@@ -42,12 +42,13 @@ constexpr int kPage = 256;
 class Rebuild {
  public:
   Rebuild(storage::Catalog& catalog, const storage::BlobStore& blobs,
-          const crypto::KeyRing& master_key, absl::Time now, const StateListener& listener,
-          RebuildReport& report)
+          const crypto::KeyRing& master_key, MissingKeys missing_keys, absl::Time now,
+          const StateListener& listener, RebuildReport& report)
       : catalog_(catalog),
         blobs_(blobs),
         master_key_(master_key),
         now_(now),
+        missing_keys_(missing_keys),
         retain_until_(now + kKeepRebuilt),
         listener_(listener),
         report_(report),
@@ -67,8 +68,12 @@ class Rebuild {
 
  private:
   absl::Status ListBlobs();
-  // Reason KEY_MISSING if a pack that the catalog knows is sealed by a generation that is missing.
+  // Reason KEY_MISSING if a pack that the catalog knows, and that is there, is sealed by a
+  // generation that is missing, and that is not to be given up.
   absl::Status CheckKeyOf(const storage::PackInfo& pack) const;
+  bool EndsAt(const absl::Status& error) const {
+    return missing_keys_ == MissingKeys::kRefuse && ReasonOf(error) == Reason::kKeyMissing;
+  }
   // Chunks whose pack is gone are elsewhere, or lost.
   absl::Status MarkWhatIsGone();
   absl::Status MarkChunksOf(const storage::PackInfo& pack);
@@ -98,6 +103,7 @@ class Rebuild {
   const storage::BlobStore& blobs_;
   const crypto::KeyRing& master_key_;
   const absl::Time now_;
+  const MissingKeys missing_keys_;
   const absl::Time retain_until_;
   const StateListener& listener_;
   RebuildReport& report_;
@@ -117,7 +123,8 @@ absl::Status KeyMissing(const BlobId& id, const absl::Status& why) {
   return WithMessage(
       why, absl::StrCat("the catalog is left as it is: blob ", ToHex(id), ": ", why.message(),
                         " (--key_generations_file), or give a --snapshot of a time "
-                        "when it was there"));
+                        "when it was there; if it is lost for ever, --give-up-missing-keys goes on "
+                        "without what it has sealed, and names that"));
 }
 
 void Rebuild::Lose(absl::string_view what, const absl::Status& why) {
@@ -145,9 +152,8 @@ absl::Status Rebuild::MarkWhatIsGone() {
     if (packs.empty()) return absl::OkStatus();
     for (const storage::PackInfo& pack : packs) {
       after = pack.pack;
-      RETURN_IF_ERROR(CheckKeyOf(pack));
-      if (!std::binary_search(there_.begin(), there_.end(), pack.blob_id))
-        RETURN_IF_ERROR(MarkChunksOf(pack));
+      const bool is_there = std::binary_search(there_.begin(), there_.end(), pack.blob_id);
+      RETURN_IF_ERROR(is_there ? CheckKeyOf(pack) : MarkChunksOf(pack));
     }
   }
 }
@@ -156,8 +162,7 @@ absl::Status Rebuild::CheckKeyOf(const storage::PackInfo& pack) const {
   if (pack.wrapped_key.empty()) return absl::OkStatus();
   const absl::Status opened =
       content::OpenPackKey(pack.wrapped_key, pack.blob_id, master_key_).status();
-  return ReasonOf(opened) == Reason::kKeyMissing ? KeyMissing(pack.blob_id, opened)
-                                                 : absl::OkStatus();
+  return EndsAt(opened) ? KeyMissing(pack.blob_id, opened) : absl::OkStatus();
 }
 
 absl::Status Rebuild::MarkChunksOf(const storage::PackInfo& pack) {
@@ -187,7 +192,7 @@ absl::Status Rebuild::TakeBlobsIn() {
     if (taken.ok()) continue;
     if (ReasonOf(taken) == Reason::kStorageFull || ReasonOf(taken) == Reason::kStateCorrupt)
       return taken;
-    if (ReasonOf(taken) == Reason::kKeyMissing) return KeyMissing(id, taken);
+    if (EndsAt(taken)) return KeyMissing(id, taken);
     Lose(absl::StrCat("blob ", ToHex(id)), taken);
   }
   return absl::OkStatus();
@@ -267,8 +272,7 @@ absl::Status Rebuild::GatherOlderParts() {
       const auto blob = blobs_.Open(pack.blob_id);
       if (!blob.ok()) continue;
       const absl::StatusOr<PackFooter> footer = ReadFooter(pack.blob_id, **blob);
-      if (ReasonOf(footer.status()) == Reason::kKeyMissing)
-        return KeyMissing(pack.blob_id, footer.status());
+      if (EndsAt(footer.status())) return KeyMissing(pack.blob_id, footer.status());
       if (!footer.ok()) continue;  // The check afterwards says so.
       for (const PackFooter::Part& part : footer->parts) {
         const auto found = told_.find(part.content_id);
@@ -447,25 +451,17 @@ absl::StatusOr<NewCatalog> OpenBase(const HeldDataDir& data_dir, const SnapshotC
   if (!choice.path.empty()) return OpenSnapshot(data_dir, choice, listener);
   const std::vector<FoundSnapshot> found = FindSnapshots(choice.folders, &data_dir.master_keys);
   int64_t next_version_id = 0;
-  const FoundSnapshot* of_another_key = nullptr;
-  bool any_is_readable = false;
+  bool any_is_of_another_key = false;
   for (const FoundSnapshot& each : found) {
     const bool is_of_another_key = IsOfAnotherKey(each, data_dir.master_keys);
-    if (is_of_another_key && of_another_key == nullptr) of_another_key = &each;
+    any_is_of_another_key = any_is_of_another_key || is_of_another_key;
     if (each.readable.ok() || is_of_another_key)
       next_version_id = std::max(next_version_id, each.footer.next_version_id);
-    any_is_readable = any_is_readable || each.readable.ok();
   }
   absl::StatusOr<NewCatalog> in_place = CopyCatalogInPlace(data_dir, next_version_id, now);
   if (!in_place.ok() && !absl::IsNotFound(in_place.status())) return in_place;
-  ASSIGN_OR_RETURN(const bool is_base, IsBase(in_place, of_another_key != nullptr));
+  ASSIGN_OR_RETURN(const bool is_base, IsBase(in_place, any_is_of_another_key));
   if (is_base) return in_place;
-  if (of_another_key != nullptr && !any_is_readable) {
-    return absl::FailedPreconditionError(
-        absl::StrCat("the snapshot ", of_another_key->path, " is sealed under another master key (",
-                     of_another_key->footer.key_fingerprint, ") than ", data_dir.master_keys.origin,
-                     ": give that as --old_master_key_file"));
-  }
   return found.empty() ? MakeEmptyCatalog(data_dir) : OpenSnapshot(data_dir, choice, listener);
 }
 
@@ -480,8 +476,8 @@ absl::StatusOr<std::unique_ptr<handlers::KeyKeeper>> ReadKeys(const HeldDataDir&
 }  // namespace
 
 absl::StatusOr<RebuildReport> RebuildState(const HeldDataDir& data_dir,
-                                           const SnapshotChoice& choice, absl::Time now,
-                                           const StateListener& listener) {
+                                           const SnapshotChoice& choice, MissingKeys missing_keys,
+                                           absl::Time now, const StateListener& listener) {
   RebuildReport report;
   ASSIGN_OR_RETURN(const std::unique_ptr<storage::BlobStore> blobs, OpenBlobs(data_dir.path));
   {
@@ -491,7 +487,8 @@ absl::StatusOr<RebuildReport> RebuildState(const HeldDataDir& data_dir,
     report.unreadable = std::move(base.unreadable);
     ASSIGN_OR_RETURN(const std::unique_ptr<handlers::KeyKeeper> keys,
                      ReadKeys(data_dir, *base.catalog, now));
-    RETURN_IF_ERROR(Rebuild(*base.catalog, *blobs, keys->ring(), now, listener, report).Run());
+    RETURN_IF_ERROR(
+        Rebuild(*base.catalog, *blobs, keys->ring(), missing_keys, now, listener, report).Run());
     // With another key it is of no use.
     RETURN_IF_ERROR(handlers::OpenStoreKeys(*base.catalog, keys->ring()).status());
     RETURN_IF_ERROR(

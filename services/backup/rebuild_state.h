@@ -40,6 +40,12 @@ struct RebuildReport {
 // How long nobody may remove a version that is taken in: it is unconfirmed, and old.
 inline constexpr absl::Duration kKeepRebuilt = absl::Hours(30 * 24);
 
+// What becomes of what is sealed by a generation of keys that is missing.
+enum class MissingKeys {
+  kRefuse,  // It may be found yet, so nothing is done.
+  kGiveUp,  // It is named as lost: blobs the catalog does not know, and versions that it does.
+};
+
 // Makes the catalog anew, puts it in place, and then reads all to check it. It begins with the
 // chosen snapshot; if no file is chosen, with the catalog that is in place if that is sound and as
 // new as each snapshot. If there is no snapshot at all, all that blobs tell is taken in, which is
@@ -48,10 +54,11 @@ inline constexpr absl::Duration kKeepRebuilt = absl::Hours(30 * 24);
 // bytes for each blob, and the recipes of what is taken in. After a crash it is to be done again
 // from the beginning. Errors, which leave the catalog as it is, as of OpenSnapshot(), and of the
 // store: STORAGE_IO; reason KEY_MISSING if something is sealed by a generation of keys that neither
-// the catalog nor the file has; FailedPrecondition if there are snapshots, but only of a master key
-// that is not at hand, and no catalog in place that holds anything.
+// the catalog nor the file has, unless that is given up, but for the store's secret;
+// FailedPrecondition if there are snapshots, but only of a master key that is not at hand, and no
+// catalog in place that holds anything.
 absl::StatusOr<RebuildReport> RebuildState(const HeldDataDir& data_dir,
-                                           const SnapshotChoice& choice, absl::Time now,
-                                           const StateListener& listener);
+                                           const SnapshotChoice& choice, MissingKeys missing_keys,
+                                           absl::Time now, const StateListener& listener);
 
 }  // namespace backup

@@ -74,6 +74,18 @@ const crypto::MasterKey& KeyOf(const content::SnapshotFooter& footer,
   return found != nullptr ? *found : *keys.current;
 }
 
+// An older one would silently lack what this one has.
+absl::Status CheckKeyIsThere(const std::string& path, const content::SnapshotFooter& footer,
+                             const crypto::MasterKeys& keys) {
+  if (footer.key_fingerprint.empty() || keys.Find(footer.key_fingerprint) != nullptr)
+    return absl::OkStatus();
+  return absl::FailedPreconditionError(
+      absl::StrCat("the snapshot ", path, " is sealed under another master key (",
+                   footer.key_fingerprint, ") than ", keys.origin,
+                   ": if it is this store's, give that as --old_master_key_file, else choose a "
+                   "--snapshot"));
+}
+
 // The snapshot's catalog, whole and sound.
 absl::StatusOr<std::unique_ptr<storage::Catalog>> Unpack(const RandomAccess& file,
                                                          const crypto::MasterKey& master_key,
@@ -213,6 +225,7 @@ absl::StatusOr<NewCatalog> OpenSnapshot(const HeldDataDir& data_dir, const Snaps
     const auto open = [&]() -> absl::Status {
       ASSIGN_OR_RETURN(const std::unique_ptr<RandomAccess> file, storage::OpenFile(path));
       ASSIGN_OR_RETURN(const content::SnapshotFooter footer, content::ReadSnapshotFooter(*file));
+      if (choice.path.empty()) RETURN_IF_ERROR(CheckKeyIsThere(path, footer, data_dir.master_keys));
       result.snapshot_time = footer.time;
       ASSIGN_OR_RETURN(result.catalog,
                        Unpack(*file, KeyOf(footer, data_dir.master_keys), result.path, listener));

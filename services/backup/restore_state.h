@@ -58,7 +58,7 @@ using StateListener = std::function<void(absl::string_view step)>;
 
 // What to take the catalog from.
 struct SnapshotChoice {
-  std::vector<std::string> folders;  // The newest in them that can be read,
+  std::vector<std::string> folders;  // The newest in them that is not damaged,
   std::string path;                  // or, if it is not empty, this file.
 };
 // A catalog that is not in its place yet.
@@ -71,8 +71,10 @@ struct NewCatalog {
 };
 // Writes the catalog of a snapshot to DATA_DIR/catalog.db.new, checks all of it, and makes it fit
 // to be put in the place of a later one: what was pending is forgotten, and version ids go on above
-// all that were ever given. Errors: NotFound if there is no snapshot that can be read, with why
-// each of them cannot; STORAGE_FULL, STORAGE_IO.
+// all that were ever given. Errors:
+// NotFound if there is no snapshot that can be read, with why each of them cannot;
+// FailedPrecondition, without a chosen file, if that is so of the newest that is not damaged only
+// for want of its master key, which it names; STORAGE_FULL, STORAGE_IO.
 absl::StatusOr<NewCatalog> OpenSnapshot(const HeldDataDir& data_dir, const SnapshotChoice& choice,
                                         const StateListener& listener);
 

@@ -95,9 +95,11 @@ class RestoreStateTest : public ::testing::Test {
     return catalog;
   }
   absl::StatusOr<RebuildReport> Rebuild(const StateListener& listener = kSilent,
-                                        const std::string& chosen = "") {
+                                        const std::string& chosen = "",
+                                        MissingKeys missing_keys = MissingKeys::kRefuse) {
     ASSIGN_OR_RETURN(const HeldDataDir held, HoldDataDir(data_, keys_));
-    return RebuildState(held, {SnapshotFolders(data_, elsewhere_), chosen}, clock_.Now(), listener);
+    return RebuildState(held, {SnapshotFolders(data_, elsewhere_), chosen}, missing_keys,
+                        clock_.Now(), listener);
   }
   storage::Counts Counts() {
     return OpenStorage(data_, {})
@@ -286,10 +288,34 @@ TEST_F(RestoreStateTest, SaysThatTheKeyIsAnotherOne) {
 TEST_F(RestoreStateTest, OpensWhatAnOldMasterKeySealedIfThatIsGiven) {
   Live(10);
   ReplaceMasterKey();
-  EXPECT_THAT(Restore().status(), StatusIs(absl::StatusCode::kNotFound));
+  EXPECT_THAT(Restore().status(), StatusIs(absl::StatusCode::kFailedPrecondition));
   keys_.old_master_key_files = {old_key_file_};
   ASSERT_OK(Restore());
   EXPECT_EQ(Versions(), 10);
+}
+
+TEST_F(RestoreStateTest, TakesNoOlderSnapshotBecauseTheNewestIsOfAnotherMasterKey) {
+  Live(100);
+  const std::string older = Found().back().path;
+  ReplaceMasterKey();
+  {
+    // The newer ones stay those of the old key; this one is made the new key's.
+    const Storage storage = OpenStorage(data_, {}).value();
+    jobs::StateSnapshots::Options options;
+    options.folders = SnapshotFolders(data_, elsewhere_);
+    options.part_of_time = 1;
+    jobs::StateSnapshots snapshots(*storage.catalog, *storage.master_keys.current, clock_, options);
+    ASSERT_OK(snapshots.Take({}));
+  }
+  // Now the newest opens with the new key only.
+  std::filesystem::rename(old_key_file_, data_ + "/master.key");
+  std::filesystem::remove(CatalogPath());
+  for (const absl::Status& status : {Restore().status(), Rebuild().status()}) {
+    EXPECT_THAT(status, StatusIs(absl::StatusCode::kFailedPrecondition));
+    EXPECT_TRUE(absl::StrContains(status.message(), Found().front().path)) << status;
+    EXPECT_TRUE(absl::StrContains(status.message(), "--old_master_key_file")) << status;
+  }
+  EXPECT_OK(Restore(older));
 }
 
 TEST_F(RestoreStateTest, RebuildingMakesNoEmptyCatalogBesideSnapshotsOfAnotherMasterKey) {
@@ -323,6 +349,13 @@ TEST_F(RestoreStateTest, RebuildingEndsIfAGenerationOfKeysIsMissing) {
   EXPECT_TRUE(absl::StrContains(status.message(), "key generation 3")) << status;
   EXPECT_TRUE(absl::StrContains(status.message(), "key.generations")) << status;
   EXPECT_EQ(Versions(), 10) << "nothing was changed";
+  // It is given up by name.
+  const auto without = Rebuild(kSilent, "", MissingKeys::kGiveUp);
+  ASSERT_OK(without);
+  EXPECT_EQ(without->versions, 0);
+  ASSERT_FALSE(without->lost.empty());
+  EXPECT_TRUE(absl::StrContains(without->lost.front(), "key generation 3"))
+      << without->lost.front();
   const auto key = crypto::MasterKey::Load(data_ + "/master.key");
   ASSERT_OK(key);
   ASSERT_OK(crypto::WriteGenerationsFile(data_ + "/key.generations",

@@ -103,11 +103,6 @@ absl::StatusOr<RunningService::Keys> RunningService::OpenKeys(Storage& storage) 
   ASSIGN_OR_RETURN(keys.keeper,
                    handlers::KeyKeeper::Open(*storage.catalog, std::move(storage.master_keys),
                                              storage.generations_file, SystemClock().Now()));
-  const absl::Status fits = handlers::CheckMasterKey(*storage.catalog, keys.keeper->ring());
-  if (!fits.ok()) {
-    return WithMessage(fits, absl::StrCat(fits.message(), " than ",
-                                          keys.keeper->master_keys().origin, ": restore that"));
-  }
   absl::StatusOr<std::unique_ptr<content::StoreKeys>> of_store =
       handlers::OpenStoreKeys(*storage.catalog, keys.keeper->ring());
   if (!of_store.ok()) {

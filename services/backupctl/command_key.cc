@@ -10,7 +10,7 @@ namespace backup::ctl {
 namespace {
 
 // A snapshot goes slowly on purpose.
-constexpr absl::Duration kRewrapTimeout = absl::Hours(6);
+constexpr absl::Duration kSnapshotTimeout = absl::Hours(6);
 
 std::string StateOf(const v1::KeyGeneration& generation) {
   return generation.is_newest() ? "seals" : "opens";
@@ -53,7 +53,7 @@ absl::StatusOr<ExitCode> RotateKey(Connection& connection, Output& output) {
   ASSIGN_OR_RETURN(
       const v1::RotateKeyResponse rotated,
       connection.CallUnary(connection.admin(), &v1::AdminService::StubInterface::RotateKey,
-                           v1::RotateKeyRequest()));
+                           v1::RotateKeyRequest(), kSnapshotTimeout));
   if (output.json()) {
     output.Json(rotated);
   } else {
@@ -101,7 +101,7 @@ absl::StatusOr<ExitCode> RewrapKeys(Connection& connection, Output& output,
   ASSIGN_OR_RETURN(
       const v1::RewrapKeysResponse rewrapped,
       connection.CallUnary(connection.admin(), &v1::AdminService::StubInterface::RewrapKeys,
-                           request, kRewrapTimeout));
+                           request, kSnapshotTimeout));
   if (output.json()) {
     output.Json(rewrapped);
   } else {

@@ -28,6 +28,7 @@ struct StateFlags {
   KeySources keys;
   std::string snapshot_dir;
   std::string snapshot;
+  bool gives_up_missing_keys = false;
 };
 
 std::string TimeOf(absl::Time time) {
@@ -173,6 +174,7 @@ absl::StatusOr<ExitCode> RunRebuild(Output& output, const StateFlags& flags) {
   ASSIGN_OR_RETURN(
       const RebuildReport report,
       RebuildState(held, {SnapshotFolders(held.path, flags.snapshot_dir), flags.snapshot},
+                   flags.gives_up_missing_keys ? MissingKeys::kGiveUp : MissingKeys::kRefuse,
                    SystemClock().Now(), [](absl::string_view) {}));
   ShowUnreadable(report.unreadable, output);
   return ShowRebuilt(report, output);
@@ -209,8 +211,14 @@ CLI::App& AddStateCommand(CLI::App& group, Command& chosen, const std::string& n
   if (name == "restore" || name == "rebuild") {
     command
         .add_option("--snapshot", flags->snapshot,
-                    "The snapshot's file; default: the newest that can be read")
+                    "The snapshot's file; default: the newest that is not damaged")
         ->type_name("FILE");
+  }
+  if (name == "rebuild") {
+    command.add_flag(
+        "--give-up-missing-keys", flags->gives_up_missing_keys,
+        "Go on without what a generation of keys has sealed\nthat is lost for ever, and "
+        "name that");
   }
   command.callback([&chosen, flags, run] {
     chosen = [flags, run](Connection& connection, Output& output) {

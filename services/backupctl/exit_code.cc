@@ -55,6 +55,9 @@ absl::Status FromService(absl::Status error) {
     case absl::StatusCode::kUnavailable:
     case absl::StatusCode::kDeadlineExceeded:
       return WithExitCode(std::move(error), static_cast<int>(ExitCode::kUnreachable));
+    case absl::StatusCode::kFailedPrecondition:
+      // Also without a reason it is about no file that was given here.
+      return WithExitCode(std::move(error), static_cast<int>(ExitCode::kFailed));
     default:
       return error;
   }

@@ -257,6 +257,10 @@ class ReplacedKeysTest(KeysTest):
         self.assertIn("key generation 1", done.stdout)
         self.assertIn("KEY_MISSING", self.backupctl("file", "get", "newer", "large", "-o", str(self.folder / "got"), code=FAILED).stderr)
         self.assertEqual(self.json_lines("status")[0]["damaged_chunk_count"], 0)
+        # Its number is given to no other.
+        self.assertIn("key generation 1", self.backupctl("key", "rotate", code=FAILED).stderr)
+        self.backupctl("key", "rewrap")
+        self.assertEqual(self.generations("number"), [(0,)])
         cluster.service.stop()
         # As it was told.
         aside.rename(self.generations_file)
@@ -267,7 +271,7 @@ class ReplacedKeysTest(KeysTest):
         clients, _ = self.take_old_store()
         cluster = self.start(service_flags=[*SEALED, "--key_generations_file=/no/such/folder/file"])
         cluster.service.wait_for_log("/no/such/folder/file")
-        self.assertIn("/no/such/folder/file", self.backupctl("key", "rotate", code=BAD_CONFIGURATION).stderr)
+        self.assertIn("/no/such/folder/file", self.backupctl("key", "rotate", code=FAILED).stderr)
         self.assertEqual(self.generations("number"), [(0,)])
         self.assert_all_is_there(clients)
 
@@ -360,7 +364,7 @@ class SourcesTest(KeysTest):
             keys.insert(0, self.new_key(f"{number}.key"))
             old = ",".join(map(str, keys[1:]))
             self.run_with(f"--master_key_file={keys[0]}", f"--old_master_key_file={old}")
-            self.assertIn("key rewrap", self.backupctl("key", "rotate", code=BAD_CONFIGURATION).stderr)
+            self.assertIn("key rewrap", self.backupctl("key", "rotate", code=FAILED).stderr)
         self.assertEqual(self.generations("master_key_fingerprint"), [(first,)])
         self.assertEqual(self.json_lines("key", "rewrap")[0]["rewrapped_count"], 1)
         self.backupctl("key", "rotate")

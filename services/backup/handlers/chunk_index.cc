@@ -3,7 +3,9 @@
 #include <optional>
 #include <vector>
 
+#include "base/error.h"
 #include "base/status_macros.h"
+#include "content/chunk_seal.h"
 #include "content/pack_footer.h"
 
 namespace backup::handlers {
@@ -30,11 +32,23 @@ absl::StatusOr<bool> CatalogChunkIndex::Find(const ChunkRef& ref, int64_t least_
     return absl::OkStatus();
   }));
   if (!found || found->ref.size_bytes != ref.size_bytes) return false;
+  if (!HasKeyOf(*found)) {
+    RETURN_IF_ERROR(catalog_.Run([&](storage::Transaction& transaction) {
+      return transaction.MarkDamaged(found->number, found->pack);
+    }));
+    return false;
+  }
   std::vector<ChunkRef> refs;
   for (const StoredChunk& chunk : neighbours)
     if (!chunk.is_damaged && !chunk.is_condemned) refs.push_back(chunk.ref);
   cache_.Add(found->pack, epoch, refs);
   return true;
+}
+
+bool CatalogChunkIndex::HasKeyOf(const StoredChunk& chunk) const {
+  if (chunk.wrapped_key.empty()) return true;
+  return ReasonOf(content::OpenPackKey(chunk.wrapped_key, chunk.pack_blob, master_key_).status()) !=
+         Reason::kKeyMissing;
 }
 
 }  // namespace backup::handlers

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <map>
 #include <optional>
+#include <set>
 #include <utility>
 
 #include "absl/memory/memory.h"
@@ -13,6 +14,7 @@
 #include "content/store_keys.h"
 #include "crypto/random.h"
 #include "glog/logging.h"
+#include "services/backup/handlers/sealed_rows.h"
 #include "services/backup/handlers/session_keys.h"
 
 namespace backup::handlers {
@@ -29,13 +31,24 @@ absl::StatusOr<std::optional<std::string>> FindValue(storage::Catalog& catalog,
       [&](storage::Snapshot& snapshot) { return snapshot.FindStoreValue(std::string(name)); });
 }
 
-// One generation that two places have, maybe under different master keys.
+// One generation that the catalog and the file have, maybe under different master keys.
 absl::StatusOr<KeyGeneration> Choose(const KeyGeneration& one, const KeyGeneration& other,
                                      const MasterKeys& master_keys) {
   if (one == other) return one;
   const crypto::MasterKey* const ones = master_keys.Find(one.master_key_fingerprint);
   const crypto::MasterKey* const others = master_keys.Find(other.master_key_fingerprint);
-  if (ones == nullptr || others == nullptr) return others == nullptr ? one : other;
+  // If neither is known that is said of whichever it is.
+  if (ones == nullptr) return other;
+  if (others == nullptr) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "key generation ", other.number,
+        " in the file of key generations is under another master "
+        "key (",
+        other.master_key_fingerprint,
+        ") than in the catalog: if the file is another "
+        "store's, give each its own (--key_generations_file); if it is an older copy, move it "
+        "away; if it is newer, start with that master key"));
+  }
   ASSIGN_OR_RETURN(const std::string key, crypto::UnwrapGeneration(one, *ones));
   ASSIGN_OR_RETURN(const std::string other_key, crypto::UnwrapGeneration(other, *others));
   if (key != other_key) {
@@ -109,9 +122,10 @@ absl::StatusOr<std::unique_ptr<KeyKeeper>> KeyKeeper::Open(storage::Catalog& cat
     RETURN_IF_ERROR(keeper->Keep({keeper->NewGeneration(now)}));
     return keeper;
   }
+  RETURN_IF_ERROR(keeper->CheckFits());
   const std::string text = crypto::EncodeGenerations(keeper->generations_);
   if (text != keeper->in_file_) {
-    const absl::Status written = crypto::WriteGenerationsFile(path, text);
+    const absl::Status written = keeper->WriteFile(text);
     LOG_IF(ERROR, !written.ok()) << "the keys of this store are in its catalog alone: "
                                  << written.message()
                                  << " (--key_generations_file says where it is)";
@@ -148,6 +162,7 @@ absl::Status KeyKeeper::Load(absl::Time now) {
   ASSIGN_OR_RETURN(Generations generations, Merge(*in_catalog, in_file, master_keys_));
   if (generations.empty()) return Adopt(now);
   RETURN_IF_ERROR(crypto::AddGenerations(generations, master_keys_, ring_));
+  if (in_catalog_.empty()) RETURN_IF_ERROR(AdoptBeside(now, generations));
   MutexLock lock(mutex_);
   generations_ = std::move(generations);
   return absl::OkStatus();
@@ -166,20 +181,88 @@ absl::StatusOr<bool> KeyKeeper::IsNew() const {
 absl::Status KeyKeeper::Adopt(absl::Time now) {
   ASSIGN_OR_RETURN(const bool is_new, IsNew());
   if (is_new) return absl::OkStatus();
+  ASSIGN_OR_RETURN(const crypto::MasterKey* const key, FindFirst());
+  ring_.Add(0, std::string(key->bytes()));
+  MutexLock lock(mutex_);
+  generations_ = {crypto::WrapGeneration(0, now, key->bytes(), *key)};
+  return absl::OkStatus();
+}
+
+absl::Status KeyKeeper::AdoptBeside(absl::Time now, Generations& generations) {
+  if (generations.front().number == 0) return absl::OkStatus();
+  ASSIGN_OR_RETURN(const std::set<uint32_t> named, NamedGenerations(catalog_));
+  if (!named.contains(0)) return absl::OkStatus();
+  const absl::StatusOr<const crypto::MasterKey*> key = FindFirst();
+  // Then something else has to open what there is (CheckFits).
+  if (absl::IsFailedPrecondition(key.status()) && ReasonOf(key.status()) != Reason::kStateCorrupt)
+    return absl::OkStatus();
+  RETURN_IF_ERROR(key.status());
+  ring_.Add(0, std::string((*key)->bytes()));
+  generations.insert(generations.begin(), crypto::WrapGeneration(0, now, (*key)->bytes(), **key));
+  return absl::OkStatus();
+}
+
+absl::StatusOr<const crypto::MasterKey*> KeyKeeper::FindFirst() const {
   std::vector<const crypto::MasterKey*> candidates = {master_keys_.current.get()};
   for (const auto& old : master_keys_.old) candidates.push_back(old.get());
   for (const crypto::MasterKey* const key : candidates) {
     const absl::Status fits = CheckKeyRing(catalog_, crypto::KeyRing(std::string(key->bytes())));
-    if (absl::IsFailedPrecondition(fits) && ReasonOf(fits) != Reason::kKeyMissing) continue;
+    if (absl::IsFailedPrecondition(fits) && !ReasonOf(fits)) continue;
     RETURN_IF_ERROR(fits);
-    ring_.Add(0, std::string(key->bytes()));
-    MutexLock lock(mutex_);
-    generations_ = {crypto::WrapGeneration(0, now, key->bytes(), *key)};
-    return absl::OkStatus();
+    return key;
   }
   return absl::FailedPreconditionError(
       absl::StrCat("what is kept is sealed under another master key than ", master_keys_.origin,
                    ": restore that, or give it as --old_master_key_file"));
+}
+
+absl::Status KeyKeeper::CheckFits() const {
+  absl::Status fits = CheckKeyRing(catalog_, ring_);
+  if (fits.ok()) fits = CheckMasterKey(catalog_, ring_);
+  const bool is_of_keys = absl::IsFailedPrecondition(fits) &&
+                          ReasonOf(fits).value_or(Reason::kKeyMissing) == Reason::kKeyMissing;
+  if (!is_of_keys) return fits;
+  std::string message(fits.message());
+  if (!ReasonOf(fits)) absl::StrAppend(&message, " than ", master_keys_.origin, ": restore that");
+  if (!in_file_.empty() && in_file_ != in_catalog_) {
+    absl::StrAppend(&message, ", or, if ", path_,
+                    " is another store's, or of another time, move it away");
+  }
+  return WithMessage(fits, message);
+}
+
+absl::Status KeyKeeper::CheckNoneIsMissing() const {
+  ASSIGN_OR_RETURN(const std::set<uint32_t> named, NamedGenerations(catalog_));
+  for (const uint32_t number : named) {
+    if (!ring_.KeyOf(number).empty()) continue;
+    return MakeError(Reason::kKeyMissing,
+                     absl::StrCat("something is sealed by key generation ", number,
+                                  ", which is missing, so no other is made: restore ", path_,
+                                  ", or delete what `backupctl verify` names"));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status KeyKeeper::CheckFileIsOurs() const {
+  const absl::StatusOr<std::string> now = crypto::ReadGenerationsFile(path_);
+  if (absl::IsNotFound(now.status())) return absl::OkStatus();
+  RETURN_IF_ERROR(now.status());
+  if (*now == in_file_ || *now == tried_) return absl::OkStatus();
+  return absl::FailedPreconditionError(
+      absl::StrCat("somebody else has written ", path_,
+                   ": if it is another store's, give each its own (--key_generations_file); else "
+                   "restart the service, which reads it"));
+}
+
+absl::Status KeyKeeper::WriteFile(const std::string& text) {
+  tried_ = text;
+  const absl::Status written = crypto::WriteGenerationsFile(path_, text);
+  if (written.ok()) {
+    in_file_ = text;
+    return written;
+  }
+  return MakeError(absl::IsResourceExhausted(written) ? Reason::kStorageFull : Reason::kStorageIo,
+                   written.message());
 }
 
 Generations KeyKeeper::generations() const {
@@ -218,7 +301,8 @@ absl::Status KeyKeeper::Keep(Generations generations) {
         absl::StrCat("there are ", crypto::kMaxKeyGenerations, " key generations already"));
   }
   const std::string text = crypto::EncodeGenerations(generations);
-  RETURN_IF_ERROR(crypto::WriteGenerationsFile(path_, text));
+  RETURN_IF_ERROR(CheckFileIsOurs());
+  RETURN_IF_ERROR(WriteFile(text));
   RETURN_IF_ERROR(KeepInCatalog(text));
   for (const KeyGeneration& generation : generations) {
     if (!ring_.KeyOf(generation.number).empty()) continue;
@@ -236,6 +320,7 @@ absl::StatusOr<KeyGeneration> KeyKeeper::Rotate(absl::Time now) {
     return absl::FailedPreconditionError(
         "key generations are still sealed under an old master key: `backupctl key rewrap` first");
   }
+  RETURN_IF_ERROR(CheckNoneIsMissing());
   Generations generations = generations_;
   generations.push_back(NewGeneration(now));
   KeyGeneration made = generations.back();
@@ -256,8 +341,10 @@ absl::StatusOr<int> KeyKeeper::Rewrap(absl::Time now) {
     ++wrapped;
   }
   // What comes from now on is none of the old master key's business.
-  if (ring_.newest() == 0u && ring_.KeyOf(0) != current.bytes())
+  if (ring_.newest() == 0u && ring_.KeyOf(0) != current.bytes()) {
+    RETURN_IF_ERROR(CheckNoneIsMissing());
     generations.push_back(NewGeneration(now));
+  }
   RETURN_IF_ERROR(Keep(std::move(generations)));
   return wrapped;
 }

@@ -28,16 +28,18 @@ absl::StatusOr<bool> HoldsNothing(storage::Catalog& catalog);
 class KeyKeeper {
  public:
   // Reads them from where they are, and from both if they differ; nothing is changed. A store
-  // without generations, of an older program, has the master key that fits as generation 0. None of
-  // them if a store is new, which is one that holds nothing. FailedPrecondition, saying what to do,
-  // if a generation is of another master key, or the two places have different ones; reason
-  // STATE_CORRUPT if the file is damaged, whatever the catalog has, or the catalog's are and there
-  // is no file; what the file's reading says if it is there and cannot be read. `catalog` must
-  // outlive it.
+  // without generations, of an older program, has the master key that fits as generation 0, also if
+  // there is a file with others. None of them if a store is new, which is one that holds nothing.
+  // FailedPrecondition, saying what to do, if a generation is of another master key, or the two
+  // places have different ones, or one in the file is of a master key that is not given and the
+  // catalog's is another; reason STATE_CORRUPT if the file is damaged, whatever the catalog has, or
+  // the catalog's are and there is no file; what the file's reading says if it is there and cannot
+  // be read. `catalog` must outlive it.
   static absl::StatusOr<std::unique_ptr<KeyKeeper>> Read(storage::Catalog& catalog,
                                                          crypto::MasterKeys master_keys,
                                                          const std::string& path, absl::Time now);
-  // As above; makes a new store's first one, and makes good what one of the places lacks. What was
+  // As above; makes a new store's first one, and makes good what one of the places lacks, once it
+  // is sure that they open what the store has sealed (CheckKeyRing). What was
   // damaged in the catalog is kept beside (kDamagedName). A file that cannot be written is no
   // error, but a line in the log, as long as the catalog has them all.
   static absl::StatusOr<std::unique_ptr<KeyKeeper>> Open(storage::Catalog& catalog,
@@ -56,11 +58,14 @@ class KeyKeeper {
   bool IsRewrapped() const;
 
   // Makes a generation that seals from now on; returns it. FailedPrecondition if there are
-  // kMaxKeyGenerations, or not all are rewrapped; else an error leaves everything as it was, for
-  // all that seals.
+  // kMaxKeyGenerations, or not all are rewrapped, or somebody else has written the file; reasons
+  // KEY_MISSING if something in the catalog is sealed by a generation that is not there, as its
+  // number could be given to another; STORAGE_FULL, STORAGE_IO. An error leaves everything as it
+  // was, for all that seals.
   absl::StatusOr<crypto::KeyGeneration> Rotate(absl::Time now);
   // Wraps all under the current master key, and makes a new one if what seals is an old master key
-  // itself. Returns how many were wrapped anew. Errors as of Rotate().
+  // itself. Returns how many were wrapped anew. Errors as of Rotate(), KEY_MISSING only if a new
+  // one is to be made.
   absl::StatusOr<int> Rewrap(absl::Time now);
   // Reads them from both places, and opens them with the current master key alone. They must be
   // those that are in force: FailedPrecondition, saying what is not so. Adds them to `ring`, which
@@ -74,7 +79,17 @@ class KeyKeeper {
   absl::Status Load(absl::Time now);
   // Generation 0 of a store that has none.
   absl::Status Adopt(absl::Time now);
+  // The same beside a file that has others, if the catalog has something that 0 has sealed.
+  absl::Status AdoptBeside(absl::Time now, std::vector<crypto::KeyGeneration>& generations);
+  // The master key that opens what generation 0 has sealed. FailedPrecondition if none does.
+  absl::StatusOr<const crypto::MasterKey*> FindFirst() const;
   absl::StatusOr<bool> IsNew() const;
+  // Whether they open what the store has sealed.
+  absl::Status CheckFits() const;
+  absl::Status CheckNoneIsMissing() const;
+  // Nobody else may have written it, whose keys would be lost.
+  absl::Status CheckFileIsOurs() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status WriteFile(const std::string& text) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // With those that `generations` are to be from now on.
   absl::Status Keep(std::vector<crypto::KeyGeneration> generations)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -91,7 +106,8 @@ class KeyKeeper {
   std::vector<crypto::KeyGeneration> generations_ ABSL_GUARDED_BY(mutex_);
   // What the two places have, as it was read; empty if nothing, or if it is damaged.
   std::string in_catalog_;
-  std::string in_file_;
+  std::string in_file_;  // As it was read, or written.
+  std::string tried_;    // What was to be written last, which the file may have as well.
   std::string damaged_in_catalog_;
 };
 

@@ -408,5 +408,105 @@ TEST_F(KeyKeeperTest, DoesNotMakeGenerationsWithoutEnd) {
   EXPECT_THAT((*keeper)->Rotate(kNow), StatusIs(absl::StatusCode::kFailedPrecondition));
 }
 
+// Of generation 5, which only somebody else has now.
+storage::Client SealedBy5(const ClientId& id) {
+  crypto::KeyRing ring;
+  ring.Add(5, std::string(32, 'g'));
+  storage::Client client;
+  client.id = id;
+  client.name = "sealed by 5";
+  client.sealed_session_key = SealSessionKey(ring, id, std::string(32, 's'));
+  return client;
+}
+
+TEST_F(KeyKeeperTest, GivesNoNumberToAnotherWhileAGenerationIsMissing) {
+  const ClientId id = *ClientId::FromBytes(std::string(16, 'm'));
+  const auto keeper = Open("nk");
+  ASSERT_OK(keeper);
+  ASSERT_OK(catalog_.Run(
+      [&](storage::Transaction& transaction) { return transaction.AddClient(SealedBy5(id)); }));
+  const std::string kept = InCatalog();
+  const auto refuse = [&] {
+    const absl::Status refused = (*keeper)->Rewrap(kNow).status();
+    EXPECT_THAT(refused, HasReason(Reason::kKeyMissing));
+    EXPECT_THAT(std::string(refused.message()),
+                AllOf(HasSubstr("key generation 5"), HasSubstr(path_)));
+    EXPECT_EQ(InCatalog(), kept);
+    EXPECT_EQ(InFile(), kept);
+  };
+  refuse();
+  // In the trash, too.
+  ASSERT_OK(catalog_.Run(
+      [&](storage::Transaction& transaction) { return transaction.DeleteClient(id, kNow); }));
+  refuse();
+  const auto as_before = Open("k");
+  ASSERT_OK(as_before);
+  EXPECT_THAT((*as_before)->Rotate(kNow), HasReason(Reason::kKeyMissing));
+  // Nothing new has to be made.
+  EXPECT_THAT((*as_before)->Rewrap(kNow), IsOkAndHolds(0));
+}
+
+// A file of a store that somebody started before the right catalog was there.
+TEST_F(KeyKeeperTest, TakesTheMasterKeyOfAnOlderProgramBesideAFileOfOthers) {
+  storage::MemoryCatalog empty;
+  ASSERT_OK(KeyKeeper::Open(empty, Keys("k"), path_, kNow));
+  const auto keeper = Open("k");
+  ASSERT_OK(keeper);
+  EXPECT_EQ((*keeper)->generations().size(), 2u);
+  EXPECT_TRUE(OpensTheStore(**keeper));
+  EXPECT_EQ(InCatalog(), InFile());
+}
+
+TEST_F(KeyKeeperTest, KeepsNothingThatDoesNotOpenTheStore) {
+  storage::MemoryCatalog empty;
+  ASSERT_OK(KeyKeeper::Open(empty, Keys("x"), path_, kNow));
+  const std::string in_file = InFile();
+  const auto refused = Open("x");
+  EXPECT_THAT(refused, StatusIs(absl::StatusCode::kFailedPrecondition));
+  EXPECT_THAT(std::string(refused.status().message()),
+              AllOf(HasSubstr(path_), HasSubstr("move it away")));
+  EXPECT_EQ(InCatalog(), "");
+  EXPECT_EQ(InFile(), in_file);
+  // As it was told, with the right master key.
+  std::filesystem::remove(path_);
+  ASSERT_OK(Open("k"));
+}
+
+TEST_F(KeyKeeperTest, NeverWritesOverKeysOfAnotherMasterKey) {
+  SetInCatalog(crypto::EncodeGenerations(
+      {crypto::WrapGeneration(0, kNow, std::string(32, 'k'), *Key('k'))}));
+  const auto other =
+      crypto::EncodeGenerations({crypto::WrapGeneration(0, kNow, std::string(32, 'b'), *Key('b'))});
+  ASSERT_OK(crypto::WriteGenerationsFile(path_, other));
+  const auto refused = Open("k");
+  EXPECT_THAT(refused, StatusIs(absl::StatusCode::kFailedPrecondition));
+  EXPECT_THAT(std::string(refused.status().message()),
+              AllOf(HasSubstr(Key('b')->Fingerprint()), HasSubstr("--key_generations_file")));
+  EXPECT_EQ(InFile(), other);
+}
+
+TEST_F(KeyKeeperTest, NeverWritesOverWhatAnotherHasWrittenMeanwhile) {
+  const auto keeper = Open("k");
+  ASSERT_OK(keeper);
+  const std::string kept = InCatalog();
+  const auto other =
+      crypto::EncodeGenerations({crypto::WrapGeneration(1, kNow, std::string(32, 'b'), *Key('b'))});
+  ASSERT_OK(crypto::WriteGenerationsFile(path_, other));
+  const auto refused = (*keeper)->Rotate(kNow);
+  EXPECT_THAT(refused, StatusIs(absl::StatusCode::kFailedPrecondition));
+  EXPECT_THAT(std::string(refused.status().message()), HasSubstr(path_));
+  EXPECT_EQ(InFile(), other);
+  EXPECT_EQ(InCatalog(), kept);
+  EXPECT_THAT((*keeper)->ring().newest(), Optional(0u));
+  std::filesystem::remove(path_);
+  EXPECT_OK((*keeper)->Rotate(kNow));
+}
+
+TEST_F(KeyKeeperTest, SaysThatItIsTheDiskIfTheFileCannotBeWritten) {
+  const auto keeper = KeyKeeper::Open(catalog_, Keys("k"), folder_ + "/missing/file", kNow);
+  ASSERT_OK(keeper);
+  EXPECT_THAT((*keeper)->Rotate(kNow), HasReason(Reason::kStorageIo));
+}
+
 }  // namespace
 }  // namespace backup::handlers

@@ -1,6 +1,5 @@
 #include "services/backup/handlers/keys.h"
 
-#include <functional>
 #include <map>
 #include <string>
 #include <utility>
@@ -16,12 +15,12 @@
 #include "content/store_keys.h"
 #include "glog/logging.h"
 #include "services/backup/handlers/converters.h"
+#include "services/backup/handlers/sealed_rows.h"
 #include "services/backup/handlers/session_keys.h"
 
 namespace backup::handlers {
 namespace {
 
-constexpr int kPage = 1000;
 // With content, which may be large.
 constexpr int kVersionsPage = 16;
 // Of each kind that a verification opens.
@@ -29,39 +28,6 @@ constexpr int kSamples = 1000;
 constexpr int kVersionSamples = 100;
 // And looks at, at most, to find some that are not in packs.
 constexpr int kVersionsToLookAt = 1000;
-
-// Calls `visit` for clients, or packs, in order, until it returns false.
-absl::Status VisitClients(storage::Catalog& catalog,
-                          const std::function<bool(const storage::Client&)>& visit) {
-  ClientId after;
-  while (true) {
-    ASSIGN_OR_RETURN(const std::vector<storage::Client> page,
-                     catalog.Read([&](storage::Snapshot& snapshot) {
-                       return snapshot.ListClients(after, kPage);
-                     }));
-    for (const storage::Client& client : page) {
-      if (!visit(client)) return absl::OkStatus();
-    }
-    if (page.size() < kPage) return absl::OkStatus();
-    after = page.back().id;
-  }
-}
-
-absl::Status VisitPacks(storage::Catalog& catalog,
-                        const std::function<bool(const storage::PackInfo&)>& visit) {
-  int64_t after = 0;
-  while (true) {
-    ASSIGN_OR_RETURN(const std::vector<storage::PackInfo> page,
-                     catalog.Read([&](storage::Snapshot& snapshot) {
-                       return snapshot.ListPacks(after, kPage);
-                     }));
-    for (const storage::PackInfo& pack : page) {
-      if (!visit(pack)) return absl::OkStatus();
-    }
-    if (page.size() < kPage) return absl::OkStatus();
-    after = page.back().pack;
-  }
-}
 
 // Opens samples of all that is sealed with a ring that was made of what is kept.
 class Verification {
@@ -203,9 +169,20 @@ absl::StatusOr<v1::ListKeysResponse> ListKeys(storage::Catalog& catalog, const K
   return response;
 }
 
-absl::StatusOr<v1::RotateKeyResponse> RotateKey(KeyKeeper& keeper, const Clock& clock) {
+absl::StatusOr<v1::RotateKeyResponse> RotateKey(KeyKeeper& keeper, const Clock& clock,
+                                                const BackUpState& back_up_state) {
   ASSIGN_OR_RETURN(const crypto::KeyGeneration made, keeper.Rotate(clock.Now()));
   LOG_CRITICAL << "key generation " << made.number << " seals from now on";
+  // Those from before do not have it.
+  const absl::Status snapshot = back_up_state().status();
+  if (!snapshot.ok()) {
+    return WithMessage(snapshot,
+                       absl::StrCat("key generation ", made.number,
+                                    " seals from now on, but no snapshot of the state has it: keep "
+                                    "a copy of key.generations, and take one by `backupctl state "
+                                    "backup`: ",
+                                    snapshot.message()));
+  }
   v1::RotateKeyResponse response;
   response.set_newest_generation(made.number);
   return response;

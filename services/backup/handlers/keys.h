@@ -14,10 +14,13 @@ namespace backup::handlers {
 // Reads the clients and packs of the store page by page.
 absl::StatusOr<v1::ListKeysResponse> ListKeys(storage::Catalog& catalog, const KeyKeeper& keeper);
 
-absl::StatusOr<v1::RotateKeyResponse> RotateKey(KeyKeeper& keeper, const Clock& clock);
-
 // Takes a snapshot of the state, and waits for it (ServiceContext::back_up_state).
 using BackUpState = std::function<absl::StatusOr<v1::BackUpStateResponse>()>;
+
+// Makes a generation, and then a snapshot that has it. Errors as of KeyKeeper::Rotate() and
+// `back_up_state`, whose message then says that the generation is there.
+absl::StatusOr<v1::RotateKeyResponse> RotateKey(KeyKeeper& keeper, const Clock& clock,
+                                                const BackUpState& back_up_state);
 
 // `places` are those of the store whose keys `keeper` keeps. Errors as of KeyKeeper::Rewrap() and
 // `back_up_state`, whose message then says that the old master key is needed still.

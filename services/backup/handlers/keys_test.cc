@@ -42,17 +42,20 @@ class KeysTest : public ::testing::Test {
   }
   absl::StatusOr<v1::RewrapKeysResponse> Rewrap(const v1::RewrapKeysRequest& request) {
     return RewrapKeys(
-        service_.stored_places, *keeper_, service_.clock,
-        [this]() -> absl::StatusOr<v1::BackUpStateResponse> {
-          // By then they are wrapped.
-          EXPECT_TRUE(keeper_->IsRewrapped());
-          ++snapshots_;
-          RETURN_IF_ERROR(snapshot_);
-          v1::BackUpStateResponse taken;
-          taken.add_paths("/snapshot");
-          return taken;
-        },
+        service_.stored_places, *keeper_, service_.clock, [this] { return TakeSnapshot(); },
         request);
+  }
+  absl::StatusOr<v1::RotateKeyResponse> Rotate() {
+    return RotateKey(*keeper_, service_.clock, [this] { return TakeSnapshot(); });
+  }
+  absl::StatusOr<v1::BackUpStateResponse> TakeSnapshot() {
+    // By then they are wrapped.
+    EXPECT_TRUE(keeper_->IsRewrapped());
+    ++snapshots_;
+    RETURN_IF_ERROR(snapshot_);
+    v1::BackUpStateResponse taken;
+    taken.add_paths("/snapshot");
+    return taken;
   }
 
   testing::MemoryService service_;
@@ -78,13 +81,12 @@ TEST_F(KeysTest, AreListedWithWhatEachHasSealed) {
   EXPECT_FALSE(listed->generations(0).is_rewrapped());
   EXPECT_EQ(listed->generations(0).session_key_count(), 1);
   EXPECT_EQ(listed->generations(0).pack_count(), 1);
-  EXPECT_THAT(RotateKey(*keeper_, service_.clock),
-              testing::StatusIs(absl::StatusCode::kFailedPrecondition));
+  EXPECT_THAT(Rotate(), testing::StatusIs(absl::StatusCode::kFailedPrecondition));
   ASSERT_OK(Rewrap({}));
   listed = ListKeys(service_.catalog, *keeper_);
   ASSERT_OK(listed);
   EXPECT_TRUE(listed->generations(0).is_rewrapped());
-  const auto rotated = RotateKey(*keeper_, service_.clock);
+  const auto rotated = Rotate();
   ASSERT_OK(rotated);
   // Rewrap() has made 1.
   EXPECT_EQ(rotated->newest_generation(), 2u);
@@ -150,6 +152,17 @@ TEST_F(KeysTest, HaveASnapshotOfTheStateThatTheNewMasterKeyOpens) {
   EXPECT_EQ(rewrapped->rewrapped_count(), 0);
   EXPECT_THAT(rewrapped->snapshot_paths(), ::testing::ElementsAre("/snapshot"));
   EXPECT_EQ(snapshots_, 2);
+}
+
+TEST_F(KeysTest, AreInASnapshotOnceTheyAreMade) {
+  ASSERT_OK(Rewrap({}));
+  ASSERT_OK(Rotate());
+  EXPECT_EQ(snapshots_, 2);
+  snapshot_ = MakeError(Reason::kStorageFull, "no room");
+  const auto made = Rotate();
+  EXPECT_THAT(made, testing::HasReason(Reason::kStorageFull));
+  EXPECT_THAT(std::string(made.status().message()), HasSubstr("key generation 3 seals"));
+  EXPECT_THAT(keeper_->ring().newest(), ::testing::Optional(3u));
 }
 
 TEST_F(KeysTest, AreNotBlamedForVersionsThatAreDamagedOrMissing) {

@@ -36,7 +36,8 @@ PendingChunks::PendingChunks(const UploadResources& resources)
 absl::StatusOr<PendingChunks::Stored> PendingChunks::Store(content::Arrival arrival,
                                                            const content::NextVersionId& next_id,
                                                            ByteSource& chunks) {
-  CatalogChunkIndex index(resources_->catalog, resources_->chunk_cache, *upload_);
+  CatalogChunkIndex index(resources_->catalog, resources_->master_key, resources_->chunk_cache,
+                          *upload_);
   content::Chunking chunking = ChunkingOf(*resources_, arrival.client_id, arrival.form);
   content::ChunkedForm form(std::move(arrival), std::move(chunking), resources_->master_key,
                             resources_->clock, resources_->stages, next_id, index, chunks);

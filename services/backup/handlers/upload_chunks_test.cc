@@ -15,6 +15,7 @@
 #include "content/pack_footer.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "services/backup/handlers/chunk_index.h"
 #include "services/backup/handlers/open_content.h"
 #include "services/backup/handlers/upload_file.h"
 #include "services/backup/testing/legacy_peer.h"
@@ -394,6 +395,31 @@ TEST_F(UploadChunksTest, ASlowOneKeepsWhatItFoundAndHoldsNothingElseBack) {
       return absl::OkStatus();
     }));
     EXPECT_TRUE(Packs().empty());
+  }
+}
+
+TEST_F(UploadChunksTest, RefersToNothingThatAMissingGenerationOfKeysHasSealed) {
+  const KnownClient client = service_.MakeClient("another laptop");
+  service_.uploads.form = StorageForm::kSealed;
+  const std::string plain = PseudoRandomBytes(kMiB);
+  const int64_t first = Upload(client, plain);
+  const auto before = service_.ChunksOf(service_.Stored(client.id, "file", first));
+  crypto::KeyRing others;
+  others.Add(1, std::string(32, 'n'));
+  storage::ChunkCache cache(kMiB);
+  storage::BlobLedger::Upload upload = service_.ledger.BeginUpload();
+  CatalogChunkIndex index(service_.catalog, others, cache, upload);
+  for (const storage::StoredChunk& chunk : before) {
+    EXPECT_THAT(index.Knows(chunk.ref), testing::IsOkAndHolds(false));
+    service_.chunk_cache.Forget(chunk.ref.id);
+  }
+  // What is brought then takes their place.
+  Upload(client, plain);
+  const auto after = service_.ChunksOf(service_.Stored(client.id, "file", first));
+  ASSERT_EQ(after.size(), before.size());
+  for (size_t i = 0; i < after.size(); ++i) {
+    EXPECT_NE(after[i].pack, before[i].pack);
+    EXPECT_FALSE(after[i].is_damaged);
   }
 }
 

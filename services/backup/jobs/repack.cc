@@ -314,8 +314,10 @@ absl::StatusOr<Repack::Plan> Repack::MakePlan(std::vector<PackInfo>& ready) {
     // What needs no new pack goes alone, so that nothing can keep it.
     if (pack.live_bytes > 0 && plan.chunks.empty() && !plan.sources.empty()) break;
     const absl::StatusOr<bool> has_room = AddSource(pack, plan);
-    // Another time the medium may give the footer that it does not give now.
-    if (ReasonOf(has_room.status()) == Reason::kStorageIo) {
+    // Another time the medium may give the footer that it does not give now, and the key may be
+    // there.
+    const std::optional<Reason> reason = ReasonOf(has_room.status());
+    if (reason == Reason::kStorageIo || reason == Reason::kKeyMissing) {
       unread.insert(pack.pack);
       failure_.Update(has_room.status());
       continue;
