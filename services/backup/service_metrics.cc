@@ -111,7 +111,12 @@ ServiceMetrics::ServiceMetrics(Metrics& metrics)
       clients_adopted(metrics.AddCounter(kClientsAdopted)),
       clients_returned(metrics.AddCounter(kClientsReturned)),
       admission_rejected(metrics.AddCounters(kAdmissionRejected, {"reason"})),
-      faults_injected(metrics.AddCounter(kFaultsInjected)) {}
+      faults_injected(metrics.AddCounter(kFaultsInjected)) {
+  // There from the start: an alert looks at how much they grow, and all that a client sends in vain
+  // may come before they are read for the first time.
+  for (const absl::string_view source : {"legacy", "grpc"})
+    uploads.With({source, "rejected", InfoOf(Reason::kClientQuota).name});
+}
 
 absl::string_view OutcomeName(const absl::Status& status) {
   if (status.ok()) return "OK";

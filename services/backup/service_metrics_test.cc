@@ -26,7 +26,7 @@ class ServiceMetricsTest : public ::testing::Test {
 TEST_F(ServiceMetricsTest, CountAnUploadWhenItIsRefusedOrElseWhenItsClientSettlesIt) {
   Count(Upload(absl::OkStatus()));
   EXPECT_THAT(metrics_.Text(),
-              AllOf(Not(HasSubstr("\nbackup_uploads_total{")),
+              AllOf(Not(HasSubstr("result=\"verified\"")),
                     HasSubstr("backup_upload_bytes_total{source=\"legacy\"} 100\n")));
   for (const char* verdict : {"VERIFIED", "RETRYING", "ABANDONED"}) {
     Count({.rpc = "ReportTransfer", .outcome = absl::OkStatus(), .verdict = verdict});
@@ -65,6 +65,15 @@ TEST_F(ServiceMetricsTest, TellWhoIsToBlameForAnUploadThatWasNotTaken) {
       AllOf(HasSubstr("{reason=\"CANCELLED\",result=\"aborted\",source=\"legacy\"} 1\n"),
             HasSubstr("{reason=\"INVALID_FIELD\",result=\"rejected\",source=\"legacy\"} 1\n"),
             HasSubstr("backup_admission_rejected_total{reason=\"catalog\"} 1\n")));
+}
+
+TEST_F(ServiceMetricsTest, CountFromTheStartWhatQuotasRefuse) {
+  for (const char* source : {"legacy", "grpc"}) {
+    EXPECT_THAT(metrics_.Text(),
+                HasSubstr(absl::StrCat("\nbackup_uploads_total{reason=\"CLIENT_QUOTA\",result="
+                                       "\"rejected\",source=\"",
+                                       source, "\"} 0\n")));
+  }
 }
 
 TEST_F(ServiceMetricsTest, TellWhichStepOfTheCryptographyFailed) {

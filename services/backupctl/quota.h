@@ -14,7 +14,7 @@ namespace backup::ctl {
 // InvalidArgument.
 absl::StatusOr<int64_t> ParseSize(absl::string_view option, absl::string_view text);
 
-// For people: what is used, and the limits, such as "900 B used, soft 800 B: more is used; 3 files
+// For people: what is used, and the limits, such as "900 B used, soft 800 B (exceeded); 3 files
 // used, hard 10".
 std::string QuotaText(const v1::QuotaUse& use);
 

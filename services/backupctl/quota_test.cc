@@ -22,8 +22,8 @@ TEST(QuotaText, TakesSizesWithAndWithoutUnits) {
 
 TEST(QuotaText, NamesOptionAndLimitOfWhatIsNoSize) {
   for (const char* const nonsense :
-       {"", "G", "-5", "-5G", "1.5G", "10 G", "10g", "10GG", "10iB", "ten", "9P", "8PP",
-        "9999999999999999999999", "9007199254740993"}) {
+       {"", "G", "-5", "-5G", "1.5G", "10 G", " 5", "5 ", "+5", "-0", "10g", "10GG", "10iB", "ten",
+        "9P", "8PP", "9999999999999999999999", "9007199254740993"}) {
     const auto parsed = ParseSize("--hard-bytes", nonsense);
     EXPECT_FALSE(parsed.ok()) << nonsense;
     EXPECT_THAT(parsed.status().message(), HasSubstr("--hard-bytes: ")) << nonsense;

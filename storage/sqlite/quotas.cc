@@ -105,8 +105,17 @@ absl::StatusOr<std::optional<Client>> SqliteTransaction::FindClientBeyond(
 }
 
 absl::StatusOr<int64_t> SqliteTransaction::CountClientsBeyondSoftLimits() {
-  ASSIGN_OR_RETURN(const std::vector<Quota> any, ListQuotas(std::nullopt, 1));
-  if (any.empty()) return 0;
+  ASSIGN_OR_RETURN(const std::optional<QuotaLimits> every,
+                   FindQuota({ClientId(), QuotaKind::kEveryClient}));
+  if (!every || (every->soft_bytes == 0 && every->soft_files == 0)) {
+    // Then only clients with quotas of their own can be.
+    Query own = database_.Prepare(
+        "SELECT count(*) FROM quotas CROSS JOIN clients USING (client_id) "
+        "WHERE kind = 3 AND delete_time IS NULL AND "
+        "(stored_bytes > nullif(soft_bytes, 0) OR file_count > nullif(soft_files, 0))");
+    RETURN_IF_ERROR(own.Step().status());
+    return own.Int(0);
+  }
   Query query = database_.Prepare(
       "SELECT count(*) FROM clients c "
       "LEFT JOIN quotas own ON own.client_id = c.client_id "

@@ -19,6 +19,11 @@ void DeleteBlob(storage::BlobStore& blobs, const BlobId& id) {
   LOG_IF(WARNING, !deleted.ok()) << "a blob is left to the sweep: " << deleted;
 }
 
+bool IsNotAdded(const absl::Status& why) {
+  const std::optional<Reason> reason = ReasonOf(why);
+  return reason == Reason::kStorageFull || reason == Reason::kClientQuota;
+}
+
 content::Chunking ChunkingOf(const UploadResources& resources, const ClientId& client,
                              storage::StorageForm form) {
   const UploadPolicy& policy = resources.policy;
@@ -35,14 +40,15 @@ PendingChunks::PendingChunks(const UploadResources& resources)
 
 absl::StatusOr<PendingChunks::Stored> PendingChunks::Store(content::Arrival arrival,
                                                            const content::NextVersionId& next_id,
-                                                           ByteSource& chunks) {
+                                                           ByteSource& chunks,
+                                                           const CheckSize& check_size) {
   CatalogChunkIndex index(resources_->catalog, resources_->master_key, resources_->chunk_cache,
                           *upload_);
   content::Chunking chunking = ChunkingOf(*resources_, arrival.client_id, arrival.form);
   content::ChunkedForm form(std::move(arrival), std::move(chunking), resources_->master_key,
                             resources_->clock, resources_->stages, next_id, index, chunks);
   storage::BackgroundCommit commit;
-  if (const absl::Status stored = StoreAll(form, commit); !stored.ok()) {
+  if (const absl::Status stored = StoreAll(form, commit, check_size); !stored.ok()) {
     // What is not durable yet must not become so after it was deleted.
     commit.Finish().IgnoreError();
     DeletePacks();
@@ -58,13 +64,15 @@ absl::StatusOr<PendingChunks::Stored> PendingChunks::Store(content::Arrival arri
   return stored;
 }
 
-absl::Status PendingChunks::StoreAll(content::ChunkedForm& form,
-                                     storage::BackgroundCommit& commit) {
+absl::Status PendingChunks::StoreAll(content::ChunkedForm& form, storage::BackgroundCommit& commit,
+                                     const CheckSize& check_size) {
   using Next = content::ChunkedForm::Next;
   while (true) {
     ASSIGN_OR_RETURN(const Next next, form.Advance());
     if (next == Next::kEnd) break;
     RETURN_IF_ERROR(next == Next::kPack ? StorePack(form, commit) : AppendRecipe(form, commit));
+    const content::ChunkTotals& totals = form.totals();
+    RETURN_IF_ERROR(check_size(totals.known + totals.raw + totals.compressed));
   }
   RETURN_IF_ERROR(commit.Finish());
   if (has_packs()) fsync_time_ = absl::FromChrono(std::chrono::steady_clock::now() - form.ended());
@@ -118,7 +126,7 @@ void PendingChunks::Keep() {
 void PendingChunks::GiveUp(const storage::NewChunks& content, const absl::Status& why) {
   upload_.reset();
   if (ReasonOf(why) == Reason::kBackendDown) ForgetChunks(content);
-  if (ReasonOf(why) == Reason::kStorageFull) DeletePacks();
+  if (IsNotAdded(why)) DeletePacks();
 }
 
 void PendingChunks::DeletePacks() const {

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <cstdint>
+#include <functional>
 #include <optional>
 #include <vector>
 
@@ -25,6 +27,10 @@ struct UploadResources;
 // that fails the sweep does it.
 void DeleteBlob(storage::BlobStore& blobs, const BlobId& id);
 
+// Whether a transaction that failed so has added nothing for certain: the catalog had no room, or
+// the client has none.
+bool IsNotAdded(const absl::Status& why);
+
 // How content of a client becomes chunks that are kept in this form.
 content::Chunking ChunkingOf(const UploadResources& resources, const ClientId& client,
                              storage::StorageForm form);
@@ -45,14 +51,19 @@ class PendingChunks {
     std::optional<absl::Duration> fsync_time;  // From the last byte on, if there are packs then.
   };
 
+  // Says whether content of so many bytes and maybe more may come.
+  using CheckSize = std::function<absl::Status(int64_t bytes)>;
+
   // An upload begins (BlobLedger::BeginUpload). `resources` must outlive this.
   explicit PendingChunks(const UploadResources& resources);
 
   // Stores all of `chunks`, under the policy's limits and sharing; to be called once. Errors: those
   // of the chunks, of ChunkedForm, BlobStore::Stage(), StagedBlob::Commit() and
-  // Transaction::AppendRecipe(). Then packs to which no row can refer are deleted.
-  absl::StatusOr<Stored> Store(content::Arrival arrival, const content::NextVersionId& next_id,
-                               ByteSource& chunks);
+  // Transaction::AppendRecipe(), and of `check_size`, which is asked after each pack and each part
+  // of the recipe. Then packs to which no row can refer are deleted.
+  absl::StatusOr<Stored> Store(
+      content::Arrival arrival, const content::NextVersionId& next_id, ByteSource& chunks,
+      const CheckSize& check_size = [](int64_t) { return absl::OkStatus(); });
 
   // Whether others should not wait for it: it has a pack, or more than one transaction.
   bool is_large() const { return !packs_.empty() || recipe_.id() != 0; }
@@ -61,14 +72,14 @@ class PendingChunks {
 
   // The transaction that makes it a version's content, or drops it, is durable.
   void Keep();
-  // That transaction failed, whereby this is `content`. Its packs are deleted if the catalog had no
-  // room, which leaves no doubt; else the rows may exist all the same, and the catalog can tell
-  // what becomes of them.
+  // That transaction failed, whereby this is `content`. Its packs are deleted if IsNotAdded(); else
+  // the rows may exist all the same, and the catalog can tell what becomes of them.
   void GiveUp(const storage::NewChunks& content, const absl::Status& why);
 
  private:
   // `commit` is of the pack before the one that is filled.
-  absl::Status StoreAll(content::ChunkedForm& form, storage::BackgroundCommit& commit);
+  absl::Status StoreAll(content::ChunkedForm& form, storage::BackgroundCommit& commit,
+                        const CheckSize& check_size);
   absl::Status StorePack(content::ChunkedForm& form, storage::BackgroundCommit& commit);
   absl::Status AppendRecipe(content::ChunkedForm& form, storage::BackgroundCommit& commit);
   void DeletePacks() const;

@@ -37,7 +37,9 @@ absl::StatusOr<QuotaScope> ParseScope(absl::string_view prefix, v1::Quota::Scope
   QuotaScope parsed;
   parsed.kind = static_cast<QuotaKind>(scope);
   if (scope == v1::Quota::CLIENT) {
-    ASSIGN_OR_RETURN(parsed.client, ParseClientId(client_id));
+    const absl::StatusOr<ClientId> client = ParseClientId(client_id);
+    if (!client.ok()) return InvalidField(absl::StrCat(prefix, "client_id"), "must be a UUID");
+    parsed.client = *client;
   } else if (!client_id.empty()) {
     return InvalidField(absl::StrCat(prefix, "client_id"), "must be empty unless scope is CLIENT");
   }
@@ -101,20 +103,44 @@ absl::StatusOr<Usage> UsedBy(storage::Snapshot& snapshot, const QuotaScope& scop
   return Usage();
 }
 
-// Reason INVALID_FIELD if `holder` uses more than a hard limit that it is to be held to from now
-// on.
-absl::Status CheckUsed(const QuotaScope& holder, const QuotaLimits& limits, const Usage& used) {
-  const auto check = [&](absl::string_view field, int64_t limit, int64_t now) {
-    if (limit == 0 || now <= limit) return absl::OkStatus();
-    return InvalidField(field, absl::StrCat("would be ", limit, ", less than the ", now, " that ",
-                                            NameOf(holder), " uses; nothing was changed"));
+// A hard limit that is less than what is used.
+struct TooSmall {
+  absl::string_view limit;
+  std::string why;
+};
+
+// Of hard limits that were higher or none under `before`: who is beyond one must be able to come
+// nearer to it.
+QuotaLimits LoweredLimits(const QuotaLimits& limits, const QuotaLimits& before) {
+  const auto lowered = [](int64_t limit, int64_t old) {
+    return old == 0 || limit < old ? limit : 0;
   };
-  RETURN_IF_ERROR(check("quota.hard_bytes", limits.hard_bytes, used.bytes));
-  return check("quota.hard_files", limits.hard_files, used.files);
+  QuotaLimits hard;
+  hard.hard_bytes = lowered(limits.hard_bytes, before.hard_bytes);
+  hard.hard_files = lowered(limits.hard_files, before.hard_files);
+  return hard;
 }
 
-absl::StatusOr<v1::QuotaUse> UseOf(storage::Snapshot& snapshot, const Quota& quota) {
-  ASSIGN_OR_RETURN(const Usage used, UsedBy(snapshot, quota.scope));
+std::optional<TooSmall> FindTooSmall(const QuotaScope& holder, const QuotaLimits& limits,
+                                     const Usage& used) {
+  const auto look = [&](absl::string_view name, int64_t limit,
+                        int64_t now) -> std::optional<TooSmall> {
+    if (limit == 0 || now <= limit) return std::nullopt;
+    return TooSmall{name, absl::StrCat("would be ", limit, ", less than the ", now, " that ",
+                                       NameOf(holder), " uses; nothing was changed")};
+  };
+  const std::optional<TooSmall> bytes = look("hard_bytes", limits.hard_bytes, used.bytes);
+  return bytes ? bytes : look("hard_files", limits.hard_files, used.files);
+}
+
+// Reason INVALID_FIELD if `holder` uses more than one of these limits.
+absl::Status CheckUsed(const QuotaScope& holder, const QuotaLimits& limits, const Usage& used) {
+  const std::optional<TooSmall> too_small = FindTooSmall(holder, limits, used);
+  if (!too_small) return absl::OkStatus();
+  return InvalidField(absl::StrCat("quota.", too_small->limit), too_small->why);
+}
+
+v1::QuotaUse ToProto(const Quota& quota, const Usage& used) {
   v1::QuotaUse use;
   *use.mutable_quota() = ToProto(quota);
   use.set_used_bytes(used.bytes);
@@ -131,13 +157,19 @@ absl::StatusOr<std::optional<Quota>> FindQuota(storage::Snapshot& snapshot,
   return FindQuota(snapshot, {ClientId(), QuotaKind::kEveryClient});
 }
 
+// The same of its limits; none without a quota.
+absl::StatusOr<QuotaLimits> FindLimits(storage::Snapshot& snapshot, const QuotaScope& scope) {
+  ASSIGN_OR_RETURN(const std::optional<Quota> quota, FindQuota(snapshot, scope));
+  return quota ? quota->limits : QuotaLimits();
+}
+
 }  // namespace
 
 absl::StatusOr<v1::QuotaUse> FindUse(storage::Snapshot& snapshot, const QuotaScope& scope) {
   ASSIGN_OR_RETURN(const std::optional<Quota> quota, FindQuota(snapshot, scope));
   ASSIGN_OR_RETURN(const Usage used, UsedBy(snapshot, scope));
+  if (quota) return ToProto(*quota, used);
   v1::QuotaUse use;
-  if (quota) *use.mutable_quota() = ToProto(*quota);
   use.set_used_bytes(used.bytes);
   use.set_used_files(used.files);
   return use;
@@ -147,23 +179,30 @@ absl::StatusOr<SetQuota> SetQuota::Prepare(storage::Catalog& catalog,
                                            const v1::SetQuotaRequest& request) {
   SetQuota handler;
   ASSIGN_OR_RETURN(handler.quota_, ParseQuota(request.quota()));
-  if (handler.quota_.scope.kind != QuotaKind::kEveryClient) return handler;
-  // A client that sends meanwhile may come to use more: then no more of it is taken in.
-  const QuotaLimits& limits = handler.quota_.limits;
-  ASSIGN_OR_RETURN(
-      const std::optional<storage::Client> beyond,
-      catalog.Read([&](storage::Snapshot& snapshot) { return snapshot.FindClientBeyond(limits); }));
-  if (beyond) {
-    RETURN_IF_ERROR(CheckUsed({beyond->id, QuotaKind::kClient}, limits,
-                              {beyond->stored_bytes, beyond->file_count}));
-  }
+  const Quota& quota = handler.quota_;
+  if (quota.scope.kind == QuotaKind::kClient) return handler;
+  // Whoever sends meanwhile may come to use more: then no more of it is taken in.
+  RETURN_IF_ERROR(catalog.Read([&](storage::Snapshot& snapshot) -> absl::Status {
+    ASSIGN_OR_RETURN(handler.used_, UsedBy(snapshot, quota.scope));
+    if (quota.scope.kind == QuotaKind::kStore) return absl::OkStatus();
+    ASSIGN_OR_RETURN(const QuotaLimits before, FindLimits(snapshot, quota.scope));
+    const QuotaLimits limits = LoweredLimits(quota.limits, before);
+    ASSIGN_OR_RETURN(const std::optional<storage::Client> beyond,
+                     snapshot.FindClientBeyond(limits));
+    if (!beyond) return absl::OkStatus();
+    return CheckUsed({beyond->id, QuotaKind::kClient}, limits,
+                     {beyond->stored_bytes, beyond->file_count});
+  }));
   return handler;
 }
 
 absl::Status SetQuota::Apply(storage::Transaction& transaction) {
-  ASSIGN_OR_RETURN(*response_.mutable_use(), UseOf(transaction, quota_));
-  RETURN_IF_ERROR(CheckUsed(quota_.scope, quota_.limits,
-                            {response_.use().used_bytes(), response_.use().used_files()}));
+  if (quota_.scope.kind == QuotaKind::kClient) {
+    ASSIGN_OR_RETURN(used_, UsedBy(transaction, quota_.scope));
+  }
+  ASSIGN_OR_RETURN(const QuotaLimits before, FindLimits(transaction, quota_.scope));
+  RETURN_IF_ERROR(CheckUsed(quota_.scope, LoweredLimits(quota_.limits, before), used_));
+  *response_.mutable_use() = ToProto(quota_, used_);
   return transaction.SetQuota(quota_);
 }
 
@@ -174,12 +213,22 @@ absl::StatusOr<DeleteQuota> DeleteQuota::Prepare(const v1::DeleteQuotaRequest& r
 }
 
 absl::Status DeleteQuota::Apply(storage::Transaction& transaction) {
-  ASSIGN_OR_RETURN(const Usage used, UsedBy(transaction, scope_));
+  const bool is_clients = scope_.kind == QuotaKind::kClient;
+  Usage used;
+  if (is_clients) {
+    ASSIGN_OR_RETURN(used, UsedBy(transaction, scope_));
+  }
+  ASSIGN_OR_RETURN(const QuotaLimits before, FindLimits(transaction, scope_));
   ASSIGN_OR_RETURN(const bool was_there, transaction.DeleteQuota(scope_));
   response_.set_was_there(was_there);
-  if (!was_there) return absl::OkStatus();
-  ASSIGN_OR_RETURN(const std::optional<Quota> instead, FindQuota(transaction, scope_));
-  return instead ? CheckUsed(scope_, instead->limits, used) : absl::OkStatus();
+  if (!was_there || !is_clients) return absl::OkStatus();
+  ASSIGN_OR_RETURN(const QuotaLimits instead, FindLimits(transaction, scope_));
+  const std::optional<TooSmall> too_small =
+      FindTooSmall(scope_, LoweredLimits(instead, before), used);
+  if (!too_small) return absl::OkStatus();
+  return InvalidField("client_id", absl::StrCat("has a quota of its own that must stay: every "
+                                                "client's ",
+                                                too_small->limit, " ", too_small->why));
 }
 
 absl::StatusOr<v1::GetQuotaResponse> GetQuota(storage::Snapshot& snapshot,
@@ -206,7 +255,8 @@ absl::StatusOr<v1::ListQuotasResponse> ListQuotas(storage::Snapshot& snapshot,
   v1::ListQuotasResponse response;
   const bool more = CutToPage(quotas, page_size);
   for (const Quota& quota : quotas) {
-    ASSIGN_OR_RETURN(*response.add_uses(), UseOf(snapshot, quota));
+    ASSIGN_OR_RETURN(const Usage used, UsedBy(snapshot, quota.scope));
+    *response.add_uses() = ToProto(quota, used);
   }
   if (more) {
     const QuotaScope& last = quotas.back().scope;

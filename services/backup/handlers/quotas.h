@@ -13,10 +13,11 @@
 
 namespace backup::handlers {
 
-// Keeps a quota, unless more than a hard limit of it is used now. Used by one thread at a time.
+// Keeps a quota, unless a hard limit that was higher, or was none, would be less than what is used
+// now. Used by one thread at a time.
 class SetQuota {
  public:
-  // Looks at all clients if it is for every client: no transaction may do that.
+  // Looks at all that there is for the store's and every client's: no transaction may do that.
   static absl::StatusOr<SetQuota> Prepare(storage::Catalog& catalog,
                                           const v1::SetQuotaRequest& request);
   absl::Status Apply(storage::Transaction& transaction);
@@ -24,6 +25,7 @@ class SetQuota {
 
  private:
   storage::Quota quota_;
+  storage::Usage used_;  // Unless it is a client's, of which the transaction tells.
   v1::SetQuotaResponse response_;
 };
 

@@ -2,17 +2,24 @@
 
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "base/byte_stream.h"
 #include "base/error.h"
+#include "base/testing/random_cut_source.h"
 #include "base/testing/status_matchers.h"
+#include "content/pack_footer.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "services/backup/handlers/converters.h"
 #include "services/backup/handlers/get_client.h"
 #include "services/backup/handlers/get_status.h"
 #include "services/backup/handlers/transact.h"
+#include "services/backup/handlers/upload_file.h"
+#include "services/backup/handlers/upload_header.h"
+#include "services/backup/testing/legacy_peer.h"
 #include "services/backup/testing/log_capture.h"
 #include "services/backup/testing/memory_service.h"
 
@@ -140,8 +147,11 @@ TEST_F(QuotasTest, SaysOfEachQuotaWhatIsUsed) {
   v1::GetClientRequest get;
   get.set_client_id(client_);
   EXPECT_EQ(service_.Read(GetClient, get)->client().quota().used_bytes(), 5);
-  const auto status = service_.catalog.Read(
-      [&](storage::Snapshot& snapshot) { return GetStatus(snapshot, service_.clock, {}, {}); });
+  const absl::Status unknown = absl::UnknownError("nobody looked");
+  const DiskUse disk{unknown, unknown, unknown};
+  const auto status = service_.catalog.Read([&](storage::Snapshot& snapshot) {
+    return GetStatus(snapshot, service_.clock, {}, disk, service_.clock.Now());
+  });
   EXPECT_EQ(status->store_quota().used_files(), 1);
   EXPECT_EQ(status->clients_beyond_soft_limits(), 1);
 }
@@ -164,7 +174,7 @@ TEST_F(QuotasTest, MustMakeSense) {
   constexpr int64_t kTooMuch = (int64_t{1} << 53) + 1;
   refuses(QuotaOf(v1::Quota::SCOPE_UNSPECIFIED, "", {.hard_bytes = 1}), "quota.scope", "STORE");
   refuses(QuotaOf(v1::Quota::STORE, client_, {.hard_bytes = 1}), "quota.client_id", "empty");
-  refuses(QuotaOf(v1::Quota::CLIENT, "", {.hard_bytes = 1}), "client_id", "UUID");
+  refuses(QuotaOf(v1::Quota::CLIENT, "", {.hard_bytes = 1}), "quota.client_id", "UUID");
   refuses(QuotaOf(v1::Quota::STORE, "", {}), "quota", "no limit");
   refuses(QuotaOf(v1::Quota::STORE, "", {.soft_bytes = -1}), "quota.soft_bytes", "is -1");
   refuses(QuotaOf(v1::Quota::STORE, "", {.hard_bytes = -1}), "quota.hard_bytes", "from 0 to");
@@ -199,10 +209,39 @@ TEST_F(QuotasTest, AreNotBelowWhatIsUsed) {
   EXPECT_OK(SetOwn({.hard_bytes = 10, .hard_files = 2}));
   // Who has a quota of its own is not every client.
   EXPECT_OK(SetEveryClients({.hard_bytes = 9}));
-  refuses(Delete(v1::Quota::CLIENT, client_).status(), "quota.hard_bytes");
+  const absl::Status stays = Delete(v1::Quota::CLIENT, client_).status();
+  refuses(stays, "client_id");
+  EXPECT_THAT(stays.message(), HasSubstr("every client's hard_bytes would be 9, less than the 10"));
   EXPECT_EQ(Get(v1::Quota::CLIENT, client_)->quota().hard_bytes(), 10);
   // A soft one only says what is so.
   EXPECT_OK(SetOwn({.soft_bytes = 1}));
+}
+
+TEST_F(QuotasTest, MayBeRaisedToLessThanWhatIsUsed) {
+  service_.Store(client_, "a", "123456");
+  service_.Store(client_, "b", "");
+  v1::DeleteClientRequest request;
+  request.set_client_id(client_);
+  ASSERT_OK(service_.DeleteClient(request));
+  EXPECT_OK(SetEveryClients({.hard_bytes = 3}));
+  // Whoever is taken back is as he was, beyond whatever was set meanwhile.
+  v1::UndeleteClientRequest undelete;
+  undelete.set_client_id(client_);
+  ASSERT_OK(service_.UndeleteClient(undelete));
+  EXPECT_EQ(Get(v1::Quota::CLIENT, client_)->used_bytes(), 6);
+  EXPECT_THAT(Upload("a", 1), HasReason(Reason::kClientQuota));
+  EXPECT_OK(Upload("a", 0));
+  EXPECT_OK(SetEveryClients({.soft_bytes = 1, .hard_bytes = 3}));
+  EXPECT_OK(SetEveryClients({.hard_bytes = 4}));
+  EXPECT_THAT(SetEveryClients({.hard_bytes = 3}), HasReason(Reason::kInvalidField));
+  EXPECT_THAT(SetEveryClients({.hard_bytes = 4, .hard_files = 1}),
+              HasReason(Reason::kInvalidField));
+  EXPECT_OK(SetOwn({.hard_bytes = 5}));
+  EXPECT_THAT(SetOwn({.hard_bytes = 4}), HasReason(Reason::kInvalidField));
+  EXPECT_OK(SetOwn({.hard_bytes = 5, .hard_files = 2}));
+  EXPECT_THAT(Delete(v1::Quota::CLIENT, client_), HasReason(Reason::kInvalidField));
+  EXPECT_OK(SetEveryClients({.hard_bytes = 5}));
+  EXPECT_OK(Delete(v1::Quota::CLIENT, client_));
 }
 
 TEST_F(QuotasTest, RefuseAnUploadBeforeItsBodyIsRead) {
@@ -240,6 +279,71 @@ TEST_F(QuotasTest, KnowWhatCiphertextIsAtLeast) {
               HasReason(Reason::kClientQuota));
 }
 
+TEST_F(QuotasTest, KnowOfEachEncodingWhatItIsAtLeast) {
+  const auto least = [&](v1::UploadFileHeader::Encoding encoding, int64_t encoded_size,
+                         int segment_size) {
+    v1::UploadFileHeader header = Header(client_, "a", static_cast<size_t>(encoded_size));
+    header.set_encoding(encoding);
+    header.set_segment_size(segment_size);
+    if (encoding == v1::UploadFileHeader::AES_CBC ||
+        encoding == v1::UploadFileHeader::AES_CBC_SEGMENTS) {
+      header.set_initial_vector(v1::UploadFileHeader::IN_FRONT);
+      header.set_padding(v1::UploadFileHeader::ZEROS);
+    }
+    return ParseUploadHeader(header, service_.clock.Now()).value().least_size();
+  };
+  EXPECT_EQ(least(v1::UploadFileHeader::IDENTITY, 9, 0), 9);
+  EXPECT_EQ(least(v1::UploadFileHeader::AES_CBC_ZERO_IV, 16, 0), 0);
+  EXPECT_EQ(least(v1::UploadFileHeader::AES_CBC, 144, 0), 112);
+  EXPECT_EQ(least(v1::UploadFileHeader::AES_CBC, 0, 0), 0);
+  EXPECT_EQ(least(v1::UploadFileHeader::AES_CBC_SEGMENTS, 480, 48), 160);
+  EXPECT_EQ(least(v1::UploadFileHeader::AES_CBC_SEGMENTS, 496, 48), 144);
+  EXPECT_EQ(least(v1::UploadFileHeader::AES_CBC_SEGMENTS, 320, 32), 0);
+  EXPECT_EQ(least(v1::UploadFileHeader::AES_CBC_SEGMENTS, 0, 0), 0);
+  EXPECT_EQ(least(v1::UploadFileHeader::AES_CBC_ZERO_IV_SEGMENTS, 0, 0), 0);
+}
+
+// A client that found its file damaged says so on one connection and sends it on another.
+TEST_F(QuotasTest, LetAFileComeAgainBeforeTheNoticeOfIt) {
+  EXPECT_OK(SetOwn({.hard_bytes = 10, .hard_files = 1}));
+  EXPECT_OK(SetStores({.hard_bytes = 10, .hard_files = 1}));
+  ASSERT_OK(Upload("a", 6));
+  const std::string content(6, 'y');
+  const auto prepare = [&] {
+    StringSource source(content);
+    return UploadFile::Prepare(service_.upload_resources, Header(client_, "a", 6), source);
+  };
+  const auto add = [&](UploadFile& upload) {
+    return upload.Respond(service_.catalog.Run(
+        [&](storage::Transaction& transaction) { return upload.Apply(transaction); }));
+  };
+  auto early = prepare();
+  ASSERT_OK(early);
+  EXPECT_THAT(add(*early), HasReason(Reason::kClientQuota));  // No notice came.
+  auto again = prepare();
+  ASSERT_OK(again);
+  ASSERT_OK(service_.Report(client_, "a", v1::ReportTransferRequest::RETRYING));
+  EXPECT_OK(add(*again));
+  EXPECT_EQ(service_.Client(client_).stored_bytes, 6);
+  UntouchedSource body;
+  EXPECT_THAT(
+      UploadFile::Prepare(service_.upload_resources, Header(client_, "a", 11), body).status(),
+      HasReason(Reason::kClientQuota));
+  // What is confirmed stays.
+  ASSERT_OK(service_.Report(client_, "a", v1::ReportTransferRequest::VERIFIED));
+  EXPECT_THAT(
+      UploadFile::Prepare(service_.upload_resources, Header(client_, "a", 6), body).status(),
+      HasReason(Reason::kClientQuota));
+}
+
+TEST_F(QuotasTest, NoteWhatWasObservedOfAClientThatTheyRefuse) {
+  EXPECT_OK(SetOwn({.hard_bytes = 1}));
+  v1::UploadFileHeader header = Header(client_, "a", 2);
+  header.mutable_legacy_profile()->set_family("C");
+  EXPECT_THAT(service_.Upload(header, "12"), HasReason(Reason::kClientQuota));
+  EXPECT_EQ(service_.Client(client_).legacy.family, "C");
+}
+
 TEST_F(QuotasTest, OfTheStoreCountWhatIsInTheTrash) {
   const int64_t version = service_.Store(client_, "a", "12345");
   EXPECT_OK(SetStores({.hard_bytes = 9}));
@@ -269,6 +373,40 @@ TEST_F(QuotasTest, KeepWhatIsTakenBackFromGoingBeyond) {
   EXPECT_OK(UndeleteFile("a"));
   EXPECT_EQ(service_.Client(client_).stored_bytes, 10);
   EXPECT_EQ(Get(v1::Quota::CLIENT, client_)->used_files(), 2);
+}
+
+TEST_F(QuotasTest, LeaveWhatCameBackBeforeThereWasNoRoom) {
+  constexpr int kVersions = storage::Transaction::kMaxDeletedVersions + 2;
+  for (int i = 0; i < kVersions; ++i)
+    EXPECT_OK(service_.Delete(client_, "a", service_.Store(client_, "a", "1")));
+  EXPECT_OK(SetOwn({.hard_bytes = kVersions - 1}));
+  EXPECT_THAT(UndeleteFile("a"), HasReason(Reason::kClientQuota));
+  EXPECT_EQ(service_.Client(client_).stored_bytes, storage::Transaction::kMaxDeletedVersions);
+  EXPECT_EQ(service_.Count().trash_versions, 2);
+}
+
+TEST_F(QuotasTest, AnswerTheSameUploadThatWasFasterElsewhere) {
+  EXPECT_OK(SetOwn({.soft_bytes = 4, .hard_bytes = 5, .hard_files = 1}));
+  v1::UploadFileHeader header = Header(client_, "a", 5);
+  header.set_upload_id(kNobody);
+  std::vector<UploadFile> uploads;
+  for (int i = 0; i < 2; ++i) {
+    StringSource source("12345");
+    auto upload = UploadFile::Prepare(service_.upload_resources, header, source);
+    ASSERT_OK(upload);
+    uploads.push_back(*std::move(upload));
+  }
+  LogCapture log;
+  std::vector<int64_t> ids;
+  for (UploadFile& upload : uploads) {
+    const auto response = upload.Respond(service_.catalog.Run(
+        [&](storage::Transaction& transaction) { return upload.Apply(transaction); }));
+    ASSERT_OK(response);
+    ids.push_back(response->version().version_id());
+  }
+  EXPECT_EQ(ids[0], ids[1]);
+  EXPECT_EQ(service_.Client(client_).stored_bytes, 5);
+  EXPECT_EQ(CountOf("beyond a soft quota", log), 1);
 }
 
 TEST_F(QuotasTest, AnswerAnUploadThatIsThereAsBefore) {
@@ -301,6 +439,83 @@ TEST_F(QuotasTest, SayOnceThatASoftLimitIsPassed) {
   EXPECT_OK(service_.Delete(client_, "a", passing->version().version_id() + 1));
   EXPECT_OK(Upload("a", 1));
   EXPECT_EQ(CountOf(of_bytes, log), 2);
+}
+
+// Segment after segment, each with its size before it.
+class Segments final : public ByteSource {
+ public:
+  // Each brings `segment_size` bytes, and there are `count` of them.
+  Segments(std::string session_key, size_t segment_size, int count)
+      : session_key_(std::move(session_key)), segment_size_(segment_size), count_(count) {}
+  absl::StatusOr<absl::string_view> Read() override {
+    if (sent_ == count_) return absl::string_view();
+    const std::string plain =
+        testing::PseudoRandomBytes(segment_size_, static_cast<uint32_t>(sent_++));
+    const std::string segment = testing::EncryptAsClient(session_key_, plain);
+    piece_.clear();
+    for (int shift = 0; shift < 32; shift += 8)
+      piece_.push_back(static_cast<char>(segment.size() >> shift));
+    piece_ += segment;
+    return piece_;
+  }
+  int sent() const { return sent_; }
+
+ private:
+  const std::string session_key_;
+  const size_t segment_size_;
+  const int count_;
+  int sent_ = 0;
+  std::string piece_;
+};
+
+// Only its end tells the size of such content.
+class SegmentedQuotasTest : public ::testing::Test {
+ protected:
+  SegmentedQuotasTest() {
+    service_.uploads.inline_blob_limit = 0;
+    resources_.blob_was_dropped = [this] { ++dropped_; };
+    EXPECT_OK(service_.catalog.Run([&](storage::Transaction& transaction) {
+      return transaction.SetQuota(
+          {{ParseClientId(client_.id).value(), storage::QuotaKind::kClient}, {.hard_bytes = 1000}});
+    }));
+  }
+  absl::Status Upload(ByteSource& source) {
+    v1::UploadFileHeader header;
+    header.set_client_id(client_.id);
+    header.set_file_name("file");
+    header.set_encoding(v1::UploadFileHeader::AES_CBC_ZERO_IV_SEGMENTS);
+    return StoreUpload(resources_, header, source).status();
+  }
+
+  MemoryService service_;
+  const testing::KnownClient client_ = service_.MakeClient("laptop");
+  UploadResources resources_ = service_.upload_resources;
+  int dropped_ = 0;
+};
+
+TEST_F(SegmentedQuotasTest, LeaveNothingOfWhatTheyRefuseAtTheEnd) {
+  int refused = 0;
+  for (const auto form : {storage::StorageForm::kPlain, storage::StorageForm::kSealed,
+                          storage::StorageForm::kClientCiphertext}) {
+    service_.uploads.form = form;
+    Segments source(client_.session_key, 300'000, 2);
+    EXPECT_THAT(Upload(source), HasReason(Reason::kClientQuota));
+    EXPECT_EQ(service_.BlobCount(), 0);
+    EXPECT_EQ(service_.Count().versions, 0);
+    EXPECT_EQ(dropped_, ++refused);
+    service_.Sweep();
+  }
+}
+
+TEST_F(SegmentedQuotasTest, DoNotLetAllComeOfWhatHasNoRoom) {
+  constexpr int kSegments = 1000;
+  constexpr size_t kSize = size_t{1} << 20;
+  Segments source(client_.session_key, kSize, kSegments);
+  EXPECT_THAT(Upload(source), HasReason(Reason::kClientQuota));
+  // A pack, and what is read ahead.
+  EXPECT_LT(source.sent() * kSize, size_t{2} * content::kMaxPackSize);
+  EXPECT_EQ(service_.BlobCount(), 0);
+  EXPECT_EQ(dropped_, 1);
 }
 
 TEST(ConcurrentQuotasTest, UploadsAtOnceDoNotPassAHardLimitTogether) {

@@ -84,10 +84,14 @@ absl::StatusOr<UploadFile> UploadFile::PrepareWith(const UploadResources& resour
                                                    const content::NextVersionId& next_id) {
   ASSIGN_OR_RETURN(UploadRequest request, ParseUploadHeader(header, resources.clock.Now()));
   UploadFile upload(resources, std::move(request));
-  RETURN_IF_ERROR(upload.FindWhatIsKnown());
+  if (const absl::Status found = upload.FindWhatIsKnown(); !found.ok()) {
+    if (ReasonOf(found) == Reason::kClientQuota) upload.NoteObserved();
+    return found;
+  }
   if (upload.is_known_) return upload;
   if (const absl::Status stored = upload.Store(chunks, next_id); !stored.ok()) {
     upload.NoteObserved();
+    if (ReasonOf(stored) == Reason::kClientQuota) upload.DropContent();
     return stored;
   }
   upload.prepared_ = std::chrono::steady_clock::now();
@@ -101,20 +105,44 @@ absl::Status UploadFile::FindWhatIsKnown() {
     if (request_.upload_id) {
       ASSIGN_OR_RETURN(known, snapshot.FindUpload(request_.client_id, *request_.upload_id));
     }
+    if (known) return absl::OkStatus();
+    ASSIGN_OR_RETURN(room_, FindRoom(snapshot));
     // Early, so that nothing is read in vain; Apply() decides.
-    return known ? absl::OkStatus() : CheckQuotas(snapshot, request_.least_size());
+    return CheckRoomFor(request_.least_size());
   }));
   is_known_ = known.has_value();
   if (is_known_) added_ = *std::move(known);
   return absl::OkStatus();
 }
 
-absl::Status UploadFile::CheckQuotas(storage::Snapshot& snapshot, int64_t size_bytes) {
+absl::StatusOr<std::vector<storage::QuotaUse>> UploadFile::FindRoom(
+    storage::Snapshot& snapshot) const {
+  ASSIGN_OR_RETURN(std::vector<storage::QuotaUse> uses,
+                   snapshot.ListQuotasFor(request_.client_id, request_.file_name));
+  if (uses.empty()) return uses;
+  // The notice that this is sent again may still be in its client's line (docs/adr/0017): it
+  // deletes the version before this one, which nobody confirmed.
+  const absl::StatusOr<std::vector<storage::Version>> newest =
+      snapshot.ListVersions(request_.client_id, request_.file_name, /*before=*/0, /*limit=*/1);
+  if (ReasonOf(newest.status()) == Reason::kFileNotFound) return uses;
+  RETURN_IF_ERROR(newest.status());
+  if (newest->empty() || newest->front().state != storage::VersionState::kReceived) return uses;
+  for (storage::QuotaUse& use : uses) use.used.bytes -= newest->front().size_bytes;
+  return uses;
+}
+
+absl::Status UploadFile::CheckRoomFor(int64_t size_bytes) const {
+  for (const storage::QuotaUse& use : room_)
+    RETURN_IF_ERROR(CheckRoom(use, AddedBy(use, size_bytes)));
+  return absl::OkStatus();
+}
+
+absl::Status UploadFile::CheckQuotas(storage::Transaction& transaction) {
   passed_limits_.clear();
   ASSIGN_OR_RETURN(const std::vector<storage::QuotaUse> uses,
-                   snapshot.ListQuotasFor(request_.client_id, request_.file_name));
+                   transaction.ListQuotasFor(request_.client_id, request_.file_name));
   for (const storage::QuotaUse& use : uses) {
-    const storage::Usage more = AddedBy(use, size_bytes);
+    const storage::Usage more = AddedBy(use, version_.size_bytes);
     RETURN_IF_ERROR(CheckRoom(use, more));
     for (const storage::PassedLimit& passed : LimitsPassed(use, more))
       passed_limits_.push_back(passed);
@@ -178,7 +206,8 @@ absl::Status UploadFile::StoreChunks(content::Arrival arrival, ByteSource& chunk
                                      const content::NextVersionId& next_id) {
   chunks_.emplace(*resources_);
   ASSIGN_OR_RETURN(PendingChunks::Stored stored,
-                   chunks_->Store(std::move(arrival), next_id, chunks));
+                   chunks_->Store(std::move(arrival), next_id, chunks,
+                                  [this](int64_t bytes) { return CheckRoomFor(bytes); }));
   version_ = std::move(stored.version);
   content_ = std::move(stored.content);
   totals_ = stored.totals;
@@ -199,12 +228,17 @@ absl::Status UploadFile::Apply(storage::Transaction& transaction) {
     if (request_.receive_time) version_.arrive_time = arrival;
     if (min_retention > absl::ZeroDuration()) version_.retain_until = arrival + min_retention;
   }
-  // Before the version counts. One that was added meanwhile takes no more room.
-  const absl::Status has_room = CheckQuotas(transaction, version_.size_bytes);
+  // Before the version counts.
+  if (const absl::Status has_room = CheckQuotas(transaction); !has_room.ok()) {
+    if (ReasonOf(has_room) != Reason::kClientQuota || !request_.upload_id) return has_room;
+    // The same upload that was added meanwhile takes no more room.
+    ASSIGN_OR_RETURN(const std::optional<storage::Version> known,
+                     transaction.FindUpload(request_.client_id, *request_.upload_id));
+    if (!known) return has_room;
+  }
   ASSIGN_OR_RETURN(added_, transaction.AddVersion(version_, content_, request_.observed));
-  const bool is_added = added_.version_id == version_.version_id;
-  if (!is_added) passed_limits_.clear();
-  return is_added ? has_room : absl::OkStatus();
+  if (added_.version_id != version_.version_id) passed_limits_.clear();
+  return absl::OkStatus();
 }
 
 absl::StatusOr<v1::UploadFileResponse> UploadFile::Respond(const absl::Status& committed) {
@@ -227,11 +261,20 @@ absl::StatusOr<v1::UploadFileResponse> UploadFile::Respond(const absl::Status& c
 }
 
 void UploadFile::GiveUp(const absl::Status& why) {
-  // The row may exist all the same: then the catalog can tell what becomes of the blob. That it has
-  // no room leaves no doubt.
-  if (blob_ && ReasonOf(why) == Reason::kStorageFull) DeleteBlob(resources_->blobs, blob_->id());
+  // The row may exist all the same: then the catalog can tell what becomes of the blob.
+  if (blob_ && IsNotAdded(why)) DeleteBlob(resources_->blobs, blob_->id());
   if (chunks_) chunks_->GiveUp(std::get<storage::NewChunks>(content_), why);
   NoteObserved();
+  if (ReasonOf(why) == Reason::kClientQuota) DropContent();
+}
+
+void UploadFile::DropContent() {
+  if (!blob_ && !(chunks_ && chunks_->is_large())) return;
+  blob_.reset();
+  chunks_.reset();
+  // The transactions that release it come before this one.
+  resources_->catalog.Run([](storage::Transaction&) { return absl::OkStatus(); }).IgnoreError();
+  resources_->blob_was_dropped();
 }
 
 void UploadFile::ObserveBytes() const {

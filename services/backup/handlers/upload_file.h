@@ -91,8 +91,8 @@ class UploadFile {
  public:
   // Reads all of `chunks` and stores what is large. Errors: those of the chunks, of ChunkedForm and
   // StoredForm; reasons INVALID_FIELD, SIZE_LIMIT, CLIENT_NOT_FOUND, KEY_NOT_SET, CLIENT_QUOTA
-  // (then `chunks` is not read), STORAGE_FULL, STORAGE_IO, BACKEND_DOWN. What was observed of the
-  // client is noted all the same.
+  // (then `chunks` is not read, or not to its end if only that tells the size), STORAGE_FULL,
+  // STORAGE_IO, BACKEND_DOWN. What was observed of the client is noted all the same.
   static absl::StatusOr<UploadFile> Prepare(const UploadResources& resources,
                                             const v1::UploadFileHeader& header, ByteSource& chunks);
   // The same of content for which IsQuick(), with a reserved version id, by a thread that must not
@@ -117,8 +117,13 @@ class UploadFile {
                                                 ByteSource& chunks,
                                                 const content::NextVersionId& next_id);
   absl::Status FindWhatIsKnown();
-  // Whether so much may come, and which soft limits that passes. Reason CLIENT_QUOTA.
-  absl::Status CheckQuotas(storage::Snapshot& snapshot, int64_t size_bytes);
+  // The quotas, and what is used of them at least once the verdicts that are on their way have
+  // come.
+  absl::StatusOr<std::vector<storage::QuotaUse>> FindRoom(storage::Snapshot& snapshot) const;
+  // Whether there was room for so much at the header. Reason CLIENT_QUOTA.
+  absl::Status CheckRoomFor(int64_t size_bytes) const;
+  // Whether the version may come, and which soft limits that passes. Reason CLIENT_QUOTA.
+  absl::Status CheckQuotas(storage::Transaction& transaction);
   absl::Status Store(ByteSource& chunks, const content::NextVersionId& next_id);
   // In a client's form.
   absl::Status StoreWhole(content::Arrival arrival, ByteSource& chunks,
@@ -127,6 +132,8 @@ class UploadFile {
   absl::Status StoreChunks(content::Arrival arrival, ByteSource& chunks,
                            const content::NextVersionId& next_id);
   void GiveUp(const absl::Status& why);
+  // Has what was stored outside of the catalog removed soon.
+  void DropContent();
   void ObserveBytes() const;
   void ObservePhases() const;
   void NoteObserved() const;
@@ -136,6 +143,7 @@ class UploadFile {
   const UploadResources* resources_;
   UploadRequest request_;
   storage::Client client_;
+  std::vector<storage::QuotaUse> room_;  // At the header.
   std::string session_key_;              // If it comes encrypted.
   storage::Version version_;             // To be added.
   storage::NewContent content_;          // Of that.

@@ -135,10 +135,13 @@ absl::StatusOr<UploadRequest> ParseUploadHeader(const v1::UploadFileHeader& head
 int64_t UploadRequest::least_size() const {
   if (original_size) return std::min(*original_size, encoding.max_size_bytes);
   if (!encoding.encrypted()) return encoding.size_bytes;
-  // Each segment may be padded.
-  if (encoding.cbc->cut != CbcFormat::Cut::kWhole) return 0;
+  if (encoding.in_sized_segments()) return 0;  // Only the end tells.
+  const bool is_cut = encoding.cbc->cut == CbcFormat::Cut::kEqualSegments;
+  const int64_t segment_size = is_cut ? encoding.cbc->segment_size : encoding.size_bytes;
+  const int64_t segments =
+      segment_size > 0 ? (encoding.size_bytes + segment_size - 1) / segment_size : 0;
   constexpr int64_t kMaxOverhead = 2 * crypto::kCipherBlockSize;  // Initial vector and padding.
-  return std::max<int64_t>(0, encoding.size_bytes - kMaxOverhead);
+  return std::max<int64_t>(0, encoding.size_bytes - segments * kMaxOverhead);
 }
 
 }  // namespace backup::handlers

@@ -188,6 +188,11 @@ TEST_P(CatalogQuotas, TellWhoUsesMore) {
   EXPECT_EQ(FindClientBeyond({.hard_bytes = 19}), std::nullopt);
   EXPECT_OK(SetQuota({Of(first_), {.soft_files = 1}}));
   EXPECT_EQ(CountBeyondSoft(), 2);
+  EXPECT_OK(SetQuota({every_client_, {.hard_bytes = 1}}));
+  EXPECT_EQ(CountBeyondSoft(), 1);
+  EXPECT_TRUE(DeleteQuota(every_client_));
+  EXPECT_EQ(CountBeyondSoft(), 1);
+  EXPECT_OK(SetQuota({every_client_, {.soft_bytes = 9}}));
   EXPECT_OK(RemoveClient(first_));
   EXPECT_EQ(CountBeyondSoft(), 1);
 }
