@@ -247,7 +247,11 @@ TEST_P(CatalogQuotas, AlwaysTellWhatARecountWould) {
         break;
       case 7:
         run([&](Transaction& transaction) {
-          return transaction.ExpireVersions({any_id(), any_id()}, {At(5)}).status();
+          return transaction
+              .ExpireVersions(
+                  {{any_id(), VersionState::kReceived, 0}, {any_id(), VersionState::kVerified, 0}},
+                  {At(5)})
+              .status();
         });
         break;
       default: {
