@@ -164,7 +164,8 @@ class JsonTest(ClusterTest):
         self.replace_the_state(data)
         with contextlib.closing(sqlite3.connect(data / "catalog.db")) as catalog:
             catalog.execute("UPDATE clock_notes SET distrusted_since = 1, distrust = 'why'")
-            catalog.execute("INSERT INTO size_notes VALUES ((SELECT max(time) FROM size_notes) - 8 * 24 * 3600 * 1000000, 0, 0)")
+            # It grew so fast that any disk is full before long.
+            catalog.execute("INSERT INTO size_notes VALUES ((SELECT max(time) FROM size_notes) - 8 * 24 * 3600 * 1000000, ?, 0)", (-(1 << 50),))
             catalog.commit()
         self.page.check_object("LocalCopy", decrypted[0], "decrypt")
         self.cluster.service_flags.append("--scrub_rate=1")  # It comes to no end.
