@@ -92,7 +92,7 @@ TEST_F(SnapshotFolderTest, RemovesOneThatMayBeGone) {
 
 std::vector<SnapshotFolder::Entry> Hourly(int count) {
   std::vector<SnapshotFolder::Entry> entries;
-  for (int i = 0; i < count; ++i) entries.push_back({count - i, kNoon - absl::Hours(i)});
+  for (int i = 0; i < count; ++i) entries.push_back({count - i, kNoon - absl::Hours(i), ""});
   return entries;
 }
 
@@ -109,7 +109,7 @@ TEST(SnapshotFolderExpired, KeepsTheNewestEightAndOneADayForThirtyDays) {
 
 TEST(SnapshotFolderExpired, KeepsTheNewestEightHoweverOldTheyAreAndWhateverTheirTimes) {
   std::vector<SnapshotFolder::Entry> entries;
-  for (int i = 0; i < 8; ++i) entries.push_back({8 - i, absl::UnixEpoch()});
+  for (int i = 0; i < 8; ++i) entries.push_back({8 - i, absl::UnixEpoch(), ""});
   EXPECT_THAT(SnapshotFolder::Expired(entries), IsEmpty());
 }
 
