@@ -32,8 +32,9 @@ namespace {
 constexpr absl::string_view kSuffix = ".snapshot";
 constexpr absl::string_view kTimeFormat = "%E4Y%m%dT%H%M%SZ";
 constexpr size_t kNumberSize = 10;
-// What is on its way; one at a time.
-constexpr absl::string_view kPart = "/incoming.part";
+// What is on its way; of each store one at a time.
+constexpr absl::string_view kPart = "incoming";
+constexpr absl::string_view kPartSuffix = ".part";
 
 absl::Status IoError(absl::string_view doing, const std::string& path) {
   const int error = errno;
@@ -172,7 +173,8 @@ absl::StatusOr<SnapshotFolder::Entry> SnapshotFolder::Put(int64_t number, absl::
                                                           const std::string& store,
                                                           ByteSource& source) {
   RETURN_IF_ERROR(Make());
-  const std::string part = absl::StrCat(path_, kPart);
+  const std::string part =
+      absl::StrCat(path_, "/", kPart, store.empty() ? "" : "-", store, kPartSuffix);
   ::unlink(part.c_str());  // Of a process that was killed.
   absl::Cleanup remove_part = [&] { ::unlink(part.c_str()); };
   listener_("snapshot is begun");

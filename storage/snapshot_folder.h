@@ -16,16 +16,19 @@
 namespace backup::storage {
 
 // A folder of snapshots of the catalog: files that are found by their names alone, because they are
-// needed when there is no catalog. Used by one thread at a time, and only one process may change
-// it; List() and Open() by any number.
+// needed when there is no catalog. Several stores may have theirs in it. Used by one thread at a
+// time, and only one process at a time may change what is of one store, or of none; List() and
+// Open() by any number.
 class SnapshotFolder {
  public:
   // Of these, and of one a day before them, none is removed.
   static constexpr int kKept = 8;
   static constexpr int kKeptDays = 30;
+  // The store value of a catalog that says which store it is: Entry::store.
+  static constexpr char kStoreValue[] = "snapshots.store";
 
   struct Entry {
-    int64_t number = 0;  // Above those of all before it, whatever the clock says.
+    int64_t number = 0;  // Above those of its store before it, whatever the clock says.
     absl::Time time;     // When it was taken, as its name says it: whole seconds.
     std::string store;   // Whose catalog it is, in hex; empty: an older program did not say.
     int64_t size_bytes = 0;
@@ -52,7 +55,8 @@ class SnapshotFolder {
   // Makes the folder, in a parent that exists; durable. Reasons STORAGE_FULL, STORAGE_IO.
   absl::Status Make() const;
   // Stores what `source` yields: whole and durable if this returns OK, else not there. Makes the
-  // folder, in a parent that exists. Leaves the last 64 MiB of the disk to others, as blobs do.
+  // folder, in a parent that exists. What a Put() of this store left that was killed goes; that of
+  // another store may be on its way. Leaves the last 64 MiB of the disk to others, as blobs do.
   // Errors: those of `source`; reasons STORAGE_FULL, STORAGE_IO.
   absl::StatusOr<Entry> Put(int64_t number, absl::Time time, const std::string& store,
                             ByteSource& source);

@@ -57,10 +57,37 @@ TEST_F(SnapshotFolderTest, TellsStoresApart) {
   EXPECT_THAT(snapshots_.ListOf(theirs.store).value(), ElementsAre(theirs, nobodys));
 }
 
+TEST_F(SnapshotFolderTest, TwoStoresPutTheirsIntoOneFolderAtOnce) {
+  store_ = "0011223344556677";
+  for (const absl::string_view interrupted_at :
+       {"snapshot is begun", "snapshot is written", "snapshot is synced"}) {
+    SCOPED_TRACE(interrupted_at);
+    SnapshotFolder theirs(snapshots_.path(), [&](absl::string_view step) {
+      if (step == interrupted_at) Put(1, kNoon, "ours");
+    });
+    StringSource source("theirs");
+    const auto put = theirs.Put(2, kNoon, "8899aabbccddeeff", source);
+    ASSERT_OK(put);
+    EXPECT_EQ(put->size_bytes, 6);
+    const auto listed = snapshots_.List().value();
+    ASSERT_EQ(listed.size(), 2u);
+    for (const auto& entry : listed) {
+      const std::string expected = entry.store == store_ ? "ours" : "theirs";
+      EXPECT_EQ(entry.size_bytes, std::ssize(expected));
+      std::string read(expected.size(), '\0');
+      ASSERT_OK(snapshots_.Open(entry).value()->ReadAt(0, {read.data(), read.size()}));
+      EXPECT_EQ(read, expected);
+      ASSERT_OK(snapshots_.Remove(entry));
+    }
+    EXPECT_TRUE(std::filesystem::is_empty(snapshots_.path()));
+  }
+}
+
 TEST_F(SnapshotFolderTest, LeavesOtherFilesAlone) {
   Put(1, kNoon);
-  for (const char* name : {"notes", "0000000002-20260501T120000Z.snapshot.bak", "x.snapshot",
-                           "0000000002-yesterday.snapshot", "incoming.part"}) {
+  for (const char* name :
+       {"notes", "0000000002-20260501T120000Z.snapshot.bak", "x.snapshot",
+        "0000000002-yesterday.snapshot", "incoming.part", "incoming-0011223344556677.part"}) {
     std::ofstream(absl::StrCat(snapshots_.path(), "/", name)) << "other";
   }
   EXPECT_EQ(snapshots_.List()->size(), 1u);

@@ -431,11 +431,6 @@ absl::Status Check(storage::Catalog& catalog, const storage::BlobStore& blobs,
       });
 }
 
-bool IsOfAnotherKey(const FoundSnapshot& found, const crypto::MasterKeys& keys) {
-  return !found.footer.key_fingerprint.empty() &&
-         keys.Find(found.footer.key_fingerprint) == nullptr;
-}
-
 // Whether a catalog may be begun with whatever snapshots of another master key have. An empty one
 // would hide all that is in them.
 absl::StatusOr<bool> IsBase(const absl::StatusOr<NewCatalog>& catalog, bool has_others) {
@@ -449,7 +444,8 @@ absl::StatusOr<bool> IsBase(const absl::StatusOr<NewCatalog>& catalog, bool has_
 absl::StatusOr<NewCatalog> OpenBase(const HeldDataDir& data_dir, const SnapshotChoice& choice,
                                     absl::Time now, const StateListener& listener) {
   if (!choice.path.empty()) return OpenSnapshot(data_dir, choice, listener);
-  const std::vector<FoundSnapshot> found = FindSnapshots(choice.folders, &data_dir.master_keys);
+  ASSIGN_OR_RETURN(const std::vector<FoundSnapshot> found,
+                   FindOwnSnapshots(data_dir, choice.folders));
   int64_t next_version_id = 0;
   bool any_is_of_another_key = false;
   for (const FoundSnapshot& each : found) {

@@ -48,7 +48,7 @@ enum class MissingKeys {
 
 // Makes the catalog anew, puts it in place, and then reads all to check it. It begins with the
 // chosen snapshot; if no file is chosen, with the catalog that is in place if that is sound and as
-// new as each snapshot. If there is no snapshot at all, all that blobs tell is taken in, which is
+// new as each of FindOwnSnapshots(). If there are none, all that blobs tell is taken in, which is
 // no small content and no key of a client. What was there is put aside. Versions that it takes in
 // are unconfirmed (kReceived): a verdict is not told; they are kept for kKeepRebuilt. Memory: 16
 // bytes for each blob, and the recipes of what is taken in. After a crash it is to be done again

@@ -8,6 +8,8 @@
 #include <cerrno>
 #include <cstdio>
 #include <filesystem>
+#include <map>
+#include <set>
 #include <system_error>
 #include <utility>
 
@@ -121,12 +123,63 @@ bool IsOfTheSnapshot(const absl::Status& error) {
          reason == Reason::kStorageIo;
 }
 
-std::vector<std::string> PathsOf(const SnapshotChoice& choice) {
-  if (!choice.path.empty()) return {choice.path};
+absl::StatusOr<std::vector<std::string>> PathsOf(const HeldDataDir& data_dir,
+                                                 const SnapshotChoice& choice) {
+  if (!choice.path.empty()) return std::vector<std::string>{choice.path};
+  ASSIGN_OR_RETURN(const std::vector<FoundSnapshot> found,
+                   FindOwnSnapshots(data_dir, choice.folders));
   std::vector<std::string> paths;
-  for (const FoundSnapshot& each : FindSnapshots(choice.folders, /*master_keys=*/nullptr))
-    paths.push_back(each.path);
+  for (const FoundSnapshot& each : found) paths.push_back(each.path);
   return paths;
+}
+
+// NotFound if there is none, or nothing in it.
+absl::StatusOr<std::unique_ptr<storage::Catalog>> OpenCatalogInPlace(const std::string& data_dir) {
+  const std::string path = CatalogPath(data_dir);
+  std::error_code error;
+  const auto size = std::filesystem::file_size(path, error);
+  if (error || size == 0) return absl::NotFoundError("there is no catalog");
+  return OpenCatalogFile(path);
+}
+
+// Empty if nothing there says it.
+std::string StoreInPlace(const std::string& data_dir) {
+  // First, because who opens a catalog may change it.
+  const storage::SnapshotFolder own(absl::StrCat(data_dir, "/", kSnapshotFolderName));
+  const absl::StatusOr<std::vector<storage::SnapshotFolder::Entry>> entries = own.List();
+  if (entries.ok()) {
+    for (const storage::SnapshotFolder::Entry& entry : *entries) {
+      if (!entry.store.empty()) return entry.store;
+    }
+  }
+  const absl::StatusOr<std::unique_ptr<storage::Catalog>> catalog = OpenCatalogInPlace(data_dir);
+  if (!catalog.ok()) return "";
+  const absl::StatusOr<std::optional<std::string>> store =
+      (*catalog)->Read([](storage::Snapshot& snapshot) {
+        return snapshot.FindStoreValue(storage::SnapshotFolder::kStoreValue);
+      });
+  return store.ok() ? store->value_or("") : "";
+}
+
+// The only one that is found, or that the keys may open any snapshot of; empty if there is none.
+absl::StatusOr<std::string> OnlyStoreOf(const std::vector<FoundSnapshot>& found,
+                                        const crypto::MasterKeys& keys) {
+  std::map<std::string, std::string> newest_paths;  // By store.
+  std::set<std::string> of_our_keys;
+  for (const FoundSnapshot& each : found) {
+    if (each.entry.store.empty()) continue;
+    newest_paths.try_emplace(each.entry.store, each.path);
+    if (!IsOfAnotherKey(each, keys)) of_our_keys.insert(each.entry.store);
+  }
+  if (newest_paths.empty()) return "";
+  if (newest_paths.size() == 1) return newest_paths.begin()->first;
+  if (of_our_keys.size() == 1) return *of_our_keys.begin();
+  return absl::FailedPreconditionError(absl::StrCat(
+      "there are snapshots of several stores, and nothing tells which of them this one is: choose "
+      "a --snapshot; the newest of each are ",
+      absl::StrJoin(newest_paths, ", ", [](std::string* out, const auto& store_and_path) {
+        out->append(store_and_path.second);
+      })));
 }
 
 // Moves what is there of a catalog into `aside`; returns whether there was anything.
@@ -194,6 +247,24 @@ std::vector<FoundSnapshot> FindSnapshots(const std::vector<std::string>& folders
   return found;
 }
 
+bool IsOfAnotherKey(const FoundSnapshot& found, const crypto::MasterKeys& master_keys) {
+  return !found.footer.key_fingerprint.empty() &&
+         master_keys.Find(found.footer.key_fingerprint) == nullptr;
+}
+
+absl::StatusOr<std::vector<FoundSnapshot>> FindOwnSnapshots(
+    const HeldDataDir& data_dir, const std::vector<std::string>& folders) {
+  std::vector<FoundSnapshot> found = FindSnapshots(folders, &data_dir.master_keys);
+  std::string store = StoreInPlace(data_dir.path);
+  if (store.empty()) {
+    ASSIGN_OR_RETURN(store, OnlyStoreOf(found, data_dir.master_keys));
+  }
+  std::erase_if(found, [&](const FoundSnapshot& each) {
+    return !each.entry.store.empty() && each.entry.store != store;
+  });
+  return found;
+}
+
 absl::Status CheckOwner(const std::string& data_dir) {
   struct stat info = {};
   if (::stat(data_dir.c_str(), &info) != 0 || info.st_uid == ::geteuid()) return absl::OkStatus();
@@ -220,7 +291,7 @@ absl::StatusOr<NewCatalog> OpenSnapshot(const HeldDataDir& data_dir, const Snaps
                                         const StateListener& listener) {
   NewCatalog result;
   result.path = NewCatalogPath(data_dir.path);
-  const std::vector<std::string> paths = PathsOf(choice);
+  ASSIGN_OR_RETURN(const std::vector<std::string> paths, PathsOf(data_dir, choice));
   for (const std::string& path : paths) {
     const auto open = [&]() -> absl::Status {
       ASSIGN_OR_RETURN(const std::unique_ptr<RandomAccess> file, storage::OpenFile(path));
@@ -242,10 +313,10 @@ absl::StatusOr<NewCatalog> OpenSnapshot(const HeldDataDir& data_dir, const Snaps
     if (!IsOfTheSnapshot(opened)) return opened;
     result.unreadable.push_back(absl::StrCat(path, ": ", opened.message()));
   }
-  return absl::NotFoundError(
-      paths.empty()
-          ? absl::StrCat("there is no snapshot in ", absl::StrJoin(choice.folders, ", "))
-          : absl::StrCat("no snapshot can be read: ", absl::StrJoin(result.unreadable, "; ")));
+  return absl::NotFoundError(paths.empty() ? absl::StrCat("there is no snapshot of this store in ",
+                                                          absl::StrJoin(choice.folders, ", "))
+                                           : absl::StrCat("no snapshot can be read: ",
+                                                          absl::StrJoin(result.unreadable, "; ")));
 }
 
 absl::StatusOr<NewCatalog> CopyCatalogInPlace(const HeldDataDir& data_dir, int64_t next_version_id,
@@ -256,11 +327,8 @@ absl::StatusOr<NewCatalog> CopyCatalogInPlace(const HeldDataDir& data_dir, int64
   result.snapshot_time = now;
   RemoveCatalog(result.path);
   const auto copy = [&]() -> absl::Status {
-    std::error_code error;
-    const auto size = std::filesystem::file_size(result.snapshot_path, error);
-    if (error || size == 0) return absl::NotFoundError("there is no catalog");
     ASSIGN_OR_RETURN(const std::unique_ptr<storage::Catalog> catalog,
-                     OpenCatalogFile(result.snapshot_path));
+                     OpenCatalogInPlace(data_dir.path));
     RETURN_IF_ERROR(CheckCatalogMark(data_dir.path, *catalog));
     ASSIGN_OR_RETURN(const int64_t next, catalog->Read([](storage::Snapshot& snapshot) {
       return snapshot.NextVersionId();

@@ -37,6 +37,8 @@ struct FoundSnapshot {
 // listed is there itself, as the last and not readable. Without keys none is readable.
 std::vector<FoundSnapshot> FindSnapshots(const std::vector<std::string>& folders,
                                          const crypto::MasterKeys* master_keys);
+// Whether its footer says that it takes a key that is not at hand.
+bool IsOfAnotherKey(const FoundSnapshot& found, const crypto::MasterKeys& master_keys);
 
 // FailedPrecondition if the folder, which may be missing, is another user's: that one's service
 // could not open what this process makes in it.
@@ -56,9 +58,16 @@ absl::StatusOr<HeldDataDir> HoldDataDir(const std::string& data_dir, const KeySo
 // Told before and after each step that a crash may come between; for tests.
 using StateListener = std::function<void(absl::string_view step)>;
 
+// Those of FindSnapshots() that a catalog of this directory may be taken from: of its store, and
+// those of which nobody knows whose they are. Which store it is, the newest snapshot in its own
+// folder tells, else the catalog in place, else that snapshots of only one are found, or of only
+// one that the keys at hand may open. FailedPrecondition, with the stores, if nothing of that does.
+absl::StatusOr<std::vector<FoundSnapshot>> FindOwnSnapshots(
+    const HeldDataDir& data_dir, const std::vector<std::string>& folders);
+
 // What to take the catalog from.
 struct SnapshotChoice {
-  std::vector<std::string> folders;  // The newest in them that is not damaged,
+  std::vector<std::string> folders;  // The newest of FindOwnSnapshots() that is not damaged,
   std::string path;                  // or, if it is not empty, this file.
 };
 // A catalog that is not in its place yet.
@@ -74,7 +83,7 @@ struct NewCatalog {
 // all that were ever given. Errors:
 // NotFound if there is no snapshot that can be read, with why each of them cannot;
 // FailedPrecondition, without a chosen file, if that is so of the newest that is not damaged only
-// for want of its master key, which it names; STORAGE_FULL, STORAGE_IO.
+// for want of its master key, which it names; that of FindOwnSnapshots(); STORAGE_FULL, STORAGE_IO.
 absl::StatusOr<NewCatalog> OpenSnapshot(const HeldDataDir& data_dir, const SnapshotChoice& choice,
                                         const StateListener& listener);
 

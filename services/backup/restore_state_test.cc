@@ -85,6 +85,22 @@ class RestoreStateTest : public ::testing::Test {
     EXPECT_OK(snapshots.Take({}));
     EXPECT_OK(WriteCatalogMark(data_, *storage.catalog));
   }
+  // Another service of the same folder, which came further, and took its snapshot later.
+  void LiveBeside(const std::string& data, const KeySources& keys) {
+    const Storage storage = OpenStorage(data, keys).value();
+    EXPECT_OK(storage.catalog->Run(
+        [](storage::Transaction& transaction) { return transaction.ReserveVersionIds(100'000); }));
+    jobs::StateSnapshots::Options options;
+    options.folders = SnapshotFolders(data, elsewhere_);
+    options.part_of_time = 1;
+    jobs::StateSnapshots snapshots(*storage.catalog, *storage.master_keys.current, clock_, options);
+    for (int i = 0; i < 3; ++i) EXPECT_OK(snapshots.Take({}));
+  }
+  KeySources SharedKey() {
+    KeySources keys;
+    keys.master_key_file = data_ + "/master.key";
+    return keys;
+  }
   absl::StatusOr<NewCatalog> Restore(const std::string& chosen = "",
                                      const StateListener& listener = kSilent) {
     ASSIGN_OR_RETURN(const HeldDataDir held, HoldDataDir(data_, keys_));
@@ -316,6 +332,72 @@ TEST_F(RestoreStateTest, TakesNoOlderSnapshotBecauseTheNewestIsOfAnotherMasterKe
     EXPECT_TRUE(absl::StrContains(status.message(), "--old_master_key_file")) << status;
   }
   EXPECT_OK(Restore(older));
+}
+
+TEST_F(RestoreStateTest, TakesItsOwnThoughThatOfAnotherStoreInTheSameFolderIsNewer) {
+  Live(10);
+  LiveBeside(folder_.path() + "/with its own key", {});
+  LiveBeside(folder_.path() + "/with our key", SharedKey());
+  std::filesystem::remove(CatalogPath());
+  const auto restored = Restore();
+  ASSERT_OK(restored);
+  EXPECT_TRUE(absl::StartsWith(restored->snapshot_path, data_)) << restored->snapshot_path;
+  EXPECT_EQ(Versions(), 10);
+  std::filesystem::remove(CatalogPath());
+  ASSERT_OK(Rebuild());
+  EXPECT_EQ(Versions(), 10);
+}
+
+TEST_F(RestoreStateTest, RebuildingBeginsWithTheCatalogInPlaceThoughAnotherStoreCameFurther) {
+  Live(10);
+  LiveBeside(folder_.path() + "/with our key", SharedKey());
+  const auto rebuilt = Rebuild();
+  ASSERT_OK(rebuilt);
+  EXPECT_EQ(rebuilt->snapshot_path, CatalogPath());
+  EXPECT_EQ(Versions(), 10);
+}
+
+TEST_F(RestoreStateTest, TheCatalogInPlaceTellsTheStoreIfNoSnapshotIsBesideIt) {
+  Live(10);
+  const std::string ours = Found().front().entry.store;
+  LiveBeside(folder_.path() + "/with our key", SharedKey());
+  std::filesystem::remove_all(data_ + "/store/snapshots");
+  ASSERT_OK(Restore());
+  EXPECT_EQ(Versions(), 10);
+  // Of another store alone there is nothing to be had.
+  for (const FoundSnapshot& each : Found()) {
+    if (each.entry.store == ours) std::filesystem::remove(each.path);
+  }
+  EXPECT_THAT(Restore().status(), StatusIs(absl::StatusCode::kNotFound));
+}
+
+TEST_F(RestoreStateTest, TakesNoneIfNothingTellsWhichOfTwoStoresItIs) {
+  Live(10);
+  const std::string ours = Found().back().entry.store;
+  LiveBeside(folder_.path() + "/with our key", SharedKey());
+  std::filesystem::remove_all(data_ + "/store/snapshots");
+  std::filesystem::remove(CatalogPath());
+  std::string our_path;
+  for (const absl::Status& status : {Restore().status(), Rebuild().status()}) {
+    EXPECT_THAT(status, StatusIs(absl::StatusCode::kFailedPrecondition));
+    EXPECT_TRUE(absl::StrContains(status.message(), "--snapshot")) << status;
+    for (const FoundSnapshot& each : Found()) {
+      EXPECT_TRUE(absl::StrContains(status.message(), each.entry.store)) << status;
+      if (each.entry.store == ours) our_path = each.path;
+    }
+  }
+  EXPECT_FALSE(std::filesystem::exists(CatalogPath()));
+  ASSERT_OK(Restore(our_path));
+  EXPECT_EQ(Versions(), 10);
+}
+
+TEST_F(RestoreStateTest, TheKeyTellsTheStoreIfNothingElseDoes) {
+  Live(10);
+  LiveBeside(folder_.path() + "/with its own key", {});
+  std::filesystem::remove_all(data_ + "/store/snapshots");
+  std::filesystem::remove(CatalogPath());
+  ASSERT_OK(Restore());
+  EXPECT_EQ(Versions(), 10);
 }
 
 TEST_F(RestoreStateTest, RebuildingMakesNoEmptyCatalogBesideSnapshotsOfAnotherMasterKey) {

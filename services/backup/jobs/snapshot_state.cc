@@ -30,8 +30,7 @@ constexpr MetricName kDuration{"backup_snapshot_duration_seconds",
                                "How long it took to take the newest snapshot of the state"};
 // The copy that a snapshot is made of, in the first folder; always made anew.
 constexpr absl::string_view kCopy = "/catalog.copy";
-// The store value that tells the snapshots of one store from those of others, and its bytes.
-constexpr char kStoreName[] = "snapshots.store";
+// Of the name that tells the snapshots of one store from those of others.
 constexpr size_t kStoreBytes = 8;
 // How often who waits looks whether it is told to stop.
 constexpr absl::Duration kTurnPoll = absl::Milliseconds(100);
@@ -131,7 +130,7 @@ absl::Status StateSnapshots::NameStore() {
   if (!store_.empty()) return absl::OkStatus();
   ASSIGN_OR_RETURN(const std::optional<std::string> known,
                    catalog_.Read([](storage::Snapshot& snapshot) {
-                     return snapshot.FindStoreValue(kStoreName);
+                     return snapshot.FindStoreValue(SnapshotFolder::kStoreValue);
                    }));
   if (known) {
     store_ = *known;
@@ -139,7 +138,7 @@ absl::Status StateSnapshots::NameStore() {
   }
   const std::string name = absl::BytesToHexString(crypto::RandomBytes(kStoreBytes));
   ASSIGN_OR_RETURN(store_, catalog_.Run([&](storage::Transaction& transaction) {
-    return transaction.AddStoreValue(kStoreName, name);
+    return transaction.AddStoreValue(SnapshotFolder::kStoreValue, name);
   }));
   return absl::OkStatus();
 }
@@ -180,10 +179,11 @@ absl::StatusOr<StateSnapshots::Taken> StateSnapshots::Store(const std::string& c
                                                             absl::Time time,
                                                             int64_t next_version_id,
                                                             const std::stop_token& token) {
-  // Above those of all folders: one of them may be of a data directory that was lost.
+  // Above all in each folder, of whatever store: a data directory that was lost was another one,
+  // and may have had the same key.
   int64_t number = 1;
   for (const SnapshotFolder& folder : folders_) {
-    const absl::StatusOr<std::vector<SnapshotFolder::Entry>> entries = folder.ListOf(store_);
+    const absl::StatusOr<std::vector<SnapshotFolder::Entry>> entries = folder.List();
     if (entries.ok() && !entries->empty()) number = std::max(number, entries->front().number + 1);
   }
   ASSIGN_OR_RETURN(const std::unique_ptr<RandomAccess> copy, storage::OpenFile(copy_path));

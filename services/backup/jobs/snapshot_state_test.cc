@@ -196,9 +196,13 @@ TEST_F(SnapshotStateTest, WhoWaitsForTheOneBeforeEndsWhenToldTo) {
 }
 
 TEST_F(SnapshotStateTest, NumbersGoOnAboveThoseOfEachFolder) {
-  StringSource bytes("of a data directory that is lost");
-  ASSERT_OK(SnapshotFolder(options_.folders[1]).Put(500, absl::UnixEpoch(), "", bytes));
-  EXPECT_EQ(snapshots().Take({})->entry.number, 501);
+  int64_t number = 500;
+  for (const char* const store : {"", "0011223344556677"}) {
+    StringSource bytes("of a data directory that is lost");
+    ASSERT_OK(SnapshotFolder(options_.folders[1]).Put(number, absl::UnixEpoch(), store, bytes));
+    EXPECT_EQ(snapshots().Take({})->entry.number, number + 1);
+    number += 500;
+  }
 }
 
 TEST_F(SnapshotStateTest, LeavesThoseOfAnotherStoreInTheSameFolderAlone) {
