@@ -226,7 +226,9 @@ std::vector<FoundSnapshot> FindSnapshots(const std::vector<std::string>& folders
     const storage::SnapshotFolder folder(path);
     const absl::StatusOr<std::vector<storage::SnapshotFolder::Entry>> entries = folder.List();
     if (!entries.ok()) {
-      found.push_back({{}, path, {}, entries.status()});
+      FoundSnapshot& unlisted = found.emplace_back();
+      unlisted.path = path;
+      unlisted.readable = entries.status();
       continue;
     }
     for (const storage::SnapshotFolder::Entry& entry : *entries) {
