@@ -548,10 +548,7 @@ void World::Undelete(const Place& place) {
   request.set_client_id(ClientOf(place.client).id.Get());
   request.set_file_name(NameOf(place));
   request.set_version_id(version.version_id);
-  RequireOk(
-      handlers::Transact(*catalog_, [&] { return handlers::UndeleteVersion::Prepare(request); })
-          .status(),
-      "take a version back");
+  RequireOk(handlers::UndeleteVersion(*catalog_, request).status(), "take a version back");
   End(place.client, [&] { file.Undelete(version.version_id); });
   CheckVersion(place, version, /*offset=*/0);
 }

@@ -25,10 +25,8 @@ grpc::Status LifecycleServiceImpl::ListTrash(grpc::ServerContext* call,
 grpc::Status LifecycleServiceImpl::UndeleteVersion(grpc::ServerContext* call,
                                                    const v1::UndeleteVersionRequest* request,
                                                    v1::UndeleteVersionResponse* response) {
-  return Serve(*call, context_, "UndeleteVersion", *request, *response, [&] {
-    return handlers::Transact(context_.catalog,
-                              [&] { return handlers::UndeleteVersion::Prepare(*request); });
-  });
+  return Serve(*call, context_, "UndeleteVersion", *request, *response,
+               [&] { return handlers::UndeleteVersion(context_.catalog, *request); });
 }
 
 grpc::Status LifecycleServiceImpl::UndeleteFile(grpc::ServerContext* call,

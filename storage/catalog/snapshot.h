@@ -78,7 +78,7 @@ class Snapshot {
   virtual absl::StatusOr<std::vector<Client>> ListTrashedClients(
       const TrashPosition<ClientId>& after, int limit) = 0;
   // The same of versions that were deleted on their own, whatever became of their clients; those of
-  // one file in the order of their ids, whatever the time of `after` is.
+  // one file newest first, with ids below that of `after` (0: no bound), whatever its time is.
   virtual absl::StatusOr<std::vector<Version>> ListTrashedVersions(
       const TrashFilter& filter, const TrashPosition<int64_t>& after, int limit) = 0;
 
@@ -117,6 +117,10 @@ class Snapshot {
   // damaged chunk with a reference, which nobody can take along.
   virtual absl::StatusOr<std::vector<PackInfo>> ListPacksToRewrite(int64_t small_bytes,
                                                                    int limit) = 0;
+  // Counts how often a chunk was found damaged (Transaction::MarkDamaged), whatever became of it:
+  // as long as it is the same, no version that could be read was found not to be but for those that
+  // are marked themselves. Takes as long however much is damaged.
+  virtual absl::StatusOr<int64_t> DamageEpoch() = 0;
   // Counts how often packs were condemned.
   virtual absl::StatusOr<int64_t> Epoch() = 0;
   // The smallest epoch that an owner has published (Transaction::PublishEpoch); the infinite number

@@ -161,8 +161,8 @@ class Transaction : public Snapshot {
   // verified one unless `readable` is there, verified, newer, of the same file and neither marked
   // nor a damaged chunk. So neither the newest version of a file goes nor the newest that can be
   // read, if none of the recipes was found damaged since they were looked at, which is for the
-  // caller to compare (Counts::damaged_chunks, healed_chunks). Rows of versions that were given up
-  // go for good. Returns how many. At most kMaxDeletedVersions at once.
+  // caller to compare (DamageEpoch). Rows of versions that were given up go for good. Returns how
+  // many. At most kMaxDeletedVersions at once.
   virtual absl::StatusOr<int64_t> ExpireVersions(const std::vector<Expiring>& expiring,
                                                  const Deletion& deletion) = 0;
   // Keeps it in the place of the one before.

@@ -89,7 +89,8 @@ struct TrashFilter {
   std::optional<std::string> file_name;  // Of that client; unset: all.
 };
 
-// Behind which entry of the trash a list goes on: the order is that of deletion.
+// Behind which entry of the trash a list goes on: the order is that of deletion, but for what is of
+// one file (Snapshot::ListTrashedVersions).
 template <typename IdType>
 struct TrashPosition {
   absl::Time delete_time = absl::InfinitePast();

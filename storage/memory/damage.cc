@@ -8,7 +8,10 @@ namespace backup::storage {
 
 absl::Status MemoryTransaction::MarkDamaged(int64_t chunk, int64_t pack) {
   const auto found = state_.chunks.find(chunk);
-  if (found != state_.chunks.end() && found->second.pack == pack) found->second.is_damaged = true;
+  if (found == state_.chunks.end() || found->second.pack != pack || found->second.is_damaged)
+    return absl::OkStatus();
+  found->second.is_damaged = true;
+  ++state_.damage_epoch;
   return absl::OkStatus();
 }
 

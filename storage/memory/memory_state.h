@@ -44,6 +44,7 @@ struct MemoryState {
   std::map<BlobId, BlobLease> pending_blobs;
   std::set<BlobId> dropped_blobs;
   std::set<BlobId> set_aside_blobs;
+  int64_t damage_epoch = 0;
   int64_t healed_chunks = 0;
   int64_t healed_versions = 0;
   int64_t next_number = 1;  // Of chunks, packs and recipes: none is used twice.

@@ -107,6 +107,7 @@ class MemoryTransaction final : public Transaction {
   absl::StatusOr<int64_t> CondemnPacks(const std::vector<int64_t>& packs) override;
   absl::StatusOr<int64_t> RewritePacks(const std::vector<int64_t>& sources,
                                        const std::vector<NewPack>& packs) override;
+  absl::StatusOr<int64_t> DamageEpoch() override { return state_.damage_epoch; }
   absl::StatusOr<int64_t> Epoch() override { return state_.epoch; }
   absl::StatusOr<int64_t> OldestEpoch() override;
   absl::Status PublishEpoch(const BlobLease& lease, int64_t epoch) override;

@@ -73,14 +73,18 @@ absl::StatusOr<std::vector<Version>> MemoryTransaction::ListTrashedVersions(
         version.delete_time && (!filter.client || *filter.client == version.client_id) &&
         (!filter.file_name || *filter.file_name == version.file_name) &&
         (filter.file_name
-             ? id > after.id
+             ? after.id == 0 || id < after.id
              : std::tie(*version.delete_time, id) > std::tie(after.delete_time, after.id));
     if (is_meant) versions.push_back(Told(kept));
   }
   const auto by_time = [](const Version& a, const Version& b) {
     return std::tie(*a.delete_time, a.version_id) < std::tie(*b.delete_time, b.version_id);
   };
-  if (!filter.file_name) std::sort(versions.begin(), versions.end(), by_time);
+  if (filter.file_name) {
+    std::reverse(versions.begin(), versions.end());
+  } else {
+    std::sort(versions.begin(), versions.end(), by_time);
+  }
   if (std::ssize(versions) > limit) versions.resize(static_cast<size_t>(limit));
   return versions;
 }

@@ -26,11 +26,19 @@ absl::Status SqliteTransaction::SetDamaged(int64_t chunk, int64_t pack, bool is_
   changes.Discount(*row);
   row->is_damaged = is_damaged;
   changes.Count(*row);
+  if (is_damaged)
+    RETURN_IF_ERROR(database_.Prepare("UPDATE totals SET damage_epoch = damage_epoch + 1").Run());
   RETURN_IF_ERROR(database_.Prepare("UPDATE chunks SET is_damaged = ? WHERE chunk_no = ?")
                       .Bind(is_damaged ? 1 : 0)
                       .Bind(chunk)
                       .Run());
   return changes.Write(database_);
+}
+
+absl::StatusOr<int64_t> SqliteTransaction::DamageEpoch() {
+  Query query = database_.Prepare("SELECT damage_epoch FROM totals");
+  RETURN_IF_ERROR(query.Step().status());
+  return query.Int(0);
 }
 
 absl::Status SqliteTransaction::CountHealed(const ChunkRow& row) {

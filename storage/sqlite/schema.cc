@@ -699,6 +699,10 @@ END;
 -- When the version came to this store, if receive_time tells another time.
 ALTER TABLE versions ADD COLUMN arrive_time INTEGER;
 )",
+    R"(
+-- How often a chunk was found damaged (storage/catalog/snapshot.h, DamageEpoch).
+ALTER TABLE totals ADD COLUMN damage_epoch INTEGER NOT NULL DEFAULT 0;
+)",
 };
 
 absl::StatusOr<int64_t> SchemaVersion(Database& database) {

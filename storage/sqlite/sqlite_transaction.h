@@ -128,6 +128,7 @@ class SqliteTransaction final : public Transaction {
                                        const std::vector<NewPack>& packs) override;
 
   // epochs.cc
+  absl::StatusOr<int64_t> DamageEpoch() override;
   absl::StatusOr<int64_t> Epoch() override;
   absl::StatusOr<int64_t> OldestEpoch() override;
   absl::Status PublishEpoch(const BlobLease& lease, int64_t epoch) override;

@@ -1,4 +1,6 @@
 #include <algorithm>
+#include <cstdint>
+#include <limits>
 #include <optional>
 
 #include "absl/strings/str_cat.h"
@@ -39,7 +41,7 @@ constexpr char kTrashOfFile[] =
     "SELECT " VERSION_COLUMNS
     " FROM files f JOIN versions v INDEXED BY versions_by_file "
     "USING (file_id) WHERE f.client_id = ? AND f.name = ? AND +v.delete_time IS NOT "
-    "NULL AND v.version_id > ? ORDER BY v.version_id LIMIT ?";
+    "NULL AND v.version_id < ? ORDER BY v.version_id DESC LIMIT ?";
 
 }  // namespace
 
@@ -78,7 +80,8 @@ absl::StatusOr<std::vector<Version>> SqliteTransaction::ListTrashedVersions(
   if (filter.client) query.BindBlob(filter.client->bytes());
   if (filter.file_name) query.BindBlob(*filter.file_name);
   if (!filter.file_name) query.Bind(absl::ToUnixMicros(after.delete_time));
-  query.Bind(after.id).Bind(limit);
+  const bool is_unbounded = filter.file_name && after.id == 0;
+  query.Bind(is_unbounded ? std::numeric_limits<int64_t>::max() : after.id).Bind(limit);
   std::vector<Version> versions;
   DamagedChunks damaged(database_, recipes_);
   while (true) {

@@ -107,6 +107,17 @@ absl::Status CompareFooter(const StoredPlaces& places, const PackInfo& pack,
                 : MakeError(Reason::kBlobDamaged, "its footer and the catalog disagree");
 }
 
+// A version with its content, unless it is gone.
+absl::StatusOr<std::optional<storage::StoredVersion>> Find(storage::Snapshot& snapshot,
+                                                           int64_t version_id) {
+  ASSIGN_OR_RETURN(const std::vector<storage::StoredVersion> found,
+                   snapshot.ScanVersions(version_id - 1, /*limit=*/1));
+  if (found.empty() || found.front().version.version_id != version_id ||
+      found.front().version.state == storage::VersionState::kAbandoned)
+    return std::nullopt;
+  return found.front();
+}
+
 StoredPlaces With(const StoredPlaces& places, content::Dictionaries& dictionaries) {
   return {places.catalog,    places.blobs, places.master_key,
           places.store_keys, dictionaries, places.chunk_cache};
@@ -283,14 +294,8 @@ absl::Status StoreCheck::CheckVersion(const storage::StoredVersion& stored) {
 }
 
 absl::StatusOr<std::optional<storage::StoredVersion>> StoreCheck::Now(int64_t version_id) {
-  ASSIGN_OR_RETURN(const std::vector<storage::StoredVersion> found,
-                   places_.catalog.Read([&](storage::Snapshot& snapshot) {
-                     return snapshot.ScanVersions(version_id - 1, /*limit=*/1);
-                   }));
-  if (found.empty() || found.front().version.version_id != version_id ||
-      found.front().version.state == storage::VersionState::kAbandoned)
-    return std::nullopt;
-  return found.front();
+  return places_.catalog.Read(
+      [&](storage::Snapshot& snapshot) { return Find(snapshot, version_id); });
 }
 
 absl::Status StoreCheck::MarkVersion(const storage::StoredVersion& stored,
@@ -298,13 +303,18 @@ absl::Status StoreCheck::MarkVersion(const storage::StoredVersion& stored,
   const storage::Version& version = stored.version;
   if (wrong.ok() && !version.is_damaged) return absl::OkStatus();
   if (!wrong.ok()) {
-    // Its chunks, which were marked when they were read, may tell already.
+    // Its chunks may tell already: the transactions that marked them when they were read come
+    // before this one. A recipe is read by no transaction, so that nobody waits for it.
+    RETURN_IF_ERROR(places_.catalog.Run([](storage::Transaction&) { return absl::OkStatus(); }));
     ASSIGN_OR_RETURN(const std::optional<storage::StoredVersion> now, Now(version.version_id));
     if (now && now->version.is_damaged) return absl::OkStatus();
   }
   return places_.catalog.Run([&](storage::Transaction& transaction) -> absl::Status {
     if (wrong.ok())
       return transaction.MarkVersionWhole(version.version_id, stored.content).status();
+    ASSIGN_OR_RETURN(const std::optional<storage::StoredVersion> now,
+                     Find(transaction, version.version_id));
+    if (now && now->version.is_damaged) return absl::OkStatus();
     return transaction.MarkVersionDamaged(version.version_id, stored.content).status();
   });
 }

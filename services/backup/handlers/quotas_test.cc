@@ -377,12 +377,22 @@ TEST_F(QuotasTest, KeepWhatIsTakenBackFromGoingBeyond) {
 
 TEST_F(QuotasTest, LeaveWhatCameBackBeforeThereWasNoRoom) {
   constexpr int kVersions = storage::Transaction::kMaxDeletedVersions + 2;
-  for (int i = 0; i < kVersions; ++i)
-    EXPECT_OK(service_.Delete(client_, "a", service_.Store(client_, "a", "1")));
+  std::vector<int64_t> ids;
+  for (int i = 0; i < kVersions; ++i) {
+    ids.push_back(service_.Store(client_, "a", "1"));
+    EXPECT_OK(service_.Delete(client_, "a", ids.back()));
+  }
   EXPECT_OK(SetOwn({.hard_bytes = kVersions - 1}));
   EXPECT_THAT(UndeleteFile("a"), HasReason(Reason::kClientQuota));
   EXPECT_EQ(service_.Client(client_).stored_bytes, storage::Transaction::kMaxDeletedVersions);
   EXPECT_EQ(service_.Count().trash_versions, 2);
+  // The oldest ones are those that are left.
+  const auto back = service_.catalog.Read([&](storage::Snapshot& snapshot) {
+    return snapshot.ListVersions(*ParseClientId(client_), "a", 0, kVersions);
+  });
+  ASSERT_OK(back);
+  EXPECT_EQ(back->front().version_id, ids.back());
+  EXPECT_EQ(back->back().version_id, ids[2]);
 }
 
 TEST_F(QuotasTest, AnswerTheSameUploadThatWasFasterElsewhere) {

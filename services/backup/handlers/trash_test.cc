@@ -9,6 +9,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "base/error.h"
+#include "base/testing/random_cut_source.h"
 #include "base/testing/status_matchers.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -19,7 +20,9 @@
 #include "services/backup/testing/legacy_peer.h"
 #include "services/backup/testing/memory_service.h"
 #include "storage/memory/memory_catalog.h"
+#include "storage/sqlite/sqlite_catalog.h"
 #include "storage/testing/repeating_catalog.h"
+#include "storage/testing/temp_folder.h"
 
 namespace backup::handlers {
 namespace {
@@ -170,6 +173,26 @@ TEST_F(TrashTest, DeletesAFileOfMoreVersionsThanOneTransactionTakes) {
   EXPECT_THAT(UndeleteFile("file"), HasReason(Reason::kFileNotFound));
 }
 
+// A transaction reads no recipe, and so does not know it.
+TEST_F(TrashTest, TellsOfAVersionThatIsTakenBackThatOneOfItsChunksIsDamaged) {
+  const storage::TempFolder folder;
+  MemoryService service(storage::SqliteCatalog::Open(folder.path() + "/catalog.db").value());
+  service.trash.retention = kRetention;
+  v1::UndeleteVersionRequest request;
+  request.set_client_id(service.MakeClient("laptop").id);
+  request.set_file_name("file");
+  request.set_version_id(
+      service.Store(request.client_id(), "file", testing::PseudoRandomBytes(1'000'000)));
+  const std::vector<storage::StoredChunk> chunks =
+      service.ChunksOf(service.Stored(request.client_id(), "file", request.version_id()));
+  ASSERT_GT(chunks.size(), 1u);
+  ASSERT_OK(service.Delete(request.client_id(), "file", request.version_id()));
+  ASSERT_OK(service.catalog.Run([&](storage::Transaction& transaction) {
+    return transaction.MarkDamaged(chunks.back().number, chunks.back().pack);
+  }));
+  EXPECT_EQ(service.UndeleteVersion(request)->version().state(), v1::FileVersion::DAMAGED);
+}
+
 TEST_F(TrashTest, ListsClientsThenVersionsPageByPage) {
   const LegacyPeer other_peer;
   for (const char* name : {"b", "a"}) {
@@ -195,6 +218,14 @@ TEST_F(TrashTest, ListsClientsThenVersionsPageByPage) {
   EXPECT_EQ(Listed(of_client), std::vector<std::string>(expected.begin() + 2, expected.end()));
   of_client.set_file_name("y");
   EXPECT_THAT(Listed(of_client), ElementsAre(expected[3]));
+  // Those of a file from the newest on, whenever they were deleted.
+  std::vector<std::string> of_file = {expected[3]};
+  for (int i = 0; i < 4; ++i) {
+    const int64_t id = service_.Store(client_, "y", "content");
+    EXPECT_OK(service_.Delete(client_, "y", id));
+    of_file.insert(of_file.begin(), absl::StrCat("y@", id));
+  }
+  EXPECT_EQ(Listed(of_client), of_file);
   const v1::ListTrashResponse all = ListTrash({}).value();
   EXPECT_EQ(all.clients(0).version_count(), 1);
   EXPECT_EQ(all.clients(0).file_count(), 1);

@@ -31,6 +31,7 @@ absl::StatusOr<v1::UndeleteFileResponse> UndeleteFile(storage::Catalog& catalog,
   ASSIGN_OR_RETURN(const std::string name, ParseName("file_name", request.file_name()));
   v1::UndeleteFileResponse response;
   storage::TrashPosition<int64_t> after;
+  // From the newest version on: none comes in that is sent and deleted meanwhile.
   while (true) {
     ASSIGN_OR_RETURN(
         const std::vector<storage::Version> versions,

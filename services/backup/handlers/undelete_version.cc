@@ -1,5 +1,7 @@
 #include "services/backup/handlers/undelete_version.h"
 
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "base/status_macros.h"
@@ -8,25 +10,28 @@
 
 namespace backup::handlers {
 
-absl::StatusOr<UndeleteVersion> UndeleteVersion::Prepare(
-    const v1::UndeleteVersionRequest& request) {
-  UndeleteVersion handler;
-  ASSIGN_OR_RETURN(handler.client_, ParseClientId(request.client_id()));
-  ASSIGN_OR_RETURN(handler.file_name_, ParseName("file_name", request.file_name()));
-  ASSIGN_OR_RETURN(handler.version_id_, ParseVersionId(request.version_id()));
-  return handler;
-}
-
-absl::Status UndeleteVersion::Apply(storage::Transaction& transaction) {
-  ASSIGN_OR_RETURN(const std::vector<storage::QuotaUse> quotas,
-                   transaction.ListQuotasFor(client_, file_name_));
-  ASSIGN_OR_RETURN(version_, transaction.UndeleteVersion(client_, file_name_, version_id_));
-  return CheckGrowth(transaction, quotas, client_, file_name_);
-}
-
-absl::StatusOr<v1::UndeleteVersionResponse> UndeleteVersion::Respond() const {
+absl::StatusOr<v1::UndeleteVersionResponse> UndeleteVersion(
+    storage::Catalog& catalog, const v1::UndeleteVersionRequest& request) {
+  ASSIGN_OR_RETURN(const ClientId client, ParseClientId(request.client_id()));
+  ASSIGN_OR_RETURN(const std::string name, ParseName("file_name", request.file_name()));
+  ASSIGN_OR_RETURN(const int64_t id, ParseVersionId(request.version_id()));
+  ASSIGN_OR_RETURN(
+      storage::Version version,
+      catalog.Run([&](storage::Transaction& transaction) -> absl::StatusOr<storage::Version> {
+        ASSIGN_OR_RETURN(const std::vector<storage::QuotaUse> quotas,
+                         transaction.ListQuotasFor(client, name));
+        ASSIGN_OR_RETURN(storage::Version undeleted, transaction.UndeleteVersion(client, name, id));
+        RETURN_IF_ERROR(CheckGrowth(transaction, quotas, client, name));
+        return undeleted;
+      }));
+  // A transaction does not tell whether a recipe has a damaged chunk.
+  absl::StatusOr<storage::StoredVersion> now = catalog.Read([&](storage::Snapshot& snapshot) {
+    return snapshot.FindVersion(client, name, id, /*with_content=*/false);
+  });
+  if (now.ok()) version = std::move(now->version);
+  if (!now.ok() && !absl::IsNotFound(now.status())) return now.status();  // Not deleted again.
   v1::UndeleteVersionResponse response;
-  *response.mutable_version() = ToProto(version_);
+  *response.mutable_version() = ToProto(version);
   return response;
 }
 

@@ -1,7 +1,9 @@
 #include "services/backup/handlers/verify_store.h"
 
 #include <cstdint>
+#include <functional>
 #include <limits>
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
@@ -19,6 +21,8 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "services/backup/testing/memory_service.h"
+#include "storage/memory/memory_catalog.h"
+#include "storage/testing/ids.h"
 
 namespace backup::handlers {
 namespace {
@@ -246,6 +250,64 @@ TEST_F(VerifyStoreTest, TakesNoBlobForAnOrphanThatIsGoneWhenItIsLookedAtAgain) {
     ASSERT_OK(service_.memory_blobs.Delete(id));
   };
   EXPECT_TRUE(Verify().findings.empty());
+}
+
+// Begins with the next transactions only when the last of so many has come.
+class LateCatalog final : public storage::Catalog {
+ public:
+  void HoldUntil(size_t transactions) { until_ = transactions; }
+
+  void Submit(Work work, Done done) override {
+    held_.emplace_back(std::move(work), std::move(done));
+    if (held_.size() < until_) return;
+    until_ = 0;
+    for (auto& [held_work, held_done] : std::exchange(held_, {}))
+      memory_.Submit(std::move(held_work), std::move(held_done));
+  }
+
+ private:
+  absl::Status ReadSnapshot(const std::function<absl::Status(storage::Snapshot&)>& read) override {
+    return memory_.Read(read);
+  }
+
+  storage::MemoryCatalog memory_;
+  std::vector<std::pair<Work, Done>> held_;
+  size_t until_ = 0;
+};
+
+// Nobody waits for the transaction that marks a chunk, which two looks at the version bring.
+TEST(VerifyLateStoreTest, MarksNoVersionWhoseChunkTells) {
+  auto owned = std::make_unique<LateCatalog>();
+  LateCatalog& late = *owned;
+  MemoryService service(std::move(owned));
+  storage::NewChunks wrong;
+  wrong.inlined = {{{storage::IdOf<ChunkId>(1), 5},
+                    storage::StorageForm::kPlain,
+                    storage::ChunkCoding::kRaw,
+                    "bytes"}};
+  wrong.recipe = {wrong.inlined[0].ref};
+  storage::Version version;
+  version.client_id = *FromUuid<ClientId>(service.MakeClient("laptop").id);
+  version.file_name = "file";
+  version.version_id = 1;
+  version.size_bytes = 5;
+  version.encoded_size = 5;
+  version.sha256 = std::string(32, 's');
+  version.receive_time = service.clock.Now();
+  ASSERT_OK(service.catalog.Run([&](storage::Transaction& transaction) {
+    return transaction.AddVersion(version, wrong, {}).status();
+  }));
+  PieceBudget budget;
+  late.HoldUntil(3);
+  int findings = 0;
+  EXPECT_OK(VerifyStore(service.stored_places, budget, v1::VerifyStoreRequest(),
+                        [&](const v1::VerifyStoreResponse& event) {
+                          findings += event.has_finding() ? 1 : 0;
+                          return absl::OkStatus();
+                        }));
+  EXPECT_EQ(findings, 1);
+  EXPECT_EQ(service.Count().damaged_chunks, 1);
+  EXPECT_EQ(service.Count().marked_versions, 0);
 }
 
 // Packs of a megabyte and more, of which several versions have parts.

@@ -1,12 +1,14 @@
 #include "services/backup/jobs/retain.h"
 
+#include <iterator>
+
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
-#include "absl/types/span.h"
 #include "base/error.h"
 #include "base/hex.h"
 #include "base/low_priority_thread.h"
 #include "base/status_macros.h"
+#include "glog/logging.h"
 
 namespace backup::jobs {
 namespace {
@@ -29,11 +31,6 @@ AgesPlace FromCursor(const std::string& cursor) {
   return client ? AgesPlace{*client, bytes.substr(ClientId::kSize), 0} : AgesPlace();
 }
 
-// Whether more may be damaged now than then: what could be read then cannot be told to be readable.
-bool IsMoreDamaged(const storage::Counts& then, const storage::Counts& now) {
-  return now.damaged_chunks + now.healed_chunks != then.damaged_chunks + then.healed_chunks;
-}
-
 }  // namespace
 
 absl::StatusOr<Job::Progress> Retain::Step(const std::string& cursor, int64_t /*budget*/,
@@ -52,7 +49,7 @@ absl::StatusOr<Job::Progress> Retain::Step(const std::string& cursor, int64_t /*
   int64_t looked_at = 0;
   for (const retention::JudgedFile& file : *judged) looked_at += std::ssize(file.versions);
   Progress progress;
-  absl::StatusOr<int64_t> expired = Expire(*judged, walk_->counts(), token);
+  absl::StatusOr<int64_t> expired = Expire(*judged, token);
   if (!expired.ok() || token.stop_requested()) walk_.reset();
   RETURN_IF_ERROR(expired.status());
   progress.count = *expired;
@@ -62,36 +59,56 @@ absl::StatusOr<Job::Progress> Retain::Step(const std::string& cursor, int64_t /*
   progress.is_done = walk_->is_done();
   if (walk_->resume_place()) progress.cursor = ToCursor(*walk_->resume_place());
   cursor_ = progress.cursor;
-  if (progress.is_done) walk_.reset();
+  if (progress.is_done) {
+    walk_.reset();
+    TellLeft();
+  }
   pace_.Move(looked_at, token);
   return progress;
 }
 
 absl::StatusOr<int64_t> Retain::Expire(const std::vector<retention::JudgedFile>& judged,
-                                       const storage::Counts& counts,
                                        const std::stop_token& token) {
-  std::vector<storage::Expiring> going;
+  std::vector<Going> going;
   for (const retention::JudgedFile& file : judged) {
     for (const auto& [age, verdict, readable] : file.versions) {
-      if (verdict.goes()) going.push_back({age.version_id, age.state, readable});
+      if (verdict.goes())
+        going.push_back({{age.version_id, age.state, readable}, file.damage_epoch});
     }
   }
   int64_t expired = 0;
   for (size_t begin = 0; begin < going.size() && !token.stop_requested();
        begin += Transaction::kMaxDeletedVersions) {
-    const absl::Span<const storage::Expiring> batch =
-        absl::MakeConstSpan(going).subspan(begin, Transaction::kMaxDeletedVersions);
     const absl::Time now = clock_watch_.RemovalTime();
     if (now == absl::InfinitePast()) break;  // The next step tells why.
-    ASSIGN_OR_RETURN(
-        const int64_t count, catalog_.Run([&](Transaction& transaction) -> absl::StatusOr<int64_t> {
-          ASSIGN_OR_RETURN(const storage::Counts current, transaction.Count());
-          if (IsMoreDamaged(counts, current)) return 0;  // The next run judges them anew.
-          return transaction.ExpireVersions({batch.begin(), batch.end()}, {now, options_.for_good});
-        }));
+    ASSIGN_OR_RETURN(const int64_t count, ExpireBatch(absl::MakeConstSpan(going).subspan(
+                                                          begin, Transaction::kMaxDeletedVersions),
+                                                      now));
     expired += count;
   }
   return expired;
+}
+
+absl::StatusOr<int64_t> Retain::ExpireBatch(absl::Span<const Going> batch, absl::Time now) {
+  std::vector<storage::Expiring> expiring;
+  ASSIGN_OR_RETURN(const int64_t expired,
+                   catalog_.Run([&](Transaction& transaction) -> absl::StatusOr<int64_t> {
+                     ASSIGN_OR_RETURN(const int64_t damage_epoch, transaction.DamageEpoch());
+                     expiring.clear();
+                     for (const Going& each : batch) {
+                       if (each.damage_epoch == damage_epoch) expiring.push_back(each.expiring);
+                     }
+                     return transaction.ExpireVersions(expiring, {now, options_.for_good});
+                   }));
+  left_ += std::ssize(batch) - std::ssize(expiring);
+  return expired;
+}
+
+void Retain::TellLeft() {
+  LOG_IF(WARNING, left_ > 0)
+      << left_ << " versions that were to go stay until the next run: something was found damaged "
+      << "while their files were judged";
+  left_ = 0;
 }
 
 }  // namespace backup::jobs

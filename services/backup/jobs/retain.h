@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "absl/time/time.h"
+#include "absl/types/span.h"
 #include "base/clock.h"
 #include "services/backup/jobs/job.h"
 #include "services/backup/jobs/pace.h"
@@ -51,10 +52,19 @@ class Retain final : public Job {
                                 const std::stop_token& token) override;
 
  private:
-  // How many of those that go were deleted. Stops between two transactions if told to, and deletes
-  // nothing once more is damaged than the `counts` say, which were read with them.
+  // A version that goes, and what was known of damage when its file was begun with.
+  struct Going {
+    storage::Expiring expiring;
+    int64_t damage_epoch = 0;
+  };
+
+  // How many of those that go were deleted. Stops between two transactions if told to.
   absl::StatusOr<int64_t> Expire(const std::vector<retention::JudgedFile>& judged,
-                                 const storage::Counts& counts, const std::stop_token& token);
+                                 const std::stop_token& token);
+  // The same of a batch. Leaves, and counts, those of files for which more is damaged by now.
+  absl::StatusOr<int64_t> ExpireBatch(absl::Span<const Going> batch, absl::Time now);
+  // At the end of a run.
+  void TellLeft();
 
   storage::Catalog& catalog_;
   retention::ClockWatch& clock_watch_;
@@ -65,6 +75,7 @@ class Retain final : public Job {
   // The walk that the last step was of, if `cursor_` is where it ended.
   std::optional<retention::Walk> walk_;
   std::string cursor_;
+  int64_t left_ = 0;  // By this run so far, since damage was found meanwhile.
 };
 
 }  // namespace backup::jobs

@@ -16,6 +16,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "services/backup/jobs/runner.h"
+#include "services/backup/testing/log_capture.h"
 #include "storage/memory/memory_catalog.h"
 #include "storage/testing/ids.h"
 
@@ -95,6 +96,37 @@ class RetainTest : public ::testing::Test {
       EXPECT_OK(transaction.SettleVersion({client_, name, std::nullopt, *outcome}, clock_.Now()));
     }
     return version.version_id;
+  }
+  // A verified version of one chunk, which no other has.
+  int64_t AddChunk(const std::string& name, uint8_t chunk) {
+    storage::NewChunks small;
+    small.inlined = {{{storage::IdOf<ChunkId>(chunk), 5},
+                      storage::StorageForm::kPlain,
+                      storage::ChunkCoding::kRaw,
+                      "bytes"}};
+    small.recipe = {small.inlined[0].ref};
+    storage::Version version;
+    version.client_id = client_;
+    version.file_name = name;
+    version.receive_time = clock_.Now();
+    EXPECT_OK(memory_.Run([&](storage::Transaction& transaction) -> absl::Status {
+      ASSIGN_OR_RETURN(version.version_id, transaction.ReserveVersionIds(1));
+      RETURN_IF_ERROR(transaction.AddVersion(version, small, {}).status());
+      return transaction
+          .SettleVersion({client_, name, std::nullopt, Outcome::kVerified}, clock_.Now())
+          .status();
+    }));
+    return version.version_id;
+  }
+  void MarkDamaged(uint8_t chunk) {
+    EXPECT_OK(memory_.Run([&](storage::Transaction& transaction) -> absl::Status {
+      ASSIGN_OR_RETURN(const auto chunks, transaction.ListInlineChunks(0, 100));
+      for (const storage::StoredChunk& each : chunks) {
+        if (each.ref.id == storage::IdOf<ChunkId>(chunk))
+          return transaction.MarkDamaged(each.number, 0);
+      }
+      return absl::NotFoundError("no such chunk");
+    }));
   }
   void SetPolicy(const RetentionPolicy& policy) {
     EXPECT_OK(memory_.Run(
@@ -215,33 +247,67 @@ TEST_F(RetainTest, LeavesWhatAnImportBringsJustNow) {
 TEST_F(RetainTest, LeavesEverythingOnceMoreIsDamagedThanWhenItWasJudged) {
   SetPolicy({{}, {.keep_last = 1}});
   Add("a");
-  storage::NewChunks small;
-  small.inlined = {{{storage::IdOf<ChunkId>(1), 5},
-                    storage::StorageForm::kPlain,
-                    storage::ChunkCoding::kRaw,
-                    "bytes"}};
-  small.recipe = {small.inlined[0].ref};
-  EXPECT_OK(memory_.Run([&](storage::Transaction& transaction) -> absl::Status {
-    storage::Version version;
-    version.client_id = client_;
-    version.file_name = "a";
-    version.receive_time = clock_.Now();
-    ASSIGN_OR_RETURN(version.version_id, transaction.ReserveVersionIds(1));
-    RETURN_IF_ERROR(transaction.AddVersion(version, small, {}).status());
-    return transaction.SettleVersion({client_, "a", std::nullopt, Outcome::kVerified}, clock_.Now())
-        .status();
-  }));
+  AddChunk("a", 1);
+  retention::ClockWatch watch(catalog_, clock_, boot_clock_);
+  ASSERT_OK(watch.Check());
+  Retain retain(catalog_, watch, clock_, {{absl::UTCTimeZone(), absl::Hours(168)}, 0});
+  catalog_.BeforeNext([&] { MarkDamaged(1); });
+  EXPECT_EQ(retain.Step("", 1, std::stop_token())->count, 0);
+  EXPECT_EQ(Versions().size(), 2u);
+}
+
+// As many are damaged as before: one more, and one less.
+TEST_F(RetainTest, LeavesEverythingOnceSomethingIsDamagedThoughOtherDamageIsGone) {
+  SetPolicy({{}, {.keep_last = 1}});
+  Add("a");
+  Add("a");
+  AddChunk("b", 1);
+  const int64_t purged = AddChunk("c", 2);
+  MarkDamaged(2);
   retention::ClockWatch watch(catalog_, clock_, boot_clock_);
   ASSERT_OK(watch.Check());
   Retain retain(catalog_, watch, clock_, {{absl::UTCTimeZone(), absl::Hours(168)}, 0});
   catalog_.BeforeNext([&] {
-    EXPECT_OK(memory_.Run([&](storage::Transaction& transaction) -> absl::Status {
-      ASSIGN_OR_RETURN(const auto chunks, transaction.ListInlineChunks(0, 1));
-      return transaction.MarkDamaged(chunks.at(0).number, 0);
+    MarkDamaged(1);
+    EXPECT_OK(memory_.Run([&](storage::Transaction& transaction) {
+      return transaction.DeleteVersions({purged}, {clock_.Now(), /*for_good=*/true});
     }));
   });
+  const testing::LogCapture log;
   EXPECT_EQ(retain.Step("", 1, std::stop_token())->count, 0);
-  EXPECT_EQ(Versions().size(), 2u);
+  EXPECT_EQ(Versions().size(), 3u);
+  EXPECT_THAT(log.text(), HasSubstr("1 versions that were to go stay until the next run"));
+  EXPECT_EQ(retain.Step("", 1, std::stop_token())->count, 1);
+}
+
+// What is found damaged in the middle of a file concerns nothing that is begun with later.
+TEST_F(RetainTest, GoesOnWithOtherFilesAfterDamageInTheMiddleOfALongOne) {
+  SetPolicy({{}, {.keep_last = 1}});
+  EXPECT_OK(memory_.Run([&](storage::Transaction& transaction) {
+    for (int i = 0; i < 5000; ++i) {
+      EXPECT_OK(AddTo(transaction, "a", Outcome::kVerified));
+    }
+    return absl::OkStatus();
+  }));
+  Add("b");
+  Add("b");
+  AddChunk("c", 1);
+  retention::ClockWatch watch(catalog_, clock_, boot_clock_);
+  ASSERT_OK(watch.Check());
+  Retain retain(catalog_, watch, clock_, {{absl::UTCTimeZone(), absl::Hours(168)}, 0});
+  const testing::LogCapture log;
+  const absl::StatusOr<Job::Progress> first = retain.Step("", 1, std::stop_token());
+  ASSERT_OK(first);
+  EXPECT_GT(first->count, 4000);
+  MarkDamaged(1);
+  const absl::StatusOr<Job::Progress> second = retain.Step(first->cursor, 1, std::stop_token());
+  ASSERT_OK(second);
+  EXPECT_TRUE(second->is_done);
+  EXPECT_EQ(second->count, 1);
+  EXPECT_THAT(log.text(),
+              HasSubstr(absl::StrCat(4999 - first->count, " versions that were to go stay until")));
+  Run();
+  EXPECT_EQ(Versions().size(), 3u);
 }
 
 TEST_F(RetainTest, LeavesWhatMustBeKept) {

@@ -15,10 +15,7 @@ absl::StatusOr<std::vector<JudgedFile>> Walk::Next(storage::Catalog& catalog, in
   storage::AgesPage page;
   RETURN_IF_ERROR(catalog.Read([&](storage::Snapshot& snapshot) -> absl::Status {
     ASSIGN_OR_RETURN(page, snapshot.ListAges(*place_, limit));
-    const bool goes_on = !page.files.empty() && IsCurrent(page.files.front());
-    if (!goes_on) {
-      ASSIGN_OR_RETURN(counts_, snapshot.Count());
-    }
+    ASSIGN_OR_RETURN(damage_epoch_, snapshot.DamageEpoch());
     policies_client_.reset();  // They may have changed.
     return JudgePage(snapshot, page, judged);
   }));
@@ -35,7 +32,7 @@ absl::Status Walk::JudgePage(storage::Snapshot& snapshot, const storage::AgesPag
                              std::vector<JudgedFile>& judged) {
   for (const storage::FileAges& file : page.files) {
     RETURN_IF_ERROR(Enter(snapshot, file));
-    JudgedFile of_file{file.client, file.file_name, {}};
+    JudgedFile of_file{file.client, file.file_name, current_->damage_epoch, {}};
     of_file.versions.reserve(file.versions.size());
     for (const storage::VersionAge& age : file.versions) {
       const Verdict verdict = current_->evaluation.Judge(age);
@@ -59,7 +56,7 @@ absl::Status Walk::Enter(storage::Snapshot& snapshot, const storage::FileAges& f
   }
   const storage::RetentionPolicy* const policy = policies_.ForFile(file.file_name);
   current_.emplace(Current{
-      file.client, file.file_name,
+      file.client, file.file_name, damage_epoch_,
       Evaluation(policy == nullptr ? std::nullopt : std::optional(policy->rules), conditions_)});
   return absl::OkStatus();
 }

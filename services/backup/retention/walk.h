@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>
@@ -22,7 +23,8 @@ struct JudgedVersion {
 // Some versions of one file, newest first.
 struct JudgedFile {
   ClientId client;
-  std::string file_name;  // Raw bytes.
+  std::string file_name;     // Raw bytes.
+  int64_t damage_epoch = 0;  // Snapshot::DamageEpoch() when its first version was looked at.
   std::vector<JudgedVersion> versions;
 };
 
@@ -37,8 +39,6 @@ class Walk {
 
   // Looks at the next `limit` files and versions at most. Errors are of the catalog.
   absl::StatusOr<std::vector<JudgedFile>> Next(storage::Catalog& catalog, int limit);
-  // What was known of damage when the first file of the last page was begun with.
-  const storage::Counts& counts() const { return counts_; }
   bool is_done() const { return !place_.has_value(); }
   // Behind it everything is to be judged yet, if a later walk begins there: the last file that is
   // behind this one as a whole. Unset: there is none, or it is done.
@@ -49,6 +49,7 @@ class Walk {
   struct Current {
     ClientId client;
     std::string file_name;
+    int64_t damage_epoch;
     Evaluation evaluation;
   };
 
@@ -62,7 +63,7 @@ class Walk {
   const std::optional<storage::RetentionPolicy> instead_;
   std::optional<storage::AgesPlace> place_;  // Unset: at the end.
   std::optional<storage::AgesPlace> resume_place_;
-  storage::Counts counts_;
+  int64_t damage_epoch_ = 0;  // Of the last page.
   std::optional<Current> current_;
   // Of the client that was met last on the current page.
   std::optional<ClientId> policies_client_;

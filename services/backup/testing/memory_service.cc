@@ -98,7 +98,7 @@ absl::StatusOr<v1::DeleteFileResponse> MemoryService::DeleteFile(
 
 absl::StatusOr<v1::UndeleteVersionResponse> MemoryService::UndeleteVersion(
     const v1::UndeleteVersionRequest& request) {
-  return handlers::Transact(catalog, [&] { return handlers::UndeleteVersion::Prepare(request); });
+  return handlers::UndeleteVersion(catalog, request);
 }
 
 absl::StatusOr<v1::UndeleteFileResponse> MemoryService::UndeleteFile(

@@ -118,6 +118,34 @@ TEST_P(CatalogDamage, OfAChunkIsTakenBackIfItCanBeReadAfterAll) {
   ExpectCounts(2, 1);
 }
 
+// So that what was healed or went meanwhile hides nothing that was found damaged.
+TEST_P(CatalogDamage, OfChunksIsCountedAsOftenAsItIsFound) {
+  AddThree();
+  const auto epoch = [&] {
+    return Read([](Snapshot& snapshot) { return snapshot.DamageEpoch(); }).value();
+  };
+  const Version one = AddChunks("one", Content({1}));
+  const Version two = AddChunks("two", Content({2}));
+  EXPECT_EQ(epoch(), 0);
+  MarkDamaged(ChunksOf(one).at(0));
+  EXPECT_EQ(epoch(), 1);
+  MarkDamaged(ChunksOf(one).at(0));
+  EXPECT_EQ(epoch(), 1) << "it was known";
+  StoredChunk elsewhere = ChunksOf(two).at(0);
+  elsewhere.pack += 1000;
+  MarkDamaged(elsewhere);
+  EXPECT_EQ(epoch(), 1) << "it is not there any more";
+  MarkDamaged(ChunksOf(two).at(0));
+  EXPECT_EQ(epoch(), 2);
+  MarkWhole(ChunksOf(one).at(0));
+  EXPECT_EQ(epoch(), 2);
+  MarkDamaged(ChunksOf(one).at(0));
+  Delete(one);
+  Delete(two);
+  EXPECT_EQ(Count().damaged_chunks, 0);
+  EXPECT_EQ(epoch(), 3);
+}
+
 TEST_P(CatalogDamage, OfAChunkThatNothingRefersToIsNobodysDamage) {
   AddThree();
   const Version version = AddChunks("file", Content({1}));

@@ -275,13 +275,13 @@ TEST_P(CatalogTrash, ListsWhatWasDeletedInThatOrder) {
               ::testing::ElementsAre(c.version_id, d.version_id));
   EXPECT_THAT(ListTrash({client_, std::nullopt}, {At(10), b.version_id}),
               ::testing::ElementsAre(c.version_id, a.version_id));
-  EXPECT_THAT(ListTrash({client_, "file b"}), ::testing::ElementsAre(b.version_id, c.version_id));
-  EXPECT_THAT(ListTrash({client_, "file b"}, {At(10), b.version_id}, 1),
-              ::testing::ElementsAre(c.version_id));
+  EXPECT_THAT(ListTrash({client_, "file b"}), ::testing::ElementsAre(c.version_id, b.version_id));
+  EXPECT_THAT(ListTrash({client_, "file b"}, {At(10), c.version_id}, 1),
+              ::testing::ElementsAre(b.version_id));
   EXPECT_THAT(ListTrash({nobody_, std::nullopt}), ::testing::IsEmpty());
 }
 
-TEST_P(CatalogTrash, ListsThatOfAFileInTheOrderOfItsVersions) {
+TEST_P(CatalogTrash, ListsThatOfAFileFromItsNewestVersionOn) {
   const Version a = AddVerified("file");
   const Version b = AddVerified("file");
   const Version c = AddVerified("file");
@@ -289,9 +289,10 @@ TEST_P(CatalogTrash, ListsThatOfAFileInTheOrderOfItsVersions) {
   ASSERT_OK(DeleteVersion(a, 11));
   ASSERT_OK(DeleteVersion(b, 12));
   const TrashFilter filter{client_, "file"};
-  EXPECT_THAT(ListTrash(filter), ::testing::ElementsAre(a.version_id, b.version_id, c.version_id));
-  EXPECT_THAT(ListTrash(filter, {absl::InfinitePast(), a.version_id}, 1),
+  EXPECT_THAT(ListTrash(filter), ::testing::ElementsAre(c.version_id, b.version_id, a.version_id));
+  EXPECT_THAT(ListTrash(filter, {absl::InfinitePast(), c.version_id}, 1),
               ::testing::ElementsAre(b.version_id));
+  EXPECT_THAT(ListTrash(filter, {absl::InfiniteFuture(), a.version_id}), ::testing::IsEmpty());
 }
 
 TEST_P(CatalogTrash, TakesAnUploadInTheTrashForGone) {

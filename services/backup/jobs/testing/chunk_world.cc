@@ -39,6 +39,10 @@ T ValueOf(absl::StatusOr<T> result) {
 }
 void MustBeOk(const absl::Status& status) { CHECK(status.ok()) << status; }
 
+OwnerId OwnerOf(int process) {
+  return IdOf<OwnerId>(static_cast<uint8_t>(process >> 8), static_cast<uint8_t>(process));
+}
+
 absl::Status Dead() { return absl::InternalError("the process has died"); }
 
 }  // namespace
@@ -102,6 +106,11 @@ ChunkWorld::ChunkWorld(Medium new_medium)
            })).id;
 }
 
+// Waits for what nobody waited for.
+ChunkWorld::~ChunkWorld() {
+  MustBeOk(medium.catalog->Run([](Transaction&) { return absl::OkStatus(); }));
+}
+
 void ChunkWorld::Restart() {
   death.After(Death::kNever, Death::When::kBefore);
   move_ = nullptr;
@@ -111,7 +120,7 @@ void ChunkWorld::Restart() {
   ledger = nullptr;
   catalog = std::make_unique<MortalCatalog>(*medium.catalog, death);
   blobs = std::make_unique<MortalBlobStore>(*medium.blobs, death);
-  ledger = std::make_unique<storage::BlobLedger>(*catalog, clock, IdOf<OwnerId>(++processes_));
+  ledger = std::make_unique<storage::BlobLedger>(*catalog, clock, OwnerOf(++processes_));
   version_ids_ = std::make_unique<storage::Stock<int64_t>>(handlers::NewVersionIds(*catalog));
   dictionaries_ = handlers::MakeDictionaries(*catalog, *keys);
   resources_ = std::make_unique<handlers::UploadResources>(
@@ -371,7 +380,7 @@ void ChunkWorld::Damage(const BlobId& id, int64_t offset) {
 
 void ChunkWorld::PublishOfAnother(int64_t epoch) {
   MustBeOk(catalog->Run([&](Transaction& transaction) {
-    return transaction.PublishEpoch({IdOf<OwnerId>(200), clock.Now() + absl::Hours(1)}, epoch);
+    return transaction.PublishEpoch({IdOf<OwnerId>(255, 255), clock.Now() + absl::Hours(1)}, epoch);
   }));
 }
 

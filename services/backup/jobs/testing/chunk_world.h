@@ -36,7 +36,7 @@ struct Medium {
   std::unique_ptr<storage::Catalog> catalog;
   std::unique_ptr<storage::BlobStore> blobs;
   std::string sealed_secret = {};  // Of the store, for content that was stored before; empty: new.
-  uint8_t processes = 0;           // That were there before, each with an owner's id of its own.
+  int processes = 0;               // That were there before, each with an owner's id of its own.
 };
 
 // Passes calls on to another catalog and another blob store until the process is to die: from then
@@ -142,6 +142,7 @@ class ChunkWorld {
     storage::NewChunks content;
   };
   explicit ChunkWorld(Medium medium);
+  ~ChunkWorld();
 
   // The next process begins: what the last one had in flight is dropped.
   void Restart();
@@ -200,13 +201,13 @@ class ChunkWorld {
   FakeClock clock{absl::FromUnixSeconds(1'700'000'000)};
   crypto::KeyRing master_key{std::string(32, 'k')};
   StageResources stages;
-  Medium medium;
   Death death;
+  storage::ChunkCache chunk_cache{1 << 20};
+  Medium medium;  // Whose last transactions may touch what is above.
   std::unique_ptr<MortalCatalog> catalog;
   std::unique_ptr<MortalBlobStore> blobs;
   std::unique_ptr<storage::BlobLedger> ledger;
   std::unique_ptr<content::StoreKeys> keys;
-  storage::ChunkCache chunk_cache{1 << 20};
   handlers::UploadPolicy policy;
   ClientId client;
   std::map<std::string, std::string> expected;  // By file.
@@ -217,7 +218,7 @@ class ChunkWorld {
   storage::StoredVersion Newest(const std::string& file_name);
   storage::NewPack StorePack(content::PackBuilder& builder, content::PackFooter::Part part);
 
-  uint8_t processes_;
+  int processes_;
   std::unique_ptr<storage::Stock<int64_t>> version_ids_;
   std::unique_ptr<content::Dictionaries> dictionaries_;
   std::unique_ptr<handlers::UploadResources> resources_;
