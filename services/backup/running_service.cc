@@ -1,9 +1,11 @@
 #include "services/backup/running_service.h"
 
+#include <chrono>
 #include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
 #include "base/error.h"
 #include "base/exit_code.h"
 #include "base/low_priority_thread.h"
@@ -283,8 +285,12 @@ void RunningService::StartJobs() {
 
 void RunningService::CheckCatalog(const std::stop_token& token) {
   BecomeLowPriority();
+  const auto begin = std::chrono::steady_clock::now();
   jobs::TimeShare share(kCatalogCheckPart);
   const absl::Status checked = storage_.catalog->Check([&] { share.Rest(token); }, token);
+  LOG_IF(INFO, checked.ok()) << "the catalog was checked in "
+                             << absl::FromChrono(std::chrono::steady_clock::now() - begin)
+                             << ": it is whole";
   LOG_IF(ERROR, !checked.ok() && !token.stop_requested())
       << "the check of the catalog: " << checked;
 }

@@ -119,9 +119,11 @@ absl::StatusOr<std::string> Read(const Opened& content) {
 
 class DecryptTest : public ::testing::Test {
  protected:
-  DecryptTest() {
-    folder_.Write("key", absl::BytesToHexString(kMasterKey) + "\n");
-    EXPECT_EQ(::chmod(folder_.Path("key").c_str(), 0600), 0);
+  DecryptTest() { WriteKey("key", kMasterKey); }
+
+  void WriteKey(const std::string& name, const std::string& key) const {
+    folder_.Write(name, absl::StrCat(absl::BytesToHexString(key), "\n"));
+    EXPECT_EQ(::chmod(folder_.Path(name).c_str(), 0600), 0);
   }
 
   absl::StatusOr<std::string> Decrypt(const std::string& blob, const KeyChoice& choice) {
@@ -179,7 +181,7 @@ TEST_F(DecryptTest, ReadsWhatAGenerationOfKeysHasSealedWithTheFileOfThem) {
   folder_.Write("key.generations", generations(std::string(32, 'o')));
   EXPECT_THAT(Decrypt(blob, KeyFile()), StatusIs(absl::StatusCode::kFailedPrecondition));
   // Unless the key that was replaced is there, too.
-  folder_.Write("old key", absl::StrCat(absl::BytesToHexString(std::string(32, 'o')), "\n"));
+  WriteKey("old key", std::string(32, 'o'));
   KeyChoice with_old = KeyFile();
   with_old.sources.old_master_key_files = {folder_.Path("old key")};
   EXPECT_THAT(Decrypt(blob, with_old), IsOkAndHolds(kPlaintext));

@@ -79,6 +79,13 @@ double ChildProcess::StatusMebibytes(absl::string_view field) const {
   return ProcNumber("status", field) / kKibibytesPerMebibyte;
 }
 
+absl::Status ChildProcess::ResetPeakResident() {
+  std::ofstream file(absl::StrCat("/proc/", pid_, "/clear_refs"));
+  file << "5" << std::flush;  // proc(5): the peak becomes what is resident.
+  if (file) return absl::OkStatus();
+  return absl::InternalError("the peak of a process's memory cannot be reset");
+}
+
 double ChildProcess::WrittenMegabytes() const {
   return ProcNumber("io", "write_bytes:") / kBytesPerMegabyte;
 }

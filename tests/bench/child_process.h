@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 
@@ -27,6 +28,8 @@ class ChildProcess {
   double CpuSeconds() const;
   // The most memory that was resident at any time so far.
   double PeakResidentMebibytes() const { return StatusMebibytes("VmHWM:"); }
+  // Forgets the peak so far: from now on it is that of what comes.
+  absl::Status ResetPeakResident();
   // The memory that is resident now.
   double ResidentMebibytes() const { return StatusMebibytes("VmRSS:"); }
   // What it had the disk write so far.

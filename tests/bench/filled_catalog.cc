@@ -4,7 +4,6 @@
 
 #include <utility>
 
-#include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/substitute.h"
 #include "absl/time/time.h"
@@ -65,14 +64,14 @@ class Connection {
   }
 
   // The first column of all rows, each with a semicolon behind it.
-  std::string List(const std::string& query) {
+  absl::StatusOr<std::string> List(const std::string& query) {
     std::string rows;
     const auto append = [](void* out, int, char** columns, char**) {
       absl::StrAppend(static_cast<std::string*>(out), columns[0], ";");
       return 0;
     };
-    sqlite3_exec(database_, query.c_str(), append, &rows, nullptr);
-    return rows;
+    if (sqlite3_exec(database_, query.c_str(), append, &rows, nullptr) == SQLITE_OK) return rows;
+    return absl::InternalError(absl::StrCat("asking the catalog: ", sqlite3_errmsg(database_)));
   }
 
  private:
@@ -85,10 +84,11 @@ class Connection {
 
 absl::Status FillCatalog(const std::string& path, const std::string& statements) {
   ASSIGN_OR_RETURN(Connection catalog, Connection::Open(path));
-  const std::string drop = catalog.List(
-      absl::StrCat("SELECT 'DROP ' || type || ' ' || name FROM sqlite_master WHERE ", kWhich));
-  const std::string make_again =
-      catalog.List(absl::StrCat("SELECT sql FROM sqlite_master WHERE ", kWhich));
+  ASSIGN_OR_RETURN(const std::string drop,
+                   catalog.List(absl::StrCat(
+                       "SELECT 'DROP ' || type || ' ' || name FROM sqlite_master WHERE ", kWhich)));
+  ASSIGN_OR_RETURN(const std::string make_again,
+                   catalog.List(absl::StrCat("SELECT sql FROM sqlite_master WHERE ", kWhich)));
   RETURN_IF_ERROR(
       catalog.Run(absl::StrCat("PRAGMA synchronous = OFF; PRAGMA temp_store = MEMORY; "
                                "PRAGMA cache_size = -262144; BEGIN;",
@@ -100,10 +100,10 @@ absl::Status FillCatalog(const std::string& path, const std::string& statements)
 absl::StatusOr<bool> HasColumn(const std::string& path, const std::string& table,
                                const std::string& column) {
   ASSIGN_OR_RETURN(Connection catalog, Connection::Open(path));
-  return !catalog
-              .List(absl::StrCat("SELECT name FROM pragma_table_info('", table, "') WHERE name = '",
-                                 column, "'"))
-              .empty();
+  ASSIGN_OR_RETURN(const std::string name,
+                   catalog.List(absl::StrCat("SELECT name FROM pragma_table_info('", table,
+                                             "') WHERE name = '", column, "'")));
+  return !name.empty();
 }
 
 absl::Status FillWithDailyVersions(const std::string& path, int64_t versions,

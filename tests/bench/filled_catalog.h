@@ -17,8 +17,8 @@ absl::StatusOr<bool> HasColumn(const std::string& path, const std::string& table
                                const std::string& column);
 
 // Fills a new catalog with `versions` verified versions, a multiple of 100 000, of 1000 clients
-// with 100 files each, one a day of each file, the newest one of today. Each has a content of its
-// own, of `payload_bytes` in the catalog.
+// with 100 files each, one a day of each file, the newest one of 24 hours ago. Each has a content
+// of its own, of `payload_bytes` in the catalog.
 absl::Status FillWithDailyVersions(const std::string& path, int64_t versions,
                                    int64_t payload_bytes);
 

@@ -1,25 +1,21 @@
 #include "tests/bench/housekeeping.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <filesystem>
 #include <functional>
-#include <memory>
+#include <future>
 #include <string>
-#include <thread>
 #include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
-#include "backup/v1/admin.grpc.pb.h"
-#include "backup/v1/lifecycle.grpc.pb.h"
 #include "base/status_macros.h"
-#include "grpcpp/create_channel.h"
-#include "grpcpp/security/credentials.h"
 #include "legacy_client/key_pair.h"
-#include "rpc/deadline.h"
 #include "tests/bench/filled_catalog.h"
+#include "tests/bench/operator.h"
 #include "tests/bench/physical_limits.h"
 #include "tests/bench/prepared_file.h"
 #include "tests/bench/session_load.h"
@@ -28,13 +24,19 @@
 namespace backup::bench {
 namespace {
 
+// Of what is waited for: a cycle of scrub, a job's beginning, a snapshot of the state.
 constexpr absl::Duration kDeadline = absl::Minutes(10);
 constexpr absl::Duration kPollInterval = absl::Milliseconds(50);
 constexpr int64_t kPackSize = 64 << 20;
 constexpr int64_t kPayload = 200;           // Of a small file.
-constexpr int64_t kLargePayload = 1000;     // So that a catalog is large with few rows.
+constexpr int64_t kLargePayload = 1000;     // So that a catalog is large with few rows:
+constexpr int64_t kLargeRow = 1700;         // what that takes of it, with its indexes (measured).
 constexpr int64_t kVersionsStep = 100'000;  // FillWithDailyVersions.
 constexpr double kMicroseconds = 1e6;
+// Fewer say nothing of how fast it goes.
+constexpr int64_t kLeastChanges = 1000;
+// The job retain looks so often whether there is something to do.
+constexpr char kRetains[] = "--retain_interval=1s";
 
 // Nothing runs by itself but what is measured.
 std::vector<std::string> Flags(std::vector<std::string> flags) {
@@ -50,85 +52,6 @@ std::vector<std::string> Flags(std::vector<std::string> flags) {
   return flags;
 }
 
-// What an operator asks of a service. Used by one thread at a time.
-class Operator {
- public:
-  explicit Operator(const std::string& address)
-      : channel_(grpc::CreateChannel(address, grpc::InsecureChannelCredentials())) {}
-
-  absl::StatusOr<v1::GetStatusResponse> Status() {
-    return Call<v1::GetStatusResponse>([&](grpc::ClientContext& context, auto& response) {
-      return admin_->GetStatus(&context, {}, &response);
-    });
-  }
-  absl::StatusOr<v1::Scrub> Scrub(bool starts) {
-    if (starts) {
-      ASSIGN_OR_RETURN(const auto started,
-                       Call<v1::StartScrubResponse>([&](auto& context, auto& response) {
-                         return admin_->StartScrub(&context, {}, &response);
-                       }));
-      return started.scrub();
-    }
-    ASSIGN_OR_RETURN(const auto got, Call<v1::GetScrubResponse>([&](auto& context, auto& response) {
-                       return admin_->GetScrub(&context, {}, &response);
-                     }));
-    return got.scrub();
-  }
-  absl::Status KeepNewestOnly() {
-    v1::SetPolicyRequest request;
-    request.mutable_policy()->set_keep_last(1);
-    return Call<v1::SetPolicyResponse>([&](auto& context, auto& response) {
-             return lifecycle_->SetPolicy(&context, request, &response);
-           })
-        .status();
-  }
-  // Returns how many versions it told of.
-  absl::StatusOr<int64_t> Preview() {
-    grpc::ClientContext context;
-    context.set_deadline(rpc::DeadlineAfter(kDeadline));
-    const auto stream = lifecycle_->PreviewRetention(&context, {});
-    v1::PreviewRetentionResponse part;
-    int64_t versions = 0;
-    while (stream->Read(&part)) versions += part.decisions_size();
-    const grpc::Status status = stream->Finish();
-    if (!status.ok()) return absl::InternalError(status.error_message());
-    return versions;
-  }
-  absl::Status EmptyTrash() {
-    grpc::ClientContext context;
-    context.set_deadline(rpc::DeadlineAfter(kDeadline));
-    const auto stream = lifecycle_->EmptyTrash(&context, {});
-    v1::EmptyTrashResponse progress;
-    while (stream->Read(&progress)) {
-    }
-    const grpc::Status status = stream->Finish();
-    return status.ok() ? absl::OkStatus() : absl::InternalError(status.error_message());
-  }
-  // Until the service ends.
-  void BackUpState() {
-    grpc::ClientContext context;
-    context.set_deadline(rpc::DeadlineAfter(kDeadline));
-    v1::BackUpStateResponse response;
-    admin_->BackUpState(&context, {}, &response);
-  }
-
- private:
-  template <typename Response, typename Ask>
-  absl::StatusOr<Response> Call(const Ask& ask) {
-    grpc::ClientContext context;
-    context.set_deadline(rpc::DeadlineAfter(kDeadline));
-    Response response;
-    const grpc::Status status = ask(context, response);
-    if (!status.ok()) return absl::InternalError(status.error_message());
-    return response;
-  }
-
-  const std::shared_ptr<grpc::Channel> channel_;
-  const std::unique_ptr<v1::AdminService::Stub> admin_ = v1::AdminService::NewStub(channel_);
-  const std::unique_ptr<v1::LifecycleService::Stub> lifecycle_ =
-      v1::LifecycleService::NewStub(channel_);
-};
-
 absl::Status MakeCatalog(const Programs& programs, const std::string& dir, int64_t versions,
                          int64_t payload) {
   {  // The schema is the service's own.
@@ -137,109 +60,163 @@ absl::Status MakeCatalog(const Programs& programs, const std::string& dir, int64
   return FillWithDailyVersions(absl::StrCat(dir, "/data/catalog.db"), versions, payload);
 }
 
+// A copy of the service's folder `dir`, as nothing has been done to it, until this ends.
+class FreshCopy {
+ public:
+  explicit FreshCopy(const std::string& dir) : dir_(dir + "/copy") {
+    std::filesystem::create_directory(dir_);
+    std::filesystem::copy(dir + "/data", dir_ + "/data", std::filesystem::copy_options::recursive);
+  }
+  FreshCopy(const FreshCopy&) = delete;
+  FreshCopy& operator=(const FreshCopy&) = delete;
+  ~FreshCopy() { std::filesystem::remove_all(dir_); }
+
+  const std::string& dir() const { return dir_; }
+
+ private:
+  const std::string dir_;
+};
+
+using Count = std::function<absl::StatusOr<int64_t>()>;
+
+// Until the job has begun.
+absl::Status WaitForChange(const Count& count) {
+  ASSIGN_OR_RETURN(const int64_t first, count());
+  for (absl::Duration waited; waited < kDeadline; waited += kPollInterval) {
+    ASSIGN_OR_RETURN(const int64_t now, count());
+    if (now != first) return absl::OkStatus();
+    absl::SleepFor(kPollInterval);
+  }
+  return absl::DeadlineExceededError("a job does not begin");
+}
+
 // How fast a number changes while something runs.
 struct Rate {
   double per_second = 0;
   double cpu_microseconds = 0;  // For each.
 };
 
-// From when `count` begins to change until it is `end`, or for as long as `duration`.
-absl::StatusOr<Rate> MeasureRate(const RunningService& service, int64_t end,
-                                 absl::Duration duration,
-                                 const std::function<absl::StatusOr<int64_t>()>& count) {
-  ASSIGN_OR_RETURN(const int64_t first, count());
+absl::StatusOr<Rate> ToRate(int64_t changed, double seconds, double cpu_seconds) {
+  if (changed < kLeastChanges)
+    return absl::InternalError(absl::StrCat("only ", changed, " versions in ", seconds, " s"));
+  const auto count = static_cast<double>(changed);
+  return Rate{count / seconds, kMicroseconds * cpu_seconds / count};
+}
+
+// Of what changes already, for `duration`. An error if `last` is reached: from then on it stands
+// still.
+absl::StatusOr<Rate> MeasureRate(const ChildProcess& service, const Count& count, int64_t last,
+                                 absl::Duration duration) {
+  ASSIGN_OR_RETURN(const int64_t before, count());
   const auto start = MonotonicClock::now();
-  const double cpu_start = service.process.CpuSeconds();
-  int64_t last = first;
-  while (last != end && SecondsSince(start) < absl::ToDoubleSeconds(duration)) {
-    absl::SleepFor(kPollInterval);
-    ASSIGN_OR_RETURN(last, count());
-  }
-  const auto changed = static_cast<double>(std::max<int64_t>(std::abs(last - first), 1));
-  return Rate{changed / SecondsSince(start),
-              kMicroseconds * (service.process.CpuSeconds() - cpu_start) / changed};
+  const double cpu_start = service.CpuSeconds();
+  absl::SleepFor(duration);
+  ASSIGN_OR_RETURN(const int64_t after, count());
+  if (after == last) return absl::InternalError("all is done before it was measured: --seconds");
+  return ToRate(std::llabs(after - before), SecondsSince(start), service.CpuSeconds() - cpu_start);
 }
 
-absl::StatusOr<Rate> MeasureTrashing(const Programs& programs, const std::string& dir,
-                                     int64_t going, absl::Duration duration) {
-  ASSIGN_OR_RETURN(
-      const RunningService service,
-      RunningService::Start(programs, dir, Flags({"--retain_interval=1h", "--retain_rate=0"})));
-  Operator asking(service.address);
-  return MeasureRate(service, going, duration, [&]() -> absl::StatusOr<int64_t> {
-    ASSIGN_OR_RETURN(const v1::GetStatusResponse status, asking.Status());
-    return status.trash_version_count();
-  });
+v1::RetentionPolicy NewestOnly() {
+  v1::RetentionPolicy policy;
+  policy.set_keep_last(1);
+  return policy;
 }
 
-// All that is in the trash.
-absl::StatusOr<Rate> MeasurePurging(const Programs& programs, const std::string& dir) {
-  ASSIGN_OR_RETURN(const RunningService service, RunningService::Start(programs, dir, Flags({})));
-  Operator asking(service.address);
-  ASSIGN_OR_RETURN(const v1::GetStatusResponse before, asking.Status());
-  const auto start = MonotonicClock::now();
-  const double cpu_start = service.process.CpuSeconds();
-  RETURN_IF_ERROR(asking.EmptyTrash());
-  const auto purged = static_cast<double>(before.trash_version_count());
-  return Rate{purged / SecondsSince(start),
-              kMicroseconds * (service.process.CpuSeconds() - cpu_start) / purged};
-}
-
-absl::StatusOr<Rate> MeasureRemoving(const Programs& programs, const std::string& dir, int64_t left,
-                                     absl::Duration duration) {
-  ASSIGN_OR_RETURN(const RunningService service,
-                   RunningService::Start(
-                       programs, dir,
-                       Flags({"--retain_interval=1h", "--retain_rate=0", "--trash_retention=0s"})));
-  Operator asking(service.address);
-  return MeasureRate(service, left, duration, [&]() -> absl::StatusOr<int64_t> {
-    ASSIGN_OR_RETURN(const v1::GetStatusResponse status, asking.Status());
-    return status.version_count();
-  });
+v1::RetentionPolicy ManyRules() {
+  v1::RetentionPolicy policy;
+  policy.set_keep_last(1);
+  policy.set_keep_hourly(24);
+  policy.set_keep_daily(3);
+  policy.set_keep_weekly(4);
+  policy.set_keep_monthly(12);
+  policy.set_keep_yearly(2);
+  return policy;
 }
 
 absl::Status MeasurePreview(const Programs& programs, const std::string& dir, int64_t versions,
                             RetentionResult& result) {
-  ASSIGN_OR_RETURN(const RunningService service, RunningService::Start(programs, dir, Flags({})));
+  const FreshCopy copy(dir);
+  ASSIGN_OR_RETURN(
+      RunningService service,
+      RunningService::Start(programs, copy.dir(), Flags({"--timezone=Europe/Berlin"})));
+  RETURN_IF_ERROR(WaitForCatalogCheck(copy.dir()));
   Operator asking(service.address);
-  RETURN_IF_ERROR(asking.KeepNewestOnly());
-  RETURN_IF_ERROR(asking.Status().status());
-  const double before = service.process.PeakResidentMebibytes();
+  RETURN_IF_ERROR(asking.SetPolicy(ManyRules()));
+  RETURN_IF_ERROR(service.process.ResetPeakResident());
+  const double before = service.process.ResidentMebibytes();
   const auto start = MonotonicClock::now();
-  ASSIGN_OR_RETURN(const int64_t told, asking.Preview());
+  ASSIGN_OR_RETURN(const int64_t told, asking.PreviewRetention());
   result.preview_seconds = SecondsSince(start);
   result.preview_more_mebibytes = service.process.PeakResidentMebibytes() - before;
   return told == versions ? absl::OkStatus()
                           : absl::InternalError("the preview does not tell of all versions");
 }
 
-// What becomes of the versions while clients are served.
-absl::Status MeasureBeside(const Programs& programs, const std::string& dir, int clients,
-                           absl::Duration duration, int runs, RetentionResult& result) {
-  std::vector<double> alone;
-  std::vector<double> beside;
+// Of several runs.
+struct TrashingRuns {
+  std::vector<double> alone;   // Sessions, without retention
+  std::vector<double> beside;  // and beside it.
+  std::vector<double> trashed_beside;
   std::vector<double> trashed;
-  for (int run = 0; run < runs; ++run) {
-    for (const bool retains : {false, true}) {
-      const std::string interval = absl::StrCat("--retain_interval=", retains ? "1h" : "0s");
-      ASSIGN_OR_RETURN(const auto servers,
-                       ServerPair::Start(programs, dir, Flags({interval, "--retain_rate=0"})));
-      Operator asking(servers->service_address);
-      ASSIGN_OR_RETURN(const v1::GetStatusResponse before, asking.Status());
-      const auto start = MonotonicClock::now();
-      ASSIGN_OR_RETURN(const SessionLoadResult load,
-                       MeasureSessionLoad(*servers, clients, duration));
-      ASSIGN_OR_RETURN(const v1::GetStatusResponse after, asking.Status());
-      (retains ? beside : alone).push_back(load.sessions_per_second);
-      if (!retains) continue;
-      const int64_t more = after.trash_version_count() - before.trash_version_count();
-      trashed.push_back(static_cast<double>(more) / SecondsSince(start));
-    }
+  std::vector<double> trashed_cpu;
+};
+
+// Sessions, then the same while the job runs, then the job alone; at last, once, what it takes to
+// remove for good what it has put into the trash.
+absl::Status MeasureTrashing(const Programs& programs, const std::string& dir, int64_t going,
+                             int clients, absl::Duration duration, TrashingRuns& runs,
+                             Rate* purged) {
+  const FreshCopy copy(dir);
+  {
+    ASSIGN_OR_RETURN(const auto servers,
+                     ServerPair::Start(programs, copy.dir(), Flags({kRetains})));
+    RETURN_IF_ERROR(WaitForCatalogCheck(copy.dir()));
+    Operator asking(servers->service_address);
+    const Count count = [&] { return asking.TrashVersionCount(); };
+    ASSIGN_OR_RETURN(const SessionLoadResult alone,
+                     MeasureSessionLoad(*servers, clients, duration));
+    RETURN_IF_ERROR(asking.SetPolicy(NewestOnly()));
+    RETURN_IF_ERROR(WaitForChange(count));
+    ASSIGN_OR_RETURN(const int64_t before, count());
+    const auto start = MonotonicClock::now();
+    ASSIGN_OR_RETURN(const SessionLoadResult beside,
+                     MeasureSessionLoad(*servers, clients, duration));
+    ASSIGN_OR_RETURN(const int64_t after, count());
+    ASSIGN_OR_RETURN(const Rate meanwhile, ToRate(after - before, SecondsSince(start), 0));
+    ASSIGN_OR_RETURN(const Rate trashed, MeasureRate(servers->service, count, going, duration));
+    runs.alone.push_back(alone.sessions_per_second);
+    runs.beside.push_back(beside.sessions_per_second);
+    runs.trashed_beside.push_back(meanwhile.per_second);
+    runs.trashed.push_back(trashed.per_second);
+    runs.trashed_cpu.push_back(trashed.cpu_microseconds);
   }
-  result.sessions_alone_per_second = Median(alone);
-  result.sessions_beside_per_second = Median(beside);
-  result.trashed_beside_per_second = Median(trashed);
+  if (purged == nullptr) return absl::OkStatus();
+  ASSIGN_OR_RETURN(const RunningService service,
+                   RunningService::Start(programs, copy.dir(), Flags({})));
+  RETURN_IF_ERROR(WaitForCatalogCheck(copy.dir()));
+  Operator asking(service.address);
+  ASSIGN_OR_RETURN(const int64_t in_trash, asking.TrashVersionCount());
+  const auto start = MonotonicClock::now();
+  const double cpu_start = service.process.CpuSeconds();
+  RETURN_IF_ERROR(asking.EmptyTrash());
+  ASSIGN_OR_RETURN(*purged,
+                   ToRate(in_trash, SecondsSince(start), service.process.CpuSeconds() - cpu_start));
   return absl::OkStatus();
+}
+
+// As the job does it that keeps no trash.
+absl::StatusOr<Rate> MeasureRemoving(const Programs& programs, const std::string& dir,
+                                     absl::Duration duration) {
+  const FreshCopy copy(dir);
+  ASSIGN_OR_RETURN(
+      const RunningService service,
+      RunningService::Start(programs, copy.dir(), Flags({kRetains, "--trash_retention=0s"})));
+  RETURN_IF_ERROR(WaitForCatalogCheck(copy.dir()));
+  Operator asking(service.address);
+  const Count count = [&] { return asking.VersionCount(); };
+  RETURN_IF_ERROR(asking.SetPolicy(NewestOnly()));
+  RETURN_IF_ERROR(WaitForChange(count));
+  return MeasureRate(service.process, count, /*last=*/kVersionsStep, duration);
 }
 
 absl::Status UploadPacks(const ServerPair& servers, int64_t size) {
@@ -255,14 +232,14 @@ absl::Status UploadPacks(const ServerPair& servers, int64_t size) {
 
 // One whole cycle.
 absl::StatusOr<v1::Scrub> ScrubOnce(Operator& asking) {
-  ASSIGN_OR_RETURN(v1::Scrub scrub, asking.Scrub(/*starts=*/true));
+  ASSIGN_OR_RETURN(v1::Scrub scrub, asking.StartScrub());
   const std::string last = scrub.last_end_time().SerializeAsString();
   const auto start = MonotonicClock::now();
   while (scrub.last_end_time().SerializeAsString() == last) {
     if (SecondsSince(start) > absl::ToDoubleSeconds(kDeadline))
       return absl::DeadlineExceededError("a cycle of the job scrub does not come to its end");
     absl::SleepFor(kPollInterval);
-    ASSIGN_OR_RETURN(scrub, asking.Scrub(/*starts=*/false));
+    ASSIGN_OR_RETURN(scrub, asking.GetScrub());
   }
   return scrub;
 }
@@ -270,6 +247,24 @@ absl::StatusOr<v1::Scrub> ScrubOnce(Operator& asking) {
 absl::Duration TimeOf(const google::protobuf::Timestamp& time) {
   return absl::Seconds(time.seconds()) + absl::Nanoseconds(time.nanos());
 }
+
+// Loads of `clients` clients for `duration` each.
+class Loads {
+ public:
+  absl::Status Measure(const ServerPair& servers, int clients, absl::Duration duration) {
+    ASSIGN_OR_RETURN(const SessionLoadResult load, MeasureSessionLoad(servers, clients, duration));
+    p99_.push_back(load.p99_milliseconds);
+    sessions_.push_back(load.sessions_per_second);
+    return absl::OkStatus();
+  }
+  double p99() const { return Median(p99_); }
+  double worst_p99() const { return *std::max_element(p99_.begin(), p99_.end()); }
+  double sessions() const { return Median(sessions_); }
+
+ private:
+  std::vector<double> p99_;
+  std::vector<double> sessions_;
+};
 
 }  // namespace
 
@@ -279,17 +274,22 @@ absl::StatusOr<RetentionResult> MeasureRetention(const Programs& programs, const
   RETURN_IF_ERROR(MakeCatalog(programs, dir, versions, kPayload));
   RetentionResult result;
   RETURN_IF_ERROR(MeasurePreview(programs, dir, versions, result));
-  RETURN_IF_ERROR(MeasureBeside(programs, dir, clients, duration, runs, result));
-  const int64_t going = versions - kVersionsStep;
-  ASSIGN_OR_RETURN(const Rate trashed, MeasureTrashing(programs, dir, going, duration));
-  result.trashed_per_second = trashed.per_second;
-  result.trashed_cpu_microseconds = trashed.cpu_microseconds;
-  ASSIGN_OR_RETURN(const Rate removed, MeasureRemoving(programs, dir, kVersionsStep, duration));
-  result.removed_per_second = removed.per_second;
-  result.removed_cpu_microseconds = removed.cpu_microseconds;
-  ASSIGN_OR_RETURN(const Rate purged, MeasurePurging(programs, dir));
+  TrashingRuns trashing;
+  Rate purged;
+  for (int run = 1; run <= runs; ++run) {
+    RETURN_IF_ERROR(MeasureTrashing(programs, dir, versions - kVersionsStep, clients, duration,
+                                    trashing, run == runs ? &purged : nullptr));
+  }
+  ASSIGN_OR_RETURN(const Rate removed, MeasureRemoving(programs, dir, duration));
+  result.trashed_per_second = Median(trashing.trashed);
+  result.trashed_cpu_microseconds = Median(trashing.trashed_cpu);
   result.purged_per_second = purged.per_second;
   result.purged_cpu_microseconds = purged.cpu_microseconds;
+  result.removed_per_second = removed.per_second;
+  result.removed_cpu_microseconds = removed.cpu_microseconds;
+  result.sessions_alone_per_second = Median(trashing.alone);
+  result.sessions_beside_per_second = Median(trashing.beside);
+  result.trashed_beside_per_second = Median(trashing.trashed_beside);
   return result;
 }
 
@@ -328,32 +328,32 @@ absl::StatusOr<ScrubResult> MeasureScrub(const Programs& programs, const std::st
 absl::StatusOr<SnapshotResult> MeasureSnapshot(const Programs& programs, const std::string& dir,
                                                int64_t size, int clients, absl::Duration duration,
                                                int runs) {
-  // A row has about as much again beside its payload, with its indexes.
-  const int64_t steps = std::max<int64_t>(size / (kLargePayload + 300) / kVersionsStep, 1);
+  const int64_t steps = std::max<int64_t>(size / kLargeRow / kVersionsStep, 1);
   RETURN_IF_ERROR(MakeCatalog(programs, dir, steps * kVersionsStep, kLargePayload));
+  // Ends after the servers, with which it does.
+  std::future<absl::StatusOr<v1::BackUpStateResponse>> taken;
+  ASSIGN_OR_RETURN(const auto servers, ServerPair::Start(programs, dir, Flags({})));
+  RETURN_IF_ERROR(WaitForCatalogCheck(dir));
+  Loads alone;
+  Loads beside;
+  for (int run = 0; run < runs; ++run) RETURN_IF_ERROR(alone.Measure(*servers, clients, duration));
+  const auto start = MonotonicClock::now();
+  taken = std::async(std::launch::async, [address = servers->service_address] {
+    return Operator(address).BackUpState();
+  });
+  while (taken.wait_for(std::chrono::seconds(0)) != std::future_status::ready)
+    RETURN_IF_ERROR(beside.Measure(*servers, clients, duration));
   SnapshotResult result;
-  result.catalog_mebibytes =
-      static_cast<double>(std::filesystem::file_size(dir + "/data/catalog.db")) / (1 << 20);
-  std::vector<double> p99[2];
-  std::vector<double> sessions[2];
-  for (int run = 0; run < runs; ++run) {
-    for (const bool takes : {false, true}) {
-      std::jthread snapshot;  // Ends after the servers, with which the snapshot does.
-      ASSIGN_OR_RETURN(const auto servers, ServerPair::Start(programs, dir, Flags({})));
-      if (takes) {
-        snapshot =
-            std::jthread([address = servers->service_address] { Operator(address).BackUpState(); });
-      }
-      ASSIGN_OR_RETURN(const SessionLoadResult load,
-                       MeasureSessionLoad(*servers, clients, duration));
-      p99[takes ? 1 : 0].push_back(load.p99_milliseconds);
-      sessions[takes ? 1 : 0].push_back(load.sessions_per_second);
-    }
-  }
-  result.alone_p99_milliseconds = Median(p99[0]);
-  result.beside_p99_milliseconds = Median(p99[1]);
-  result.alone_per_second = Median(sessions[0]);
-  result.beside_per_second = Median(sessions[1]);
+  result.seconds = SecondsSince(start);
+  for (int run = 0; run < runs; ++run) RETURN_IF_ERROR(alone.Measure(*servers, clients, duration));
+  ASSIGN_OR_RETURN(const v1::BackUpStateResponse snapshot, taken.get());
+  result.catalog_mebibytes = static_cast<double>(snapshot.catalog_bytes()) / (1 << 20);
+  result.mebibytes = static_cast<double>(snapshot.size_bytes()) / (1 << 20);
+  result.alone_p99_milliseconds = alone.p99();
+  result.beside_p99_milliseconds = beside.p99();
+  result.worst_p99_milliseconds = beside.worst_p99();
+  result.alone_per_second = alone.sessions();
+  result.beside_per_second = beside.sessions();
   return result;
 }
 

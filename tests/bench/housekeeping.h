@@ -21,14 +21,17 @@ struct RetentionResult {
   double purged_cpu_microseconds = 0;
   double removed_per_second = 0;
   double removed_cpu_microseconds = 0;
-  // Medians of pairs in turn: sessions of many clients, and what went to the trash beside them.
+  // Medians of all runs: sessions of many clients, without and beside it, and what went to the
+  // trash meanwhile.
   double sessions_alone_per_second = 0;
   double sessions_beside_per_second = 0;
   double trashed_beside_per_second = 0;
 };
 
-// Of `versions` versions (FillWithDailyVersions) of which a policy keeps the newest of each file,
-// with `clients` clients for `duration` beside it, `runs` times. The folder `dir` is empty.
+// Of `versions` versions (FillWithDailyVersions) of which a policy keeps the newest of each file.
+// Each figure is of a catalog to which nothing was done before, and begins when its check at the
+// start is over. `clients` clients play for `duration`, `runs` times. Fails if all is done before
+// it is measured. The folder `dir` is empty.
 absl::StatusOr<RetentionResult> MeasureRetention(const Programs& programs, const std::string& dir,
                                                  int64_t versions, int clients,
                                                  absl::Duration duration, int runs);
@@ -47,14 +50,19 @@ absl::StatusOr<ScrubResult> MeasureScrub(const Programs& programs, const std::st
 
 struct SnapshotResult {
   double catalog_mebibytes = 0;
-  // Of one request of many clients, alone and while a snapshot is taken: medians of pairs in turn.
+  double mebibytes = 0;  // Of the snapshot.
+  double seconds = 0;    // Until it was taken.
+  // Of one request of many clients, before and after and while a snapshot is taken: medians of
+  // several loads, and the worst of them.
   double alone_p99_milliseconds = 0;
   double beside_p99_milliseconds = 0;
+  double worst_p99_milliseconds = 0;
   double alone_per_second = 0;  // Sessions.
   double beside_per_second = 0;
 };
 
-// Of a catalog of about `size` bytes, with `clients` clients for `duration`, `runs` times. The
+// Of a catalog of about `size` bytes, with `clients` clients from before it is taken until after:
+// loads of `duration` each, `runs` before, as many after, and between them until it is taken. The
 // folder `dir` is empty.
 absl::StatusOr<SnapshotResult> MeasureSnapshot(const Programs& programs, const std::string& dir,
                                                int64_t size, int clients, absl::Duration duration,

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/status/status.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
@@ -15,6 +16,8 @@ namespace {
 
 constexpr absl::Duration kStartTimeout = absl::Seconds(20);
 constexpr absl::Duration kPollInterval = absl::Milliseconds(5);
+constexpr absl::Duration kCheckTimeout = absl::Minutes(5);
+constexpr absl::Duration kCheckPollInterval = absl::Milliseconds(100);
 // Of the bridge: 10 000 idle ones and a few beside them.
 constexpr int kMaxConnections = 11'000;
 
@@ -29,6 +32,17 @@ absl::StatusOr<std::string> WaitForPort(ChildProcess& process, const std::string
     absl::SleepFor(kPollInterval);
   }
   return absl::UnavailableError(absl::StrCat("no port in ", path, ": see the log beside it"));
+}
+
+absl::Status WaitForCatalogCheck(const std::string& dir) {
+  for (absl::Duration waited; waited < kCheckTimeout; waited += kCheckPollInterval) {
+    std::ifstream log(absl::StrCat(dir, "/service.log"));
+    for (std::string line; std::getline(log, line);) {
+      if (absl::StrContains(line, "the catalog was checked in")) return absl::OkStatus();
+    }
+    absl::SleepFor(kCheckPollInterval);
+  }
+  return absl::DeadlineExceededError("the service does not come to the end of its catalog's check");
 }
 
 absl::StatusOr<RunningService> RunningService::Start(const Programs& programs,

@@ -21,6 +21,10 @@ struct Programs {
 // The port that `process` writes to `path`, once it listens. Unavailable if it does not.
 absl::StatusOr<std::string> WaitForPort(ChildProcess& process, const std::string& path);
 
+// Waits until the service that was started last in `dir` has checked its catalog, which it does at
+// each start and in which it takes a quarter of a core. DeadlineExceeded if that takes minutes.
+absl::Status WaitForCatalogCheck(const std::string& dir);
+
 // A service on a Unix socket. Used by one thread at a time.
 struct RunningService {
   ChildProcess process;

@@ -168,7 +168,7 @@ class JsonTest(ClusterTest):
             catalog.execute("INSERT INTO size_notes VALUES ((SELECT max(time) FROM size_notes) - 8 * 24 * 3600 * 1000000, ?, 0)", (-(1 << 50),))
             catalog.commit()
         self.page.check_object("LocalCopy", decrypted[0], "decrypt")
-        self.cluster.service_flags.append("--scrub_rate=1")  # It comes to no end.
+        self.cluster.service_flags += ["--scrub_rate=1", "--min_retention=1h"]  # Scrub comes to no end.
         self.cluster.start_service()
         self.backupctl("status")
         self.backupctl("policy", "resume")
@@ -239,6 +239,7 @@ class JsonTest(ClusterTest):
             database.execute("INSERT INTO files VALUES (?, 'known', 'uploaded_files/known', 0)", (str(identity.bytes),))
             database.commit()
         self.backupctl("import", "old-server", f"--database={self.folder}/old.db", f"--files={self.folder}", codes=(3,))
+        self.backupctl("file", "versions", "old", "known")
 
     def legacy_client(self):
         folder = self.folder / "legacy"
