@@ -208,13 +208,14 @@ TEST_P(CatalogQuotas, AlwaysTellWhatARecountWould) {
   std::vector<int64_t> ids;
   const auto any_id = [&] { return ids.empty() ? 0 : ids[random() % ids.size()]; };
   for (int step = 0; step < kSteps; ++step) {
-    const ClientId client = clients[random() % clients.size()];
+    const size_t chosen = random() % clients.size();
+    const ClientId client = clients[chosen];
     const std::string name = absl::StrCat("file ", random() % kFiles);
     const auto run = [&](const auto& work) {
       // Errors are about what is not there.
       Run([&](Transaction& transaction) { return work(transaction); }).IgnoreError();
     };
-    switch (random() % 10) {
+    switch (random() % 11) {
       case 0:
         run([&](Transaction& transaction) { return transaction.DeleteClient(client, At(5)); });
         break;
@@ -254,6 +255,15 @@ TEST_P(CatalogQuotas, AlwaysTellWhatARecountWould) {
               .status();
         });
         break;
+      case 8: {
+        const auto purged = Run([&](Transaction& transaction) {
+          return transaction.PurgeClient(client, At(5), /*limit=*/2);
+        });
+        // Comes again as a new one.
+        if (purged.ok() && purged->is_gone)
+          Register(absl::StrCat("again ", step), static_cast<uint8_t>(chosen + 1));
+        break;
+      }
       default: {
         Version version = MakeVersion(client, name);
         version.size_bytes = static_cast<int64_t>(random() % 5);
