@@ -29,11 +29,9 @@ namespace {
 using ::testing::ElementsAre;
 using testing::HasReason;
 using ::testing::HasSubstr;
-using ::testing::IsEmpty;
 using testing::LogCapture;
 using testing::MemoryService;
 using ::testing::Not;
-using ::testing::SizeIs;
 
 constexpr char kNobody[] = "11111111-2222-4333-8444-555555555555";
 
@@ -134,7 +132,7 @@ TEST_F(QuotasTest, SaysOfEachQuotaWhatIsUsed) {
   do {
     const auto page = service_.Read(ListQuotas, request);
     ASSERT_OK(page);
-    ASSERT_THAT(page->uses(), SizeIs(1));
+    ASSERT_EQ(page->uses_size(), 1);
     const v1::QuotaUse& use = page->uses(0);
     listed.push_back(absl::StrCat(v1::Quota::Scope_Name(use.quota().scope()), " ",
                                   use.quota().hard_bytes(), " ", use.quota().hard_files(), " ",
@@ -185,10 +183,10 @@ TEST_F(QuotasTest, MustMakeSense) {
           "is 3, more than quota.hard_bytes, which is 2");
   EXPECT_THAT(Set(QuotaOf(v1::Quota::CLIENT, kNobody, {.hard_bytes = 1})),
               HasReason(Reason::kClientNotFound));
-  EXPECT_THAT(Get(v1::Quota::CLIENT, kNobody), HasReason(Reason::kClientNotFound));
+  EXPECT_THAT(Get(v1::Quota::CLIENT, kNobody).status(), HasReason(Reason::kClientNotFound));
   EXPECT_THAT(Delete(v1::Quota::CLIENT, kNobody), HasReason(Reason::kClientNotFound));
-  EXPECT_THAT(Get(v1::Quota::SCOPE_UNSPECIFIED, ""), HasReason(Reason::kInvalidField));
-  EXPECT_THAT(service_.Read(ListQuotas, v1::ListQuotasRequest())->uses(), IsEmpty());
+  EXPECT_THAT(Get(v1::Quota::SCOPE_UNSPECIFIED, "").status(), HasReason(Reason::kInvalidField));
+  EXPECT_EQ(service_.Read(ListQuotas, v1::ListQuotasRequest())->uses_size(), 0);
 }
 
 TEST_F(QuotasTest, AreNotBelowWhatIsUsed) {
@@ -205,7 +203,7 @@ TEST_F(QuotasTest, AreNotBelowWhatIsUsed) {
   refuses(SetEveryClients({.hard_bytes = 9}), "quota.hard_bytes");
   EXPECT_THAT(SetEveryClients({.hard_bytes = 9}).message(),
               HasSubstr(absl::StrCat("would be 9, less than the 10 that client ", client_)));
-  EXPECT_THAT(service_.Read(ListQuotas, v1::ListQuotasRequest())->uses(), IsEmpty());
+  EXPECT_EQ(service_.Read(ListQuotas, v1::ListQuotasRequest())->uses_size(), 0);
   EXPECT_OK(SetOwn({.hard_bytes = 10, .hard_files = 2}));
   // Who has a quota of its own is not every client.
   EXPECT_OK(SetEveryClients({.hard_bytes = 9}));
