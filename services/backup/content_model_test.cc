@@ -413,6 +413,16 @@ std::set<std::string> World::DamagedUnknown() {
                                "find a chunk");
     if (!chunk) unknown.insert(id);
   }
+  // What has come as a small file since then is whole.
+  int64_t after = 0;
+  while (!unknown.empty()) {
+    const auto page = ValueOf(
+        catalog_->Read([&](Snapshot& snapshot) { return snapshot.ListInlineChunks(after, kPage); }),
+        "list small chunks");
+    if (page.empty()) break;
+    after = page.back().number;
+    for (const StoredChunk& chunk : page) unknown.erase(std::string(chunk.ref.id.bytes()));
+  }
   return unknown;
 }
 

@@ -288,9 +288,9 @@ void RunningService::CheckCatalog(const std::stop_token& token) {
   const auto begin = std::chrono::steady_clock::now();
   jobs::TimeShare share(kCatalogCheckPart);
   const absl::Status checked = storage_.catalog->Check([&] { share.Rest(token); }, token);
-  LOG_IF(INFO, checked.ok()) << "the catalog was checked in "
-                             << absl::FromChrono(std::chrono::steady_clock::now() - begin)
-                             << ": it is whole";
+  if (checked.ok())
+    VLOG(1) << "the catalog was checked in "
+            << absl::FromChrono(std::chrono::steady_clock::now() - begin) << ": it is whole";
   LOG_IF(ERROR, !checked.ok() && !token.stop_requested())
       << "the check of the catalog: " << checked;
 }

@@ -55,7 +55,9 @@ absl::StatusOr<RunningService> RunningService::Start(const Programs& programs,
   std::vector<std::string> args = {programs.service, absl::StrCat("--data_dir=", dir, "/data"),
                                    absl::StrCat("--listen=", address),
                                    absl::StrCat("--bound_port_file=", port_path),
-                                   "--idle_shutdown=0s"};
+                                   "--idle_shutdown=0s",
+                                   // Tells when the catalog's check is over.
+                                   "--vmodule=running_service=1"};
   args.insert(args.end(), flags.begin(), flags.end());
   ASSIGN_OR_RETURN(ChildProcess process,
                    ChildProcess::Start(std::move(args), absl::StrCat(dir, "/service.out"),

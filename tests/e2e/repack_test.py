@@ -35,7 +35,7 @@ class RepackTest(CliTest):
         return self.json_lines("status")[0]
 
     def disk_bytes(self):
-        return sum(path.stat().st_size for path in (self.cluster.data_dir / "store" / "blobs").rglob("*") if path.is_file())
+        return sum(self.cluster.blob_sizes().values())
 
     def assert_all_is_there(self):
         self.backupctl("verify")

@@ -1,5 +1,6 @@
 """The two real processes, on free loopback ports, in a folder of their own."""
 
+import contextlib
 import os
 import pathlib
 import signal
@@ -92,6 +93,15 @@ class Cluster:
             [f"--data_dir={self.data_dir}", f"--listen=127.0.0.1:{self.service_port}", *self.service_flags],
             self.directory, prefix=self.prefix)
         self.service_port = self.service.port
+
+    def blob_sizes(self):
+        """The size of each stored blob, by its path, without those that go meanwhile."""
+        sizes = {}
+        for path in (self.data_dir / "store" / "blobs").rglob("*"):
+            with contextlib.suppress(FileNotFoundError):
+                if path.is_file():
+                    sizes[path] = path.stat().st_size
+        return sizes
 
     def __enter__(self):
         return self
