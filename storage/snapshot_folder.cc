@@ -15,11 +15,13 @@
 #include <utility>
 
 #include "absl/cleanup/cleanup.h"
+#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
+#include "base/clock.h"
 #include "base/direct_file.h"
 #include "base/error.h"
 #include "base/status_macros.h"
@@ -169,6 +171,20 @@ absl::StatusOr<std::vector<SnapshotFolder::Entry>> SnapshotFolder::ListOf(
 
 absl::Status SnapshotFolder::Make() const { return MakeFolder(path_); }
 
+void SnapshotFolder::RemoveOldParts(absl::Time last_written) const {
+  DIR* const listing = ::opendir(path_.c_str());
+  if (listing == nullptr) return;
+  const absl::Cleanup close = [&] { ::closedir(listing); };
+  while (const dirent* const found = ::readdir(listing)) {
+    struct stat info = {};
+    if (!absl::StartsWith(found->d_name, kPart) || !absl::EndsWith(found->d_name, kPartSuffix) ||
+        ::fstatat(::dirfd(listing), found->d_name, &info, AT_SYMLINK_NOFOLLOW) != 0)
+      continue;
+    if (absl::TimeFromTimespec(info.st_mtim) < last_written)
+      ::unlinkat(::dirfd(listing), found->d_name, 0);
+  }
+}
+
 absl::StatusOr<SnapshotFolder::Entry> SnapshotFolder::Put(int64_t number, absl::Time time,
                                                           const std::string& store,
                                                           ByteSource& source) {
@@ -176,6 +192,7 @@ absl::StatusOr<SnapshotFolder::Entry> SnapshotFolder::Put(int64_t number, absl::
   const std::string part =
       absl::StrCat(path_, "/", kPart, store.empty() ? "" : "-", store, kPartSuffix);
   ::unlink(part.c_str());  // Of a process that was killed.
+  RemoveOldParts(SystemClock().Now() - kPartAge);
   absl::Cleanup remove_part = [&] { ::unlink(part.c_str()); };
   listener_("snapshot is begun");
   Entry entry = {number, absl::FromUnixSeconds(absl::ToUnixSeconds(time)), store};

@@ -24,6 +24,8 @@ class SnapshotFolder {
   // Of these, and of one a day before them, none is removed.
   static constexpr int kKept = 8;
   static constexpr int kKeptDays = 30;
+  // What is on its way is written to all the time.
+  static constexpr absl::Duration kPartAge = absl::Hours(7 * 24);
   // The store value of a catalog that says which store it is: Entry::store.
   static constexpr char kStoreValue[] = "snapshots.store";
 
@@ -56,7 +58,8 @@ class SnapshotFolder {
   absl::Status Make() const;
   // Stores what `source` yields: whole and durable if this returns OK, else not there. Makes the
   // folder, in a parent that exists. What a Put() of this store left that was killed goes; that of
-  // another store may be on its way. Leaves the last 64 MiB of the disk to others, as blobs do.
+  // another store, which may be on its way, if nobody wrote to it for kPartAge. Leaves the last 64
+  // MiB of the disk to others, as blobs do.
   // Errors: those of `source`; reasons STORAGE_FULL, STORAGE_IO.
   absl::StatusOr<Entry> Put(int64_t number, absl::Time time, const std::string& store,
                             ByteSource& source);
@@ -69,6 +72,9 @@ class SnapshotFolder {
   static std::vector<Entry> Expired(const std::vector<Entry>& entries);
 
  private:
+  // What nobody goes on with since then, as far as it can be removed.
+  void RemoveOldParts(absl::Time last_written) const;
+
   const std::string path_;
   const Listener listener_;
 };

@@ -57,6 +57,26 @@ TEST_F(SnapshotFolderTest, TellsStoresApart) {
   EXPECT_THAT(snapshots_.ListOf(theirs.store).value(), ElementsAre(theirs, nobodys));
 }
 
+// Of a store that is gone, and of an older version, which did not say whose it was.
+TEST_F(SnapshotFolderTest, RemovesWhatNobodyGoesOnWith) {
+  Put(1, kNoon);
+  const auto part = [&](const char* name) { return snapshots_.path() + "/" + name; };
+  for (const char* const name : {"incoming.part", "incoming-8899aabbccddeeff.part",
+                                 "incoming-0123456789abcdef.part", "somebody's.part"}) {
+    { std::ofstream(part(name)) << "bytes"; }
+    std::filesystem::last_write_time(
+        part(name), std::filesystem::file_time_type::clock::now() -
+                        absl::ToChronoSeconds(SnapshotFolder::kPartAge + absl::Hours(1)));
+  }
+  { std::ofstream(part("incoming-0123456789abcdef.part"), std::ios::app) << "more"; }
+  store_ = "0011223344556677";
+  Put(2, kNoon);
+  EXPECT_FALSE(std::filesystem::exists(part("incoming.part")));
+  EXPECT_FALSE(std::filesystem::exists(part("incoming-8899aabbccddeeff.part")));
+  EXPECT_TRUE(std::filesystem::exists(part("incoming-0123456789abcdef.part")));
+  EXPECT_TRUE(std::filesystem::exists(part("somebody's.part")));
+}
+
 TEST_F(SnapshotFolderTest, TwoStoresPutTheirsIntoOneFolderAtOnce) {
   store_ = "0011223344556677";
   for (const absl::string_view interrupted_at :

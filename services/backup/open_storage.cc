@@ -251,6 +251,17 @@ absl::StatusOr<std::unique_ptr<storage::Catalog>> OpenCatalogFile(const std::str
   return storage::SqliteCatalog::Open(path);
 }
 
+absl::StatusOr<std::optional<std::string>> FindStoreValueIn(const std::string& catalog_path,
+                                                            const std::string& name) {
+  // Who opens all of it migrates it, and writes what is in its log into it.
+  ASSIGN_OR_RETURN(const std::unique_ptr<storage::Database> database,
+                   storage::Database::Open(catalog_path, storage::Database::Mode::kReadOnly));
+  storage::Query query = database->Prepare("SELECT value FROM store_values WHERE name = ?");
+  ASSIGN_OR_RETURN(const bool found, query.BindBlob(name).Step());
+  if (!found) return std::nullopt;
+  return query.Blob(0);
+}
+
 absl::StatusOr<std::unique_ptr<storage::BlobStore>> OpenBlobs(const std::string& data_dir) {
   return storage::LocalBlobStore::Open(absl::StrCat(data_dir, "/store"));
 }

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -65,6 +66,11 @@ absl::StatusOr<UniqueFd> LockDataDir(const std::string& path);
 // Opens the file of a catalog alone, which must be there; it is migrated if it is older. Errors:
 // NotFound; Unimplemented if it is newer; reason STATE_CORRUPT.
 absl::StatusOr<std::unique_ptr<storage::Catalog>> OpenCatalogFile(const std::string& path);
+
+// What the file of a catalog has under this name (Snapshot::FindStoreValue), of whatever schema it
+// is; the file is left as it is, and may be damaged.
+absl::StatusOr<std::optional<std::string>> FindStoreValueIn(const std::string& catalog_path,
+                                                            const std::string& name);
 
 // The store of a data directory alone.
 absl::StatusOr<std::unique_ptr<storage::BlobStore>> OpenBlobs(const std::string& data_dir);

@@ -13,13 +13,18 @@
 #include <system_error>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/exit_code.h"
 #include "base/status_macros.h"
+#include "content/pack_footer.h"
+#include "content/store_keys.h"
 #include "glog/logging.h"
 #include "services/backup/catalog_mark.h"
+#include "services/backup/handlers/key_keeper.h"
 
 namespace backup {
 namespace {
@@ -27,6 +32,8 @@ namespace {
 // How many version ids are skipped: more than may have been given between the last word of how far
 // the catalog was, which is minutes old, and its end.
 constexpr int64_t kSkippedIds = int64_t{1} << 24;
+// So many tell which store's they are.
+constexpr int kPacksToCompare = 16;
 
 std::string CatalogPath(const std::string& data_dir) {
   return absl::StrCat(data_dir, "/", kCatalogName);
@@ -110,6 +117,7 @@ absl::Status Prepare(storage::Catalog& catalog, const CatalogMark& mark) {
   return catalog.Run([&](storage::Transaction& transaction) -> absl::Status {
     RETURN_IF_ERROR(transaction.ForgetPending());
     ASSIGN_OR_RETURN(const int64_t next, transaction.NextVersionId());
+    RETURN_IF_ERROR(handlers::SkipGenerations(transaction, SystemClock().Now()));
     const int64_t ahead = std::max<int64_t>(0, mark.next_version_id - next);
     return transaction.ReserveVersionIds(ahead + kSkippedIds).status();
   });
@@ -123,14 +131,59 @@ bool IsOfTheSnapshot(const absl::Status& error) {
          reason == Reason::kStorageIo;
 }
 
-absl::StatusOr<std::vector<std::string>> PathsOf(const HeldDataDir& data_dir,
-                                                 const SnapshotChoice& choice) {
-  if (!choice.path.empty()) return std::vector<std::string>{choice.path};
-  ASSIGN_OR_RETURN(const std::vector<FoundSnapshot> found,
-                   FindOwnSnapshots(data_dir, choice.folders));
-  std::vector<std::string> paths;
-  for (const FoundSnapshot& each : found) paths.push_back(each.path);
-  return paths;
+absl::StatusOr<std::vector<FoundSnapshot>> FindChosen(const HeldDataDir& data_dir,
+                                                      const SnapshotChoice& choice) {
+  if (choice.path.empty()) return FindOwnSnapshots(data_dir, choice.folders);
+  FoundSnapshot chosen;
+  chosen.path = choice.path;
+  return std::vector<FoundSnapshot>{chosen};
+}
+
+// The secrets that packs of this directory say their store has, as they are sealed.
+absl::StatusOr<std::set<std::string>> SecretsOfPacks(const std::string& data_dir) {
+  std::set<std::string> secrets;
+  std::error_code error;
+  if (!std::filesystem::is_directory(data_dir + "/store", error)) return secrets;
+  ASSIGN_OR_RETURN(const std::unique_ptr<storage::BlobStore> blobs, OpenBlobs(data_dir));
+  int left = kPacksToCompare;
+  const absl::Status listed = blobs->List([&](const storage::BlobInfo& info) {
+    const auto blob = blobs->Open(info.id);
+    if (!blob.ok() || !content::IsPack(**blob).value_or(false)) return absl::OkStatus();
+    const absl::StatusOr<content::PackFooter> footer = content::ReadPackFooter(**blob);
+    if (footer.ok()) secrets.insert(footer->sealed_secret);
+    if (footer.ok()) --left;
+    return left == 0 ? absl::CancelledError() : absl::OkStatus();
+  });
+  if (!listed.ok() && !absl::IsCancelled(listed)) return listed;
+  return secrets;
+}
+
+// Whether one of these is the store's secret, which may have been sealed anew.
+bool HasSecretIn(storage::Catalog& catalog, const HeldDataDir& data_dir, absl::Time now,
+                 const std::set<std::string>& secrets) {
+  const auto sealed = catalog.Read([](storage::Snapshot& snapshot) {
+    return snapshot.FindStoreValue(std::string(content::StoreKeys::kName));
+  });
+  if (!sealed.ok() || !*sealed) return false;
+  if (secrets.contains(**sealed)) return true;
+  const auto keeper = handlers::KeyKeeper::Read(catalog, data_dir.master_keys.Copy(),
+                                                data_dir.generations_file, now);
+  if (!keeper.ok()) return false;
+  const auto keys = content::StoreKeys::Open(**sealed, (*keeper)->ring());
+  return keys.ok() && std::any_of(secrets.begin(), secrets.end(), [&](const std::string& each) {
+           const auto others = content::StoreKeys::Open(each, (*keeper)->ring());
+           return others.ok() && (*others)->DictionaryKey() == (*keys)->DictionaryKey();
+         });
+}
+
+// Nothing but where it lies says that the snapshot is of this store: packs may say that it is not.
+absl::Status CheckGuess(const HeldDataDir& data_dir, const std::string& snapshot_path,
+                        absl::Time now, storage::Catalog& catalog) {
+  ASSIGN_OR_RETURN(const std::set<std::string> secrets, SecretsOfPacks(data_dir.path));
+  if (secrets.empty() || HasSecretIn(catalog, data_dir, now, secrets)) return absl::OkStatus();
+  return absl::FailedPreconditionError(
+      absl::StrCat("the snapshot ", snapshot_path, " is of another store than what is in ",
+                   data_dir.path, "/store: leave --snapshot_dir out, or choose a --snapshot"));
 }
 
 // NotFound if there is none, or nothing in it.
@@ -144,7 +197,6 @@ absl::StatusOr<std::unique_ptr<storage::Catalog>> OpenCatalogInPlace(const std::
 
 // Empty if nothing there says it.
 std::string StoreInPlace(const std::string& data_dir) {
-  // First, because who opens a catalog may change it.
   const storage::SnapshotFolder own(absl::StrCat(data_dir, "/", kSnapshotFolderName));
   const absl::StatusOr<std::vector<storage::SnapshotFolder::Entry>> entries = own.List();
   if (entries.ok()) {
@@ -152,12 +204,8 @@ std::string StoreInPlace(const std::string& data_dir) {
       if (!entry.store.empty()) return entry.store;
     }
   }
-  const absl::StatusOr<std::unique_ptr<storage::Catalog>> catalog = OpenCatalogInPlace(data_dir);
-  if (!catalog.ok()) return "";
   const absl::StatusOr<std::optional<std::string>> store =
-      (*catalog)->Read([](storage::Snapshot& snapshot) {
-        return snapshot.FindStoreValue(storage::SnapshotFolder::kStoreValue);
-      });
+      FindStoreValueIn(CatalogPath(data_dir), storage::SnapshotFolder::kStoreValue);
   return store.ok() ? store->value_or("") : "";
 }
 
@@ -258,6 +306,11 @@ absl::StatusOr<std::vector<FoundSnapshot>> FindOwnSnapshots(
     const HeldDataDir& data_dir, const std::vector<std::string>& folders) {
   std::vector<FoundSnapshot> found = FindSnapshots(folders, &data_dir.master_keys);
   std::string store = StoreInPlace(data_dir.path);
+  const std::string own_folder = absl::StrCat(data_dir.path, "/", kSnapshotFolderName, "/");
+  for (FoundSnapshot& each : found) {
+    each.is_guess =
+        (store.empty() || each.entry.store.empty()) && !absl::StartsWith(each.path, own_folder);
+  }
   if (store.empty()) {
     ASSIGN_OR_RETURN(store, OnlyStoreOf(found, data_dir.master_keys));
   }
@@ -293,8 +346,9 @@ absl::StatusOr<NewCatalog> OpenSnapshot(const HeldDataDir& data_dir, const Snaps
                                         const StateListener& listener) {
   NewCatalog result;
   result.path = NewCatalogPath(data_dir.path);
-  ASSIGN_OR_RETURN(const std::vector<std::string> paths, PathsOf(data_dir, choice));
-  for (const std::string& path : paths) {
+  ASSIGN_OR_RETURN(const std::vector<FoundSnapshot> found, FindChosen(data_dir, choice));
+  for (const FoundSnapshot& each : found) {
+    const std::string& path = each.path;
     const auto open = [&]() -> absl::Status {
       ASSIGN_OR_RETURN(const std::unique_ptr<RandomAccess> file, storage::OpenFile(path));
       ASSIGN_OR_RETURN(const content::SnapshotFooter footer, content::ReadSnapshotFooter(*file));
@@ -302,6 +356,7 @@ absl::StatusOr<NewCatalog> OpenSnapshot(const HeldDataDir& data_dir, const Snaps
       result.snapshot_time = footer.time;
       ASSIGN_OR_RETURN(result.catalog,
                        Unpack(*file, KeyOf(footer, data_dir.master_keys), result.path, listener));
+      if (each.is_guess) RETURN_IF_ERROR(CheckGuess(data_dir, path, footer.time, *result.catalog));
       return Prepare(*result.catalog, ReadCatalogMark(data_dir.path));
     };
     const absl::Status opened = open();
@@ -315,7 +370,7 @@ absl::StatusOr<NewCatalog> OpenSnapshot(const HeldDataDir& data_dir, const Snaps
     if (!IsOfTheSnapshot(opened)) return opened;
     result.unreadable.push_back(absl::StrCat(path, ": ", opened.message()));
   }
-  return absl::NotFoundError(paths.empty() ? absl::StrCat("there is no snapshot of this store in ",
+  return absl::NotFoundError(found.empty() ? absl::StrCat("there is no snapshot of this store in ",
                                                           absl::StrJoin(choice.folders, ", "))
                                            : absl::StrCat("no snapshot can be read: ",
                                                           absl::StrJoin(result.unreadable, "; ")));

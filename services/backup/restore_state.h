@@ -32,6 +32,7 @@ struct FoundSnapshot {
   std::string path;
   content::SnapshotFooter footer;  // If it can be read.
   absl::Status readable;           // With the keys at hand, as far as its footer tells.
+  bool is_guess = false;           // That it is this store's, of those of FindOwnSnapshots().
 };
 // All in these folders, newest first. A folder that is not there has none; one that cannot be
 // listed is there itself, as the last and not readable. Without keys none is readable.
@@ -61,7 +62,8 @@ using StateListener = std::function<void(absl::string_view step)>;
 // Those of FindSnapshots() that a catalog of this directory may be taken from: of its store, and
 // those of which nobody knows whose they are. Which store it is, the newest snapshot in its own
 // folder tells, else the catalog in place, else that snapshots of only one are found, or of only
-// one that the keys at hand may open. FailedPrecondition, with the stores, if nothing of that does.
+// one that the keys at hand may open, which is a guess. FailedPrecondition, with the stores, if
+// nothing of that does.
 absl::StatusOr<std::vector<FoundSnapshot>> FindOwnSnapshots(
     const HeldDataDir& data_dir, const std::vector<std::string>& folders);
 
@@ -83,7 +85,8 @@ struct NewCatalog {
 // all that were ever given. Errors:
 // NotFound if there is no snapshot that can be read, with why each of them cannot;
 // FailedPrecondition, without a chosen file, if that is so of the newest that is not damaged only
-// for want of its master key, which it names; that of FindOwnSnapshots(); STORAGE_FULL, STORAGE_IO.
+// for want of its master key, which it names, or if that was a guess and packs of this directory
+// are of another store; that of FindOwnSnapshots(); STORAGE_FULL, STORAGE_IO.
 absl::StatusOr<NewCatalog> OpenSnapshot(const HeldDataDir& data_dir, const SnapshotChoice& choice,
                                         const StateListener& listener);
 

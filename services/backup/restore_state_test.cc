@@ -21,6 +21,8 @@
 #include "base/status_macros.h"
 #include "base/testing/status_matchers.h"
 #include "content/blob_footer.h"
+#include "content/pack_builder.h"
+#include "content/store_keys.h"
 #include "crypto/key_generations.h"
 #include "crypto/key_ring.h"
 #include "crypto/sealed_file.h"
@@ -29,6 +31,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "services/backup/catalog_mark.h"
+#include "services/backup/handlers/key_keeper.h"
 #include "services/backup/jobs/snapshot_state.h"
 #include "services/backup/open_storage.h"
 #include "services/backup/rebuild_state.h"
@@ -198,6 +201,46 @@ class RestoreStateTest : public ::testing::Test {
     footer.wrapped_key = ring.Seal(key, content::EncodeFooterFields(footer));
     StringSource blob(payload + content::EncodeFooter(footer));
     ASSERT_OK(OpenBlobs(data_).value()->Put(IdOf<BlobId>(9), blob, std::nullopt));
+  }
+  crypto::KeyGeneration Rotate() {
+    const Storage storage = OpenStorage(data_, {}).value();
+    return handlers::KeyKeeper::Open(*storage.catalog, storage.master_keys.Copy(),
+                                     storage.generations_file, clock_.Now())
+        .value()
+        ->Rotate(clock_.Now())
+        .value();
+  }
+  // The newest, of which a blob was sealed, goes with the catalog, which is got back without it;
+  // then it is found again.
+  void LoseAGeneration(const std::function<absl::Status()>& get_back) {
+    const crypto::KeyGeneration lost = Rotate();
+    const auto key = crypto::MasterKey::Load(data_ + "/master.key");
+    ASSERT_OK(key);
+    crypto::KeyRing ring;
+    ring.Add(lost.number, crypto::UnwrapGeneration(lost, **key).value());
+    PutSealedBlob(ring);
+    const std::string generations = data_ + "/key.generations";
+    std::filesystem::rename(generations, generations + ".copy");
+    std::filesystem::remove(CatalogPath());
+    ASSERT_OK(get_back());
+    EXPECT_GT(Rotate().number, lost.number);
+    std::filesystem::rename(generations + ".copy", generations);
+    const auto rebuilt = Rebuild();
+    ASSERT_OK(rebuilt);
+    EXPECT_EQ(rebuilt->versions, 1);
+  }
+  // Of nobody, but that it has its store's secret.
+  void PutPack(const std::string& sealed_secret) {
+    const BlobId id = IdOf<BlobId>(8);
+    const crypto::KeyRing ring;
+    content::PackBuilder builder(id, storage::StorageForm::kPlain, sealed_secret, ring);
+    const std::string bytes(1000, 'x');
+    builder.AddOwned({IdOf<ChunkId>(1), std::ssize(bytes)}, storage::ChunkCoding::kRaw, bytes);
+    builder.Finish({});
+    std::string pack;
+    while (const auto piece = builder.Next()) absl::StrAppend(&pack, piece->bytes);
+    StringSource source(pack);
+    ASSERT_OK(OpenBlobs(data_).value()->Put(id, source, std::nullopt));
   }
   std::string CatalogPath() const { return data_ + "/catalog.db"; }
   std::vector<FoundSnapshot> Found() {
@@ -400,6 +443,60 @@ TEST_F(RestoreStateTest, TheKeyTellsTheStoreIfNothingElseDoes) {
   EXPECT_EQ(Versions(), 10);
 }
 
+TEST_F(RestoreStateTest, BelievesNoSnapshotOfAnotherStoreBecauseItIsTheOnlyOne) {
+  Live(10);
+  // Younger than its first snapshot.
+  for (const FoundSnapshot& each : Found()) std::filesystem::remove(each.path);
+  const crypto::KeyRing ring(
+      std::string(crypto::MasterKey::Load(data_ + "/master.key").value()->bytes()));
+  PutPack(content::StoreKeys::NewSealedSecret(ring));
+  LiveBeside(folder_.path() + "/with our key", SharedKey());
+  std::filesystem::remove_all(folder_.path() + "/with our key");
+  std::filesystem::remove(CatalogPath());
+  for (const absl::Status& status : {Restore().status(), Rebuild().status()}) {
+    EXPECT_THAT(status, StatusIs(absl::StatusCode::kFailedPrecondition));
+    EXPECT_TRUE(absl::StrContains(status.message(), Found().front().path)) << status;
+    EXPECT_TRUE(absl::StrContains(status.message(), "--snapshot_dir")) << status;
+  }
+  EXPECT_FALSE(std::filesystem::exists(CatalogPath()));
+  EXPECT_FALSE(std::filesystem::exists(CatalogPath() + ".new"));
+  // As it was told.
+  ASSERT_OK(Restore(Found().front().path));
+}
+
+TEST_F(RestoreStateTest, PacksTellThatTheOnlySnapshotsAreOurs) {
+  { ASSERT_OK(OpenStorage(data_, {})); }
+  const crypto::KeyRing ring(
+      std::string(crypto::MasterKey::Load(data_ + "/master.key").value()->bytes()));
+  const std::string secret = content::StoreKeys::NewSealedSecret(ring);
+  ASSERT_OK(OpenStorage(data_, {})->catalog->Run([&](storage::Transaction& transaction) {
+    return transaction.AddStoreValue(std::string(content::StoreKeys::kName), secret).status();
+  }));
+  Live(10);
+  PutPack(secret);
+  std::filesystem::remove_all(data_ + "/store/snapshots");
+  std::filesystem::remove(CatalogPath());
+  ASSERT_OK(Restore());
+  EXPECT_EQ(Versions(), 10);
+}
+
+// Whoever opens it migrates it, and what is put aside is to be what was found.
+TEST_F(RestoreStateTest, LeavesTheCatalogInPlaceAsItIsWhenItTellsTheStore) {
+  Live(10);
+  LiveBeside(folder_.path() + "/with our key", SharedKey());
+  std::filesystem::remove_all(data_ + "/store/snapshots");
+  constexpr int kLowByteOfTheSchema = 63;  // https://sqlite.org/fileformat.html: user version.
+  Flip(CatalogPath(), kLowByteOfTheSchema);
+  const auto bytes = [](const std::string& path) {
+    std::ifstream file(path, std::ios::binary);
+    return std::string(std::istreambuf_iterator<char>(file), {});
+  };
+  const std::string found = bytes(CatalogPath());
+  ASSERT_OK(Restore());
+  EXPECT_EQ(Versions(), 10);
+  EXPECT_TRUE(bytes(aside_ + "/catalog.db") == found);
+}
+
 TEST_F(RestoreStateTest, RebuildingMakesNoEmptyCatalogBesideSnapshotsOfAnotherMasterKey) {
   Live(10);
   ReplaceMasterKey();
@@ -447,6 +544,23 @@ TEST_F(RestoreStateTest, RebuildingEndsIfAGenerationOfKeysIsMissing) {
   ASSERT_OK(rebuilt);
   EXPECT_EQ(rebuilt->versions, 1);
   EXPECT_EQ(Versions(), 11);
+}
+
+// A generation that both places have lost, and whose seals the store has.
+TEST_F(RestoreStateTest, RestoringGivesNoNumberOfAGenerationASecondTime) {
+  Live(10);
+  LoseAGeneration([this] { return Restore().status(); });
+}
+
+TEST_F(RestoreStateTest, RebuildingGivesNoNumberOfAGenerationASecondTime) {
+  Live(10);
+  LoseAGeneration([this] { return Rebuild(kSilent, "", MissingKeys::kGiveUp).status(); });
+}
+
+TEST_F(RestoreStateTest, RebuildingOfNothingGivesNoNumberOfAGenerationASecondTime) {
+  Live(10);
+  for (const FoundSnapshot& each : Found()) std::filesystem::remove(each.path);
+  LoseAGeneration([this] { return Rebuild(kSilent, "", MissingKeys::kGiveUp).status(); });
 }
 
 TEST_F(RestoreStateTest, RefusesWhileAnotherHoldsTheDirectoryOrThereIsNone) {

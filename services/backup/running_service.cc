@@ -18,6 +18,7 @@
 #include "services/backup/disk_use.h"
 #include "services/backup/handlers/converters.h"
 #include "services/backup/handlers/growth.h"
+#include "services/backup/handlers/sealed_rows.h"
 #include "services/backup/handlers/session_keys.h"
 #include "services/backup/handlers/store_keys.h"
 #include "services/backup/handlers/version_ids.h"
@@ -250,7 +251,11 @@ void RunningService::StartJobs() {
   if (options_.purge_interval > absl::ZeroDuration()) {
     jobs_.Add(std::make_unique<jobs::PurgeTrash>(*storage_.catalog, clock_, options_.trash,
                                                  context_.wake_sweep,
-                                                 [this] { return clock_watch_.CheckTrust(); }),
+                                                 [this] {
+                                                   absl::Status checked = clock_watch_.CheckTrust();
+                                                   if (checked.ok()) checked = CheckPackKeys();
+                                                   return checked;
+                                                 }),
               {options_.purge_interval, kPurgeRate});
   }
   jobs_.Add(std::make_unique<jobs::Compact>(*storage_.catalog),
@@ -350,8 +355,15 @@ void RunningService::StartRetention() {
       std::make_unique<jobs::Retain>(*storage_.catalog, clock_watch_, clock_,
                                      jobs::Retain::Options{options_.retention, options_.retain_rate,
                                                            options_.trash.for_good()},
-                                     context_.wake_sweep),
+                                     context_.wake_sweep, [this] { return CheckPackKeys(); }),
       {options_.retain_interval, kUnpaced});
+}
+
+absl::Status RunningService::CheckPackKeys() {
+  if (has_pack_keys_) return absl::OkStatus();
+  RETURN_IF_ERROR(handlers::CheckPacksOpen(*storage_.catalog, keys_.keeper->ring()));
+  has_pack_keys_ = true;
+  return absl::OkStatus();
 }
 
 void RunningService::RestoreReserve() {

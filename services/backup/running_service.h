@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -85,6 +86,8 @@ class RunningService {
   void StartJobs();
   void StartTraining();
   void StartRetention();
+  // Whether all is at hand by which retention tells what can be read; for jobs, at any step.
+  absl::Status CheckPackKeys();
   // Looks for damage, in the background.
   void CheckCatalog(const std::stop_token& token);
   void NoteMark();
@@ -120,6 +123,8 @@ class RunningService {
   std::optional<PeriodicTask> clock_task_;
   const jobs::ScrubMetrics scrub_metrics_;
   std::optional<PeriodicTask> catalog_check_;
+  // From then on none is missing: what comes is sealed by what is there.
+  std::atomic<bool> has_pack_keys_ = false;
   jobs::Runner jobs_;
   int restorations_without_room_ = 0;
   std::optional<PeriodicTask> reserve_restoration_;

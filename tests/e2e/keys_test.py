@@ -17,7 +17,7 @@ import unittest
 import model_client as m
 from Cryptodome.PublicKey import RSA
 from cli_test import CliTest
-from cluster import BIN_DIR
+from cluster import BIN_DIR, wait_until
 
 SOURCES = pathlib.Path(__file__).resolve().parents[2]
 OLD_STORE = SOURCES / "tests" / "testdata" / "before-key-generations"
@@ -257,6 +257,12 @@ class ReplacedKeysTest(KeysTest):
         self.assertIn("key generation 1", done.stdout)
         self.assertIn("KEY_MISSING", self.backupctl("file", "get", "newer", "large", "-o", str(self.folder / "got"), code=FAILED).stderr)
         self.assertEqual(self.json_lines("status")[0]["damaged_chunk_count"], 0)
+        # Nor does anything go by what can be read.
+        errors = lambda: [job["last_error"] for job in self.json_lines("status")[0]["jobs"] if job["name"] in ("purge", "retain")]
+        wait_until(lambda: ["key generation 1" in error for error in errors()] == [True, True], "the jobs that fail")
+        # Its client comes back all the same.
+        self.assertEqual(newer.reconnect(), m.RECONNECTED)
+        newer.back_up(b"again", b"by a new session key")
         # Its number is given to no other.
         self.assertIn("key generation 1", self.backupctl("key", "rotate", code=FAILED).stderr)
         self.backupctl("key", "rewrap")
@@ -265,6 +271,9 @@ class ReplacedKeysTest(KeysTest):
         # As it was told.
         aside.rename(self.generations_file)
         cluster.start_service()
+        wait_until(lambda: errors() == ["", ""], "the jobs that go on")
+        self.assertEqual(newer.reconnect(), m.RECONNECTED)
+        newer.back_up(b"again", b"by the same")
         self.assert_all_is_there([*clients, {"name": "newer", "files": [{"name": "large", "seed": 12, "size": 9000}]}])
 
     def test_a_file_that_cannot_be_written_stops_a_change_and_not_a_start(self):

@@ -167,6 +167,47 @@ TEST_F(ClientsTest, ResumingMakesANewSessionKeyWhereAskedTo) {
   EXPECT_EQ(second->size(), 32u);
 }
 
+// Whatever the way is on which it comes back.
+TEST_F(ClientsTest, GetsANewSessionKeyIfAMissingGenerationSealedTheOldOne) {
+  const std::string id = service_.Register("laptop");
+  ASSERT_OK(Exchange(id, peer_, 256));
+  crypto::KeyRing lost;
+  lost.Add(5, std::string(32, 'g'));
+  const auto lose = [&] {
+    const ClientId client = service_.Client(id).id;
+    storage::KeyGrant grant;
+    grant.public_key = service_.Client(id).public_key;
+    grant.sealed_session_key = SealSessionKey(lost, client, std::string(32, 's'));
+    grant.session_key_bits = 256;
+    grant.rotate = true;
+    ASSERT_OK(service_.catalog.Run([&](storage::Transaction& transaction) {
+      return transaction.SetClientKey(client, grant, storage::Rekey::kAllow, service_.clock.Now())
+          .status();
+    }));
+  };
+  for (const bool exchanges : {false, true}) {
+    SCOPED_TRACE(exchanges);
+    lose();
+    LogCapture log;
+    const auto renewed = exchanges ? Exchange(id, peer_, 256) : Resume(id, peer_);
+    ASSERT_OK(renewed);
+    EXPECT_EQ(renewed->size(), 32u);
+    EXPECT_NE(*renewed, std::string(32, 's'));
+    EXPECT_THAT(log.text(), HasSubstr("gave a client a new session key"));
+    EXPECT_THAT(log.text(), HasSubstr(id));
+    // It is its own from then on.
+    EXPECT_THAT(OpenSessionKey(service_.master_key, service_.Client(id)), IsOkAndHolds(*renewed));
+    EXPECT_THAT(Resume(id, peer_), IsOkAndHolds(*renewed));
+    EXPECT_THAT(Exchange(id, peer_, 256), IsOkAndHolds(*renewed));
+  }
+  // Also one of another size.
+  lose();
+  const auto small = Resume(id, peer_, 128);
+  ASSERT_OK(small);
+  EXPECT_EQ(small->size(), 16u);
+  EXPECT_EQ(service_.Client(id).session_key_bits, 128);
+}
+
 TEST_F(ClientsTest, ResumingWantsAKnownClientWithAKey) {
   EXPECT_THAT(Resume(kNobody, peer_), HasReason(Reason::kClientNotFound));
   EXPECT_THAT(Resume(service_.Register("keyless"), peer_), HasReason(Reason::kKeyNotSet));

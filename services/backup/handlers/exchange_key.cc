@@ -38,11 +38,12 @@ absl::StatusOr<ExchangeKey> ExchangeKey::Prepare(storage::Catalog& catalog,
                                  !client.sealed_session_key.empty();
   ASSIGN_OR_RETURN(WrappedSessionKey session_key,
                    keeps_session_key
-                       ? PresentSessionKey(master_key, client, public_key, encryption)
+                       ? PresentSessionKey(master_key, client, public_key, bits, encryption)
                        : NewSessionKey(master_key, client.id, public_key, bits, encryption));
   handler.grant_.public_key = public_key.der();
   handler.grant_.sealed_session_key = std::move(session_key.sealed);
   handler.grant_.session_key_bits = bits;
+  handler.grant_.rotate = session_key.is_new;
   handler.encrypted_session_key_ = std::move(session_key.encrypted);
   return handler;
 }
@@ -108,6 +109,7 @@ absl::Status ExchangeKey::Adopt(storage::Transaction& transaction) const {
 
 absl::StatusOr<v1::ExchangeKeyResponse> ExchangeKey::Respond() const {
   if (!adopts_) NoteReturned(client_, policy_);
+  if (grant_.rotate) NoteReplacedSessionKey(client_);
   if (replaced_) policy_.replaced_keys.Add();
   if (adopts_) {
     policy_.adopted_clients.Add();

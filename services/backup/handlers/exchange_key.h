@@ -11,9 +11,9 @@
 
 namespace backup::handlers {
 
-// Stores a client's public key and answers with a session key; takes a client back from the trash
-// whose key it is, and may take in one that is not known (KeyPolicy::unknown_key). Used by one
-// thread at a time.
+// Stores a client's public key and answers with a session key, a new one if the client's cannot be
+// opened for want of a generation of keys; takes a client back from the trash whose key it is, and
+// may take in one that is not known (KeyPolicy::unknown_key). Used by one thread at a time.
 class ExchangeKey {
  public:
   static absl::StatusOr<ExchangeKey> Prepare(storage::Catalog& catalog,
@@ -39,7 +39,7 @@ class ExchangeKey {
   bool adopts_ = false;
   KeyPolicy policy_;
   absl::Time now_;
-  storage::KeyGrant grant_;
+  storage::KeyGrant grant_;  // With `rotate` if the old session key cannot be opened.
   std::string encrypted_session_key_;
   bool replaced_ = false;  // Another public key.
 };

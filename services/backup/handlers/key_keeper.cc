@@ -1,12 +1,13 @@
 #include "services/backup/handlers/key_keeper.h"
 
 #include <algorithm>
+#include <limits>
 #include <map>
 #include <optional>
-#include <set>
 #include <utility>
 
 #include "absl/memory/memory.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "base/error.h"
 #include "base/exit_code.h"
@@ -25,10 +26,22 @@ using crypto::MasterKeys;
 
 using Generations = std::vector<KeyGeneration>;
 
+constexpr uint32_t kMaxNumber = std::numeric_limits<uint32_t>::max();
+
 absl::StatusOr<std::optional<std::string>> FindValue(storage::Catalog& catalog,
                                                      absl::string_view name) {
   return catalog.Read(
       [&](storage::Snapshot& snapshot) { return snapshot.FindStoreValue(std::string(name)); });
+}
+
+// 0 if the catalog does not say it.
+absl::StatusOr<uint32_t> ReadLastNumber(storage::Snapshot& snapshot) {
+  ASSIGN_OR_RETURN(const std::optional<std::string> value,
+                   snapshot.FindStoreValue(KeyKeeper::kLastName));
+  uint32_t number = 0;
+  if (!value || absl::SimpleAtoi(*value, &number)) return number;
+  return MakeError(Reason::kStateCorrupt,
+                   "the catalog: the number of the last key generation is none");
 }
 
 // One generation that the catalog and the file have, maybe under different master keys.
@@ -99,6 +112,13 @@ absl::StatusOr<bool> HoldsNothing(storage::Catalog& catalog) {
          counts.trash_clients == 0 && counts.trash_versions == 0;
 }
 
+absl::Status SkipGenerations(storage::Transaction& transaction, absl::Time now) {
+  ASSIGN_OR_RETURN(const uint32_t last, ReadLastNumber(transaction));
+  const int64_t seconds = std::clamp<int64_t>(absl::ToUnixSeconds(now), 0, kMaxNumber - 1);
+  return transaction.SetStoreValue(KeyKeeper::kLastName,
+                                   absl::StrCat(std::max<int64_t>(last, seconds)));
+}
+
 absl::StatusOr<std::unique_ptr<KeyKeeper>> KeyKeeper::Read(storage::Catalog& catalog,
                                                            MasterKeys master_keys,
                                                            const std::string& path,
@@ -119,7 +139,8 @@ absl::StatusOr<std::unique_ptr<KeyKeeper>> KeyKeeper::Open(storage::Catalog& cat
   RETURN_IF_ERROR(keeper->Load(now));
   MutexLock lock(keeper->mutex_);
   if (keeper->generations_.empty()) {
-    RETURN_IF_ERROR(keeper->Keep({keeper->NewGeneration(now)}));
+    ASSIGN_OR_RETURN(KeyGeneration first, keeper->NewGeneration(now));
+    RETURN_IF_ERROR(keeper->Keep({std::move(first)}));
     return keeper;
   }
   RETURN_IF_ERROR(keeper->CheckFits());
@@ -130,7 +151,9 @@ absl::StatusOr<std::unique_ptr<KeyKeeper>> KeyKeeper::Open(storage::Catalog& cat
                                  << written.message()
                                  << " (--key_generations_file says where it is)";
   }
-  if (text != keeper->in_catalog_) RETURN_IF_ERROR(keeper->KeepInCatalog(text));
+  if (text != keeper->in_catalog_ || keeper->last_number_ < keeper->generations_.back().number) {
+    RETURN_IF_ERROR(keeper->KeepInCatalog(text));
+  }
   return keeper;
 }
 
@@ -138,6 +161,11 @@ absl::Status KeyKeeper::Load(absl::Time now) {
   ASSIGN_OR_RETURN(const std::optional<std::string> value,
                    FindValue(catalog_, crypto::kKeyGenerationsName));
   in_catalog_ = value.value_or("");
+  ASSIGN_OR_RETURN(const uint32_t last_number, catalog_.Read(ReadLastNumber));
+  {
+    MutexLock lock(mutex_);
+    last_number_ = last_number;
+  }
   absl::StatusOr<std::string> file = crypto::ReadGenerationsFile(path_);
   const bool has_file = file.ok();
   // It may have what the catalog has not, so nothing is written over it.
@@ -162,7 +190,7 @@ absl::Status KeyKeeper::Load(absl::Time now) {
   ASSIGN_OR_RETURN(Generations generations, Merge(*in_catalog, in_file, master_keys_));
   if (generations.empty()) return Adopt(now);
   RETURN_IF_ERROR(crypto::AddGenerations(generations, master_keys_, ring_));
-  if (in_catalog_.empty()) RETURN_IF_ERROR(AdoptBeside(now, generations));
+  RETURN_IF_ERROR(AdoptBeside(now, generations));
   MutexLock lock(mutex_);
   generations_ = std::move(generations);
   return absl::OkStatus();
@@ -190,13 +218,14 @@ absl::Status KeyKeeper::Adopt(absl::Time now) {
 
 absl::Status KeyKeeper::AdoptBeside(absl::Time now, Generations& generations) {
   if (generations.front().number == 0) return absl::OkStatus();
-  ASSIGN_OR_RETURN(const std::set<uint32_t> named, NamedGenerations(catalog_));
+  ASSIGN_OR_RETURN(const std::optional<std::string> secret,
+                   FindValue(catalog_, content::StoreKeys::kName));
+  // Then it is not by generation 0 that one tells what fits.
+  if (secret && ring_.GenerationOf(*secret) != 0) return absl::OkStatus();
+  ASSIGN_OR_RETURN(const auto named, NamedGenerations(catalog_));
   if (!named.contains(0)) return absl::OkStatus();
   const absl::StatusOr<const crypto::MasterKey*> key = FindFirst();
-  // Then something else has to open what there is (CheckFits).
-  if (absl::IsFailedPrecondition(key.status()) && ReasonOf(key.status()) != Reason::kStateCorrupt)
-    return absl::OkStatus();
-  RETURN_IF_ERROR(key.status());
+  if (!key.ok()) return ToldOfKeys(key.status());
   ring_.Add(0, std::string((*key)->bytes()));
   generations.insert(generations.begin(), crypto::WrapGeneration(0, now, (*key)->bytes(), **key));
   return absl::OkStatus();
@@ -219,26 +248,33 @@ absl::StatusOr<const crypto::MasterKey*> KeyKeeper::FindFirst() const {
 absl::Status KeyKeeper::CheckFits() const {
   absl::Status fits = CheckKeyRing(catalog_, ring_);
   if (fits.ok()) fits = CheckMasterKey(catalog_, ring_);
-  const bool is_of_keys = absl::IsFailedPrecondition(fits) &&
-                          ReasonOf(fits).value_or(Reason::kKeyMissing) == Reason::kKeyMissing;
-  if (!is_of_keys) return fits;
-  std::string message(fits.message());
-  if (!ReasonOf(fits)) absl::StrAppend(&message, " than ", master_keys_.origin, ": restore that");
+  if (!absl::IsFailedPrecondition(fits) || ReasonOf(fits)) return ToldOfKeys(fits);
+  return ToldOfKeys(WithMessage(
+      fits, absl::StrCat(fits.message(), " than ", master_keys_.origin, ": restore that")));
+}
+
+absl::Status KeyKeeper::ToldOfKeys(const absl::Status& error) const {
+  const bool is_of_keys = absl::IsFailedPrecondition(error) &&
+                          ReasonOf(error).value_or(Reason::kKeyMissing) == Reason::kKeyMissing;
+  if (!is_of_keys) return error;
+  std::string message(error.message());
   if (!in_file_.empty() && in_file_ != in_catalog_) {
     absl::StrAppend(&message, ", or, if ", path_,
                     " is another store's, or of another time, move it away");
   }
-  return WithMessage(fits, message);
+  return WithMessage(error, message);
 }
 
 absl::Status KeyKeeper::CheckNoneIsMissing() const {
-  ASSIGN_OR_RETURN(const std::set<uint32_t> named, NamedGenerations(catalog_));
-  for (const uint32_t number : named) {
+  ASSIGN_OR_RETURN(const auto named, NamedGenerations(catalog_));
+  for (const auto& [number, what] : named) {
     if (!ring_.KeyOf(number).empty()) continue;
-    return MakeError(Reason::kKeyMissing,
-                     absl::StrCat("something is sealed by key generation ", number,
-                                  ", which is missing, so no other is made: restore ", path_,
-                                  ", or delete what `backupctl verify` names"));
+    return MakeError(
+        Reason::kKeyMissing,
+        absl::StrCat(what, " is sealed by key generation ", number,
+                     ", which is missing, so no other is made: restore ", path_,
+                     ", or, if it is lost for ever, delete that client, unless it calls again, or "
+                     "the versions that `backupctl verify` names, and empty the trash"));
   }
   return absl::OkStatus();
 }
@@ -282,15 +318,21 @@ bool KeyKeeper::AllAreUnder(absl::string_view fingerprint) const {
   });
 }
 
-KeyGeneration KeyKeeper::NewGeneration(absl::Time now) const {
+absl::StatusOr<KeyGeneration> KeyKeeper::NewGeneration(absl::Time now) {
+  const uint32_t last = std::max(last_number_, ring_.newest().value_or(0));
+  if (last == kMaxNumber)
+    return absl::FailedPreconditionError("there are no more numbers for key generations");
+  last_number_ = last + 1;
   const std::string key = crypto::RandomBytes(crypto::Aead::kKeySize);
-  return crypto::WrapGeneration(ring_.newest().value_or(0) + 1, now, key, *master_keys_.current);
+  return crypto::WrapGeneration(last_number_, now, key, *master_keys_.current);
 }
 
 absl::Status KeyKeeper::KeepInCatalog(const std::string& text) {
+  const std::string last = absl::StrCat(std::max(last_number_, ring_.newest().value_or(0)));
   return catalog_.Run([&](storage::Transaction& transaction) -> absl::Status {
     if (!damaged_in_catalog_.empty())
       RETURN_IF_ERROR(transaction.SetStoreValue(kDamagedName, damaged_in_catalog_));
+    RETURN_IF_ERROR(transaction.SetStoreValue(kLastName, last));
     return transaction.SetStoreValue(std::string(crypto::kKeyGenerationsName), text);
   });
 }
@@ -322,8 +364,8 @@ absl::StatusOr<KeyGeneration> KeyKeeper::Rotate(absl::Time now) {
   }
   RETURN_IF_ERROR(CheckNoneIsMissing());
   Generations generations = generations_;
-  generations.push_back(NewGeneration(now));
-  KeyGeneration made = generations.back();
+  ASSIGN_OR_RETURN(const KeyGeneration made, NewGeneration(now));
+  generations.push_back(made);
   RETURN_IF_ERROR(Keep(std::move(generations)));
   return made;
 }
@@ -343,7 +385,8 @@ absl::StatusOr<int> KeyKeeper::Rewrap(absl::Time now) {
   // What comes from now on is none of the old master key's business.
   if (ring_.newest() == 0u && ring_.KeyOf(0) != current.bytes()) {
     RETURN_IF_ERROR(CheckNoneIsMissing());
-    generations.push_back(NewGeneration(now));
+    ASSIGN_OR_RETURN(KeyGeneration made, NewGeneration(now));
+    generations.push_back(std::move(made));
   }
   RETURN_IF_ERROR(Keep(std::move(generations)));
   return wrapped;

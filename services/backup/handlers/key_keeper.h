@@ -21,6 +21,10 @@ namespace backup::handlers {
 absl::Status CheckKeyRing(storage::Catalog& catalog, const crypto::KeyRing& ring);
 // Whether a catalog has neither a client nor a version nor a pack, in the trash or out of it.
 absl::StatusOr<bool> HoldsNothing(storage::Catalog& catalog);
+// Leaves out the numbers of generations that may have been given since the catalog was as it is:
+// what those have sealed may be in the store, and another of the same number would not open it. It
+// leaves out as many as there are seconds since 1970, so that no two times it ends at the same one.
+absl::Status SkipGenerations(storage::Transaction& transaction, absl::Time now);
 
 // The generations of a store's keys: in the catalog and, for when that is lost, in a file. Each
 // change is in the file, then in the catalog, then in force, so that whatever ends in between, what
@@ -48,6 +52,8 @@ class KeyKeeper {
 
   // The catalog's value that has what was there and could not be read.
   static constexpr char kDamagedName[] = "key_generations.damaged";
+  // And that which has the highest number that was ever given, or left out.
+  static constexpr char kLastName[] = "key_generations.last";
 
   // Has each generation from the moment on that it is kept.
   const crypto::KeyRing& ring() const { return ring_; }
@@ -59,9 +65,8 @@ class KeyKeeper {
 
   // Makes a generation that seals from now on; returns it. FailedPrecondition if there are
   // kMaxKeyGenerations, or not all are rewrapped, or somebody else has written the file; reasons
-  // KEY_MISSING if something in the catalog is sealed by a generation that is not there, as its
-  // number could be given to another; STORAGE_FULL, STORAGE_IO. An error leaves everything as it
-  // was, for all that seals.
+  // KEY_MISSING, saying what it is, if something in the catalog is sealed by a generation that is
+  // not there; STORAGE_FULL, STORAGE_IO. An error leaves everything as it was, for all that seals.
   absl::StatusOr<crypto::KeyGeneration> Rotate(absl::Time now);
   // Wraps all under the current master key, and makes a new one if what seals is an old master key
   // itself. Returns how many were wrapped anew. Errors as of Rotate(), KEY_MISSING only if a new
@@ -79,13 +84,15 @@ class KeyKeeper {
   absl::Status Load(absl::Time now);
   // Generation 0 of a store that has none.
   absl::Status Adopt(absl::Time now);
-  // The same beside a file that has others, if the catalog has something that 0 has sealed.
+  // The same beside others, if the catalog has something that 0 has sealed.
   absl::Status AdoptBeside(absl::Time now, std::vector<crypto::KeyGeneration>& generations);
   // The master key that opens what generation 0 has sealed. FailedPrecondition if none does.
   absl::StatusOr<const crypto::MasterKey*> FindFirst() const;
   absl::StatusOr<bool> IsNew() const;
   // Whether they open what the store has sealed.
   absl::Status CheckFits() const;
+  // That what is sealed does not open with these keys, and what to do.
+  absl::Status ToldOfKeys(const absl::Status& error) const;
   absl::Status CheckNoneIsMissing() const;
   // Nobody else may have written it, whose keys would be lost.
   absl::Status CheckFileIsOurs() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -93,10 +100,11 @@ class KeyKeeper {
   // With those that `generations` are to be from now on.
   absl::Status Keep(std::vector<crypto::KeyGeneration> generations)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  absl::Status KeepInCatalog(const std::string& text);
+  absl::Status KeepInCatalog(const std::string& text) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool AllAreUnder(absl::string_view fingerprint) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  // Not kept yet.
-  crypto::KeyGeneration NewGeneration(absl::Time now) const;
+  // Not kept yet; its number was never given before.
+  absl::StatusOr<crypto::KeyGeneration> NewGeneration(absl::Time now)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   storage::Catalog& catalog_;
   const crypto::MasterKeys master_keys_;
@@ -104,6 +112,7 @@ class KeyKeeper {
   crypto::KeyRing ring_;
   mutable Mutex mutex_;  // Also held while a change is made.
   std::vector<crypto::KeyGeneration> generations_ ABSL_GUARDED_BY(mutex_);
+  uint32_t last_number_ ABSL_GUARDED_BY(mutex_) = 0;  // That was given, or left out.
   // What the two places have, as it was read; empty if nothing, or if it is damaged.
   std::string in_catalog_;
   std::string in_file_;  // As it was read, or written.

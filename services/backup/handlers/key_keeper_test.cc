@@ -2,7 +2,9 @@
 
 #include <filesystem>
 #include <functional>
+#include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -13,6 +15,9 @@
 #include "content/store_keys.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "services/backup/handlers/converters.h"
+#include "services/backup/handlers/sealed_rows.h"
+#include "services/backup/handlers/session_keys.h"
 #include "services/backup/testing/memory_service.h"
 
 namespace backup::handlers {
@@ -430,7 +435,7 @@ TEST_F(KeyKeeperTest, GivesNoNumberToAnotherWhileAGenerationIsMissing) {
     const absl::Status refused = (*keeper)->Rewrap(kNow).status();
     EXPECT_THAT(refused, HasReason(Reason::kKeyMissing));
     EXPECT_THAT(std::string(refused.message()),
-                AllOf(HasSubstr("key generation 5"), HasSubstr(path_)));
+                AllOf(HasSubstr("key generation 5"), HasSubstr(path_), HasSubstr(ToUuid(id))));
     EXPECT_EQ(InCatalog(), kept);
     EXPECT_EQ(InFile(), kept);
   };
@@ -444,6 +449,113 @@ TEST_F(KeyKeeperTest, GivesNoNumberToAnotherWhileAGenerationIsMissing) {
   EXPECT_THAT((*as_before)->Rotate(kNow), HasReason(Reason::kKeyMissing));
   // Nothing new has to be made.
   EXPECT_THAT((*as_before)->Rewrap(kNow), IsOkAndHolds(0));
+}
+
+// As it was before a generation was made, whose seals are still in the store.
+TEST_F(KeyKeeperTest, GivesNoNumberAgainThoughTheCatalogIsOlderAndTheFileIsLost) {
+  const auto value = [&](const char* name, const std::string& text) {
+    ASSERT_OK(catalog_.Run(
+        [&](storage::Transaction& transaction) { return transaction.SetStoreValue(name, text); }));
+  };
+  std::set<uint32_t> numbers = {0};
+  std::map<std::string, std::string> sealed_in;  // What each file opens.
+  ASSERT_OK(Open("k"));
+  const std::string before = InCatalog();
+  for (const bool is_snapshot : {false, true, true}) {
+    SCOPED_TRACE(numbers.size());
+    {
+      const auto keeper = Open("k");
+      ASSERT_OK(keeper);
+      const auto made = (*keeper)->Rotate(kNow);
+      ASSERT_OK(made);
+      EXPECT_TRUE(numbers.insert(made->number).second) << made->number;
+      sealed_in[InFile()] = (*keeper)->ring().Seal("secret", kContext);
+    }
+    SetInCatalog(before);
+    std::filesystem::remove(path_);
+    if (!is_snapshot) continue;
+    if (numbers.size() == 3) value(KeyKeeper::kLastName, "0");
+    ASSERT_OK(catalog_.Run([&](storage::Transaction& transaction) {
+      return SkipGenerations(transaction, kNow + absl::Seconds(10 * std::ssize(numbers)));
+    }));
+  }
+  // Whichever is found is the right one.
+  for (const auto& [file, sealed] : sealed_in) {
+    ASSERT_OK(crypto::WriteGenerationsFile(path_, file));
+    const auto keeper = Open("k");
+    ASSERT_OK(keeper);
+    EXPECT_THAT((*keeper)->ring().Open(sealed, kContext), IsOkAndHolds("secret"));
+  }
+}
+
+TEST_F(KeyKeeperTest, SaysWhichPackNobodyCanOpen) {
+  service_.uploads.inline_blob_limit = 100;
+  service_.uploads.form = storage::StorageForm::kSealed;
+  EXPECT_OK(service_.ledger.Renew());
+  service_.Store(service_.MakeClient("laptop").id, "file", std::string(5000, 'x'));
+  EXPECT_OK(CheckPacksOpen(catalog_, service_.master_key));
+  crypto::KeyRing other;
+  other.Add(1, std::string(32, 'g'));
+  const absl::Status missing = CheckPacksOpen(catalog_, other);
+  EXPECT_THAT(missing, HasReason(Reason::kKeyMissing));
+  const auto packs = catalog_.Read(
+      [](storage::Snapshot& snapshot) { return snapshot.ListPacks(/*after=*/0, /*limit=*/10); });
+  ASSERT_OK(packs);
+  ASSERT_EQ(packs->size(), 1u);
+  EXPECT_THAT(std::string(missing.message()),
+              AllOf(HasSubstr(ToHex(packs->front().blob_id)), HasSubstr("key generation 0")));
+}
+
+// Of a program that had no secret yet: its clients alone tell which master key is the right one.
+class KeyKeeperOfClientsTest : public KeyKeeperTest {
+ protected:
+  KeyKeeperOfClientsTest() {
+    client_.id = *ClientId::FromBytes(std::string(16, 'c'));
+    client_.name = "laptop";
+    client_.sealed_session_key =
+        SealSessionKey(crypto::KeyRing(std::string(32, 'k')), client_.id, std::string(32, 's'));
+    EXPECT_OK(old_.Run(
+        [&](storage::Transaction& transaction) { return transaction.AddClient(client_); }));
+  }
+  absl::StatusOr<std::unique_ptr<KeyKeeper>> OpenOld(absl::string_view fills) {
+    return KeyKeeper::Open(old_, Keys(fills), path_, kNow);
+  }
+
+  storage::MemoryCatalog old_;
+  storage::Client client_;
+};
+
+TEST_F(KeyKeeperOfClientsTest, TakesNoWrongMasterKeyBesideTheFileOfAFirstStart) {
+  storage::MemoryCatalog empty;
+  ASSERT_OK(KeyKeeper::Open(empty, Keys("x"), path_, kNow));
+  const std::string in_file = InFile();
+  const auto refused = OpenOld("x");
+  EXPECT_THAT(refused, StatusIs(absl::StatusCode::kFailedPrecondition));
+  EXPECT_THAT(std::string(refused.status().message()),
+              AllOf(HasSubstr("another master key"), HasSubstr(path_), HasSubstr("move it away")));
+  EXPECT_EQ(InCatalog(old_), "");
+  EXPECT_EQ(InFile(), in_file);
+  // With both, or without that file, all is well.
+  const auto with_both = KeyKeeper::Read(old_, Keys("kx"), path_, kNow);
+  ASSERT_OK(with_both);
+  EXPECT_OK(OpenSessionKey((*with_both)->ring(), client_));
+  std::filesystem::remove(path_);
+  const auto keeper = OpenOld("k");
+  ASSERT_OK(keeper);
+  EXPECT_OK(OpenSessionKey((*keeper)->ring(), client_));
+}
+
+TEST_F(KeyKeeperOfClientsTest, TakesTheMasterKeyAlsoBesideAListOfOthersInTheCatalog) {
+  const auto others =
+      crypto::EncodeGenerations({crypto::WrapGeneration(1, kNow, std::string(32, 'g'), *Key('k'))});
+  ASSERT_OK(old_.Run([&](storage::Transaction& transaction) {
+    return transaction.SetStoreValue(std::string(crypto::kKeyGenerationsName), others);
+  }));
+  const auto keeper = OpenOld("k");
+  ASSERT_OK(keeper);
+  EXPECT_EQ((*keeper)->generations().size(), 2u);
+  EXPECT_OK(OpenSessionKey((*keeper)->ring(), client_));
+  EXPECT_EQ(InCatalog(old_), InFile());
 }
 
 // A file of a store that somebody started before the right catalog was there.

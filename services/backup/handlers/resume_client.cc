@@ -29,12 +29,14 @@ absl::StatusOr<ResumeClient> ResumeClient::Prepare(storage::Catalog& catalog,
   handler.policy_ = policy;
   const storage::Client& client = handler.client_;
   ASSIGN_OR_RETURN(const crypto::PublicKey public_key, StoredPublicKey(client));
-  ASSIGN_OR_RETURN(WrappedSessionKey session_key,
-                   PresentSessionKey(master_key, client, public_key, encryption));
   handler.grant_.session_key_bits = bits == 0 ? client.session_key_bits : bits;
-  handler.grant_.rotate =
-      policy.rotate_session_keys || handler.grant_.session_key_bits != client.session_key_bits;
-  if (handler.grant_.rotate) {
+  ASSIGN_OR_RETURN(WrappedSessionKey session_key,
+                   PresentSessionKey(master_key, client, public_key,
+                                     handler.grant_.session_key_bits, encryption));
+  handler.replaces_lost_ = session_key.is_new;
+  handler.grant_.rotate = policy.rotate_session_keys || session_key.is_new ||
+                          handler.grant_.session_key_bits != client.session_key_bits;
+  if (handler.grant_.rotate && !session_key.is_new) {
     ASSIGN_OR_RETURN(session_key, NewSessionKey(master_key, client.id, public_key,
                                                 handler.grant_.session_key_bits, encryption));
   }
@@ -57,6 +59,7 @@ absl::Status ResumeClient::Apply(storage::Transaction& transaction) {
 
 absl::StatusOr<v1::ResumeClientResponse> ResumeClient::Respond() const {
   NoteReturned(client_, policy_);
+  if (replaces_lost_) NoteReplacedSessionKey(client_);
   if (grant_.session_key_bits != client_.session_key_bits) {
     LOG(WARNING) << "a reconnect changed the size of a session key from "
                  << client_.session_key_bits << " to " << grant_.session_key_bits

@@ -12,8 +12,8 @@
 namespace backup::handlers {
 
 // Gives a client its session key again, also one that is taken back from the trash, or a new one:
-// if another size is wanted, or always (KeyPolicy::rotate_session_keys). Used by one thread at a
-// time.
+// if another size is wanted, or it cannot be opened for want of a generation of keys, or always
+// (KeyPolicy::rotate_session_keys). Used by one thread at a time.
 class ResumeClient {
  public:
   static absl::StatusOr<ResumeClient> Prepare(storage::Catalog& catalog,
@@ -27,7 +27,8 @@ class ResumeClient {
  private:
   storage::Client client_;  // As it was.
   KeyPolicy policy_;
-  storage::KeyGrant grant_;  // With `rotate` if the session key is to be replaced.
+  storage::KeyGrant grant_;     // With `rotate` if the session key is to be replaced,
+  bool replaces_lost_ = false;  // because the old one cannot be opened.
   absl::Time now_;
   std::string encrypted_session_key_;
 };

@@ -2,7 +2,8 @@
 
 #include <cstdint>
 #include <functional>
-#include <set>
+#include <map>
+#include <string>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -19,8 +20,13 @@ absl::Status VisitPacks(storage::Catalog& catalog,
                         const std::function<bool(const storage::PackInfo&)>& visit);
 
 // The generations of keys that have sealed the store's secret, clients' session keys, in the trash
-// or out of it, and packs, as those say. It reads no blob, so it does not know of versions that are
-// kept whole. Errors of Catalog::Read().
-absl::StatusOr<std::set<uint32_t>> NamedGenerations(storage::Catalog& catalog);
+// or out of it, and packs, as those say; of each the first that says so, for messages. It reads no
+// blob, so it does not know of versions that are kept whole. Errors of Catalog::Read().
+absl::StatusOr<std::map<uint32_t, std::string>> NamedGenerations(storage::Catalog& catalog);
+
+// Whether all generations are there that have sealed packs: of a version that is in one that cannot
+// be opened nobody knows whether it can be read, so no other must go because it is there. Reason
+// KEY_MISSING, with a pack; errors of Catalog::Read().
+absl::Status CheckPacksOpen(storage::Catalog& catalog, const crypto::KeyRing& ring);
 
 }  // namespace backup::handlers

@@ -52,13 +52,25 @@ absl::StatusOr<WrappedSessionKey> NewSessionKey(const crypto::KeyRing& master_ke
 
 absl::StatusOr<WrappedSessionKey> PresentSessionKey(const crypto::KeyRing& master_key,
                                                     const storage::Client& client,
-                                                    const crypto::PublicKey& public_key,
+                                                    const crypto::PublicKey& public_key, int bits,
                                                     crypto::SessionKeyEncryption encryption) {
-  ASSIGN_OR_RETURN(const std::string session_key, OpenSessionKey(master_key, client));
+  const absl::StatusOr<std::string> session_key = OpenSessionKey(master_key, client);
   WrappedSessionKey wrapped;
+  if (ReasonOf(session_key.status()) == Reason::kKeyMissing) {
+    ASSIGN_OR_RETURN(wrapped, NewSessionKey(master_key, client.id, public_key, bits, encryption));
+    wrapped.is_new = true;
+    return wrapped;
+  }
+  RETURN_IF_ERROR(session_key.status());
   wrapped.sealed = client.sealed_session_key;
-  ASSIGN_OR_RETURN(wrapped.encrypted, public_key.Encrypt(session_key, encryption));
+  ASSIGN_OR_RETURN(wrapped.encrypted, public_key.Encrypt(*session_key, encryption));
   return wrapped;
+}
+
+void NoteReplacedSessionKey(const storage::Client& client) {
+  LOG(WARNING) << "gave a client a new session key, because the generation of keys is missing that "
+                  "has sealed its old one: client="
+               << ToUuid(client.id) << " name=" << NameToText(client.name);
 }
 
 absl::StatusOr<storage::Client> FindReturning(storage::Snapshot& snapshot,

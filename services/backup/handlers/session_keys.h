@@ -31,6 +31,7 @@ struct KeyPolicy {
 struct WrappedSessionKey {
   std::string sealed;     // Under the master key.
   std::string encrypted;  // Under the client's public key.
+  bool is_new = false;    // In the place of one that a missing generation of keys has sealed.
 };
 
 // `session_key` as it is kept for the client.
@@ -45,11 +46,15 @@ absl::StatusOr<WrappedSessionKey> NewSessionKey(const crypto::KeyRing& master_ke
                                                 const ClientId& client,
                                                 const crypto::PublicKey& public_key, int bits,
                                                 crypto::SessionKeyEncryption encryption);
-// The one that the client has; reason KEY_NOT_SET if none. `public_key` is the client's.
+// The one that the client has; reason KEY_NOT_SET if none. A new one of `bits` if a generation of
+// keys is missing that has sealed it: nothing that is kept needs the old one. `public_key` is the
+// client's.
 absl::StatusOr<WrappedSessionKey> PresentSessionKey(const crypto::KeyRing& master_key,
                                                     const storage::Client& client,
-                                                    const crypto::PublicKey& public_key,
+                                                    const crypto::PublicKey& public_key, int bits,
                                                     crypto::SessionKeyEncryption encryption);
+// Says in the log that the client was given a new one, as PresentSessionKey() does.
+void NoteReplacedSessionKey(const storage::Client& client);
 
 // A client that is not known may be in the trash. One that calls from there is taken back: if it
 // proves, or will have to, that it has its key, and if nobody else has its name by now.

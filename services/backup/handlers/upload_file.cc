@@ -120,6 +120,13 @@ absl::StatusOr<std::vector<storage::QuotaUse>> UploadFile::FindRoom(
   ASSIGN_OR_RETURN(std::vector<storage::QuotaUse> uses,
                    snapshot.ListQuotasFor(request_.client_id, request_.file_name));
   if (uses.empty()) return uses;
+  // What a version is takes long to tell where a recipe has to be read for damage, so only where it
+  // matters: as plaintext it has no more bytes than as it comes.
+  const int64_t most = std::max(request_.encoding.size_bytes, request_.encoding.max_size_bytes);
+  const bool has_room = std::all_of(uses.begin(), uses.end(), [&](const storage::QuotaUse& use) {
+    return CheckRoom(use, AddedBy(use, most)).ok();
+  });
+  if (has_room) return uses;
   // The notice that this is sent again may still be in its client's line (docs/adr/0017): it
   // deletes the version before this one, which nobody confirmed.
   const absl::StatusOr<std::vector<storage::Version>> newest =
@@ -250,7 +257,10 @@ absl::StatusOr<v1::UploadFileResponse> UploadFile::Respond(const absl::Status& c
   if (chunks_) chunks_->Keep();
   const bool has_blobs = blob_ || (chunks_ && chunks_->has_packs());
   // The same upload was faster elsewhere.
-  if (has_blobs && added_.version_id != version_.version_id) resources_->blob_was_dropped();
+  if (!is_known_ && added_.version_id != version_.version_id) {
+    if (has_blobs) resources_->blob_was_dropped();
+    if (added_.size_bytes > kMaxQuickSize) LookAtAddedAgain();
+  }
   if (!is_known_) {
     ObservePhases();
     ObserveBytes();
@@ -258,6 +268,14 @@ absl::StatusOr<v1::UploadFileResponse> UploadFile::Respond(const absl::Status& c
     LogPassedLimits();
   }
   return ToResponse(added_, resources_->policy.corrupt_checksums);
+}
+
+void UploadFile::LookAtAddedAgain() {
+  const auto found = resources_->catalog.Read([&](storage::Snapshot& snapshot) {
+    return snapshot.FindUpload(request_.client_id, *request_.upload_id);
+  });
+  // As it was, if nothing tells.
+  if (found.ok() && found->has_value()) added_ = **found;
 }
 
 void UploadFile::GiveUp(const absl::Status& why) {

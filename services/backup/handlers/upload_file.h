@@ -131,6 +131,8 @@ class UploadFile {
   // In any other.
   absl::Status StoreChunks(content::Arrival arrival, ByteSource& chunks,
                            const content::NextVersionId& next_id);
+  // What another call added, with the damage that a transaction does not look for in recipes.
+  void LookAtAddedAgain();
   void GiveUp(const absl::Status& why);
   // Has what was stored outside of the catalog removed soon.
   void DropContent();

@@ -16,6 +16,8 @@
 #include "services/backup/testing/legacy_peer.h"
 #include "services/backup/testing/log_capture.h"
 #include "services/backup/testing/memory_service.h"
+#include "storage/sqlite/sqlite_catalog.h"
+#include "storage/testing/temp_folder.h"
 
 namespace backup::handlers {
 namespace {
@@ -50,6 +52,33 @@ uint32_t Crc32Of(const std::string& bytes) {
   Crc32 crc;
   crc.Update(bytes);
   return crc.Value();
+}
+
+// Of a recipe no transaction tells whether a chunk is damaged.
+TEST(UploadToDiskTest, TellsThatWhatAnotherCallWasFasterWithIsDamaged) {
+  const storage::TempFolder folder;
+  MemoryService service(storage::SqliteCatalog::Open(folder.path() + "/catalog.db").value());
+  EXPECT_OK(service.ledger.Renew());
+  const KnownClient client = service.MakeClient("laptop");
+  const std::string plain = PseudoRandomBytes(6'000'000);
+  Header header = HeaderOf(client.id, "file", Header::IDENTITY, plain);
+  header.set_upload_id(kUploadId);
+  StringSource chunks(plain);
+  auto slow = UploadFile::Prepare(service.upload_resources, header, chunks);
+  ASSERT_OK(slow);
+  const auto fast = service.Upload(header, plain);
+  ASSERT_OK(fast);
+  const int64_t version = fast->version().version_id();
+  const auto stored = service.ChunksOf(service.Stored(client.id, "file", version));
+  ASSERT_GT(stored.size(), 1u);
+  ASSERT_OK(service.catalog.Run([&](storage::Transaction& transaction) {
+    return transaction.MarkDamaged(stored.back().number, stored.back().pack);
+  }));
+  const auto told = slow->Respond(service.catalog.Run(
+      [&](storage::Transaction& transaction) { return slow->Apply(transaction); }));
+  ASSERT_OK(told);
+  EXPECT_EQ(told->version().version_id(), version);
+  EXPECT_EQ(told->version().state(), v1::FileVersion::DAMAGED);
 }
 
 // How content is kept, and how it comes: session key bits, or 0 for unencrypted.

@@ -1,11 +1,13 @@
 #include "services/backup/handlers/verify_store.h"
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <limits>
 #include <memory>
 #include <optional>
 #include <string>
+#include <thread>
 #include <utility>
 #include <variant>
 #include <vector>
@@ -13,6 +15,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/byte_stream.h"
 #include "base/error.h"
+#include "base/mutex.h"
 #include "base/piece_buffers.h"
 #include "base/testing/random_cut_source.h"
 #include "base/testing/status_matchers.h"
@@ -21,8 +24,9 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "services/backup/testing/memory_service.h"
-#include "storage/memory/memory_catalog.h"
+#include "storage/sqlite/sqlite_catalog.h"
 #include "storage/testing/ids.h"
+#include "storage/testing/temp_folder.h"
 
 namespace backup::handlers {
 namespace {
@@ -252,46 +256,86 @@ TEST_F(VerifyStoreTest, TakesNoBlobForAnOrphanThatIsGoneWhenItIsLookedAtAgain) {
   EXPECT_TRUE(Verify().findings.empty());
 }
 
-// Begins with the next transactions only when the last of so many has come.
+// Begins with the next transactions only when the last of so many has come, on a disk, where a
+// transaction does not read recipes.
 class LateCatalog final : public storage::Catalog {
  public:
-  void HoldUntil(size_t transactions) { until_ = transactions; }
+  ~LateCatalog() override {
+    if (watch_.joinable()) watch_.join();
+  }
+
+  // If fewer come it gives up, so that nobody waits for ever.
+  void HoldUntil(size_t transactions) {
+    {
+      MutexLock lock(mutex_);
+      until_ = transactions;
+    }
+    watch_ = std::thread([this] { Watch(); });
+  }
+  bool gave_up() const {
+    MutexLock lock(mutex_);
+    return gave_up_;
+  }
 
   void Submit(Work work, Done done) override {
+    MutexLock lock(mutex_);
     held_.emplace_back(std::move(work), std::move(done));
     if (held_.size() < until_) return;
     until_ = 0;
-    for (auto& [held_work, held_done] : std::exchange(held_, {}))
-      memory_.Submit(std::move(held_work), std::move(held_done));
+    all_have_come_.NotifyAll();
+    PassOn();
   }
 
  private:
   absl::Status ReadSnapshot(const std::function<absl::Status(storage::Snapshot&)>& read) override {
-    return memory_.Read(read);
+    return disk_->Read(read);
+  }
+  void PassOn() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    for (auto& [work, done] : std::exchange(held_, {}))
+      disk_->Submit(std::move(work), std::move(done));
+  }
+  void Watch() {
+    const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+    MutexLock lock(mutex_);
+    while (until_ > 0 && std::chrono::steady_clock::now() < end)
+      all_have_come_.WaitFor(mutex_, absl::Seconds(1));
+    if (until_ == 0) return;
+    gave_up_ = true;
+    until_ = 0;
+    PassOn();
   }
 
-  storage::MemoryCatalog memory_;
-  std::vector<std::pair<Work, Done>> held_;
-  size_t until_ = 0;
+  const storage::TempFolder folder_;
+  const std::unique_ptr<storage::Catalog> disk_ =
+      storage::SqliteCatalog::Open(folder_.path() + "/catalog.db").value();
+  mutable Mutex mutex_;
+  CondVar all_have_come_;
+  std::vector<std::pair<Work, Done>> held_ ABSL_GUARDED_BY(mutex_);
+  size_t until_ ABSL_GUARDED_BY(mutex_) = 0;
+  bool gave_up_ ABSL_GUARDED_BY(mutex_) = false;
+  std::thread watch_;
 };
 
-// Nobody waits for the transaction that marks a chunk, which two looks at the version bring.
+// Nobody waits for the transaction that marks a chunk, which two looks at the version bring; the
+// third only waits for these.
 TEST(VerifyLateStoreTest, MarksNoVersionWhoseChunkTells) {
   auto owned = std::make_unique<LateCatalog>();
   LateCatalog& late = *owned;
   MemoryService service(std::move(owned));
   storage::NewChunks wrong;
-  wrong.inlined = {{{storage::IdOf<ChunkId>(1), 5},
-                    storage::StorageForm::kPlain,
-                    storage::ChunkCoding::kRaw,
-                    "bytes"}};
-  wrong.recipe = {wrong.inlined[0].ref};
+  for (const uint8_t chunk : {1, 2}) {
+    wrong.inlined.push_back({{storage::IdOf<ChunkId>(chunk), 5},
+                             storage::StorageForm::kPlain,
+                             storage::ChunkCoding::kRaw,
+                             "bytes"});
+    wrong.recipe.push_back(wrong.inlined.back().ref);
+  }
   storage::Version version;
   version.client_id = *FromUuid<ClientId>(service.MakeClient("laptop").id);
   version.file_name = "file";
   version.version_id = 1;
-  version.size_bytes = 5;
-  version.encoded_size = 5;
+  version.size_bytes = 10;
+  version.encoded_size = 10;
   version.sha256 = std::string(32, 's');
   version.receive_time = service.clock.Now();
   ASSERT_OK(service.catalog.Run([&](storage::Transaction& transaction) {
@@ -305,6 +349,7 @@ TEST(VerifyLateStoreTest, MarksNoVersionWhoseChunkTells) {
                           findings += event.has_finding() ? 1 : 0;
                           return absl::OkStatus();
                         }));
+  EXPECT_FALSE(late.gave_up());
   EXPECT_EQ(findings, 1);
   EXPECT_EQ(service.Count().damaged_chunks, 1);
   EXPECT_EQ(service.Count().marked_versions, 0);

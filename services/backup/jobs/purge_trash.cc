@@ -8,7 +8,7 @@ namespace backup::jobs {
 absl::StatusOr<Job::Progress> PurgeTrash::Step(const std::string& cursor, int64_t budget,
                                                const std::stop_token& token) {
   BecomeLowPriority();
-  RETURN_IF_ERROR(check_clock_());
+  RETURN_IF_ERROR(check_());
   // The cursor only says that a run goes on; one that another process began begins again.
   if (cursor.empty() || !purge_) purge_.emplace(catalog_, std::nullopt);
   const absl::Time now = clock_.Now();

@@ -21,17 +21,18 @@ class PurgeTrash final : public Job {
   static constexpr absl::string_view kName = "purge";
 
   // All that is borrowed must outlive this. `blobs_were_dropped`, which must return at once, is
-  // called when content may have lost its last reference. A run fails with what `check_clock`
-  // returns, before it does anything: what is removed by its age needs a time that is right.
+  // called when content may have lost its last reference. A run fails with what `check` returns,
+  // before it does anything: what is removed by its age needs a time that is right, and of what
+  // retention deleted all that it was judged by.
   PurgeTrash(
       storage::Catalog& catalog, const Clock& clock, const handlers::TrashPolicy& policy,
       std::function<void()> blobs_were_dropped,
-      std::function<absl::Status()> check_clock = [] { return absl::OkStatus(); })
+      std::function<absl::Status()> check = [] { return absl::OkStatus(); })
       : catalog_(catalog),
         clock_(clock),
         policy_(policy),
         blobs_were_dropped_(std::move(blobs_were_dropped)),
-        check_clock_(std::move(check_clock)) {}
+        check_(std::move(check)) {}
 
   absl::string_view name() const override { return kName; }
   absl::StatusOr<Progress> Step(const std::string& cursor, int64_t budget,
@@ -42,7 +43,7 @@ class PurgeTrash final : public Job {
   const Clock& clock_;
   const handlers::TrashPolicy policy_;
   const std::function<void()> blobs_were_dropped_;
-  const std::function<absl::Status()> check_clock_;
+  const std::function<absl::Status()> check_;
   std::optional<handlers::Purge> purge_;  // Of the run that goes on.
 };
 

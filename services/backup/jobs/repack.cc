@@ -17,6 +17,7 @@
 #include "base/read_ahead_source.h"
 #include "base/start_thread.h"
 #include "base/status_macros.h"
+#include "content/chunk_seal.h"
 #include "content/pack_builder.h"
 #include "content/pack_footer.h"
 #include "services/backup/handlers/pending_blob.h"
@@ -220,11 +221,11 @@ absl::StatusOr<Repack::Backlog> Repack::Look() {
     return absl::OkStatus();
   }));
   for (PackInfo& pack : listed) {
+    // Nor does it take the room of those that can.
+    if (pack.live_bytes > 0 && !CanRewrite(pack)) continue;
     if (pack.condemned_epoch > 0 && pack.live_bytes > 0) ++backlog.live;
     if (pack.condemned_epoch == 0) {
       backlog.others.push_back(std::move(pack));
-    } else if (pack.live_bytes > 0 && failed_.contains(pack.pack)) {
-      continue;
     } else if (pack.condemned_epoch <= backlog.oldest_epoch) {
       backlog.ready.push_back(std::move(pack));
     } else {
@@ -232,6 +233,16 @@ absl::StatusOr<Repack::Backlog> Repack::Look() {
     }
   }
   return backlog;
+}
+
+bool Repack::CanRewrite(const PackInfo& pack) {
+  if (failed_.contains(pack.pack)) return false;
+  if (pack.wrapped_key.empty()) return true;
+  const absl::Status opened =
+      content::OpenPackKey(pack.wrapped_key, pack.blob_id, resources_.master_key).status();
+  if (ReasonOf(opened) != Reason::kKeyMissing) return true;
+  if (pack.condemned_epoch > 0 || PaysAlone(pack)) failure_.Update(opened);
+  return false;
 }
 
 std::vector<PackInfo> Repack::ChooseToCondemn(const Backlog& backlog) {

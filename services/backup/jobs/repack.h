@@ -71,7 +71,8 @@ class Repack final : public Job {
     std::vector<storage::PackInfo> ready;      // Condemned, and nobody can come to need more.
     std::vector<storage::PackInfo> condemned;  // The others that are.
     std::vector<storage::PackInfo> others;
-    size_t live = 0;  // Of those that are condemned, how many have something alive.
+    // Of those that are condemned, and can be rewritten, how many have something alive.
+    size_t live = 0;
     int64_t oldest_epoch = 0;
   };
   // What becomes of some packs.
@@ -96,6 +97,8 @@ class Repack final : public Job {
 
   absl::StatusOr<Progress> DoStep(const std::stop_token& token);
   absl::StatusOr<Backlog> Look();
+  // Whether a pack with something alive can be rewritten in this run, as far as is known.
+  bool CanRewrite(const storage::PackInfo& pack);
   // What is to be condemned of what may be.
   static std::vector<storage::PackInfo> ChooseToCondemn(const Backlog& backlog);
   absl::Status Condemn(const std::vector<storage::PackInfo>& packs);

@@ -217,6 +217,34 @@ TEST_P(RepackTest, GoesOnBehindAPackThatTheMediumDoesNotGiveNow) {
   world.ExpectAllIsThere();
 }
 
+// Of which there are more than it has condemned at once.
+TEST_P(RepackTest, GoesOnBesidePacksWhoseKeyIsMissing) {
+  HowStored sealed = How();
+  sealed.form = StorageForm::kSealed;
+  ChunkWorld world(MakeMedium());
+  crypto::KeyRing lost;
+  lost.Add(1, std::string(32, 'n'));
+  world.packs_ring = &lost;
+  constexpr int kLost = 65;
+  for (int i = 0; i < kLost; ++i) {
+    const std::string needed = RandomBytes(1000 + i, 1000);
+    world.Store(absl::StrCat("all ", i), {needed, RandomBytes(2000 + i, 100'000)}, sealed);
+    world.Store(absl::StrCat("some ", i), {needed}, sealed);
+    world.DeleteVersions(absl::StrCat("all ", i));
+  }
+  ASSERT_OK(world.Sweep());
+  world.packs_ring = &world.master_key;
+  StoreWithGarbage(world, How());
+  for (int run = 0; run < 2; ++run) {
+    EXPECT_EQ(ReasonOf(world.RunRepack().status()), Reason::kKeyMissing);
+    const std::vector<PackInfo> packs = world.Packs();
+    ASSERT_EQ(packs.size(), kLost + 1);
+    EXPECT_LT(packs.back().size_bytes, 210'000);
+    // Nor does anything happen to the others.
+    for (const PackInfo& pack : packs) EXPECT_EQ(pack.condemned_epoch, 0);
+  }
+}
+
 TEST_P(RepackTest, LeavesSmallPacksThatAreTooManyChunksForOne) {
   ChunkWorld world(MakeMedium());
   for (int i = 0; i < 5; ++i) {

@@ -41,6 +41,8 @@ absl::StatusOr<Job::Progress> Retain::Step(const std::string& cursor, int64_t /*
   if (!trusted.ok()) walk_.reset();
   RETURN_IF_ERROR(trusted);
   if (!walk_) {
+    RETURN_IF_ERROR(check_keys_());
+    left_ = 0;
     walk_.emplace(retention::Conditions{clock_.Now(), options_.retention}, FromCursor(cursor));
   }
   absl::StatusOr<std::vector<retention::JudgedFile>> judged = walk_->Next(catalog_, kPage);

@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "base/clock.h"
@@ -20,7 +21,8 @@
 namespace backup::jobs {
 
 // Deletes the versions that no policy keeps, and those that nobody confirmed for long. While the
-// machine's time is not trusted a run fails, and does nothing. Counts versions that it deleted.
+// machine's time is not trusted, or `check_keys` fails, a run fails, and does nothing. Counts
+// versions that it deleted.
 // Used by one thread at a time.
 class Retain final : public Job {
  public:
@@ -33,15 +35,18 @@ class Retain final : public Job {
   };
 
   // All that is borrowed must outlive this. `blobs_were_dropped` is told after each step that
-  // deleted something for good.
+  // deleted something for good. `check_keys` is asked when a walk begins whether what is not known
+  // to be damaged can be read (handlers::CheckPacksOpen).
   Retain(
       storage::Catalog& catalog, retention::ClockWatch& clock_watch, const Clock& clock,
-      const Options& options, std::function<void()> blobs_were_dropped = [] {})
+      const Options& options, std::function<void()> blobs_were_dropped = [] {},
+      std::function<absl::Status()> check_keys = [] { return absl::OkStatus(); })
       : catalog_(catalog),
         clock_watch_(clock_watch),
         clock_(clock),
         options_(options),
         blobs_were_dropped_(std::move(blobs_were_dropped)),
+        check_keys_(std::move(check_keys)),
         pace_(options.versions_per_second) {}
 
   absl::string_view name() const override { return kName; }
@@ -71,11 +76,12 @@ class Retain final : public Job {
   const Clock& clock_;
   const Options options_;
   const std::function<void()> blobs_were_dropped_;
+  const std::function<absl::Status()> check_keys_;
   Pace pace_;
   // The walk that the last step was of, if `cursor_` is where it ended.
   std::optional<retention::Walk> walk_;
   std::string cursor_;
-  int64_t left_ = 0;  // By this run so far, since damage was found meanwhile.
+  int64_t left_ = 0;  // By this walk so far, since damage was found meanwhile.
 };
 
 }  // namespace backup::jobs

@@ -27,6 +27,7 @@ using storage::Outcome;
 using storage::RetentionPolicy;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 // Is killed at the n-th transaction from now on: this one and all later ones are lost, with the
 // answers to them.
@@ -182,6 +183,30 @@ TEST_F(RetainTest, DeletesWhatNoPolicyKeeps) {
   EXPECT_EQ(State().last_error, "");
 }
 
+// What cannot be opened now may be what it would keep the file's other versions for.
+TEST_F(RetainTest, DeletesNothingWhileAKeyIsMissing) {
+  SetPolicy({{}, {.keep_last = 1}});
+  const int64_t older = Add("a");
+  const int64_t newer = Add("a");
+  retention::ClockWatch watch(catalog_, clock_, boot_clock_);
+  bool is_missing = true;
+  Retain retain(
+      catalog_, watch, clock_, {{absl::UTCTimeZone(), absl::Hours(168)}, 0}, [] {},
+      [&] {
+        return is_missing ? MakeError(Reason::kKeyMissing, "a pack cannot be opened")
+                          : absl::OkStatus();
+      });
+  const auto run = [&] {
+    JobRun(retain, {absl::Hours(1), 1'000'000}, catalog_, clock_, {}).Run(std::stop_token());
+  };
+  run();
+  EXPECT_THAT(Versions(), ElementsAre(older, newer));
+  EXPECT_THAT(State().last_error, HasSubstr("a pack cannot be opened"));
+  is_missing = false;
+  run();
+  EXPECT_THAT(Versions(), ElementsAre(newer));
+}
+
 TEST_F(RetainTest, DeletesNoVerifiedVersionWithoutAPolicyButWhatNobodyConfirmed) {
   const int64_t old = Add("a");
   const int64_t newest = Add("a");
@@ -308,6 +333,38 @@ TEST_F(RetainTest, GoesOnWithOtherFilesAfterDamageInTheMiddleOfALongOne) {
               HasSubstr(absl::StrCat(4999 - first->count, " versions that were to go stay until")));
   Run();
   EXPECT_EQ(Versions().size(), 3u);
+}
+
+// The next walk comes to them again.
+TEST_F(RetainTest, CountsNothingThatAWalkLeftWhichWasGivenUp) {
+  SetPolicy({{}, {.keep_last = 1}});
+  EXPECT_OK(memory_.Run([&](storage::Transaction& transaction) {
+    for (int i = 0; i < 10'000; ++i) {
+      EXPECT_OK(AddTo(transaction, "a", Outcome::kVerified));
+    }
+    return absl::OkStatus();
+  }));
+  AddChunk("b", 1);
+  retention::ClockWatch watch(catalog_, clock_, boot_clock_);
+  ASSERT_OK(watch.Check());
+  Retain retain(catalog_, watch, clock_, {{absl::UTCTimeZone(), absl::Hours(168)}, 0});
+  const testing::LogCapture log;
+  absl::StatusOr<Job::Progress> step = retain.Step("", 1, std::stop_token());
+  ASSERT_OK(step);
+  MarkDamaged(1);
+  step = retain.Step(step->cursor, 1, std::stop_token());
+  ASSERT_OK(step);
+  ASSERT_FALSE(step->is_done);
+  EXPECT_EQ(step->count, 0);
+  std::stop_source stop;
+  stop.request_stop();
+  step = retain.Step(step->cursor, 1, stop.get_token());
+  for (int i = 0; step.ok() && !step->is_done && i < 10; ++i)
+    step = retain.Step(step->cursor, 1, std::stop_token());
+  ASSERT_OK(step);
+  EXPECT_TRUE(step->is_done);
+  EXPECT_EQ(Versions().size(), 2u);
+  EXPECT_THAT(log.text(), Not(HasSubstr("stay until the next run")));
 }
 
 TEST_F(RetainTest, LeavesWhatMustBeKept) {

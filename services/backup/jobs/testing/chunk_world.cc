@@ -191,7 +191,7 @@ ChunkWorld::Upload ChunkWorld::Begin(const std::string& file_name,
     part.steps.push_back(ref);
     if (is_known) continue;
     if (!builder)
-      builder.emplace(ValueOf(ledger->Take()), how.form, keys->sealed_secret(), master_key);
+      builder.emplace(ValueOf(ledger->Take()), how.form, keys->sealed_secret(), *packs_ring);
     const absl::string_view parts[] = {bytes};
     std::optional<std::string> frame;
     if (how.compressed) frame = content::Compress(parts, 3);

@@ -208,6 +208,7 @@ class ChunkWorld {
   std::unique_ptr<MortalBlobStore> blobs;
   std::unique_ptr<storage::BlobLedger> ledger;
   std::unique_ptr<content::StoreKeys> keys;
+  const crypto::KeyRing* packs_ring{&master_key};  // Seals the packs that Store() makes.
   handlers::UploadPolicy policy;
   ClientId client;
   std::map<std::string, std::string> expected;  // By file.
