@@ -74,7 +74,7 @@ class DictionariesTest : public ::testing::Test {
       StoreKeys::Open(StoreKeys::NewSealedSecret(master_), master_).value();
   const std::shared_ptr<const Dictionary> dictionary_ = Dictionary::Open(Trained(), kLevel).value();
   std::map<std::string, std::string> kept_ = {{DictionaryName(kId), Sealed(kId, *keys_)}};
-  int loads_ = 0;
+  std::atomic<int> loads_ = 0;  // By several threads.
   Dictionaries dictionaries_{*keys_, Loader()};
 };
 
