@@ -61,9 +61,9 @@ struct SnapshotResult {
   double beside_per_second = 0;
 };
 
-// Of a catalog of about `size` bytes, with `clients` clients from before it is taken until after:
-// loads of `duration` each, `runs` before, as many after, and between them until it is taken. The
-// folder `dir` is empty.
+// Of a catalog of `size` bytes and some, with `clients` clients from before it is taken until
+// after: loads of `duration` each, `runs` before, as many after, and between them until it is
+// taken. The folder `dir` is empty.
 absl::StatusOr<SnapshotResult> MeasureSnapshot(const Programs& programs, const std::string& dir,
                                                int64_t size, int clients, absl::Duration duration,
                                                int runs);
