@@ -110,7 +110,6 @@ void Retain::TellLeft() {
   LOG_IF(WARNING, left_ > 0)
       << left_ << " versions that were to go stay until the next run: something was found damaged "
       << "while their files were judged";
-  left_ = 0;
 }
 
 }  // namespace backup::jobs
