@@ -85,7 +85,7 @@ class RetentionTest(RetentionCluster):
         self.back_up("laptop", ["a"], 5)
         self.wait_for_run()
         self.assertEqual(len(self.versions("laptop", "a")), 5)
-        self.assertIn("there is no retention policy", self.cluster.service.log())
+        self.cluster.service.wait_for_log("there is no retention policy")
         self.assertIn("no policy: no verified version is ever removed", self.backupctl("status"))
         self.assertIn("there is no policy", self.backupctl("policy", "list"))
         # The command that the README tells works, and the log then says nothing of it.
@@ -118,7 +118,7 @@ class RetentionTest(RetentionCluster):
         self.assertEqual(self.versions("laptop", "/var/log/x"), logs[:2])
         self.assertEqual(self.versions("laptop", "/etc/y"), etc[:5])
         self.assertEqual(self.versions("other", "z"), other[:3])
-        self.assertIn("job=retain outcome=OK count=6", self.cluster.service.log())
+        self.cluster.service.wait_for_log("job=retain outcome=OK count=6")
         self.backupctl("policy", "rm", "--client=laptop", "--files=/var/**")
         self.backupctl("policy", "rm", "--client=laptop", "--files=/var/**", code=10)
         self.backupctl("policy", "show", "--client=laptop", "--files=/var/**", code=10)
