@@ -24,6 +24,7 @@ constexpr ReasonInfo kReasons[] = {
     {Reason::kRekeyRefused, "REKEY_REFUSED", StatusCode::kPermissionDenied},
     {Reason::kKeyNotSet, "KEY_NOT_SET", StatusCode::kFailedPrecondition},
     {Reason::kKeyMissing, "KEY_MISSING", StatusCode::kFailedPrecondition},
+    {Reason::kKeyChangeRefused, "KEY_CHANGE_REFUSED", StatusCode::kFailedPrecondition},
     {Reason::kRetained, "RETAINED", StatusCode::kFailedPrecondition},
     {Reason::kStateCorrupt, "STATE_CORRUPT", StatusCode::kFailedPrecondition},
     {Reason::kContentRejected, "CONTENT_REJECTED", StatusCode::kFailedPrecondition},

@@ -25,6 +25,7 @@ enum class Reason {
   kRekeyRefused,
   kKeyNotSet,
   kKeyMissing,
+  kKeyChangeRefused,
   kRetained,
   kStateCorrupt,
   kContentRejected,

@@ -48,6 +48,11 @@ absl::StatusOr<std::string> OpenPackKey(absl::string_view wrapped_key, const Blo
   return key;
 }
 
+uint32_t GenerationOfPackKey(absl::string_view wrapped_key, const BlobId& pack_id,
+                             const crypto::KeyRing& master_key) {
+  return master_key.GenerationOf(wrapped_key, KeyContext(pack_id));
+}
+
 int64_t SealedChunkSize(int64_t size_bytes) { return crypto::SealedSize(size_bytes); }
 
 ChunkSealer::ChunkSealer(absl::string_view pack_key, const BlobId& pack_id)

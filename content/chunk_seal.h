@@ -20,6 +20,9 @@ std::string WrapPackKey(absl::string_view pack_key, const BlobId& pack_id,
 // The other way. Reason BLOB_DAMAGED if it was changed, or belongs to another pack.
 absl::StatusOr<std::string> OpenPackKey(absl::string_view wrapped_key, const BlobId& pack_id,
                                         const crypto::KeyRing& master_key);
+// By which generation of keys it is wrapped (KeyRing::GenerationOf).
+uint32_t GenerationOfPackKey(absl::string_view wrapped_key, const BlobId& pack_id,
+                             const crypto::KeyRing& master_key);
 
 // Which place of which pack a chunk has.
 struct ChunkPlace {

@@ -4,6 +4,7 @@
 
 #include "absl/memory/memory.h"
 #include "absl/strings/str_cat.h"
+#include "base/error.h"
 #include "base/status_macros.h"
 #include "crypto/aead.h"
 #include "crypto/hkdf.h"
@@ -44,6 +45,25 @@ absl::StatusOr<std::unique_ptr<StoreKeys>> StoreKeys::Open(absl::string_view sea
                                                            const crypto::KeyRing& master_key) {
   ASSIGN_OR_RETURN(std::string secret, master_key.Open(sealed_secret, kSealing));
   return absl::WrapUnique(new StoreKeys(std::string(sealed_secret), std::move(secret)));
+}
+
+std::string StoreKeys::Reseal(const crypto::KeyRing& master_key) const {
+  return master_key.Seal(secret_, kSealing);
+}
+
+uint32_t StoreKeys::GenerationOf(absl::string_view sealed_secret,
+                                 const crypto::KeyRing& master_key) {
+  return master_key.GenerationOf(sealed_secret, kSealing);
+}
+
+absl::Status StoreKeys::SetSealedSecret(const std::string& sealed_secret,
+                                        const crypto::KeyRing& master_key) {
+  ASSIGN_OR_RETURN(const std::string secret, master_key.Open(sealed_secret, kSealing));
+  if (secret != secret_)
+    return MakeError(Reason::kBlobDamaged, "the catalog's secret is another store's");
+  MutexLock lock(mutex_);
+  sealed_secret_ = sealed_secret;
+  return absl::OkStatus();
 }
 
 StoreKeys::StoreKeys(std::string sealed_secret, std::string secret)

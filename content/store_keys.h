@@ -5,11 +5,14 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "base/ids.h"
+#include "base/mutex.h"
 #include "crypto/key_ring.h"
 #include "storage/catalog/version.h"
 
@@ -38,8 +41,19 @@ class StoreKeys {
   static absl::StatusOr<std::unique_ptr<StoreKeys>> Open(absl::string_view sealed_secret,
                                                          const crypto::KeyRing& master_key);
 
+  // By which generation of keys a secret is sealed (KeyRing::GenerationOf).
+  static uint32_t GenerationOf(absl::string_view sealed_secret, const crypto::KeyRing& master_key);
+
   // As it was given: it is in the footer of each pack, too.
-  const std::string& sealed_secret() const { return sealed_secret_; }
+  std::string sealed_secret() const {
+    MutexLock lock(mutex_);
+    return sealed_secret_;
+  }
+  // The same secret, sealed by the newest generation of keys.
+  std::string Reseal(const crypto::KeyRing& master_key) const;
+  // From now on it is this one, which the catalog keeps. Reason BLOB_DAMAGED if it is not the same
+  // secret; errors of Open().
+  absl::Status SetSealedSecret(const std::string& sealed_secret, const crypto::KeyRing& master_key);
   const GearTable& gear() const { return gear_; }
   // The key of the ids of chunks that all share, or one client alone. Those that are kept sealed
   // are others than those that are kept plain: what is to be sealed never refers to what is not.
@@ -55,7 +69,8 @@ class StoreKeys {
  private:
   StoreKeys(std::string sealed_secret, std::string secret);
 
-  const std::string sealed_secret_;
+  mutable Mutex mutex_;
+  std::string sealed_secret_ ABSL_GUARDED_BY(mutex_);
   const std::string secret_;
   const std::string digest_key_;
   const GearTable gear_;

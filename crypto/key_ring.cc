@@ -38,6 +38,38 @@ void KeyRing::Add(uint32_t generation, std::string key) {
   CHECK(keys_.try_emplace(generation, std::move(added)).second) << generation;
 }
 
+void KeyRing::Remove(uint32_t generation) {
+  MutexLock lock(mutex_);
+  keys_.erase(generation);
+}
+
+uint64_t KeyRing::AddUse() const {
+  MutexLock lock(uses_mutex_);
+  uses_.emplace_hint(uses_.end(), next_use_, std::chrono::steady_clock::now());
+  return next_use_++;
+}
+
+void KeyRing::EndUse(uint64_t number) const {
+  MutexLock lock(uses_mutex_);
+  uses_.erase(number);
+}
+
+uint64_t KeyRing::NextUse() const {
+  MutexLock lock(uses_mutex_);
+  return next_use_;
+}
+
+bool KeyRing::HaveEnded(uint64_t next_use) const {
+  MutexLock lock(uses_mutex_);
+  return uses_.empty() || uses_.begin()->first >= next_use;
+}
+
+absl::Duration KeyRing::LongestUse() const {
+  MutexLock lock(uses_mutex_);
+  if (uses_.empty()) return absl::ZeroDuration();
+  return absl::FromChrono(std::chrono::steady_clock::now() - uses_.begin()->second);
+}
+
 KeyRing::Key KeyRing::Find(uint32_t generation) const {
   MutexLock lock(mutex_);
   const auto found = keys_.find(generation);
@@ -82,8 +114,13 @@ absl::StatusOr<std::string> KeyRing::Open(absl::string_view sealed,
                    "a sealed key was changed, or sealed under another master key");
 }
 
-uint32_t KeyRing::GenerationOf(absl::string_view sealed) const {
-  return ReadHeader(sealed).value_or(0);
+uint32_t KeyRing::GenerationOf(absl::string_view sealed, absl::string_view context) const {
+  const std::optional<uint32_t> said = ReadHeader(sealed);
+  if (!said) return 0;
+  const Key key = Find(*said);
+  if (key != nullptr && key->Open(sealed.substr(kHeaderSize), context).ok()) return *said;
+  const Key first = Find(0);
+  return first != nullptr && first->Open(sealed, context).ok() ? 0 : *said;
 }
 
 std::string KeyRing::KeyOf(uint32_t generation) const {

@@ -1,5 +1,6 @@
 #include "crypto/key_ring.h"
 
+#include <memory>
 #include <string>
 
 #include "base/error.h"
@@ -26,7 +27,7 @@ TEST(KeyRing, SealsAsTheMasterKeyDidUntilThereIsANewerGeneration) {
   EXPECT_THAT(ring.newest(), Optional(0u));
   EXPECT_THAT(ring.Open(master_key.Seal("secret", kContext), kContext), IsOkAndHolds("secret"));
   EXPECT_THAT(master_key.Open(ring.Seal("secret", kContext), kContext), IsOkAndHolds("secret"));
-  EXPECT_EQ(ring.GenerationOf(ring.Seal("secret", kContext)), 0u);
+  EXPECT_EQ(ring.GenerationOf(ring.Seal("secret", kContext), kContext), 0u);
 }
 
 TEST(KeyRing, SealsByTheNewestGenerationAndOpensWhatAnyHasSealed) {
@@ -38,9 +39,9 @@ TEST(KeyRing, SealsByTheNewestGenerationAndOpensWhatAnyHasSealed) {
   const std::string newest = ring.Seal("newest", kContext);
   EXPECT_EQ(newest.substr(0, 8), std::string("BKG1\x02\x01\0\0", 8));
   EXPECT_EQ(newest.size(), 6 + KeyRing::kMaxOverhead);
-  EXPECT_EQ(ring.GenerationOf(oldest), 0u);
-  EXPECT_EQ(ring.GenerationOf(middle), 7u);
-  EXPECT_EQ(ring.GenerationOf(newest), 258u);
+  EXPECT_EQ(ring.GenerationOf(oldest, kContext), 0u);
+  EXPECT_EQ(ring.GenerationOf(middle, kContext), 7u);
+  EXPECT_EQ(ring.GenerationOf(newest, kContext), 258u);
   EXPECT_THAT(ring.newest(), Optional(258u));
   EXPECT_THAT(ring.Open(oldest, kContext), IsOkAndHolds("oldest"));
   EXPECT_THAT(ring.Open(middle, kContext), IsOkAndHolds("middle"));
@@ -58,7 +59,59 @@ TEST(KeyRing, OpensWhatWasSealedBeforeThereWereGenerationsWhateverItBeginsWith) 
     std::string sealed = nonce;
     Aead(std::string(32, 'k')).Seal(bytes, kContext, "a session key", sealed);
     EXPECT_THAT(ring.Open(sealed, kContext), IsOkAndHolds("a session key"));
+    // Whoever lets generation 0 go has to know.
+    EXPECT_EQ(ring.GenerationOf(sealed, kContext), 0u);
+    ring.Remove(0);
+    EXPECT_EQ(ring.GenerationOf(sealed, kContext), static_cast<uint32_t>(generation));
+    ring.Add(0, std::string(32, 'k'));
   }
+}
+
+TEST(KeyRing, TellsTheGenerationThatSomethingNamesIfNoneOpensIt) {
+  KeyRing ring(PseudoRandomBytes(32, 1));
+  ring.Add(7, PseudoRandomBytes(32, 2));
+  std::string sealed = ring.Seal("secret", kContext);
+  EXPECT_EQ(ring.GenerationOf(sealed, "another"), 7u);
+  sealed.back() ^= 1;
+  EXPECT_EQ(ring.GenerationOf(sealed, kContext), 7u);
+  EXPECT_EQ(KeyRing().GenerationOf(sealed, kContext), 7u);
+  EXPECT_EQ(KeyRing().GenerationOf("short", kContext), 0u);
+}
+
+TEST(KeyRing, OpensNothingOfAGenerationThatIsGone) {
+  KeyRing ring(PseudoRandomBytes(32, 1));
+  const std::string oldest = ring.Seal("oldest", kContext);
+  ring.Add(1, PseudoRandomBytes(32, 2));
+  const std::string newer = ring.Seal("newer", kContext);
+  ring.Add(2, PseudoRandomBytes(32, 3));
+  ring.Remove(0);
+  ring.Remove(1);
+  ring.Remove(1);
+  EXPECT_FALSE(ring.Has(0));
+  EXPECT_FALSE(ring.Has(1));
+  EXPECT_TRUE(ring.Has(2));
+  EXPECT_EQ(ring.KeyOf(1), "");
+  EXPECT_THAT(ring.Open(oldest, kContext), HasReason(Reason::kKeyMissing));
+  EXPECT_THAT(ring.Open(newer, kContext), HasReason(Reason::kKeyMissing));
+  EXPECT_THAT(ring.Open(ring.Seal("newest", kContext), kContext), IsOkAndHolds("newest"));
+}
+
+TEST(KeyRing, KnowsWhetherAllThatBeganBeforeHasEnded) {
+  const KeyRing ring(PseudoRandomBytes(32, 1));
+  EXPECT_TRUE(ring.HaveEnded(ring.NextUse()));
+  EXPECT_EQ(ring.LongestUse(), absl::ZeroDuration());
+  auto first = std::make_unique<KeyRing::Use>(ring);
+  auto second = std::make_unique<KeyRing::Use>(ring);
+  const uint64_t next = ring.NextUse();
+  const KeyRing::Use later(ring);
+  EXPECT_FALSE(ring.HaveEnded(next));
+  EXPECT_GT(ring.LongestUse(), absl::ZeroDuration());
+  // Whichever ends first.
+  second = nullptr;
+  EXPECT_FALSE(ring.HaveEnded(next));
+  first = nullptr;
+  EXPECT_TRUE(ring.HaveEnded(next)) << "what began since does not count";
+  EXPECT_FALSE(ring.HaveEnded(ring.NextUse()));
 }
 
 TEST(KeyRing, OpensNothingThatWasChangedOrIsOfAnotherContext) {

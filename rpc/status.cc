@@ -58,6 +58,7 @@ void AddDetails(Reason reason, const std::string& subject, google::rpc::Status& 
       return AddResource("policy", subject, out);
     case Reason::kKeyNotSet:
     case Reason::kKeyMissing:
+    case Reason::kKeyChangeRefused:
     case Reason::kRetained:
     case Reason::kStateCorrupt: {
       google::rpc::PreconditionFailure failure;

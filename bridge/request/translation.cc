@@ -32,6 +32,7 @@ Meaning MeaningOf(Reason reason) {
     case Reason::kStorageIo:
     case Reason::kBlobDamaged:
     case Reason::kKeyMissing:
+    case Reason::kKeyChangeRefused:
       return Meaning::kFailure;
   }
   return Meaning::kFailure;

@@ -82,6 +82,22 @@ grpc::Status AdminServiceImpl::RotateKey(grpc::ServerContext* call,
   });
 }
 
+grpc::Status AdminServiceImpl::RetireKey(grpc::ServerContext* call,
+                                         const v1::RetireKeyRequest* request,
+                                         v1::RetireKeyResponse* response) {
+  return Serve(*call, context_, "RetireKey", *request, *response,
+               [&]() -> absl::StatusOr<v1::RetireKeyResponse> {
+                 if (!context_.retires_keys) {
+                   return MakeError(Reason::kKeyChangeRefused,
+                                    "nothing is retired while --retire_interval is 0s");
+                 }
+                 auto retiring = handlers::RetireKey(context_.catalog, *context_.key_keeper,
+                                                     context_.clock, *request);
+                 context_.wake_retire();
+                 return retiring;
+               });
+}
+
 grpc::Status AdminServiceImpl::RewrapKeys(grpc::ServerContext* call,
                                           const v1::RewrapKeysRequest* request,
                                           v1::RewrapKeysResponse* response) {

@@ -43,6 +43,8 @@ class AdminServiceImpl final : public v1::AdminService::Service {
                         v1::ListKeysResponse* response) override;
   grpc::Status RotateKey(grpc::ServerContext* call, const v1::RotateKeyRequest* request,
                          v1::RotateKeyResponse* response) override;
+  grpc::Status RetireKey(grpc::ServerContext* call, const v1::RetireKeyRequest* request,
+                         v1::RetireKeyResponse* response) override;
   grpc::Status RewrapKeys(grpc::ServerContext* call, const v1::RewrapKeysRequest* request,
                           v1::RewrapKeysResponse* response) override;
 

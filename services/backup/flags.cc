@@ -98,6 +98,9 @@ DEFINE_string(repack_interval, "1h",
 DEFINE_int64(repack_rate, 64 << 20,
              "bytes a second that rewriting packs and moving old files read and write together, at "
              "most; 0: no limit");
+DEFINE_string(retire_interval, "1m",
+              "how often it is looked whether a generation of keys is to be retired, and what is "
+              "left of that (backupctl key retire); 0s turns that off");
 DEFINE_string(move_interval, "1h",
               "how often files are looked for that an older version stored whole, to keep their "
               "content once; 0s turns that off");
@@ -176,6 +179,7 @@ DEFINE_validator(purge_interval, &ValidateDuration);
 DEFINE_validator(compact_interval, &ValidateDuration);
 DEFINE_validator(repack_interval, &ValidateDuration);
 DEFINE_validator(repack_rate, &ValidateNotNegative);
+DEFINE_validator(retire_interval, &ValidateDuration);
 DEFINE_validator(move_interval, &ValidateDuration);
 DEFINE_validator(snapshot_interval, &ValidateDuration);
 DEFINE_validator(train_interval, &ValidateDuration);
@@ -292,6 +296,7 @@ Options OptionsFromFlags() {
   options.compact_interval = std::max(DurationFlag(FLAGS_compact_interval), absl::Seconds(1));
   options.repack_interval = DurationFlag(FLAGS_repack_interval);
   options.repack_rate = FLAGS_repack_rate;
+  options.retire_interval = DurationFlag(FLAGS_retire_interval);
   options.move_interval = DurationFlag(FLAGS_move_interval);
   options.snapshot_interval = DurationFlag(FLAGS_snapshot_interval);
   options.snapshot_dir = FLAGS_snapshot_dir;

@@ -43,6 +43,7 @@ struct Options {
   absl::Duration purge_interval;  // Zero: never, as are those of repack, move and train.
   absl::Duration repack_interval;
   int64_t repack_rate = 0;  // Bytes a second; 0: no limit.
+  absl::Duration retire_interval;
   absl::Duration move_interval;
   absl::Duration train_interval;
   absl::Duration retain_interval;

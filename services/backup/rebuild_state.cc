@@ -359,7 +359,11 @@ absl::Status Rebuild::TakeContentIn(const storage::StoredVersion& known,
   if (HasContent(known)) return absl::OkStatus();
   RETURN_IF_ERROR(catalog_
                       .Run([&](Transaction& transaction) {
-                        return transaction.ReplaceContent(version.version_id, content);
+                        return known.version.is_damaged
+                                   ? transaction.HealVersion(version.version_id, known.content,
+                                                             version.form, content)
+                                   : transaction.ReplaceContent(version.version_id, known.content,
+                                                                content);
                       })
                       .status());
   ++report_.moved;

@@ -25,6 +25,7 @@
 #include "glog/logging.h"
 #include "services/backup/catalog_mark.h"
 #include "services/backup/handlers/key_keeper.h"
+#include "services/backup/handlers/key_retirement.h"
 
 namespace backup {
 namespace {
@@ -112,10 +113,19 @@ absl::StatusOr<std::unique_ptr<storage::Catalog>> Unpack(const RandomAccess& fil
   return catalog;
 }
 
+// What was sealed anew by then may be sealed by what is to go again.
+absl::Status RetireFromTheBeginning(storage::Transaction& transaction) {
+  ASSIGN_OR_RETURN(handlers::KeyRetirement retirement, handlers::FindRetirement(transaction));
+  if (retirement.generations.empty()) return absl::OkStatus();
+  retirement.BeginRound();
+  return handlers::SaveRetirement(transaction, retirement);
+}
+
 // So that it can be put in the place of a later catalog.
 absl::Status Prepare(storage::Catalog& catalog, const CatalogMark& mark) {
   return catalog.Run([&](storage::Transaction& transaction) -> absl::Status {
     RETURN_IF_ERROR(transaction.ForgetPending());
+    RETURN_IF_ERROR(RetireFromTheBeginning(transaction));
     ASSIGN_OR_RETURN(const int64_t next, transaction.NextVersionId());
     RETURN_IF_ERROR(handlers::SkipGenerations(transaction, SystemClock().Now()));
     const int64_t ahead = std::max<int64_t>(0, mark.next_version_id - next);

@@ -82,7 +82,7 @@ struct NewCatalog {
 };
 // Writes the catalog of a snapshot to DATA_DIR/catalog.db.new, checks all of it, and makes it fit
 // to be put in the place of a later one: what was pending is forgotten, and version ids go on above
-// all that were ever given. Errors:
+// all that were ever given, and a generation of keys that is to go begins anew to do so. Errors:
 // NotFound if there is no snapshot that can be read, with why each of them cannot;
 // FailedPrecondition, without a chosen file, if that is so of the newest that is not damaged only
 // for want of its master key, which it names, or if that was a guess and packs of this directory

@@ -32,6 +32,7 @@
 #include "gtest/gtest.h"
 #include "services/backup/catalog_mark.h"
 #include "services/backup/handlers/key_keeper.h"
+#include "services/backup/handlers/key_retirement.h"
 #include "services/backup/jobs/snapshot_state.h"
 #include "services/backup/open_storage.h"
 #include "services/backup/rebuild_state.h"
@@ -185,7 +186,7 @@ class RestoreStateTest : public ::testing::Test {
     ASSERT_OK(crypto::MasterKey::LoadOrCreate(data_ + "/master.key"));
   }
   // Of a version that came after all that the catalog knows.
-  void PutSealedBlob(const crypto::KeyRing& ring) {
+  void PutSealedBlob(const crypto::KeyRing& ring, uint8_t id = 9) {
     const std::string key(crypto::kFileKeySize, 'f');
     StringSource plaintext("plaintext");
     crypto::SealSource sealed(plaintext, key);
@@ -200,7 +201,15 @@ class RestoreStateTest : public ::testing::Test {
     footer.form = storage::StorageForm::kSealed;
     footer.wrapped_key = ring.Seal(key, content::EncodeFooterFields(footer));
     StringSource blob(payload + content::EncodeFooter(footer));
-    ASSERT_OK(OpenBlobs(data_).value()->Put(IdOf<BlobId>(9), blob, std::nullopt));
+    ASSERT_OK(OpenBlobs(data_).value()->Put(IdOf<BlobId>(id), blob, std::nullopt));
+  }
+  // As the file of generations has it.
+  void WriteGeneration3() {
+    const auto key = crypto::MasterKey::Load(data_ + "/master.key");
+    ASSERT_OK(key);
+    ASSERT_OK(crypto::WriteGenerationsFile(
+        data_ + "/key.generations", crypto::EncodeGenerations({crypto::WrapGeneration(
+                                        3, absl::UnixEpoch(), std::string(32, 'g'), **key)})));
   }
   crypto::KeyGeneration Rotate() {
     const Storage storage = OpenStorage(data_, {}).value();
@@ -497,6 +506,30 @@ TEST_F(RestoreStateTest, LeavesTheCatalogInPlaceAsItIsWhenItTellsTheStore) {
   EXPECT_TRUE(bytes(aside_ + "/catalog.db") == found);
 }
 
+TEST_F(RestoreStateTest, WhatIsToGoOfKeysBeginsAnewToGo) {
+  Live(10);
+  const auto retirement = [&](const std::optional<handlers::KeyRetirement>& set) {
+    const auto catalog = OpenCatalogFile(CatalogPath()).value();
+    return catalog
+        ->Run([&](storage::Transaction& transaction) -> absl::StatusOr<handlers::KeyRetirement> {
+          if (set) RETURN_IF_ERROR(handlers::SaveRetirement(transaction, *set));
+          return handlers::FindRetirement(transaction);
+        })
+        .value();
+  };
+  handlers::KeyRetirement halfway;
+  halfway.generations = {0};
+  halfway.phase = handlers::KeyRetirement::Phase::kRemoval;
+  halfway.position = "7";
+  halfway.progress_time = absl::UnixEpoch();
+  retirement(halfway);
+  ASSERT_OK(Rebuild());
+  const handlers::KeyRetirement after = retirement(std::nullopt);
+  EXPECT_EQ(after.generations, halfway.generations);
+  EXPECT_EQ(after.phase, handlers::KeyRetirement::Phase::kSecret);
+  EXPECT_EQ(after.position, "");
+}
+
 TEST_F(RestoreStateTest, RebuildingMakesNoEmptyCatalogBesideSnapshotsOfAnotherMasterKey) {
   Live(10);
   ReplaceMasterKey();
@@ -535,11 +568,7 @@ TEST_F(RestoreStateTest, RebuildingEndsIfAGenerationOfKeysIsMissing) {
   ASSERT_FALSE(without->lost.empty());
   EXPECT_TRUE(absl::StrContains(without->lost.front(), "key generation 3"))
       << without->lost.front();
-  const auto key = crypto::MasterKey::Load(data_ + "/master.key");
-  ASSERT_OK(key);
-  ASSERT_OK(crypto::WriteGenerationsFile(data_ + "/key.generations",
-                                         crypto::EncodeGenerations({crypto::WrapGeneration(
-                                             3, absl::UnixEpoch(), std::string(32, 'g'), **key)})));
+  WriteGeneration3();
   const auto rebuilt = Rebuild();
   ASSERT_OK(rebuilt);
   EXPECT_EQ(rebuilt->versions, 1);
@@ -561,6 +590,30 @@ TEST_F(RestoreStateTest, RebuildingOfNothingGivesNoNumberOfAGenerationASecondTim
   Live(10);
   for (const FoundSnapshot& each : Found()) std::filesystem::remove(each.path);
   LoseAGeneration([this] { return Rebuild(kSilent, "", MissingKeys::kGiveUp).status(); });
+}
+
+TEST_F(RestoreStateTest, RebuildingHealsWhatWasMissingAndIsFoundElsewhere) {
+  Live(10);
+  crypto::KeyRing ring;
+  ring.Add(3, std::string(32, 'g'));
+  WriteGeneration3();
+  PutSealedBlob(ring);
+  ASSERT_OK(Rebuild());
+  ASSERT_OK(OpenBlobs(data_).value()->Delete(IdOf<BlobId>(9)));
+  ASSERT_OK(OpenCatalogFile(CatalogPath()).value()->Run([](storage::Transaction& transaction) {
+    return transaction.MarkVersionDamaged(1000, IdOf<BlobId>(9)).status();
+  }));
+  PutSealedBlob(ring, 10);
+  const auto rebuilt = Rebuild();
+  ASSERT_OK(rebuilt);
+  EXPECT_EQ(rebuilt->moved, 1);
+  EXPECT_EQ(rebuilt->damaged_versions, 0);
+  const auto versions =
+      OpenCatalogFile(CatalogPath()).value()->Read([](storage::Snapshot& snapshot) {
+        return snapshot.ScanVersions(999, /*limit=*/1);
+      });
+  EXPECT_EQ(versions->at(0).content, storage::Content(IdOf<BlobId>(10)));
+  EXPECT_FALSE(versions->at(0).version.is_damaged);
 }
 
 TEST_F(RestoreStateTest, RefusesWhileAnotherHoldsTheDirectoryOrThereIsNone) {

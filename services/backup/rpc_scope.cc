@@ -90,6 +90,8 @@ RpcScope::RpcScope(grpc::ServerContextBase& call, const ServiceContext& context,
       uploading_(rpc == "UploadFile" ? context.metrics.uploads_in_progress : Gauge()),
       rpc_(rpc),
       request_id_(RequestId(call)) {
+  // Who watches has to do with nothing that is sealed, and may do so for ever.
+  if (rpc != "TraceClient") key_use_.emplace(context.master_key);
   context.metrics.calls_started.With({rpc}).Add();
   call.AddInitialMetadata(kRequestIdKey, request_id_);
   VLOG(1) << "call rid=" << request_id_ << " rpc=" << rpc_

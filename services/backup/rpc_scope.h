@@ -1,12 +1,14 @@
 #pragma once
 
 #include <chrono>
+#include <optional>
 #include <string>
 
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
 #include "base/idle_shutdown.h"
 #include "base/metrics.h"
+#include "crypto/key_ring.h"
 #include "grpcpp/server_context.h"
 #include "grpcpp/support/status.h"
 #include "services/backup/service_context.h"
@@ -42,10 +44,11 @@ class RpcScope {
   grpc::Status Finish(const absl::Status& status);
 
  private:
-  const IdleShutdown::Activity activity_;
   // Hands the call, if it is an old client's, to whoever watches that client.
   void Trace(absl::Duration took) const;
 
+  const IdleShutdown::Activity activity_;
+  std::optional<crypto::KeyRing::Use> key_use_;  // None of a call that never ends by itself.
   const grpc::ServerContextBase& call_;
   const ServiceContext& context_;
   const absl::Status admitted_;

@@ -28,6 +28,7 @@
 #include "services/backup/jobs/purge_trash.h"
 #include "services/backup/jobs/repack.h"
 #include "services/backup/jobs/retain.h"
+#include "services/backup/jobs/retire_keys.h"
 #include "services/backup/jobs/scrub.h"
 #include "services/backup/jobs/snapshot_state.h"
 #include "services/backup/jobs/sweep.h"
@@ -179,6 +180,8 @@ ServiceContext RunningService::MakeContext(Metrics& metrics) {
   context.look_at_disk = [this] { return LookAtDisk(options_.data_dir); };
   context.back_up_state = [this] { return BackUpState(); };
   context.key_keeper = keys_.keeper.get();
+  context.retires_keys = options_.retire_interval > absl::ZeroDuration();
+  context.wake_retire = [this] { jobs_.Wake(jobs::RetireKeys::kName); };
   context.trace = &trace_;
   context.callers_are_local = rpc::IsLocalAddress(options_.listen);
   return context;
@@ -194,6 +197,7 @@ void RunningService::AddSamples(Metrics& metrics) {
   metrics.AddCollector([this] {
     return std::vector<Sample>{{kUploadHold, {}, absl::ToDoubleSeconds(ledger_.HoldTime())}};
   });
+  metrics.AddCollector([this] { return SampleKeys(*keys_.keeper); });
   metrics.AddCollector([this] {
     return SampleState({*storage_.catalog, options_.data_dir, options_.metrics_max_clients,
                         options_.scrub_period, context_.look_at_disk(), context_.RemovalTime()},
@@ -260,12 +264,7 @@ void RunningService::StartJobs() {
   }
   jobs_.Add(std::make_unique<jobs::Compact>(*storage_.catalog),
             {options_.compact_interval, kCompactRate});
-  if (options_.repack_interval > absl::ZeroDuration()) {
-    jobs_.Add(std::make_unique<jobs::Repack>(upload_resources_,
-                                             jobs::Repack::Options{options_.repack_rate},
-                                             storage_metrics_.damaged_chunks),
-              {options_.repack_interval, kUnpaced});
-  }
+  StartRepack();
   if (options_.move_interval > absl::ZeroDuration()) {
     jobs_.Add(std::make_unique<jobs::MoveContents>(upload_resources_, context_.stored_places(),
                                                    options_.repack_rate),
@@ -286,6 +285,30 @@ void RunningService::StartJobs() {
             {jobs::Scrub::kPollInterval, kUnpaced});
   reserve_restoration_.emplace(kRestorationInterval,
                                [this](const std::stop_token&) { RestoreReserve(); });
+}
+
+// Also to retire keys, which takes it as often as there is something of that.
+void RunningService::StartRepack() {
+  const bool repacks = options_.repack_interval > absl::ZeroDuration();
+  const bool retires = options_.retire_interval > absl::ZeroDuration();
+  if (!repacks && !retires) return;
+  jobs::Repack::Options repack;
+  repack.bytes_per_second = options_.repack_rate;
+  repack.required = &required_packs_;
+  repack.only_required = !repacks;
+  jobs_.Add(
+      std::make_unique<jobs::Repack>(upload_resources_, repack, storage_metrics_.damaged_chunks),
+      {repacks ? options_.repack_interval : options_.retire_interval, kUnpaced});
+  if (!retires) return;
+  jobs::RetireKeys::Options retire;
+  retire.bytes_per_second = options_.repack_rate;
+  retire.wake_repack = [this] { jobs_.Wake(jobs::Repack::kName); };
+  retire.back_up_state = [this](const std::stop_token& token) {
+    return snapshots_.Take(token).status();
+  };
+  jobs_.Add(std::make_unique<jobs::RetireKeys>(upload_resources_, *keys_.keeper, *keys_.of_store,
+                                               required_packs_, std::move(retire)),
+            {options_.retire_interval, kUnpaced});
 }
 
 void RunningService::CheckCatalog(const std::stop_token& token) {

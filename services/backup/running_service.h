@@ -26,6 +26,7 @@
 #include "services/backup/authorization.h"
 #include "services/backup/client_trace.h"
 #include "services/backup/flags.h"
+#include "services/backup/jobs/required_packs.h"
 #include "services/backup/jobs/runner.h"
 #include "services/backup/jobs/scrub.h"
 #include "services/backup/jobs/snapshot_state.h"
@@ -86,6 +87,7 @@ class RunningService {
   void StartJobs();
   void StartTraining();
   void StartRetention();
+  void StartRepack();
   // Whether all is at hand by which retention tells what can be read; for jobs, at any step.
   absl::Status CheckPackKeys();
   // Looks for damage, in the background.
@@ -125,6 +127,7 @@ class RunningService {
   std::optional<PeriodicTask> catalog_check_;
   // From then on none is missing: what comes is sealed by what is there.
   std::atomic<bool> has_pack_keys_ = false;
+  jobs::RequiredPacks required_packs_;
   jobs::Runner jobs_;
   int restorations_without_room_ = 0;
   std::optional<PeriodicTask> reserve_restoration_;

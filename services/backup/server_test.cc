@@ -593,6 +593,34 @@ TEST_F(ServerTest, DoesNotWaitForThoseWhoWatch) {
   EXPECT_THAT(rpc::FromGrpc(stream->Finish()), HasReason(Reason::kDraining));
 }
 
+TEST_F(ServerTest, UsesTheKeysForAsLongAsACallGoesOnThatDoesNotOnlyWatch) {
+  const std::string id = Register("laptop");
+  service_.Store(id, "file", std::string(64 << 20, 'x'));  // More than flow control lets through.
+  const crypto::KeyRing& keys = service_.master_key;
+  rpc::DrainGate gate;
+  ClientTrace trace;
+  ServiceContext context = ContextWith(gate);
+  context.trace = &trace;
+  const auto server = *Server::Start(*rpc::Acceptor::Listen("127.0.0.1:0"), context,
+                                     {absl::Now(), {}, "plain", {}}, {});
+  const auto channel =
+      grpc::CreateChannel(server->bound_address(), grpc::InsecureChannelCredentials());
+  Call watching;
+  const auto watch = v1::AdminService::NewStub(channel)->TraceClient(&watching, {});
+  watch->WaitForInitialMetadata();
+  EXPECT_TRUE(keys.HaveEnded(keys.NextUse()));
+  Call call;
+  const auto stream =
+      v1::CatalogService::NewStub(channel)->DownloadFile(&call, DownloadOf(id, "file", 0));
+  v1::DownloadFileResponse message;
+  ASSERT_TRUE(stream->Read(&message));
+  EXPECT_FALSE(keys.HaveEnded(keys.NextUse()));
+  call.TryCancel();
+  watching.TryCancel();
+  server->Drain(absl::InfiniteDuration());
+  EXPECT_TRUE(keys.HaveEnded(keys.NextUse()));
+}
+
 class SilentPeerTest : public ServerTest {
  protected:
   SilentPeerTest() : ServerTest(absl::Milliseconds(100)) {}

@@ -91,6 +91,9 @@ struct ServiceContext {
   std::function<handlers::DiskUse()> look_at_disk = [] { return handlers::DiskUse(); };
   // Null if nobody asks for keys, as in tests.
   handlers::KeyKeeper* key_keeper = nullptr;
+  // Whether there is the job retire, which is to be woken when there is something for it.
+  bool retires_keys = false;
+  std::function<void()> wake_retire = [] {};
   ClientTrace* trace = nullptr;            // Null if nobody can watch.
   Authorization* authorization = nullptr;  // Null if every caller may do everything.
   // Only this machine can call: then whoever does may stand for old clients.

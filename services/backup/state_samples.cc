@@ -9,6 +9,7 @@
 #include "base/ids.h"
 #include "services/backup/free_space.h"
 #include "services/backup/handlers/growth.h"
+#include "services/backup/handlers/key_retirement.h"
 #include "services/backup/handlers/scrub_state.h"
 #include "services/backup/quota_samples.h"
 
@@ -81,6 +82,18 @@ constexpr MetricName kScrubEnd{"backup_scrub_last_complete_timestamp_seconds",
 constexpr MetricName kScrubDue{"backup_scrub_due_timestamp_seconds",
                                "By when everything should have been read again; 0 if nothing is "
                                "due"};
+constexpr MetricName kOldKeys{"backup_key_generations_old",
+                              "Generations of keys that an old master key wraps"};
+constexpr MetricName kKeyFile{"backup_key_file_complete",
+                              "1 if the file of generations of keys has all of them"};
+constexpr MetricName kRetiring{"backup_key_generations_retiring",
+                               "Generations of keys that are to go"};
+constexpr MetricName kRetiringLeft{"backup_key_retiring_left",
+                                   "What could not be sealed anew for that, in this round or the "
+                                   "last one"};
+constexpr MetricName kRetiringProgress{"backup_key_retiring_progress_timestamp_seconds",
+                                       "When the job retire last came further with them; 0 if "
+                                       "none are to go"};
 constexpr MetricName kScrubPaused{"backup_scrub_paused", "1 if the job scrub was told to pause"};
 
 constexpr std::pair<const char*, absl::Duration> kStaleThresholds[] = {{"36h", absl::Hours(36)},
@@ -163,6 +176,17 @@ void SampleGrowth(const StateSource& source, const storage::Counts& counts,
     samples.push_back({kUntilFull, {}, absl::ToDoubleSeconds(*forecast->until_full)});
 }
 
+void SampleRetirement(const StateSource& source, std::vector<Sample>& samples) {
+  const absl::StatusOr<handlers::KeyRetirement> retirement = source.catalog.Read(
+      [](storage::Snapshot& snapshot) { return handlers::FindRetirement(snapshot); });
+  if (!retirement.ok()) return;
+  const bool is_any = !retirement->generations.empty();
+  samples.push_back({kRetiring, {}, static_cast<double>(retirement->generations.size())});
+  samples.push_back({kRetiringLeft, {}, static_cast<double>(retirement->left)});
+  samples.push_back(
+      {kRetiringProgress, {}, is_any ? SecondsSinceEpoch(retirement->progress_time) : 0});
+}
+
 double FileSize(const std::string& path) {
   std::error_code error;
   const auto size = std::filesystem::file_size(path, error);
@@ -217,6 +241,7 @@ std::vector<Sample> SampleState(const StateSource& source, absl::Time now) {
     add_healed("version", counts->healed_versions);
     SampleGrowth(source, *counts, samples);
     SampleScrub(source, samples);
+    SampleRetirement(source, samples);
     SampleClients(source.catalog, source.max_clients, counts->clients, now, samples);
   }
   const auto noted =
@@ -237,6 +262,15 @@ std::vector<Sample> SampleState(const StateSource& source, absl::Time now) {
     add(kReadOnly, {}, found->read_only ? 1 : 0);
   }
   return samples;
+}
+
+std::vector<Sample> SampleKeys(const handlers::KeyKeeper& keeper) {
+  const std::string current = keeper.master_keys().current->Fingerprint();
+  const std::vector<crypto::KeyGeneration> all = keeper.generations();
+  const auto old = std::count_if(all.begin(), all.end(), [&](const crypto::KeyGeneration& each) {
+    return each.master_key_fingerprint != current;
+  });
+  return {{kOldKeys, {}, static_cast<double>(old)}, {kKeyFile, {}, keeper.IsInFile() ? 1.0 : 0.0}};
 }
 
 }  // namespace backup

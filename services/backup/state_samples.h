@@ -7,6 +7,7 @@
 #include "absl/time/time.h"
 #include "base/metrics.h"
 #include "services/backup/handlers/growth.h"
+#include "services/backup/handlers/key_keeper.h"
 #include "storage/catalog/catalog.h"
 
 namespace backup {
@@ -23,5 +24,7 @@ struct StateSource {
 };
 // What the state is like at `now`: clients, versions, room, scrubbing.
 std::vector<Sample> SampleState(const StateSource& source, absl::Time now);
+// What is to be known of the generations of keys.
+std::vector<Sample> SampleKeys(const handlers::KeyKeeper& keeper);
 
 }  // namespace backup

@@ -9,18 +9,57 @@
 namespace backup::ctl {
 namespace {
 
+constexpr absl::Duration kListTimeout = absl::Minutes(1);
 // A snapshot goes slowly on purpose.
 constexpr absl::Duration kSnapshotTimeout = absl::Hours(6);
 
 std::string StateOf(const v1::KeyGeneration& generation) {
+  if (generation.is_retiring()) return "retiring";
   return generation.is_newest() ? "seals" : "opens";
+}
+
+std::string NameOf(v1::KeyRetirement::Phase phase) {
+  switch (phase) {
+    case v1::KeyRetirement::SECRET:
+      return "the store's secret";
+    case v1::KeyRetirement::USES:
+    case v1::KeyRetirement::LAST_USES:
+      return "waiting for calls that are under way";
+    case v1::KeyRetirement::CLIENTS:
+      return "session keys";
+    case v1::KeyRetirement::TRASHED_CLIENTS:
+      return "session keys of clients in the trash";
+    case v1::KeyRetirement::VERSIONS:
+      return "versions outside packs";
+    case v1::KeyRetirement::PACKS:
+      return "packs";
+    case v1::KeyRetirement::UNKNOWN_BLOBS:
+      return "blobs that the catalog does not know";
+    case v1::KeyRetirement::REMOVAL:
+      return "removing them";
+    default:
+      return "something else";
+  }
+}
+
+void Show(const v1::KeyRetirement& retirement, Output& output) {
+  output.Note(absl::StrCat(
+      "retiring: ", NameOf(retirement.phase()), "; ", retirement.resealed_count(),
+      " keys and packs sealed anew",
+      retirement.has_next_round_time()
+          ? absl::StrCat("; the next round begins ", TimeText(retirement.next_round_time()))
+          : ""));
+  if (retirement.left_count() > 0) {
+    output.Note(absl::StrCat(retirement.left_count(), " things cannot be sealed anew, the first: ",
+                             Printable(retirement.first_left())));
+  }
 }
 
 absl::StatusOr<ExitCode> ListKeys(Connection& connection, Output& output) {
   ASSIGN_OR_RETURN(
       const v1::ListKeysResponse keys,
       connection.CallUnary(connection.admin(), &v1::AdminService::StubInterface::ListKeys,
-                           v1::ListKeysRequest()));
+                           v1::ListKeysRequest(), kListTimeout));
   if (output.json()) {
     output.Json(keys);
     return ExitCode::kOk;
@@ -41,6 +80,7 @@ absl::StatusOr<ExitCode> ListKeys(Connection& connection, Output& output) {
          absl::StrCat(generation.session_key_count()), absl::StrCat(generation.pack_count())});
   }
   output.Print(table);
+  if (keys.has_retirement()) Show(keys.retirement(), output);
   if (!all_are_rewrapped) {
     output.Note(absl::StrCat("the master key is ", keys.master_key_fingerprint(),
                              "; the old one is needed until `backupctl key rewrap --verify` has "
@@ -60,6 +100,23 @@ absl::StatusOr<ExitCode> RotateKey(Connection& connection, Output& output) {
     output.Note(absl::StrCat("generation ", rotated.newest_generation(),
                              " seals from now on: copy key.generations to where the master key's "
                              "copy is"));
+  }
+  return ExitCode::kOk;
+}
+
+absl::StatusOr<ExitCode> RetireKey(Connection& connection, Output& output,
+                                   const v1::RetireKeyRequest& request) {
+  ASSIGN_OR_RETURN(const v1::RetireKeyResponse retiring,
+                   connection.CallUnary(connection.admin(),
+                                        &v1::AdminService::StubInterface::RetireKey, request));
+  if (output.json()) {
+    output.Json(retiring);
+  } else {
+    output.Note(absl::StrCat(
+        "what generation ", request.generation(),
+        request.cancel() ? " has sealed stays as it is"
+                         : " has sealed is being sealed anew; `backupctl key list` shows how far "
+                           "that is"));
   }
   return ExitCode::kOk;
 }
@@ -122,6 +179,23 @@ void AddKeyCommands(CLI::App& app, Command& chosen) {
       ->callback([&chosen] { chosen = ListKeys; });
   key.add_subcommand("rotate", "Make a generation that seals what comes from now on")
       ->callback([&chosen] { chosen = RotateKey; });
+  CLI::App& retire = *key.add_subcommand(
+      "retire", "Seal anew, in the background, what a generation has sealed, and let it go");
+  const auto retiring = std::make_shared<v1::RetireKeyRequest>();
+  retire
+      .add_option_function<uint32_t>(
+          "GENERATION", [retiring](uint32_t number) { retiring->set_generation(number); },
+          "Its number, as \"key list\" shows it")
+      ->type_name("")
+      ->required();
+  retire.add_flag_callback(
+      "--cancel", [retiring] { retiring->set_cancel(true); },
+      "It is to stay; what was sealed anew stays so");
+  retire.callback([&chosen, retiring] {
+    chosen = [retiring](Connection& connection, Output& output) {
+      return RetireKey(connection, output, *retiring);
+    };
+  });
   CLI::App& rewrap = *key.add_subcommand(
       "rewrap",
       "Wrap all generations under the master key that the service was started with, and take a "

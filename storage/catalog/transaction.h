@@ -47,6 +47,10 @@ class Transaction : public Snapshot {
   // different public key under kPin).
   virtual absl::StatusOr<Client> SetClientKey(const ClientId& id, const KeyGrant& grant,
                                               Rekey policy, absl::Time now) = 0;
+  // Puts `sealed` in the place of a client's sealed session key, in the trash or out of it, if that
+  // is still `before`; returns whether it was.
+  virtual absl::StatusOr<bool> ResealSessionKey(const ClientId& id, const std::string& before,
+                                                const std::string& sealed) = 0;
   // Takes over what was observed of the client's protocol (LegacyProfile::Merge); returns the
   // client as it is now. Reason CLIENT_NOT_FOUND.
   virtual absl::StatusOr<Client> UpdateLegacyProfile(const ClientId& id,
@@ -82,10 +86,12 @@ class Transaction : public Snapshot {
   virtual absl::StatusOr<int64_t> AppendRecipe(const NewChunks& part, const BlobLease& lease) = 0;
   // Drops a recipe whose upload is over, unless a version refers to it.
   virtual absl::Status DropPendingRecipe(int64_t recipe_id) = 0;
-  // Puts `content` in the place of a version's content that is a blob or inline; the old blob is
-  // dropped. Returns whether that was still so: else what `content` brought is dropped. Reason
-  // BACKEND_DOWN as for AddVersion().
-  virtual absl::StatusOr<bool> ReplaceContent(int64_t version_id, const NewContent& content) = 0;
+  // Puts `content`, which equals it, in the place of `old`, a blob or what is inline; the old blob
+  // is dropped. Only if `old` is still the version's content, and that is not marked as damaged:
+  // whoever read it then cannot have read what was stored. Returns whether it did: else what
+  // `content` brought is dropped. Reason BACKEND_DOWN as for AddVersion().
+  virtual absl::StatusOr<bool> ReplaceContent(int64_t version_id, const Content& old,
+                                              const NewContent& content) = 0;
   // Notes that a version's content is not what was stored, or not there: the version is_damaged
   // until it is healed. Only if `content` is still its content. Its blob, if it has one, is set
   // aside: from then on only DiscardSetAside() drops it. Returns whether it was noted now.

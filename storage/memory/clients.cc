@@ -101,6 +101,15 @@ absl::StatusOr<Client> MemoryTransaction::UpdateLegacyProfile(const ClientId& id
   return *client;
 }
 
+absl::StatusOr<bool> MemoryTransaction::ResealSessionKey(const ClientId& id,
+                                                         const std::string& before,
+                                                         const std::string& sealed) {
+  const auto found = state_.clients.find(id);
+  if (found == state_.clients.end() || found->second.sealed_session_key != before) return false;
+  found->second.sealed_session_key = sealed;
+  return true;
+}
+
 absl::Status MemoryTransaction::TouchClient(const ClientId& id, absl::Time now) {
   ASSIGN_OR_RETURN(Client* const client, Require(id));
   NoteSeen(*client, now);

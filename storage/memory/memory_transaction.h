@@ -28,6 +28,8 @@ class MemoryTransaction final : public Transaction {
                                       absl::Time now) override;
   absl::StatusOr<Client> UpdateLegacyProfile(const ClientId& id,
                                              const LegacyProfile& observed) override;
+  absl::StatusOr<bool> ResealSessionKey(const ClientId& id, const std::string& before,
+                                        const std::string& sealed) override;
   absl::Status TouchClient(const ClientId& id, absl::Time now) override;
 
   // versions.cc
@@ -45,7 +47,8 @@ class MemoryTransaction final : public Transaction {
   absl::StatusOr<int64_t> ReserveVersionIds(int64_t count) override;
   absl::StatusOr<Version> AddVersion(const Version& version, const NewContent& content,
                                      const LegacyProfile& observed) override;
-  absl::StatusOr<bool> ReplaceContent(int64_t version_id, const NewContent& content) override;
+  absl::StatusOr<bool> ReplaceContent(int64_t version_id, const Content& old,
+                                      const NewContent& content) override;
   absl::StatusOr<std::vector<StoredVersion>> ListUnmovedVersions(int64_t after, int limit) override;
   absl::StatusOr<bool> SettleVersion(const Verdict& verdict, absl::Time now) override;
 

@@ -164,15 +164,16 @@ absl::StatusOr<Version> MemoryTransaction::AddVersion(const Version& version,
   return kept.stored.version;
 }
 
-absl::StatusOr<bool> MemoryTransaction::ReplaceContent(int64_t version_id,
+absl::StatusOr<bool> MemoryTransaction::ReplaceContent(int64_t version_id, const Content& old,
                                                        const NewContent& content) {
-  const auto found = state_.versions.find(version_id);
-  const bool is_old = found != state_.versions.end() &&
-                      (std::holds_alternative<std::string>(found->second.stored.content) ||
-                       std::holds_alternative<BlobId>(found->second.stored.content));
-  if (!is_old) RETURN_IF_ERROR(DropBrought(content));
-  if (!is_old) return false;
-  if (!PutInPlace(found->second, found->second.stored.version.form, content))
+  MemoryState::KeptVersion* const version = VersionWith(version_id, old);
+  const bool may_go =
+      version != nullptr && !version->is_marked && !std::holds_alternative<ChunkList>(old);
+  if (!may_go) {
+    RETURN_IF_ERROR(DropBrought(content));
+    return false;
+  }
+  if (!PutInPlace(*version, version->stored.version.form, content))
     return MakeError(Reason::kBackendDown, "it took too long to store");
   return true;
 }

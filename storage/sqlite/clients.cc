@@ -118,6 +118,20 @@ absl::StatusOr<Client> SqliteTransaction::UpdateLegacyProfile(const ClientId& id
   return client;
 }
 
+absl::StatusOr<bool> SqliteTransaction::ResealSessionKey(const ClientId& id,
+                                                         const std::string& before,
+                                                         const std::string& sealed) {
+  Query query =
+      database_.Prepare("SELECT 1 FROM clients WHERE client_id = ? AND sealed_session_key = ?");
+  ASSIGN_OR_RETURN(const bool is_there, query.BindBlob(id.bytes()).BindBlob(before).Step());
+  if (!is_there) return false;
+  RETURN_IF_ERROR(database_.Prepare("UPDATE clients SET sealed_session_key = ? WHERE client_id = ?")
+                      .BindBlob(sealed)
+                      .BindBlob(id.bytes())
+                      .Run());
+  return true;
+}
+
 absl::Status SqliteTransaction::TouchClient(const ClientId& id, absl::Time now) {
   RETURN_IF_ERROR(SelectClient(database_, id).status());
   absl::Time& latest = seen_.try_emplace(id, now).first->second;

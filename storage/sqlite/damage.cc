@@ -58,7 +58,11 @@ absl::StatusOr<bool> SqliteTransaction::HasContent(int64_t version_id, const Con
   const bool has_chunks = !query.IsNull(1) || !query.IsNull(2);
   if (const auto* chunks = std::get_if<ChunkList>(&content))
     return has_chunks && *chunks == ChunkList{query.Int(1), query.Int(2)};
-  return query.IsNull(0) && !has_chunks;
+  if (!query.IsNull(0) || has_chunks) return false;
+  Query inlined = database_.Prepare("SELECT content FROM inline_contents WHERE version_id = ?");
+  ASSIGN_OR_RETURN(const bool has_bytes, inlined.Bind(version_id).Step());
+  const auto* bytes = std::get_if<std::string>(&content);
+  return bytes == nullptr ? !has_bytes : has_bytes && inlined.Blob(0) == *bytes;
 }
 
 absl::StatusOr<bool> SqliteTransaction::MarkVersionDamaged(int64_t version_id,

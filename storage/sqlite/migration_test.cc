@@ -148,8 +148,11 @@ class MigrationFromFourTest : public MigrationTest {
   }
 
   absl::StatusOr<bool> Replace(int64_t version_id, const NewContent& content) {
-    return catalog().Run(
-        [&](Transaction& transaction) { return transaction.ReplaceContent(version_id, content); });
+    return catalog().Run([&](Transaction& transaction) -> absl::StatusOr<bool> {
+      ASSIGN_OR_RETURN(const std::vector<StoredVersion> found,
+                       transaction.ScanVersions(version_id - 1, /*limit=*/1));
+      return transaction.ReplaceContent(version_id, found.at(0).content, content);
+    });
   }
   int64_t KeptBytes() {
     return catalog()

@@ -41,6 +41,8 @@ class SqliteTransaction final : public Transaction {
                                       absl::Time now) override;
   absl::StatusOr<Client> UpdateLegacyProfile(const ClientId& id,
                                              const LegacyProfile& observed) override;
+  absl::StatusOr<bool> ResealSessionKey(const ClientId& id, const std::string& before,
+                                        const std::string& sealed) override;
   absl::Status TouchClient(const ClientId& id, absl::Time now) override;
 
   // versions.cc
@@ -58,7 +60,8 @@ class SqliteTransaction final : public Transaction {
   absl::StatusOr<int64_t> ReserveVersionIds(int64_t count) override;
   absl::StatusOr<Version> AddVersion(const Version& version, const NewContent& content,
                                      const LegacyProfile& observed) override;
-  absl::StatusOr<bool> ReplaceContent(int64_t version_id, const NewContent& content) override;
+  absl::StatusOr<bool> ReplaceContent(int64_t version_id, const Content& old,
+                                      const NewContent& content) override;
   absl::StatusOr<std::vector<StoredVersion>> ListUnmovedVersions(int64_t after, int limit) override;
 
   // trash.cc
@@ -282,7 +285,7 @@ class SqliteTransaction final : public Transaction {
 
   // damage.cc
   absl::Status SetDamaged(int64_t chunk, int64_t pack, bool is_damaged);
-  // Whether the version has this content. What is inline counts as equal.
+  // Whether the version has this content; none, if its bytes are missing.
   absl::StatusOr<bool> HasContent(int64_t version_id, const Content& content);
   absl::Status CountHealedVersion();
 

@@ -225,14 +225,17 @@ absl::StatusOr<Version> SqliteTransaction::AddVersion(const Version& version,
   return added;
 }
 
-absl::StatusOr<bool> SqliteTransaction::ReplaceContent(int64_t version_id,
+absl::StatusOr<bool> SqliteTransaction::ReplaceContent(int64_t version_id, const Content& old,
                                                        const NewContent& content) {
+  ASSIGN_OR_RETURN(const bool is_same, HasContent(version_id, old));
   Query query = database_.Prepare(
-      "SELECT form FROM versions WHERE version_id = ? AND state <> 3 AND chunk_no IS NULL "
-      "AND recipe_id IS NULL");
-  ASSIGN_OR_RETURN(const bool is_old, query.Bind(version_id).Step());
-  if (!is_old) RETURN_IF_ERROR(DropContent(content));
-  if (!is_old) return false;
+      "SELECT form FROM versions WHERE version_id = ?1 AND chunk_no IS NULL AND recipe_id IS NULL "
+      "AND NOT EXISTS (SELECT 1 FROM damaged_versions WHERE version_id = ?1)");
+  ASSIGN_OR_RETURN(const bool may_go, query.Bind(version_id).Step());
+  if (!is_same || !may_go) {
+    RETURN_IF_ERROR(DropContent(content));
+    return false;
+  }
   RETURN_IF_ERROR(PutInPlace(version_id, static_cast<StorageForm>(query.Int(0)), content));
   return true;
 }

@@ -5,6 +5,7 @@ import json
 import pathlib
 import re
 import select
+import shutil
 import sqlite3
 import subprocess
 import unittest
@@ -143,6 +144,7 @@ class JsonTest(ClusterTest):
             self.backupctl(command)
         for arguments in (["list"], ["rotate"], ["rewrap", "--verify"]):
             self.backupctl("key", *arguments)
+        self.retire(data)
         self.backupctl("log-level", "*", "info")
         self.policies(name)
         self.quotas(name)
@@ -212,6 +214,16 @@ class JsonTest(ClusterTest):
         self.assertEqual(self.backupctl("status")[0]["clients_beyond_soft_limits"], 1)
         for scope in ([name], ["--every-client"], ["--store"]):
             self.backupctl("client", "quota", "rm", *scope)
+
+    def retire(self, data):
+        """A generation that cannot go: the store has a blob that the catalog does not know."""
+        blob = max((path for path in (data / "store" / "blobs").rglob("*") if path.is_file()), key=lambda path: path.stat().st_size)
+        orphan = blob.with_name(blob.name[:-1] + ("1" if blob.name[-1] == "0" else "0"))
+        shutil.copy(blob, orphan)
+        self.backupctl("key", "retire", "1")
+        wait_until(lambda: "next_round_time" in self.backupctl("key", "list")[0]["retirement"], "a round has ended")
+        self.backupctl("key", "retire", "1", "--cancel")
+        orphan.unlink()
 
     def replace_the_state(self, data):
         for command, kind in (("list", "FoundSnapshot"), ("restore", "RestoredState"), ("rebuild", "RebuiltState"),

@@ -1,6 +1,7 @@
 """Keys that are replaced, from outside: a store of an older program gets generations, a new master key and, then, loses the
 old one; the master key comes from files, commands and systemd's credentials; and what cannot be is refused."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -8,10 +9,11 @@ import pathlib
 import random
 import re
 import secrets
+import shutil
+import sqlite3
 import stat
 import subprocess
 import tarfile
-import time
 import unittest
 
 import model_client as m
@@ -23,7 +25,7 @@ SOURCES = pathlib.Path(__file__).resolve().parents[2]
 OLD_STORE = SOURCES / "tests" / "testdata" / "before-key-generations"
 OPERATIONS = SOURCES / "docs" / "operations.md"
 START_S = 60
-FAILED, BAD_CONFIGURATION, DAMAGED = 1, 10, 14
+FAILED, USAGE, BAD_CONFIGURATION, DAMAGED = 1, 2, 10, 14
 KINDS = ["STORE_SECRET", "SESSION_KEY", "PACK_KEY", "VERSION"]
 SEALED = ["--at_rest=sealed", "--inline_blob_limit=4096"]
 
@@ -182,12 +184,14 @@ class ReplacedKeysTest(KeysTest):
         clients, _ = self.take_old_store()
         cluster = self.start(service_flags=SEALED)
         key, flags = self.key_file, SEALED
-        source = random.Random(18)
-        for number in range(6):
-            action = ("rotate", "rewrap")[number % 2]
+        for number, (action, said) in enumerate([("rotate", "seals from now on"), ("rewrap", "are under the master key")] * 2):
+            kept, lines = self.generations_file.read_bytes(), cluster.service.log().count(said)
             command = subprocess.Popen([BIN_DIR / "backupctl", f"--service=127.0.0.1:{cluster.service_port}", "key", action],
                                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-            time.sleep(source.uniform(0, 0.05))  # Anywhere in what it does.
+            if number < 2:  # As soon as the file has it.
+                wait_until(lambda: self.generations_file.read_bytes() != kept, f"{action} writes the file")
+            else:  # As soon as all has, and a snapshot is to be taken.
+                cluster.service.wait_for_log(said, lines + 1)
             cluster.service.kill()
             command.wait(timeout=START_S)
             if action == "rotate":
@@ -297,6 +301,91 @@ class ReplacedKeysTest(KeysTest):
                         "UPDATE packs SET wrapped_key = zeroblob(60) WHERE form = 2"], check=True, timeout=START_S)
         done = self.backupctl("key", "rewrap", "--verify", code=DAMAGED)
         self.assertRegex(done.stdout, r"keys of packs: 0 opened, 1 not: .*sealed")
+
+
+class RetiredKeysTest(KeysTest):
+    FLAGS = [*SEALED, "--retire_interval=1s"]
+
+    def wait_until_retired(self):
+        wait_until(lambda: [number for number, in self.generations("number")] == [1], "generation 0 is gone")
+
+    def test_a_generation_goes_and_all_is_there(self):
+        clients, _ = self.take_old_store()
+        cluster = self.start(service_flags=self.FLAGS)
+        self.assertIn("key rotate", self.backupctl("key", "retire", "0", code=USAGE).stderr)
+        self.backupctl("key", "rotate")
+        self.assertIn("key list", self.backupctl("key", "retire", "7", code=USAGE).stderr)
+        self.assertEqual(self.json_lines("key", "retire", "0"), [{"retiring": [0]}])
+        self.wait_until_retired()
+        cluster.service.wait_for_log("job=retire outcome=OK")
+        self.assertEqual(self.generations("session_key_count", "pack_count"), [(3, 1)])
+        self.assert_all_is_there(clients)
+        self.assertIn("retire", {job["name"] for job in self.json_lines("status")[0]["jobs"]})
+        # Nothing needs the old master key's generation: neither a start, nor what is read without a service.
+        self.restart(*self.FLAGS)
+        self.assert_all_is_there(clients)
+        for client in clients:
+            returning = m.ModelClient(cluster.port, client["name"].encode())
+            returning.id = bytes.fromhex(client["id"])
+            self.assertEqual(returning.reconnect(), m.RECONNECTED)
+            self.assertEqual(returning.aes.hex(), client["session_key"])
+        cluster.service.stop()
+        self.assertNotIn("\n0 ", self.generations_file.read_text())
+        self.assert_decrypts(clients, self.key_file)
+
+    def retirement(self):
+        """Which generations are to go, and at which place of which phase that is; None if none are."""
+        with contextlib.closing(sqlite3.connect(f"file:{self.data}/catalog.db?mode=ro", uri=True)) as catalog:
+            row = catalog.execute("SELECT value FROM store_values WHERE name = CAST('key_retirement' AS BLOB)").fetchone()
+        fields = dict(line.split("=", 1) for line in row[0].decode().splitlines()) if row else {}
+        return (fields["phase"], fields["position"]) if fields.get("generations") else None
+
+    def test_what_is_in_the_way_is_named_and_it_is_tried_again(self):
+        clients, _ = self.take_old_store()
+        cluster = self.start(service_flags=[*self.FLAGS, "--move_interval=0s"])
+        self.backupctl("key", "rotate")
+        # An orphan, as after an older catalog took this one's place: a copy of a blob under another name.
+        blob = max((path for path in (self.data / "store" / "blobs").rglob("*") if path.is_file()), key=lambda path: path.stat().st_size)
+        orphan = blob.with_name(blob.name[:-1] + ("0" if blob.name[-1] != "0" else "1"))
+        shutil.copy(blob, orphan)
+        self.backupctl("key", "retire", "0")
+        cluster.service.wait_for_log("job=retire outcome=ERROR")
+        retirement = self.keys()["retirement"]
+        self.assertEqual((retirement["phase"], retirement["left_count"]), ("SECRET", 1))
+        self.assertIn("state rebuild", retirement["first_left"])
+        self.assertIn("next_round_time", retirement)
+        self.assertIn("1 things cannot be sealed anew", self.backupctl("key", "list").stdout)
+        self.assertIn("state rebuild", next(job["last_error"] for job in self.json_lines("status")[0]["jobs"] if job["name"] == "retire"))
+        self.assertEqual(self.json_lines("key", "retire", "0", "--cancel"), [{"retiring": []}])
+        self.assertNotIn("retirement", self.keys())
+        orphan.unlink()
+        self.backupctl("key", "retire", "0")
+        self.wait_until_retired()
+        self.assert_all_is_there(clients)
+
+    def test_killed_while_it_goes_it_goes_on(self):
+        clients, _ = self.take_old_store()
+        cluster = self.start(service_flags=self.FLAGS)
+        self.backupctl("key", "rotate")
+        # So slow that it is seen where it is: the end of a blob counts as 16 KiB.
+        self.restart(*self.FLAGS, f"--repack_rate={64 << 10}")
+        self.backupctl("key", "retire", "0")
+        seen = {self.retirement()}
+        while self.retirement():
+            wait_until(lambda: self.retirement() not in seen, "it comes further")
+            seen.add(self.retirement())
+            cluster.service.kill()
+            cluster.start_service()
+        # The secret, session keys, each version outside packs and packs.
+        self.assertGreaterEqual(len(seen), 6)
+        self.assertEqual(self.generations("number"), [(1,)])
+        self.assert_all_is_there(clients)
+
+    def test_it_is_not_done_where_it_is_turned_off(self):
+        self.take_old_store()
+        self.start(service_flags=[*SEALED, "--retire_interval=0s"])
+        self.backupctl("key", "rotate")
+        self.assertIn("--retire_interval", self.backupctl("key", "retire", "0", code=FAILED).stderr)
 
 
 class SourcesTest(KeysTest):

@@ -88,6 +88,7 @@ const std::map<std::string, std::set<std::string>> kMayCall = {
     {"backup.v1.AdminService.ListKeys", kReaders},
     {"backup.v1.AdminService.RotateKey", kOperators},
     {"backup.v1.AdminService.RewrapKeys", kOperators},
+    {"backup.v1.AdminService.RetireKey", kOperators},
     {"grpc.health.v1.Health.Check", kEverybody},
     {"grpc.health.v1.Health.Watch", kEverybody},
     {"grpc.reflection.v1alpha.ServerReflection.ServerReflectionInfo", kOperators},

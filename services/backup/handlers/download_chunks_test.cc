@@ -164,11 +164,12 @@ TEST_F(DownloadChunksTest, FindsWhatWasMovedIntoChunksMeanwhile) {
   const std::string plain = PseudoRandomBytes(2'000'000);
   const int64_t version = service_.StoreWhole(client_.id, "file", plain, StorageForm::kPlain);
   const int64_t other = service_.Store(client_.id, "other", plain);
+  const storage::Content old = service_.Stored(client_.id, "file", version).content;
   BeforeNextOpen([&] {
     storage::NewChunks known;
     for (const StoredChunk& chunk : ChunksOf("other", other)) known.recipe.push_back(chunk.ref);
     EXPECT_THAT(service_.catalog.Run([&](storage::Transaction& transaction) {
-      return transaction.ReplaceContent(version, known);
+      return transaction.ReplaceContent(version, old, known);
     }),
                 IsOkAndHolds(true));
     service_.Sweep();

@@ -221,8 +221,8 @@ absl::Status KeyKeeper::AdoptBeside(absl::Time now, Generations& generations) {
   ASSIGN_OR_RETURN(const std::optional<std::string> secret,
                    FindValue(catalog_, content::StoreKeys::kName));
   // Then it is not by generation 0 that one tells what fits.
-  if (secret && ring_.GenerationOf(*secret) != 0) return absl::OkStatus();
-  ASSIGN_OR_RETURN(const auto named, NamedGenerations(catalog_));
+  if (secret && content::StoreKeys::GenerationOf(*secret, ring_) != 0) return absl::OkStatus();
+  ASSIGN_OR_RETURN(const auto named, Named());
   if (!named.contains(0)) return absl::OkStatus();
   const absl::StatusOr<const crypto::MasterKey*> key = FindFirst();
   if (!key.ok()) return ToldOfKeys(key.status());
@@ -265,10 +265,15 @@ absl::Status KeyKeeper::ToldOfKeys(const absl::Status& error) const {
   return WithMessage(error, message);
 }
 
+absl::StatusOr<std::map<uint32_t, std::string>> KeyKeeper::Named() const {
+  return catalog_.Read(
+      [this](storage::Snapshot& snapshot) { return NamedGenerations(snapshot, ring_); });
+}
+
 absl::Status KeyKeeper::CheckNoneIsMissing() const {
-  ASSIGN_OR_RETURN(const auto named, NamedGenerations(catalog_));
+  ASSIGN_OR_RETURN(const auto named, Named());
   for (const auto& [number, what] : named) {
-    if (!ring_.KeyOf(number).empty()) continue;
+    if (ring_.Has(number)) continue;
     return MakeError(
         Reason::kKeyMissing,
         absl::StrCat(what, " is sealed by key generation ", number,
@@ -284,7 +289,8 @@ absl::Status KeyKeeper::CheckFileIsOurs() const {
   if (absl::IsNotFound(now.status())) return absl::OkStatus();
   RETURN_IF_ERROR(now.status());
   if (*now == in_file_ || *now == tried_) return absl::OkStatus();
-  return absl::FailedPreconditionError(
+  return MakeError(
+      Reason::kKeyChangeRefused,
       absl::StrCat("somebody else has written ", path_,
                    ": if it is another store's, give each its own (--key_generations_file); else "
                    "restart the service, which reads it"));
@@ -312,6 +318,11 @@ bool KeyKeeper::IsRewrapped() const {
   return AllAreUnder(current);
 }
 
+bool KeyKeeper::IsInFile() const {
+  MutexLock lock(mutex_);
+  return in_file_ == crypto::EncodeGenerations(generations_);
+}
+
 bool KeyKeeper::AllAreUnder(absl::string_view fingerprint) const {
   return std::all_of(generations_.begin(), generations_.end(), [&](const KeyGeneration& each) {
     return each.master_key_fingerprint == fingerprint;
@@ -321,33 +332,36 @@ bool KeyKeeper::AllAreUnder(absl::string_view fingerprint) const {
 absl::StatusOr<KeyGeneration> KeyKeeper::NewGeneration(absl::Time now) {
   const uint32_t last = std::max(last_number_, ring_.newest().value_or(0));
   if (last == kMaxNumber)
-    return absl::FailedPreconditionError("there are no more numbers for key generations");
+    return MakeError(Reason::kKeyChangeRefused, "there are no more numbers for key generations");
   last_number_ = last + 1;
   const std::string key = crypto::RandomBytes(crypto::Aead::kKeySize);
   return crypto::WrapGeneration(last_number_, now, key, *master_keys_.current);
 }
 
-absl::Status KeyKeeper::KeepInCatalog(const std::string& text) {
+absl::Status KeyKeeper::KeepInCatalog(const std::string& text, const Change& also) {
   const std::string last = absl::StrCat(std::max(last_number_, ring_.newest().value_or(0)));
   return catalog_.Run([&](storage::Transaction& transaction) -> absl::Status {
     if (!damaged_in_catalog_.empty())
       RETURN_IF_ERROR(transaction.SetStoreValue(kDamagedName, damaged_in_catalog_));
     RETURN_IF_ERROR(transaction.SetStoreValue(kLastName, last));
+    RETURN_IF_ERROR(also(transaction));
     return transaction.SetStoreValue(std::string(crypto::kKeyGenerationsName), text);
   });
 }
 
-absl::Status KeyKeeper::Keep(Generations generations) {
+absl::Status KeyKeeper::Keep(Generations generations, const Change& also) {
   if (generations.size() > crypto::kMaxKeyGenerations) {
-    return absl::FailedPreconditionError(
-        absl::StrCat("there are ", crypto::kMaxKeyGenerations, " key generations already"));
+    return MakeError(Reason::kKeyChangeRefused,
+                     absl::StrCat("there are ", crypto::kMaxKeyGenerations,
+                                  " key generations already: `backupctl key retire` lets old ones "
+                                  "go"));
   }
   const std::string text = crypto::EncodeGenerations(generations);
   RETURN_IF_ERROR(CheckFileIsOurs());
   RETURN_IF_ERROR(WriteFile(text));
-  RETURN_IF_ERROR(KeepInCatalog(text));
+  RETURN_IF_ERROR(KeepInCatalog(text, also));
   for (const KeyGeneration& generation : generations) {
-    if (!ring_.KeyOf(generation.number).empty()) continue;
+    if (ring_.Has(generation.number)) continue;
     ASSIGN_OR_RETURN(std::string key, UnwrapGeneration(generation, *master_keys_.current));
     ring_.Add(generation.number, std::move(key));
   }
@@ -359,7 +373,8 @@ absl::StatusOr<KeyGeneration> KeyKeeper::Rotate(absl::Time now) {
   const std::string current = master_keys_.current->Fingerprint();
   MutexLock lock(mutex_);
   if (!AllAreUnder(current)) {
-    return absl::FailedPreconditionError(
+    return MakeError(
+        Reason::kKeyChangeRefused,
         "key generations are still sealed under an old master key: `backupctl key rewrap` first");
   }
   RETURN_IF_ERROR(CheckNoneIsMissing());
@@ -392,21 +407,37 @@ absl::StatusOr<int> KeyKeeper::Rewrap(absl::Time now) {
   return wrapped;
 }
 
+absl::StatusOr<bool> KeyKeeper::Remove(const std::set<uint32_t>& numbers, const Change& also) {
+  MutexLock lock(mutex_);
+  std::set<uint32_t> gone = numbers;
+  if (const std::optional<uint32_t> newest = ring_.newest()) gone.erase(*newest);
+  ASSIGN_OR_RETURN(const auto named, Named());
+  for (const uint32_t number : gone) {
+    if (named.contains(number)) return false;
+  }
+  Generations left = generations_;
+  std::erase_if(left, [&](const KeyGeneration& each) { return gone.contains(each.number); });
+  RETURN_IF_ERROR(Keep(std::move(left), also));
+  for (const uint32_t number : gone) ring_.Remove(number);
+  return true;
+}
+
 absl::Status KeyKeeper::ReadAlone(crypto::KeyRing& ring) const {
   MutexLock lock(mutex_);
   ASSIGN_OR_RETURN(const std::optional<std::string> in_catalog,
                    FindValue(catalog_, crypto::kKeyGenerationsName));
   ASSIGN_OR_RETURN(const std::string in_file, crypto::ReadGenerationsFile(path_));
   if (in_catalog != in_file || in_file != crypto::EncodeGenerations(generations_)) {
-    return absl::FailedPreconditionError(absl::StrCat(
-        "the catalog and ", path_, " do not have the same key generations: rewrap them"));
+    return MakeError(Reason::kKeyChangeRefused,
+                     absl::StrCat("the catalog and ", path_,
+                                  " do not have the same key generations: rewrap them"));
   }
   for (const KeyGeneration& generation : generations_) {
     const absl::StatusOr<std::string> key = UnwrapGeneration(generation, *master_keys_.current);
     if (!key.ok() || *key != ring_.KeyOf(generation.number)) {
-      return absl::FailedPreconditionError(absl::StrCat("key generation ", generation.number,
-                                                        " does not open with ", master_keys_.origin,
-                                                        " alone: rewrap it"));
+      return MakeError(Reason::kKeyChangeRefused,
+                       absl::StrCat("key generation ", generation.number, " does not open with ",
+                                    master_keys_.origin, " alone: rewrap it"));
     }
     ring.Add(generation.number, *key);
   }

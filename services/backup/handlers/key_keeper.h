@@ -1,7 +1,10 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
+#include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -50,6 +53,9 @@ class KeyKeeper {
                                                          crypto::MasterKeys master_keys,
                                                          const std::string& path, absl::Time now);
 
+  // What is done in a transaction besides.
+  using Change = std::function<absl::Status(storage::Transaction&)>;
+
   // The catalog's value that has what was there and could not be read.
   static constexpr char kDamagedName[] = "key_generations.damaged";
   // And that which has the highest number that was ever given, or left out.
@@ -62,9 +68,11 @@ class KeyKeeper {
   std::vector<crypto::KeyGeneration> generations() const;
   // Whether the current master key alone opens all of them.
   bool IsRewrapped() const;
+  // Whether the file has those that are in force, as far as this process has read or written it.
+  bool IsInFile() const;
 
-  // Makes a generation that seals from now on; returns it. FailedPrecondition if there are
-  // kMaxKeyGenerations, or not all are rewrapped, or somebody else has written the file; reasons
+  // Makes a generation that seals from now on; returns it. Reasons KEY_CHANGE_REFUSED if there are
+  // kMaxKeyGenerations, or not all are rewrapped, or somebody else has written the file;
   // KEY_MISSING, saying what it is, if something in the catalog is sealed by a generation that is
   // not there; STORAGE_FULL, STORAGE_IO. An error leaves everything as it was, for all that seals.
   absl::StatusOr<crypto::KeyGeneration> Rotate(absl::Time now);
@@ -72,9 +80,14 @@ class KeyKeeper {
   // itself. Returns how many were wrapped anew. Errors as of Rotate(), KEY_MISSING only if a new
   // one is to be made.
   absl::StatusOr<int> Rewrap(absl::Time now);
+  // Removes those of these generations that are there, but not the one that seals, and does `also`
+  // in the same transaction. By then nothing may be sealed by them but what the catalog's rows
+  // have: if one of those is (NamedGenerations), nothing changes, and it returns false. Errors as
+  // of Rotate().
+  absl::StatusOr<bool> Remove(const std::set<uint32_t>& numbers, const Change& also);
   // Reads them from both places, and opens them with the current master key alone. They must be
-  // those that are in force: FailedPrecondition, saying what is not so. Adds them to `ring`, which
-  // is empty.
+  // those that are in force: reason KEY_CHANGE_REFUSED, saying what is not so. Adds them to `ring`,
+  // which is empty.
   absl::Status ReadAlone(crypto::KeyRing& ring) const;
 
  private:
@@ -93,14 +106,18 @@ class KeyKeeper {
   absl::Status CheckFits() const;
   // That what is sealed does not open with these keys, and what to do.
   absl::Status ToldOfKeys(const absl::Status& error) const;
+  // NamedGenerations().
+  absl::StatusOr<std::map<uint32_t, std::string>> Named() const;
   absl::Status CheckNoneIsMissing() const;
   // Nobody else may have written it, whose keys would be lost.
   absl::Status CheckFileIsOurs() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status WriteFile(const std::string& text) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // With those that `generations` are to be from now on.
-  absl::Status Keep(std::vector<crypto::KeyGeneration> generations)
+  absl::Status Keep(std::vector<crypto::KeyGeneration> generations,
+                    const Change& also = ChangeNothing) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status KeepInCatalog(const std::string& text, const Change& also = ChangeNothing)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  absl::Status KeepInCatalog(const std::string& text) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  static absl::Status ChangeNothing(storage::Transaction&) { return absl::OkStatus(); }
   bool AllAreUnder(absl::string_view fingerprint) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Not kept yet; its number was never given before.
   absl::StatusOr<crypto::KeyGeneration> NewGeneration(absl::Time now)

@@ -1,5 +1,6 @@
 #include "services/backup/handlers/key_keeper.h"
 
+#include <algorithm>
 #include <filesystem>
 #include <functional>
 #include <map>
@@ -13,6 +14,7 @@
 #include "base/error.h"
 #include "base/testing/status_matchers.h"
 #include "content/store_keys.h"
+#include "crypto/aead.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "services/backup/handlers/converters.h"
@@ -44,10 +46,14 @@ class FailingCatalog final : public storage::Catalog {
   explicit FailingCatalog(storage::Catalog& catalog) : catalog_(catalog) {}
   void Submit(Work work, Done done) override {
     if (fails) return done(MakeError(Reason::kStorageFull, "no room"));
+    if (lies) {
+      done = [done](const absl::Status&) { done(MakeError(Reason::kStorageIo, "no answer")); };
+    }
     catalog_.Submit(std::move(work), std::move(done));
   }
 
   bool fails = false;
+  bool lies = false;  // What is done is told to have failed.
 
  private:
   absl::Status ReadSnapshot(const std::function<absl::Status(storage::Snapshot&)>& read) override {
@@ -68,6 +74,16 @@ MasterKeys Keys(absl::string_view fills) {
   keys.origin = "the one in /master.key";
   for (const char fill : fills.substr(1)) keys.old.push_back(Key(fill));
   return keys;
+}
+
+// What generation 0 has sealed, with a nonce that looks as if it said that it was generation 9.
+std::string SealedAsIfBy9(absl::string_view context) {
+  const std::string nonce("BKG1\x09\0\0\0rand", crypto::Aead::kNonceSize);
+  crypto::Aead::Nonce bytes;
+  std::copy(nonce.begin(), nonce.end(), bytes.begin());
+  std::string sealed = nonce;
+  crypto::Aead(std::string(32, 'k')).Seal(bytes, context, "a session key", sealed);
+  return sealed;
 }
 
 // On a store that an older program has left, whose master key is 'k'.
@@ -98,8 +114,13 @@ class KeyKeeperTest : public ::testing::Test {
     }));
   }
   std::string InFile() { return crypto::ReadGenerationsFile(path_).value_or(""); }
-  bool OpensTheStore(const KeyKeeper& keeper) {
-    return content::StoreKeys::Open(service_.store_keys.sealed_secret(), keeper.ring()).ok();
+  bool OpensTheStore(const KeyKeeper& keeper) { return CheckKeyRing(catalog_, keeper.ring()).ok(); }
+  // By the newest generation.
+  void ResealSecret(const KeyKeeper& keeper) {
+    ASSERT_OK(catalog_.Run([&](storage::Transaction& transaction) {
+      return transaction.SetStoreValue(std::string(content::StoreKeys::kName),
+                                       service_.store_keys.Reseal(keeper.ring()));
+    }));
   }
 
   testing::MemoryService service_;
@@ -169,7 +190,7 @@ TEST_F(KeyKeeperTest, SealsByWhatRotateMakesAndStillOpensTheRest) {
   EXPECT_EQ(made->number, 1u);
   EXPECT_EQ(made->create_time, kNow + absl::Hours(1));
   const std::string after = (*keeper)->ring().Seal("after", kContext);
-  EXPECT_EQ((*keeper)->ring().GenerationOf(after), 1u);
+  EXPECT_EQ((*keeper)->ring().GenerationOf(after, kContext), 1u);
   EXPECT_EQ(InCatalog(), InFile());
   const auto again = Open("k");
   ASSERT_OK(again);
@@ -191,7 +212,7 @@ TEST_F(KeyKeeperTest, ReplacesAMasterKeyThatIsNeededNoMoreThen) {
       ASSERT_OK(keeper);
       EXPECT_FALSE((*keeper)->IsRewrapped());
       crypto::KeyRing alone;
-      EXPECT_THAT((*keeper)->ReadAlone(alone), StatusIs(absl::StatusCode::kFailedPrecondition));
+      EXPECT_THAT((*keeper)->ReadAlone(alone), HasReason(Reason::kKeyChangeRefused));
       EXPECT_THAT((*keeper)->Rewrap(kNow), IsOkAndHolds(adopted ? 2 : 1));
       EXPECT_TRUE((*keeper)->IsRewrapped());
       EXPECT_OK((*keeper)->ReadAlone(alone));
@@ -357,7 +378,7 @@ TEST_F(KeyKeeperTest, MakesNoGenerationBeforeAllAreRewrapped) {
   const auto keeper = Open("nk");
   ASSERT_OK(keeper);
   const auto refused = (*keeper)->Rotate(kNow);
-  EXPECT_THAT(refused, StatusIs(absl::StatusCode::kFailedPrecondition));
+  EXPECT_THAT(refused, HasReason(Reason::kKeyChangeRefused));
   EXPECT_THAT(std::string(refused.status().message()), HasSubstr("key rewrap"));
   EXPECT_EQ((*keeper)->generations().size(), 1u);
   ASSERT_OK((*keeper)->Rewrap(kNow));
@@ -398,7 +419,7 @@ TEST_F(KeyKeeperTest, FindsAFileThatIsNotWhatIsInForce) {
   EXPECT_THAT(ring.newest(), Optional(0u));
   ASSERT_OK(crypto::WriteGenerationsFile(path_, InFile().substr(1)));
   crypto::KeyRing other;
-  EXPECT_THAT((*keeper)->ReadAlone(other), StatusIs(absl::StatusCode::kFailedPrecondition));
+  EXPECT_THAT((*keeper)->ReadAlone(other), HasReason(Reason::kKeyChangeRefused));
   std::filesystem::remove(path_);
   EXPECT_FALSE((*keeper)->ReadAlone(other).ok());
 }
@@ -410,7 +431,109 @@ TEST_F(KeyKeeperTest, DoesNotMakeGenerationsWithoutEnd) {
   SetInCatalog(crypto::EncodeGenerations(many));
   const auto keeper = Open("k");
   ASSERT_OK(keeper);
-  EXPECT_THAT((*keeper)->Rotate(kNow), StatusIs(absl::StatusCode::kFailedPrecondition));
+  EXPECT_THAT((*keeper)->Rotate(kNow), HasReason(Reason::kKeyChangeRefused));
+}
+
+TEST_F(KeyKeeperTest, RemovesGenerationsButNotTheOneThatSeals) {
+  const auto keeper = Open("k");
+  ASSERT_OK(keeper);
+  ASSERT_OK((*keeper)->Rotate(kNow));
+  ASSERT_OK((*keeper)->Rotate(kNow));
+  ResealSecret(**keeper);
+  const std::string all = InFile();
+  const auto remove = [&](absl::Status also) {
+    return (*keeper)->Remove({0, 1, 2}, [&](storage::Transaction&) { return also; });
+  };
+  // What is to be done besides fails.
+  EXPECT_THAT(remove(absl::AbortedError("on purpose")), StatusIs(absl::StatusCode::kAborted));
+  EXPECT_EQ(InCatalog(), all);
+  EXPECT_TRUE((*keeper)->ring().Has(0));
+  EXPECT_THAT(remove(absl::OkStatus()), IsOkAndHolds(true));
+  EXPECT_EQ(InCatalog(), InFile());
+  for (const auto& keys : {Open("k"), Open("k")}) {
+    ASSERT_OK(keys);
+    EXPECT_THAT((*keys)->generations(), ElementsAre(Field(&KeyGeneration::number, 2u)));
+  }
+  EXPECT_THAT((*keeper)->generations(), ElementsAre(Field(&KeyGeneration::number, 2u)));
+  EXPECT_FALSE((*keeper)->ring().Has(0));
+  EXPECT_FALSE((*keeper)->ring().Has(1));
+  EXPECT_TRUE(OpensTheStore(**keeper)) << "its secret is sealed by 2";
+}
+
+TEST_F(KeyKeeperTest, RemovesNoGenerationThatSomethingIsSealedBy) {
+  const auto keeper = Open("k");
+  ASSERT_OK(keeper);
+  ASSERT_OK((*keeper)->Rotate(kNow));
+  int changes = 0;
+  const auto remove = [&] {
+    return (*keeper)->Remove({0}, [&](storage::Transaction&) {
+      ++changes;
+      return absl::OkStatus();
+    });
+  };
+  EXPECT_THAT(remove(), IsOkAndHolds(false)) << "the store's secret";
+  ResealSecret(**keeper);
+  storage::Client client;
+  client.id = *ClientId::FromBytes(std::string(16, 'c'));
+  client.name = "laptop";
+  client.sealed_session_key = SealedAsIfBy9("session-key:" + std::string(16, 'c'));
+  ASSERT_OK(OpenSessionKey((*keeper)->ring(), client));
+  const auto run = [&](const std::function<absl::Status(storage::Transaction&)>& work) {
+    ASSERT_OK(catalog_.Run(work));
+  };
+  run([&](storage::Transaction& transaction) { return transaction.AddClient(client); });
+  EXPECT_THAT(remove(), IsOkAndHolds(false)) << "a client";
+  run([&](storage::Transaction& transaction) { return transaction.DeleteClient(client.id, kNow); });
+  EXPECT_THAT(remove(), IsOkAndHolds(false)) << "in the trash, too";
+  run([&](storage::Transaction& transaction) {
+    return transaction.PurgeClient(client.id, kNow, 1).status();
+  });
+  EXPECT_TRUE((*keeper)->ring().Has(0));
+  EXPECT_EQ((*keeper)->generations().size(), 2u);
+  EXPECT_EQ(changes, 0);
+  EXPECT_THAT(remove(), IsOkAndHolds(true));
+  EXPECT_EQ(changes, 1);
+}
+
+// Where a change may end because its process dies.
+enum class End { kBeforeTheFile, kBeforeTheCatalog, kBeforeItIsInForce };
+
+TEST_F(KeyKeeperTest, GoesOnWhereverAChangeEnds) {
+  using Change = std::function<absl::Status(KeyKeeper&)>;
+  // In a store that has these generations.
+  const auto check = [&](const std::string& generations, const Change& change) {
+    for (const End end : {End::kBeforeTheFile, End::kBeforeTheCatalog, End::kBeforeItIsInForce}) {
+      SCOPED_TRACE(static_cast<int>(end));
+      SetInCatalog(generations);
+      ASSERT_OK(crypto::WriteGenerationsFile(path_, generations));
+      const auto keeper = Open("nk");
+      ASSERT_OK(keeper);
+      const std::string sealed = (*keeper)->ring().Seal("secret", kContext);
+      if (end == End::kBeforeTheFile) std::filesystem::create_directory(path_ + ".new");
+      catalog_.fails = end == End::kBeforeTheCatalog;
+      catalog_.lies = end == End::kBeforeItIsInForce;
+      EXPECT_FALSE(change(**keeper).ok());
+      EXPECT_EQ(InFile() == generations, end == End::kBeforeTheFile);
+      EXPECT_EQ(InCatalog() == generations, end != End::kBeforeItIsInForce);
+      catalog_.fails = catalog_.lies = false;
+      std::filesystem::remove(path_ + ".new");
+      const auto after = Open("nk");
+      ASSERT_OK(after);
+      EXPECT_EQ(InCatalog(), InFile());
+      EXPECT_TRUE(OpensTheStore(**after));
+      EXPECT_THAT((*after)->ring().Open(sealed, kContext), IsOkAndHolds("secret"));
+      EXPECT_OK(change(**after));
+    }
+  };
+  ASSERT_OK(Open("k"));
+  check(InFile(), [](KeyKeeper& keeper) { return keeper.Rewrap(kNow).status(); });
+  // By now there is 1, which seals.
+  ResealSecret(**Open("nk"));
+  const std::string rewrapped = InFile();
+  check(rewrapped, [](KeyKeeper& keeper) { return keeper.Rotate(kNow).status(); });
+  check(rewrapped, [](KeyKeeper& keeper) {
+    return keeper.Remove({0}, [](storage::Transaction&) { return absl::OkStatus(); }).status();
+  });
 }
 
 // Of generation 5, which only somebody else has now.
@@ -605,7 +728,7 @@ TEST_F(KeyKeeperTest, NeverWritesOverWhatAnotherHasWrittenMeanwhile) {
       crypto::EncodeGenerations({crypto::WrapGeneration(1, kNow, std::string(32, 'b'), *Key('b'))});
   ASSERT_OK(crypto::WriteGenerationsFile(path_, other));
   const auto refused = (*keeper)->Rotate(kNow);
-  EXPECT_THAT(refused, StatusIs(absl::StatusCode::kFailedPrecondition));
+  EXPECT_THAT(refused, HasReason(Reason::kKeyChangeRefused));
   EXPECT_THAT(std::string(refused.status().message()), HasSubstr(path_));
   EXPECT_EQ(InFile(), other);
   EXPECT_EQ(InCatalog(), kept);

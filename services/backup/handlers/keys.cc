@@ -1,12 +1,14 @@
 #include "services/backup/handlers/keys.h"
 
 #include <map>
+#include <memory>
 #include <string>
 #include <utility>
 #include <variant>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "base/error.h"
 #include "base/exit_code.h"
 #include "base/process.h"
 #include "base/status_macros.h"
@@ -15,6 +17,7 @@
 #include "content/store_keys.h"
 #include "glog/logging.h"
 #include "services/backup/handlers/converters.h"
+#include "services/backup/handlers/key_retirement.h"
 #include "services/backup/handlers/sealed_rows.h"
 #include "services/backup/handlers/session_keys.h"
 
@@ -28,6 +31,45 @@ constexpr int kSamples = 1000;
 constexpr int kVersionSamples = 100;
 // And looks at, at most, to find some that are not in packs.
 constexpr int kVersionsToLookAt = 1000;
+
+// Whether a version is kept outside packs, with a key of its own if it is sealed.
+bool IsWhole(const storage::StoredVersion& stored) {
+  return std::holds_alternative<std::string>(stored.content) ||
+         std::holds_alternative<BlobId>(stored.content);
+}
+
+// What each generation has sealed.
+struct SealedCounts {
+  std::map<uint32_t, int64_t> session_keys;
+  std::map<uint32_t, int64_t> packs;
+};
+
+absl::StatusOr<SealedCounts> CountSealed(storage::Snapshot& snapshot, const crypto::KeyRing& ring) {
+  SealedCounts counts;
+  RETURN_IF_ERROR(VisitClients(snapshot, [&](const storage::Client& client) {
+    if (const auto generation = GenerationOfSessionKey(ring, client))
+      ++counts.session_keys[*generation];
+    return true;
+  }));
+  RETURN_IF_ERROR(VisitPacks(snapshot, [&](const storage::PackInfo& pack) {
+    if (!pack.wrapped_key.empty())
+      ++counts.packs[content::GenerationOfPackKey(pack.wrapped_key, pack.blob_id, ring)];
+    return true;
+  }));
+  return counts;
+}
+
+v1::KeyRetirement ToProto(const KeyRetirement& retirement) {
+  v1::KeyRetirement told;
+  told.set_phase(static_cast<v1::KeyRetirement::Phase>(retirement.phase));
+  told.set_resealed_count(retirement.resealed);
+  told.set_left_count(retirement.left);
+  told.set_first_left(retirement.first_left);
+  SetTime(retirement.progress_time, *told.mutable_progress_time());
+  if (retirement.next_round_time != absl::InfinitePast())
+    SetTime(retirement.next_round_time, *told.mutable_next_round_time());
+  return told;
+}
 
 // Opens samples of all that is sealed with a ring that was made of what is kept.
 class Verification {
@@ -72,20 +114,24 @@ class Verification {
 
   absl::Status OpenSessionKeys() {
     Of(v1::KeySamples::SESSION_KEY);
-    return VisitClients(places_.catalog, [this](const storage::Client& client) {
-      return client.sealed_session_key.empty() ||
-             Note(v1::KeySamples::SESSION_KEY,
-                  OpenSessionKey(places_.master_key, client).status()) < kSamples;
+    return places_.catalog.Read([this](storage::Snapshot& snapshot) {
+      return VisitClients(snapshot, [this](const storage::Client& client) {
+        return client.sealed_session_key.empty() ||
+               Note(v1::KeySamples::SESSION_KEY,
+                    OpenSessionKey(places_.master_key, client).status()) < kSamples;
+      });
     });
   }
 
   absl::Status OpenPackKeys() {
     Of(v1::KeySamples::PACK_KEY);
-    return VisitPacks(places_.catalog, [this](const storage::PackInfo& pack) {
-      return pack.wrapped_key.empty() ||
-             Note(v1::KeySamples::PACK_KEY,
-                  content::OpenPackKey(pack.wrapped_key, pack.blob_id, places_.master_key)
-                      .status()) < kSamples;
+    return places_.catalog.Read([this](storage::Snapshot& snapshot) {
+      return VisitPacks(snapshot, [this](const storage::PackInfo& pack) {
+        return pack.wrapped_key.empty() ||
+               Note(v1::KeySamples::PACK_KEY,
+                    content::OpenPackKey(pack.wrapped_key, pack.blob_id, places_.master_key)
+                        .status()) < kSamples;
+      });
     });
   }
 
@@ -100,8 +146,9 @@ class Verification {
       if (page.empty()) return absl::OkStatus();
       for (const storage::StoredVersion& stored : page) {
         if (!IsWhole(stored)) continue;
-        const absl::StatusOr<content::BlobFooter> footer = FooterOf(stored);
-        if (!footer.ok()) {
+        const absl::StatusOr<content::BlobFooter> footer = FooterOf(places_.blobs, stored);
+        // Whatever keys there are, nothing is known of one that is damaged or missing.
+        if (!footer.ok() || stored.version.is_damaged) {
           Skip(v1::KeySamples::VERSION);
         } else if (Note(v1::KeySamples::VERSION, OpenKeyOf(*footer)) >= kVersionSamples) {
           return absl::OkStatus();
@@ -112,47 +159,57 @@ class Verification {
     return absl::OkStatus();
   }
 
-  // What a version that has a key of its own says of it; whatever keys there are, nothing is known
-  // of one that is damaged or missing.
-  absl::StatusOr<content::BlobFooter> FooterOf(const storage::StoredVersion& stored) const {
-    if (stored.version.is_damaged) return absl::NotFoundError("the version is damaged");
-    if (const auto* bytes = std::get_if<std::string>(&stored.content))
-      return content::ReadFooter(StringAccess(*bytes));
-    ASSIGN_OR_RETURN(const std::unique_ptr<RandomAccess> blob,
-                     places_.blobs.Open(std::get<BlobId>(stored.content)));
-    return content::ReadFooter(*blob);
-  }
   absl::Status OpenKeyOf(const content::BlobFooter& footer) const {
     if (footer.form == storage::StorageForm::kPlain) return absl::OkStatus();
     return places_.master_key.Open(footer.wrapped_key, content::EncodeFooterFields(footer))
         .status();
   }
 
-  // Whether a version has a key of its own.
-  static bool IsWhole(const storage::StoredVersion& stored) {
-    return std::holds_alternative<std::string>(stored.content) ||
-           std::holds_alternative<BlobId>(stored.content);
-  }
-
   const StoredPlaces places_;
   std::map<v1::KeySamples::Kind, v1::KeySamples> samples_;
 };
 
+// With one more that is to go; if it is already, with the next round at once.
+KeyRetirement WithOne(KeyRetirement retirement, uint32_t generation, absl::Time now) {
+  const bool waits = retirement.next_round_time != absl::InfinitePast();
+  const bool is_new = retirement.generations.insert(generation).second;
+  if (is_new) {
+    retirement.rounds = retirement.left = 0;
+    retirement.first_left.clear();
+    retirement.progress_time = now;
+  }
+  // What was sealed anew for others may be sealed by this one.
+  if (is_new || waits) retirement.BeginRound();
+  return retirement;
+}
+
+// What was left may have been of this one alone.
+KeyRetirement WithoutOne(KeyRetirement retirement, uint32_t generation) {
+  if (retirement.generations.erase(generation) == 0) return retirement;
+  if (retirement.generations.empty()) return {};
+  retirement.BeginRound();
+  return retirement;
+}
+
 }  // namespace
+
+absl::StatusOr<content::BlobFooter> FooterOf(const storage::BlobStore& blobs,
+                                             const storage::StoredVersion& stored) {
+  if (const auto* bytes = std::get_if<std::string>(&stored.content))
+    return content::ReadFooter(StringAccess(*bytes));
+  ASSIGN_OR_RETURN(const std::unique_ptr<RandomAccess> blob,
+                   blobs.Open(std::get<BlobId>(stored.content)));
+  return content::ReadFooter(*blob);
+}
 
 absl::StatusOr<v1::ListKeysResponse> ListKeys(storage::Catalog& catalog, const KeyKeeper& keeper) {
   const crypto::KeyRing& ring = keeper.ring();
-  std::map<uint32_t, int64_t> session_keys;
-  std::map<uint32_t, int64_t> packs;
-  RETURN_IF_ERROR(VisitClients(catalog, [&](const storage::Client& client) {
-    if (!client.sealed_session_key.empty())
-      ++session_keys[ring.GenerationOf(client.sealed_session_key)];
-    return true;
-  }));
-  RETURN_IF_ERROR(VisitPacks(catalog, [&](const storage::PackInfo& pack) {
-    if (!pack.wrapped_key.empty()) ++packs[ring.GenerationOf(pack.wrapped_key)];
-    return true;
-  }));
+  KeyRetirement retirement;
+  ASSIGN_OR_RETURN(SealedCounts counts,
+                   catalog.Read([&](storage::Snapshot& snapshot) -> absl::StatusOr<SealedCounts> {
+                     ASSIGN_OR_RETURN(retirement, FindRetirement(snapshot));
+                     return CountSealed(snapshot, ring);
+                   }));
   v1::ListKeysResponse response;
   const std::string current = keeper.master_keys().current->Fingerprint();
   response.set_master_key_fingerprint(current);
@@ -163,9 +220,11 @@ absl::StatusOr<v1::ListKeysResponse> ListKeys(storage::Catalog& catalog, const K
     listed.set_master_key_fingerprint(generation.master_key_fingerprint);
     listed.set_is_rewrapped(generation.master_key_fingerprint == current);
     listed.set_is_newest(generation.number == ring.newest());
-    listed.set_session_key_count(session_keys[generation.number]);
-    listed.set_pack_count(packs[generation.number]);
+    listed.set_session_key_count(counts.session_keys[generation.number]);
+    listed.set_pack_count(counts.packs[generation.number]);
+    listed.set_is_retiring(retirement.generations.contains(generation.number));
   }
+  if (!retirement.generations.empty()) *response.mutable_retirement() = ToProto(retirement);
   return response;
 }
 
@@ -185,6 +244,33 @@ absl::StatusOr<v1::RotateKeyResponse> RotateKey(KeyKeeper& keeper, const Clock& 
   }
   v1::RotateKeyResponse response;
   response.set_newest_generation(made.number);
+  return response;
+}
+
+absl::StatusOr<v1::RetireKeyResponse> RetireKey(storage::Catalog& catalog, const KeyKeeper& keeper,
+                                                const Clock& clock,
+                                                const v1::RetireKeyRequest& request) {
+  const uint32_t generation = request.generation();
+  if (!request.has_generation() || !keeper.ring().Has(generation)) {
+    return MakeError(Reason::kInvalidField, "there is no such generation: `backupctl key list`",
+                     "generation");
+  }
+  if (generation == keeper.ring().newest()) {
+    return MakeError(Reason::kInvalidField,
+                     "this generation seals what comes: `backupctl key rotate` first",
+                     "generation");
+  }
+  ASSIGN_OR_RETURN(
+      const KeyRetirement retirement,
+      catalog.Run([&](storage::Transaction& transaction) -> absl::StatusOr<KeyRetirement> {
+        ASSIGN_OR_RETURN(const KeyRetirement before, FindRetirement(transaction));
+        const KeyRetirement after = request.cancel() ? WithoutOne(before, generation)
+                                                     : WithOne(before, generation, clock.Now());
+        if (after != before) RETURN_IF_ERROR(SaveRetirement(transaction, after));
+        return after;
+      }));
+  v1::RetireKeyResponse response;
+  for (const uint32_t number : retirement.generations) response.add_retiring(number);
   return response;
 }
 

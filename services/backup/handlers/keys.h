@@ -5,14 +5,27 @@
 #include "absl/status/statusor.h"
 #include "backup/v1/admin.pb.h"
 #include "base/clock.h"
+#include "content/blob_footer.h"
 #include "services/backup/handlers/key_keeper.h"
 #include "services/backup/handlers/open_content.h"
 
 // The keys that seal what is kept (docs/operations.md, "Keys"). All of these wait for the catalog.
 namespace backup::handlers {
 
-// Reads the clients and packs of the store page by page.
+// Reads all clients and packs of the catalog whose keys `keeper` keeps.
 absl::StatusOr<v1::ListKeysResponse> ListKeys(storage::Catalog& catalog, const KeyKeeper& keeper);
+
+// Notes for the job `retire` that a generation is to go, or to stay after all; if that is known
+// already, what could not be sealed anew is tried again at once. Reason INVALID_FIELD if there is
+// no such generation, or it is the one that seals.
+absl::StatusOr<v1::RetireKeyResponse> RetireKey(storage::Catalog& catalog, const KeyKeeper& keeper,
+                                                const Clock& clock,
+                                                const v1::RetireKeyRequest& request);
+
+// What a version that is kept whole says of itself, and so of its key. NotFound if it is missing;
+// reason BLOB_DAMAGED if it is; STORAGE_IO.
+absl::StatusOr<content::BlobFooter> FooterOf(const storage::BlobStore& blobs,
+                                             const storage::StoredVersion& stored);
 
 // Takes a snapshot of the state, and waits for it (ServiceContext::back_up_state).
 using BackUpState = std::function<absl::StatusOr<v1::BackUpStateResponse>()>;

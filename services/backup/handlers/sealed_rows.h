@@ -10,19 +10,22 @@
 #include "crypto/key_ring.h"
 #include "storage/catalog/catalog.h"
 
-// The rows of a catalog that have something that is sealed, page by page, each a read of its own.
+// The rows of one state of a catalog that have something that is sealed.
 namespace backup::handlers {
 
-// Calls `visit` for clients that are not in the trash, or packs, in order, until it returns false.
-absl::Status VisitClients(storage::Catalog& catalog,
+// Calls `visit` for all clients, those in the trash last, or for all packs, in order, until it
+// returns false. Errors of `snapshot`.
+absl::Status VisitClients(storage::Snapshot& snapshot,
                           const std::function<bool(const storage::Client&)>& visit);
-absl::Status VisitPacks(storage::Catalog& catalog,
+absl::Status VisitPacks(storage::Snapshot& snapshot,
                         const std::function<bool(const storage::PackInfo&)>& visit);
 
 // The generations of keys that have sealed the store's secret, clients' session keys, in the trash
-// or out of it, and packs, as those say; of each the first that says so, for messages. It reads no
-// blob, so it does not know of versions that are kept whole. Errors of Catalog::Read().
-absl::StatusOr<std::map<uint32_t, std::string>> NamedGenerations(storage::Catalog& catalog);
+// or out of it, and packs: those that `ring` opens them with, or else that they name; of each the
+// first that is sealed by it, for messages. It reads no blob, so it does not know of versions that
+// are kept whole. Errors of `snapshot`.
+absl::StatusOr<std::map<uint32_t, std::string>> NamedGenerations(storage::Snapshot& snapshot,
+                                                                 const crypto::KeyRing& ring);
 
 // Whether all generations are there that have sealed packs: of a version that is in one that cannot
 // be opened nobody knows whether it can be read, so no other must go because it is there. Reason

@@ -1,6 +1,5 @@
 #include "services/backup/handlers/session_keys.h"
 
-#include <optional>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -30,6 +29,12 @@ absl::Status KeyNotSet(const ClientId& client) {
 std::string SealSessionKey(const crypto::KeyRing& master_key, const ClientId& client,
                            absl::string_view session_key) {
   return master_key.Seal(session_key, SealingContext(client));
+}
+
+std::optional<uint32_t> GenerationOfSessionKey(const crypto::KeyRing& master_key,
+                                               const storage::Client& client) {
+  if (client.sealed_session_key.empty()) return std::nullopt;
+  return master_key.GenerationOf(client.sealed_session_key, SealingContext(client.id));
 }
 
 absl::StatusOr<crypto::PublicKey> StoredPublicKey(const storage::Client& client) {

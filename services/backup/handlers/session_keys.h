@@ -1,5 +1,7 @@
 #pragma once
 
+#include <cstdint>
+#include <optional>
 #include <string>
 
 #include "absl/status/status.h"
@@ -37,6 +39,11 @@ struct WrappedSessionKey {
 // `session_key` as it is kept for the client.
 std::string SealSessionKey(const crypto::KeyRing& master_key, const ClientId& client,
                            absl::string_view session_key);
+
+// By which generation of keys the client's session key is sealed (KeyRing::GenerationOf), if it has
+// one.
+std::optional<uint32_t> GenerationOfSessionKey(const crypto::KeyRing& master_key,
+                                               const storage::Client& client);
 
 // The public key that the client has; reason KEY_NOT_SET if none.
 absl::StatusOr<crypto::PublicKey> StoredPublicKey(const storage::Client& client);

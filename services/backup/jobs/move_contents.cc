@@ -35,6 +35,7 @@ int64_t InlineBytes(const storage::NewChunks& content) {
 absl::StatusOr<Job::Progress> MoveContents::Step(const std::string& cursor, int64_t budget,
                                                  const std::stop_token& token) {
   BecomeLowPriority();
+  const crypto::KeyRing::Use use(resources_.master_key);
   int64_t after = 0;
   if (!absl::SimpleAtoi(cursor, &after)) after = 0;
   const int64_t limit = std::min(budget, kMaxPage);
@@ -45,7 +46,7 @@ absl::StatusOr<Job::Progress> MoveContents::Step(const std::string& cursor, int6
   Progress progress{cursor, std::ssize(page) < limit, 0};
   // As uploads need it that look for chunks.
   if (!page.empty()) RETURN_IF_ERROR(resources_.ledger.PublishNow());
-  std::vector<StoredAnew> batch;
+  std::vector<Moving> batch;
   int64_t batch_bytes = 0;
   int64_t batch_steps = 0;
   const auto replace = [&]() -> absl::Status {
@@ -66,7 +67,7 @@ absl::StatusOr<Job::Progress> MoveContents::Step(const std::string& cursor, int6
     batch_steps += std::ssize((*moving)->content.recipe);
     // Large ones should not wait for others.
     const bool is_large = (*moving)->chunks.is_large();
-    batch.push_back(**std::move(moving));
+    batch.push_back({stored.content, **std::move(moving)});
     if (is_large || batch_bytes >= kMaxBatchBytes || batch_steps >= kMaxBatchSteps)
       RETURN_IF_ERROR(replace());
   }
@@ -78,7 +79,7 @@ absl::StatusOr<Job::Progress> MoveContents::Step(const std::string& cursor, int6
 absl::StatusOr<std::optional<StoredAnew>> MoveContents::TryStore(
     const storage::StoredVersion& stored, const std::stop_token& token) {
   const storage::Version& version = stored.version;
-  if (unreadable_.contains(version.version_id)) return std::nullopt;
+  if (version.is_damaged || unreadable_.contains(version.version_id)) return std::nullopt;
   absl::Status unread;
   absl::StatusOr<StoredAnew> moving =
       StoreAnew(resources_, {places_, stored, pace_, token, unread}, version, version.form);
@@ -97,23 +98,23 @@ absl::StatusOr<std::optional<StoredAnew>> MoveContents::TryStore(
   return std::nullopt;
 }
 
-absl::StatusOr<int64_t> MoveContents::Replace(std::vector<StoredAnew> moving) {
+absl::StatusOr<int64_t> MoveContents::Replace(std::vector<Moving> moving) {
   if (moving.empty()) return 0;
   const absl::StatusOr<int64_t> moved =
       resources_.catalog.Run([&](Transaction& transaction) -> absl::StatusOr<int64_t> {
         int64_t count = 0;
-        for (const StoredAnew& each : moving) {
+        for (const auto& [old, anew] : moving) {
           ASSIGN_OR_RETURN(const bool was_there,
-                           transaction.ReplaceContent(each.version_id, each.content));
+                           transaction.ReplaceContent(anew.version_id, old, anew.content));
           if (was_there) ++count;
         }
         return count;
       });
   if (!moved.ok()) {
-    for (StoredAnew& each : moving) each.chunks.GiveUp(each.content, moved.status());
+    for (auto& [old, anew] : moving) anew.chunks.GiveUp(anew.content, moved.status());
     return moved;
   }
-  for (StoredAnew& each : moving) each.chunks.Keep();
+  for (auto& [old, anew] : moving) anew.chunks.Keep();
   resources_.blob_was_dropped();
   return moved;
 }

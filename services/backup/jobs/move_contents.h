@@ -20,8 +20,8 @@ namespace backup::jobs {
 
 // Keeps the content once of versions that older programs stored whole: it is read, compared with
 // its SHA-256 and stored as a new upload would be, in the form that it had; then that takes the
-// place of the old. What cannot be read stays as it is. Counts versions that it moved. Used by one
-// thread at a time.
+// place of the old. What cannot be read stays as it is, and so does what is marked as damaged.
+// Counts versions that it moved. Used by one thread at a time.
 class MoveContents final : public Job {
  public:
   static constexpr absl::string_view kName = "move";
@@ -38,11 +38,16 @@ class MoveContents final : public Job {
                                 const std::stop_token& token) override;
 
  private:
+  struct Moving {
+    storage::Content old;
+    StoredAnew anew;
+  };
+
   // Nothing if it cannot be read, or is gone.
   absl::StatusOr<std::optional<StoredAnew>> TryStore(const storage::StoredVersion& stored,
                                                      const std::stop_token& token);
   // Returns how many versions were moved.
-  absl::StatusOr<int64_t> Replace(std::vector<StoredAnew> moving);
+  absl::StatusOr<int64_t> Replace(std::vector<Moving> moving);
 
   const handlers::UploadResources& resources_;
   const handlers::StoredPlaces places_;

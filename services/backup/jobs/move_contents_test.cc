@@ -55,6 +55,35 @@ TEST_P(MoveContentsTest, KeepsOnceWhatWasStoredWhole) {
   EXPECT_THAT(world.RunMove(), IsOkAndHolds(0));
 }
 
+TEST_P(MoveContentsTest, UsesTheKeysWhileItReads) {
+  ChunkWorld world(MakeMedium());
+  StoreWhole(world, "file", RandomBytes(1, 200'000));
+  const crypto::KeyRing& keys = world.master_key;
+  int opened = 0;
+  world.blobs->before_open = [&](const BlobId&) {
+    ++opened;
+    EXPECT_FALSE(keys.HaveEnded(keys.NextUse()));
+  };
+  EXPECT_THAT(world.RunMove(), IsOkAndHolds(1));
+  EXPECT_GT(opened, 0);
+  EXPECT_TRUE(keys.HaveEnded(keys.NextUse()));
+}
+
+TEST_P(MoveContentsTest, DoesNotMoveWhatIsFoundDamagedMeanwhile) {
+  ChunkWorld world(MakeMedium());
+  StoreWhole(world, "file", RandomBytes(1, 200'000));
+  const BlobId blob = world.BlobOf("file");
+  // When it was read.
+  world.blobs->after_commit = [&] {
+    EXPECT_OK(world.catalog->Run([&](storage::Transaction& transaction) {
+      return transaction.MarkVersionDamaged(world.VersionOf("file").version_id, blob).status();
+    }));
+  };
+  EXPECT_THAT(world.RunMove(), IsOkAndHolds(0));
+  EXPECT_TRUE(world.VersionOf("file").is_damaged);
+  EXPECT_EQ(world.BlobOf("file"), blob);
+}
+
 TEST_P(MoveContentsTest, KeepsWhatIsKnownOfAVersion) {
   ChunkWorld world(MakeMedium());
   StoreWhole(world, "file", RandomBytes(1, 200'000));

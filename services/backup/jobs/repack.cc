@@ -154,9 +154,18 @@ std::vector<PackInfo> ChooseToRewrite(const std::vector<PackInfo>& packs) {
 absl::StatusOr<Job::Progress> Repack::Step(const std::string& /*cursor*/, int64_t /*budget*/,
                                            const std::stop_token& token) {
   BecomeLowPriority();
+  const crypto::KeyRing::Use use(resources_.master_key);
+  if (options_.required != nullptr) options_.required->NoteStep();
   absl::StatusOr<Progress> progress = DoStep(token);
   if (progress.ok() && !progress->is_done) return progress;
+  if (options_.required != nullptr) {
+    RequiredPacks::Run run{{}, failed_, progress.status()};
+    for (const auto& [pack, live_bytes] : tried_) run.tried.insert(pack);
+    options_.required->NoteEnd(std::move(run));
+  }
+  tried_.clear();
   failed_.clear();
+  alone_.clear();
   const absl::Status failure = std::exchange(failure_, absl::OkStatus());
   if (progress.ok() && !failure.ok()) return failure;
   return progress;
@@ -207,26 +216,41 @@ absl::StatusOr<int64_t> Repack::Settle(std::unique_ptr<Carrying> carrying,
   if (token.stop_requested()) return 0;
   if (carrying->plan().chunks.empty()) return gone.status();
   const std::vector<int64_t>& sources = carrying->plan().sources;
-  failed_.insert(sources.begin(), sources.end());
+  // One that cannot be read is no reason for the others to stay.
+  if (sources.size() > 1 && ReasonOf(gone.status()) == Reason::kStorageIo) {
+    alone_.insert(sources.begin(), sources.end());
+    return 0;
+  }
+  for (const int64_t source : sources) failed_.emplace(source, gone.status());
   failure_.Update(gone.status());
   return 0;
 }
 
 absl::StatusOr<Repack::Backlog> Repack::Look() {
   Backlog backlog;
+  std::vector<PackInfo> required;
   std::vector<PackInfo> listed;
   RETURN_IF_ERROR(resources_.catalog.Read([&](storage::Snapshot& snapshot) -> absl::Status {
-    ASSIGN_OR_RETURN(listed, snapshot.ListPacksToRewrite(kSmallPack, kListed));
+    ASSIGN_OR_RETURN(required, ListRequired(snapshot));
+    if (!options_.only_required) {
+      ASSIGN_OR_RETURN(listed, snapshot.ListPacksToRewrite(kSmallPack, kListed));
+    }
     ASSIGN_OR_RETURN(backlog.oldest_epoch, snapshot.OldestEpoch());
     return absl::OkStatus();
   }));
+  std::set<int64_t> is_required;
+  for (const PackInfo& pack : required) is_required.insert(pack.pack);
+  std::erase_if(listed, [&](const PackInfo& pack) { return is_required.contains(pack.pack); });
+  listed.insert(listed.begin(), required.begin(), required.end());
   for (PackInfo& pack : listed) {
+    const bool must_go = is_required.contains(pack.pack);
     // Nor does it take the room of those that can.
-    if (pack.live_bytes > 0 && !CanRewrite(pack)) continue;
+    if (pack.live_bytes > 0 && !CanRewrite(pack, must_go)) continue;
     if (pack.condemned_epoch > 0 && pack.live_bytes > 0) ++backlog.live;
     if (pack.condemned_epoch == 0) {
-      backlog.others.push_back(std::move(pack));
+      (must_go ? backlog.required : backlog.others).push_back(std::move(pack));
     } else if (pack.condemned_epoch <= backlog.oldest_epoch) {
+      if (must_go) tried_.emplace(pack.pack, pack.live_bytes);
       backlog.ready.push_back(std::move(pack));
     } else {
       backlog.condemned.push_back(std::move(pack));
@@ -235,18 +259,32 @@ absl::StatusOr<Repack::Backlog> Repack::Look() {
   return backlog;
 }
 
-bool Repack::CanRewrite(const PackInfo& pack) {
+absl::StatusOr<std::vector<PackInfo>> Repack::ListRequired(storage::Snapshot& snapshot) {
+  std::vector<PackInfo> required;
+  if (options_.required == nullptr) return required;
+  for (const int64_t number : options_.required->packs()) {
+    ASSIGN_OR_RETURN(std::vector<PackInfo> found, snapshot.ListPacks(number - 1, /*limit=*/1));
+    if (found.empty() || found.front().pack != number) continue;
+    if (!tried_.contains({number, found.front().live_bytes}))
+      required.push_back(std::move(found.front()));
+  }
+  return required;
+}
+
+bool Repack::CanRewrite(const PackInfo& pack, bool must_go) {
   if (failed_.contains(pack.pack)) return false;
   if (pack.wrapped_key.empty()) return true;
   const absl::Status opened =
       content::OpenPackKey(pack.wrapped_key, pack.blob_id, resources_.master_key).status();
   if (ReasonOf(opened) != Reason::kKeyMissing) return true;
-  if (pack.condemned_epoch > 0 || PaysAlone(pack)) failure_.Update(opened);
+  failed_.emplace(pack.pack, opened);
+  if (must_go || pack.condemned_epoch > 0 || PaysAlone(pack)) failure_.Update(opened);
   return false;
 }
 
 std::vector<PackInfo> Repack::ChooseToCondemn(const Backlog& backlog) {
   std::vector<PackInfo> chosen = ChooseToRewrite(backlog.others);
+  chosen.insert(chosen.end(), backlog.required.begin(), backlog.required.end());
   // What nothing needs goes without any room, also when there is none for the rest.
   const auto first_live = std::stable_partition(
       chosen.begin(), chosen.end(), [](const PackInfo& pack) { return pack.live_bytes == 0; });
@@ -318,10 +356,13 @@ absl::StatusOr<Repack::Plan> Repack::MakePlan(std::vector<PackInfo>& ready) {
             [](const PackInfo& a, const PackInfo& b) { return a.live_bytes < b.live_bytes; });
   Plan plan;
   plan.form = ready.front().form;
-  std::set<int64_t> unread;
+  std::map<int64_t, absl::Status> unread;
   for (const PackInfo& pack : ready) {
     if (pack.form != plan.form) continue;
     if (plan.rows >= static_cast<int64_t>(Transaction::kMaxRewrittenChunks)) break;
+    const bool goes_alone = !plan.sources.empty() &&
+                            (alone_.contains(plan.sources.front()) || alone_.contains(pack.pack));
+    if (goes_alone) break;
     // What needs no new pack goes alone, so that nothing can keep it.
     if (pack.live_bytes > 0 && plan.chunks.empty() && !plan.sources.empty()) break;
     const absl::StatusOr<bool> has_room = AddSource(pack, plan);
@@ -329,7 +370,7 @@ absl::StatusOr<Repack::Plan> Repack::MakePlan(std::vector<PackInfo>& ready) {
     // there.
     const std::optional<Reason> reason = ReasonOf(has_room.status());
     if (reason == Reason::kStorageIo || reason == Reason::kKeyMissing) {
-      unread.insert(pack.pack);
+      unread.emplace(pack.pack, has_room.status());
       failure_.Update(has_room.status());
       continue;
     }

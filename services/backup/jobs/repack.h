@@ -2,11 +2,13 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <set>
 #include <stop_token>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -19,6 +21,7 @@
 #include "services/backup/jobs/carried_parts.h"
 #include "services/backup/jobs/job.h"
 #include "services/backup/jobs/pace.h"
+#include "services/backup/jobs/required_packs.h"
 #include "storage/blob_ledger.h"
 #include "storage/catalog/catalog.h"
 
@@ -47,6 +50,9 @@ class Repack final : public Job {
     // How long a run waits for uploads that are under way: they need so long at most, and a while
     // for what the catalog has to do.
     absl::Duration patience = storage::BlobLedger::kLongestHold + absl::Minutes(1);
+    // What is to be rewritten besides, whatever is alive of it; outlives the job. Null: nothing.
+    RequiredPacks* required = nullptr;
+    bool only_required = false;  // And nothing else.
   };
 
   // `resources` must outlive this. `damaged` counts chunks.
@@ -71,6 +77,7 @@ class Repack final : public Job {
     std::vector<storage::PackInfo> ready;      // Condemned, and nobody can come to need more.
     std::vector<storage::PackInfo> condemned;  // The others that are.
     std::vector<storage::PackInfo> others;
+    std::vector<storage::PackInfo> required;  // Of those that are not condemned.
     // Of those that are condemned, and can be rewritten, how many have something alive.
     size_t live = 0;
     int64_t oldest_epoch = 0;
@@ -97,8 +104,10 @@ class Repack final : public Job {
 
   absl::StatusOr<Progress> DoStep(const std::stop_token& token);
   absl::StatusOr<Backlog> Look();
+  // Of those that another job requires; none that was tried in this run and did not become less.
+  absl::StatusOr<std::vector<storage::PackInfo>> ListRequired(storage::Snapshot& snapshot);
   // Whether a pack with something alive can be rewritten in this run, as far as is known.
-  bool CanRewrite(const storage::PackInfo& pack);
+  bool CanRewrite(const storage::PackInfo& pack, bool must_go);
   // What is to be condemned of what may be.
   static std::vector<storage::PackInfo> ChooseToCondemn(const Backlog& backlog);
   absl::Status Condemn(const std::vector<storage::PackInfo>& packs);
@@ -111,7 +120,8 @@ class Repack final : public Job {
                                    const std::vector<storage::PackInfo>& to_condemn,
                                    const std::stop_token& token);
   // Waits for its end; returns how many packs are gone. Where one that makes a pack has failed,
-  // others go on, and the run tells why at its end.
+  // others go on, and the run tells why at its end; if it could not read, its sources are tried one
+  // by one before.
   absl::StatusOr<int64_t> Settle(std::unique_ptr<Carrying> carrying, const std::stop_token& token);
   // The next one that has a source; nothing if there is none.
   absl::StatusOr<std::optional<Plan>> NextPlan(std::vector<storage::PackInfo>& ready);
@@ -137,8 +147,10 @@ class Repack final : public Job {
   handlers::ChunkIdKeys id_keys_;
   Pace pace_;
   // Of this run:
-  std::set<int64_t> failed_;  // Packs that could not be rewritten,
-  absl::Status failure_;      // and why; the first error.
+  std::set<std::pair<int64_t, int64_t>> tried_;  // Required packs, and what was alive of them.
+  std::map<int64_t, absl::Status> failed_;       // Packs that could not be rewritten, and why.
+  absl::Status failure_;                         // The first of these errors.
+  std::set<int64_t> alone_;                      // Those of a plan that could not be read.
 };
 
 }  // namespace backup::jobs

@@ -217,6 +217,46 @@ TEST_P(RepackTest, GoesOnBehindAPackThatTheMediumDoesNotGiveNow) {
   world.ExpectAllIsThere();
 }
 
+TEST_P(RepackTest, RewritesTheOthersThatWereToGoTogetherWithOneThatCannotBeRead) {
+  ChunkWorld world(MakeMedium());
+  StoreWithGarbage(world, How());
+  std::vector<std::string> others;
+  for (int i = 0; i < 10; ++i) others.push_back(RandomBytes(500 + i, 100'000 + i));
+  world.Store("all others", others, How());
+  world.Store("some others", {others[1], others[2]}, How());
+  world.Delete("all others");
+  ASSERT_EQ(world.Packs().size(), 2);
+  const BlobId bad = world.Packs()[0].blob_id;
+  const BlobId good = world.Packs()[1].blob_id;
+  // Its footer can be read, the first time.
+  int opened = 0;
+  world.blobs->before_open = [&](const BlobId& id) {
+    if (id == bad && ++opened == 2) world.blobs->unreadable = bad;
+  };
+  EXPECT_EQ(ReasonOf(world.RunRepack().status()), Reason::kStorageIo);
+  ASSERT_EQ(world.Packs().size(), 2);
+  EXPECT_EQ(world.Packs()[0].blob_id, bad);
+  EXPECT_NE(world.Packs()[1].blob_id, good);
+  world.blobs->before_open = [](const BlobId&) {};
+  world.blobs->unreadable = std::nullopt;
+  EXPECT_THAT(world.RunRepack(), IsOkAndHolds(1));
+  world.ExpectAllIsThere();
+}
+
+TEST_P(RepackTest, UsesTheKeysWhileItReads) {
+  ChunkWorld world(MakeMedium());
+  StoreWithGarbage(world, How());
+  const crypto::KeyRing& keys = world.master_key;
+  std::atomic<int> opened = 0;
+  world.blobs->before_open = [&](const BlobId&) {
+    ++opened;
+    EXPECT_FALSE(keys.HaveEnded(keys.NextUse()));
+  };
+  EXPECT_THAT(world.RunRepack(), IsOkAndHolds(1));
+  EXPECT_GT(opened, 0);
+  EXPECT_TRUE(keys.HaveEnded(keys.NextUse()));
+}
+
 // Of which there are more than it has condemned at once.
 TEST_P(RepackTest, GoesOnBesidePacksWhoseKeyIsMissing) {
   HowStored sealed = How();
@@ -243,6 +283,9 @@ TEST_P(RepackTest, GoesOnBesidePacksWhoseKeyIsMissing) {
     // Nor does anything happen to the others.
     for (const PackInfo& pack : packs) EXPECT_EQ(pack.condemned_epoch, 0);
   }
+  world.master_key.Add(1, std::string(32, 'n'));
+  EXPECT_OK(world.RunRepack());
+  world.ExpectAllIsThere();
 }
 
 TEST_P(RepackTest, LeavesSmallPacksThatAreTooManyChunksForOne) {

@@ -78,6 +78,7 @@ ScrubMetrics::ScrubMetrics(Metrics& metrics)
 absl::StatusOr<Job::Progress> Scrub::Step(const std::string& /*cursor*/, int64_t /*budget*/,
                                           const std::stop_token& token) {
   BecomeLowPriority();
+  const crypto::KeyRing::Use use(resources_.master_key);
   token_ = token;
   ASSIGN_OR_RETURN(state_, resources_.catalog.Read([](storage::Snapshot& snapshot) {
     return handlers::FindScrub(snapshot);

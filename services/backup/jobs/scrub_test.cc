@@ -683,6 +683,19 @@ TEST_P(ScrubTest, ReadsNoFasterThanItMay) {
   EXPECT_NEAR(absl::ToDoubleSeconds(asked_for), static_cast<double>(bytes) / kRate, 5);
 }
 
+TEST_P(ScrubTest, UsesTheKeysWhileItReads) {
+  Store("file", Bytes(200'000));
+  const crypto::KeyRing& keys = service_->master_key;
+  int opened = 0;
+  service_->blobs.before_open = [&](const BlobId&) {
+    ++opened;
+    EXPECT_FALSE(keys.HaveEnded(keys.NextUse()));
+  };
+  RunAll(*NewScrub());
+  EXPECT_GT(opened, 0);
+  EXPECT_TRUE(keys.HaveEnded(keys.NextUse()));
+}
+
 TEST_P(ScrubTest, PaysForABlobPieceByPiece) {
   StoreCiphertext("own", Bytes(4 * kLarge), client_);
   constexpr int64_t kRate = 100'000;

@@ -421,22 +421,30 @@ TEST_P(CatalogChunks, TakeThePlaceOfOldContent) {
     for (const StoredVersion& version : listed.value()) ids.push_back(version.version.version_id);
     return ids;
   };
-  const auto replace = [&](int64_t version_id, const NewContent& content) {
-    return Run(
-        [&](Transaction& transaction) { return transaction.ReplaceContent(version_id, content); });
+  const auto replace = [&](int64_t version_id, const storage::Content& old,
+                           const NewContent& content) {
+    return Run([&](Transaction& transaction) {
+      return transaction.ReplaceContent(version_id, old, content);
+    });
   };
+  const storage::Content bytes = std::string("bytes");
+  const storage::Content blob = IdOf<BlobId>(1);
   EXPECT_THAT(unmoved(0, 9), ::testing::ElementsAre(in_catalog.version_id, in_blob.version_id));
   EXPECT_THAT(unmoved(0, 1), ::testing::ElementsAre(in_catalog.version_id));
   EXPECT_THAT(unmoved(in_catalog.version_id, 9), ::testing::ElementsAre(in_blob.version_id));
   EXPECT_EQ(Count().unmoved_versions, 2);
   EXPECT_EQ(KeptBytes(), 5 + kBlobSize + 10 + 3);
 
-  EXPECT_THAT(replace(in_catalog.version_id, Small(1, "payload")), IsOkAndHolds(true));
+  // Neither is what has become something else.
+  EXPECT_THAT(replace(in_catalog.version_id, std::string("other"), Small(1, "payload")),
+              IsOkAndHolds(false));
+  EXPECT_THAT(replace(in_catalog.version_id, blob, Small(1, "payload")), IsOkAndHolds(false));
+  EXPECT_THAT(replace(in_catalog.version_id, bytes, Small(1, "payload")), IsOkAndHolds(true));
   const NewChunks packed = Content({2, 3}, {Pack(10, {2, 3})});
-  EXPECT_THAT(replace(in_blob.version_id, packed), HasReason(Reason::kBackendDown));
+  EXPECT_THAT(replace(in_blob.version_id, blob, packed), HasReason(Reason::kBackendDown));
   EXPECT_EQ(UseOf(IdOf<BlobId>(1)), BlobUse::kReferenced);
   MakePending(packed);
-  EXPECT_THAT(replace(in_blob.version_id, packed), IsOkAndHolds(true));
+  EXPECT_THAT(replace(in_blob.version_id, blob, packed), IsOkAndHolds(true));
   EXPECT_EQ(UseOf(IdOf<BlobId>(1)), BlobUse::kDropped);
   EXPECT_EQ(ChunksOf(in_catalog).at(0).payload, "payload");
   EXPECT_EQ(ChunksOf(in_blob).size(), 2u);
@@ -446,12 +454,12 @@ TEST_P(CatalogChunks, TakeThePlaceOfOldContent) {
   EXPECT_EQ(KeptBytes(), 7 + 2 * kStoredSize + 10 + 3);
 
   // What is in chunks, or gone, is not replaced.
-  uint8_t blob = 10;
+  uint8_t pack = 10;
   for (const int64_t version : {in_blob.version_id, int64_t{12345}}) {
-    const NewChunks again = Content({2, 3}, {Pack(++blob, {2, 3})});
+    const NewChunks again = Content({2, 3}, {Pack(++pack, {2, 3})});
     MakePending(again);
-    EXPECT_THAT(replace(version, again), IsOkAndHolds(false));
-    EXPECT_EQ(UseOfPack(blob), BlobUse::kDropped);
+    EXPECT_THAT(replace(version, blob, again), IsOkAndHolds(false));
+    EXPECT_EQ(UseOfPack(pack), BlobUse::kDropped);
   }
   EXPECT_EQ(Find(2)->refs, 1);
 }

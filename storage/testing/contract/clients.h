@@ -176,6 +176,31 @@ TEST_P(CatalogContract, KeepsANoteThatAClientWasSeenWhenTheNextChangeFails) {
 
 // Keys.
 
+TEST_P(CatalogContract, ResealsASessionKeyThatIsStillTheSame) {
+  const ClientId id = RegisterWithKey("name", 1).id;
+  const Client before = FindClient(id).value();
+  const auto reseal = [&](const ClientId& client, const std::string& old,
+                          const std::string& sealed) {
+    return Run([&](Transaction& transaction) {
+      return transaction.ResealSessionKey(client, old, sealed);
+    });
+  };
+  EXPECT_THAT(reseal(id, "another", "anew"), IsOkAndHolds(false));
+  EXPECT_THAT(reseal(nobody_, "sealed", "anew"), IsOkAndHolds(false));
+  EXPECT_EQ(FindClient(id).value(), before);
+  EXPECT_THAT(reseal(id, "sealed", "anew"), IsOkAndHolds(true));
+  Client after = before;
+  after.sealed_session_key = "anew";
+  EXPECT_EQ(FindClient(id).value(), after) << "nobody has seen the client";
+  // In the trash, too.
+  ASSERT_OK(Run([&](Transaction& transaction) { return transaction.DeleteClient(id, At(9)); }));
+  EXPECT_THAT(reseal(id, "anew", "again"), IsOkAndHolds(true));
+  EXPECT_EQ(Read([&](Snapshot& snapshot) { return snapshot.FindTrashedClient(id); })
+                .value()
+                .sealed_session_key,
+            "again");
+}
+
 TEST_P(CatalogContract, StoresAKey) {
   const ClientId id = Register("name", 1).id;
   const auto client = SetClientKey(id, {"key", "sealed", 256}, Rekey::kPin, At(7));

@@ -303,15 +303,27 @@ TEST_P(CatalogDamage, GivesUpBlobsThatWereSetAsideOnlyIfAskedAndNotNeeded) {
   EXPECT_TRUE(IsDamaged(kept));
 }
 
-TEST_P(CatalogDamage, EndsWithContentThatTakesThePlaceOfTheOld) {
+TEST_P(CatalogDamage, DoesNotEndBecauseSomebodyCopiesWhatIsDamaged) {
+  const storage::Content bytes = std::string("bytes");
   const Version version = Add(client_, "file");
-  EXPECT_TRUE(Mark(version, std::string("bytes")));
+  EXPECT_TRUE(Mark(version, bytes));
   EXPECT_THAT(Run([&](Transaction& transaction) {
-                return transaction.ReplaceContent(version.version_id, Small(1, "payload"));
+                return transaction.ReplaceContent(version.version_id, bytes, Small(1, "payload"));
+              }),
+              IsOkAndHolds(false));
+  ExpectTold(version, true);
+  EXPECT_EQ(Count().marked_versions, 1);
+}
+
+TEST_P(CatalogDamage, IsNotThatOfWhatTookThePlaceOfWhatWasRead) {
+  const storage::Content bytes = std::string("bytes");
+  const Version version = Add(client_, "file");
+  EXPECT_THAT(Run([&](Transaction& transaction) {
+                return transaction.ReplaceContent(version.version_id, bytes, std::string("anew"));
               }),
               IsOkAndHolds(true));
+  EXPECT_FALSE(Mark(version, bytes));
   ExpectTold(version, false);
-  EXPECT_EQ(Count().marked_versions, 0);
 }
 
 TEST_P(CatalogDamage, IsUndoneWithItsTransaction) {

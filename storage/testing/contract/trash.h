@@ -199,7 +199,7 @@ TEST_P(CatalogTrash, MovesContentThatIsInTheTrash) {
   chunks.inlined = {{{IdOf<ChunkId>(1), 10}, StorageForm::kPlain, ChunkCoding::kRaw, "12"}};
   chunks.recipe = {{IdOf<ChunkId>(1), 10}};
   EXPECT_THAT(Run([&](Transaction& transaction) {
-                return transaction.ReplaceContent(version.version_id, chunks);
+                return transaction.ReplaceContent(version.version_id, IdOf<BlobId>(1), chunks);
               }),
               IsOkAndHolds(true));
   EXPECT_EQ(FindClient(client_)->kept_bytes, 0);
