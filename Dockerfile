@@ -37,7 +37,9 @@ FROM base AS service
 LABEL org.opencontainers.image.title="backup-service" \
       org.opencontainers.image.description="Keeps backups and offers them over gRPC"
 COPY --from=build /out/service.packages /tmp/
-RUN apt-get update && xargs -a /tmp/service.packages apt-get install -y --no-install-recommends \
+# libcurl4 and ca-certificates, for blobs in an object store.
+ARG EXTRA_PACKAGES=
+RUN apt-get update && xargs -a /tmp/service.packages apt-get install -y --no-install-recommends $EXTRA_PACKAGES \
  && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /tmp/service.packages
 COPY --from=build /out/service /
 USER 65532:65532

@@ -31,6 +31,8 @@ find_package(gflags REQUIRED)
 find_package(glog REQUIRED)
 find_package(CLI11 REQUIRED)
 find_package(nlohmann_json REQUIRED)
+find_package(CURL 7.86 REQUIRED)
+find_library(PUGIXML_STATIC libpugixml.a REQUIRED)  # A part of each program that uses it, for a tenth of its size.
 find_package(GTest REQUIRED)
 find_package(PkgConfig REQUIRED)
 pkg_check_modules(ISAL REQUIRED IMPORTED_TARGET libisal)

@@ -43,6 +43,10 @@ constexpr absl::string_view kPackIsMissing = "its pack is missing: ";
 
 absl::Status Damaged(absl::string_view what) { return MakeError(Reason::kBlobDamaged, what); }
 
+absl::Status MissingPack(const BlobId& id) {
+  return Damaged(absl::StrCat(kPackIsMissing, ToHex(id)));
+}
+
 // The numbers tell how much memory is taken, and where a read begins.
 absl::Status CheckNumbers(const StoredChunk& chunk) {
   constexpr auto kMaxSize = static_cast<int64_t>(kMaxChunkSize);
@@ -170,8 +174,7 @@ absl::StatusOr<std::shared_ptr<ChunkReader::Pack>> ChunkReader::OpenNew(const St
   auto pack = std::make_shared<Pack>();
   pack->id = chunk.pack_blob;
   absl::StatusOr<std::unique_ptr<RandomAccess>> access = open_pack_(chunk.pack_blob);
-  if (absl::IsNotFound(access.status()))
-    return Damaged(absl::StrCat(kPackIsMissing, ToHex(chunk.pack_blob)));
+  if (absl::IsNotFound(access.status())) return MissingPack(chunk.pack_blob);
   ASSIGN_OR_RETURN(pack->access, std::move(access));
   if (chunk.form == StorageForm::kSealed) {
     if (keys_.master_key == nullptr)
@@ -202,9 +205,15 @@ absl::Status ChunkReader::Finish(Begun& begun) {
     const bool is_read = was_started && queue_.Finish() == std::ssize(part.bytes);
     part.state = Part::State::kCannotStart;
     if (was_started) Start();
-    if (!is_read && status.ok()) status = begun.pack->access->ReadAt(part.offset, part.bytes);
+    if (!is_read && status.ok()) status = ReadAt(*begun.pack, part);
   }
   return status;
+}
+
+absl::Status ChunkReader::ReadAt(const Pack& pack, const Part& part) {
+  const absl::Status read = pack.access->ReadAt(part.offset, part.bytes);
+  // Some stores keep nothing for those that read it.
+  return absl::IsNotFound(read) ? MissingPack(pack.id) : read;
 }
 
 absl::Status ChunkReader::OpenStored(Begun& begun, Decompressed decompressed) {

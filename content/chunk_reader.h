@@ -110,6 +110,7 @@ class ChunkReader {
   absl::StatusOr<std::shared_ptr<Pack>> PackOf(const storage::StoredChunk& chunk);
   absl::StatusOr<std::shared_ptr<Pack>> OpenNew(const storage::StoredChunk& chunk);
   absl::Status Finish(Begun& begun);
+  static absl::Status ReadAt(const Pack& pack, const Part& part);
   enum class Decompressed { kYes, kNo };
   Result Take(Decompressed decompressed);
   absl::Status OpenStored(Begun& begun, Decompressed decompressed);

@@ -16,6 +16,10 @@ using storage::StoredChunk;
 
 // A chunk may be moved again while it is looked for; more often than that it is not.
 constexpr int kMaxLooks = 5;
+// Packs that are told of before they are read, beside the one that is.
+constexpr int kNotedAhead = 2;
+// Packs that are remembered as told of: as many as are open at once.
+constexpr size_t kRemembered = 8;
 
 bool IsSamePlace(const StoredChunk& a, const StoredChunk& b) {
   return a.pack_blob == b.pack_blob && a.pack == b.pack && a.offset == b.offset &&
@@ -67,7 +71,31 @@ absl::Status ChunkSource::List() {
     listed_.push_back(std::move(chunk));
     if (list_from_ == end_) break;
   }
-  return listed_.empty() ? Incomplete(list_from_) : absl::OkStatus();
+  if (listed_.empty()) return Incomplete(list_from_);
+  NoteAhead();
+  return absl::OkStatus();
+}
+
+void ChunkSource::NoteAhead() {
+  int ahead = 0;
+  for (auto begin = listed_.begin(); begin != listed_.end() && ahead <= kNotedAhead;) {
+    const auto end = std::find_if(begin, listed_.end(), [&](const StoredChunk& chunk) {
+      return chunk.pack_blob != begin->pack_blob || chunk.pack != begin->pack;
+    });
+    const auto last = std::prev(end);
+    const bool is_known = std::find(noted_.begin(), noted_.end(), begin->pack_blob) != noted_.end();
+    if (begin->pack != 0 && !is_known) {
+      // The first one is opened now anyway.
+      if (ahead > 0) {
+        store_.NoteRead(begin->pack_blob, begin->offset,
+                        last->offset + last->stored_size - begin->offset);
+      }
+      noted_.push_back(begin->pack_blob);
+      if (noted_.size() > kRemembered) noted_.pop_front();
+    }
+    if (begin->pack != 0) ++ahead;
+    begin = end;
+  }
 }
 
 absl::Status ChunkSource::Begin() {
@@ -76,7 +104,9 @@ absl::Status ChunkSource::Begin() {
     if (const absl::Status listed = List(); !listed.ok())
       return reader_.has_begun() ? absl::OkStatus() : listed;
     if (listed_.empty() || !reader_.TryBegin(listed_.front())) return absl::OkStatus();
+    const bool ends_pack = listed_.size() > 1 && listed_[1].pack != listed_[0].pack;
     listed_.pop_front();
+    if (ends_pack) NoteAhead();
   }
 }
 

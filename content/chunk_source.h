@@ -27,6 +27,8 @@ class ChunkStore {
   virtual absl::StatusOr<std::vector<storage::StoredChunk>> ListChunks(int64_t offset) = 0;
   // NotFound, or reason STORAGE_IO.
   virtual absl::StatusOr<std::unique_ptr<RandomAccess>> OpenPack(const BlobId& id) = 0;
+  // These bytes of a pack that is not open are read soon (BlobStore::NoteRead()).
+  virtual void NoteRead(const BlobId& /*id*/, int64_t /*offset*/, int64_t /*size_bytes*/) {}
   // Told of a chunk that was read twice at this place and is damaged there. If ListChunks() has
   // another place for it then, that is tried, too.
   virtual void TellDamaged(const storage::StoredChunk& /*chunk*/) {}
@@ -67,6 +69,8 @@ class ChunkSource final : public LastingSource {
 
   // Fills listed_, unless all chunks of the range were listed.
   absl::Status List();
+  // Tells of the packs that come next, each once.
+  void NoteAhead();
   // Forgets what was listed.
   void ListAgain();
   // Has as many chunks read ahead as can be.
@@ -85,6 +89,7 @@ class ChunkSource final : public LastingSource {
   int64_t list_from_;
   const int64_t end_;
   std::deque<storage::StoredChunk> listed_;  // And not begun.
+  std::deque<BlobId> noted_;                 // Packs that were begun or noted, the newest last.
   size_t lasting_pieces_ = 0;
   int64_t pieces_ = 0;      // That were read.
   std::deque<Used> used_;   // Oldest first; the last one is the newest chunk.

@@ -3,6 +3,7 @@
 #include <functional>
 #include <map>
 #include <random>
+#include <set>
 #include <utility>
 
 #include "base/error.h"
@@ -78,7 +79,14 @@ class FakeStore final : public ChunkStore {
     before_open();
     const auto found = packs.find(id);
     if (found == packs.end()) return absl::NotFoundError("no such blob");
-    return std::make_unique<StringAccess>(found->second);
+    if (keeps_readers) return std::make_unique<StringAccess>(found->second);
+    return std::make_unique<Perishable>(*this, id, std::ssize(found->second));
+  }
+  void NoteRead(const BlobId& id, int64_t offset, int64_t size_bytes) override {
+    EXPECT_FALSE(opened.contains(id));
+    EXPECT_GE(offset, 0);
+    EXPECT_LE(offset + size_bytes, std::ssize(packs[id]));
+    EXPECT_TRUE(noted.insert(id).second);
   }
   void TellDamaged(const StoredChunk& chunk) override { damaged.push_back(chunk.number); }
 
@@ -88,10 +96,32 @@ class FakeStore final : public ChunkStore {
   size_t page_size = 3;
   int lists = 0;
   std::map<BlobId, int> opened;
+  std::set<BlobId> noted;
   std::function<void()> before_open = [] {};
+  bool keeps_readers = true;                  // Of packs that are deleted meanwhile.
+  std::function<void()> before_read = [] {};  // Only without them.
   std::vector<int64_t> damaged;
 
  private:
+  // A pack that is gone for its readers, too, once it is.
+  class Perishable final : public RandomAccess {
+   public:
+    Perishable(FakeStore& store, const BlobId& id, int64_t size_bytes)
+        : store_(store), id_(id), size_bytes_(size_bytes) {}
+    int64_t size_bytes() const override { return size_bytes_; }
+    absl::Status ReadAt(int64_t offset, std::span<char> out) const override {
+      store_.before_read();
+      const auto found = store_.packs.find(id_);
+      if (found == store_.packs.end()) return absl::NotFoundError("no such blob any more");
+      return StringAccess(found->second).ReadAt(offset, out);
+    }
+
+   private:
+    FakeStore& store_;
+    const BlobId id_;
+    const int64_t size_bytes_;
+  };
+
   StoredChunk Place(StoredChunk chunk, absl::string_view bytes, StorageForm form,
                     ChunkCoding coding, int number, size_t gap) {
     std::string& pack = packs[PackId(number)];
@@ -283,6 +313,45 @@ TEST_F(ChunkSourceTest, NamesTheChunkThatIsDamagedOrWhosePackIsMissing) {
   EXPECT_THAT(read.status().message(), HasSubstr("the chunk at byte 20000"));
   EXPECT_TRUE(SaysPackMissing(read.status()));
   EXPECT_THAT(store_.damaged, ::testing::ElementsAre(3, 3));
+}
+
+TEST_F(ChunkSourceTest, TellsOfPacksBeforeTheyAreOpened) {
+  for (uint32_t i = 0; i < 60; ++i) {
+    plain_ += Bytes(1'000, i);
+    store_.Add(Bytes(1'000, i), StorageForm::kSealed, ChunkCoding::kRaw,
+               1 + static_cast<int>(i / 10));
+  }
+  const auto whole = ReadWhole();
+  ASSERT_OK(whole);
+  EXPECT_TRUE(*whole == plain_);
+  EXPECT_EQ(store_.noted.size(), 5u);  // All but the first.
+}
+
+TEST_F(ChunkSourceTest, FollowsChunksWhosePackGoesWhileItIsRead) {
+  for (uint32_t i = 0; i < 30; ++i) {
+    parts_.push_back(Bytes(1'000 * (i + 1), i));
+    plain_ += parts_.back();
+    store_.Add(parts_.back(), StorageForm::kSealed, ChunkCoding::kRaw, 1);
+  }
+  store_.keeps_readers = false;
+  int reads = 0;
+  int next_pack = 10;
+  store_.before_read = [&] {
+    if (++reads % 7 != 0) return;
+    store_.packs.clear();
+    ++next_pack;
+    for (size_t i = 0; i < parts_.size(); ++i) store_.Move(i, parts_[i], next_pack);
+  };
+  const auto whole = ReadWhole();
+  ASSERT_OK(whole);
+  EXPECT_TRUE(*whole == plain_);
+  EXPECT_GT(next_pack, 12);
+  EXPECT_TRUE(store_.damaged.empty());
+  // Gone for good.
+  store_.before_read = [&] { store_.packs.clear(); };
+  const auto gone = ReadWhole();
+  EXPECT_THAT(gone, HasReason(Reason::kBlobDamaged));
+  EXPECT_TRUE(SaysPackMissing(gone.status()));
 }
 
 TEST_F(ChunkSourceTest, FollowsChunksThatMoveAndTakesThemForDamagedNever) {

@@ -7,11 +7,25 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "base/byte_stream.h"
+#include "base/error.h"
 #include "base/ids.h"
 #include "base/status_macros.h"
 
 namespace backup::storage {
+
+// What errors of a store that is elsewhere are about.
+inline constexpr absl::string_view kBlobsSubject = "blobs";
+
+// Whether an error of a store tells nothing of any blob: it cannot be reached, or has too much to
+// do (reason BACKEND_DOWN about kBlobsSubject, or OVERLOADED). It is no use to ask for the next one
+// at once.
+inline bool SaysStoreIsAway(const absl::Status& error) {
+  const std::optional<Reason> reason = ReasonOf(error);
+  return reason == Reason::kOverloaded ||
+         (reason == Reason::kBackendDown && SubjectOf(error) == kBlobsSubject);
+}
 
 struct BlobInfo {
   BlobId id;
@@ -50,8 +64,14 @@ class BlobStore {
   }
 
   // Opens a blob for reading. It stays readable until the reader is destroyed, even if it is
-  // deleted meanwhile. Errors: NotFound; reason STORAGE_IO.
+  // deleted meanwhile; or, where a store cannot promise that of larger ones, ReadAt() says NotFound
+  // from then on. Errors: NotFound; reason STORAGE_IO.
   virtual absl::StatusOr<std::unique_ptr<RandomAccess>> Open(const BlobId& id) const = 0;
+
+  // These bytes of a blob will be read soon, by whoever opens it then: a store that is far away
+  // begins to bring them. Waits for nothing and promises nothing: what fails is told by Open() and
+  // ReadAt().
+  virtual void NoteRead(const BlobId& /*id*/, int64_t /*offset*/, int64_t /*size_bytes*/) const {}
 
   // Deletes a blob; returns whether there was one. Needs no file descriptor and no room. Reason
   // STORAGE_IO if it could not be told.
@@ -61,6 +81,14 @@ class BlobStore {
   // returned. Blobs that come and go meanwhile may or may not be visited. For verification: what
   // becomes of a blob hangs on the catalog's rows alone.
   virtual absl::Status List(const std::function<absl::Status(const BlobInfo&)>& visit) const = 0;
+
+  // Whether each call goes over a network: what need not be done now is better left to a job then,
+  // and what blobs take is nothing of this machine's disk.
+  virtual bool is_elsewhere() const { return false; }
+
+  // From now on nobody waits for a store that is elsewhere: whatever is under way, or is asked for
+  // later, ends at once with the reason BACKEND_DOWN. For the end of the process.
+  virtual void StopWaiting() {}
 };
 
 }  // namespace backup::storage

@@ -44,8 +44,9 @@ int64_t RoomOf(const FreeSpace& space) {
   return std::max<int64_t>(space.free_bytes - storage::SpaceReserve::SizeFor(space.disk_bytes), 0);
 }
 
-handlers::DiskUse LookAtDisk(const std::string& data_dir) {
-  return {LookAtCatalog(data_dir), LookAtRoom(data_dir), LookAtSnapshots(data_dir)};
+handlers::DiskUse LookAtDisk(const std::string& data_dir, bool has_remote_blobs) {
+  return {LookAtCatalog(data_dir), LookAtRoom(data_dir), LookAtSnapshots(data_dir),
+          has_remote_blobs};
 }
 
 }  // namespace backup

@@ -13,7 +13,7 @@ namespace backup {
 int64_t RoomOf(const FreeSpace& space);
 
 // What a data directory takes beside packs and blobs, and what room is left for them. May wait for
-// the disk.
-handlers::DiskUse LookAtDisk(const std::string& data_dir);
+// the disk. `has_remote_blobs`: packs and blobs are not there.
+handlers::DiskUse LookAtDisk(const std::string& data_dir, bool has_remote_blobs = false);
 
 }  // namespace backup

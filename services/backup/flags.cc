@@ -12,6 +12,28 @@
 #include "services/backup/limits.h"
 
 DEFINE_string(data_dir, "", "folder that holds all state (required); one process at a time");
+DEFINE_string(blobs, "",
+              "where large content is kept: s3://BUCKET or s3://BUCKET/PREFIX of an object store; "
+              "empty: where it is already, else in the data directory");
+DEFINE_string(s3_endpoint, "",
+              "the object store, https://HOST[:PORT] or http://HOST[:PORT]; empty: as it was, else "
+              "that of AWS in --s3_region");
+DEFINE_string(s3_region, "",
+              "region of the object store; most take any; empty: as it was, else us-east-1");
+DEFINE_string(s3_addressing, "",
+              "how the object store's bucket is named: path (HOST/BUCKET) or virtual "
+              "(BUCKET.HOST); empty: as it was, else path");
+DEFINE_string(s3_credentials_file, "",
+              "file with the object store's access key, as the AWS tools have it; empty: from "
+              "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, the systemd credential s3, or "
+              "~/.aws/credentials");
+DEFINE_string(s3_ca_file, "",
+              "CA of the object store's certificate, PEM; empty: whom the system trusts");
+DEFINE_int64(s3_upload_memory_bytes, 512 << 20,
+             "memory for what is on its way to the object store, at least 32 MiB: an upload takes "
+             "one MiB, and up to 80 while there is that much");
+DEFINE_int64(s3_read_memory_bytes, 256 << 20,
+             "memory for what is read ahead of the object store's blobs, at least 8 MiB");
 DEFINE_string(
     listen, "127.0.0.1:50051",
     "HOST:PORT or unix:PATH to serve gRPC on; port 0 means any free one, host * every address, "
@@ -217,6 +239,17 @@ rpc::TlsFiles TlsFromFlags() {
   return {FLAGS_tls_cert_file, FLAGS_tls_key_file, FLAGS_tls_client_ca_file};
 }
 
+BlobsOptions BlobsFromFlags() {
+  return {.url = FLAGS_blobs,
+          .endpoint = FLAGS_s3_endpoint,
+          .region = FLAGS_s3_region,
+          .addressing = FLAGS_s3_addressing,
+          .credentials_file = FLAGS_s3_credentials_file,
+          .ca_file = FLAGS_s3_ca_file,
+          .max_upload_bytes = FLAGS_s3_upload_memory_bytes,
+          .max_read_ahead_bytes = FLAGS_s3_read_memory_bytes};
+}
+
 handlers::UploadPolicy UploadPolicyFromFlags() {
   handlers::UploadPolicy policy;
   policy.form = FormOf(AtRest());
@@ -269,6 +302,7 @@ Options OptionsFromFlags() {
   Options options;
   options.data_dir = FLAGS_data_dir;
   options.key_sources = KeySourcesFromFlags();
+  options.blobs = BlobsFromFlags();
   options.listen = FLAGS_listen;
   options.bound_port_file = FLAGS_bound_port_file;
   options.operations_listen = FLAGS_operations_listen;
@@ -315,6 +349,10 @@ absl::Status CheckFlags() {
   if (FLAGS_data_dir.empty())
     return UsageError("--data_dir=DIR must say where to keep the data (--help tells more)");
   RETURN_IF_ERROR(CheckKeySources());
+  if (const absl::Status blobs = CheckBlobsOptions(BlobsFromFlags()); !blobs.ok()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--blobs=", FLAGS_blobs, " and --s3_...: ", blobs.message()));
+  }
   if (const absl::Status listen = rpc::CheckAddress(FLAGS_listen); !listen.ok()) {
     return absl::InvalidArgumentError(
         absl::StrCat("--listen=", listen.message(), " (HOST:PORT or unix:PATH)"));

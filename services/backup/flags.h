@@ -19,6 +19,7 @@ namespace backup {
 struct Options {
   std::string data_dir;
   KeySources key_sources;
+  BlobsOptions blobs;
   std::string listen;
   std::string bound_port_file;  // Empty: none, as is:
   std::string operations_listen;

@@ -6,6 +6,8 @@
 
 #include <cerrno>
 #include <filesystem>
+#include <initializer_list>
+#include <iterator>
 #include <system_error>
 
 #include "absl/strings/str_cat.h"
@@ -68,11 +70,15 @@ absl::Status CloseDataDirToOthers(const std::string& path) {
   return absl::OkStatus();
 }
 
-// Whether a store without a catalog has anything to lose.
-bool HasBlobs(const std::string& path) {
+constexpr char kBlobs[] = "store/blobs";
+constexpr char kSnapshots[] = "store/snapshots";
+
+// Whether a store has anything in these folders to lose.
+bool HasBlobs(const std::string& path, std::initializer_list<const char*> folders) {
   std::error_code error;
-  for (const char* const folder : {"/store/blobs", "/store/snapshots"}) {
-    std::filesystem::recursive_directory_iterator entry(path + folder, error), end;
+  for (const char* const folder : folders) {
+    std::filesystem::recursive_directory_iterator entry(absl::StrCat(path, "/", folder), error),
+        end;
     for (; !error && entry != end; entry.increment(error)) {
       if (entry->is_regular_file(error)) return true;
     }
@@ -82,11 +88,13 @@ bool HasBlobs(const std::string& path) {
 
 // A catalog is only made together with the store: beside blobs it would know nothing of, an empty
 // one would say that all is well.
-absl::Status CheckCatalogIsThere(const std::string& path, const std::string& catalog_path) {
+absl::Status CheckCatalogIsThere(const std::string& path, const std::string& catalog_path,
+                                 bool has_remote_blobs) {
   std::error_code error;
   const auto size = std::filesystem::file_size(catalog_path, error);
   const bool is_missing = static_cast<bool>(error);
-  if ((!is_missing && size > 0) || !HasBlobs(path)) return absl::OkStatus();
+  if ((!is_missing && size > 0) || (!has_remote_blobs && !HasBlobs(path, {kBlobs, kSnapshots})))
+    return absl::OkStatus();
   return WithExitCode(
       MakeError(
           Reason::kStateCorrupt,
@@ -183,8 +191,9 @@ absl::StatusOr<bool> IsThere(const std::string& path) {
 }
 
 absl::StatusOr<Storage> OpenStorageIn(const std::string& path, const KeySources& keys,
-                                      const storage::StorageMetrics& metrics,
-                                      bool rebuild_catalog) {
+                                      const storage::StorageMetrics& metrics, bool rebuild_catalog,
+                                      const BlobsOptions& wanted_blobs,
+                                      RemoteBlobs::Access access) {
   RETURN_IF_ERROR(MakeDataDir(path));
   Storage storage;
   ASSIGN_OR_RETURN(storage.lock, LockDataDir(path));
@@ -194,9 +203,14 @@ absl::StatusOr<Storage> OpenStorageIn(const std::string& path, const KeySources&
   storage.reserve->MakeRoom();
   RETURN_IF_ERROR(CloseDataDirToOthers(path));
   const std::string catalog_path = absl::StrCat(path, "/", kCatalogName);
-  RETURN_IF_ERROR(CheckCatalogIsThere(path, catalog_path));
-  storage.generations_file = GenerationsFileOf(path, keys);
+  ASSIGN_OR_RETURN(const bool has_location, IsThere(absl::StrCat(path, "/", kBlobsLocationName)));
+  RETURN_IF_ERROR(CheckCatalogIsThere(path, catalog_path, has_location));
   ASSIGN_OR_RETURN(const bool has_catalog, IsThere(catalog_path));
+  if (!has_catalog && !wanted_blobs.url.empty()) {
+    // Before anything is made.
+    ASSIGN_OR_RETURN(storage.remote, RemoteBlobs::Open(wanted_blobs, access));
+  }
+  storage.generations_file = GenerationsFileOf(path, keys);
   ASSIGN_OR_RETURN(const bool has_generations, IsThere(storage.generations_file));
   const bool has_data = has_catalog || has_generations;
   ASSIGN_OR_RETURN(storage.master_keys, LoadOrMakeMasterKeys(path, keys, has_data));
@@ -204,9 +218,24 @@ absl::StatusOr<Storage> OpenStorageIn(const std::string& path, const KeySources&
   const auto throttle = std::make_shared<BulkThrottle>(metrics.bulk);
   ASSIGN_OR_RETURN(storage.catalog,
                    OpenCatalog(catalog_path, metrics, *storage.reserve, throttle, rebuild_catalog));
-  ASSIGN_OR_RETURN(storage.blobs,
-                   storage::LocalBlobStore::Open(absl::StrCat(path, "/store"), metrics,
-                                                 storage.reserve.get(), throttle));
+  ASSIGN_OR_RETURN(
+      const BlobsOptions blobs,
+      ChooseBlobs(path, wanted_blobs, HasBlobs(path, {kBlobs}), *storage.catalog, Moved::kNo));
+  if (!blobs.url.empty() && storage.remote == nullptr) {
+    ASSIGN_OR_RETURN(storage.remote, RemoteBlobs::Open(blobs, access));
+  }
+  if (storage.remote != nullptr) {
+    RETURN_IF_ERROR(storage.remote->CheckOwner(*storage.catalog));
+    storage.blobs = storage.remote->Release();
+    // Snapshots stay here.
+    const std::string store = absl::StrCat(path, "/store");
+    if (::mkdir(store.c_str(), 0700) != 0 && errno != EEXIST)
+      return absl::ErrnoToStatus(errno, absl::StrCat("cannot make the folder ", store));
+  } else {
+    ASSIGN_OR_RETURN(storage.blobs,
+                     storage::LocalBlobStore::Open(absl::StrCat(path, "/store"), metrics,
+                                                   storage.reserve.get(), throttle));
+  }
   storage.reserve->Restore();
   return storage;
 }
@@ -228,7 +257,8 @@ std::string GenerationsFileOf(const std::string& data_dir, const KeySources& sou
 }
 
 absl::StatusOr<Storage> OpenStorage(const std::string& data_dir, const KeySources& keys,
-                                    const storage::StorageMetrics& metrics, bool rebuild_catalog) {
+                                    const storage::StorageMetrics& metrics, bool rebuild_catalog,
+                                    const BlobsOptions& blobs, RemoteBlobs::Access access) {
   std::error_code error;
   std::string path = std::filesystem::absolute(data_dir, error).lexically_normal();
   if (error) {
@@ -238,7 +268,8 @@ absl::StatusOr<Storage> OpenStorage(const std::string& data_dir, const KeySource
   }
   // With a slash at its end the path would be its own parent, made with a mode that is not ours.
   while (path.size() > 1 && path.back() == '/') path.pop_back();
-  absl::StatusOr<Storage> storage = OpenStorageIn(path, keys, metrics, rebuild_catalog);
+  absl::StatusOr<Storage> storage =
+      OpenStorageIn(path, keys, metrics, rebuild_catalog, blobs, access);
   if (storage.ok()) return storage;
   return WithMessage(storage.status(),
                      absl::StrCat("the data directory ", path, ": ", storage.status().message()));
@@ -264,6 +295,24 @@ absl::StatusOr<std::optional<std::string>> FindStoreValueIn(const std::string& c
 
 absl::StatusOr<std::unique_ptr<storage::BlobStore>> OpenBlobs(const std::string& data_dir) {
   return storage::LocalBlobStore::Open(absl::StrCat(data_dir, "/store"));
+}
+
+absl::Status ClaimBlobs(const std::string& data_dir, Storage& storage) {
+  return storage.remote == nullptr ? absl::OkStatus()
+                                   : storage.remote->Claim(data_dir, *storage.catalog);
+}
+
+absl::StatusOr<std::unique_ptr<storage::BlobStore>> OpenBlobs(const std::string& data_dir,
+                                                              const BlobsOptions& wanted,
+                                                              storage::Catalog& catalog) {
+  ASSIGN_OR_RETURN(
+      const BlobsOptions blobs,
+      ChooseBlobs(data_dir, wanted, HasBlobs(data_dir, {kBlobs}), catalog, Moved::kMaybe));
+  if (blobs.url.empty()) return OpenBlobs(data_dir);
+  ASSIGN_OR_RETURN(const std::unique_ptr<RemoteBlobs> remote,
+                   RemoteBlobs::Open(blobs, RemoteBlobs::Access::kRead));
+  RETURN_IF_ERROR(remote->Adopt(catalog));
+  return remote->Release();
 }
 
 Labels CatalogLibraryVersion() { return {{"sqlite", storage::Database::LibraryVersion()}}; }

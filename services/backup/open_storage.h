@@ -7,8 +7,10 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "base/metrics.h"
 #include "base/unique_fd.h"
 #include "crypto/key_generations.h"
+#include "services/backup/blobs_location.h"
 #include "storage/blob_store.h"
 #include "storage/catalog/catalog.h"
 #include "storage/space_reserve.h"
@@ -42,18 +44,26 @@ struct Storage {
   std::unique_ptr<storage::SpaceReserve> reserve;
   std::unique_ptr<storage::Catalog> catalog;
   std::unique_ptr<storage::BlobStore> blobs;
+  // Of blobs in an object store: to be claimed before anything is stored or deleted there.
+  std::unique_ptr<RemoteBlobs> remote;
 };
 
 // Opens DATA_DIR (made with mode 0700 if it is not there; what is open to other users is closed to
 // them, which the log tells): lock, master keys (in a file that is not there one is made, but only
-// if there is neither a catalog nor a file of key generations yet), reserve/, catalog.db, store/.
-// On a full disk what is reserved is given up as far as that needs it. `rebuild_catalog`:
-// SqliteCatalog::Options. If it fails, the error met, in one line that names the directory; with an
-// exit code of its own (base/exit_code.h) if another process holds it, it is of a newer schema, or
-// it is damaged. This is the only place that names implementations of Catalog and BlobStore.
+// if there is neither a catalog nor a file of key generations yet), reserve/, catalog.db, store/,
+// or blobs in an object store, which are not claimed yet (ClaimBlobs()). On a full disk what is
+// reserved is given up as far as that needs it. `rebuild_catalog`: SqliteCatalog::Options. If it
+// fails, the error met, in one line that names the directory; with an exit code of its own
+// (base/exit_code.h) if another process holds it, it is of a newer schema, or it is damaged. This
+// and blobs_location.h are the only places that name implementations of Catalog and BlobStore.
 absl::StatusOr<Storage> OpenStorage(const std::string& data_dir, const KeySources& keys,
                                     const storage::StorageMetrics& metrics = {},
-                                    bool rebuild_catalog = false);
+                                    bool rebuild_catalog = false, const BlobsOptions& blobs = {},
+                                    RemoteBlobs::Access access = RemoteBlobs::Access::kWrite);
+
+// Makes blobs in an object store those of this catalog (RemoteBlobs::Claim()), once all else fits.
+// Nothing for others.
+absl::Status ClaimBlobs(const std::string& data_dir, Storage& storage);
 
 // Where these are, below a data directory.
 inline constexpr char kCatalogName[] = "catalog.db";
@@ -72,8 +82,14 @@ absl::StatusOr<std::unique_ptr<storage::Catalog>> OpenCatalogFile(const std::str
 absl::StatusOr<std::optional<std::string>> FindStoreValueIn(const std::string& catalog_path,
                                                             const std::string& name);
 
-// The store of a data directory alone.
+// What is in a data directory itself, wherever the blobs of its catalog are.
 absl::StatusOr<std::unique_ptr<storage::BlobStore>> OpenBlobs(const std::string& data_dir);
+
+// The blobs of a data directory alone, to make this catalog, which is in nobody's use yet, anew of
+// it; an object store is only read, and becomes the catalog's (RemoteBlobs::Adopt()).
+absl::StatusOr<std::unique_ptr<storage::BlobStore>> OpenBlobs(const std::string& data_dir,
+                                                              const BlobsOptions& blobs,
+                                                              storage::Catalog& catalog);
 
 // The version of the catalog's database library, for backup_build_info.
 Labels CatalogLibraryVersion();

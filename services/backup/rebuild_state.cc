@@ -127,6 +127,12 @@ absl::Status KeyMissing(const BlobId& id, const absl::Status& why) {
                         "without what it has sealed, and names that"));
 }
 
+// What would be lost for another reason than what there is of it.
+bool Ends(const absl::Status& error) {
+  return ReasonOf(error) == Reason::kStorageFull || ReasonOf(error) == Reason::kStateCorrupt ||
+         storage::SaysStoreIsAway(error);
+}
+
 void Rebuild::Lose(absl::string_view what, const absl::Status& why) {
   ++report_.lost_count;
   if (report_.lost.size() < RebuildReport::kMaxLost)
@@ -190,8 +196,7 @@ absl::Status Rebuild::TakeBlobsIn() {
     if (use != BlobUse::kUnknown) continue;
     const absl::Status taken = TakeBlobIn(id);
     if (taken.ok()) continue;
-    if (ReasonOf(taken) == Reason::kStorageFull || ReasonOf(taken) == Reason::kStateCorrupt)
-      return taken;
+    if (Ends(taken)) return taken;
     if (EndsAt(taken)) return KeyMissing(id, taken);
     Lose(absl::StrCat("blob ", ToHex(id)), taken);
   }
@@ -270,8 +275,10 @@ absl::Status Rebuild::GatherOlderParts() {
     for (const storage::PackInfo& pack : packs) {
       after = pack.pack;
       const auto blob = blobs_.Open(pack.blob_id);
+      if (storage::SaysStoreIsAway(blob.status())) return blob.status();
       if (!blob.ok()) continue;
       const absl::StatusOr<PackFooter> footer = ReadFooter(pack.blob_id, **blob);
+      if (storage::SaysStoreIsAway(footer.status())) return footer.status();
       if (EndsAt(footer.status())) return KeyMissing(pack.blob_id, footer.status());
       if (!footer.ok()) continue;  // The check afterwards says so.
       for (const PackFooter::Part& part : footer->parts) {
@@ -300,8 +307,7 @@ absl::Status Rebuild::TakeToldVersionsIn() {
     } else {
       taken = absl::NotFoundError("packs that tell of it are missing");
     }
-    if (ReasonOf(taken) == Reason::kStorageFull || ReasonOf(taken) == Reason::kStateCorrupt)
-      return taken;
+    if (Ends(taken)) return taken;
     if (!taken.ok()) Lose(NameOf(version), taken);
   }
   return absl::OkStatus();
@@ -479,9 +485,10 @@ absl::StatusOr<RebuildReport> RebuildState(const HeldDataDir& data_dir,
                                            const SnapshotChoice& choice, MissingKeys missing_keys,
                                            absl::Time now, const StateListener& listener) {
   RebuildReport report;
-  ASSIGN_OR_RETURN(const std::unique_ptr<storage::BlobStore> blobs, OpenBlobs(data_dir.path));
+  std::unique_ptr<storage::BlobStore> blobs;
   {
     ASSIGN_OR_RETURN(NewCatalog base, OpenBase(data_dir, choice, now, listener));
+    ASSIGN_OR_RETURN(blobs, OpenBlobs(data_dir.path, data_dir.blobs, *base.catalog));
     report.snapshot_path = base.snapshot_path;
     report.snapshot_time = base.snapshot_time;
     report.unreadable = std::move(base.unreadable);

@@ -53,10 +53,11 @@ enum class MissingKeys {
 // are unconfirmed (kReceived): a verdict is not told; they are kept for kKeepRebuilt. Memory: 16
 // bytes for each blob, and the recipes of what is taken in. After a crash it is to be done again
 // from the beginning. Errors, which leave the catalog as it is, as of OpenSnapshot(), and of the
-// store: STORAGE_IO; reason KEY_MISSING if something is sealed by a generation of keys that neither
-// the catalog nor the file has, unless that is given up, but for the store's secret;
-// FailedPrecondition if there are snapshots, but only of a master key that is not at hand, and no
-// catalog in place that holds anything.
+// store: STORAGE_IO, or BACKEND_DOWN and OVERLOADED if it is an object store that cannot be asked,
+// FailedPrecondition if that has the blobs of another; reason KEY_MISSING if something is sealed by
+// a generation of keys that neither the catalog nor the file has, unless that is given up, but for
+// the store's secret; FailedPrecondition if there are snapshots, but only of a master key that is
+// not at hand, and no catalog in place that holds anything.
 absl::StatusOr<RebuildReport> RebuildState(const HeldDataDir& data_dir,
                                            const SnapshotChoice& choice, MissingKeys missing_keys,
                                            absl::Time now, const StateListener& listener);

@@ -122,12 +122,14 @@ absl::Status RetireFromTheBeginning(storage::Transaction& transaction) {
 }
 
 // So that it can be put in the place of a later catalog.
-absl::Status Prepare(storage::Catalog& catalog, const CatalogMark& mark) {
+absl::Status Prepare(storage::Catalog& catalog, const CatalogMark& mark,
+                     TakeOver take_over = TakeOver::kRestored) {
   return catalog.Run([&](storage::Transaction& transaction) -> absl::Status {
     RETURN_IF_ERROR(transaction.ForgetPending());
     RETURN_IF_ERROR(RetireFromTheBeginning(transaction));
     ASSIGN_OR_RETURN(const int64_t next, transaction.NextVersionId());
     RETURN_IF_ERROR(handlers::SkipGenerations(transaction, SystemClock().Now()));
+    RETURN_IF_ERROR(LetTakeOver(transaction, take_over));
     const int64_t ahead = std::max<int64_t>(0, mark.next_version_id - next);
     return transaction.ReserveVersionIds(ahead + kSkippedIds).status();
   });
@@ -452,7 +454,7 @@ absl::Status AcceptCatalog(const HeldDataDir& data_dir) {
   const CatalogMark mark = ReadCatalogMark(data_dir.path);
   ASSIGN_OR_RETURN(const std::unique_ptr<storage::Catalog> catalog,
                    OpenCatalogFile(CatalogPath(data_dir.path)));
-  RETURN_IF_ERROR(Prepare(*catalog, mark));
+  RETURN_IF_ERROR(Prepare(*catalog, mark, TakeOver::kAccepted));
   return WriteCatalogMark(data_dir.path, *catalog);
 }
 

@@ -51,6 +51,7 @@ struct HeldDataDir {
   UniqueFd lock;
   crypto::MasterKeys master_keys;
   std::string generations_file;  // Of the keys that they wrap.
+  BlobsOptions blobs;            // Where blobs are that are elsewhere, as far as that is not known.
 };
 // Holds it. Errors: NotFound if there is no such folder, or no master key; Aborted if a service
 // holds it; those of CheckOwner() and OpenMasterKeys().

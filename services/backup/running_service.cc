@@ -80,13 +80,19 @@ absl::StatusOr<std::unique_ptr<RunningService>> RunningService::Open(const Optio
                                                                      Metrics& metrics,
                                                                      StopRequest& stop) {
   const storage::StorageMetrics storage_metrics(metrics);
+  BlobsOptions blobs = options.blobs;
+  blobs.metrics = &metrics;
   ASSIGN_OR_RETURN(Storage storage, OpenStorage(options.data_dir, options.key_sources,
-                                                storage_metrics, options.rebuild_catalog));
+                                                storage_metrics, options.rebuild_catalog, blobs));
   // Before anything is written to it.
   if (const absl::Status fits = CheckCatalogMark(options.data_dir, *storage.catalog); !fits.ok()) {
     return WithExitCode(WithMessage(fits, absl::StrCat("the data directory ", options.data_dir,
                                                        ": ", fits.message())),
                         kExitDamaged);
+  }
+  if (const absl::Status claimed = ClaimBlobs(options.data_dir, storage); !claimed.ok()) {
+    return WithMessage(
+        claimed, absl::StrCat("the data directory ", options.data_dir, ": ", claimed.message()));
   }
   absl::StatusOr<Keys> keys = OpenKeys(storage);
   if (!keys.ok()) {
@@ -177,7 +183,9 @@ ServiceContext RunningService::MakeContext(Metrics& metrics) {
   context.wake_sweep = [this] { jobs_.Wake(jobs::Sweep::kName); };
   context.clock_watch = &clock_watch_;
   context.retention = options_.retention;
-  context.look_at_disk = [this] { return LookAtDisk(options_.data_dir); };
+  context.look_at_disk = [this] {
+    return LookAtDisk(options_.data_dir, storage_.blobs->is_elsewhere());
+  };
   context.back_up_state = [this] { return BackUpState(); };
   context.key_keeper = keys_.keeper.get();
   context.retires_keys = options_.retire_interval > absl::ZeroDuration();
@@ -344,6 +352,8 @@ absl::StatusOr<v1::BackUpStateResponse> RunningService::BackUpState() {
 void RunningService::Drain() {
   stop_snapshots_.request_stop();
   server_->Drain(options_.drain_timeout);
+  // Jobs are told to stop when they are asked for it; nobody may wait for a store meanwhile.
+  storage_.blobs->StopWaiting();
   NoteMark();
 }
 

@@ -5,6 +5,7 @@
 
 #include "CLI/CLI.hpp"
 #include "absl/strings/escaping.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "base/ids.h"
 #include "base/name_text.h"
@@ -26,6 +27,7 @@ struct DecryptOptions {
   std::string blob_file;
   MorePacks more;
   KeyChoice key;
+  BlobsOptions blobs;
   std::string data_dir;
   std::string client;
   std::string file;
@@ -80,7 +82,8 @@ absl::Status CheckOptions(const DecryptOptions& options) {
   }
   if (from_data_dir && !named)
     return absl::InvalidArgumentError("--data_dir needs --client and --file");
-  if (from_data_dir && !options.more.folder.empty())
+  if (from_data_dir && !options.more.folder.empty() &&
+      !absl::StartsWith(options.more.folder, "s3://"))
     return absl::InvalidArgumentError("--blobs is for a BLOB_FILE: --data_dir has all of them");
   if (from_data_dir && !options.key.key_hex.empty()) {
     return absl::InvalidArgumentError(
@@ -94,6 +97,13 @@ absl::Status CheckOptions(const DecryptOptions& options) {
   return absl::OkStatus();
 }
 
+// Where a service has its blobs, if --blobs says that.
+BlobsOptions BlobsOf(const DecryptOptions& options) {
+  BlobsOptions blobs = options.blobs;
+  blobs.url = options.more.folder;
+  return blobs;
+}
+
 absl::StatusOr<ExitCode> Decrypt(Connection& connection, Output& output,
                                  const DecryptOptions& options) {
   RETURN_IF_ERROR(CheckOptions(options));
@@ -104,7 +114,7 @@ absl::StatusOr<ExitCode> Decrypt(Connection& connection, Output& output,
     ASSIGN_OR_RETURN(
         content, OpenBlobFile(options.blob_file, options.more, options.version_id, options.key));
   } else {
-    ASSIGN_OR_RETURN(data_dir, OpenDataDir(options.data_dir, options.key));
+    ASSIGN_OR_RETURN(data_dir, OpenDataDir(options.data_dir, options.key, BlobsOf(options)));
     ASSIGN_OR_RETURN(content,
                      OpenStoredFile(*data_dir, options.client, options.file, options.version_id));
   }
@@ -152,8 +162,11 @@ void AddDecryptCommand(CLI::App& app, Command& chosen) {
   decrypt.add_option("PACK_FILE", options->more.files, "More packs that may hold its chunks")
       ->type_name("");
   decrypt
-      .add_option("--blobs", options->more.folder, "A folder of such packs: the store's, as a rule")
+      .add_option("--blobs", options->more.folder,
+                  "A folder of such packs: the store's, as a rule;\nwith --data_dir: the service's "
+                  "--blobs, if it had one")
       ->type_name("DIR");
+  AddStoreOptions(decrypt, options->blobs);
   AddKeyOptions(decrypt, options->key.sources);
   decrypt.add_option("--key", options->key.key_hex, "The key of a BLOB_FILE, in hex")
       ->type_name("HEX");

@@ -29,6 +29,7 @@ struct StateFlags {
   std::string snapshot_dir;
   std::string snapshot;
   bool gives_up_missing_keys = false;
+  BlobsOptions blobs;
 };
 
 std::string TimeOf(absl::Time time) {
@@ -170,7 +171,9 @@ ExitCode ShowRebuilt(const RebuildReport& report, Output& output) {
 }
 
 absl::StatusOr<ExitCode> RunRebuild(Output& output, const StateFlags& flags) {
-  ASSIGN_OR_RETURN(const HeldDataDir held, HoldDataDir(flags.data_dir, flags.keys));
+  ASSIGN_OR_RETURN(HeldDataDir held, HoldDataDir(flags.data_dir, flags.keys));
+  RETURN_IF_ERROR(CheckBlobsOptions(flags.blobs));
+  held.blobs = flags.blobs;
   ASSIGN_OR_RETURN(
       const RebuildReport report,
       RebuildState(held, {SnapshotFolders(held.path, flags.snapshot_dir), flags.snapshot},
@@ -215,6 +218,13 @@ CLI::App& AddStateCommand(CLI::App& group, Command& chosen, const std::string& n
         ->type_name("FILE");
   }
   if (name == "rebuild") {
+    command
+        .add_option(
+            "--blobs", flags->blobs.url,
+            "The service's --blobs, if it had one; default: what\nthe catalog, a snapshot or "
+            "the data directory says")
+        ->type_name("URL");
+    AddStoreOptions(command, flags->blobs);
     command.add_flag(
         "--give-up-missing-keys", flags->gives_up_missing_keys,
         "Go on without what a generation of keys has sealed\nthat is lost for ever, and "

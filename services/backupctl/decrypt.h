@@ -44,7 +44,10 @@ struct DataDir {
 // Opens the data directory of a service that does not run; makes nothing. What `sources` do not
 // name is that in the directory; `key_hex` is not looked at. NotFound if there is no catalog or
 // key; Aborted if a service holds it; FailedPrecondition if its schema is newer.
-absl::StatusOr<DataDir> OpenDataDir(const std::string& data_dir, const KeyChoice& choice);
+// `blobs` says where blobs are that are in an object store, as far as that is not known; they are
+// only read.
+absl::StatusOr<DataDir> OpenDataDir(const std::string& data_dir, const KeyChoice& choice,
+                                    const BlobsOptions& blobs = {});
 
 // Opens a version's content. `client` is an id or a name, and `file` a name, in the API's text
 // form; version 0 means the newest verified one. `data_dir` must outlive it. Reasons

@@ -31,4 +31,23 @@ void AddKeyOptions(CLI::App& command, KeySources& keys) {
       ->type_name("FILE");
 }
 
+void AddStoreOptions(CLI::App& command, BlobsOptions& blobs) {
+  command
+      .add_option("--s3_endpoint", blobs.endpoint,
+                  "The object store that has the blobs; default, as of\nthe others: as the service "
+                  "had it")
+      ->type_name("URL");
+  command.add_option("--s3_region", blobs.region, "Its region")->type_name("REGION");
+  command
+      .add_option("--s3_addressing", blobs.addressing, "How its bucket is named, path or virtual")
+      ->type_name("HOW");
+  command
+      .add_option("--s3_credentials_file", blobs.credentials_file,
+                  "The access key, which needs to list and read only;\nelse from the environment, "
+                  "or ~/.aws/credentials")
+      ->type_name("FILE");
+  command.add_option("--s3_ca_file", blobs.ca_file, "CA of its certificate, PEM")
+      ->type_name("FILE");
+}
+
 }  // namespace backup::ctl

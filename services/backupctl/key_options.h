@@ -12,4 +12,8 @@ namespace backup::ctl {
 // a service; parsing sets `keys`, which must outlive `command`.
 void AddKeyOptions(CLI::App& command, KeySources& keys);
 
+// Adds those that say where the blobs of a data directory are, if that is an object store: but for
+// where it is itself, which is --blobs.
+void AddStoreOptions(CLI::App& command, BlobsOptions& blobs);
+
 }  // namespace backup::ctl

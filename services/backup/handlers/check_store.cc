@@ -158,6 +158,8 @@ absl::StatusOr<std::vector<StoredChunk>> StoreCheck::ChunksOf(int64_t pack) {
 absl::Status StoreCheck::CheckPack(const PackInfo& pack) {
   ASSIGN_OR_RETURN(const std::vector<StoredChunk> chunks, ChunksOf(pack.pack));
   const absl::Status wrong = CompareFooter(places_, pack, chunks);
+  // Nothing is known of it, nor of what comes after it.
+  if (storage::SaysStoreIsAway(wrong)) return wrong;
   Looked looked;
   RETURN_IF_ERROR(ReadChunks(chunks, looked));
   RETURN_IF_ERROR(Mark(pack, looked));
@@ -204,6 +206,7 @@ absl::Status StoreCheck::TakeSome(const std::function<bool()>& begin, ChunkReade
 absl::Status StoreCheck::Take(const ChunkReader::Result& read, absl::string_view digest,
                               ChunkReader& reader, Looked& looked) {
   const StoredChunk& chunk = read.chunk;
+  if (storage::SaysStoreIsAway(read.plain.status())) return read.plain.status();
   State state = State::kUnclear;
   if (read.plain.ok()) {
     checked_bytes_ += chunk.ref.size_bytes;
@@ -232,6 +235,7 @@ absl::StatusOr<StoreCheck::State> StoreCheck::LookAtChunkAgain(const StoredChunk
   // It has another place by now, or is gone: nothing is known of it.
   if (now.empty() || now.front().number != chunk.number) return State::kUnclear;
   const absl::StatusOr<std::unique_ptr<content::PlainChunk>> plain = reader.ReadNow(now.front());
+  if (storage::SaysStoreIsAway(plain.status())) return plain.status();
   if (!plain.ok()) {
     return ReasonOf(plain.status()) == Reason::kBlobDamaged ? State::kDamaged : State::kUnclear;
   }
@@ -275,15 +279,15 @@ absl::Status StoreCheck::CheckVersion(const storage::StoredVersion& stored) {
   if (stored.version.state == storage::VersionState::kAbandoned) return absl::OkStatus();
   const absl::Status first_look = CheckContent(stored);
   if (first_look.ok()) return MarkVersion(stored, first_look);
-  // The check itself may have been told to end.
-  if (!ReasonOf(first_look)) return first_look;
+  // The check itself may have been told to end, or the store is away.
+  if (!ReasonOf(first_look) || storage::SaysStoreIsAway(first_look)) return first_look;
   // Its content may have moved since it was listed, or is gone with it: then nothing is wrong. Nor
   // is it if it can be read now.
   ASSIGN_OR_RETURN(const std::optional<storage::StoredVersion> now, Now(stored.version.version_id));
   if (!now) return absl::OkStatus();
   const absl::Status wrong = CheckContent(*now);
   const std::optional<Reason> reason = ReasonOf(wrong);
-  if (!wrong.ok() && !reason) return wrong;
+  if (!wrong.ok() && (!reason || storage::SaysStoreIsAway(wrong))) return wrong;
   if (wrong.ok() || reason == Reason::kBlobDamaged || reason == Reason::kStateCorrupt)
     RETURN_IF_ERROR(MarkVersion(*now, wrong));
   if (wrong.ok()) return absl::OkStatus();

@@ -37,7 +37,8 @@ v1::GrowthStatus ToProto(const Growth& growth) {
 
 void SetDisk(const DiskUse& disk, const Forecast& forecast, v1::GetStatusResponse& response) {
   if (disk.catalog_bytes.ok()) response.set_catalog_bytes(*disk.catalog_bytes);
-  if (disk.room_bytes.ok()) response.set_room_bytes(*disk.room_bytes);
+  // What an object store still takes nobody knows.
+  if (disk.room_bytes.ok() && !disk.has_remote_blobs) response.set_room_bytes(*disk.room_bytes);
   if (disk.snapshots.ok()) *response.mutable_snapshots() = ToProto(*disk.snapshots);
   for (const Growth& growth : forecast.growth) *response.add_growth() = ToProto(growth);
   if (forecast.until_full)

@@ -39,9 +39,9 @@ absl::StatusOr<SizeNote> SizesAt(absl::Time now, const storage::Counts& counts,
                                  const DiskUse& disk) {
   RETURN_IF_ERROR(disk.catalog_bytes.status());
   RETURN_IF_ERROR(disk.snapshots.status());
-  return SizeNote{
-      now, counts.blob_bytes + counts.pack_bytes + *disk.catalog_bytes + disk.snapshots->size_bytes,
-      counts.stored_bytes};
+  const int64_t blob_bytes = disk.has_remote_blobs ? 0 : counts.blob_bytes + counts.pack_bytes;
+  return SizeNote{now, blob_bytes + *disk.catalog_bytes + disk.snapshots->size_bytes,
+                  counts.stored_bytes};
 }
 
 absl::Status SizeNoter::NoteIfDue(absl::Time now) {

@@ -26,6 +26,7 @@ struct DiskUse {
   absl::StatusOr<int64_t> catalog_bytes;  // Without its log.
   absl::StatusOr<int64_t> room_bytes;     // That uploads may still take; quotas do not count.
   absl::StatusOr<KeptSnapshots> snapshots;
+  bool has_remote_blobs = false;  // Packs and blobs take nothing of this disk.
 };
 
 // How fast something grew, on the average.

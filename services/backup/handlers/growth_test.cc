@@ -176,6 +176,14 @@ TEST_F(NoteSizesTest, NotesAllThatFillsTheDiskEverySixHours) {
   EXPECT_THAT(Notes(), SizeIs(2));
 }
 
+TEST_F(NoteSizesTest, LeavesOutWhatIsOnNoDiskOfThisMachine) {
+  service_.uploads.inline_blob_limit = 0;
+  service_.Store(service_.Register("client"), "file", "content");
+  disk_.has_remote_blobs = true;
+  Note();
+  EXPECT_EQ(Notes(), (std::vector<SizeNote>{{service_.clock.Now(), 100 + 50, 7}}));
+}
+
 TEST_F(NoteSizesTest, ForgetsWhatWasNotedInTheFuture) {
   Note();
   service_.clock.Advance(1000 * kDay);

@@ -1,6 +1,8 @@
 #include "services/backup/handlers/open_content.h"
 
+#include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <utility>
 #include <variant>
@@ -38,11 +40,34 @@ class CatalogChunks final : public content::ChunkStore {
   absl::StatusOr<std::unique_ptr<RandomAccess>> OpenPack(const BlobId& id) override {
     return places_.blobs.Open(id);
   }
+  void NoteRead(const BlobId& id, int64_t offset, int64_t size_bytes) override {
+    places_.blobs.NoteRead(id, offset, size_bytes);
+  }
   void TellDamaged(const StoredChunk& chunk) override { MarkDamaged(places_, chunk); }
 
  private:
   const StoredPlaces places_;
   const storage::ChunkList chunks_;
+};
+
+// A blob that may go while it is read, as some stores keep nothing for those that read it.
+class WholeBlob final : public RandomAccess {
+ public:
+  WholeBlob(std::unique_ptr<RandomAccess> blob, const storage::Version& version)
+      : blob_(std::move(blob)), missing_(Missing(version)) {}
+  int64_t size_bytes() const override { return blob_->size_bytes(); }
+  size_t read_depth() const override { return blob_->read_depth(); }
+  bool TryStartReadAt(IoQueue& queue, int64_t offset, std::span<char> out) const override {
+    return blob_->TryStartReadAt(queue, offset, out);
+  }
+  absl::Status ReadAt(int64_t offset, std::span<char> out) const override {
+    const absl::Status read = blob_->ReadAt(offset, out);
+    return absl::IsNotFound(read) ? missing_ : read;
+  }
+
+ private:
+  const std::unique_ptr<RandomAccess> blob_;
+  const absl::Status missing_;
 };
 
 absl::StatusOr<std::unique_ptr<RandomAccess>> OpenWhole(const storage::BlobStore& blobs,
@@ -53,7 +78,8 @@ absl::StatusOr<std::unique_ptr<RandomAccess>> OpenWhole(const storage::BlobStore
   if (blob == nullptr) return Missing(stored.version);
   absl::StatusOr<std::unique_ptr<RandomAccess>> opened = blobs.Open(*blob);
   if (absl::IsNotFound(opened.status())) return Missing(stored.version);
-  return opened;
+  RETURN_IF_ERROR(opened.status());
+  return std::make_unique<WholeBlob>(*std::move(opened), stored.version);
 }
 
 absl::StatusOr<std::unique_ptr<content::StoredContent>> OpenNow(

@@ -81,6 +81,49 @@ TEST_F(VerifyStoreTest, FindsNothingInAStoreThatIsWhole) {
   EXPECT_EQ(result.progress_count, 2);
 }
 
+// Nothing is known then, of any of them.
+class AwayBlobStore final : public storage::BlobStore {
+ public:
+  mutable int opens = 0;
+  static absl::Status Away() {
+    return MakeError(Reason::kBackendDown, "no answer", storage::kBlobsSubject);
+  }
+  absl::StatusOr<std::unique_ptr<storage::StagedBlob>> Stage(const BlobId&, ByteSource&,
+                                                             std::optional<int64_t>) override {
+    return Away();
+  }
+  absl::StatusOr<std::unique_ptr<RandomAccess>> Open(const BlobId&) const override {
+    ++opens;
+    return Away();
+  }
+  absl::StatusOr<bool> Delete(const BlobId&) override { return Away(); }
+  absl::Status List(const std::function<absl::Status(const storage::BlobInfo&)>&) const override {
+    return Away();
+  }
+};
+
+TEST_F(VerifyStoreTest, EndsWhenTheStoreIsAwayAndCallsNothingDamaged) {
+  for (const char* const name : {"one", "two", "three"})
+    service_.Store(client_.id, name, PseudoRandomBytes(1000));
+  AwayBlobStore away;
+  const StoredPlaces& places = service_.stored_places;
+  const StoredPlaces elsewhere = {places.catalog,      away,
+                                  places.master_key,   places.store_keys,
+                                  places.dictionaries, places.chunk_cache};
+  PieceBudget budget;
+  int findings = 0;
+  EXPECT_THAT(VerifyStore(elsewhere, budget, v1::VerifyStoreRequest(),
+                          [&](const v1::VerifyStoreResponse& event) {
+                            findings += event.has_finding() ? 1 : 0;
+                            return absl::OkStatus();
+                          }),
+              testing::HasReason(Reason::kBackendDown));
+  EXPECT_EQ(findings, 0);
+  EXPECT_EQ(away.opens, 1);
+  EXPECT_EQ(service_.Count().damaged_chunks, 0);
+  EXPECT_TRUE(Verify().findings.empty());
+}
+
 TEST_F(VerifyStoreTest, ReadsARandomShare) {
   for (int i = 0; i < 200; ++i) service_.Store(client_.id, "file", "x");
   const Verification half = Verify(0.5);

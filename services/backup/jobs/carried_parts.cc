@@ -31,7 +31,10 @@ absl::StatusOr<PackFooter> ReadFooter(const PackInfo& pack,
   if (absl::IsNotFound(blob.status()))
     return MakeError(Reason::kBlobDamaged, "the pack is missing");
   RETURN_IF_ERROR(blob.status());
-  ASSIGN_OR_RETURN(PackFooter footer, content::ReadPackFooter(**blob));
+  absl::StatusOr<PackFooter> read = content::ReadPackFooter(**blob);
+  if (absl::IsNotFound(read.status()))  // It went while it was read.
+    return MakeError(Reason::kBlobDamaged, "the pack is missing");
+  ASSIGN_OR_RETURN(PackFooter footer, std::move(read));
   if (footer.pack_id != pack.blob_id || footer.form != pack.form)
     return MakeError(Reason::kBlobDamaged, "its footer is another pack's");
   if (pack.form != storage::StorageForm::kSealed) return footer;

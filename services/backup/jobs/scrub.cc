@@ -107,7 +107,9 @@ void Scrub::Heal(const std::stop_token& token) {
 void Scrub::HealNow(const std::stop_token& token) {
   const absl::Status healed = healing_.Run(token).status();
   // What was found has gone meanwhile: it is looked for again soon.
-  if (healed.ok() || token.stop_requested() || ReasonOf(healed) == Reason::kBackendDown) return;
+  const bool has_gone =
+      ReasonOf(healed) == Reason::kBackendDown && !storage::SaysStoreIsAway(healed);
+  if (healed.ok() || token.stop_requested() || has_gone) return;
   retry_healing_ = std::chrono::steady_clock::now() + kHealingRetry;
   LOG(WARNING) << "cannot heal what is damaged, and tries again in ten minutes: " << healed;
 }

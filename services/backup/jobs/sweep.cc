@@ -31,12 +31,18 @@ absl::StatusOr<Job::Progress> Sweep::Step(const std::string& cursor, int64_t bud
     return snapshot.ListDroppedBlobs(after, static_cast<int>(budget));
   }));
   Progress progress;
+  absl::Status away;
   std::vector<BlobId> deleted;
   for (const BlobId& id : blobs) {
     if (token.stop_requested()) break;
     progress.cursor = ToHex(id);
     // Many were never put: as a rule a process that ends leaves ids that it did not use.
     const absl::StatusOr<bool> was_there = blobs_.Delete(id);
+    // Each of the others would wait for the store as long.
+    if (storage::SaysStoreIsAway(was_there.status())) {
+      away = was_there.status();
+      break;
+    }
     if (!was_there.ok()) {
       LOG(WARNING) << "a blob that is not needed stays until the next sweep: "
                    << was_there.status();
@@ -53,6 +59,7 @@ absl::StatusOr<Job::Progress> Sweep::Step(const std::string& cursor, int64_t bud
     // What is remembered for nothing is looked for again, which does no harm.
     if (ReasonOf(forgotten) != Reason::kStorageFull) RETURN_IF_ERROR(forgotten);
   }
+  RETURN_IF_ERROR(away);
   // Last, since it makes no room by itself.
   if (progress.is_done) RETURN_IF_ERROR(ReleaseRecipes(token));
   return progress;

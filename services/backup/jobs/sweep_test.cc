@@ -26,6 +26,8 @@ using testing::IsOkAndHolds;
 class StubbornBlobStore final : public storage::BlobStore {
  public:
   std::set<BlobId> stuck;
+  bool is_away = false;
+  int deletes = 0;
 
   absl::StatusOr<std::unique_ptr<storage::StagedBlob>> Stage(
       const BlobId& id, ByteSource& source, std::optional<int64_t> expected_size) override {
@@ -35,6 +37,8 @@ class StubbornBlobStore final : public storage::BlobStore {
     return store_.Open(id);
   }
   absl::StatusOr<bool> Delete(const BlobId& id) override {
+    ++deletes;
+    if (is_away) return MakeError(Reason::kBackendDown, "no answer", storage::kBlobsSubject);
     if (stuck.contains(id)) return MakeError(Reason::kStorageIo, "the medium is broken");
     return store_.Delete(id);
   }
@@ -122,6 +126,16 @@ TEST_F(SweepTest, LeavesWhatCannotBeDeletedForTheNextRun) {
   blobs_.stuck.clear();
   EXPECT_THAT(Run(), IsOkAndHolds(1));
   EXPECT_FALSE(IsThere(IdOf<BlobId>(2)));
+}
+
+// Each of the others would wait as long.
+TEST_F(SweepTest, EndsWhenTheStoreIsAway) {
+  for (uint8_t i = 1; i <= 5; ++i) Put(IdOf<BlobId>(i), self_, absl::Minutes(1), /*dropped=*/true);
+  blobs_.is_away = true;
+  EXPECT_THAT(Run(), testing::HasReason(Reason::kBackendDown));
+  EXPECT_EQ(blobs_.deletes, 1);
+  blobs_.is_away = false;
+  EXPECT_THAT(Run(), IsOkAndHolds(5));
 }
 
 TEST_F(SweepTest, KeepsWhatTheCatalogNeverHeardOf) {

@@ -1,0 +1,70 @@
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <list>
+#include <optional>
+#include <string>
+#include <thread>
+
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "base/mutex.h"
+#include "base/unique_fd.h"
+
+namespace backup::storage::s3 {
+
+// What becomes of one request and its answer on their way.
+struct Fault {
+  // Sent instead of asking the store at all.
+  std::string answer = {};
+  // How much of the request's body, and of the answer, goes through before both connections end. An
+  // answer of which nothing does is lost: the store has done what it was asked.
+  std::optional<int64_t> request_bytes = std::nullopt;
+  std::optional<int64_t> answer_bytes = std::nullopt;
+  // Before the answer goes on.
+  absl::Duration delay = absl::ZeroDuration();
+  // The store gets the request a second time, on another connection, once it has answered.
+  bool is_repeated = false;
+};
+
+// An answer in S3's form, with a header line each in `headers`.
+std::string ErrorAnswer(int status, absl::string_view code, absl::string_view more_xml = "",
+                        absl::string_view headers = "");
+
+// A TCP proxy on loopback before a store, which does to each request what a plan says; without one
+// it passes all on. One request a connection. Thread-safe.
+class FaultProxy {
+ public:
+  // `request` is "PUT /bucket/key?query".
+  using Plan = std::function<Fault(absl::string_view request)>;
+
+  // `port` on 127.0.0.1 is where the store listens; 0: there is none.
+  explicit FaultProxy(int port);
+  ~FaultProxy();
+  FaultProxy(const FaultProxy&) = delete;
+  FaultProxy& operator=(const FaultProxy&) = delete;
+
+  std::string endpoint() const;
+  void set_plan(Plan plan);
+  // Requests that came so far.
+  int requests() const { return requests_; }
+
+ private:
+  void Accept();
+  void Serve(UniqueFd client);
+  Fault FaultOf(absl::string_view request);
+
+  const int store_port_;
+  UniqueFd listener_;
+  int port_ = 0;
+  std::atomic<int> requests_ = 0;
+  std::atomic<bool> is_stopped_ = false;
+  Mutex mutex_;
+  Plan plan_ ABSL_GUARDED_BY(mutex_);
+  std::list<std::jthread> connections_;  // The acceptor's.
+  std::jthread acceptor_;
+};
+
+}  // namespace backup::storage::s3

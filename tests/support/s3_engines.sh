@@ -1,0 +1,118 @@
+#!/usr/bin/env bash
+# s3_engines.sh start|stop DIR: object stores on loopback for the tests of storage/s3, as root, those that are installed:
+#  * Ceph (ceph-mon ceph-osd ceph-mgr radosgw ceph-common): two OSDs on files of 6 GiB, two copies, S3 on port 5645;
+#  * versitygw, in the PATH or in DIR/bin, where `start` builds it if there is a Go: a folder, on port 5646.
+# `start` prints what to evaluate: TEST_S3_ENGINES; it fails if there is none. Ceph wants a writable /dev/shm.
+set -euo pipefail
+action=${1:?start or stop}
+mkdir -p "${2:?DIR}"
+dir=$(realpath "$2")
+key=testkey
+secret=testsecret123
+
+stop() {
+  local file
+  for file in "$dir"/*.pid "$dir"/ceph/run/*.pid; do
+    [[ -f $file ]] && kill "$(<"$file")" 2>/dev/null || true
+  done
+}
+
+wait_for_port() {
+  local try
+  for try in $(seq 200); do
+    (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null && return
+    sleep 0.3
+  done
+  echo "nobody listens on port $1" >&2
+  return 1
+}
+
+start_ceph() {
+  local ceph=$dir/ceph fsid i
+  rm -rf "$ceph"
+  mkdir -p "$ceph"/{mon,mgr,rgw,run,log}
+  fsid=$(</proc/sys/kernel/random/uuid)
+  export CEPH_CONF=$ceph/ceph.conf
+  cat >"$CEPH_CONF" <<X
+[global]
+fsid = $fsid
+mon host = v2:127.0.0.1:5640,v1:127.0.0.1:5641
+auth cluster required = cephx
+auth service required = cephx
+auth client required = cephx
+osd pool default size = 2
+osd pool default min size = 1
+osd pool default pg num = 8
+osd crush chooseleaf type = 0
+run dir = $ceph/run
+log file = $ceph/log/\$name.log
+admin socket = $ceph/run/\$name.asok
+keyring = $ceph/\$type.\$id.keyring
+osd data = $ceph/osd\$id
+mon data = $ceph/mon/a
+mgr data = $ceph/mgr/x
+osd objectstore = bluestore
+bluestore block size = 6442450944
+bluestore block create = true
+osd memory target = 939524096
+osd max object name len = 460
+mon allow pool size one = true
+mon data avail crit = 1
+mon data avail warn = 2
+mon warn on insecure global id reclaim allowed = false
+mgr initial modules =
+[client.rgw.a]
+rgw frontends = beast endpoint=127.0.0.1:5645
+rgw data = $ceph/rgw
+rgw enable usage log = false
+rgw dns name = localhost
+X
+  ceph-authtool --create-keyring "$ceph/mon.keyring" --gen-key -n mon. --cap mon 'allow *'
+  ceph-authtool --create-keyring "$ceph/client.admin.keyring" --gen-key -n client.admin --cap mon 'allow *' --cap osd 'allow *' --cap mgr 'allow *'
+  ceph-authtool "$ceph/mon.keyring" --import-keyring "$ceph/client.admin.keyring"
+  monmaptool --create --addv a '[v2:127.0.0.1:5640,v1:127.0.0.1:5641]' --fsid "$fsid" --clobber "$ceph/monmap"
+  ceph-mon --mkfs -i a --monmap "$ceph/monmap" --keyring "$ceph/mon.keyring"
+  ceph-mon -i a --keyring "$ceph/mon.keyring" --pid-file "$ceph/run/mon.pid"
+  ceph auth get-or-create mgr.x mon 'allow profile mgr' osd 'allow *' -o "$ceph/mgr.x.keyring"
+  ceph-mgr -i x --pid-file "$ceph/run/mgr.pid"
+  for i in 0 1; do
+    local uuid secret_of_osd
+    uuid=$(</proc/sys/kernel/random/uuid)
+    secret_of_osd=$(ceph-authtool --gen-print-key)
+    mkdir -p "$ceph/osd$i"
+    echo "{\"cephx_secret\": \"$secret_of_osd\"}" | ceph osd new "$uuid" -i -
+    ceph-authtool --create-keyring "$ceph/osd.$i.keyring" --name "osd.$i" --add-key "$secret_of_osd"
+    cp "$ceph/osd.$i.keyring" "$ceph/osd$i/keyring"
+    ceph-osd -i "$i" --mkfs --osd-uuid "$uuid"
+    ceph-osd -i "$i" --pid-file "$ceph/run/osd$i.pid"
+  done
+  ceph auth get-or-create client.rgw.a mon 'allow rw' osd 'allow rwx' -o "$ceph/client.rgw.a.keyring"
+  radosgw -n client.rgw.a --pid-file "$ceph/run/rgw.pid"
+  radosgw-admin -n client.rgw.a user create --uid=test --display-name=test --access-key="$key" --secret="$secret"
+  wait_for_port 5645
+}
+
+start_versitygw() {
+  mkdir -p "$dir/versitygw"
+  "$1" --port 127.0.0.1:5646 --virtual-domain localhost:5646 --access "$key" --secret "$secret" posix "$dir/versitygw" &
+  echo $! >"$dir/versitygw.pid"
+  wait_for_port 5646
+}
+
+[[ $action == stop ]] && stop && exit
+engines=
+if command -v radosgw >/dev/null; then
+  start_ceph >"$dir/ceph.log" 2>&1
+  engines+="ceph 5645 $key $secret;"
+fi
+versitygw=$(command -v versitygw || true)
+if [[ -z $versitygw ]] && command -v go >/dev/null; then
+  versitygw=$dir/bin/versitygw
+  [[ -x $versitygw ]] || GOBIN=$dir/bin go install github.com/versity/versitygw/cmd/versitygw@v1.8.0 >"$dir/versitygw.log" 2>&1
+fi
+if [[ -n $versitygw ]]; then
+  start_versitygw "$versitygw" >>"$dir/versitygw.log" 2>&1
+  engines+="versitygw 5646 $key $secret;"
+fi
+[[ $engines ]] || { echo "no object store is installed: tests/support/s3_packages.txt" >&2; exit 1; }
+echo "export TEST_S3_ENGINES='$engines'"

@@ -1,0 +1,81 @@
+"""An object store of TEST_S3_ENGINES (tests/support/s3_engines.sh), and what is in it, asked by curl(1)."""
+
+import os
+import re
+import socket
+import subprocess
+import threading
+import urllib.parse
+
+EMPTY_SHA256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+BUCKET = "backup-test"
+
+
+class Store:
+    def __init__(self, listed):
+        self.name, self.port, self.access_key, self.secret_key = listed.split()
+        self.endpoint = f"http://127.0.0.1:{self.port}"
+        self.ask("PUT", "")  # Makes the bucket, if it is not there.
+
+    def environment(self):
+        return {"AWS_ACCESS_KEY_ID": self.access_key, "AWS_SECRET_ACCESS_KEY": self.secret_key}
+
+    def ask(self, method, query):
+        return subprocess.run(
+            ["curl", "--silent", "--show-error", "--request", method, "--aws-sigv4", "aws:amz:us-east-1:s3", "--user",
+             f"{self.access_key}:{self.secret_key}", "--header", f"x-amz-content-sha256: {EMPTY_SHA256}",
+             f"{self.endpoint}/{BUCKET}{query}"], check=True, capture_output=True, text=True, timeout=60).stdout
+
+    def keys(self, prefix):
+        """Of the first thousand objects whose key begins so."""
+        return re.findall("<Key>([^<]*)</Key>", self.ask("GET", f"?list-type=2&prefix={urllib.parse.quote(prefix, safe='')}"))
+
+    def uploads(self, prefix):
+        """Keys of the uploads of parts that are not completed."""
+        return re.findall("<Key>([^<]*)</Key>", self.ask("GET", f"?prefix={urllib.parse.quote(prefix, safe='')}&uploads="))
+
+
+    def empty(self, prefix):
+        """Deletes all objects whose key begins so; at most a thousand."""
+        for key in self.keys(prefix):
+            self.ask("DELETE", f"/{urllib.parse.quote(key)}")
+
+
+class Relay:
+    """Carries connections to a store, or takes them and says nothing."""
+
+    def __init__(self, store_port):
+        self.store_port = store_port
+        self.is_deaf = False
+        self.asked = 0  # Pieces that came while it was deaf.
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        while True:
+            try:
+                client, _ = self.listener.accept()
+            except OSError:
+                return
+            store = socket.create_connection(("127.0.0.1", self.store_port))
+            for source, sink in ((client, store), (store, client)):
+                threading.Thread(target=self.carry, args=(source, sink), daemon=True).start()
+
+    def carry(self, source, sink):
+        try:
+            while piece := source.recv(1 << 18):
+                if self.is_deaf:
+                    self.asked += 1
+                else:
+                    sink.sendall(piece)
+            sink.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass  # One of both ended it.
+
+    def close(self):
+        self.listener.close()
+
+
+def stores():
+    return [Store(listed) for listed in os.environ.get("TEST_S3_ENGINES", "").split(";") if listed.strip()]
