@@ -13,8 +13,9 @@ namespace backup::storage::s3 {
 // How many bytes some users of memory may have together. Thread-safe.
 class MemoryBound {
  public:
-  // Who has some already and cannot go on without more comes before those who begin, and finds the
-  // reserve, which only these take from: else many that have begun could stop each other.
+  // Who has some already and cannot go on without more, or wants little, comes before those who
+  // begin, and finds the reserve, which only these take from: else many that have begun could stop
+  // each other.
   enum class For { kBeginning, kGoingOn };
 
   // `gauge` shows what is taken.

@@ -4,8 +4,10 @@
 #include <iterator>
 #include <optional>
 
+#include "absl/strings/str_cat.h"
 #include "base/error.h"
 #include "base/status_macros.h"
+#include "storage/s3/answers.h"
 
 namespace backup::storage::s3 {
 namespace {
@@ -16,6 +18,14 @@ std::shared_ptr<Stretch> BeginAnyway(const std::shared_ptr<S3Client>& client,
                                      std::optional<int64_t> object_size) {
   memory->TakeAnyway(Stretch::MemoryOf(size_bytes));
   return std::make_shared<Stretch>(client, memory, key, offset, size_bytes, object_size);
+}
+
+// That it has no first byte is no proof: whoever answers in the store's place may have none.
+absl::Status CheckIsEmpty(S3Client& client, const std::string& key) {
+  ASSIGN_OR_RETURN(const HttpAnswer head, client.Call({.operation = Operation::kHead, .key = key}));
+  const absl::string_view size_bytes = head.Header("content-length");
+  if (size_bytes == "0") return absl::OkStatus();
+  return Senseless("read an object", absl::StrCat("no first byte of ", size_bytes));
 }
 
 }  // namespace
@@ -42,7 +52,11 @@ absl::StatusOr<std::unique_ptr<ObjectReader>> ObjectReader::Open(
   std::shared_ptr<Stretch> head = BeginAnyway(client, memory, key, 0, kHeadSize, std::nullopt);
   absl::StatusOr<int64_t> size_bytes = head->Finish();
   const bool is_empty = absl::IsOutOfRange(size_bytes.status());  // There is no first byte.
-  if (!is_empty) RETURN_IF_ERROR(size_bytes.status());
+  if (is_empty) {
+    RETURN_IF_ERROR(CheckIsEmpty(*client, key));
+  } else {
+    RETURN_IF_ERROR(size_bytes.status());
+  }
   std::unique_ptr<ObjectReader> reader = make(is_empty ? 0 : *size_bytes);
   MutexLock lock(reader->mutex_);
   reader->begun_until_ = std::min(kHeadSize, reader->size_bytes_);
@@ -110,14 +124,16 @@ ObjectReader::Stretches ObjectReader::Plan(int64_t offset, int64_t size) const {
                                     kMinWindowSize, kMaxWindowSize);
   while (begun_until_ < std::min(size_bytes_, next_ + kAhead * window) &&
          windows_.size() < kMaxWindows &&
-         (TryBeginWindow(begun_until_, window) || TryBeginWindow(begun_until_, kMinWindowSize))) {
+         (TryBeginWindow(begun_until_, window, MemoryBound::For::kBeginning) ||
+          (windows_.size() < kLeastWindows &&
+           TryBeginWindow(begun_until_, kMinWindowSize, MemoryBound::For::kGoingOn)))) {
   }
   return unused;
 }
 
-bool ObjectReader::TryBeginWindow(int64_t offset, int64_t size) const {
+bool ObjectReader::TryBeginWindow(int64_t offset, int64_t size, MemoryBound::For purpose) const {
   size = std::min(size, size_bytes_ - offset);
-  if (!memory_->TryTake(Stretch::MemoryOf(size))) return false;
+  if (!memory_->Take(Stretch::MemoryOf(size), absl::ZeroDuration(), purpose)) return false;
   windows_.push_back(std::make_shared<Stretch>(client_, memory_, key_, offset, size, size_bytes_));
   begun_until_ = windows_.back()->end();
   return true;

@@ -34,6 +34,8 @@ class ObjectReader final : public RandomAccess {
   static constexpr int64_t kGrowth = 4;
   static constexpr int64_t kAhead = 4;
   static constexpr size_t kMaxWindows = 8;
+  // Where memory is short, small ones, of which so many suffice to go on.
+  static constexpr size_t kLeastWindows = 2;
   // Whoever leaves out no more than this reads on.
   static constexpr int64_t kMaxGap = int64_t{1} << 20;
 
@@ -62,8 +64,10 @@ class ObjectReader final : public RandomAccess {
   // Begins what follows, if this read goes on where the last one ended. What is of no use any more
   // is for the caller to destroy without the lock, as that takes time.
   Stretches Plan(int64_t offset, int64_t size) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  // False if there is no memory for it.
-  bool TryBeginWindow(int64_t offset, int64_t size) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // False if there is no memory for it. Large windows leave the reserve to small ones: few readers,
+  // who may be slow, could have all of it.
+  bool TryBeginWindow(int64_t offset, int64_t size, MemoryBound::For purpose) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // What has the byte at `offset`; null if it is to be read by itself.
   StretchPtr Find(int64_t offset) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   StretchPtr FindOrBegin(int64_t offset, std::span<char> out) const;

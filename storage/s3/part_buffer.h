@@ -17,6 +17,7 @@ namespace backup::storage::s3 {
 inline constexpr int64_t kMinPartSize = int64_t{5} << 20;
 inline constexpr int64_t kPartSize = int64_t{16} << 20;
 inline constexpr int kMaxParts = 10'000;
+inline constexpr int64_t kMaxObjectSize = kMaxParts * kPartSize;
 
 // A part of an object, gathered in memory with its digest, since that goes out before it. Memory is
 // taken as it is needed: kSlabSize at a time. Used by one thread at a time.

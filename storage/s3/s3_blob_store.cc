@@ -17,10 +17,14 @@ namespace {
 
 // Of the memory for uploads, for those that have begun.
 constexpr int64_t kReservedPart = 8;
+// Of that for what is read ahead, for windows of the least size.
+constexpr int64_t kSmallWindowsPart = 4;
 // One after the other, of a listing: a store may have to look through much that is deleted.
 constexpr int kMaxEmptyPages = 1000;
 // A blob that is not there is missing if the marker was there within this time.
 constexpr std::chrono::seconds kMissingLookInterval{5};
+// What is deleted does not come back, and who took the blobs over may need it.
+constexpr std::chrono::seconds kDeletingLookInterval{1};
 
 }  // namespace
 
@@ -45,7 +49,8 @@ S3BlobStore::S3BlobStore(std::shared_ptr<S3Client> client, const Options& option
       upload_memory_(options.max_upload_bytes, client_->metrics().upload_bytes,
                      options.max_upload_bytes / kReservedPart),
       read_memory_(std::make_shared<MemoryBound>(options.max_read_ahead_bytes,
-                                                 client_->metrics().read_ahead_bytes)),
+                                                 client_->metrics().read_ahead_bytes,
+                                                 options.max_read_ahead_bytes / kSmallWindowsPart)),
       noted_(std::make_unique<NotedReads>(client_, read_memory_)) {}
 
 std::string S3BlobStore::KeyOf(const BlobId& id) const { return absl::StrCat(folder_, ToHex(id)); }
@@ -74,8 +79,8 @@ void S3BlobStore::Watch(const std::string& installation, Ownership::IsOurs is_ou
   ownership_ = std::make_unique<Ownership>(client_, installation, std::move(is_ours));
 }
 
-absl::Status S3BlobStore::CheckIsOurs() const {
-  return ownership_ == nullptr ? absl::OkStatus() : ownership_->Check(Ownership::kLookInterval);
+absl::Status S3BlobStore::CheckIsOurs(std::chrono::steady_clock::duration interval) const {
+  return ownership_ == nullptr ? absl::OkStatus() : ownership_->Check(interval);
 }
 
 absl::StatusOr<bool> S3BlobStore::HasBlobs() const {
@@ -89,11 +94,11 @@ absl::StatusOr<bool> S3BlobStore::HasBlobs() const {
 }
 
 absl::StatusOr<std::unique_ptr<StagedBlob>> S3BlobStore::Stage(
-    const BlobId& id, ByteSource& source, std::optional<int64_t> /*expected_size*/) {
-  RETURN_IF_ERROR(CheckIsOurs());
+    const BlobId& id, ByteSource& source, std::optional<int64_t> expected_size) {
+  RETURN_IF_ERROR(CheckIsOurs(Ownership::kLookInterval));
   auto staged = std::make_unique<StagedObject>(
       client_, upload_memory_, StagedObject::Options{KeyOf(id), capabilities_.has_conditions});
-  RETURN_IF_ERROR(staged->Fill(source));
+  RETURN_IF_ERROR(staged->Fill(source, expected_size));
   return staged;
 }
 
@@ -111,7 +116,7 @@ void S3BlobStore::NoteRead(const BlobId& id, int64_t offset, int64_t size_bytes)
 }
 
 absl::StatusOr<bool> S3BlobStore::Delete(const BlobId& id) {
-  RETURN_IF_ERROR(CheckIsOurs());
+  RETURN_IF_ERROR(CheckIsOurs(kDeletingLookInterval));
   const std::string key = KeyOf(id);
   const absl::Status there = client_->Call({.operation = Operation::kHead, .key = key}).status();
   if (!there.ok() && !absl::IsNotFound(there)) return there;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -58,6 +59,7 @@ class S3BlobStore final : public BlobStore {
   // Whether there are any, whoever's.
   absl::StatusOr<bool> HasBlobs() const;
 
+  // Reason SIZE_LIMIT for more than kMaxObjectSize (part_buffer.h), at once if so much is expected.
   // Commit() ends with the reason STORAGE_IO if there is such a blob, which stays as it is.
   absl::StatusOr<std::unique_ptr<StagedBlob>> Stage(const BlobId& id, ByteSource& source,
                                                     std::optional<int64_t> expected_size) override;
@@ -79,7 +81,7 @@ class S3BlobStore final : public BlobStore {
  private:
   S3BlobStore(std::shared_ptr<S3Client> client, const Options& options, Capabilities capabilities);
   // Before something is stored or deleted.
-  absl::Status CheckIsOurs() const;
+  absl::Status CheckIsOurs(std::chrono::steady_clock::duration interval) const;
   std::string KeyOf(const BlobId& id) const;
   std::optional<BlobId> IdOf(const std::string& key) const;
 

@@ -436,6 +436,62 @@ TEST_F(FakeStoreTest, ReadsOnThoughWhatWasReadAheadFailed) {
     EXPECT_OK(blob->ReadAt(static_cast<int64_t>(at), {part.data(), part.size()}));
 }
 
+// They may be slow, and keep what they have.
+TEST_F(FakeStoreTest, LetsNoReaderHaveAllMemory) {
+  S3BlobStore::Options options = StoreOptions();
+  options.max_read_ahead_bytes = 16 << 20;
+  const auto store = OpenStore(options).value();
+  const std::string bytes(40 << 20, 'x');
+  ASSERT_OK(Put(*store, id_, bytes));
+  std::string part(128 << 10, '\0');
+  const auto read = [&](const RandomAccess& blob, int64_t size) {
+    for (int64_t at = 0; at < size; at += std::ssize(part))
+      EXPECT_OK(blob.ReadAt(at, {part.data(), part.size()}));
+  };
+  const auto first = store->Open(id_).value();
+  read(*first, 10 << 20);
+  const auto second = store->Open(id_).value();
+  const size_t before = fake_.requests().size();
+  read(*second, 4 << 20);
+  EXPECT_LE(fake_.requests().size(), before + 8);  // Of 32 reads.
+}
+
+TEST_F(FakeStoreTest, TakesNoBlobForEmptyThatHasBytes) {
+  const auto store = OpenStore().value();
+  ASSERT_OK(Put(*store, id_, ""));
+  EXPECT_EQ(store->Open(id_).value()->size_bytes(), 0);
+  const BlobId full = storage::IdOf<BlobId>(1);
+  ASSERT_OK(Put(*store, full, "bytes"));
+  fake_.set_quirks(
+      Answering([](const FakeStore::Request& request) { return request.method == "GET"; },
+                ErrorAnswer(416, "InvalidRange")));
+  EXPECT_THAT(store->Open(full), HasReason(Reason::kStorageIo));
+}
+
+TEST_F(FakeStoreTest, RefusesAtOnceWhatDoesNotFitIntoItsParts) {
+  const auto store = OpenStore().value();
+  const size_t before = fake_.requests().size();
+  StringSource source("bytes");
+  EXPECT_THAT(store->Stage(id_, source, kMaxObjectSize + 1), HasReason(Reason::kSizeLimit));
+  EXPECT_EQ(source.Read().value(), "bytes");
+  EXPECT_OK(store->Stage(id_, source, kMaxObjectSize));
+  EXPECT_EQ(fake_.requests().size(), before);
+}
+
+// Long before it looks for what it stores.
+TEST_F(FakeStoreTest, SoonDeletesNothingThatAnotherHolds) {
+  const S3BlobStore::Options options = StoreOptions();
+  const auto store = OpenStore(options).value();
+  ASSERT_OK(store->Claim({"one", "first"}, /*is_new=*/true));
+  store->Watch("one", [](const std::string& holder) { return holder == "first"; });
+  EXPECT_THAT(store->Delete(id_), testing::IsOkAndHolds(false));
+  ASSERT_OK(OpenStore(options).value()->Claim({"one", "second"}, /*is_new=*/false));
+  const absl::Time end = clock_.Now() + absl::Seconds(15);
+  absl::Status deleted;
+  while (deleted.ok() && clock_.Now() < end) deleted = store->Delete(id_).status();
+  EXPECT_THAT(deleted, HasReason(Reason::kBackendDown));
+}
+
 TEST_F(FakeStoreTest, ReadsAFooterAtOnce) {
   const auto store = OpenStore().value();
   const std::string bytes(3 << 20, 'x');

@@ -25,6 +25,12 @@ absl::Status InTheWay() {
   return MakeError(Reason::kStorageIo, "the object store has a blob of this id");
 }
 
+absl::Status TooLarge() {
+  return MakeError(
+      Reason::kSizeLimit,
+      absl::StrCat("a blob has at most ", kMaxObjectSize, " bytes in the object store"), "blob");
+}
+
 // An upload that is gone is no missing blob.
 absl::Status Gone(const absl::Status& status) {
   return absl::IsNotFound(status) ? Away(status.message()) : status;
@@ -53,7 +59,9 @@ StagedObject::~StagedObject() {
       << "an unfinished upload is left: " << aborted.message();
 }
 
-absl::Status StagedObject::Fill(ByteSource& source) {
+absl::Status StagedObject::Fill(ByteSource& source, std::optional<int64_t> expected_size) {
+  expected_size_ = expected_size.value_or(0);
+  if (expected_size_ > kMaxObjectSize) return TooLarge();
   while (true) {
     ASSIGN_OR_RETURN(absl::string_view piece, source.Read());
     if (piece.empty()) break;
@@ -75,8 +83,14 @@ absl::Status StagedObject::MakeRoom() {
   // Enough to end the part: who has that need not wait for others, that wait too.
   if (part_->size_bytes() < kMinPartSize) return WaitForRoom(kMinPartSize - part_->size_bytes());
   if (part_->TakeRoom(PartBuffer::kSlabSize, absl::ZeroDuration())) return absl::OkStatus();
+  if (!MayBeShort()) return WaitForRoom(PartBuffer::kSlabSize);
   RETURN_IF_ERROR(SendPart());
   return MakeRoom();
+}
+
+bool StagedObject::MayBeShort() const {
+  const int64_t parts_left = kMaxParts - std::ssize(etags_) - 1;
+  return expected_size_ - size_bytes_ <= parts_left * kPartSize;
 }
 
 absl::Status StagedObject::WaitForRoom(int64_t bytes) {
@@ -110,9 +124,7 @@ absl::Status StagedObject::Begin() {
 absl::Status StagedObject::SendPart() {
   if (upload_id_.empty()) RETURN_IF_ERROR(Begin());
   if (etags_.size() == kMaxParts) {
-    return MakeError(Reason::kSizeLimit,
-                     absl::StrCat("a blob has at most ", kMaxParts, " parts in the object store"),
-                     "blob");
+    return TooLarge();
   }
   while (in_flight_.size() >= kMaxPartsInFlight) RETURN_IF_ERROR(FinishOne());
   const size_t index = etags_.size();

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -41,8 +42,8 @@ class StagedObject final : public StagedBlob {
   ~StagedObject() override;
 
   // Everything that `source` yields. Errors: those of `source`; reason OVERLOADED if there is no
-  // memory, SIZE_LIMIT if it takes too many parts; ToStatus().
-  absl::Status Fill(ByteSource& source);
+  // memory, SIZE_LIMIT for more than kMaxObjectSize, at once if so much is expected; ToStatus().
+  absl::Status Fill(ByteSource& source, std::optional<int64_t> expected_size);
 
   int64_t size_bytes() const override { return size_bytes_; }
   absl::Status Commit() override;
@@ -56,6 +57,8 @@ class StagedObject final : public StagedBlob {
 
   // Room in part_ for at least one byte.
   absl::Status MakeRoom();
+  // Whether all that is expected fits into as many parts as are allowed though the next is short.
+  bool MayBeShort() const;
   absl::Status WaitForRoom(int64_t bytes);
   absl::Status Begin();
   absl::Status SendPart();
@@ -74,7 +77,8 @@ class StagedObject final : public StagedBlob {
   const std::shared_ptr<S3Client> client_;  // Readers and staged blobs may outlive their store.
   MemoryBound& memory_;
   const Options options_;
-  const std::string maker_;  // Random: which StagedObject this is.
+  const std::string maker_;    // Random: which StagedObject this is.
+  int64_t expected_size_ = 0;  // 0: not known.
   int64_t size_bytes_ = 0;
   std::unique_ptr<PartBuffer> part_;  // That is being filled.
   std::string upload_id_;             // Empty as long as nothing went out.
