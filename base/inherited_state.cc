@@ -72,11 +72,11 @@ void SetLimits() {
   ::pthread_attr_destroy(&attributes);
 }
 
-// gRPC's settings, some of which trace what it sends; and the proxies that it would send backups
-// and keys to.
+// gRPC's settings, some of which trace what it sends; the proxies that it would send backups and
+// keys to; and where libcurl would write the keys of its TLS connections.
 bool IsUnwanted(absl::string_view name) {
   return absl::StartsWith(name, "GRPC_") || name == "grpc_proxy" || name == "http_proxy" ||
-         name == "https_proxy";
+         name == "https_proxy" || name == "SSLKEYLOGFILE";
 }
 
 std::vector<std::string>& Dropped() {

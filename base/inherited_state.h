@@ -20,8 +20,9 @@ namespace backup {
 //   SIGXFSZ are errors of the write that met them.
 // * Of descriptors, file sizes and the stack it may have as much as it is allowed; each thread's
 //   stack has one size.
-// * Variables are dropped that would lead gRPC's calls to a proxy or change how it works. Those for
-//   the log's library (GLOG_...) have no effect.
+// * Variables are dropped that would lead gRPC's calls to a proxy or change how it works, or would
+//   have keys of TLS connections written down. Those for the log's library (GLOG_...) have no
+//   effect.
 void TakeOverInheritedState();
 
 // Tells in the log which variables TakeOverInheritedState() dropped, if any.

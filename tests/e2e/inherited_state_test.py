@@ -349,7 +349,7 @@ class LimitsTest(Test):
 class EnvironmentTest(Test):
     def test_an_odd_one_changes_nothing(self):
         odd = ["env", "LC_ALL=xx_YY.utf-99", "LANG=nonsense", "TZ=nonsense/?", "TMPDIR=/no/such", "HOME=/no/such", "PATH=",
-               "GRPC_VERBOSITY=DEBUG", "GRPC_TRACE=all", "GRPC_POLL_STRATEGY=nonsense", "GLOG_minloglevel=3", "GLOG_v=3",
+               "GRPC_VERBOSITY=DEBUG", "GRPC_TRACE=all", "GRPC_POLL_STRATEGY=nonsense", "SSLKEYLOGFILE=/no/such", "GLOG_minloglevel=3", "GLOG_v=3",
                "GLOG_logtostdout=1", f"GLOG_log_dir={self.folder}/logs", "GLOG_log_prefix=0"]
         for prefix in (odd, ["env", "--ignore-environment"]):
             with self.subTest(prefix[1]), Cluster(self.folder, prefix=prefix) as cluster:
@@ -361,7 +361,7 @@ class EnvironmentTest(Test):
                     self.assertNotIn("epoll", daemon.log())
                     self.assertNotIn("timer.cc", daemon.log())
                 if prefix is odd:
-                    cluster.service.wait_for_log("GRPC_VERBOSITY, GRPC_TRACE, GRPC_POLL_STRATEGY")
+                    cluster.service.wait_for_log("GRPC_VERBOSITY, GRPC_TRACE, GRPC_POLL_STRATEGY, SSLKEYLOGFILE")
 
     def test_no_proxy_gets_anything(self):
         with socket.create_server(("127.0.0.1", 0)) as proxy:
