@@ -338,6 +338,15 @@ absl::StatusOr<BlobsOptions> ChooseBlobs(const std::string& data_dir, const Blob
   return blobs;
 }
 
+absl::StatusOr<bool> FitsLocation(const std::string& data_dir, storage::Catalog& catalog) {
+  const absl::StatusOr<BlobsOptions> told = ReadLocation(PathOf(data_dir));
+  if (!told.ok() || told->url.empty()) return true;
+  ASSIGN_OR_RETURN(const Known known, KnownBy(catalog));
+  if (!known.location) return !known.has_blobs;
+  ASSIGN_OR_RETURN(const BlobsOptions blobs, ParseText(*known.location));
+  return blobs.url == told->url;
+}
+
 absl::StatusOr<std::unique_ptr<RemoteBlobs>> RemoteBlobs::Open(const BlobsOptions& options,
                                                                Access access) {
   static const SystemClock clock;

@@ -47,6 +47,10 @@ absl::StatusOr<BlobsOptions> ChooseBlobs(const std::string& data_dir, const Blob
                                          bool has_local_blobs, storage::Catalog& catalog,
                                          Moved moved);
 
+// Whether this catalog's blobs may be where DATA_DIR/blobs.location says that those of the
+// directory are; also if it says nothing, or cannot be read.
+absl::StatusOr<bool> FitsLocation(const std::string& data_dir, storage::Catalog& catalog);
+
 // Blobs in an object store that is open.
 class RemoteBlobs {
  public:

@@ -188,9 +188,16 @@ bool HasSecretIn(storage::Catalog& catalog, const HeldDataDir& data_dir, absl::T
          });
 }
 
-// Nothing but where it lies says that the snapshot is of this store: packs may say that it is not.
+// Nothing but where it lies says that the snapshot is of this store: packs, or where they are, may
+// say that it is not.
 absl::Status CheckGuess(const HeldDataDir& data_dir, const std::string& snapshot_path,
                         absl::Time now, storage::Catalog& catalog) {
+  ASSIGN_OR_RETURN(const bool fits, FitsLocation(data_dir.path, catalog));
+  if (!fits) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "the snapshot ", snapshot_path, " is of another store than ", data_dir.path, "/",
+        kBlobsLocationName, ": leave --snapshot_dir out, or choose a --snapshot"));
+  }
   ASSIGN_OR_RETURN(const std::set<std::string> secrets, SecretsOfPacks(data_dir.path));
   if (secrets.empty() || HasSecretIn(catalog, data_dir, now, secrets)) return absl::OkStatus();
   return absl::FailedPreconditionError(

@@ -90,10 +90,14 @@ class RestoreStateTest : public ::testing::Test {
     EXPECT_OK(WriteCatalogMark(data_, *storage.catalog));
   }
   // Another service of the same folder, which came further, and took its snapshot later.
-  void LiveBeside(const std::string& data, const KeySources& keys) {
+  void LiveBeside(const std::string& data, const KeySources& keys,
+                  const std::string& blobs_location = "") {
     const Storage storage = OpenStorage(data, keys).value();
-    EXPECT_OK(storage.catalog->Run(
-        [](storage::Transaction& transaction) { return transaction.ReserveVersionIds(100'000); }));
+    EXPECT_OK(storage.catalog->Run([&](storage::Transaction& transaction) -> absl::Status {
+      if (!blobs_location.empty())
+        RETURN_IF_ERROR(transaction.SetStoreValue("blobs.location", blobs_location));
+      return transaction.ReserveVersionIds(100'000).status();
+    }));
     jobs::StateSnapshots::Options options;
     options.folders = SnapshotFolders(data, elsewhere_);
     options.part_of_time = 1;
@@ -450,6 +454,23 @@ TEST_F(RestoreStateTest, TheKeyTellsTheStoreIfNothingElseDoes) {
   std::filesystem::remove(CatalogPath());
   ASSERT_OK(Restore());
   EXPECT_EQ(Versions(), 10);
+}
+
+TEST_F(RestoreStateTest, BelievesNoSnapshotOfBlobsElsewhereThanThoseOfTheDirectory) {
+  Live(10);
+  std::filesystem::remove_all(data_ + "/store/snapshots");
+  std::filesystem::remove(CatalogPath());
+  std::ofstream(data_ + "/blobs.location") << "s3://bucket/ours\n\n\n\n\n\n";
+  ASSERT_OK(Restore());  // Of a catalog without large content.
+  std::filesystem::remove_all(data_ + "/store/snapshots");
+  std::filesystem::remove(CatalogPath());
+  for (const FoundSnapshot& each : Found()) std::filesystem::remove(each.path);
+  LiveBeside(folder_.path() + "/elsewhere", SharedKey(), "s3://bucket/theirs\n\n\n\n\n\n");
+  for (const absl::Status& status : {Restore().status(), Rebuild().status()}) {
+    EXPECT_THAT(status, StatusIs(absl::StatusCode::kFailedPrecondition));
+    EXPECT_TRUE(absl::StrContains(status.message(), "blobs.location")) << status;
+  }
+  EXPECT_FALSE(std::filesystem::exists(CatalogPath()));
 }
 
 TEST_F(RestoreStateTest, BelievesNoSnapshotOfAnotherStoreBecauseItIsTheOnlyOne) {
