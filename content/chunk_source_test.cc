@@ -3,7 +3,6 @@
 #include <functional>
 #include <map>
 #include <random>
-#include <set>
 #include <utility>
 
 #include "base/error.h"
@@ -83,10 +82,8 @@ class FakeStore final : public ChunkStore {
     return std::make_unique<Perishable>(*this, id, std::ssize(found->second));
   }
   void NoteRead(const BlobId& id, int64_t offset, int64_t size_bytes) override {
-    EXPECT_FALSE(opened.contains(id));
-    EXPECT_GE(offset, 0);
-    EXPECT_LE(offset + size_bytes, std::ssize(packs[id]));
-    EXPECT_TRUE(noted.insert(id).second);
+    if (opened.contains(id)) ++noted_too_late;
+    noted.push_back({id, offset, size_bytes});
   }
   void TellDamaged(const StoredChunk& chunk) override { damaged.push_back(chunk.number); }
 
@@ -96,7 +93,13 @@ class FakeStore final : public ChunkStore {
   size_t page_size = 3;
   int lists = 0;
   std::map<BlobId, int> opened;
-  std::set<BlobId> noted;
+  struct Noted {
+    BlobId id;
+    int64_t offset;
+    int64_t size_bytes;
+  };
+  std::vector<Noted> noted;
+  int noted_too_late = 0;  // Of packs that were open.
   std::function<void()> before_open = [] {};
   bool keeps_readers = true;                  // Of packs that are deleted meanwhile.
   std::function<void()> before_read = [] {};  // Only without them.
@@ -321,10 +324,19 @@ TEST_F(ChunkSourceTest, TellsOfPacksBeforeTheyAreOpened) {
     store_.Add(Bytes(1'000, i), StorageForm::kSealed, ChunkCoding::kRaw,
                1 + static_cast<int>(i / 10));
   }
+  store_.page_size = 7;  // Nor does a page begin where a pack does: that one is opened at once.
   const auto whole = ReadWhole();
   ASSERT_OK(whole);
   EXPECT_TRUE(*whole == plain_);
-  EXPECT_EQ(store_.noted.size(), 5u);  // All but the first.
+  EXPECT_EQ(store_.noted_too_late, 0);
+  ASSERT_EQ(store_.noted.size(), 5u) << "all but the first";
+  for (size_t i = 0; i < store_.noted.size(); ++i) {
+    const FakeStore::Noted& noted = store_.noted[i];
+    EXPECT_EQ(noted.id, PackId(static_cast<int>(i) + 2));
+    EXPECT_GE(noted.offset, 0);
+    EXPECT_GE(noted.size_bytes, 1'000);
+    EXPECT_LE(noted.offset + noted.size_bytes, std::ssize(store_.packs[noted.id]));
+  }
 }
 
 TEST_F(ChunkSourceTest, FollowsChunksWhosePackGoesWhileItIsRead) {
