@@ -2,7 +2,8 @@
 # s3_engines.sh start|stop DIR: object stores on loopback for the tests of storage/s3, as root, those that are installed:
 #  * Ceph (ceph-mon ceph-osd ceph-mgr radosgw ceph-common): two OSDs on files of 6 GiB, two copies, S3 on port 5645;
 #  * versitygw, in the PATH or in DIR/bin, where `start` builds it if there is a Go: a folder, on port 5646.
-# `start` prints what to evaluate: TEST_S3_ENGINES; it fails if there is none. Ceph wants a writable /dev/shm.
+# `start` prints what to evaluate, TEST_S3_ENGINES, and says on standard error which of them could not be started, and why; it
+# fails if there is none. Ceph wants a writable /dev/shm.
 set -euo pipefail
 action=${1:?start or stop}
 mkdir -p "${2:?DIR}"
@@ -14,8 +15,12 @@ stop() {
   local file
   for file in "$dir"/*.pid "$dir"/ceph/run/*.pid; do
     [[ -f $file ]] && kill "$(<"$file")" 2>/dev/null || true
+    rm -f "$file"
   done
 }
+
+# One that has no quorum would let its callers wait for ever.
+ceph() { timeout 60 "$(type -P ceph)" "$@"; }
 
 wait_for_port() {
   local try
@@ -88,31 +93,39 @@ X
   done
   ceph auth get-or-create client.rgw.a mon 'allow rw' osd 'allow rwx' -o "$ceph/client.rgw.a.keyring"
   radosgw -n client.rgw.a --pid-file "$ceph/run/rgw.pid"
-  radosgw-admin -n client.rgw.a user create --uid=test --display-name=test --access-key="$key" --secret="$secret"
+  timeout 120 radosgw-admin -n client.rgw.a user create --uid=test --display-name=test --access-key="$key" --secret="$secret"
   wait_for_port 5645
 }
 
 start_versitygw() {
+  local program
+  program=$(command -v versitygw || true)
+  if [[ -z $program ]]; then
+    program=$dir/bin/versitygw
+    [[ -x $program ]] || GOBIN=$dir/bin timeout 300 go install github.com/versity/versitygw/cmd/versitygw@v1.8.0
+  fi
   mkdir -p "$dir/versitygw"
-  "$1" --port 127.0.0.1:5646 --virtual-domain localhost:5646 --access "$key" --secret "$secret" posix "$dir/versitygw" &
+  "$program" --port 127.0.0.1:5646 --virtual-domain localhost:5646 --access "$key" --secret "$secret" posix "$dir/versitygw" &
   echo $! >"$dir/versitygw.pid"
   wait_for_port 5646
 }
 
+# start_one NAME PORT COMMAND...: in the background, where it ends with its first error.
+start_one() {
+  local name=$1 port=$2
+  shift 2
+  "$@" >"$dir/$name.log" 2>&1 &
+  if wait $!; then
+    engines+="$name $port $key $secret;"
+  else
+    echo "$name could not be started:" >&2
+    tail -n 5 "$dir/$name.log" >&2
+  fi
+}
+
 [[ $action == stop ]] && stop && exit
 engines=
-if command -v radosgw >/dev/null; then
-  start_ceph >"$dir/ceph.log" 2>&1
-  engines+="ceph 5645 $key $secret;"
-fi
-versitygw=$(command -v versitygw || true)
-if [[ -z $versitygw ]] && command -v go >/dev/null; then
-  versitygw=$dir/bin/versitygw
-  [[ -x $versitygw ]] || GOBIN=$dir/bin go install github.com/versity/versitygw/cmd/versitygw@v1.8.0 >"$dir/versitygw.log" 2>&1
-fi
-if [[ -n $versitygw ]]; then
-  start_versitygw "$versitygw" >>"$dir/versitygw.log" 2>&1
-  engines+="versitygw 5646 $key $secret;"
-fi
-[[ $engines ]] || { echo "no object store is installed: tests/support/s3_packages.txt" >&2; exit 1; }
+if command -v radosgw >/dev/null; then start_one ceph 5645 start_ceph; fi
+if command -v versitygw >/dev/null || command -v go >/dev/null; then start_one versitygw 5646 start_versitygw; fi
+[[ $engines ]] || { echo "there is no object store (tests/support/s3_packages.txt)" >&2; exit 1; }
 echo "export TEST_S3_ENGINES='$engines'"
