@@ -23,7 +23,7 @@ SPAN = re.compile(r"`([^`]+)`")
 OPTION = re.compile(r"--[A-Za-z][\w-]*")
 # Words of the documents that stand for something.
 STAND_INS = {"PATTERN": "*", "LEVEL": "debug", "N": "1", "DURATION": "36h", "HEX": "00", "TIME": "2026-01-01T00:00:00Z",
-             "SHELL": "bash"}
+             "SHELL": "bash", "GENERATION": "1"}
 # Options in the documents that are of other people's programs, or of our scripts.
 OTHER_OPTIONS = {"--build", "--build-arg", "--deploy", "--encrypt", "--fast", "--group", "--no-create-home",
                  "--preset", "--profile", "--quiet", "--read-only", "--rm", "--serve", "--short", "--system", "--target",
