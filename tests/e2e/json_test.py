@@ -109,7 +109,7 @@ class JsonTest(ClusterTest):
     def test_the_page_and_the_commands_tell_the_same(self):
         self.page = Page()
         self.called = {"completion"}
-        self.cluster = self.start()
+        self.cluster = self.start(service_flags=["--retire_interval=1s"])
         data = self.cluster.data_dir
         client = m.ModelClient(self.cluster.port, "évil \u202e%".encode()).sign_up()
         trace = subprocess.Popen([BIN_DIR / "backupctl", f"--service=127.0.0.1:{self.cluster.service_port}", "--json",

@@ -310,7 +310,9 @@ class RetiredKeysTest(KeysTest):
         wait_until(lambda: [number for number, in self.generations("number")] == [1], "generation 0 is gone")
 
     def test_a_generation_goes_and_all_is_there(self):
-        clients, _ = self.take_old_store()
+        clients, private_key = self.take_old_store()
+        m.ModelClient.KEY = private_key
+        self.addCleanup(setattr, m.ModelClient, "KEY", None)
         cluster = self.start(service_flags=self.FLAGS)
         self.assertIn("key rotate", self.backupctl("key", "retire", "0", code=USAGE).stderr)
         self.backupctl("key", "rotate")
