@@ -1,6 +1,5 @@
 """The real service with its blobs in real object stores: all comes back, nothing is left behind, and no other's blobs are taken."""
 
-import json
 import os
 import random
 import shutil
@@ -10,6 +9,7 @@ import time
 import unittest
 import uuid
 
+import certificates
 import s3_store
 from cli_test import CliTest
 from cluster import BIN_DIR, wait_until
@@ -48,10 +48,10 @@ class S3Test:
     def blobs(self):
         return self.store.keys(f"{self.prefix}/blobs/")
 
-    def assert_all_is_there(self, client="laptop"):
+    def assert_all_is_there(self):
         self.backupctl("verify")
         restored = self.folder / f"restored{time.monotonic_ns()}"
-        self.backupctl("restore", "--client", client, "--to", str(restored))
+        self.backupctl("restore", "--client", "laptop", "--to", str(restored))
         for name, content in self.files.items():
             self.assertEqual((restored / name).read_bytes(), content)
 
@@ -126,9 +126,13 @@ class S3Test:
             path.unlink()
         self.run_program("backupctl", "state", "rebuild", "--data_dir", str(self.cluster.data_dir))
         self.cluster.start_service()
-        # Nothing there tells its name.
-        client = json.loads(self.backupctl("--json", "client", "list").stdout.splitlines()[0])
-        self.assert_all_is_there(client["client"]["id"])
+        self.backupctl("verify")
+        # Nothing there tells the client's name, nor that it confirmed its files.
+        client = self.json_lines("client", "list")[0]["client_id"]
+        for name, content in self.files.items():
+            version = self.json_lines("file", "versions", client, name)[0]["version_id"]
+            self.backupctl("file", "get", client, name, "--version", str(version), "-o", str(self.folder / name))
+            self.assertEqual((self.folder / name).read_bytes(), content)
 
     def test_a_new_machine_needs_a_snapshot_and_the_keys_alone(self):
         self.start_with_store()
@@ -167,12 +171,48 @@ class S3Test:
         self.assert_refused(self.cluster.data_dir, self.s3_flags(), BAD_CONFIGURATION, "has not the blobs of this catalog")
         self.assertEqual(self.store.keys(f"{self.prefix}/"), [])
 
+    def relay(self, *certificate):
+        relay = s3_store.Relay(self.store.port, *certificate)
+        self.addCleanup(relay.close)
+        return relay
+
+    def test_what_is_asked_for_waits_until_the_store_is_back(self):
+        relay = self.relay()
+        self.start(service_flags=[f"--blobs={self.url}", f"--s3_endpoint=http://127.0.0.1:{relay.port}"])
+        self.back_up([3 * MIB])
+        relay.is_away = True
+        folder = self.client_folder({"large": random.Random(7).randbytes(20 * MIB)}, name="other")
+        clients = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) for command in (
+            [BIN_DIR / "legacy-client", f"--dir={folder}"],
+            [BIN_DIR / "backupctl", f"--service=127.0.0.1:{self.cluster.service_port}", "restore", "--client", "laptop", "--to",
+             str(self.folder / "late")])]
+        wait_until(lambda: relay.refused > 5, "both ask the store in vain")
+        relay.is_away = False
+        for client in clients:
+            output, _ = client.communicate(timeout=DEADLINE_S)
+            self.assertEqual(client.returncode, 0, output)
+        for name, content in self.files.items():
+            self.assertEqual((self.folder / "late" / name).read_bytes(), content)
+        self.assert_all_is_there()
+
+    def test_it_speaks_tls_with_whom_it_trusts_alone(self):
+        for name in ("ours", "theirs"):
+            certificates.make(self.folder / name)
+        relay = self.relay(self.folder / "ours/service.crt", self.folder / "ours/service.key")
+        endpoint = f"--s3_endpoint=https://127.0.0.1:{relay.port}"
+        for trusted in ([], [f"--s3_ca_file={self.folder}/theirs/ca.crt"]):
+            begin = time.monotonic()
+            self.assert_refused(self.folder / "refused", [f"--blobs={self.url}", endpoint, *trusted], FAILED, "--s3_ca_file")
+            self.assertLess(time.monotonic() - begin, 10)
+        self.start(service_flags=[f"--blobs={self.url}", endpoint, f"--s3_ca_file={self.folder}/ours/ca.crt"])
+        self.back_up([3 * MIB, 20 * MIB])
+        self.assert_all_is_there()
+
     def test_it_stops_soon_though_the_store_does_not_answer(self):
         self.start_with_store()
         self.back_up([20 * MIB])
         self.cluster.service.stop()
-        relay = s3_store.Relay(self.store.port)
-        self.addCleanup(relay.close)
+        relay = self.relay()
         self.cluster.service_flags = [f"--s3_endpoint=http://127.0.0.1:{relay.port}", "--trash_retention=0s", "--sweep_interval=1s"]
         self.cluster.start_service()
         relay.is_deaf = True

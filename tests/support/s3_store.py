@@ -2,13 +2,16 @@
 
 import os
 import re
+import select
 import socket
+import ssl
 import subprocess
 import threading
 import urllib.parse
 
 EMPTY_SHA256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 BUCKET = "backup-test"
+LOOK_S = 0.1
 
 
 class Store:
@@ -34,7 +37,6 @@ class Store:
         """Keys of the uploads of parts that are not completed."""
         return re.findall("<Key>([^<]*)</Key>", self.ask("GET", f"?prefix={urllib.parse.quote(prefix, safe='')}&uploads="))
 
-
     def empty(self, prefix):
         """Deletes all objects whose key begins so; at most a thousand."""
         for key in self.keys(prefix):
@@ -42,12 +44,17 @@ class Store:
 
 
 class Relay:
-    """Carries connections to a store, or takes them and says nothing."""
+    """Carries connections to a store, over TLS if it has a certificate; or takes them and says nothing, or ends them all."""
 
-    def __init__(self, store_port):
+    def __init__(self, store_port, certificate=None, key=None):
         self.store_port = store_port
+        self.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER) if certificate else None
+        if self.tls:
+            self.tls.load_cert_chain(certificate, key)
         self.is_deaf = False
         self.asked = 0  # Pieces that came while it was deaf.
+        self.is_away = False
+        self.refused = 0  # Connections that came while it was away.
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port = self.listener.getsockname()[1]
         threading.Thread(target=self.accept, daemon=True).start()
@@ -58,20 +65,29 @@ class Relay:
                 client, _ = self.listener.accept()
             except OSError:
                 return
-            store = socket.create_connection(("127.0.0.1", self.store_port))
-            for source, sink in ((client, store), (store, client)):
-                threading.Thread(target=self.carry, args=(source, sink), daemon=True).start()
+            threading.Thread(target=self.serve, args=(client,), daemon=True).start()
 
-    def carry(self, source, sink):
-        try:
-            while piece := source.recv(1 << 18):
+    def serve(self, client):
+        with client, socket.create_connection(("127.0.0.1", self.store_port)) as store:
+            try:
+                with self.tls.wrap_socket(client, server_side=True) if self.tls else client as source:
+                    self.carry(source, store)
+            except OSError:
+                pass  # One of both ended it.
+            if self.is_away:
+                self.refused += 1
+
+    def carry(self, client, store):
+        while not self.is_away:
+            has_more = self.tls and client.pending()
+            for source in [client] if has_more else select.select([client, store], [], [], LOOK_S)[0]:
+                piece = source.recv(1 << 18)
+                if not piece:
+                    return
                 if self.is_deaf:
                     self.asked += 1
                 else:
-                    sink.sendall(piece)
-            sink.shutdown(socket.SHUT_WR)
-        except OSError:
-            pass  # One of both ended it.
+                    (store if source is client else client).sendall(piece)
 
     def close(self):
         self.listener.close()
