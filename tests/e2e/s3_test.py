@@ -186,7 +186,7 @@ class S3Test:
             [BIN_DIR / "legacy-client", f"--dir={folder}"],
             [BIN_DIR / "backupctl", f"--service=127.0.0.1:{self.cluster.service_port}", "restore", "--client", "laptop", "--to",
              str(self.folder / "late")])]
-        wait_until(lambda: relay.refused > 5, "both ask the store in vain")
+        wait_until(lambda: relay.refused > 2, "they ask the store in vain")
         relay.is_away = False
         for client in clients:
             output, _ = client.communicate(timeout=DEADLINE_S)
