@@ -83,7 +83,7 @@ class ConfigTest(unittest.TestCase):
             text = self.run_daemon(name, "--help").stdout
             self.assertIn("--idle_shutdown=240s", text)
             self.assertNotIn("vmodule=", text)
-            self.assertLess(len(text.splitlines()), 120)
+            self.assertLess(len(text.splitlines()), 140)
             self.assertIn("vmodule", self.run_daemon(name, "--helpfull").stdout)
 
 
