@@ -73,10 +73,11 @@ TEST_P(MoveContentsTest, DoesNotMoveWhatIsFoundDamagedMeanwhile) {
   ChunkWorld world(MakeMedium());
   StoreWhole(world, "file", RandomBytes(1, 200'000));
   const BlobId blob = world.BlobOf("file");
+  const int64_t version_id = world.VersionOf("file").version_id;
   // When it was read.
   world.blobs->after_commit = [&] {
     EXPECT_OK(world.catalog->Run([&](storage::Transaction& transaction) {
-      return transaction.MarkVersionDamaged(world.VersionOf("file").version_id, blob).status();
+      return transaction.MarkVersionDamaged(version_id, blob).status();
     }));
   };
   EXPECT_THAT(world.RunMove(), IsOkAndHolds(0));
