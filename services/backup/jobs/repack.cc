@@ -219,6 +219,9 @@ absl::StatusOr<int64_t> Repack::Settle(std::unique_ptr<Carrying> carrying,
   // One that cannot be read is no reason for the others to stay.
   if (sources.size() > 1 && ReasonOf(gone.status()) == Reason::kStorageIo) {
     alone_.insert(sources.begin(), sources.end());
+    std::erase_if(tried_, [&](const auto& each) {
+      return std::count(sources.begin(), sources.end(), each.first) > 0;
+    });
     return 0;
   }
   for (const int64_t source : sources) failed_.emplace(source, gone.status());
@@ -232,15 +235,17 @@ absl::StatusOr<Repack::Backlog> Repack::Look() {
   std::vector<PackInfo> listed;
   RETURN_IF_ERROR(resources_.catalog.Read([&](storage::Snapshot& snapshot) -> absl::Status {
     ASSIGN_OR_RETURN(required, ListRequired(snapshot));
-    if (!options_.only_required) {
-      ASSIGN_OR_RETURN(listed, snapshot.ListPacksToRewrite(kSmallPack, kListed));
-    }
+    // Condemned ones come first.
+    ASSIGN_OR_RETURN(listed,
+                     snapshot.ListPacksToRewrite(options_.only_required ? 0 : kSmallPack, kListed));
     ASSIGN_OR_RETURN(backlog.oldest_epoch, snapshot.OldestEpoch());
     return absl::OkStatus();
   }));
   std::set<int64_t> is_required;
   for (const PackInfo& pack : required) is_required.insert(pack.pack);
-  std::erase_if(listed, [&](const PackInfo& pack) { return is_required.contains(pack.pack); });
+  std::erase_if(listed, [&](const PackInfo& pack) {
+    return is_required.contains(pack.pack) || (options_.only_required && pack.condemned_epoch == 0);
+  });
   listed.insert(listed.begin(), required.begin(), required.end());
   for (PackInfo& pack : listed) {
     const bool must_go = is_required.contains(pack.pack);

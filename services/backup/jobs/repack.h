@@ -52,7 +52,7 @@ class Repack final : public Job {
     absl::Duration patience = storage::BlobLedger::kLongestHold + absl::Minutes(1);
     // What is to be rewritten besides, whatever is alive of it; outlives the job. Null: nothing.
     RequiredPacks* required = nullptr;
-    bool only_required = false;  // And nothing else.
+    bool only_required = false;  // And nothing else, but for what is condemned already.
   };
 
   // `resources` must outlive this. `damaged` counts chunks.

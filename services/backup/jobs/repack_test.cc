@@ -122,6 +122,15 @@ class RepackTest : public ::testing::TestWithParam<Places> {
     world.Delete("all of the other form");
   }
 
+  static absl::StatusOr<int64_t> RunOnlyRequired(ChunkWorld& world, RequiredPacks& required) {
+    Repack::Options options;
+    options.patience = absl::ZeroDuration();
+    options.required = &required;
+    options.only_required = true;
+    Repack repack(world.resources(), options, Counter());
+    return world.Run(repack);
+  }
+
   TestMedia media_;
 };
 
@@ -240,6 +249,74 @@ TEST_P(RepackTest, RewritesTheOthersThatWereToGoTogetherWithOneThatCannotBeRead)
   world.blobs->before_open = [](const BlobId&) {};
   world.blobs->unreadable = std::nullopt;
   EXPECT_THAT(world.RunRepack(), IsOkAndHolds(1));
+  world.ExpectAllIsThere();
+}
+
+TEST_P(RepackTest, RemovesARequiredPackOfMoreChunksThanOneTransactionTakes) {
+  ChunkWorld world(MakeMedium());
+  std::vector<std::string> chunks;
+  for (int i = 0; i < 2500; ++i) chunks.push_back(RandomBytes(i, 50));
+  world.Store("file", chunks, How());
+  world.Delete("file");
+  StoreWithGarbageOfTheOtherForm(world);
+  ASSERT_EQ(world.Packs().size(), 2);
+  RequiredPacks required;
+  required.Require({world.Packs()[0].pack});
+  EXPECT_THAT(RunOnlyRequired(world, required), IsOkAndHolds(1));
+  ASSERT_EQ(world.Packs().size(), 1);
+  EXPECT_EQ(world.Packs()[0].condemned_epoch, 0) << "nobody requires it";
+  world.ExpectAllIsThere();
+}
+
+TEST_P(RepackTest, RewritesTheOtherRequiredPacksBesideOneThatCannotBeRead) {
+  for (const bool is_damaged : {false, true}) {
+    ChunkWorld world(MakeMedium());
+    RequiredPacks required;
+    std::vector<int64_t> packs;
+    for (int i = 0; i < 3; ++i) {
+      world.Store(absl::StrCat("file", i), {RandomBytes(2 * i, 1000), RandomBytes(2 * i + 1, 900)},
+                  How());
+      const std::vector<storage::StoredChunk> chunks = world.ChunksOf(absl::StrCat("file", i));
+      packs.push_back(chunks[0].pack);
+      if (!is_damaged) continue;
+      ASSERT_OK(world.catalog->Run([&](storage::Transaction& transaction) {
+        return transaction.MarkDamaged(chunks[1].number, chunks[1].pack);
+      }));
+    }
+    required.Require(packs);
+    // Its footer can be read, the first time.
+    const BlobId bad = world.Packs()[0].blob_id;
+    int opened = 0;
+    world.blobs->before_open = [&](const BlobId& id) {
+      if (id == bad && ++opened == 2) world.blobs->unreadable = bad;
+    };
+    EXPECT_EQ(ReasonOf(RunOnlyRequired(world, required).status()), Reason::kStorageIo);
+    EXPECT_EQ(world.ChunksOf("file0")[0].pack, packs[0]);
+    EXPECT_EQ(ReasonOf(required.FailureOf(packs[0])), Reason::kStorageIo);
+    EXPECT_NE(world.ChunksOf("file1")[0].pack, packs[1]);
+    EXPECT_NE(world.ChunksOf("file2")[0].pack, packs[2]);
+  }
+}
+
+TEST_P(RepackTest, EndsWithWhatIsCondemnedAndRequiredByNobodyAnyMore) {
+  ChunkWorld world(MakeMedium());
+  StoreWithGarbage(world, How());
+  StoreWithGarbageOfTheOtherForm(world);
+  const int64_t other = world.Packs()[1].pack;
+  RequiredPacks required;
+  required.Require({world.Packs()[0].pack});
+  world.PublishOfAnother(0);
+  EXPECT_THAT(RunOnlyRequired(world, required), IsOkAndHolds(0));
+  const int64_t condemned = world.Packs()[0].condemned_epoch;
+  EXPECT_GT(condemned, 0);
+  required.Require({});
+  world.PublishOfAnother(condemned);
+  EXPECT_THAT(RunOnlyRequired(world, required), IsOkAndHolds(1));
+  const std::vector<PackInfo> packs = world.Packs();
+  ASSERT_EQ(packs.size(), 2);
+  EXPECT_EQ(packs[0].pack, other);
+  EXPECT_EQ(packs[0].condemned_epoch, 0);
+  EXPECT_LT(packs[1].size_bytes, 210'000);
   world.ExpectAllIsThere();
 }
 
