@@ -222,7 +222,7 @@ absl::Status KeyKeeper::AdoptBeside(absl::Time now, Generations& generations) {
                    FindValue(catalog_, content::StoreKeys::kName));
   // Then it is not by generation 0 that one tells what fits.
   if (secret && content::StoreKeys::GenerationOf(*secret, ring_) != 0) return absl::OkStatus();
-  ASSIGN_OR_RETURN(const auto named, Named());
+  ASSIGN_OR_RETURN(const auto named, NamedGenerations(catalog_, ring_));
   if (!named.contains(0)) return absl::OkStatus();
   const absl::StatusOr<const crypto::MasterKey*> key = FindFirst();
   if (!key.ok()) return ToldOfKeys(key.status());
@@ -265,13 +265,8 @@ absl::Status KeyKeeper::ToldOfKeys(const absl::Status& error) const {
   return WithMessage(error, message);
 }
 
-absl::StatusOr<std::map<uint32_t, std::string>> KeyKeeper::Named() const {
-  return catalog_.Read(
-      [this](storage::Snapshot& snapshot) { return NamedGenerations(snapshot, ring_); });
-}
-
 absl::Status KeyKeeper::CheckNoneIsMissing() const {
-  ASSIGN_OR_RETURN(const auto named, Named());
+  ASSIGN_OR_RETURN(const auto named, NamedGenerations(catalog_, ring_));
   for (const auto& [number, what] : named) {
     if (ring_.Has(number)) continue;
     return MakeError(
@@ -411,7 +406,9 @@ absl::StatusOr<bool> KeyKeeper::Remove(const std::set<uint32_t>& numbers, const 
   MutexLock lock(mutex_);
   std::set<uint32_t> gone = numbers;
   if (const std::optional<uint32_t> newest = ring_.newest()) gone.erase(*newest);
-  ASSIGN_OR_RETURN(const auto named, Named());
+  ASSIGN_OR_RETURN(const auto named, catalog_.Read([this](storage::Snapshot& snapshot) {
+    return NamedGenerations(snapshot, ring_);
+  }));
   for (const uint32_t number : gone) {
     if (named.contains(number)) return false;
   }

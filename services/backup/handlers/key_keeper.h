@@ -106,8 +106,6 @@ class KeyKeeper {
   absl::Status CheckFits() const;
   // That what is sealed does not open with these keys, and what to do.
   absl::Status ToldOfKeys(const absl::Status& error) const;
-  // NamedGenerations().
-  absl::StatusOr<std::map<uint32_t, std::string>> Named() const;
   absl::Status CheckNoneIsMissing() const;
   // Nobody else may have written it, whose keys would be lost.
   absl::Status CheckFileIsOurs() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);

@@ -12,15 +12,19 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/error.h"
+#include "base/status_macros.h"
 #include "base/testing/status_matchers.h"
+#include "content/chunk_seal.h"
 #include "content/store_keys.h"
 #include "crypto/aead.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "services/backup/handlers/converters.h"
+#include "services/backup/handlers/keys.h"
 #include "services/backup/handlers/sealed_rows.h"
 #include "services/backup/handlers/session_keys.h"
 #include "services/backup/testing/memory_service.h"
+#include "storage/testing/ids.h"
 
 namespace backup::handlers {
 namespace {
@@ -54,9 +58,11 @@ class FailingCatalog final : public storage::Catalog {
 
   bool fails = false;
   bool lies = false;  // What is done is told to have failed.
+  int reads = 0;
 
  private:
   absl::Status ReadSnapshot(const std::function<absl::Status(storage::Snapshot&)>& read) override {
+    ++reads;
     return catalog_.Read(read);
   }
 
@@ -627,6 +633,40 @@ TEST_F(KeyKeeperTest, SaysWhichPackNobodyCanOpen) {
   ASSERT_EQ(packs->size(), 1u);
   EXPECT_THAT(std::string(missing.message()),
               AllOf(HasSubstr(ToHex(packs->front().blob_id)), HasSubstr("key generation 0")));
+}
+
+TEST_F(KeyKeeperTest, KeepsNoStateOfTheCatalogWhileItLooksAtManyPacks) {
+  crypto::KeyRing lost;
+  lost.Add(1, std::string(32, 'g'));
+  const storage::BlobLease lease{storage::IdOf<OwnerId>(1), absl::InfiniteFuture()};
+  constexpr int kPacks = 1001;
+  ASSERT_OK(catalog_.Run([&](storage::Transaction& transaction) -> absl::Status {
+    storage::NewChunks content;
+    for (int i = 1; i <= kPacks; ++i) {
+      storage::NewPack& pack = content.packs.emplace_back();
+      const auto high = static_cast<uint8_t>(i / 256);
+      const auto low = static_cast<uint8_t>(i % 256);
+      pack.blob_id = storage::IdOf<BlobId>(high, low);
+      RETURN_IF_ERROR(transaction.AddPendingBlobs({pack.blob_id}, lease));
+      pack.form = storage::StorageForm::kSealed;
+      pack.wrapped_key = content::WrapPackKey(std::string(32, 'p'), pack.blob_id,
+                                              i < kPacks ? service_.master_key : lost);
+      storage::PackedChunk& chunk = pack.chunks.emplace_back();
+      chunk.id = storage::IdOf<ChunkId>(high, low);
+      chunk.size_bytes = 1;
+    }
+    return transaction.AppendRecipe(content, lease).status();
+  }));
+  catalog_.reads = 0;
+  EXPECT_THAT(CheckPacksOpen(catalog_, service_.master_key), HasReason(Reason::kKeyMissing));
+  EXPECT_EQ(catalog_.reads, 2);
+  const auto keeper = Open("k");
+  ASSERT_OK(keeper);
+  catalog_.reads = 0;
+  const absl::StatusOr<v1::ListKeysResponse> listed = ListKeys(catalog_, **keeper);
+  ASSERT_OK(listed);
+  EXPECT_EQ(listed->generations(0).pack_count(), kPacks - 1);
+  EXPECT_GE(catalog_.reads, 4);
 }
 
 // Of a program that had no secret yet: its clients alone tell which master key is the right one.

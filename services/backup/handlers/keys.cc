@@ -44,14 +44,14 @@ struct SealedCounts {
   std::map<uint32_t, int64_t> packs;
 };
 
-absl::StatusOr<SealedCounts> CountSealed(storage::Snapshot& snapshot, const crypto::KeyRing& ring) {
+absl::StatusOr<SealedCounts> CountSealed(storage::Catalog& catalog, const crypto::KeyRing& ring) {
   SealedCounts counts;
-  RETURN_IF_ERROR(VisitClients(snapshot, [&](const storage::Client& client) {
+  RETURN_IF_ERROR(VisitClients(catalog, [&](const storage::Client& client) {
     if (const auto generation = GenerationOfSessionKey(ring, client))
       ++counts.session_keys[*generation];
     return true;
   }));
-  RETURN_IF_ERROR(VisitPacks(snapshot, [&](const storage::PackInfo& pack) {
+  RETURN_IF_ERROR(VisitPacks(catalog, [&](const storage::PackInfo& pack) {
     if (!pack.wrapped_key.empty())
       ++counts.packs[content::GenerationOfPackKey(pack.wrapped_key, pack.blob_id, ring)];
     return true;
@@ -114,24 +114,20 @@ class Verification {
 
   absl::Status OpenSessionKeys() {
     Of(v1::KeySamples::SESSION_KEY);
-    return places_.catalog.Read([this](storage::Snapshot& snapshot) {
-      return VisitClients(snapshot, [this](const storage::Client& client) {
-        return client.sealed_session_key.empty() ||
-               Note(v1::KeySamples::SESSION_KEY,
-                    OpenSessionKey(places_.master_key, client).status()) < kSamples;
-      });
+    return VisitClients(places_.catalog, [this](const storage::Client& client) {
+      return client.sealed_session_key.empty() ||
+             Note(v1::KeySamples::SESSION_KEY,
+                  OpenSessionKey(places_.master_key, client).status()) < kSamples;
     });
   }
 
   absl::Status OpenPackKeys() {
     Of(v1::KeySamples::PACK_KEY);
-    return places_.catalog.Read([this](storage::Snapshot& snapshot) {
-      return VisitPacks(snapshot, [this](const storage::PackInfo& pack) {
-        return pack.wrapped_key.empty() ||
-               Note(v1::KeySamples::PACK_KEY,
-                    content::OpenPackKey(pack.wrapped_key, pack.blob_id, places_.master_key)
-                        .status()) < kSamples;
-      });
+    return VisitPacks(places_.catalog, [this](const storage::PackInfo& pack) {
+      return pack.wrapped_key.empty() ||
+             Note(v1::KeySamples::PACK_KEY,
+                  content::OpenPackKey(pack.wrapped_key, pack.blob_id, places_.master_key)
+                      .status()) < kSamples;
     });
   }
 
@@ -204,12 +200,10 @@ absl::StatusOr<content::BlobFooter> FooterOf(const storage::BlobStore& blobs,
 
 absl::StatusOr<v1::ListKeysResponse> ListKeys(storage::Catalog& catalog, const KeyKeeper& keeper) {
   const crypto::KeyRing& ring = keeper.ring();
-  KeyRetirement retirement;
-  ASSIGN_OR_RETURN(SealedCounts counts,
-                   catalog.Read([&](storage::Snapshot& snapshot) -> absl::StatusOr<SealedCounts> {
-                     ASSIGN_OR_RETURN(retirement, FindRetirement(snapshot));
-                     return CountSealed(snapshot, ring);
-                   }));
+  ASSIGN_OR_RETURN(const KeyRetirement retirement, catalog.Read([](storage::Snapshot& snapshot) {
+    return FindRetirement(snapshot);
+  }));
+  ASSIGN_OR_RETURN(SealedCounts counts, CountSealed(catalog, ring));
   v1::ListKeysResponse response;
   const std::string current = keeper.master_keys().current->Fingerprint();
   response.set_master_key_fingerprint(current);

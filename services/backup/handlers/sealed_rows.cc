@@ -18,12 +18,27 @@ namespace {
 
 constexpr int kPage = 1000;
 
-absl::Status VisitTrashedClients(storage::Snapshot& snapshot,
-                                 const std::function<bool(const storage::Client&)>& visit) {
+using VisitClient = std::function<bool(const storage::Client&)>;
+using VisitPack = std::function<bool(const storage::PackInfo&)>;
+
+// What is read of one state, and what each time of the newest.
+template <typename Work>
+auto ReadFrom(storage::Snapshot& snapshot, const Work& read) {
+  return read(snapshot);
+}
+template <typename Work>
+auto ReadFrom(storage::Catalog& catalog, const Work& read) {
+  return catalog.Read(read);
+}
+
+template <typename Source>
+absl::Status VisitTrashedClients(Source& source, const VisitClient& visit) {
   storage::TrashPosition<ClientId> after;
   while (true) {
     ASSIGN_OR_RETURN(const std::vector<storage::Client> page,
-                     snapshot.ListTrashedClients(after, kPage));
+                     ReadFrom(source, [&](storage::Snapshot& snapshot) {
+                       return snapshot.ListTrashedClients(after, kPage);
+                     }));
     for (const storage::Client& client : page) {
       if (!visit(client)) return absl::OkStatus();
     }
@@ -33,26 +48,30 @@ absl::Status VisitTrashedClients(storage::Snapshot& snapshot,
   }
 }
 
-}  // namespace
-
-absl::Status VisitClients(storage::Snapshot& snapshot,
-                          const std::function<bool(const storage::Client&)>& visit) {
+template <typename Source>
+absl::Status VisitClientsOf(Source& source, const VisitClient& visit) {
   ClientId after;
   while (true) {
-    ASSIGN_OR_RETURN(const std::vector<storage::Client> page, snapshot.ListClients(after, kPage));
+    ASSIGN_OR_RETURN(const std::vector<storage::Client> page,
+                     ReadFrom(source, [&](storage::Snapshot& snapshot) {
+                       return snapshot.ListClients(after, kPage);
+                     }));
     for (const storage::Client& client : page) {
       if (!visit(client)) return absl::OkStatus();
     }
-    if (page.size() < kPage) return VisitTrashedClients(snapshot, visit);
+    if (page.size() < kPage) return VisitTrashedClients(source, visit);
     after = page.back().id;
   }
 }
 
-absl::Status VisitPacks(storage::Snapshot& snapshot,
-                        const std::function<bool(const storage::PackInfo&)>& visit) {
+template <typename Source>
+absl::Status VisitPacksOf(Source& source, const VisitPack& visit) {
   int64_t after = 0;
   while (true) {
-    ASSIGN_OR_RETURN(const std::vector<storage::PackInfo> page, snapshot.ListPacks(after, kPage));
+    ASSIGN_OR_RETURN(const std::vector<storage::PackInfo> page,
+                     ReadFrom(source, [&](storage::Snapshot& snapshot) {
+                       return snapshot.ListPacks(after, kPage);
+                     }));
     for (const storage::PackInfo& pack : page) {
       if (!visit(pack)) return absl::OkStatus();
     }
@@ -61,19 +80,22 @@ absl::Status VisitPacks(storage::Snapshot& snapshot,
   }
 }
 
-absl::StatusOr<std::map<uint32_t, std::string>> NamedGenerations(storage::Snapshot& snapshot,
-                                                                 const crypto::KeyRing& ring) {
+template <typename Source>
+absl::StatusOr<std::map<uint32_t, std::string>> NamedGenerationsOf(Source& source,
+                                                                   const crypto::KeyRing& ring) {
   std::map<uint32_t, std::string> named;
   const auto add = [&](uint32_t generation, const std::function<std::string()>& what) {
     std::string& first = named[generation];
     if (first.empty()) first = what();
   };
   ASSIGN_OR_RETURN(const std::optional<std::string> secret,
-                   snapshot.FindStoreValue(std::string(content::StoreKeys::kName)));
+                   ReadFrom(source, [](storage::Snapshot& snapshot) {
+                     return snapshot.FindStoreValue(std::string(content::StoreKeys::kName));
+                   }));
   if (secret) {
     add(content::StoreKeys::GenerationOf(*secret, ring), [] { return "the store's secret"; });
   }
-  RETURN_IF_ERROR(VisitClients(snapshot, [&](const storage::Client& client) {
+  RETURN_IF_ERROR(VisitClientsOf(source, [&](const storage::Client& client) {
     if (const auto generation = GenerationOfSessionKey(ring, client)) {
       add(*generation, [&] {
         return absl::StrCat("the session key of the client ", ToUuid(client.id),
@@ -82,7 +104,7 @@ absl::StatusOr<std::map<uint32_t, std::string>> NamedGenerations(storage::Snapsh
     }
     return true;
   }));
-  RETURN_IF_ERROR(VisitPacks(snapshot, [&](const storage::PackInfo& pack) {
+  RETURN_IF_ERROR(VisitPacksOf(source, [&](const storage::PackInfo& pack) {
     if (!pack.wrapped_key.empty()) {
       add(content::GenerationOfPackKey(pack.wrapped_key, pack.blob_id, ring),
           [&] { return absl::StrCat("the pack ", ToHex(pack.blob_id)); });
@@ -92,22 +114,38 @@ absl::StatusOr<std::map<uint32_t, std::string>> NamedGenerations(storage::Snapsh
   return named;
 }
 
+}  // namespace
+
+absl::Status VisitClients(storage::Catalog& catalog, const VisitClient& visit) {
+  return VisitClientsOf(catalog, visit);
+}
+
+absl::Status VisitPacks(storage::Catalog& catalog, const VisitPack& visit) {
+  return VisitPacksOf(catalog, visit);
+}
+
+absl::StatusOr<std::map<uint32_t, std::string>> NamedGenerations(storage::Catalog& catalog,
+                                                                 const crypto::KeyRing& ring) {
+  return NamedGenerationsOf(catalog, ring);
+}
+
+absl::StatusOr<std::map<uint32_t, std::string>> NamedGenerations(storage::Snapshot& snapshot,
+                                                                 const crypto::KeyRing& ring) {
+  return NamedGenerationsOf(snapshot, ring);
+}
+
 absl::Status CheckPacksOpen(storage::Catalog& catalog, const crypto::KeyRing& ring) {
   absl::Status missing;
-  RETURN_IF_ERROR(catalog.Read([&](storage::Snapshot& snapshot) {
-    missing = absl::OkStatus();
-    return VisitPacks(snapshot, [&](const storage::PackInfo& pack) {
-      if (pack.wrapped_key.empty()) return true;
-      const absl::Status opened =
-          content::OpenPackKey(pack.wrapped_key, pack.blob_id, ring).status();
-      if (ReasonOf(opened) != Reason::kKeyMissing) return true;
-      missing = WithMessage(
-          opened, absl::StrCat("nobody knows whether the pack ", ToHex(pack.blob_id),
-                               " can be read: ", opened.message(),
-                               "; if it is lost for ever, delete the versions that `backupctl "
-                               "verify` names, and empty the trash"));
-      return false;
-    });
+  RETURN_IF_ERROR(VisitPacks(catalog, [&](const storage::PackInfo& pack) {
+    if (pack.wrapped_key.empty()) return true;
+    const absl::Status opened = content::OpenPackKey(pack.wrapped_key, pack.blob_id, ring).status();
+    if (ReasonOf(opened) != Reason::kKeyMissing) return true;
+    missing = WithMessage(
+        opened, absl::StrCat("nobody knows whether the pack ", ToHex(pack.blob_id),
+                             " can be read: ", opened.message(),
+                             "; if it is lost for ever, delete the versions that `backupctl "
+                             "verify` names, and empty the trash"));
+    return false;
   }));
   return missing;
 }
