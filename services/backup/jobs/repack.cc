@@ -288,8 +288,10 @@ bool Repack::CanRewrite(const PackInfo& pack, bool must_go) {
 }
 
 std::vector<PackInfo> Repack::ChooseToCondemn(const Backlog& backlog) {
-  std::vector<PackInfo> chosen = ChooseToRewrite(backlog.others);
-  chosen.insert(chosen.end(), backlog.required.begin(), backlog.required.end());
+  // There may be no end of others.
+  std::vector<PackInfo> chosen = backlog.required;
+  const std::vector<PackInfo> others = ChooseToRewrite(backlog.others);
+  chosen.insert(chosen.end(), others.begin(), others.end());
   // What nothing needs goes without any room, also when there is none for the rest.
   const auto first_live = std::stable_partition(
       chosen.begin(), chosen.end(), [](const PackInfo& pack) { return pack.live_bytes == 0; });

@@ -298,6 +298,24 @@ TEST_P(RepackTest, RewritesTheOtherRequiredPacksBesideOneThatCannotBeRead) {
   }
 }
 
+TEST_P(RepackTest, TakesWhatIsRequiredBeforeMuchThatIsNot) {
+  ChunkWorld world(MakeMedium());
+  for (int i = 0; i < 70; ++i)
+    world.Store(absl::StrCat("text", i), {TextBytes(i, 1000)}, How(false, /*waits=*/true));
+  world.Store("file", {RandomBytes(1, 100'000)}, How());
+  RequiredPacks required;
+  required.Require({world.ChunksOf("file")[0].pack});
+  Repack::Options options;
+  options.patience = absl::ZeroDuration();
+  options.required = &required;
+  Repack repack(world.resources(), options, Counter());
+  ASSERT_OK(repack.Step("", 1, std::stop_token()));
+  EXPECT_GT(world.Packs().back().condemned_epoch, 0);
+  ASSERT_OK(world.Run(repack));
+  EXPECT_EQ(world.Count().waiting_bytes, 0);
+  world.ExpectAllIsThere();
+}
+
 TEST_P(RepackTest, EndsWithWhatIsCondemnedAndRequiredByNobodyAnyMore) {
   ChunkWorld world(MakeMedium());
   StoreWithGarbage(world, How());
