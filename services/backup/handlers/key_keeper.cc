@@ -402,21 +402,23 @@ absl::StatusOr<int> KeyKeeper::Rewrap(absl::Time now) {
   return wrapped;
 }
 
-absl::StatusOr<bool> KeyKeeper::Remove(const std::set<uint32_t>& numbers, const Change& also) {
+absl::StatusOr<std::string> KeyKeeper::Remove(const std::set<uint32_t>& numbers,
+                                              const Change& also) {
   MutexLock lock(mutex_);
+  RETURN_IF_ERROR(CheckFileIsOurs());
   std::set<uint32_t> gone = numbers;
   if (const std::optional<uint32_t> newest = ring_.newest()) gone.erase(*newest);
   ASSIGN_OR_RETURN(const auto named, catalog_.Read([this](storage::Snapshot& snapshot) {
     return NamedGenerations(snapshot, ring_);
   }));
-  for (const uint32_t number : gone) {
-    if (named.contains(number)) return false;
+  for (const auto& [number, what] : named) {
+    if (gone.contains(number)) return what;
   }
   Generations left = generations_;
   std::erase_if(left, [&](const KeyGeneration& each) { return gone.contains(each.number); });
   RETURN_IF_ERROR(Keep(std::move(left), also));
   for (const uint32_t number : gone) ring_.Remove(number);
-  return true;
+  return std::string();
 }
 
 absl::Status KeyKeeper::ReadAlone(crypto::KeyRing& ring) const {

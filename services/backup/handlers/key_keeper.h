@@ -82,9 +82,9 @@ class KeyKeeper {
   absl::StatusOr<int> Rewrap(absl::Time now);
   // Removes those of these generations that are there, but not the one that seals, and does `also`
   // in the same transaction. By then nothing may be sealed by them but what the catalog's rows
-  // have: if one of those is (NamedGenerations), nothing changes, and it returns false. Errors as
-  // of Rotate().
-  absl::StatusOr<bool> Remove(const std::set<uint32_t>& numbers, const Change& also);
+  // have: if one of those is (NamedGenerations), nothing changes, and it returns which; else it
+  // returns an empty string. Errors as of Rotate().
+  absl::StatusOr<std::string> Remove(const std::set<uint32_t>& numbers, const Change& also);
   // Reads them from both places, and opens them with the current master key alone. They must be
   // those that are in force: reason KEY_CHANGE_REFUSED, saying what is not so. Adds them to `ring`,
   // which is empty.

@@ -120,7 +120,10 @@ absl::Status RetireKeys::Load() {
         ASSIGN_OR_RETURN(secret, snapshot.FindStoreValue(std::string(content::StoreKeys::kName)));
         return handlers::FindRetirement(snapshot);
       }));
-  if (kept.generations != state_.generations) uses_.reset();
+  if (kept.generations != state_.generations) {
+    uses_.reset();
+    goes_again_ = false;
+  }
   if (page_ && (kept.generations != state_.generations || kept.phase != Phase::kPacks)) {
     page_.reset();
     packs_.Require({});
@@ -600,6 +603,18 @@ absl::Status RetireKeys::LookAtUnknownBlob(const BlobId& id) {
   return absl::OkStatus();
 }
 
+absl::StatusOr<bool> RetireKeys::GoThroughAgain(const std::string& still_sealed) {
+  // A client may move into the trash, or out of it, past the place where it is looked for; it does
+  // not each time.
+  if (std::exchange(goes_again_, true)) {
+    Leave({still_sealed, absl::FailedPreconditionError("no round has met it where it is now")});
+    return EndRound();
+  }
+  state_.BeginRound();
+  RETURN_IF_ERROR(Save());
+  return true;
+}
+
 absl::StatusOr<bool> RetireKeys::Remove(const std::stop_token& token) {
   const std::set<uint32_t> numbers = state_.generations;
   const auto forget = [&](Transaction& transaction) -> absl::Status {
@@ -608,13 +623,8 @@ absl::StatusOr<bool> RetireKeys::Remove(const std::stop_token& token) {
     if (now.generations.empty()) now = {};
     return handlers::SaveRetirement(transaction, now);
   };
-  ASSIGN_OR_RETURN(const bool are_gone, keeper_.Remove(numbers, forget));
-  if (!are_gone) {
-    // A client moved into the trash, or out of it, past the place where it was looked for.
-    state_.BeginRound();
-    RETURN_IF_ERROR(Save());
-    return true;
-  }
+  ASSIGN_OR_RETURN(const std::string still_sealed, keeper_.Remove(numbers, forget));
+  if (!still_sealed.empty()) return GoThroughAgain(still_sealed);
   const std::string gone = Generations();
   state_ = {};
   LOG_CRITICAL << "nothing is sealed by these key generations any more, and they are gone: "

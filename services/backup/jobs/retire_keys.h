@@ -97,6 +97,9 @@ class RetireKeys final : public Job {
   absl::StatusOr<bool> RewritePacks(const std::stop_token& token);
   absl::StatusOr<bool> LookAtUnknownBlobs(const std::stop_token& token);
   absl::StatusOr<bool> Remove(const std::stop_token& token);
+  // As something is sealed by them still that the phases have not met: at once, but later if that
+  // was so before.
+  absl::StatusOr<bool> GoThroughAgain(const std::string& still_sealed);
 
   bool IsRetiring(uint32_t generation) const { return state_.generations.contains(generation); }
   bool IsRetiring(const content::BlobFooter& footer) const;
@@ -156,6 +159,7 @@ class RetireKeys final : public Job {
   int64_t count_of_run_ = 0;
   std::optional<uint64_t> uses_;                      // All that began before these must end.
   std::optional<PackPage> page_;                      // Behind state_.position.
+  bool goes_again_ = false;                           // GoThroughAgain() was called for these.
   std::chrono::steady_clock::time_point tell_again_;  // Not before, what is waited for is told.
 };
 

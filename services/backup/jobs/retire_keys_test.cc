@@ -24,6 +24,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "services/backup/handlers/keys.h"
+#include "services/backup/handlers/session_keys.h"
 #include "services/backup/jobs/repack.h"
 #include "services/backup/jobs/testing/chunk_world.h"
 #include "services/backup/testing/legacy_peer.h"
@@ -541,6 +542,29 @@ TEST_F(RetireKeysTest, FindsAClientThatMovesPastThePlaceWhereItIsLookedFor) {
   ExpectThatOnly1IsLeft();
   EXPECT_THAT(handlers::OpenSessionKey(process->keeper->ring(), service_.Client(gone_.id)),
               testing::IsOkAndHolds(gone_.session_key));
+}
+
+TEST_F(RetireKeysTest, TellsOfAClientThatIsSealedByTheGenerationEachTime) {
+  const auto process = StartToRetire();
+  const auto seal_by_0_again = [&] {
+    process->StepTo(KeyRetirement::Phase::kRemoval);
+    const storage::Client client = service_.Client(client_.id);
+    const std::string sealed = handlers::SealSessionKey(crypto::KeyRing(std::string(32, 'k')),
+                                                        client.id, client_.session_key);
+    ASSERT_OK(service_.catalog.Run([&](storage::Transaction& transaction) {
+      return transaction.ResealSessionKey(client.id, client.sealed_session_key, sealed).status();
+    }));
+  };
+  seal_by_0_again();
+  EXPECT_TRUE(process->Step()->is_done);
+  EXPECT_EQ(process->State().rounds, 0);
+  seal_by_0_again();
+  ExpectThatThisIsLeft(*process, "the session key of the client " + client_.id);
+  EXPECT_EQ(process->State().rounds, 1);
+  EXPECT_TRUE(process->Step()->is_idle);
+  NextRound();
+  ASSERT_OK(process->Run());
+  ExpectThatOnly1IsLeft();
 }
 
 TEST_F(RetireKeysTest, SealsAnewWhatLooksAsIfAnotherGenerationHadSealedIt) {
