@@ -63,6 +63,7 @@ class Rebuild {
     RETURN_IF_ERROR(GatherOlderParts());
     RETURN_IF_ERROR(TakeToldVersionsIn());
     listener_("versions are taken in");
+    RETURN_IF_ERROR(DropSecondCopies());
     return SkipVersionIds();
   }
 
@@ -91,6 +92,9 @@ class Rebuild {
   absl::Status TakeContentIn(const storage::StoredVersion& known, const storage::Version& version,
                              const storage::NewContent& content);
   absl::StatusOr<storage::NewContent> PutRecipe(const std::vector<storage::ChunkRef>& steps);
+  // Of what versions have, once all of that could be read: the sweep then deletes them. Others stay
+  // unknown to the catalog.
+  absl::Status DropSecondCopies();
   // Whether it is there with content that is in the store, or has none by right.
   bool HasContent(const storage::StoredVersion& stored) const;
   absl::Status AddClientOf(const storage::Version& version);
@@ -110,6 +114,8 @@ class Rebuild {
   const storage::BlobLease lease_;
   std::vector<BlobId> there_;  // All that the store has, in order.
   int64_t last_version_id_ = 0;
+  // Blobs of versions that have other content, which is in the store and not marked as damaged.
+  std::vector<std::pair<BlobId, storage::StoredVersion>> second_copies_;
   std::map<std::string, content::ToldContent> told_;  // By content id, of packs that were taken in.
 };
 
@@ -125,6 +131,18 @@ absl::Status KeyMissing(const BlobId& id, const absl::Status& why) {
                         " (--key_generations_file), or give a --snapshot of a time "
                         "when it was there; if it is lost for ever, --give-up-missing-keys goes on "
                         "without what it has sealed, and names that"));
+}
+
+// Whether it is what the version says.
+absl::Status ReadAllOf(const handlers::StoredPlaces& places, const storage::StoredVersion& stored) {
+  ASSIGN_OR_RETURN(const std::unique_ptr<content::StoredContent> content,
+                   handlers::OpenContent(places, stored));
+  PieceBudget budget;
+  ASSIGN_OR_RETURN(const std::unique_ptr<LastingSource> bytes, content->ReadWhole(budget));
+  while (true) {
+    ASSIGN_OR_RETURN(const absl::string_view piece, bytes->Read());
+    if (piece.empty()) return absl::OkStatus();
+  }
 }
 
 // What would be lost for another reason than what there is of it.
@@ -362,7 +380,11 @@ absl::Status Rebuild::TakeContentIn(const storage::StoredVersion& known,
   if (known.version.client_id != version.client_id ||
       known.version.file_name != version.file_name || known.version.sha256 != version.sha256)
     return absl::AlreadyExistsError("the snapshot has another version with this number");
-  if (HasContent(known)) return absl::OkStatus();
+  const auto* const copy = std::get_if<storage::NewBlob>(&content);
+  if (HasContent(known) && (copy == nullptr || !known.version.is_damaged)) {
+    if (copy != nullptr) second_copies_.emplace_back(copy->id, known);
+    return absl::OkStatus();
+  }
   RETURN_IF_ERROR(catalog_
                       .Run([&](Transaction& transaction) {
                         return known.version.is_damaged
@@ -373,6 +395,28 @@ absl::Status Rebuild::TakeContentIn(const storage::StoredVersion& known,
                       })
                       .status());
   ++report_.moved;
+  return absl::OkStatus();
+}
+
+absl::Status Rebuild::DropSecondCopies() {
+  if (second_copies_.empty()) return absl::OkStatus();
+  ASSIGN_OR_RETURN(const std::unique_ptr<content::StoreKeys> keys,
+                   handlers::OpenStoreKeys(catalog_, master_key_));
+  const std::unique_ptr<content::Dictionaries> dictionaries =
+      handlers::MakeDictionaries(catalog_, *keys);
+  for (const auto& [id, known] : second_copies_) {
+    const absl::Status read =
+        ReadAllOf({catalog_, blobs_, master_key_, *keys, *dictionaries}, known);
+    if (Ends(read)) return read;
+    if (read.ok()) {
+      RETURN_IF_ERROR(catalog_.Run(
+          [&, blob = id](Transaction& transaction) { return transaction.DropPendingBlob(blob); }));
+    } else {
+      Lose(absl::StrCat("blob ", ToHex(id), ", a copy of ", NameOf(known.version),
+                        ", whose content cannot be read"),
+           read);
+    }
+  }
   return absl::OkStatus();
 }
 

@@ -637,6 +637,43 @@ TEST_F(RestoreStateTest, RebuildingHealsWhatWasMissingAndIsFoundElsewhere) {
   EXPECT_FALSE(versions->at(0).version.is_damaged);
 }
 
+TEST_F(RestoreStateTest, RebuildingDropsASecondCopyOfWhatCanBeRead) {
+  Live(10);
+  crypto::KeyRing ring;
+  ring.Add(3, std::string(32, 'g'));
+  WriteGeneration3();
+  PutSealedBlob(ring);
+  ASSERT_OK(Rebuild());
+  const auto look = [&](const BlobId& id) {
+    return OpenCatalogFile(CatalogPath())
+        .value()
+        ->Read([&](storage::Snapshot& snapshot) { return snapshot.FindBlob(id); })
+        .value();
+  };
+  PutSealedBlob(ring, 10);
+  ASSERT_OK(Rebuild());
+  EXPECT_EQ(look(IdOf<BlobId>(9)), storage::BlobUse::kReferenced);
+  EXPECT_EQ(look(IdOf<BlobId>(10)), storage::BlobUse::kDropped);
+  // It may be the only good one.
+  const auto blobs = OpenBlobs(data_).value();
+  ASSERT_OK(blobs->Delete(IdOf<BlobId>(9)));
+  StringSource garbage("garbage");
+  ASSERT_OK(blobs->Put(IdOf<BlobId>(9), garbage, std::nullopt));
+  PutSealedBlob(ring, 11);
+  const auto named = Rebuild();
+  ASSERT_OK(named);
+  EXPECT_THAT(named->lost, ::testing::Contains(::testing::HasSubstr(ToHex(IdOf<BlobId>(11)))));
+  EXPECT_EQ(look(IdOf<BlobId>(11)), storage::BlobUse::kUnknown);
+  // Which it is once that is known.
+  ASSERT_OK(OpenCatalogFile(CatalogPath()).value()->Run([](storage::Transaction& transaction) {
+    return transaction.MarkVersionDamaged(1000, IdOf<BlobId>(9)).status();
+  }));
+  const auto healed = Rebuild();
+  ASSERT_OK(healed);
+  EXPECT_EQ(healed->moved, 1);
+  EXPECT_EQ(look(IdOf<BlobId>(11)), storage::BlobUse::kReferenced);
+}
+
 TEST_F(RestoreStateTest, RefusesWhileAnotherHoldsTheDirectoryOrThereIsNone) {
   Live(10);
   {
