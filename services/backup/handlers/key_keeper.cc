@@ -94,6 +94,12 @@ absl::StatusOr<Generations> Parse(const std::string& text, absl::string_view pla
   return WithMessage(parsed.status(), absl::StrCat(place, ": ", parsed.status().message(), advice));
 }
 
+bool AllAreUnder(const Generations& generations, absl::string_view fingerprint) {
+  return std::all_of(generations.begin(), generations.end(), [&](const KeyGeneration& each) {
+    return each.master_key_fingerprint == fingerprint;
+  });
+}
+
 }  // namespace
 
 absl::Status CheckKeyRing(storage::Catalog& catalog, const crypto::KeyRing& ring) {
@@ -137,21 +143,22 @@ absl::StatusOr<std::unique_ptr<KeyKeeper>> KeyKeeper::Open(storage::Catalog& cat
                                                            absl::Time now) {
   auto keeper = absl::WrapUnique(new KeyKeeper(catalog, std::move(master_keys), path));
   RETURN_IF_ERROR(keeper->Load(now));
-  MutexLock lock(keeper->mutex_);
-  if (keeper->generations_.empty()) {
+  MutexLock lock(keeper->change_mutex_);
+  const Generations generations = keeper->generations();
+  if (generations.empty()) {
     ASSIGN_OR_RETURN(KeyGeneration first, keeper->NewGeneration(now));
     RETURN_IF_ERROR(keeper->Keep({std::move(first)}));
     return keeper;
   }
   RETURN_IF_ERROR(keeper->CheckFits());
-  const std::string text = crypto::EncodeGenerations(keeper->generations_);
+  const std::string text = crypto::EncodeGenerations(generations);
   if (text != keeper->in_file_) {
     const absl::Status written = keeper->WriteFile(text);
     LOG_IF(ERROR, !written.ok()) << "the keys of this store are in its catalog alone: "
                                  << written.message()
                                  << " (--key_generations_file says where it is)";
   }
-  if (text != keeper->in_catalog_ || keeper->last_number_ < keeper->generations_.back().number) {
+  if (text != keeper->in_catalog_ || keeper->last_number_ < generations.back().number) {
     RETURN_IF_ERROR(keeper->KeepInCatalog(text));
   }
   return keeper;
@@ -163,7 +170,7 @@ absl::Status KeyKeeper::Load(absl::Time now) {
   in_catalog_ = value.value_or("");
   ASSIGN_OR_RETURN(const uint32_t last_number, catalog_.Read(ReadLastNumber));
   {
-    MutexLock lock(mutex_);
+    MutexLock lock(change_mutex_);
     last_number_ = last_number;
   }
   absl::StatusOr<std::string> file = crypto::ReadGenerationsFile(path_);
@@ -295,6 +302,7 @@ absl::Status KeyKeeper::WriteFile(const std::string& text) {
   tried_ = text;
   const absl::Status written = crypto::WriteGenerationsFile(path_, text);
   if (written.ok()) {
+    MutexLock lock(mutex_);
     in_file_ = text;
     return written;
   }
@@ -308,20 +316,12 @@ Generations KeyKeeper::generations() const {
 }
 
 bool KeyKeeper::IsRewrapped() const {
-  const std::string current = master_keys_.current->Fingerprint();
-  MutexLock lock(mutex_);
-  return AllAreUnder(current);
+  return AllAreUnder(generations(), master_keys_.current->Fingerprint());
 }
 
 bool KeyKeeper::IsInFile() const {
   MutexLock lock(mutex_);
   return in_file_ == crypto::EncodeGenerations(generations_);
-}
-
-bool KeyKeeper::AllAreUnder(absl::string_view fingerprint) const {
-  return std::all_of(generations_.begin(), generations_.end(), [&](const KeyGeneration& each) {
-    return each.master_key_fingerprint == fingerprint;
-  });
 }
 
 absl::StatusOr<KeyGeneration> KeyKeeper::NewGeneration(absl::Time now) {
@@ -360,20 +360,21 @@ absl::Status KeyKeeper::Keep(Generations generations, const Change& also) {
     ASSIGN_OR_RETURN(std::string key, UnwrapGeneration(generation, *master_keys_.current));
     ring_.Add(generation.number, std::move(key));
   }
+  MutexLock lock(mutex_);
   generations_ = std::move(generations);
   return absl::OkStatus();
 }
 
 absl::StatusOr<KeyGeneration> KeyKeeper::Rotate(absl::Time now) {
   const std::string current = master_keys_.current->Fingerprint();
-  MutexLock lock(mutex_);
-  if (!AllAreUnder(current)) {
+  MutexLock lock(change_mutex_);
+  Generations generations = this->generations();
+  if (!AllAreUnder(generations, current)) {
     return MakeError(
         Reason::kKeyChangeRefused,
         "key generations are still sealed under an old master key: `backupctl key rewrap` first");
   }
   RETURN_IF_ERROR(CheckNoneIsMissing());
-  Generations generations = generations_;
   ASSIGN_OR_RETURN(const KeyGeneration made, NewGeneration(now));
   generations.push_back(made);
   RETURN_IF_ERROR(Keep(std::move(generations)));
@@ -383,8 +384,8 @@ absl::StatusOr<KeyGeneration> KeyKeeper::Rotate(absl::Time now) {
 absl::StatusOr<int> KeyKeeper::Rewrap(absl::Time now) {
   const crypto::MasterKey& current = *master_keys_.current;
   const std::string fingerprint = current.Fingerprint();
-  MutexLock lock(mutex_);
-  Generations generations = generations_;
+  MutexLock lock(change_mutex_);
+  Generations generations = this->generations();
   int wrapped = 0;
   for (KeyGeneration& generation : generations) {
     if (generation.master_key_fingerprint == fingerprint) continue;
@@ -404,7 +405,7 @@ absl::StatusOr<int> KeyKeeper::Rewrap(absl::Time now) {
 
 absl::StatusOr<std::string> KeyKeeper::Remove(const std::set<uint32_t>& numbers,
                                               const Change& also) {
-  MutexLock lock(mutex_);
+  MutexLock lock(change_mutex_);
   RETURN_IF_ERROR(CheckFileIsOurs());
   std::set<uint32_t> gone = numbers;
   if (const std::optional<uint32_t> newest = ring_.newest()) gone.erase(*newest);
@@ -414,7 +415,7 @@ absl::StatusOr<std::string> KeyKeeper::Remove(const std::set<uint32_t>& numbers,
   for (const auto& [number, what] : named) {
     if (gone.contains(number)) return what;
   }
-  Generations left = generations_;
+  Generations left = generations();
   std::erase_if(left, [&](const KeyGeneration& each) { return gone.contains(each.number); });
   RETURN_IF_ERROR(Keep(std::move(left), also));
   for (const uint32_t number : gone) ring_.Remove(number);
@@ -422,16 +423,17 @@ absl::StatusOr<std::string> KeyKeeper::Remove(const std::set<uint32_t>& numbers,
 }
 
 absl::Status KeyKeeper::ReadAlone(crypto::KeyRing& ring) const {
-  MutexLock lock(mutex_);
+  MutexLock lock(change_mutex_);
+  const Generations generations = this->generations();
   ASSIGN_OR_RETURN(const std::optional<std::string> in_catalog,
                    FindValue(catalog_, crypto::kKeyGenerationsName));
   ASSIGN_OR_RETURN(const std::string in_file, crypto::ReadGenerationsFile(path_));
-  if (in_catalog != in_file || in_file != crypto::EncodeGenerations(generations_)) {
+  if (in_catalog != in_file || in_file != crypto::EncodeGenerations(generations)) {
     return MakeError(Reason::kKeyChangeRefused,
                      absl::StrCat("the catalog and ", path_,
                                   " do not have the same key generations: rewrap them"));
   }
-  for (const KeyGeneration& generation : generations_) {
+  for (const KeyGeneration& generation : generations) {
     const absl::StatusOr<std::string> key = UnwrapGeneration(generation, *master_keys_.current);
     if (!key.ok() || *key != ring_.KeyOf(generation.number)) {
       return MakeError(Reason::kKeyChangeRefused,

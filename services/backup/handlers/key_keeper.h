@@ -108,29 +108,30 @@ class KeyKeeper {
   absl::Status ToldOfKeys(const absl::Status& error) const;
   absl::Status CheckNoneIsMissing() const;
   // Nobody else may have written it, whose keys would be lost.
-  absl::Status CheckFileIsOurs() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  absl::Status WriteFile(const std::string& text) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status CheckFileIsOurs() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(change_mutex_);
+  absl::Status WriteFile(const std::string& text) ABSL_EXCLUSIVE_LOCKS_REQUIRED(change_mutex_);
   // With those that `generations` are to be from now on.
   absl::Status Keep(std::vector<crypto::KeyGeneration> generations,
-                    const Change& also = ChangeNothing) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+                    const Change& also = ChangeNothing)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(change_mutex_);
   absl::Status KeepInCatalog(const std::string& text, const Change& also = ChangeNothing)
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(change_mutex_);
   static absl::Status ChangeNothing(storage::Transaction&) { return absl::OkStatus(); }
-  bool AllAreUnder(absl::string_view fingerprint) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Not kept yet; its number was never given before.
   absl::StatusOr<crypto::KeyGeneration> NewGeneration(absl::Time now)
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(change_mutex_);
 
   storage::Catalog& catalog_;
   const crypto::MasterKeys master_keys_;
   const std::string path_;
   crypto::KeyRing ring_;
-  mutable Mutex mutex_;  // Also held while a change is made.
+  mutable Mutex change_mutex_;  // Held while a change is made, which waits for catalog and disk.
+  mutable Mutex mutex_;         // Of what a change leaves: never held for long.
   std::vector<crypto::KeyGeneration> generations_ ABSL_GUARDED_BY(mutex_);
-  uint32_t last_number_ ABSL_GUARDED_BY(mutex_) = 0;  // That was given, or left out.
+  uint32_t last_number_ ABSL_GUARDED_BY(change_mutex_) = 0;  // That was given, or left out.
   // What the two places have, as it was read; empty if nothing, or if it is damaged.
   std::string in_catalog_;
-  std::string in_file_;  // As it was read, or written.
+  std::string in_file_;  // As it was read, or written; that with both mutexes held.
   std::string tried_;    // What was to be written last, which the file may have as well.
   std::string damaged_in_catalog_;
 };

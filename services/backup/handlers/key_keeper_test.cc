@@ -58,11 +58,11 @@ class FailingCatalog final : public storage::Catalog {
 
   bool fails = false;
   bool lies = false;  // What is done is told to have failed.
-  int reads = 0;
+  std::function<void()> before_read = [] {};
 
  private:
   absl::Status ReadSnapshot(const std::function<absl::Status(storage::Snapshot&)>& read) override {
-    ++reads;
+    before_read();
     return catalog_.Read(read);
   }
 
@@ -466,6 +466,20 @@ TEST_F(KeyKeeperTest, RemovesGenerationsButNotTheOneThatSeals) {
   EXPECT_TRUE(OpensTheStore(**keeper)) << "its secret is sealed by 2";
 }
 
+TEST_F(KeyKeeperTest, SaysHowItIsWhileAChangeWaits) {
+  const auto keeper = Open("k");
+  ASSERT_OK(keeper);
+  int reads = 0;
+  catalog_.before_read = [&] {
+    ++reads;
+    EXPECT_TRUE((*keeper)->IsInFile());
+    EXPECT_TRUE((*keeper)->IsRewrapped());
+    EXPECT_EQ((*keeper)->generations().size(), 1u);
+  };
+  ASSERT_OK((*keeper)->Rotate(kNow));
+  EXPECT_GT(reads, 0);
+}
+
 TEST_F(KeyKeeperTest, RemovesNoGenerationThatSomethingIsSealedBy) {
   const auto keeper = Open("k");
   ASSERT_OK(keeper);
@@ -658,16 +672,17 @@ TEST_F(KeyKeeperTest, KeepsNoStateOfTheCatalogWhileItLooksAtManyPacks) {
     }
     return transaction.AppendRecipe(content, lease).status();
   }));
-  catalog_.reads = 0;
+  int reads = 0;
+  catalog_.before_read = [&] { ++reads; };
   EXPECT_THAT(CheckPacksOpen(catalog_, service_.master_key), HasReason(Reason::kKeyMissing));
-  EXPECT_EQ(catalog_.reads, 2);
+  EXPECT_EQ(reads, 2);
   const auto keeper = Open("k");
   ASSERT_OK(keeper);
-  catalog_.reads = 0;
+  reads = 0;
   const absl::StatusOr<v1::ListKeysResponse> listed = ListKeys(catalog_, **keeper);
   ASSERT_OK(listed);
   EXPECT_EQ(listed->generations(0).pack_count(), kPacks - 1);
-  EXPECT_GE(catalog_.reads, 4);
+  EXPECT_GE(reads, 4);
 }
 
 // Of a program that had no secret yet: its clients alone tell which master key is the right one.
