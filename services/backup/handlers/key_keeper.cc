@@ -344,6 +344,12 @@ absl::Status KeyKeeper::KeepInCatalog(const std::string& text, const Change& als
   });
 }
 
+bool KeyKeeper::CameToKeep(const std::string& text) const {
+  if (text == crypto::EncodeGenerations(generations())) return false;
+  const auto in_catalog = FindValue(catalog_, crypto::kKeyGenerationsName);
+  return in_catalog.ok() && *in_catalog == text;
+}
+
 absl::Status KeyKeeper::Keep(Generations generations, const Change& also) {
   if (generations.size() > crypto::kMaxKeyGenerations) {
     return MakeError(Reason::kKeyChangeRefused,
@@ -354,7 +360,8 @@ absl::Status KeyKeeper::Keep(Generations generations, const Change& also) {
   const std::string text = crypto::EncodeGenerations(generations);
   RETURN_IF_ERROR(CheckFileIsOurs());
   RETURN_IF_ERROR(WriteFile(text));
-  RETURN_IF_ERROR(KeepInCatalog(text, also));
+  const absl::Status kept = KeepInCatalog(text, also);
+  if (!kept.ok() && !CameToKeep(text)) return kept;
   for (const KeyGeneration& generation : generations) {
     if (ring_.Has(generation.number)) continue;
     ASSIGN_OR_RETURN(std::string key, UnwrapGeneration(generation, *master_keys_.current));
@@ -417,7 +424,16 @@ absl::StatusOr<std::string> KeyKeeper::Remove(const std::set<uint32_t>& numbers,
   }
   Generations left = generations();
   std::erase_if(left, [&](const KeyGeneration& each) { return gone.contains(each.number); });
-  RETURN_IF_ERROR(Keep(std::move(left), also));
+  const std::string before = crypto::EncodeGenerations(generations());
+  const absl::Status kept = Keep(std::move(left), also);
+  if (!kept.ok()) {
+    // They stay in force.
+    const absl::Status written = WriteFile(before);
+    LOG_IF(ERROR, !written.ok()) << "generations of keys that were to go, and stay, are in the "
+                                    "catalog alone: "
+                                 << written.message();
+    return kept;
+  }
   for (const uint32_t number : gone) ring_.Remove(number);
   return std::string();
 }

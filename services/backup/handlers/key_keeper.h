@@ -116,6 +116,8 @@ class KeyKeeper {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(change_mutex_);
   absl::Status KeepInCatalog(const std::string& text, const Change& also = ChangeNothing)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(change_mutex_);
+  // Whether a change of which the catalog has not told that it is durable is so all the same.
+  bool CameToKeep(const std::string& text) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(change_mutex_);
   static absl::Status ChangeNothing(storage::Transaction&) { return absl::OkStatus(); }
   // Not kept yet; its number was never given before.
   absl::StatusOr<crypto::KeyGeneration> NewGeneration(absl::Time now)
