@@ -619,12 +619,17 @@ absl::StatusOr<bool> RetireKeys::Remove(const std::stop_token& token) {
   const std::set<uint32_t> numbers = state_.generations;
   const auto forget = [&](Transaction& transaction) -> absl::Status {
     ASSIGN_OR_RETURN(KeyRetirement now, handlers::FindRetirement(transaction));
+    if (!std::includes(now.generations.begin(), now.generations.end(), numbers.begin(),
+                       numbers.end()))
+      return absl::AbortedError("some of them are to stay by now");
     std::erase_if(now.generations, [&](uint32_t each) { return numbers.contains(each); });
     if (now.generations.empty()) now = {};
     return handlers::SaveRetirement(transaction, now);
   };
-  ASSIGN_OR_RETURN(const std::string still_sealed, keeper_.Remove(numbers, forget));
-  if (!still_sealed.empty()) return GoThroughAgain(still_sealed);
+  const absl::StatusOr<std::string> still_sealed = keeper_.Remove(numbers, forget);
+  if (absl::IsAborted(still_sealed.status())) return true;
+  RETURN_IF_ERROR(still_sealed.status());
+  if (!still_sealed->empty()) return GoThroughAgain(*still_sealed);
   const std::string gone = Generations();
   state_ = {};
   LOG_CRITICAL << "nothing is sealed by these key generations any more, and they are gone: "

@@ -1,6 +1,7 @@
 #include "services/backup/jobs/retire_keys.h"
 
 #include <algorithm>
+#include <functional>
 #include <limits>
 #include <map>
 #include <memory>
@@ -63,11 +64,29 @@ std::string SealAsIfBy9(absl::string_view secret, absl::string_view context) {
   return sealed;
 }
 
+// Whose readers meet what others do.
+class BusyCatalog final : public storage::Catalog {
+ public:
+  explicit BusyCatalog(storage::Catalog& catalog) : catalog_(catalog) {}
+  void Submit(Work work, Done done) override { catalog_.Submit(std::move(work), std::move(done)); }
+
+  std::function<void()> before_read = [] {};
+
+ private:
+  absl::Status ReadSnapshot(const std::function<absl::Status(storage::Snapshot&)>& read) override {
+    before_read();
+    return catalog_.Read(read);
+  }
+
+  storage::Catalog& catalog_;
+};
+
 // One process on a store, which may die.
 struct Process {
   Process(MemoryService& any_service, const std::string& generations_file, uint8_t number)
       : service(any_service),
-        catalog(service.catalog, death),
+        busy(service.catalog),
+        catalog(busy, death),
         blobs(service.blobs, death),
         ledger(catalog, service.clock, storage::IdOf<OwnerId>(number)) {
     // What those before had in flight.
@@ -135,6 +154,7 @@ struct Process {
 
   Death death;
   MemoryService& service;
+  BusyCatalog busy;
   MortalCatalog catalog;
   MortalBlobStore blobs;
   std::unique_ptr<KeyKeeper> keeper;
@@ -662,6 +682,24 @@ TEST_F(RetireKeysTest, IsToldToTryAgainAtOnceOrNotAtAll) {
   ASSERT_OK(Retire(*process, 0));
   ASSERT_OK(process->Run());
   ExpectThatOnly1IsLeft();
+}
+
+TEST_F(RetireKeysTest, RemovesNothingThatIsToStayByThen) {
+  const auto process = StartToRetire();
+  process->StepTo(KeyRetirement::Phase::kRemoval);
+  // Of a step the second is the last look at what is sealed.
+  int reads = 0;
+  process->busy.before_read = [&] {
+    if (++reads != 2) return;
+    EXPECT_OK(Retire(*process, 0, /*cancel=*/true));
+  };
+  EXPECT_OK(process->Step());
+  EXPECT_GE(reads, 2);
+  process->busy.before_read = [] {};
+  EXPECT_THAT(Numbers(*process), ElementsAre(0, 1));
+  EXPECT_TRUE(process->keeper->IsInFile());
+  EXPECT_TRUE(process->Step()->is_idle);
+  EXPECT_THAT(Numbers(*Start()), ElementsAre(0, 1));
 }
 
 TEST_F(RetireKeysTest, BeginsAnewWithPacksOnceItIsToldAgain) {
