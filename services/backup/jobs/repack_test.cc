@@ -255,10 +255,11 @@ TEST_P(RepackTest, RewritesTheOthersThatWereToGoTogetherWithOneThatCannotBeRead)
 TEST_P(RepackTest, RemovesARequiredPackOfMoreChunksThanOneTransactionTakes) {
   ChunkWorld world(MakeMedium());
   std::vector<std::string> chunks;
-  for (int i = 0; i < 2500; ++i) chunks.push_back(RandomBytes(i, 50));
+  for (int i = 0; i < 1100; ++i) chunks.push_back(RandomBytes(i, 50));
   world.Store("file", chunks, How());
   world.Delete("file");
-  StoreWithGarbageOfTheOtherForm(world);
+  world.Store("other", {RandomBytes(5000, 50)}, How());
+  world.Delete("other");
   ASSERT_EQ(world.Packs().size(), 2);
   RequiredPacks required;
   required.Require({world.Packs()[0].pack});

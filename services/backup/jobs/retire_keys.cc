@@ -96,10 +96,24 @@ absl::StatusOr<Job::Progress> RetireKeys::Step(const std::string& /*cursor*/, in
                                                const std::stop_token& token) {
   BecomeLowPriority();
   count_ = 0;
+  const absl::StatusOr<Progress> progress = DoStep(token);
+  if (!progress.ok()) {
+    has_told_error_ = true;
+  } else if (progress->is_done && !progress->is_idle) {
+    has_told_error_ = false;
+  }
+  const bool goes_on = progress.ok() && !progress->is_done && !progress->is_idle;
+  if (!goes_on) count_of_run_ = 0;
+  return progress;
+}
+
+absl::StatusOr<Job::Progress> RetireKeys::DoStep(const std::stop_token& token) {
   RETURN_IF_ERROR(Load());
   Progress progress;
-  progress.is_idle = true;
-  if (state_.generations.empty() || WaitsForNextRound()) return progress;
+  progress.is_done = state_.generations.empty();
+  // What was told of those that were to go is so no more.
+  progress.is_idle = !progress.is_done || !has_told_error_;
+  if (progress.is_done || WaitsForNextRound()) return progress;
   const absl::StatusOr<bool> waits = DoPart(token);
   if (!waits.ok() && token.stop_requested()) return progress;
   RETURN_IF_ERROR(waits.status());
@@ -108,7 +122,6 @@ absl::StatusOr<Job::Progress> RetireKeys::Step(const std::string& /*cursor*/, in
   // Whoever waits has done something before, or is idle.
   progress.is_idle = *waits && count_of_run_ == 0;
   progress.is_done = *waits || state_.generations.empty();
-  if (progress.is_done) count_of_run_ = 0;
   return progress;
 }
 

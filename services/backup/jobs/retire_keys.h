@@ -67,7 +67,8 @@ class RetireKeys final : public Job {
 
   absl::string_view name() const override { return kName; }
   // Idle while nothing is to go, or something must end first. Errors that are no failure of the
-  // step itself: what was left, at the end of a round; what is waited for, once an hour.
+  // step itself: what was left, at the end of a round; what calls or jobs are waited for, once an
+  // hour; what `repack` could not do, each time.
   absl::StatusOr<Progress> Step(const std::string& cursor, int64_t budget,
                                 const std::stop_token& token) override;
 
@@ -85,6 +86,7 @@ class RetireKeys final : public Job {
     std::vector<Left> left;
   };
 
+  absl::StatusOr<Progress> DoStep(const std::stop_token& token);
   absl::Status Load();
   bool WaitsForNextRound() const;
   // Each does a part of its phase, or begins the next one; true if there is nothing to do now.
@@ -157,6 +159,7 @@ class RetireKeys final : public Job {
   handlers::KeyRetirement state_;  // As the catalog has it when a step begins.
   int64_t count_ = 0;              // Of this step.
   int64_t count_of_run_ = 0;
+  bool has_told_error_ = false;                       // The last run that was not idle.
   std::optional<uint64_t> uses_;                      // All that began before these must end.
   std::optional<PackPage> page_;                      // Behind state_.position.
   bool goes_again_ = false;                           // GoThroughAgain() was called for these.

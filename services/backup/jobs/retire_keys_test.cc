@@ -393,6 +393,7 @@ TEST_F(RetireKeysTest, WaitsForThoseWhoMayHaveSomethingOfTheGeneration) {
     const absl::Status told = process->Run();
     EXPECT_THAT(told, testing::StatusIs(absl::StatusCode::kDeadlineExceeded));
     EXPECT_THAT(std::string(told.message()), HasSubstr("began"));
+    EXPECT_TRUE(process->Step()->is_idle) << "which leaves the error as it is";
     EXPECT_THAT(process->Run(), testing::StatusIs(absl::StatusCode::kResourceExhausted));
     EXPECT_EQ(process->State().phase, KeyRetirement::Phase::kUses);
   }
@@ -673,6 +674,8 @@ TEST_F(RetireKeysTest, IsToldToTryAgainAtOnceOrNotAtAll) {
   EXPECT_EQ(process->State(), before);
   ASSERT_OK(Retire(*process, 0, /*cancel=*/true));
   EXPECT_EQ(process->State(), KeyRetirement());
+  // Nor is what was left an error any more.
+  EXPECT_FALSE(process->Step()->is_idle);
   EXPECT_TRUE(process->Step()->is_idle);
   EXPECT_FALSE(List(*process).has_retirement());
   EXPECT_THAT(Numbers(*process), ElementsAre(0, 1));
