@@ -16,6 +16,8 @@ namespace backup::handlers {
 namespace {
 
 constexpr char kName[] = "key_retirement";
+// Each look at the metrics may meet what is to be complained of.
+constexpr int kComplaintSeconds = 3600;
 
 // The infinite past is the epoch.
 int64_t ToMicros(absl::Time time) {
@@ -72,8 +74,11 @@ absl::StatusOr<KeyRetirement> FindRetirement(storage::Snapshot& snapshot) {
   ASSIGN_OR_RETURN(const std::optional<std::string> kept, snapshot.FindStoreValue(kName));
   if (!kept) return KeyRetirement();
   std::optional<KeyRetirement> retirement = DecodeRetirement(*kept);
-  LOG_IF(ERROR, !retirement) << "what the catalog keeps of the job retire is damaged: tell it "
-                             << "again which generations of keys are to go";
+  if (!retirement) {
+    LOG_EVERY_T(ERROR, kComplaintSeconds)
+        << "what the catalog keeps of the job retire is damaged, or of a newer "
+           "program: tell it again which generations of keys are to go";
+  }
   return retirement ? *std::move(retirement) : KeyRetirement();
 }
 
