@@ -426,14 +426,15 @@ absl::StatusOr<std::string> KeyKeeper::Remove(const std::set<uint32_t>& numbers,
   std::erase_if(left, [&](const KeyGeneration& each) { return gone.contains(each.number); });
   const std::string before = crypto::EncodeGenerations(generations());
   const absl::Status kept = Keep(std::move(left), also);
-  if (!kept.ok()) {
-    // They stay in force.
-    const absl::Status written = WriteFile(before);
+  // Then they stay in force.
+  if (!kept.ok() && in_file_ != before) {
+    absl::Status written = CheckFileIsOurs();
+    if (written.ok()) written = WriteFile(before);
     LOG_IF(ERROR, !written.ok()) << "generations of keys that were to go, and stay, are in the "
                                     "catalog alone: "
                                  << written.message();
-    return kept;
   }
+  RETURN_IF_ERROR(kept);
   for (const uint32_t number : gone) ring_.Remove(number);
   return std::string();
 }
