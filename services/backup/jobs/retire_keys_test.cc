@@ -499,6 +499,29 @@ TEST_F(RetireKeysTest, GoesOnBehindWhatTheMediumDoesNotGiveNow) {
   ExpectThatOnly1IsLeft();
 }
 
+TEST_F(RetireKeysTest, LeavesNothingBecauseTheStoreOfBlobsIsAway) {
+  const auto process = StartToRetire();
+  const BlobId unknown = storage::IdOf<BlobId>(201);
+  StringSource source("whatever");
+  ASSERT_OK(service_.memory_blobs.Put(unknown, source, std::nullopt));
+  process->blobs.open_error = MakeError(Reason::kBackendDown, "it is away", "blobs");
+  using Phase = KeyRetirement::Phase;
+  const BlobId pack = service_.ChunksOf(Find(*process, "plain")).at(0).pack_blob;
+  for (const auto& [phase, blob] :
+       {std::pair(Phase::kVersions, BlobOf(*process, "whole")), std::pair(Phase::kPacks, pack),
+        std::pair(Phase::kUnknownBlobs, unknown)}) {
+    SCOPED_TRACE(static_cast<int>(phase));
+    process->StepTo(phase);
+    process->blobs.unreadable = blob;
+    for (int i = 0; i < 2; ++i) EXPECT_THAT(process->Run(), HasReason(Reason::kBackendDown));
+    EXPECT_EQ(process->State().left, 0);
+    EXPECT_EQ(process->State().phase, phase);
+    process->blobs.unreadable = std::nullopt;
+  }
+  ASSERT_OK(process->Run());
+  ExpectThatOnly1IsLeft();
+}
+
 TEST_F(RetireKeysTest, KeepsTheGenerationOfAPackWithADamagedChunk) {
   const auto process = StartToRetire();
   const storage::StoredChunk chunk = service_.ChunksOf(Find(*process, "large")).at(0);

@@ -103,13 +103,14 @@ class MortalBlobStore final : public storage::BlobStore {
   std::function<void()> after_commit = [] {};  // Before the caller knows.
   absl::Status put_error;                      // OK: nothing is wrong.
   std::optional<BlobId> unreadable;            // The medium does not give it.
+  absl::Status open_error = MakeError(Reason::kStorageIo, "the medium is broken");  // Of that.
 
   absl::StatusOr<std::unique_ptr<storage::StagedBlob>> Stage(
       const BlobId& id, ByteSource& source, std::optional<int64_t> expected_size) override;
   absl::StatusOr<std::unique_ptr<RandomAccess>> Open(const BlobId& id) const override {
     const auto hook = before_open;  // Which may put another one in its place.
     hook(id);
-    if (unreadable == id) return MakeError(Reason::kStorageIo, "the medium is broken");
+    if (unreadable == id) return open_error;
     return store_.Open(id);
   }
   absl::StatusOr<bool> Delete(const BlobId& id) override;
