@@ -3,6 +3,7 @@
 
 #include "services/backup/server.h"
 
+#include <functional>
 #include <future>
 #include <latch>
 #include <memory>
@@ -53,6 +54,27 @@ struct Call : grpc::ClientContext {
   Call() { set_deadline(std::chrono::system_clock::now() + kDeadline); }
 };
 
+// Of which one hears before its callers do.
+class OverheardCatalog final : public storage::Catalog {
+ public:
+  explicit OverheardCatalog(storage::Catalog& catalog) : catalog_(catalog) {}
+  void Submit(Work work, Done done) override {
+    catalog_.Submit(std::move(work), [this, done](const absl::Status& told) {
+      before_told();
+      done(told);
+    });
+  }
+
+  std::function<void()> before_told = [] {};
+
+ private:
+  absl::Status ReadSnapshot(const std::function<absl::Status(storage::Snapshot&)>& read) override {
+    return catalog_.Read(read);
+  }
+
+  storage::Catalog& catalog_;
+};
+
 class ServerTest : public ::testing::Test {
  protected:
   explicit ServerTest(absl::Duration stream_limit = absl::ZeroDuration())
@@ -65,8 +87,9 @@ class ServerTest : public ::testing::Test {
         catalog_(v1::CatalogService::NewStub(channel_)),
         admin_(v1::AdminService::NewStub(channel_)) {}
 
-  ServiceContext ContextWith(rpc::DrainGate& gate) {
-    return {service_.catalog,
+  ServiceContext ContextWith(rpc::DrainGate& gate) { return ContextWith(gate, service_.catalog); }
+  ServiceContext ContextWith(rpc::DrainGate& gate, storage::Catalog& catalog) {
+    return {catalog,
             service_.blobs,
             service_.ledger,
             service_.version_ids,
@@ -617,6 +640,39 @@ TEST_F(ServerTest, UsesTheKeysForAsLongAsACallGoesOnThatDoesNotOnlyWatch) {
   EXPECT_FALSE(keys.HaveEnded(keys.NextUse()));
   call.TryCancel();
   watching.TryCancel();
+  server->Drain(absl::InfiniteDuration());
+  EXPECT_TRUE(keys.HaveEnded(keys.NextUse()));
+}
+
+TEST_F(ServerTest, UsesTheKeysUntilItIsToldThatAnUploadIsKept) {
+  const std::string id = Register("laptop");
+  const crypto::KeyRing& keys = service_.master_key;
+  rpc::DrainGate gate;
+  OverheardCatalog catalog(service_.catalog);
+  const ServiceContext context = ContextWith(gate, catalog);
+  const auto server = *Server::Start(*rpc::Acceptor::Listen("127.0.0.1:0"), context,
+                                     {absl::Now(), {}, "plain", {}}, {});
+  const auto ingest = v1::IngestService::NewStub(
+      grpc::CreateChannel(server->bound_address(), grpc::InsecureChannelCredentials()));
+  int told = 0;
+  catalog.before_told = [&] {
+    ++told;
+    EXPECT_FALSE(keys.HaveEnded(keys.NextUse()));
+  };
+  for (const bool is_quick : {true, false}) {
+    Call call;
+    v1::UploadFileResponse response;
+    const auto stream = ingest->UploadFile(&call, &response);
+    v1::UploadFileRequest message;
+    *message.mutable_header() = HeaderOf(id, "file", Header::IDENTITY, "content");
+    if (is_quick) message.mutable_header()->set_first_chunk("content");
+    ASSERT_TRUE(stream->Write(message));
+    message.set_chunk("content");
+    if (!is_quick) stream->Write(message);
+    stream->WritesDone();
+    EXPECT_THAT(rpc::FromGrpc(stream->Finish()), IsOk());
+  }
+  EXPECT_GE(told, 2);
   server->Drain(absl::InfiniteDuration());
   EXPECT_TRUE(keys.HaveEnded(keys.NextUse()));
 }
