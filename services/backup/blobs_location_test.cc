@@ -144,7 +144,7 @@ TEST_F(BlobsLocationTest, IsNotClaimedTwiceAtOnce) {
   fake_.set_quirks({.before = [this](const FakeStore::Request& request) {
     // Another is as far when this one has looked whether anybody is.
     if (request.method == "PUT" && absl::StrContains(request.key, "/installation/"))
-      fake_.PutObject("bucket", "prefix/installation/another", "holder");
+      fake_.PutObject("bucket", "prefix/installation/another", std::string(32, 'a'));
     return std::optional<std::string>();
   }});
   EXPECT_THAT(Start(Dir("data"), At(fake_)), StatusIs(absl::StatusCode::kFailedPrecondition));

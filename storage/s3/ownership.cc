@@ -5,8 +5,9 @@
 
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
 #include "absl/strings/strip.h"
-#include "base/printable.h"
+#include "base/error.h"
 #include "base/status_macros.h"
 #include "crypto/sha256.h"
 #include "glog/logging.h"
@@ -17,6 +18,11 @@ namespace {
 
 // After a look that failed.
 constexpr std::chrono::seconds kRetry{1};
+
+bool IsHolder(absl::string_view text) {
+  return text.size() == Marker::kHolderSize &&
+         text.find_first_not_of("0123456789abcdef") == absl::string_view::npos;
+}
 
 std::string FolderOf(const S3Client& client) {
   return absl::StrCat(client.location().prefix, "installation/");
@@ -51,6 +57,11 @@ absl::StatusOr<std::optional<Marker>> FindMarker(S3Client& client,
       client.Call({.operation = Operation::kGet, .key = KeyOf(client, installation)});
   if (absl::IsNotFound(answer.status())) return std::nullopt;
   RETURN_IF_ERROR(answer.status());
+  // A page of maintenance says 200, too.
+  if (!IsHolder(answer->body)) {
+    return Senseless(absl::StrCat("read ", KeyOf(client, installation)),
+                     "it does not tell who holds the blobs");
+  }
   return Marker{installation, std::move(answer->body)};
 }
 
@@ -83,8 +94,15 @@ absl::Status Ownership::Check(std::chrono::steady_clock::duration interval) {
   return last_;
 }
 
+absl::StatusOr<std::optional<Marker>> Ownership::Find() {
+  absl::StatusOr<std::optional<Marker>> marker = FindMarker(*client_, installation_);
+  // Whatever answers in the store's place, it tells nothing of any blob.
+  if (ReasonOf(marker.status()) == Reason::kStorageIo) return Away(marker.status().message());
+  return marker;
+}
+
 absl::Status Ownership::Look() {
-  ASSIGN_OR_RETURN(const std::optional<Marker> marker, FindMarker(*client_, installation_));
+  ASSIGN_OR_RETURN(const std::optional<Marker> marker, Find());
   if (!marker) {
     return Away(absl::StrCat("the object store has lost the object ",
                              KeyOf(*client_, installation_),
@@ -92,9 +110,12 @@ absl::Status Ownership::Look() {
   }
   ASSIGN_OR_RETURN(const bool is_ours, is_ours_(marker->holder));
   if (is_ours) return absl::OkStatus();
+  // What is lost is lost for ever, so it is not believed at once.
+  ASSIGN_OR_RETURN(const std::optional<Marker> again, Find());
+  if (!again || again->holder != marker->holder)
+    return Away("the object store does not tell who holds the blobs: try again");
   is_lost_ = true;
-  LOG(ERROR) << "the blobs in the object store are held by another service, "
-             << Printable(marker->holder)
+  LOG(ERROR) << "the blobs in the object store are held by another service, " << marker->holder
              << ", which was started with a copy of this one's catalog: nothing is stored or "
                 "deleted here any more; end one of the two";
   return Away(

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstddef>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -20,8 +21,10 @@ namespace backup::storage::s3 {
 // holder. A catalog that was copied, or that came back from a snapshot, has an older holder: what
 // it knows of blobs is not true any more, and what it deletes the other one needs.
 struct Marker {
+  static constexpr size_t kHolderSize = 32;
+
   std::string installation;
-  std::string holder;
+  std::string holder;  // kHolderSize digits, hexadecimal and in lower case.
 };
 
 // All that are there: more than one if two installations claim it at once. Errors: ToStatus(),
@@ -52,6 +55,7 @@ class Ownership {
   absl::Status Check(std::chrono::steady_clock::duration interval);
 
  private:
+  absl::StatusOr<std::optional<Marker>> Find();
   absl::Status Look() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const std::shared_ptr<S3Client> client_;

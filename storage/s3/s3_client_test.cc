@@ -26,6 +26,8 @@ using testing::HasReason;
 using ::testing::HasSubstr;
 using testing::StatusIs;
 
+const std::string kFirst(Marker::kHolderSize, '1');
+const std::string kSecond(Marker::kHolderSize, '2');
 constexpr char kOk[] = "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok";
 
 class S3ClientTest : public ::testing::Test {
@@ -482,14 +484,41 @@ TEST_F(FakeStoreTest, RefusesAtOnceWhatDoesNotFitIntoItsParts) {
 TEST_F(FakeStoreTest, SoonDeletesNothingThatAnotherHolds) {
   const S3BlobStore::Options options = StoreOptions();
   const auto store = OpenStore(options).value();
-  ASSERT_OK(store->Claim({"one", "first"}, /*is_new=*/true));
-  store->Watch("one", [](const std::string& holder) { return holder == "first"; });
+  ASSERT_OK(store->Claim({"one", kFirst}, /*is_new=*/true));
+  store->Watch("one", [](const std::string& holder) { return holder == kFirst; });
   EXPECT_THAT(store->Delete(id_), testing::IsOkAndHolds(false));
-  ASSERT_OK(OpenStore(options).value()->Claim({"one", "second"}, /*is_new=*/false));
+  ASSERT_OK(OpenStore(options).value()->Claim({"one", kSecond}, /*is_new=*/false));
   const absl::Time end = clock_.Now() + absl::Seconds(15);
   absl::Status deleted;
   while (deleted.ok() && clock_.Now() < end) deleted = store->Delete(id_).status();
   EXPECT_THAT(deleted, HasReason(Reason::kBackendDown));
+}
+
+// Whatever stands before the store answers in its place.
+TEST_F(FakeStoreTest, IsNotTakenOverByAPageOfMaintenance) {
+  const auto store = OpenStore().value();
+  ASSERT_OK(store->Claim({"one", kFirst}, /*is_new=*/true));
+  store->Watch("one", [](const std::string& holder) { return holder == kFirst; });
+  const std::string other =
+      absl::StrCat("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: ", kSecond.size(),
+                   "\r\n\r\n", kSecond);
+  const auto is_marker = [](const FakeStore::Request& request) {
+    return absl::StrContains(request.key, "installation/");
+  };
+  fake_.set_quirks(Answering(is_marker, kOk));
+  EXPECT_THAT(Put(*store, id_, "bytes"), HasReason(Reason::kBackendDown));
+  // Nor by another's that is told once.
+  const auto asked = std::make_shared<std::atomic<int>>(0);
+  fake_.set_quirks({.before = [=](const FakeStore::Request& request) {
+    return is_marker(request) && (*asked)++ == 0 ? std::optional(other) : std::nullopt;
+  }});
+  const absl::Time end = clock_.Now() + absl::Seconds(15);
+  while (*asked == 0 && clock_.Now() < end)
+    EXPECT_THAT(store->Delete(id_), HasReason(Reason::kBackendDown));
+  EXPECT_GT(*asked, 0);
+  absl::Status stored = absl::UnavailableError("");
+  while (!stored.ok() && clock_.Now() < end) stored = Put(*store, id_, "bytes");
+  EXPECT_OK(stored);
 }
 
 TEST_F(FakeStoreTest, ReadsAFooterAtOnce) {

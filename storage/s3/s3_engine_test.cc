@@ -33,6 +33,9 @@ using testing::PseudoRandomBytes;
 using testing::StatusIs;
 
 const SystemClock kClock;
+const std::string kFirst(Marker::kHolderSize, '1');
+const std::string kSecond(Marker::kHolderSize, '2');
+const std::string kThird(Marker::kHolderSize, '3');
 
 std::unique_ptr<S3BlobStore> OpenStore(const Engine& engine, const S3BlobStore::Options& options) {
   return S3BlobStore::Open(options, FixedCredentials(engine.credentials), kClock).value();
@@ -408,14 +411,14 @@ TEST_P(S3Engine, FindsTheBucketByItsNameInTheHost) {
 TEST_P(S3Engine, BelongsToOneInstallation) {
   S3BlobStore& store = Open();
   EXPECT_TRUE(store.FindMarkers().value().empty());
-  EXPECT_OK(store.Claim({"one", "first"}, /*is_new=*/true));
-  EXPECT_OK(store.Claim({"one", "second"}, /*is_new=*/false));
-  EXPECT_THAT(store.Claim({"two", "third"}, /*is_new=*/true),
+  EXPECT_OK(store.Claim({"one", kFirst}, /*is_new=*/true));
+  EXPECT_OK(store.Claim({"one", kSecond}, /*is_new=*/false));
+  EXPECT_THAT(store.Claim({"two", kThird}, /*is_new=*/true),
               StatusIs(absl::StatusCode::kFailedPrecondition));
   const std::vector<Marker> markers = store.FindMarkers().value();
   ASSERT_EQ(markers.size(), 1u);
   EXPECT_EQ(markers[0].installation, "one");
-  EXPECT_EQ(markers[0].holder, "second");
+  EXPECT_EQ(markers[0].holder, kSecond);
   EXPECT_TRUE(Listed(store).empty());
   EXPECT_THAT(store.HasBlobs(), IsOkAndHolds(false));
   ASSERT_OK(Put(store, id_, small_));
@@ -424,11 +427,11 @@ TEST_P(S3Engine, BelongsToOneInstallation) {
 
 TEST_P(S3Engine, StoresAndDeletesNothingThatAnotherHolds) {
   S3BlobStore& store = Open();
-  ASSERT_OK(store.Claim({"one", "first"}, /*is_new=*/true));
+  ASSERT_OK(store.Claim({"one", kFirst}, /*is_new=*/true));
   ASSERT_OK(Put(store, id_, small_));
   const auto later = OpenStore(GetParam(), store_options_);
-  ASSERT_OK(later->Claim({"one", "second"}, /*is_new=*/false));
-  store.Watch("one", [](const std::string& holder) { return holder == "first"; });
+  ASSERT_OK(later->Claim({"one", kSecond}, /*is_new=*/false));
+  store.Watch("one", [](const std::string& holder) { return holder == kFirst; });
   EXPECT_THAT(Put(store, storage::IdOf<BlobId>(1), small_), HasReason(Reason::kBackendDown));
   EXPECT_THAT(store.Delete(id_), HasReason(Reason::kBackendDown));
   // Nor does it take what the other deleted for missing.
