@@ -172,6 +172,7 @@ class S3Blobs final : public RemoteBlobs {
   absl::Status CheckOwner(storage::Catalog& catalog) override;
   absl::Status Adopt(storage::Catalog& catalog) override;
   absl::Status Claim(const std::string& data_dir, storage::Catalog& catalog) override;
+  bool IsTakenOver() override { return place_->IsTakenOver(); }
   std::unique_ptr<storage::BlobStore> Release() override { return std::move(store_); }
 
  private:

@@ -71,6 +71,9 @@ class RemoteBlobs {
   // are. FailedPrecondition, in one line that says what to do, if they are another's, if those of
   // the catalog are not there, or if the catalog is a copy whose other half has gone on.
   virtual absl::Status Claim(const std::string& data_dir, storage::Catalog& catalog) = 0;
+  // Once they are claimed: looks whether another service holds them by now, for ever; false if
+  // nobody can tell. Thread-safe. The store must be there still.
+  virtual bool IsTakenOver() = 0;
   // The store itself; once.
   virtual std::unique_ptr<storage::BlobStore> Release() = 0;
 };

@@ -158,6 +158,7 @@ TEST_F(BlobsLocationTest, IsHeldByOneOfTwoCopies) {
   }
   std::filesystem::copy(Dir("data"), Dir("copy"), std::filesystem::copy_options::recursive);
   auto first = Start(Dir("data"), {}).value();
+  EXPECT_FALSE(first.remote->IsTakenOver());
   // The copy does not know of what went on.
   const auto copy = Start(Dir("copy"), {});
   EXPECT_THAT(copy, StatusIs(absl::StatusCode::kFailedPrecondition));
@@ -169,6 +170,8 @@ TEST_F(BlobsLocationTest, IsHeldByOneOfTwoCopies) {
   }
   const auto taken = Start(Dir("copy"), {});
   ASSERT_OK(taken);
+  EXPECT_TRUE(first.remote->IsTakenOver());
+  EXPECT_FALSE(taken->remote->IsTakenOver());
   EXPECT_THAT(first.blobs->Delete(storage::IdOf<BlobId>(1)), HasReason(Reason::kBackendDown));
   StringSource source("bytes");
   EXPECT_THAT(first.blobs->Put(storage::IdOf<BlobId>(9), source, std::nullopt),
@@ -176,6 +179,20 @@ TEST_F(BlobsLocationTest, IsHeldByOneOfTwoCopies) {
   EXPECT_OK(taken->blobs->Open(storage::IdOf<BlobId>(1)));
   first = {};
   EXPECT_THAT(Start(Dir("data"), {}), StatusIs(absl::StatusCode::kFailedPrecondition));
+}
+
+// An outage is none's.
+TEST_F(BlobsLocationTest, IsNotTakenOverByNobody) {
+  const auto storage = Start(Dir("data"), At(fake_)).value();
+  fake_.set_quirks({.before = [](const FakeStore::Request&) {
+    return std::optional<std::string>(
+        "HTTP/1.1 403 Told\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+  }});
+  EXPECT_FALSE(storage.remote->IsTakenOver());
+  fake_.Empty();
+  EXPECT_FALSE(storage.remote->IsTakenOver());
+  fake_.set_quirks({});
+  EXPECT_FALSE(storage.remote->IsTakenOver());
 }
 
 TEST_F(BlobsLocationTest, SurvivesAnEndBetweenItsTwoHalves) {

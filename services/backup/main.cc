@@ -59,7 +59,8 @@ void Announce(const Options& options, const RunningService& service) {
   TellServiceManager("READY=1");
 }
 
-absl::Status Serve(const Options& options, const Process& process, StopRequest& stop) {
+// Until it is told to stop; returns the exit code.
+absl::StatusOr<int> Serve(const Options& options, const Process& process, StopRequest& stop) {
   Metrics metrics;
   AddMetricsOfTheProcess(metrics, process);
   const MetricFamily<Gauge> modes =
@@ -91,7 +92,8 @@ absl::Status Serve(const Options& options, const Process& process, StopRequest& 
   TellServiceManager("STOPPING=1");
   service->Drain();
   LOG(INFO) << "stopped";
-  return absl::OkStatus();
+  // As whoever starts it again is told.
+  return service->is_taken_over() ? kExitBadConfiguration : 0;
 }
 
 int Main(int argc, char** argv) {
@@ -108,8 +110,9 @@ int Main(int argc, char** argv) {
   if (options.encrypt && !options.debug) SetQuietLogging();
   const absl::Status checked = argc > 1 ? UnknownArgument(argv[1]) : CheckFlags();
   if (CheckConfigurationOnly()) return checked.ok() ? 0 : Refuse(checked);
-  const absl::Status served = checked.ok() ? Serve(options, process, stop) : checked;
-  return LeaveNoPortFiles(served.ok() ? 0 : Refuse(served),
+  const absl::StatusOr<int> served =
+      checked.ok() ? Serve(options, process, stop) : absl::StatusOr<int>(checked);
+  return LeaveNoPortFiles(served.ok() ? *served : Refuse(served.status()),
                           {options.bound_port_file, options.operations_bound_port_file});
 }
 

@@ -55,14 +55,10 @@ constexpr absl::Duration kCatalogCheckInterval = absl::Hours(30 * 24);
 constexpr double kCatalogCheckPart = 0.25;
 // Versions a second that are purged: about a third of what the catalog's writer could do.
 constexpr int64_t kPurgeRate = 5000;
+// How often it looks whether it holds its blobs still.
+constexpr absl::Duration kOwnershipInterval = absl::Seconds(30);
 // Of jobs that pace themselves.
 constexpr int64_t kUnpaced = 1'000'000;
-
-jobs::StateSnapshots::Options SnapshotOptions(const Options& options) {
-  jobs::StateSnapshots::Options snapshots;
-  snapshots.folders = SnapshotFolders(options.data_dir, options.snapshot_dir);
-  return snapshots;
-}
 
 OwnerId NewOwnerId() { return *OwnerId::FromBytes(crypto::RandomBytes(OwnerId::kSize)); }
 
@@ -128,6 +124,7 @@ RunningService::RunningService(const Options& options, Metrics& metrics, StopReq
                                const storage::StorageMetrics& storage_metrics,
                                std::unique_ptr<rpc::TlsFileCopies> tls)
     : options_(options),
+      stop_(stop),
       storage_metrics_(storage_metrics),
       chunk_cache_(options.chunk_cache_bytes),
       storage_(std::move(storage)),
@@ -139,14 +136,26 @@ RunningService::RunningService(const Options& options, Metrics& metrics, StopReq
       tls_(std::move(tls)),
       idle_(options.idle_shutdown, stop),
       watchdog_(options.stream_idle_timeout),
-      snapshots_(*storage_.catalog, *keys_.keeper->master_keys().current, clock_,
-                 SnapshotOptions(options), jobs::SnapshotMetrics(metrics)),
+      snapshots_(*storage_.catalog, *keys_.keeper->master_keys().current, clock_, SnapshotOptions(),
+                 jobs::SnapshotMetrics(metrics)),
       context_(MakeContext(metrics)),
       size_noter_(*storage_.catalog, context_.look_at_disk),
       upload_resources_(context_.upload_resources()),
       scrub_metrics_(metrics),
       jobs_(*storage_.catalog, clock_, jobs::JobMetrics(metrics)) {
   AddSamples(metrics);
+}
+
+jobs::StateSnapshots::Options RunningService::SnapshotOptions() const {
+  jobs::StateSnapshots::Options snapshots;
+  snapshots.folders = SnapshotFolders(options_.data_dir, options_.snapshot_dir);
+  if (storage_.remote == nullptr) return snapshots;
+  // Others take theirs into the same folder, and the newest is what is got back.
+  snapshots.check = [&blobs = *storage_.remote] {
+    return blobs.IsTakenOver() ? absl::FailedPreconditionError("another service holds the blobs")
+                               : absl::OkStatus();
+  };
+  return snapshots;
 }
 
 ServiceContext RunningService::MakeContext(Metrics& metrics) {
@@ -255,6 +264,10 @@ void RunningService::StartJobs() {
     LOG_IF(WARNING, !renewed.ok()) << "cannot renew the leases of what is on its way: " << renewed;
     NoteMark();
   });
+  if (storage_.remote != nullptr) {
+    ownership_watch_.emplace(kOwnershipInterval,
+                             [this](const std::stop_token&) { EndIfTakenOver(); });
+  }
   // The data directory is locked: no other process can be alive.
   jobs_.Add(std::make_unique<jobs::Sweep>(*storage_.catalog, *storage_.blobs, ledger_, clock_,
                                           storage_metrics_.orphans_removed,
@@ -331,8 +344,16 @@ void RunningService::CheckCatalog(const std::stop_token& token) {
       << "the check of the catalog: " << checked;
 }
 
+void RunningService::EndIfTakenOver() {
+  if (is_taken_over_ || !storage_.remote->IsTakenOver()) return;
+  is_taken_over_ = true;
+  constexpr absl::string_view kWhy =
+      "another service holds the blobs of this one: end that one, or this one for good";
+  stop_.Request(kWhy);
+}
+
 void RunningService::NoteMark() {
-  if (!storage_.catalog->damage().ok()) return;
+  if (is_taken_over_ || !storage_.catalog->damage().ok()) return;
   const absl::Status noted = WriteCatalogMark(options_.data_dir, *storage_.catalog);
   LOG_IF(WARNING, !noted.ok()) << "cannot note how far the catalog is: " << noted;
 }
@@ -351,7 +372,7 @@ absl::StatusOr<v1::BackUpStateResponse> RunningService::BackUpState() {
 
 void RunningService::Drain() {
   stop_snapshots_.request_stop();
-  server_->Drain(options_.drain_timeout);
+  server_->Drain(is_taken_over_ ? absl::ZeroDuration() : options_.drain_timeout);
   // Jobs are told to stop when they are asked for it; nobody may wait for a store meanwhile.
   storage_.blobs->StopWaiting();
   NoteMark();

@@ -66,6 +66,9 @@ class RunningService {
   std::shared_ptr<grpc::Channel> MakeChannelToItself() const;
   // No more calls; waits for those in flight, for at most the drain timeout.
   void Drain();
+  // Whether it was asked to stop since another service holds its blobs by now: what it acknowledged
+  // since is lost, and nothing more is written down.
+  bool is_taken_over() const { return is_taken_over_; }
 
  private:
   struct Keys {
@@ -79,6 +82,7 @@ class RunningService {
   // Takes the master keys.
   static absl::StatusOr<Keys> OpenKeys(Storage& storage);
   ServiceContext MakeContext(Metrics& metrics);
+  jobs::StateSnapshots::Options SnapshotOptions() const;
   void AddSamples(Metrics& metrics);
   void WarnOfTheFuture();
   void TellKeys();
@@ -93,11 +97,13 @@ class RunningService {
   // Looks for damage, in the background.
   void CheckCatalog(const std::stop_token& token);
   void NoteMark();
+  void EndIfTakenOver();
   absl::StatusOr<v1::BackUpStateResponse> BackUpState();
   void RestoreReserve();
   ServiceInfo Info() const;
 
   const Options options_;
+  StopRequest& stop_;
   const SystemClock clock_;
   const SystemBootClock boot_clock_;
   const absl::Time start_time_ = clock_.Now();
@@ -121,7 +127,9 @@ class RunningService {
   ServiceContext context_;
   handlers::SizeNoter size_noter_;                    // Used by clock_task_.
   const handlers::UploadResources upload_resources_;  // Of jobs.
+  std::atomic<bool> is_taken_over_ = false;
   std::optional<PeriodicTask> lease_renewal_;
+  std::optional<PeriodicTask> ownership_watch_;
   std::optional<PeriodicTask> clock_task_;
   const jobs::ScrubMetrics scrub_metrics_;
   std::optional<PeriodicTask> catalog_check_;

@@ -94,6 +94,12 @@ absl::Status Ownership::Check(std::chrono::steady_clock::duration interval) {
   return last_;
 }
 
+bool Ownership::IsLost() {
+  static_cast<void>(Check(std::chrono::steady_clock::duration::zero()));
+  MutexLock lock(mutex_);
+  return is_lost_;
+}
+
 absl::StatusOr<std::optional<Marker>> Ownership::Find() {
   absl::StatusOr<std::optional<Marker>> marker = FindMarker(*client_, installation_);
   // Whatever answers in the store's place, it tells nothing of any blob.
@@ -117,7 +123,7 @@ absl::Status Ownership::Look() {
   is_lost_ = true;
   LOG(ERROR) << "the blobs in the object store are held by another service, " << marker->holder
              << ", which was started with a copy of this one's catalog: nothing is stored or "
-                "deleted here any more; end one of the two";
+                "deleted here any more";
   return Away(
       "another service holds the blobs of this one by now: end this one, whose catalog is an older "
       "copy");

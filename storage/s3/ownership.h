@@ -53,6 +53,8 @@ class Ownership {
   // are another's by now, for ever, or if their marker is gone; or if nobody can tell. The marker
   // is not looked at again if that was done within `interval`.
   absl::Status Check(std::chrono::steady_clock::duration interval);
+  // Looks whether they are another's by now. False if nobody can tell.
+  bool IsLost();
 
  private:
   absl::StatusOr<std::optional<Marker>> Find();

@@ -56,6 +56,8 @@ class S3BlobStore final : public BlobStore {
   // From now on nothing is stored or deleted, and no blob is missing, unless the blobs are this
   // installation's still (Ownership). Before anybody uses them.
   void Watch(const std::string& installation, Ownership::IsOurs is_ours);
+  // Whether they are another's by now (Ownership::IsLost()); only while they are watched.
+  bool IsTakenOver() const { return ownership_->IsLost(); }
   // Whether there are any, whoever's.
   absl::StatusOr<bool> HasBlobs() const;
 

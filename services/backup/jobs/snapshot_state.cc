@@ -160,6 +160,7 @@ absl::StatusOr<StateSnapshots::Taken> StateSnapshots::TakeNow(const std::stop_to
   RETURN_IF_ERROR(catalog_.CopyTo(
       copy_path, [&] { share.Rest(token); }, token));
   options_.listener("catalog is copied");
+  RETURN_IF_ERROR(options_.check());
   ASSIGN_OR_RETURN(Taken taken, Store(copy_path, time, next_version_id, token));
   covered_changes_ = changes;
   absl::StatusOr<std::vector<std::string>> paths = CopyNewest(token);

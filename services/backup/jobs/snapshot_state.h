@@ -40,6 +40,8 @@ class StateSnapshots {
     std::vector<std::string> folders;
     // What part of the time it works, and so of the disk's and a processor's speed it takes.
     double part_of_time = 0.05;
+    // Asked before each is put into the folders; an error keeps it from there. Thread-safe.
+    std::function<absl::Status()> check = [] { return absl::OkStatus(); };
     storage::SnapshotFolder::Listener listener = [](absl::string_view) {};  // For tests.
   };
   struct Taken {
@@ -54,8 +56,8 @@ class StateSnapshots {
 
   // Takes a snapshot, after the one that is being taken, if any. What was kept before goes only
   // after it. Errors: reasons STATE_CORRUPT (the catalog is damaged: no snapshot is made of it),
-  // STORAGE_FULL, STORAGE_IO; Cancelled if `token` is told to stop. What a folder says that cannot
-  // be written to keeps nothing from the others.
+  // STORAGE_FULL, STORAGE_IO; Cancelled if `token` is told to stop; Options::check's. What a folder
+  // says that cannot be written to keeps nothing from the others.
   absl::StatusOr<Taken> Take(const std::stop_token& token);
   // The same, but nothing if the newest one has all that changed since, or is of this process's
   // predecessor and not older than `interval`; nor of a catalog that no client came to yet. A

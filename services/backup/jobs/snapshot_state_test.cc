@@ -195,6 +195,15 @@ TEST_F(SnapshotStateTest, WhoWaitsForTheOneBeforeEndsWhenToldTo) {
   first.join();
 }
 
+TEST_F(SnapshotStateTest, NoneIsPutThereThatTheCheckIsAgainst) {
+  ASSERT_OK(snapshots().Take({}));
+  options_.check = [] { return absl::FailedPreconditionError("no more"); };
+  Remake();
+  EXPECT_THAT(snapshots_->Take({}), StatusIs(absl::StatusCode::kFailedPrecondition));
+  EXPECT_EQ(CountIn(0), 1u);
+  EXPECT_EQ(CountIn(1), 1u);
+}
+
 TEST_F(SnapshotStateTest, NumbersGoOnAboveThoseOfEachFolder) {
   int64_t number = 500;
   for (const char* const store : {"", "0011223344556677"}) {
