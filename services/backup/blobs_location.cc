@@ -32,12 +32,14 @@ using storage::s3::Marker;
 using storage::s3::S3BlobStore;
 
 // Names of store values. The holder's has the newest one, and the one before it, which the marker
-// has after a crash in between; or one of the two words below.
+// has after a crash in between; or one of the words below.
 constexpr char kInstallation[] = "installation";
 constexpr char kLocation[] = "blobs.location";
 constexpr char kHolder[] = "blobs.holder";
 constexpr absl::string_view kRestored = "restored";
 constexpr absl::string_view kAccepted = "accepted";
+// Of a catalog that has marked what was not where its location says.
+constexpr absl::string_view kRebuilt = "rebuilt";
 // Of ids of installations and holders, before they are written in hex.
 constexpr size_t kIdSize = 16;
 constexpr size_t kMaxLocationSize = 16 << 10;
@@ -183,6 +185,8 @@ class S3Blobs final : public RemoteBlobs {
   absl::StatusOr<std::optional<Marker>> FindOwn(const Known& known) const;
   // Whether they may be the catalog's, which has no marker there.
   absl::Status CheckIsFree(const Known& known) const;
+  // Whether this is the place that the catalog knows.
+  absl::StatusOr<bool> IsAt(const Known& known) const;
   absl::Status CheckHolder(const Known& known, const Marker& marker) const;
 
   const BlobsOptions options_;
@@ -204,13 +208,25 @@ absl::StatusOr<std::optional<Marker>> S3Blobs::FindOwn(const Known& known) const
   return own;
 }
 
+absl::StatusOr<bool> S3Blobs::IsAt(const Known& known) const {
+  if (!known.location) return false;
+  ASSIGN_OR_RETURN(const BlobsOptions there, ParseText(*known.location));
+  return there.url == options_.url && there.endpoint == options_.endpoint;
+}
+
 absl::Status S3Blobs::CheckIsFree(const Known& known) const {
-  if (known.holder == kAccepted) return absl::OkStatus();
+  if (known.holder == kRebuilt) {
+    ASSIGN_OR_RETURN(const bool is_there, IsAt(known));
+    if (is_there) return absl::OkStatus();
+  }
   if (known.installation && known.has_blobs) {
+    // It may not go on before it knows what it has lost: who sends that again is told that it is
+    // there.
     return Refuse(absl::StrCat(
         "has not the blobs of this catalog (there is no object installation/", *known.installation,
-        "): correct --blobs or --s3_endpoint; if the bucket was emptied, `backupctl "
-        "state accept` goes on without them"));
+        "): correct --blobs or --s3_endpoint; if the bucket was emptied, ",
+        known.holder == kAccepted ? "" : "`backupctl state accept` and then ",
+        "`backupctl state rebuild` goes on without what is gone"));
   }
   if (known.has_blobs)
     return Refuse("has not the blobs of this catalog, which are in a data directory");
@@ -242,9 +258,12 @@ absl::Status S3Blobs::CheckOwner(storage::Catalog& catalog) {
 absl::Status S3Blobs::Adopt(storage::Catalog& catalog) {
   ASSIGN_OR_RETURN(const Known known, KnownBy(catalog));
   std::string installation = known.installation.value_or("");
+  absl::string_view holder = kRestored;
   if (known.installation || known.has_blobs) {
     ASSIGN_OR_RETURN(const std::optional<Marker> own, FindOwn(known));
-    if (!own) return CheckIsFree({known.installation, known.location, "", /*has_blobs=*/true});
+    if (!own && known.holder != kAccepted)
+      return CheckIsFree({known.installation, known.location, "", /*has_blobs=*/true});
+    if (!own) holder = kRebuilt;
   } else {
     ASSIGN_OR_RETURN(const std::vector<Marker> markers, place_->FindMarkers());
     if (markers.size() != 1) {
@@ -256,7 +275,7 @@ absl::Status S3Blobs::Adopt(storage::Catalog& catalog) {
   return catalog.Run([&](storage::Transaction& transaction) -> absl::Status {
     RETURN_IF_ERROR(transaction.SetStoreValue(kInstallation, installation));
     RETURN_IF_ERROR(transaction.SetStoreValue(kLocation, TextOf(options_)));
-    return LetTakeOver(transaction, TakeOver::kRestored);
+    return transaction.SetStoreValue(kHolder, std::string(holder));
   });
 }
 
@@ -376,6 +395,8 @@ absl::Status LetTakeOver(storage::Transaction& transaction, TakeOver take_over) 
   ASSIGN_OR_RETURN(const std::optional<std::string> installation,
                    transaction.FindStoreValue(kInstallation));
   if (!installation) return absl::OkStatus();
+  ASSIGN_OR_RETURN(const std::optional<std::string> holder, transaction.FindStoreValue(kHolder));
+  if (holder == kAccepted) return absl::OkStatus();
   return transaction.SetStoreValue(
       kHolder, std::string(take_over == TakeOver::kAccepted ? kAccepted : kRestored));
 }

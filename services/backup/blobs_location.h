@@ -64,7 +64,8 @@ class RemoteBlobs {
   // FailedPrecondition unless they are those of this catalog.
   virtual absl::Status CheckOwner(storage::Catalog& catalog) = 0;
   // Makes a catalog that is made anew of them theirs, to be held by the service that starts with
-  // it; FailedPrecondition if it is another's.
+  // it; FailedPrecondition if it is another's, or if they have no marker and it was not accepted.
+  // Whoever calls this marks what is not there.
   virtual absl::Status Adopt(storage::Catalog& catalog) = 0;
   // Makes them those of this catalog, if they are nobody's and it has none, and its service their
   // holder; from then on nothing is stored or deleted that another holds. Writes down where they
@@ -79,8 +80,9 @@ class RemoteBlobs {
 };
 
 // Lets a catalog that comes from a snapshot, or was accepted by the operator, hold its blobs when a
-// service starts with it, whoever held them before. Accepted, it may even find none of them.
-// Nothing for a catalog whose blobs are in the data directory.
+// service starts with it, whoever held them before. Accepted, which it stays until then, it may be
+// made anew even of a place that has lost them (RemoteBlobs::Adopt()). Nothing for a catalog whose
+// blobs are in the data directory.
 enum class TakeOver { kRestored, kAccepted };
 absl::Status LetTakeOver(storage::Transaction& transaction, TakeOver take_over);
 

@@ -117,11 +117,35 @@ TEST_F(BlobsLocationTest, TakesNoEmptyPlaceForThatOfAFullCatalog) {
   fake_.Empty();
   EXPECT_THAT(Start(Dir("data"), {}), StatusIs(absl::StatusCode::kFailedPrecondition));
   EXPECT_TRUE(fake_.keys().empty());
-  // But if the operator says so.
+}
+
+// Whoever sends it again would be told that it is there.
+TEST_F(BlobsLocationTest, GoesOnInAnEmptiedPlaceOnlyOnceWhatIsGoneIsMarked) {
   {
-    const auto catalog = OpenCatalogFile(Dir("data/catalog.db")).value();
-    ASSERT_OK(Set(*catalog, TakeOver::kAccepted));
+    auto storage = Start(Dir("data"), At(fake_)).value();
+    StoreSome(storage);
   }
+  fake_.Empty();
+  const auto catalog = [&] { return OpenCatalogFile(Dir("data/catalog.db")).value(); };
+  const auto adopt = [&](const BlobsOptions& blobs) {
+    return OpenBlobs(Dir("data"), blobs, *catalog()).status();
+  };
+  const auto refused = StatusIs(absl::StatusCode::kFailedPrecondition);
+  ASSERT_OK(Set(*catalog(), TakeOver::kRestored));
+  EXPECT_THAT(adopt({}), refused);
+  ASSERT_OK(Set(*catalog(), TakeOver::kAccepted));
+  ASSERT_OK(Set(*catalog(), TakeOver::kRestored));  // As who makes it anew does.
+  for (const FakeStore* const place : {&fake_, &other_}) {
+    const auto started = Start(Dir("data"), At(*place));
+    EXPECT_THAT(started, refused);
+    EXPECT_THAT(std::string(started.status().message()), HasSubstr("state rebuild"));
+  }
+  EXPECT_TRUE(fake_.keys().empty());
+  EXPECT_OK(adopt({}));
+  // Nobody has looked what is not there.
+  EXPECT_THAT(Start(Dir("data"), At(other_)), refused);
+  EXPECT_TRUE(other_.keys().empty());
+  EXPECT_OK(Start(Dir("data"), {}));
   EXPECT_OK(Start(Dir("data"), {}));
 }
 

@@ -12,11 +12,11 @@ import uuid
 import certificates
 import s3_store
 from cli_test import CliTest
-from cluster import BIN_DIR, wait_until
+from cluster import BIN_DIR, Process, wait_until
 
 MIB = 1 << 20
 SKIPPED = 77
-BAD_CONFIGURATION, FAILED = 10, 1
+BAD_CONFIGURATION, FAILED, DAMAGED = 10, 1, 14
 DEADLINE_S = 60
 STORES = s3_store.stores()
 
@@ -161,6 +161,37 @@ class S3Test:
         shutil.copytree(self.cluster.data_dir, copy)
         self.cluster.start_service()
         self.assert_refused(copy, [], BAD_CONFIGURATION, "held by a newer copy of this catalog")
+        self.assert_all_is_there()
+
+    def test_a_service_ends_that_another_one_has_taken_over(self):
+        self.start_with_store()
+        self.back_up([3 * MIB])
+        self.cluster.service.stop()
+        copy = self.folder / "copy"
+        shutil.copytree(self.cluster.data_dir, copy)
+        self.cluster.start_service()
+        self.run_program("backupctl", "state", "accept", "--data_dir", str(copy))
+        folder = self.folder / "other"
+        folder.mkdir()
+        other = Process("backup-service", [f"--data_dir={copy}", "--listen=127.0.0.1:0"], folder)
+        self.addCleanup(other.stop)
+        self.assertEqual(self.cluster.service.process.wait(timeout=DEADLINE_S), BAD_CONFIGURATION)
+        self.assertIn("held by another service", self.cluster.service.log())
+        self.assert_refused(self.cluster.data_dir, [], BAD_CONFIGURATION, "held by a newer copy of this catalog")
+
+    def test_an_emptied_bucket_is_gone_on_with_once_what_is_gone_is_marked(self):
+        self.start_with_store()
+        self.back_up([100_000, 3 * MIB])
+        self.cluster.service.stop()
+        self.store.empty(self.prefix)
+        data_dir = str(self.cluster.data_dir)
+        self.run_program("backupctl", "state", "accept", "--data_dir", data_dir)
+        # Whoever sent it again would be told that it is there.
+        self.assert_refused(self.cluster.data_dir, self.s3_flags(), BAD_CONFIGURATION, "`backupctl state rebuild` goes on")
+        self.assertEqual(self.store.keys(f"{self.prefix}/"), [])
+        self.run_program("backupctl", "state", "rebuild", "--data_dir", data_dir, code=DAMAGED)
+        self.cluster.start_service()
+        self.legacy_client(self.folder / "laptop")
         self.assert_all_is_there()
 
     def test_an_emptied_bucket_is_not_taken_for_a_new_one(self):
