@@ -35,6 +35,7 @@ Server::Server(std::unique_ptr<rpc::Acceptor> acceptor, const ServiceContext& co
                ServiceInfo info)
     : acceptor_(std::move(acceptor)),
       gate_(context.gate),
+      blobs_(context.blobs),
       ingest_(context),
       catalog_(context),
       lifecycle_(context),
@@ -77,7 +78,8 @@ void Server::Drain(absl::Duration timeout) {
   if (server_ == nullptr) return;
   server_->GetHealthCheckService()->SetServingStatus(false);
   gate_.Close();
-  gate_.WaitUntilEmpty(timeout);
+  // gRPC waits for what waits for a store that does not answer.
+  if (!gate_.WaitUntilEmpty(timeout)) blobs_.StopWaiting();
   // Before gRPC takes in no more calls: it would tell those that come all the same CANCELLED.
   acceptor_->HangUp();
   server_->Shutdown(rpc::DeadlineAfter(absl::ZeroDuration()));

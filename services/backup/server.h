@@ -35,7 +35,8 @@ class Server {
   const std::string& bound_address() const { return acceptor_->bound_address(); }
 
   // No new calls: they are refused with reason DRAINING. Those in flight may finish within
-  // `timeout`, then they are cancelled. Whoever calls after that is hung up on (UNAVAILABLE).
+  // `timeout`, then they are cancelled, and nobody waits for the store any more. Whoever calls
+  // after that is hung up on (UNAVAILABLE).
   void Drain(absl::Duration timeout);
 
  private:
@@ -43,6 +44,7 @@ class Server {
 
   const std::unique_ptr<rpc::Acceptor> acceptor_;
   rpc::DrainGate& gate_;
+  storage::BlobStore& blobs_;
   IngestServiceImpl ingest_;
   CatalogServiceImpl catalog_;
   LifecycleServiceImpl lifecycle_;

@@ -7,6 +7,8 @@
 #include <future>
 #include <latch>
 #include <memory>
+#include <mutex>
+#include <optional>
 #include <string>
 #include <thread>
 #include <utility>
@@ -75,6 +77,36 @@ class OverheardCatalog final : public storage::Catalog {
   storage::Catalog& catalog_;
 };
 
+// A store that is elsewhere and does not answer.
+class SilentBlobStore final : public storage::BlobStore {
+ public:
+  absl::StatusOr<std::unique_ptr<storage::StagedBlob>> Stage(const BlobId&, ByteSource&,
+                                                             std::optional<int64_t>) override {
+    return WaitInVain();
+  }
+  absl::StatusOr<std::unique_ptr<RandomAccess>> Open(const BlobId&) const override {
+    return WaitInVain();
+  }
+  absl::StatusOr<bool> Delete(const BlobId&) override { return WaitInVain(); }
+  absl::Status List(const std::function<absl::Status(const storage::BlobInfo&)>&) const override {
+    return WaitInVain();
+  }
+  void StopWaiting() override { stopped_.set_value(); }
+  void WaitUntilAsked() { asked_.get_future().wait(); }
+
+ private:
+  absl::Status WaitInVain() const {
+    std::call_once(once_, [this] { asked_.set_value(); });
+    is_stopped_.wait_for(kDeadline);
+    return MakeError(Reason::kBackendDown, "no answer", storage::kBlobsSubject);
+  }
+
+  mutable std::once_flag once_;
+  mutable std::promise<void> asked_;
+  std::promise<void> stopped_;
+  const std::shared_future<void> is_stopped_ = stopped_.get_future().share();
+};
+
 class ServerTest : public ::testing::Test {
  protected:
   explicit ServerTest(absl::Duration stream_limit = absl::ZeroDuration())
@@ -87,10 +119,13 @@ class ServerTest : public ::testing::Test {
         catalog_(v1::CatalogService::NewStub(channel_)),
         admin_(v1::AdminService::NewStub(channel_)) {}
 
-  ServiceContext ContextWith(rpc::DrainGate& gate) { return ContextWith(gate, service_.catalog); }
-  ServiceContext ContextWith(rpc::DrainGate& gate, storage::Catalog& catalog) {
+  ServiceContext ContextWith(rpc::DrainGate& gate) {
+    return ContextWith(gate, service_.catalog, service_.blobs);
+  }
+  ServiceContext ContextWith(rpc::DrainGate& gate, storage::Catalog& catalog,
+                             storage::BlobStore& blobs) {
     return {catalog,
-            service_.blobs,
+            blobs,
             service_.ledger,
             service_.version_ids,
             service_.master_key,
@@ -616,6 +651,29 @@ TEST_F(ServerTest, DoesNotWaitForThoseWhoWatch) {
   EXPECT_THAT(rpc::FromGrpc(stream->Finish()), HasReason(Reason::kDraining));
 }
 
+TEST_F(ServerTest, DoesNotWaitForAStoreThatDoesNotAnswer) {
+  const std::string id = Register("laptop");
+  service_.uploads.inline_blob_limit = 0;
+  service_.Store(id, "file", std::string(3 << 20, 'x'));
+  rpc::DrainGate gate;
+  SilentBlobStore silent;
+  const ServiceContext context = ContextWith(gate, service_.catalog, silent);
+  const auto server = *Server::Start(*rpc::Acceptor::Listen("127.0.0.1:0"), context,
+                                     {absl::Now(), {}, "plain", {}}, {});
+  Call call;
+  const auto stream =
+      v1::CatalogService::NewStub(
+          grpc::CreateChannel(server->bound_address(), grpc::InsecureChannelCredentials()))
+          ->DownloadFile(&call, DownloadOf(id, "file", 0));
+  silent.WaitUntilAsked();
+  const auto begin = std::chrono::steady_clock::now();
+  server->Drain(absl::Milliseconds(10));
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, kDeadline / 2);
+  v1::DownloadFileResponse message;
+  while (stream->Read(&message)) continue;
+  EXPECT_FALSE(stream->Finish().ok());
+}
+
 TEST_F(ServerTest, UsesTheKeysForAsLongAsACallGoesOnThatDoesNotOnlyWatch) {
   const std::string id = Register("laptop");
   service_.Store(id, "file", std::string(64 << 20, 'x'));  // More than flow control lets through.
@@ -649,7 +707,7 @@ TEST_F(ServerTest, UsesTheKeysUntilItIsToldThatAnUploadIsKept) {
   const crypto::KeyRing& keys = service_.master_key;
   rpc::DrainGate gate;
   OverheardCatalog catalog(service_.catalog);
-  const ServiceContext context = ContextWith(gate, catalog);
+  const ServiceContext context = ContextWith(gate, catalog, service_.blobs);
   const auto server = *Server::Start(*rpc::Acceptor::Listen("127.0.0.1:0"), context,
                                      {absl::Now(), {}, "plain", {}}, {});
   const auto ingest = v1::IngestService::NewStub(

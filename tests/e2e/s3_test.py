@@ -163,6 +163,22 @@ class S3Test:
         self.assert_refused(copy, [], BAD_CONFIGURATION, "held by a newer copy of this catalog")
         self.assert_all_is_there()
 
+    def test_it_stops_soon_though_an_upload_waits_for_the_store(self):
+        relay = s3_store.Relay(self.store.port)
+        self.addCleanup(relay.close)
+        self.start(service_flags=[f"--blobs={self.url}", f"--s3_endpoint=http://127.0.0.1:{relay.port}", "--drain_timeout=1s"])
+        relay.is_deaf = True
+        asked = relay.asked
+        folder = self.client_folder({"large": random.Random(7).randbytes(20 * MIB)}, name="other")
+        client = subprocess.Popen([BIN_DIR / "legacy-client", f"--dir={folder}"], stdout=subprocess.DEVNULL,
+                                  stderr=subprocess.DEVNULL)
+        self.addCleanup(client.wait)
+        self.addCleanup(client.kill)
+        wait_until(lambda: relay.asked > asked, "the upload asks the store")
+        begin = time.monotonic()
+        self.cluster.service.stop()
+        self.assertLess(time.monotonic() - begin, 10)
+
     def test_a_service_ends_that_another_one_has_taken_over(self):
         self.start_with_store()
         self.back_up([3 * MIB])
