@@ -76,7 +76,7 @@ absl::Status S3BlobStore::Claim(const Marker& marker, bool is_new) {
 }
 
 void S3BlobStore::Watch(const std::string& installation, Ownership::IsOurs is_ours) {
-  ownership_ = std::make_unique<Ownership>(client_, installation, std::move(is_ours));
+  ownership_ = std::make_shared<Ownership>(client_, installation, std::move(is_ours));
 }
 
 absl::Status S3BlobStore::CheckIsOurs(std::chrono::steady_clock::duration interval) const {
@@ -97,7 +97,8 @@ absl::StatusOr<std::unique_ptr<StagedBlob>> S3BlobStore::Stage(
     const BlobId& id, ByteSource& source, std::optional<int64_t> expected_size) {
   RETURN_IF_ERROR(CheckIsOurs(Ownership::kLookInterval));
   auto staged = std::make_unique<StagedObject>(
-      client_, upload_memory_, StagedObject::Options{KeyOf(id), capabilities_.has_conditions});
+      client_, upload_memory_,
+      StagedObject::Options{KeyOf(id), capabilities_.has_conditions, ownership_});
   RETURN_IF_ERROR(staged->Fill(source, expected_size));
   return staged;
 }

@@ -93,7 +93,7 @@ class S3BlobStore final : public BlobStore {
   MemoryBound upload_memory_;
   const std::shared_ptr<MemoryBound> read_memory_;  // As client_.
   const std::unique_ptr<NotedReads> noted_;
-  std::unique_ptr<Ownership> ownership_;  // Null until it is watched.
+  std::shared_ptr<Ownership> ownership_;  // Null until it is watched; staged blobs have it, too.
 };
 
 }  // namespace backup::storage::s3

@@ -494,6 +494,25 @@ TEST_F(FakeStoreTest, SoonDeletesNothingThatAnotherHolds) {
   EXPECT_THAT(deleted, HasReason(Reason::kBackendDown));
 }
 
+// Its client may send for hours.
+TEST_F(FakeStoreTest, StoresNothingThatWasStagedBeforeAnotherTookOver) {
+  const S3BlobStore::Options options = StoreOptions();
+  const auto store = OpenStore(options).value();
+  ASSERT_OK(store->Claim({"one", kFirst}, /*is_new=*/true));
+  store->Watch("one", [](const std::string& holder) { return holder == kFirst; });
+  std::vector<std::unique_ptr<StagedBlob>> staged;
+  const std::string large(kPartSize + 1, 'x');
+  for (const std::string& bytes : {std::string("bytes"), large}) {
+    StringSource source(bytes);
+    staged.push_back(store->Stage(id_, source, std::nullopt).value());
+  }
+  EXPECT_FALSE(store->IsTakenOver());
+  ASSERT_OK(OpenStore(options).value()->Claim({"one", kSecond}, /*is_new=*/false));
+  EXPECT_TRUE(store->IsTakenOver());
+  for (const auto& blob : staged) EXPECT_THAT(blob->Commit(), HasReason(Reason::kBackendDown));
+  EXPECT_EQ(fake_.keys().size(), 1u);  // The marker.
+}
+
 // Whatever stands before the store answers in its place.
 TEST_F(FakeStoreTest, IsNotTakenOverByAPageOfMaintenance) {
   const auto store = OpenStore().value();

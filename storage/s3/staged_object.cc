@@ -168,7 +168,16 @@ absl::Status StagedObject::FinishOne() {
   return absl::OkStatus();
 }
 
-absl::Status StagedObject::Commit() { return upload_id_.empty() ? CommitWhole() : CommitParts(); }
+absl::Status StagedObject::CheckIsOurs() const {
+  return options_.ownership == nullptr ? absl::OkStatus()
+                                       : options_.ownership->Check(Ownership::kLookInterval);
+}
+
+absl::Status StagedObject::Commit() {
+  RETURN_IF_ERROR(CheckIsOurs());
+  RETURN_IF_ERROR(upload_id_.empty() ? CommitWhole() : CommitParts());
+  return CheckIsOurs();
+}
 
 absl::Status StagedObject::CommitWhole() {
   std::vector<std::string> headers = NewObjectHeaders();

@@ -12,6 +12,7 @@
 #include "base/mutex.h"
 #include "storage/blob_store.h"
 #include "storage/s3/memory_bound.h"
+#include "storage/s3/ownership.h"
 #include "storage/s3/part_buffer.h"
 #include "storage/s3/s3_client.h"
 
@@ -33,6 +34,8 @@ class StagedObject final : public StagedBlob {
     std::string key;
     // The store refuses to replace an object if it is told to (ProbeStore()).
     bool has_conditions = false;
+    // Whose the blobs are, if that is watched.
+    std::shared_ptr<Ownership> ownership = nullptr;
   };
 
   // `memory` must outlive this.
@@ -64,6 +67,8 @@ class StagedObject final : public StagedBlob {
   absl::Status SendPart();
   // Waits for one of the parts that are under way, whichever is first.
   absl::Status FinishOne();
+  // It may have taken hours to come here.
+  absl::Status CheckIsOurs() const;
   absl::Status CommitWhole();
   absl::Status CommitParts();
   // Whether an answer tells all: not a good one, which whoever stands before the store may give,
