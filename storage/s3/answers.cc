@@ -51,6 +51,21 @@ absl::Duration SkewOf(const HttpAnswer& answer, const StoreError& error, absl::T
   return now - theirs;
 }
 
+// Whether our clock is so wrong by the store's that it refuses us.
+bool IsSkewed(const HttpAnswer& answer, const StoreError& error, absl::Time now) {
+  return error.code == "RequestTimeTooSkewed" ||
+         (answer.status == 403 && absl::AbsDuration(SkewOf(answer, error, now)) > kWorthTelling);
+}
+
+// Whether what was refused may be for this one object: it was moved to an archive, or is locked.
+bool IsOfOneObject(const HttpAnswer& answer, const StoreError& error, HttpRequest::Method method,
+                   absl::Time now) {
+  if (error.code == "InvalidObjectState") return true;
+  return method == HttpRequest::Method::kDelete &&
+         (answer.status == 405 || answer.status == 409 ||
+          (error.code == "AccessDenied" && !IsSkewed(answer, error, now)));
+}
+
 // What there is to say of how the answer was, in parentheses.
 std::string Told(const HttpAnswer& answer, const StoreError& error) {
   if (!answer.transport.ok()) return absl::StrCat("(", Printable(answer.transport.message()), ")");
@@ -61,10 +76,8 @@ std::string Told(const HttpAnswer& answer, const StoreError& error) {
 // What is to be done about it; empty: nothing that we know of.
 std::string Advice(const HttpAnswer& answer, const StoreError& error, absl::string_view right,
                    absl::Time now) {
-  const absl::Duration skew = SkewOf(answer, error, now);
-  const bool is_skewed = error.code == "RequestTimeTooSkewed" ||
-                         (answer.status == 403 && (skew > kWorthTelling || skew < -kWorthTelling));
-  if (is_skewed) {
+  if (IsSkewed(answer, error, now)) {
+    const absl::Duration skew = SkewOf(answer, error, now);
     return absl::StrCat(
         "this machine's clock is ",
         absl::FormatDuration(absl::Trunc(absl::AbsDuration(skew), absl::Seconds(1))),
@@ -75,6 +88,8 @@ std::string Advice(const HttpAnswer& answer, const StoreError& error, absl::stri
     return "correct the access key";
   if (error.code == "ExpiredToken" || error.code == "InvalidToken")
     return "renew the session token";
+  if (error.code == "InvalidObjectState")
+    return "bring it back from where a lifecycle rule moved it, and end that rule";
   if (answer.status == 403)
     return absl::StrCat("allow this access key to do it (", right, " in a policy)");
   const absl::string_view region = answer.Header("x-amz-bucket-region");
@@ -165,7 +180,9 @@ absl::Status ToStatus(const HttpAnswer& answer, HttpRequest::Method method, absl
   if (answer.status == 412) return absl::AlreadyExistsError(what);
   if (IsBusy(answer)) return MakeError(Reason::kOverloaded, what, kBlobsSubject);
   const std::string advice = Advice(answer, error, right, now);
-  return Away(advice.empty() ? what : absl::StrCat(advice, ": ", what));
+  const std::string told = advice.empty() ? what : absl::StrCat(advice, ": ", what);
+  if (IsOfOneObject(answer, error, method, now)) return MakeError(Reason::kStorageIo, told);
+  return Away(told);
 }
 
 absl::Status Senseless(absl::string_view doing, absl::string_view what) {

@@ -41,7 +41,8 @@ bool IsBusy(const HttpAnswer& answer);
 // if there is no such object, AlreadyExists if there is one in the way, OutOfRange if it has no
 // such bytes; reasons STORAGE_FULL, OVERLOADED if the store said that it has too much to do,
 // BACKEND_DOWN whenever somebody has to see to the store or to its configuration: nothing is wrong
-// with what is stored. `method` tells whether an answer without a word may mean that there is no
+// with what is stored; reason STORAGE_IO if others may not be so: what may not be deleted, or was
+// moved to an archive. `method` tells whether an answer without a word may mean that there is no
 // such object; `doing` is a verb with its object, `right` what a policy has to allow for it; `now`
 // tells how wrong this machine's clock is.
 absl::Status ToStatus(const HttpAnswer& answer, HttpRequest::Method method, absl::string_view doing,

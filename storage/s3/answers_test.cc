@@ -73,6 +73,24 @@ TEST(Answers, SayThatNothingIsKnownOfBlobs) {
   EXPECT_FALSE(SaysStoreIsAway(Senseless("do it", "it")));
 }
 
+// What is about one object stops nobody who wants others.
+TEST(Answers, MayBeAboutOneObjectAlone) {
+  const auto is_about_it = [](const HttpAnswer& answer, HttpRequest::Method method) {
+    const absl::Status status = StatusOf(answer, method);
+    EXPECT_EQ(SaysStoreIsAway(status), ReasonOf(status) != Reason::kStorageIo);
+    return !SaysStoreIsAway(status);
+  };
+  EXPECT_TRUE(is_about_it(Answer(403, "InvalidObjectState"), HttpRequest::Method::kGet));
+  for (const HttpAnswer& answer :
+       {Answer(403, "AccessDenied"), Answer(405, "MethodNotAllowed"), Answer(409, "Locked")}) {
+    EXPECT_TRUE(is_about_it(answer, HttpRequest::Method::kDelete));
+    EXPECT_FALSE(is_about_it(answer, HttpRequest::Method::kGet));
+  }
+  for (const std::string code :
+       {"InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "RequestTimeTooSkewed"})
+    EXPECT_FALSE(is_about_it(Answer(403, code), HttpRequest::Method::kDelete)) << code;
+}
+
 TEST(Answers, DoNotPassIfOnlyAnOperatorCanMendThem) {
   HttpAnswer none;
   none.transport = absl::FailedPreconditionError("certificate");

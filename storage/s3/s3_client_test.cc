@@ -494,6 +494,23 @@ TEST_F(FakeStoreTest, SoonDeletesNothingThatAnotherHolds) {
   EXPECT_THAT(deleted, HasReason(Reason::kBackendDown));
 }
 
+// A legal hold, for one.
+TEST_F(FakeStoreTest, DeletesOthersThoughOneIsLocked) {
+  const auto store = OpenStore().value();
+  const BlobId other = storage::IdOf<BlobId>(1);
+  ASSERT_OK(Put(*store, id_, "bytes"));
+  ASSERT_OK(Put(*store, other, "bytes"));
+  fake_.set_quirks(Answering(
+      [hex = ToHex(id_)](const FakeStore::Request& request) {
+        return request.method == "DELETE" && absl::EndsWith(request.key, hex);
+      },
+      ErrorAnswer(403, "AccessDenied")));
+  const absl::Status locked = store->Delete(id_).status();
+  EXPECT_THAT(locked, HasReason(Reason::kStorageIo));
+  EXPECT_FALSE(SaysStoreIsAway(locked));
+  EXPECT_THAT(store->Delete(other), testing::IsOkAndHolds(true));
+}
+
 // Its client may send for hours.
 TEST_F(FakeStoreTest, StoresNothingThatWasStagedBeforeAnotherTookOver) {
   const S3BlobStore::Options options = StoreOptions();
