@@ -291,8 +291,9 @@ absl::Status S3Blobs::Claim(const std::string& data_dir, storage::Catalog& catal
     return transaction.SetStoreValue(
         kHolder, absl::StrCat(marker.holder, " ", own ? own->holder : std::string()));
   });
-  // A full disk keeps nobody from starting.
-  const bool stays = ReasonOf(noted) == Reason::kStorageFull && own;
+  // A full disk keeps nobody from starting who held them before.
+  const bool stays =
+      ReasonOf(noted) == Reason::kStorageFull && own && Names(known.holder, own->holder);
   if (!stays) RETURN_IF_ERROR(noted);
   if (!stays) RETURN_IF_ERROR(place_->Claim(marker, /*is_new=*/!own));
   place_->Watch(marker.installation, [&catalog](const std::string& holder) -> absl::StatusOr<bool> {

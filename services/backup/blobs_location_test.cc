@@ -13,6 +13,8 @@
 #include "gmock/gmock.h"
 #include "services/backup/open_storage.h"
 #include "storage/s3/testing/fake_store.h"
+#include "storage/sqlite/sqlite_catalog.h"
+#include "storage/sqlite/testing/fault_vfs.h"
 #include "storage/testing/ids.h"
 #include "storage/testing/temp_folder.h"
 
@@ -234,6 +236,30 @@ TEST_F(BlobsLocationTest, SurvivesAnEndBetweenItsTwoHalves) {
   }});
   EXPECT_FALSE(Start(Dir("data"), {}).ok());
   fake_.set_quirks({});
+  EXPECT_OK(Start(Dir("data"), {}));
+}
+
+// Who may not write who holds them would not know itself in the store.
+TEST_F(BlobsLocationTest, IsClaimedOnAFullDiskOnlyByWhoHeldThemBefore) {
+  {
+    auto storage = Start(Dir("data"), At(fake_)).value();
+    StoreSome(storage);
+  }
+  storage::FaultVfs vfs;
+  const auto claim = [&] {
+    const auto catalog =
+        storage::SqliteCatalog::Open(Dir("data/catalog.db"), {}, {vfs.name()}).value();
+    const auto remote = RemoteBlobs::Open(At(fake_), RemoteBlobs::Access::kWrite).value();
+    vfs.FailNth(storage::FaultVfs::Op::kWrite, 1, SQLITE_FULL);
+    const absl::Status claimed = remote->Claim(Dir("data"), *catalog);
+    EXPECT_TRUE(vfs.has_failed());
+    vfs.FailNth(storage::FaultVfs::Op::kNone, 0, SQLITE_OK);
+    EXPECT_TRUE(!claimed.ok() || !remote->IsTakenOver());
+    return claimed;
+  };
+  EXPECT_OK(claim());
+  ASSERT_OK(Set(*OpenCatalogFile(Dir("data/catalog.db")).value(), TakeOver::kRestored));
+  EXPECT_THAT(claim(), HasReason(Reason::kStorageFull));
   EXPECT_OK(Start(Dir("data"), {}));
 }
 
