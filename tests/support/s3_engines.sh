@@ -2,8 +2,9 @@
 # s3_engines.sh start|stop DIR: object stores on loopback for the tests of storage/s3, as root, those that are installed:
 #  * Ceph (ceph-mon ceph-osd ceph-mgr radosgw ceph-common): two OSDs on files of 6 GiB, two copies, S3 on port 5645;
 #  * versitygw, in the PATH or in DIR/bin, where `start` builds it if there is a Go: a folder, on port 5646.
-# `start` prints what to evaluate, TEST_S3_ENGINES, and says on standard error which of them could not be started, and why; it
-# fails if there is none. Ceph wants a writable /dev/shm.
+# `start` first stops what runs in DIR from before. It prints what to evaluate, TEST_S3_ENGINES, and says on standard error which
+# of them could not be started, and why, also that another listens on its port; it fails if there is none. Ceph wants a writable
+# /dev/shm.
 set -euo pipefail
 action=${1:?start or stop}
 mkdir -p "${2:?DIR}"
@@ -11,10 +12,26 @@ dir=$(realpath "$2")
 key=testkey
 secret=testsecret123
 
+# is_ours PID: whether it is a process that was started here; by now its number may be another's.
+is_ours() {
+  local words
+  { words=$(tr '\0' ' ' <"/proc/$1/cmdline"); } 2>/dev/null && [[ $words == *"$dir"/* ]]
+}
+
+# Ends what an earlier `start` left, also of a check that was killed, and waits until it is gone.
 stop() {
-  local file
+  local file pid try
   for file in "$dir"/*.pid "$dir"/ceph/run/*.pid; do
-    [[ -f $file ]] && kill "$(<"$file")" 2>/dev/null || true
+    [[ -f $file ]] || continue
+    pid=$(<"$file")
+    for try in $(seq 100); do
+      is_ours "$pid" || break
+      case $try in
+        1) kill "$pid" || true ;;
+        80) kill -KILL "$pid" || true ;;
+      esac
+      sleep 0.1
+    done
     rm -f "$file"
   done
 }
@@ -22,10 +39,12 @@ stop() {
 # One that has no quorum would let its callers wait for ever.
 ceph() { timeout 60 "$(type -P ceph)" "$@"; }
 
+is_taken() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
+
 wait_for_port() {
   local try
   for try in $(seq 200); do
-    (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null && return
+    is_taken "$1" && return
     sleep 0.3
   done
   echo "nobody listens on port $1" >&2
@@ -114,6 +133,10 @@ start_versitygw() {
 start_one() {
   local name=$1 port=$2
   shift 2
+  if is_taken "$port"; then
+    echo "$name could not be started: another listens on port $port" >&2
+    return
+  fi
   "$@" >"$dir/$name.log" 2>&1 &
   if wait $!; then
     engines+="$name $port $key $secret;"
@@ -123,7 +146,8 @@ start_one() {
   fi
 }
 
-[[ $action == stop ]] && stop && exit
+stop
+[[ $action == start ]] || exit 0
 engines=
 if command -v radosgw >/dev/null; then start_one ceph 5645 start_ceph; fi
 if command -v versitygw >/dev/null || command -v go >/dev/null; then start_one versitygw 5646 start_versitygw; fi
