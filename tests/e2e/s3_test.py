@@ -92,7 +92,9 @@ class S3Test:
         wait_until(lambda: not self.blobs(), "the blobs of what was deleted go")
 
     def test_what_a_killed_service_left_unfinished_goes(self):
-        self.start_with_store()
+        relay = s3_store.Relay(self.store.port)
+        self.addCleanup(relay.close)
+        self.start_with_store(f"--s3_endpoint=http://127.0.0.1:{relay.port}")
         self.back_up([3 * MIB])
         (self.folder / "other").mkdir()
         folder = self.client_folder({"large": random.Random(7).randbytes(100 * MIB) * 3}, name="other")
@@ -100,10 +102,16 @@ class S3Test:
                                   stderr=subprocess.DEVNULL)
         self.addCleanup(client.wait)
         self.addCleanup(client.kill)
-        wait_until(lambda: self.store.uploads(self.prefix), "an upload of parts is under way")
+
+        def is_held_up():
+            relay.is_deaf = bool(self.store.uploads(self.prefix))
+            return relay.is_deaf and self.store.uploads(self.prefix)
+
+        wait_until(is_held_up, "an upload of parts is under way")
         self.cluster.service.kill()
         client.kill()
         self.assertTrue(self.store.uploads(self.prefix))
+        relay.is_deaf = False
         self.cluster.start_service()
         wait_until(lambda: not self.store.uploads(self.prefix), "what was unfinished is freed")
         self.assert_all_is_there()
