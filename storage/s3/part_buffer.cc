@@ -9,9 +9,8 @@
 namespace backup::storage::s3 {
 
 bool PartBuffer::TakeRoom(int64_t bytes, absl::Duration patience) {
-  const auto purpose =
-      taken_bytes_ == 0 ? MemoryBound::For::kBeginning : MemoryBound::For::kGoingOn;
-  if (!memory_.Take(bytes, patience, purpose)) return false;
+  if (!memory_.Take(bytes, patience, purpose_)) return false;
+  purpose_ = MemoryBound::For::kGoingOn;
   taken_bytes_ += bytes;
   return true;
 }

@@ -25,8 +25,10 @@ class PartBuffer {
  public:
   static constexpr int64_t kSlabSize = int64_t{1} << 20;
 
-  // `memory` must outlive this.
-  explicit PartBuffer(MemoryBound& memory) : memory_(memory) {}
+  // `memory` must outlive this. `purpose`: whether this is all that its user has (kBeginning), or
+  // parts of the same object went before it; once there is something in it, it goes on.
+  explicit PartBuffer(MemoryBound& memory, MemoryBound::For purpose = MemoryBound::For::kBeginning)
+      : memory_(memory), purpose_(purpose) {}
   ~PartBuffer() { memory_.GiveBack(taken_bytes_); }
   PartBuffer(const PartBuffer&) = delete;
   PartBuffer& operator=(const PartBuffer&) = delete;
@@ -46,6 +48,7 @@ class PartBuffer {
 
  private:
   MemoryBound& memory_;
+  MemoryBound::For purpose_;
   int64_t taken_bytes_ = 0;
   int64_t size_bytes_ = 0;
   std::vector<AlignedBuffer> slabs_;

@@ -30,6 +30,18 @@ const std::string kFirst(Marker::kHolderSize, '1');
 const std::string kSecond(Marker::kHolderSize, '2');
 constexpr char kOk[] = "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok";
 
+// Else who has sent many parts would wait for those who begin.
+TEST(PartBuffer, FindsTheReserveIfPartsWentBeforeIt) {
+  constexpr int64_t kSlab = PartBuffer::kSlabSize;
+  MemoryBound memory(2 * kSlab, Gauge(), /*reserve_bytes=*/kSlab);
+  PartBuffer first(memory);
+  EXPECT_TRUE(first.TakeRoom(kSlab, absl::ZeroDuration()));
+  PartBuffer other(memory);
+  EXPECT_FALSE(other.TakeRoom(kSlab, absl::ZeroDuration()));
+  PartBuffer later(memory, MemoryBound::For::kGoingOn);
+  EXPECT_TRUE(later.TakeRoom(kSlab, absl::ZeroDuration()));
+}
+
 class S3ClientTest : public ::testing::Test {
  protected:
   std::shared_ptr<S3Client> Open(S3Client::Options options) {

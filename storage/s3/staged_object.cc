@@ -129,7 +129,8 @@ absl::Status StagedObject::SendPart() {
   while (in_flight_.size() >= kMaxPartsInFlight) RETURN_IF_ERROR(FinishOne());
   const size_t index = etags_.size();
   etags_.emplace_back();
-  PartInFlight sent{index, std::exchange(part_, std::make_unique<PartBuffer>(memory_)), nullptr};
+  auto next = std::make_unique<PartBuffer>(memory_, MemoryBound::For::kGoingOn);
+  PartInFlight sent{index, std::exchange(part_, std::move(next)), nullptr};
   sent.call =
       client_->Start({.operation = Operation::kPutPart,
                       .key = options_.key,
