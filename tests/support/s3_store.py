@@ -25,9 +25,9 @@ class Store:
 
     def ask(self, method, query):
         return subprocess.run(
-            ["curl", "--silent", "--show-error", "--request", method, "--aws-sigv4", "aws:amz:us-east-1:s3", "--user",
-             f"{self.access_key}:{self.secret_key}", "--header", f"x-amz-content-sha256: {EMPTY_SHA256}",
-             f"{self.endpoint}/{BUCKET}{query}"], check=True, capture_output=True, text=True, timeout=60).stdout
+            ["curl", "--silent", "--show-error", "--config", "-", "--request", method, "--aws-sigv4", "aws:amz:us-east-1:s3",
+             "--header", f"x-amz-content-sha256: {EMPTY_SHA256}", f"{self.endpoint}/{BUCKET}{query}"],
+            input=f'user = "{self.access_key}:{self.secret_key}"', check=True, capture_output=True, text=True, timeout=60).stdout
 
     def keys(self, prefix):
         """Of the first thousand objects whose key begins so."""
