@@ -15,6 +15,8 @@ namespace {
 constexpr int kPage = 256;
 // The same of steps of recipes, which take less.
 constexpr int kReleasedSteps = 1024;
+// Of blobs that are to be deleted once more; of others the rows are forgotten at once.
+constexpr size_t kMaxAbsent = 100'000;
 
 }  // namespace
 
@@ -36,6 +38,8 @@ absl::StatusOr<Job::Progress> Sweep::Step(const std::string& cursor, int64_t bud
   for (const BlobId& id : blobs) {
     if (token.stop_requested()) break;
     progress.cursor = ToHex(id);
+    const auto absent = absent_.find(id);
+    if (absent != absent_.end() && clock_.Now() - absent->second < kLateness) continue;
     // Many were never put: as a rule a process that ends leaves ids that it did not use.
     const absl::StatusOr<bool> was_there = blobs_.Delete(id);
     // Each of the others would wait for the store as long.
@@ -48,8 +52,8 @@ absl::StatusOr<Job::Progress> Sweep::Step(const std::string& cursor, int64_t bud
                    << was_there.status();
       continue;
     }
-    deleted.push_back(id);
     if (*was_there) ++progress.count;
+    if (!MayComeLate(id, *was_there)) deleted.push_back(id);
   }
   progress.is_done = std::ssize(blobs) < budget;
   removed_.Add(static_cast<double>(progress.count));
@@ -63,6 +67,13 @@ absl::StatusOr<Job::Progress> Sweep::Step(const std::string& cursor, int64_t bud
   // Last, since it makes no room by itself.
   if (progress.is_done) RETURN_IF_ERROR(ReleaseRecipes(token));
   return progress;
+}
+
+bool Sweep::MayComeLate(const BlobId& id, bool was_there) {
+  if (absent_.erase(id) > 0 || was_there || !blobs_.is_elsewhere() || absent_.size() >= kMaxAbsent)
+    return false;
+  absent_.emplace(id, clock_.Now());
+  return true;
 }
 
 absl::Status Sweep::ReleaseRecipes(const std::stop_token& token) {

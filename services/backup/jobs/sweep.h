@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <string>
 #include <utility>
 
@@ -20,6 +21,9 @@ namespace backup::jobs {
 class Sweep final : public Job {
  public:
   static constexpr absl::string_view kName = "sweep";
+  // A request to store a blob, to a store that is elsewhere, may be carried out so long after
+  // everybody gave it up: stores take none that was signed earlier.
+  static constexpr absl::Duration kLateness = absl::Minutes(15);
 
   // All that is borrowed must outlive this. Nobody else may use the catalog and the store when this
   // is made: what other processes left pending is dropped by the first run, whatever its lease
@@ -44,6 +48,8 @@ class Sweep final : public Job {
 
  private:
   absl::Status DropWhatOthersLeft();
+  // Whether it is to be deleted once more: it was not there, and may come.
+  bool MayComeLate(const BlobId& id, bool was_there);
   absl::Status ReleaseRecipes(const std::stop_token& token);
 
   storage::Catalog& catalog_;
@@ -53,6 +59,7 @@ class Sweep final : public Job {
   const Counter removed_;
   const std::function<void()> chunks_were_released_;
   bool earlier_ones_are_dropped_ = false;
+  std::map<BlobId, absl::Time> absent_;  // When they were first found so.
 };
 
 }  // namespace backup::jobs

@@ -27,6 +27,7 @@ class StubbornBlobStore final : public storage::BlobStore {
  public:
   std::set<BlobId> stuck;
   bool is_away = false;
+  bool is_far = false;
   int deletes = 0;
 
   absl::StatusOr<std::unique_ptr<storage::StagedBlob>> Stage(
@@ -46,6 +47,8 @@ class StubbornBlobStore final : public storage::BlobStore {
       const std::function<absl::Status(const storage::BlobInfo&)>& visit) const override {
     return store_.List(visit);
   }
+
+  bool is_elsewhere() const override { return is_far; }
 
  private:
   storage::MemoryBlobStore store_;
@@ -126,6 +129,24 @@ TEST_F(SweepTest, LeavesWhatCannotBeDeletedForTheNextRun) {
   blobs_.stuck.clear();
   EXPECT_THAT(Run(), IsOkAndHolds(1));
   EXPECT_FALSE(IsThere(IdOf<BlobId>(2)));
+}
+
+// What nobody waits for any more may be carried out yet.
+TEST_F(SweepTest, DeletesAgainWhatMayHaveComeLate) {
+  const BlobId id = IdOf<BlobId>(1);
+  blobs_.is_far = true;
+  Put(id, self_, absl::Minutes(1), /*dropped=*/true);
+  ASSERT_OK(blobs_.Delete(id));
+  EXPECT_THAT(Run(), IsOkAndHolds(0));
+  EXPECT_THAT(Use(id), IsOkAndHolds(BlobUse::kDropped));
+  StringSource late("content");
+  ASSERT_OK(blobs_.Put(id, late, std::nullopt));
+  EXPECT_THAT(Run(), IsOkAndHolds(0));
+  EXPECT_EQ(blobs_.deletes, 2);
+  clock_.Advance(Sweep::kLateness);
+  EXPECT_THAT(Run(), IsOkAndHolds(1));
+  EXPECT_FALSE(IsThere(id));
+  EXPECT_THAT(Use(id), IsOkAndHolds(BlobUse::kUnknown));
 }
 
 // Each of the others would wait as long.
