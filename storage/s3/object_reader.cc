@@ -32,9 +32,10 @@ absl::Status CheckIsEmpty(S3Client& client, const std::string& key) {
 
 absl::StatusOr<std::unique_ptr<ObjectReader>> ObjectReader::Open(
     std::shared_ptr<S3Client> client, std::shared_ptr<MemoryBound> memory, std::string key,
-    std::shared_ptr<Stretch> noted) {
+    std::shared_ptr<Stretch> noted, std::shared_ptr<Ownership> ownership) {
   const auto make = [&](int64_t size_bytes) {
-    return std::unique_ptr<ObjectReader>(new ObjectReader(client, memory, key, size_bytes));
+    return std::unique_ptr<ObjectReader>(
+        new ObjectReader(client, memory, key, size_bytes, ownership));
   };
   if (noted != nullptr) {
     // What failed is asked for anew.
@@ -73,9 +74,13 @@ absl::Status ObjectReader::ReadAt(int64_t offset, std::span<char> out) const {
     unused = Plan(offset, std::ssize(out));
   }
   while (!out.empty()) {
-    ASSIGN_OR_RETURN(const size_t read, ReadSome(offset, out));
-    offset += static_cast<int64_t>(read);
-    out = out.subspan(read);
+    const absl::StatusOr<size_t> read = ReadSome(offset, out);
+    // All of them may be gone, and then this one was not deleted.
+    if (absl::IsNotFound(read.status()) && ownership_ != nullptr)
+      RETURN_IF_ERROR(ownership_->Check(Ownership::kMissingLookInterval));
+    RETURN_IF_ERROR(read.status());
+    offset += static_cast<int64_t>(*read);
+    out = out.subspan(*read);
   }
   return absl::OkStatus();
 }

@@ -13,6 +13,7 @@
 #include "base/byte_stream.h"
 #include "base/mutex.h"
 #include "storage/s3/memory_bound.h"
+#include "storage/s3/ownership.h"
 #include "storage/s3/s3_client.h"
 #include "storage/s3/stretch.h"
 
@@ -40,14 +41,16 @@ class ObjectReader final : public RandomAccess {
   static constexpr int64_t kMaxGap = int64_t{1} << 20;
 
   // NotFound if there is none; ToStatus(). `client` and `memory` are shared with a store that this
-  // may outlive. `noted`, unless it is null, is a stretch of it that was asked for before.
+  // may outlive. `noted`, unless it is null, is a stretch of it that was asked for before. Unless
+  // `ownership` is null, nothing is said to be deleted of blobs that are not ours any more.
   static absl::StatusOr<std::unique_ptr<ObjectReader>> Open(std::shared_ptr<S3Client> client,
                                                             std::shared_ptr<MemoryBound> memory,
                                                             std::string key,
-                                                            std::shared_ptr<Stretch> noted);
+                                                            std::shared_ptr<Stretch> noted,
+                                                            std::shared_ptr<Ownership> ownership);
 
   int64_t size_bytes() const override { return size_bytes_; }
-  // NotFound if the object was deleted since it was opened.
+  // NotFound if the object was deleted since it was opened; Ownership::Check().
   absl::Status ReadAt(int64_t offset, std::span<char> out) const override;
 
  private:
@@ -55,11 +58,12 @@ class ObjectReader final : public RandomAccess {
   using Stretches = std::deque<StretchPtr>;
 
   ObjectReader(std::shared_ptr<S3Client> client, std::shared_ptr<MemoryBound> memory,
-               std::string key, int64_t size_bytes)
+               std::string key, int64_t size_bytes, std::shared_ptr<Ownership> ownership)
       : client_(std::move(client)),
         memory_(std::move(memory)),
         key_(std::move(key)),
-        size_bytes_(size_bytes) {}
+        size_bytes_(size_bytes),
+        ownership_(std::move(ownership)) {}
 
   // Begins what follows, if this read goes on where the last one ended. What is of no use any more
   // is for the caller to destroy without the lock, as that takes time.
@@ -79,6 +83,7 @@ class ObjectReader final : public RandomAccess {
   const std::shared_ptr<MemoryBound> memory_;
   const std::string key_;
   const int64_t size_bytes_;
+  const std::shared_ptr<Ownership> ownership_;
   mutable Mutex mutex_;
   mutable StretchPtr head_ ABSL_GUARDED_BY(mutex_);    // Null if a noted one came instead.
   mutable StretchPtr tail_ ABSL_GUARDED_BY(mutex_);    // Null until somebody reads there.

@@ -43,6 +43,8 @@ class Ownership {
   using IsOurs = std::function<absl::StatusOr<bool>(const std::string& holder)>;
   // For what goes on all the time.
   static constexpr std::chrono::seconds kLookInterval{30};
+  // For what is said to be missing.
+  static constexpr std::chrono::seconds kMissingLookInterval{5};
 
   Ownership(std::shared_ptr<S3Client> client, std::string installation, IsOurs is_ours)
       : client_(std::move(client)),

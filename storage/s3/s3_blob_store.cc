@@ -21,8 +21,6 @@ constexpr int64_t kReservedPart = 8;
 constexpr int64_t kSmallWindowsPart = 4;
 // One after the other, of a listing: a store may have to look through much that is deleted.
 constexpr int kMaxEmptyPages = 1000;
-// A blob that is not there is missing if the marker was there within this time.
-constexpr std::chrono::seconds kMissingLookInterval{5};
 // What is deleted does not come back, and who took the blobs over may need it.
 constexpr std::chrono::seconds kDeletingLookInterval{1};
 
@@ -105,10 +103,10 @@ absl::StatusOr<std::unique_ptr<StagedBlob>> S3BlobStore::Stage(
 
 absl::StatusOr<std::unique_ptr<RandomAccess>> S3BlobStore::Open(const BlobId& id) const {
   absl::StatusOr<std::unique_ptr<ObjectReader>> reader =
-      ObjectReader::Open(client_, read_memory_, KeyOf(id), noted_->Take(id));
+      ObjectReader::Open(client_, read_memory_, KeyOf(id), noted_->Take(id), ownership_);
   // All of them may be gone, and then this one is not missing.
   if (absl::IsNotFound(reader.status()) && ownership_ != nullptr)
-    RETURN_IF_ERROR(ownership_->Check(kMissingLookInterval));
+    RETURN_IF_ERROR(ownership_->Check(Ownership::kMissingLookInterval));
   return reader;
 }
 

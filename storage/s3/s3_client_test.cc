@@ -523,6 +523,30 @@ TEST_F(FakeStoreTest, DeletesOthersThoughOneIsLocked) {
   EXPECT_THAT(store->Delete(other), testing::IsOkAndHolds(true));
 }
 
+TEST_F(FakeStoreTest, HasDeletedNothingOfWhatIsOpenIfAllIsGone) {
+  const auto store = OpenStore().value();
+  ASSERT_OK(store->Claim({"one", kFirst}, /*is_new=*/true));
+  store->Watch("one", [](const std::string& holder) { return holder == kFirst; });
+  const std::string bytes(2 << 20, 'x');
+  std::string part(1000, '\0');
+  const auto read = [&](const RandomAccess& blob) {
+    return blob.ReadAt(1 << 20, {part.data(), part.size()});
+  };
+  const BlobId other = storage::IdOf<BlobId>(1);
+  ASSERT_OK(Put(*store, id_, bytes));
+  ASSERT_OK(Put(*store, other, bytes));
+  const auto deleted = store->Open(id_).value();
+  const auto open = store->Open(other).value();
+  ASSERT_OK(store->Delete(id_));
+  EXPECT_THAT(read(*deleted), StatusIs(absl::StatusCode::kNotFound));
+  fake_.Empty();
+  const absl::Time end =
+      clock_.Now() + absl::Seconds(15);  // The last look is believed for a while.
+  absl::Status gone;
+  while (!SaysStoreIsAway(gone) && clock_.Now() < end) gone = read(*open);
+  EXPECT_TRUE(SaysStoreIsAway(gone)) << gone;
+}
+
 // Its client may send for hours.
 TEST_F(FakeStoreTest, StoresNothingThatWasStagedBeforeAnotherTookOver) {
   const S3BlobStore::Options options = StoreOptions();
