@@ -171,6 +171,7 @@ class S3Blobs final : public RemoteBlobs {
   S3Blobs(BlobsOptions options, std::unique_ptr<S3BlobStore> store)
       : options_(std::move(options)), store_(std::move(store)), place_(store_.get()) {}
 
+  absl::Status CheckIsNew() override;
   absl::Status CheckOwner(storage::Catalog& catalog) override;
   absl::Status Adopt(storage::Catalog& catalog) override;
   absl::Status Claim(const std::string& data_dir, storage::Catalog& catalog) override;
@@ -247,6 +248,11 @@ absl::Status S3Blobs::CheckHolder(const Known& known, const Marker& marker) cons
   LOG(WARNING) << options_.url << " was held by another service, " << marker.holder
                << ", and is this one's from now on: that one must not go on";
   return absl::OkStatus();
+}
+
+absl::Status S3Blobs::CheckIsNew() {
+  RETURN_IF_ERROR(FindOwn({}).status());
+  return CheckIsFree({});
 }
 
 absl::Status S3Blobs::CheckOwner(storage::Catalog& catalog) {

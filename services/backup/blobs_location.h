@@ -61,6 +61,8 @@ class RemoteBlobs {
                                                            Access access);
   virtual ~RemoteBlobs() = default;
 
+  // FailedPrecondition if they are anybody's, or nobody knows whose: for who has no catalog yet.
+  virtual absl::Status CheckIsNew() = 0;
   // FailedPrecondition unless they are those of this catalog.
   virtual absl::Status CheckOwner(storage::Catalog& catalog) = 0;
   // Makes a catalog that is made anew of them theirs, to be held by the service that starts with

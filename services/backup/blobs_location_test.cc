@@ -159,6 +159,8 @@ TEST_F(BlobsLocationTest, TakesNoPlaceThatHasBlobsOfOthersOrOfNobody) {
   const size_t keys = fake_.keys().size();
   EXPECT_THAT(Start(Dir("second"), At(fake_)), StatusIs(absl::StatusCode::kFailedPrecondition));
   EXPECT_EQ(fake_.keys().size(), keys);
+  for (const char* const made : {"second/master.key", "second/catalog.db"})
+    EXPECT_FALSE(std::filesystem::exists(Dir(made))) << made;
   // The refusal left nothing that keeps it from another place.
   EXPECT_OK(Start(Dir("second"), At(fake_, "another")));
   fake_.PutObject("bucket", absl::StrCat("third/blobs/", std::string(32, 'a')), "bytes");

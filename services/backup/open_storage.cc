@@ -209,6 +209,7 @@ absl::StatusOr<Storage> OpenStorageIn(const std::string& path, const KeySources&
   if (!has_catalog && !wanted_blobs.url.empty()) {
     // Before anything is made.
     ASSIGN_OR_RETURN(storage.remote, RemoteBlobs::Open(wanted_blobs, access));
+    RETURN_IF_ERROR(storage.remote->CheckIsNew());
   }
   storage.generations_file = GenerationsFileOf(path, keys);
   ASSIGN_OR_RETURN(const bool has_generations, IsThere(storage.generations_file));
