@@ -543,7 +543,10 @@ TEST_F(FakeStoreTest, HasDeletedNothingOfWhatIsOpenIfAllIsGone) {
   const absl::Time end =
       clock_.Now() + absl::Seconds(15);  // The last look is believed for a while.
   absl::Status gone;
-  while (!SaysStoreIsAway(gone) && clock_.Now() < end) gone = read(*open);
+  while (!SaysStoreIsAway(gone) && clock_.Now() < end) {
+    absl::SleepFor(absl::Milliseconds(50));
+    gone = read(*open);
+  }
   EXPECT_TRUE(SaysStoreIsAway(gone)) << gone;
 }
 
