@@ -15,7 +15,9 @@
 
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
+#include "absl/strings/string_view.h"
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/exit_code.h"
@@ -31,8 +33,8 @@ namespace {
 using storage::s3::Marker;
 using storage::s3::S3BlobStore;
 
-// Names of store values. The holder's has the newest one, and the one before it, which the marker
-// has after a crash in between; or one of the words below.
+// Names of store values. The holder's has the newest one, and those before it, which the marker has
+// after a crash in between, or when it is put late; or one of the words below.
 constexpr char kInstallation[] = "installation";
 constexpr char kLocation[] = "blobs.location";
 constexpr char kHolder[] = "blobs.holder";
@@ -40,6 +42,7 @@ constexpr absl::string_view kRestored = "restored";
 constexpr absl::string_view kAccepted = "accepted";
 // Of a catalog that has marked what was not where its location says.
 constexpr absl::string_view kRebuilt = "rebuilt";
+constexpr size_t kMaxHolders = 8;
 // Of ids of installations and holders, before they are written in hex.
 constexpr size_t kIdSize = 16;
 constexpr size_t kMaxLocationSize = 16 << 10;
@@ -164,6 +167,19 @@ absl::StatusOr<Known> KnownBy(storage::Catalog& catalog) {
 bool Names(const std::string& holders, const std::string& holder) {
   const std::vector<std::string> words = absl::StrSplit(holders, ' ', absl::SkipEmpty());
   return std::find(words.begin(), words.end(), holder) != words.end();
+}
+
+// What a catalog is to say of its holders that said `known`, once `newest` holds what had `marker`.
+std::string HoldersAfter(const std::string& known, const std::string& newest,
+                         const std::optional<Marker>& marker) {
+  std::vector<std::string> holders = {newest};
+  if (marker) holders.push_back(marker->holder);
+  for (const absl::string_view word : absl::StrSplit(known, ' ', absl::SkipEmpty())) {
+    const bool is_holder = word.size() == Marker::kHolderSize;
+    if (is_holder && !(marker && word == marker->holder) && holders.size() < kMaxHolders)
+      holders.emplace_back(word);
+  }
+  return absl::StrJoin(holders, " ");
 }
 
 class S3Blobs final : public RemoteBlobs {
@@ -294,8 +310,7 @@ absl::Status S3Blobs::Claim(const std::string& data_dir, storage::Catalog& catal
   const absl::Status noted = catalog.Run([&](storage::Transaction& transaction) -> absl::Status {
     RETURN_IF_ERROR(transaction.SetStoreValue(kInstallation, marker.installation));
     RETURN_IF_ERROR(transaction.SetStoreValue(kLocation, TextOf(options_)));
-    return transaction.SetStoreValue(
-        kHolder, absl::StrCat(marker.holder, " ", own ? own->holder : std::string()));
+    return transaction.SetStoreValue(kHolder, HoldersAfter(known.holder, marker.holder, own));
   });
   // A full disk keeps nobody from starting who held them before.
   const bool stays =

@@ -12,6 +12,7 @@
 #include "base/testing/status_matchers.h"
 #include "gmock/gmock.h"
 #include "services/backup/open_storage.h"
+#include "storage/s3/ownership.h"
 #include "storage/s3/testing/fake_store.h"
 #include "storage/sqlite/sqlite_catalog.h"
 #include "storage/sqlite/testing/fault_vfs.h"
@@ -220,6 +221,23 @@ TEST_F(BlobsLocationTest, IsNotTakenOverByNobody) {
   fake_.Empty();
   EXPECT_FALSE(storage.remote->IsTakenOver());
   fake_.set_quirks({});
+  EXPECT_FALSE(storage.remote->IsTakenOver());
+}
+
+// Of a start before the last one, which nobody waits for any more.
+TEST_F(BlobsLocationTest, IsNotTakenOverByAMarkerThatIsPutLate) {
+  const auto holder_of = [](const Storage& storage) {
+    return storage.catalog
+        ->Read([](storage::Snapshot& snapshot) { return snapshot.FindStoreValue("blobs.holder"); })
+        .value()
+        .value()
+        .substr(0, storage::s3::Marker::kHolderSize);
+  };
+  const std::string early = holder_of(Start(Dir("data"), At(fake_)).value());
+  for (int i = 0; i < 3; ++i) EXPECT_NE(holder_of(Start(Dir("data"), {}).value()), early);
+  const auto storage = Start(Dir("data"), {}).value();
+  const std::string key = fake_.keys().at(0);
+  fake_.PutObject("bucket", key.substr(std::string("bucket/").size()), early);
   EXPECT_FALSE(storage.remote->IsTakenOver());
 }
 
