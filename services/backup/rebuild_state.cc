@@ -92,8 +92,8 @@ class Rebuild {
   absl::Status TakeContentIn(const storage::StoredVersion& known, const storage::Version& version,
                              const storage::NewContent& content);
   absl::StatusOr<storage::NewContent> PutRecipe(const std::vector<storage::ChunkRef>& steps);
-  // Of what versions have, once all of that could be read: the sweep then deletes them. Others stay
-  // unknown to the catalog.
+  // Of what versions have, once all of that could be read, or have discarded: the sweep then
+  // deletes them. Others stay unknown to the catalog.
   absl::Status DropSecondCopies();
   // Whether it is there with content that is in the store, or has none by right.
   bool HasContent(const storage::StoredVersion& stored) const;
@@ -405,8 +405,10 @@ absl::Status Rebuild::DropSecondCopies() {
   const std::unique_ptr<content::Dictionaries> dictionaries =
       handlers::MakeDictionaries(catalog_, *keys);
   for (const auto& [id, known] : second_copies_) {
+    const bool is_discarded = std::holds_alternative<std::monostate>(known.content);
     const absl::Status read =
-        ReadAllOf({catalog_, blobs_, master_key_, *keys, *dictionaries}, known);
+        is_discarded ? absl::OkStatus()
+                     : ReadAllOf({catalog_, blobs_, master_key_, *keys, *dictionaries}, known);
     if (Ends(read)) return read;
     if (read.ok()) {
       RETURN_IF_ERROR(catalog_.Run(
