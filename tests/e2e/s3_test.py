@@ -92,8 +92,7 @@ class S3Test:
         wait_until(lambda: not self.blobs(), "the blobs of what was deleted go")
 
     def test_what_a_killed_service_left_unfinished_goes(self):
-        relay = s3_store.Relay(self.store.port)
-        self.addCleanup(relay.close)
+        relay = self.relay()
         self.start_with_store(f"--s3_endpoint=http://127.0.0.1:{relay.port}")
         self.back_up([3 * MIB])
         (self.folder / "other").mkdir()
@@ -172,8 +171,7 @@ class S3Test:
         self.assert_all_is_there()
 
     def test_it_stops_soon_though_an_upload_waits_for_the_store(self):
-        relay = s3_store.Relay(self.store.port)
-        self.addCleanup(relay.close)
+        relay = self.relay()
         self.start(service_flags=[f"--blobs={self.url}", f"--s3_endpoint=http://127.0.0.1:{relay.port}", "--drain_timeout=1s"])
         relay.is_deaf = True
         asked = relay.asked
