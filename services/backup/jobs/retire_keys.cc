@@ -12,6 +12,7 @@
 #include "absl/strings/str_split.h"
 #include "base/error.h"
 #include "base/exit_code.h"
+#include "base/hex.h"
 #include "base/ids.h"
 #include "base/low_priority_thread.h"
 #include "base/name_text.h"
@@ -296,7 +297,7 @@ absl::Status RetireKeys::ResealSessionKeys(const std::vector<storage::Client>& c
 
 absl::StatusOr<bool> RetireKeys::ResealClients() {
   const ClientId after =
-      ClientId::FromBytes(absl::HexStringToBytes(state_.position)).value_or(ClientId());
+      ClientId::FromBytes(HexToBytes(state_.position).value_or("")).value_or(ClientId());
   ASSIGN_OR_RETURN(const std::vector<storage::Client> page,
                    resources_.catalog.Read([&](storage::Snapshot& snapshot) {
                      return snapshot.ListClients(after, kClients);
@@ -316,7 +317,7 @@ absl::StatusOr<bool> RetireKeys::ResealTrashedClients() {
   int64_t micros = 0;
   if (parts.size() == 2 && absl::SimpleAtoi(parts[0], &micros)) {
     after.delete_time = absl::FromUnixMicros(micros);
-    after.id = ClientId::FromBytes(absl::HexStringToBytes(parts[1])).value_or(ClientId());
+    after.id = ClientId::FromBytes(HexToBytes(parts[1]).value_or("")).value_or(ClientId());
   }
   ASSIGN_OR_RETURN(const std::vector<storage::Client> page,
                    resources_.catalog.Read([&](storage::Snapshot& snapshot) {

@@ -16,6 +16,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
+#include "base/hex.h"
 #include "crypto/hmac_sha256.h"
 #include "crypto/sha256.h"
 #include "glog/logging.h"
@@ -45,7 +46,7 @@ std::string Decoded(absl::string_view text) {
   std::string out;
   for (size_t i = 0; i < text.size(); ++i) {
     if (text[i] == '%' && i + 2 < text.size()) {
-      out += absl::HexStringToBytes(text.substr(i + 1, 2));
+      out += HexToBytes(text.substr(i + 1, 2)).value_or("");
       i += 2;
     } else {
       out += text[i];
