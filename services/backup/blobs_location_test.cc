@@ -4,6 +4,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <optional>
 #include <string>
 
 #include "absl/strings/match.h"
@@ -186,8 +187,8 @@ TEST_F(BlobsLocationTest, IsHeldByOneOfTwoCopies) {
     StoreSome(storage);
   }
   std::filesystem::copy(Dir("data"), Dir("copy"), std::filesystem::copy_options::recursive);
-  auto first = Start(Dir("data"), {}).value();
-  EXPECT_FALSE(first.remote->IsTakenOver());
+  std::optional<Storage> first = Start(Dir("data"), {}).value();
+  EXPECT_FALSE(first->remote->IsTakenOver());
   // The copy does not know of what went on.
   const auto copy = Start(Dir("copy"), {});
   EXPECT_THAT(copy, StatusIs(absl::StatusCode::kFailedPrecondition));
@@ -199,14 +200,14 @@ TEST_F(BlobsLocationTest, IsHeldByOneOfTwoCopies) {
   }
   const auto taken = Start(Dir("copy"), {});
   ASSERT_OK(taken);
-  EXPECT_TRUE(first.remote->IsTakenOver());
+  EXPECT_TRUE(first->remote->IsTakenOver());
   EXPECT_FALSE(taken->remote->IsTakenOver());
-  EXPECT_THAT(first.blobs->Delete(storage::IdOf<BlobId>(1)), HasReason(Reason::kBackendDown));
+  EXPECT_THAT(first->blobs->Delete(storage::IdOf<BlobId>(1)), HasReason(Reason::kBackendDown));
   StringSource source("bytes");
-  EXPECT_THAT(first.blobs->Put(storage::IdOf<BlobId>(9), source, std::nullopt),
+  EXPECT_THAT(first->blobs->Put(storage::IdOf<BlobId>(9), source, std::nullopt),
               HasReason(Reason::kBackendDown));
   EXPECT_OK(taken->blobs->Open(storage::IdOf<BlobId>(1)));
-  first = {};
+  first.reset();
   EXPECT_THAT(Start(Dir("data"), {}), StatusIs(absl::StatusCode::kFailedPrecondition));
 }
 
