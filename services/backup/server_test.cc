@@ -3,6 +3,7 @@
 
 #include "services/backup/server.h"
 
+#include <atomic>
 #include <functional>
 #include <future>
 #include <latch>
@@ -712,7 +713,7 @@ TEST_F(ServerTest, UsesTheKeysUntilItIsToldThatAnUploadIsKept) {
                                      {absl::Now(), {}, "plain", {}}, {});
   const auto ingest = v1::IngestService::NewStub(
       grpc::CreateChannel(server->bound_address(), grpc::InsecureChannelCredentials()));
-  int told = 0;
+  std::atomic<int> told = 0;
   catalog.before_told = [&] {
     ++told;
     EXPECT_FALSE(keys.HaveEnded(keys.NextUse()));
