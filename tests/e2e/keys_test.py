@@ -63,6 +63,14 @@ class KeysTest(CliTest):
         private_key = RSA.import_key(bytes.fromhex(told["private_key"]))
         return told["clients"], private_key
 
+    def assert_clients_come_again(self, clients):
+        """With the session keys that they had; ModelClient.KEY is theirs."""
+        for client in clients:
+            returning = m.ModelClient(self.cluster.port, client["name"].encode())
+            returning.id = bytes.fromhex(client["id"])
+            self.assertEqual(returning.reconnect(), m.RECONNECTED)
+            self.assertEqual(returning.aes.hex(), client["session_key"])
+
     def restart(self, *flags):
         self.cluster.service.stop()
         self.cluster.service_flags = list(flags)
@@ -165,11 +173,7 @@ class ReplacedKeysTest(KeysTest):
         old_key.unlink()
         self.restart(*SEALED, f"--master_key_file={new_key}")
         self.assert_all_is_there(clients)
-        for client in clients:
-            returning = m.ModelClient(cluster.port, client["name"].encode())
-            returning.id = bytes.fromhex(client["id"])
-            self.assertEqual(returning.reconnect(), m.RECONNECTED)
-            self.assertEqual(returning.aes.hex(), client["session_key"])
+        self.assert_clients_come_again(clients)
         cluster.service.stop()
         self.assert_decrypts(clients, new_key)
         # And then the catalog: from the snapshot that rewrap took, and from that and the blobs.
@@ -326,11 +330,7 @@ class RetiredKeysTest(KeysTest):
         # Nothing needs the old master key's generation: neither a start, nor what is read without a service.
         self.restart(*self.FLAGS)
         self.assert_all_is_there(clients)
-        for client in clients:
-            returning = m.ModelClient(cluster.port, client["name"].encode())
-            returning.id = bytes.fromhex(client["id"])
-            self.assertEqual(returning.reconnect(), m.RECONNECTED)
-            self.assertEqual(returning.aes.hex(), client["session_key"])
+        self.assert_clients_come_again(clients)
         cluster.service.stop()
         self.assertNotIn("\n0 ", self.generations_file.read_text())
         self.assert_decrypts(clients, self.key_file)

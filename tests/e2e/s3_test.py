@@ -64,6 +64,11 @@ class S3Test:
             self.assertIn(text, done.stderr)
         self.assertNotIn(self.store.secret_key, done.stderr)
 
+    def assert_stops_soon(self):
+        begin = time.monotonic()
+        self.cluster.service.stop()
+        self.assertLess(time.monotonic() - begin, 10)
+
     def test_content_is_in_the_store_and_comes_back(self):
         self.start_with_store()
         self.back_up([5, 100_000, 3 * MIB, 40 * MIB, 150 * MIB])
@@ -181,9 +186,7 @@ class S3Test:
         self.addCleanup(client.wait)
         self.addCleanup(client.kill)
         wait_until(lambda: relay.asked > asked, "the upload asks the store")
-        begin = time.monotonic()
-        self.cluster.service.stop()
-        self.assertLess(time.monotonic() - begin, 10)
+        self.assert_stops_soon()
 
     def test_a_service_ends_that_another_one_has_taken_over(self):
         self.start_with_store()
@@ -272,9 +275,7 @@ class S3Test:
         asked = relay.asked
         self.backupctl("client", "rm", "laptop", "--yes")
         wait_until(lambda: relay.asked > asked, "the sweep asks the store")
-        begin = time.monotonic()
-        self.cluster.service.stop()
-        self.assertLess(time.monotonic() - begin, 10)
+        self.assert_stops_soon()
 
     def test_blobs_in_the_data_directory_are_not_lost_from_sight(self):
         self.start()

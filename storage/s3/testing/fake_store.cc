@@ -21,11 +21,11 @@
 #include "crypto/sha256.h"
 #include "glog/logging.h"
 #include "storage/s3/testing/fault_proxy.h"
+#include "storage/s3/testing/loopback_server.h"
 
 namespace backup::storage::s3 {
 namespace {
 
-constexpr int kPollMilliseconds = 50;
 constexpr size_t kMaxHeadSize = size_t{64} << 10;
 constexpr char kLongAgo[] = "2020-01-01T00:00:00.000Z";
 constexpr absl::string_view kMaker = "x-amz-meta-maker";
@@ -59,15 +59,6 @@ std::string Error(int status, absl::string_view code) {
   return absl::StrCat("<Error><Code>", code, "</Code><Message>", status, "</Message></Error>");
 }
 
-bool SendAll(int fd, absl::string_view bytes) {
-  while (!bytes.empty()) {
-    const ssize_t sent = ::send(fd, bytes.data(), bytes.size(), MSG_NOSIGNAL);
-    if (sent <= 0) return false;
-    bytes.remove_prefix(static_cast<size_t>(sent));
-  }
-  return true;
-}
-
 // Between two words, from `from` on, which moves behind the second; empty if they are not there.
 std::string Between(const std::string& text, const std::string& begin, const std::string& end,
                     size_t& from) {
@@ -88,24 +79,7 @@ std::string ValueOf(const std::map<std::string, std::string>& map, const std::st
 
 FakeStore::FakeStore(Credentials credentials)
     : credentials_(std::move(credentials)),
-      listener_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
-  sockaddr_in address = {};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  socklen_t size = sizeof(address);
-  PCHECK(::bind(listener_.get(), reinterpret_cast<sockaddr*>(&address), size) == 0);
-  PCHECK(::listen(listener_.get(), SOMAXCONN) == 0);
-  PCHECK(::getsockname(listener_.get(), reinterpret_cast<sockaddr*>(&address), &size) == 0);
-  port_ = ntohs(address.sin_port);
-  acceptor_ = std::jthread([this] { Accept(); });
-}
-
-FakeStore::~FakeStore() {
-  is_stopped_ = true;
-  acceptor_.join();
-}
-
-std::string FakeStore::endpoint() const { return absl::StrCat("http://127.0.0.1:", port_); }
+      server_([this](UniqueFd client) { Serve(client.get()); }) {}
 
 void FakeStore::set_quirks(Quirks quirks) {
   MutexLock lock(mutex_);
@@ -147,18 +121,7 @@ size_t FakeStore::uploads() const {
   return uploads_.size();
 }
 
-void FakeStore::Accept() {
-  while (!is_stopped_) {
-    pollfd wait = {listener_.get(), POLLIN, 0};
-    if (::poll(&wait, 1, kPollMilliseconds) <= 0) continue;
-    const int client = ::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC);
-    if (client >= 0) connections_.emplace_back([this, client] { Serve(client); });
-  }
-  connections_.clear();
-}
-
 void FakeStore::Serve(int fd) {
-  const UniqueFd owned(fd);
   std::string rest;
   for (int answers = 0;; ++answers) {
     const std::optional<Request> request = Read(fd, rest);
@@ -183,7 +146,7 @@ void FakeStore::Serve(int fd) {
 std::optional<FakeStore::Request> FakeStore::Read(int fd, std::string& rest) const {
   std::array<char, 256 << 10> buffer;
   const auto read_more = [&] {
-    while (!is_stopped_) {
+    while (!server_.is_stopped()) {
       pollfd wait = {fd, POLLIN, 0};
       if (::poll(&wait, 1, kPollMilliseconds) == 0) continue;
       const ssize_t got = ::recv(fd, buffer.data(), buffer.size(), 0);

@@ -1,22 +1,19 @@
 #pragma once
 
-#include <atomic>
 #include <cstdint>
 #include <functional>
-#include <list>
 #include <map>
 #include <memory>
 #include <optional>
 #include <set>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/strings/string_view.h"
 #include "base/mutex.h"
-#include "base/unique_fd.h"
 #include "storage/s3/credentials.h"
+#include "storage/s3/testing/loopback_server.h"
 
 namespace backup::storage::s3 {
 
@@ -51,12 +48,11 @@ class FakeStore {
   };
 
   explicit FakeStore(Credentials credentials);
-  ~FakeStore();
   FakeStore(const FakeStore&) = delete;
   FakeStore& operator=(const FakeStore&) = delete;
 
-  int port() const { return port_; }
-  std::string endpoint() const;
+  int port() const { return server_.port(); }
+  std::string endpoint() const { return server_.endpoint(); }
   void set_quirks(Quirks quirks);
   // As they came: "PUT /bucket/key?query".
   std::vector<std::string> requests() const;
@@ -89,7 +85,6 @@ class FakeStore {
     size_t size = 0;
   };
 
-  void Accept();
   void Serve(int fd);
   std::optional<Request> Read(int fd, std::string& rest) const;
   bool Write(int fd, const Request& request, const Answer& answer) const;
@@ -106,9 +101,6 @@ class FakeStore {
   bool IsInTheWay(const Request& request) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const Credentials credentials_;
-  UniqueFd listener_;
-  int port_ = 0;
-  std::atomic<bool> is_stopped_ = false;
   mutable Mutex mutex_;
   Quirks quirks_ ABSL_GUARDED_BY(mutex_);
   std::vector<std::string> requests_ ABSL_GUARDED_BY(mutex_);
@@ -116,8 +108,7 @@ class FakeStore {
   std::map<std::string, Object> objects_ ABSL_GUARDED_BY(mutex_);  // By "bucket/key", as uploads'.
   std::map<std::string, Upload> uploads_ ABSL_GUARDED_BY(mutex_);
   int last_upload_ ABSL_GUARDED_BY(mutex_) = 0;
-  std::list<std::jthread> connections_;  // The acceptor's.
-  std::jthread acceptor_;
+  LoopbackServer server_;  // Last: ended first.
 };
 
 }  // namespace backup::storage::s3

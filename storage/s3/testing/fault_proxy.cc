@@ -18,33 +18,18 @@
 namespace backup::storage::s3 {
 namespace {
 
-constexpr int kPollMilliseconds = 50;
 constexpr size_t kMaxHeadSize = size_t{64} << 10;
 constexpr size_t kBufferSize = size_t{256} << 10;
 
-sockaddr_in Loopback(int port) {
+UniqueFd ConnectTo(int port) {
+  UniqueFd fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
   sockaddr_in address = {};
   address.sin_family = AF_INET;
   address.sin_port = htons(static_cast<uint16_t>(port));
   address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  return address;
-}
-
-UniqueFd ConnectTo(int port) {
-  UniqueFd fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  const sockaddr_in address = Loopback(port);
   if (::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0)
     fd.Reset();
   return fd;
-}
-
-bool SendAll(int fd, absl::string_view bytes) {
-  while (!bytes.empty()) {
-    const ssize_t sent = ::send(fd, bytes.data(), bytes.size(), MSG_NOSIGNAL);
-    if (sent <= 0) return false;
-    bytes.remove_prefix(static_cast<size_t>(sent));
-  }
-  return true;
 }
 
 // One side of a conversation and how many bytes may still go to the other.
@@ -141,22 +126,7 @@ std::string ErrorAnswer(int status, absl::string_view code, absl::string_view mo
 }
 
 FaultProxy::FaultProxy(int port)
-    : store_port_(port), listener_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
-  sockaddr_in address = Loopback(0);
-  socklen_t size = sizeof(address);
-  PCHECK(::bind(listener_.get(), reinterpret_cast<sockaddr*>(&address), size) == 0);
-  PCHECK(::listen(listener_.get(), SOMAXCONN) == 0);
-  PCHECK(::getsockname(listener_.get(), reinterpret_cast<sockaddr*>(&address), &size) == 0);
-  port_ = ntohs(address.sin_port);
-  acceptor_ = std::jthread([this] { Accept(); });
-}
-
-FaultProxy::~FaultProxy() {
-  is_stopped_ = true;
-  acceptor_.join();
-}
-
-std::string FaultProxy::endpoint() const { return absl::StrCat("http://127.0.0.1:", port_); }
+    : store_port_(port), server_([this](UniqueFd client) { Serve(std::move(client)); }) {}
 
 void FaultProxy::set_plan(Plan plan) {
   MutexLock lock(mutex_);
@@ -169,26 +139,15 @@ Fault FaultProxy::FaultOf(absl::string_view request) {
   return plan_ ? plan_(request) : Fault{};
 }
 
-void FaultProxy::Accept() {
-  while (!is_stopped_) {
-    pollfd wait = {listener_.get(), POLLIN, 0};
-    if (::poll(&wait, 1, kPollMilliseconds) <= 0) continue;
-    UniqueFd client(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC));
-    if (!client.valid()) continue;
-    connections_.emplace_back([this, fd = client.Release()] { Serve(UniqueFd(fd)); });
-  }
-  connections_.clear();
-}
-
 void FaultProxy::Serve(UniqueFd client) {
-  const std::optional<Head> head = ReadHead(client.get(), is_stopped_);
+  const std::optional<Head> head = ReadHead(client.get(), server_.is_stopped());
   if (!head) return;
   const Fault fault = FaultOf(head->request_line());
   if (!fault.answer.empty() || store_port_ == 0) {
     absl::SleepFor(fault.delay);
     SendAll(client.get(), fault.answer);
     ::shutdown(client.get(), SHUT_WR);
-    return Drain(client.get(), is_stopped_);
+    return Drain(client.get(), server_.is_stopped());
   }
   const UniqueFd store = ConnectTo(store_port_);
   if (!store.valid() || !SendAll(store.get(), head->AsLast())) return;
@@ -203,7 +162,7 @@ void FaultProxy::Serve(UniqueFd client) {
   if (fault.is_repeated) request.copy = &body;
   if (fault.request_bytes) request.left = *fault.request_bytes - std::ssize(body);
   Direction answer{store.get(), client.get(), fault.answer_bytes, fault.delay};
-  while (!is_stopped_ && !answer.has_ended) {
+  while (!server_.is_stopped() && !answer.has_ended) {
     std::array<pollfd, 2> wait = {
         {{request.has_ended ? -1 : request.from, POLLIN, 0}, {answer.from, POLLIN, 0}}};
     if (::poll(wait.data(), wait.size(), kPollMilliseconds) <= 0) continue;
@@ -213,7 +172,7 @@ void FaultProxy::Serve(UniqueFd client) {
   if (!fault.is_repeated || head->body_size() != std::ssize(body)) return;
   const UniqueFd again = ConnectTo(store_port_);
   if (!again.valid() || !SendAll(again.get(), absl::StrCat(head->AsLast(), body))) return;
-  Drain(again.get(), is_stopped_);
+  Drain(again.get(), server_.is_stopped());
 }
 
 }  // namespace backup::storage::s3

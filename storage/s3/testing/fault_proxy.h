@@ -3,15 +3,14 @@
 #include <atomic>
 #include <cstdint>
 #include <functional>
-#include <list>
 #include <optional>
 #include <string>
-#include <thread>
 
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "base/mutex.h"
 #include "base/unique_fd.h"
+#include "storage/s3/testing/loopback_server.h"
 
 namespace backup::storage::s3 {
 
@@ -42,29 +41,23 @@ class FaultProxy {
 
   // `port` on 127.0.0.1 is where the store listens; 0: there is none.
   explicit FaultProxy(int port);
-  ~FaultProxy();
   FaultProxy(const FaultProxy&) = delete;
   FaultProxy& operator=(const FaultProxy&) = delete;
 
-  std::string endpoint() const;
+  std::string endpoint() const { return server_.endpoint(); }
   void set_plan(Plan plan);
   // Requests that came so far.
   int requests() const { return requests_; }
 
  private:
-  void Accept();
   void Serve(UniqueFd client);
   Fault FaultOf(absl::string_view request);
 
   const int store_port_;
-  UniqueFd listener_;
-  int port_ = 0;
   std::atomic<int> requests_ = 0;
-  std::atomic<bool> is_stopped_ = false;
   Mutex mutex_;
   Plan plan_ ABSL_GUARDED_BY(mutex_);
-  std::list<std::jthread> connections_;  // The acceptor's.
-  std::jthread acceptor_;
+  LoopbackServer server_;  // Last: ended first.
 };
 
 }  // namespace backup::storage::s3
