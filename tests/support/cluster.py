@@ -71,21 +71,18 @@ class Process:
 
 
 class Cluster:
-    """Service and bridge; the service can be stopped, killed and started again on the same port."""
+    """Service and bridge; each can be stopped, killed and started again on the same port."""
 
     def __init__(self, directory, service_flags=(), bridge_flags=(), prefix=()):
         self.prefix = prefix
         self.directory = pathlib.Path(directory)
         self.data_dir = self.directory / "data"
         self.service_flags = list(service_flags)
-        self.service = None
-        self.service_port = 0
+        self.bridge_flags = list(bridge_flags)
+        self.service = self.bridge = None
+        self.service_port = self.port = 0
         self.start_service()
-        self.bridge = Process(
-            "backup-bridge",
-            ["--bind=127.0.0.1", "--port=0", f"--service=127.0.0.1:{self.service_port}", *bridge_flags],
-            directory, prefix=prefix)
-        self.port = self.bridge.port
+        self.start_bridge()
 
     def start_service(self):
         self.service = Process(
@@ -102,6 +99,13 @@ class Cluster:
                 if path.is_file():
                     sizes[path] = path.stat().st_size
         return sizes
+
+    def start_bridge(self):
+        self.bridge = Process(
+            "backup-bridge",
+            ["--bind=127.0.0.1", f"--port={self.port}", f"--service=127.0.0.1:{self.service_port}", *self.bridge_flags],
+            self.directory, prefix=self.prefix)
+        self.port = self.bridge.port
 
     def __enter__(self):
         return self

@@ -18,6 +18,7 @@ FILES = 6
 FAILURES = (OSError, AssertionError, ValueError, grpc_client.CallError)
 PAUSE_S = 0.02  # Before the next try of a client that was not served.
 SIGN_UP_S = 90
+SERVED_AGAIN_S = 60
 
 
 def until_served(action, within_s=SIGN_UP_S):
@@ -35,9 +36,9 @@ def until_served(action, within_s=SIGN_UP_S):
 class LegacyPlayer:
     """An old client behind the bridge."""
 
-    def __init__(self, journal, port, name, dice, sizes=SIZES, files=FILES):
+    def __init__(self, journal, port, name, dice, sizes=SIZES, files=FILES, host="127.0.0.1"):
         self.journal, self.dice, self.sizes, self.files = journal, dice, sizes, files
-        self.client = m.ModelClient(port, name.encode(), version=1)
+        self.client = m.ModelClient(port, name.encode(), version=1, host=host)
         self.failures = 0
 
     @property
@@ -182,6 +183,14 @@ class Load:
                     time.sleep(PAUSE_S)
         except Exception as error:  # Raised by stop().
             self.errors.append(f"{player.id}: {error!r}")
+
+    def wait_for_service(self, after):
+        """A client gets something stored from now on."""
+        before, deadline = self.steps, time.monotonic() + SERVED_AGAIN_S
+        while self.steps <= before:
+            assert time.monotonic() < deadline, f"nobody is served {SERVED_AGAIN_S} s after {after}"
+            assert not self.errors, self.errors
+            time.sleep(PAUSE_S)
 
     def stop(self, within_s=SIGN_UP_S):
         self.stopping.set()

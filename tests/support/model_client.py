@@ -47,8 +47,8 @@ def name_field(name):
 class Connection:
     """Frames over one socket."""
 
-    def __init__(self, port, timeout=30):
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout=timeout)
+    def __init__(self, port, timeout=30, host="127.0.0.1"):
+        self.socket = socket.create_connection((host, port), timeout=timeout)
 
     def send(self, client_id, version, code, payload, payload_size=None):
         size = len(payload) if payload_size is None else payload_size
@@ -81,8 +81,8 @@ class ModelClient:
 
     KEY = None
 
-    def __init__(self, port, name, version=3):
-        self.port, self.name, self.version = port, name, version
+    def __init__(self, port, name, version=3, host="127.0.0.1"):
+        self.port, self.name, self.version, self.host = port, name, version, host
         self.id = bytes(16)
         if ModelClient.KEY is None:
             ModelClient.KEY = RSA.generate(1024, e=17)
@@ -90,7 +90,7 @@ class ModelClient:
         self.aes = None
 
     def connect(self):
-        return Connection(self.port)
+        return Connection(self.port, host=self.host)
 
     def request(self, code, payload, connection=None, **kwargs):
         """One request, on `connection` or on one of its own."""
