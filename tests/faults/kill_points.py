@@ -143,8 +143,8 @@ def strike_start(run, cluster, call, at):
     except AssertionError:
         was_killed = True
     cluster.prefix = ()
-    if was_killed:
-        cluster.start_service()
+    cluster.service.kill()  # It is still traced, and would be killed by what it does next.
+    cluster.start_service()
     run.tally.faults += was_killed
     return was_killed
 

@@ -14,13 +14,14 @@ import base64
 import collections
 import contextlib
 import dataclasses
-import hashlib
 import json
+import os
 import pathlib
 import re
 import sqlite3
 import subprocess
 import tempfile
+import urllib.parse
 
 import grpc_client
 import journal as j
@@ -182,8 +183,9 @@ class Oracle:
             restored = {}
             for event in events:
                 if "restored" in event:
-                    path = pathlib.Path(folder) / "files" / event["restored"]["path"]
-                    restored[event["restored"]["file_name"]] = hashlib.sha256(path.read_bytes()).hexdigest()
+                    path = os.fsencode(folder) + b"/files/" + urllib.parse.unquote_to_bytes(event["restored"]["path_text"])
+                    with open(path, "rb") as file:
+                        restored[event["restored"]["file_name"]] = j.digest(file.read())
                 elif "failed" in event:
                     self._add("I1", "not restored", f"{client}/{event['failed']['file_name']}: {event['failed']['error']}")
         for (of, file), uploads in known.items():

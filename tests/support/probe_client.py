@@ -1,0 +1,69 @@
+"""A well-behaved client beside hostile ones, in a process of its own: how long its backups take, and whether one failed."""
+
+import multiprocessing
+import time
+
+import model_client as m
+
+# A small file and its verdict on one connection, as old clients back up.
+CONTENT = b"what a well-behaved client backs up" * 30
+PAUSE_S = 0.01
+FEWEST = 20  # Of which a 99th percentile says something.
+# Below this the machine is measured, which the attackers share, and not the programs.
+NOISE_S = 0.3
+END_S = 60
+
+
+def _play(port, pipe):
+    client = m.ModelClient(port, b"well-behaved %d" % time.monotonic_ns(), version=1).sign_up()
+    took, failures = [], []
+    while True:
+        if pipe.poll(PAUSE_S):
+            if pipe.recv() == "end":
+                return
+            pipe.send((took, failures))
+            took, failures = [], []
+        begin = time.monotonic()
+        try:
+            connection = client.connect()
+            client.back_up(b"file", CONTENT, connection)
+            connection.close()
+        except (OSError, AssertionError) as error:
+            failures.append(repr(error))
+        took.append(time.monotonic() - begin)
+
+
+class Probe:
+    """`measure(seconds)` is the 99th percentile of what its backups took meanwhile, in seconds."""
+
+    def __init__(self, port):
+        self.pipe, other = multiprocessing.Pipe()
+        self.process = multiprocessing.get_context("fork").Process(target=_play, args=(port, other), daemon=True)
+        self.process.start()
+        self.failures = []
+
+    def _take(self):
+        self.pipe.send("tell")
+        took, failures = self.pipe.recv()
+        self.failures += failures
+        return took
+
+    def measure(self, seconds):
+        self._take()
+        took, deadline = [], time.monotonic() + seconds
+        while time.monotonic() < deadline or len(took) < FEWEST:
+            time.sleep(min(seconds, 0.5))
+            took += self._take()
+        return sorted(took)[int(len(took) * 0.99)]
+
+    def close(self):
+        self.pipe.send("end")
+        self.process.join(END_S)
+        if self.process.is_alive():
+            self.process.kill()
+            raise AssertionError(f"the well-behaved client hangs for {END_S} s")
+
+
+def is_bearable(before, during):
+    """At most twice as long, beyond noise."""
+    return during <= max(2 * before, NOISE_S)
