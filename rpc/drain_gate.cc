@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <memory>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -22,27 +23,36 @@ constexpr absl::Duration kLongestWait = absl::Hours(24 * 365);
 // gRPC destroys it with the call, whose answer was handed to the kernel by then.
 class CallInside final : public grpc::experimental::Interceptor {
  public:
-  explicit CallInside(DrainGate& gate) : gate_(gate) {}
+  CallInside(DrainGate& gate, StreamWatchdog& watchdog, grpc::ServerContextBase& call)
+      : gate_(gate), watchdog_(watchdog), call_(call) {}
   ~CallInside() override { gate_.Leave(); }
+  // A call that is being cancelled comes by here, too, with the watchdog's lock.
   void Intercept(grpc::experimental::InterceptorBatchMethods* methods) override {
+    using grpc::experimental::InterceptionHookPoints;
+    if (methods->QueryInterceptionHookPoint(InterceptionHookPoints::PRE_SEND_STATUS))
+      taking_.emplace(watchdog_, call_);
     methods->Proceed();
   }
 
  private:
   DrainGate& gate_;
+  StreamWatchdog& watchdog_;
+  grpc::ServerContextBase& call_;
+  std::optional<StreamWatchdog::Wait> taking_;  // From the end of the call's work on.
 };
 
 class CallInsideFactory final : public grpc::experimental::ServerInterceptorFactoryInterface {
  public:
-  explicit CallInsideFactory(DrainGate& gate) : gate_(gate) {}
+  CallInsideFactory(DrainGate& gate, StreamWatchdog& watchdog) : gate_(gate), watchdog_(watchdog) {}
   grpc::experimental::Interceptor* CreateServerInterceptor(
       grpc::experimental::ServerRpcInfo* call) override {
     if (!absl::StartsWith(call->method(), kOwnMethods) || !gate_.Enter()) return nullptr;
-    return new CallInside(gate_);
+    return new CallInside(gate_, watchdog_, *call->server_context());
   }
 
  private:
   DrainGate& gate_;
+  StreamWatchdog& watchdog_;
 };
 
 }  // namespace
@@ -81,9 +91,9 @@ bool DrainGate::WaitUntilEmpty(absl::Duration timeout) const {
   return true;
 }
 
-void PassThrough(DrainGate& gate, grpc::ServerBuilder& builder) {
+void PassThrough(DrainGate& gate, StreamWatchdog& watchdog, grpc::ServerBuilder& builder) {
   std::vector<std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface>> interceptors;
-  interceptors.push_back(std::make_unique<CallInsideFactory>(gate));
+  interceptors.push_back(std::make_unique<CallInsideFactory>(gate, watchdog));
   builder.experimental().SetInterceptorCreators(std::move(interceptors));
 }
 

@@ -6,6 +6,7 @@
 #include "absl/time/time.h"
 #include "base/mutex.h"
 #include "grpcpp/server_builder.h"
+#include "rpc/stream_watchdog.h"
 
 namespace backup::rpc {
 
@@ -31,8 +32,9 @@ class DrainGate {
   bool closed_ ABSL_GUARDED_BY(mutex_) = false;
 };
 
-// Makes every call of our services pass `gate`, which must outlive the server. Once only for a
-// builder.
-void PassThrough(DrainGate& gate, grpc::ServerBuilder& builder);
+// Makes every call of our services pass `gate`, and has `watchdog` cancel those whose answer their
+// peer does not take: gRPC itself waits for it as long as the connection is there, and so would the
+// thread of a synchronous call. Both must outlive the server. Once only for a builder.
+void PassThrough(DrainGate& gate, StreamWatchdog& watchdog, grpc::ServerBuilder& builder);
 
 }  // namespace backup::rpc

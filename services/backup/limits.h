@@ -16,6 +16,9 @@ inline constexpr size_t kMaxModulePatternSize = 100;
 // Each holds a thread.
 inline constexpr int kMaxTraceWatchers = 16;
 inline constexpr int kMaxConcurrentStreams = 1024;
+// Calls of all services but IngestService that are answered at once, each by a thread of gRPC's
+// own, of which a few only wait for the next call; gRPC refuses more with RESOURCE_EXHAUSTED.
+inline constexpr int kMaxSynchronousCalls = 2048;
 // Handlers at work at once; further calls wait for one to end.
 inline constexpr int kMaxCallThreads = 256;
 inline constexpr int kMaxUploadThreads = 2048;

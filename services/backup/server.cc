@@ -3,6 +3,7 @@
 #include "grpc/health/v1/health.pb.h"
 #include "grpcpp/ext/proto_server_reflection_plugin.h"
 #include "grpcpp/health_check_service_interface.h"
+#include "grpcpp/resource_quota.h"
 #include "grpcpp/security/server_credentials.h"
 #include "grpcpp/server_builder.h"
 #include "rpc/deadline.h"
@@ -25,6 +26,9 @@ void SetLimits(grpc::ServerBuilder& builder) {
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
   builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_AGE_MS, kMaxConnectionAgeMs);
   builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_AGE_GRACE_MS, kMaxConnectionAgeGraceMs);
+  grpc::ResourceQuota quota;
+  quota.SetMaxThreads(kMaxSynchronousCalls);
+  builder.SetResourceQuota(quota);
   // As fast without the probe at 1 MiB messages, with a third of the memory.
   builder.AddChannelArgument(GRPC_ARG_HTTP2_BDP_PROBE, 0);
 }
@@ -56,7 +60,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(std::unique_ptr<rpc::Accep
       .RegisterService(&server->catalog_)
       .RegisterService(&server->lifecycle_)
       .RegisterService(&server->admin_);
-  rpc::PassThrough(context.gate, builder);
+  rpc::PassThrough(context.gate, context.watchdog, builder);
   rpc::ConnectionSink connections = rpc::ConnectionsInto(builder, options.credentials);
   server->server_ = builder.BuildAndStart();
   if (server->server_ == nullptr) return absl::InternalError("gRPC cannot start its server");

@@ -16,6 +16,9 @@ CALLS = ("pwrite64", "write", "fdatasync", "fsync", "renameat2", "rename", "unli
          "pread64", "io_uring_enter")
 ERRORS = ("EIO", "ENOSPC", "EDQUOT", "EMFILE", "EINTR")
 FAULT_S = 0.3
+RECOVERY_S = 5
+READ_ONLY = "nothing is written to the catalog any more"
+READ_ONLY_LOG = 1 << 20
 DISK = 256 * MEBIBYTE
 
 
@@ -40,11 +43,20 @@ def failing_calls(run):
                 run.tally.faults += 1
             except ProcessLookupError:
                 pass
-            load.wait_for_service(f"{call} failed with {error} at {at}")
+            serve_again(run, cluster, load, f"{call} failed with {error} at {at}")
         load.stop()
-    if supervisor.starts:
-        run.note(f"failing_calls: the service ended {supervisor.starts} times because of them")
+    run.note(f"failing_calls: the service had to be started again {supervisor.starts} times")
     run.judge(cluster)
+
+
+def serve_again(run, cluster, load, after):
+    """By itself, or, once the service says that it writes nothing any more, after a new start; by nothing else."""
+    try:
+        load.wait_for_service(after, RECOVERY_S)
+    except AssertionError:
+        assert READ_ONLY in cluster.service.log()[-READ_ONLY_LOG:], f"nobody is served, and the log does not tell why, after {after}"
+        cluster.service.process.kill()
+        load.wait_for_service(f"a start after {after}")
 
 
 def prepare_disk():

@@ -19,7 +19,7 @@ from scenario import scenario
 from stored_files import name_text
 
 SERVICE_MEMORY, BRIDGE_MEMORY = 512 << 20, 256 << 20
-GONE_S = 30
+SERVICE_THREADS = 4600  # kMaxSynchronousCalls, kMaxUploadThreads, kMaxCallThreads, and those that there always are.
 DRIP_S = 0.5
 VICTIM_FILES = 5
 ERRORS = (OSError, AssertionError)
@@ -58,6 +58,8 @@ class Beside:
         for process, limit in ((self.cluster.service, SERVICE_MEMORY), (self.cluster.bridge, BRIDGE_MEMORY)):
             used = Resources.of(process).memory
             assert used < limit, f"{what}: {process.name} holds {used >> 20} MiB"
+        threads = Resources.of(self.cluster.service).threads
+        assert threads < SERVICE_THREADS, f"{what}: the service has {threads} threads"
 
     def judge(self):
         """They are gone: all is as before."""

@@ -184,11 +184,11 @@ class Load:
         except Exception as error:  # Raised by stop().
             self.errors.append(f"{player.id}: {error!r}")
 
-    def wait_for_service(self, after):
+    def wait_for_service(self, after, within_s=SERVED_AGAIN_S):
         """A client gets something stored from now on."""
-        before, deadline = self.steps, time.monotonic() + SERVED_AGAIN_S
+        before, deadline = self.steps, time.monotonic() + within_s
         while self.steps <= before:
-            assert time.monotonic() < deadline, f"nobody is served {SERVED_AGAIN_S} s after {after}"
+            assert time.monotonic() < deadline, f"nobody is served {within_s} s after {after}"
             assert not self.errors, self.errors
             time.sleep(PAUSE_S)
 

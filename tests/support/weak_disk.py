@@ -10,6 +10,7 @@ import sys
 IN_NAMESPACE = "FAULTS_MOUNT_NAMESPACE"
 MEBIBYTE = 1 << 20
 TOOL_S = 60
+TRIES = 100
 
 
 def is_possible():
@@ -58,7 +59,12 @@ class WeakDisk:
 
     def give(self, size):
         """Room below the disk; less than what is used leaves none."""
-        _run("mount", "-o", f"remount,size={max(size, self.used())}", self.below)
+        for _ in range(TRIES):
+            # What is used may grow meanwhile: then it is refused.
+            options = f"remount,size={max(size, self.used())}"
+            if subprocess.run(["mount", "-o", options, self.below], timeout=TOOL_S, capture_output=True).returncode == 0:
+                return
+        raise OSError("the room below the disk cannot be changed")
 
     def repair(self):
         """Mounted anew, after a check of the file system."""
