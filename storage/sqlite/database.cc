@@ -41,10 +41,20 @@ bool RanOutOfRoom(sqlite3* connection) {
   return false;
 }
 
+// Whether the disk failed to read a part of the catalog since it was opened: SQLite calls that
+// damage, though it may have been for a moment (unixRead() in its os_unix.c).
+bool DiskFailedToRead(sqlite3* connection) {
+  for (const int op : {SQLITE_FCNTL_JOURNAL_POINTER, SQLITE_FCNTL_FILE_POINTER}) {
+    const int system_error = LastErrno(connection, op);
+    if (system_error == EIO || system_error == ENXIO) return true;
+  }
+  return false;
+}
+
 // The one place where SQLite's codes become our reasons.
 absl::Status SqliteError(sqlite3* connection, absl::string_view doing) {
   const int code = sqlite3_extended_errcode(connection);
-  const std::string what =
+  std::string what =
       absl::StrCat("the catalog cannot ", doing, ": ", sqlite3_errmsg(connection), " (", code, ")");
   if (RanOutOfRoom(connection)) {
     return MakeError(Reason::kStorageFull, absl::StrCat("free disk space and try again: ", what),
@@ -53,6 +63,11 @@ absl::Status SqliteError(sqlite3* connection, absl::string_view doing) {
   switch (code & 0xFF) {
     case SQLITE_CORRUPT:
     case SQLITE_NOTADB:
+      if (DiskFailedToRead(connection)) {
+        absl::StrAppend(&what,
+                        "; the disk failed to read it: if it can again, a new start of the "
+                        "service is enough");
+      }
       return DamagedCatalog(what);
     case SQLITE_INTERRUPT:
       return absl::CancelledError(what);
