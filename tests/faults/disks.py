@@ -14,7 +14,6 @@ CLIENTS = 4
 SIZES = (100, 5_000, 70_000, 300_000, 3 << 20)
 CALLS = ("pwrite64", "write", "fdatasync", "fsync", "renameat2", "rename", "unlink", "ftruncate", "fallocate", "openat", "mkdir",
          "pread64", "io_uring_enter")
-ERRORS = ("EIO", "ENOSPC", "EDQUOT", "EMFILE", "EINTR")
 FAULT_S = 0.3
 RECOVERY_S = 5
 READ_ONLY = "nothing is written to the catalog any more"
@@ -35,7 +34,8 @@ def failing_calls(run):
         load = Load(mixed(run.journal, cluster, run.dice, CLIENTS, SIZES)).start()
         load.wait_for_service("the start")
         for _ in range(run.times(12, 400)):
-            call, error = run.dice.choice(CALLS), run.dice.choice(ERRORS)
+            call = run.dice.choice(CALLS)
+            error = run.dice.choice(system_calls.errors_of(call))
             at = f"{run.dice.randrange(1, 5)}{run.dice.choice(('', '+', '+2'))}"
             try:
                 with system_calls.injected(cluster.service.process.pid, call, f"error={error}", at):

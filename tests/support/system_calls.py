@@ -8,7 +8,14 @@ import subprocess
 # Whatever makes a disk what it is, and what sends an answer.
 DISK_CALLS = ("pwrite64", "write", "fdatasync", "fsync", "renameat2", "rename", "unlink", "unlinkat", "ftruncate", "fallocate", "openat",
               "mkdir", "io_uring_enter", "fcntl", "sendmsg")
+# What calls of a disk fail with; io_uring_enter only with what is no error of the disk.
+DISK_ERRORS = ("EIO", "ENOSPC", "EDQUOT", "EMFILE", "EINTR")
+ERRORS_OF_ENTER = ("EINTR", "EAGAIN")
 ATTACH_S = 20
+
+
+def errors_of(call):
+    return ERRORS_OF_ENTER if call == "io_uring_enter" else DISK_ERRORS
 
 
 def is_there():
