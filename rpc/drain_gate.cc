@@ -25,7 +25,12 @@ class CallInside final : public grpc::experimental::Interceptor {
  public:
   CallInside(DrainGate& gate, StreamWatchdog& watchdog, grpc::ServerContextBase& call)
       : gate_(gate), watchdog_(watchdog), call_(call) {}
-  ~CallInside() override { gate_.Leave(); }
+  // Within the destructor of the call's context, which may still be cancelled until the wait is
+  // over.
+  ~CallInside() override {
+    taking_.reset();
+    gate_.Leave();
+  }
   // A call that is being cancelled comes by here, too, with the watchdog's lock.
   void Intercept(grpc::experimental::InterceptorBatchMethods* methods) override {
     using grpc::experimental::InterceptionHookPoints;

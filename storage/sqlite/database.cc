@@ -41,8 +41,8 @@ bool RanOutOfRoom(sqlite3* connection) {
   return false;
 }
 
-// Whether the disk failed to read a part of the catalog since it was opened: SQLite calls that
-// damage, though it may have been for a moment (unixRead() in its os_unix.c).
+// Whether the last that failed on the catalog's files was the disk: what it cannot read, SQLite
+// calls damage, though it may be so for a moment (unixRead() in its os_unix.c).
 bool DiskFailedToRead(sqlite3* connection) {
   for (const int op : {SQLITE_FCNTL_JOURNAL_POINTER, SQLITE_FCNTL_FILE_POINTER}) {
     const int system_error = LastErrno(connection, op);

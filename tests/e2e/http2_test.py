@@ -11,25 +11,39 @@ from oracle import Resources
 CALLS = 40
 IDLE_S = 1
 SPARE_THREADS = 10
+# Of services/backup/limits.h.
+MAX_SYNCHRONOUS_CALLS, MAX_STREAMS = 2048, 1024
 
 
-class UnreadAnswersTest(ClusterTest):
-    def setUp(self):
-        super().setUp()
-        self.cluster = self.start(service_flags=[f"--stream_idle_timeout={IDLE_S}s"])
-
-    def ask(self, method, **fields):
+class UnreadAnswers(ClusterTest):
+    def ask(self, method, calls=CALLS, **fields):
         """A connection on which there is no room for any of the answers to its calls."""
         of = grpc_client.api().methods[method]
         connection = http2.Http2Connection(self.cluster.service_port, (http2.INITIAL_WINDOW_SIZE, 0))
         self.addCleanup(connection.close)
-        for stream in range(1, 2 * CALLS, 2):
+        for stream in range(1, 2 * calls, 2):
             connection.send(http2.frame(http2.HEADERS, http2.END_HEADERS, stream, http2.request_headers(of.path)),
                             http2.frame(http2.DATA, http2.END_STREAM, stream, grpc_client.framed(of.request(**fields))))
         return connection
 
     def threads(self):
         return Resources.of(self.cluster.service).threads
+
+    def can_ask(self):
+        """Whether there is room for one more call."""
+        with grpc_client.GrpcClient(self.cluster.service_port) as api:
+            try:
+                api.call("GetStatus")
+            except grpc_client.CallError as error:
+                self.assertEqual(error.code, grpc_client.RESOURCE_EXHAUSTED, error)
+                return False
+        return True
+
+
+class GivenUpTest(UnreadAnswers):
+    def setUp(self):
+        super().setUp()
+        self.cluster = self.start(service_flags=[f"--stream_idle_timeout={IDLE_S}s"])
 
     def assert_all_are_given_up(self, connection):
         ended, deadline = set(), time.monotonic() + 30
@@ -57,6 +71,18 @@ class UnreadAnswersTest(ClusterTest):
             kind, flags, _, _ = connection.next_frame()
             self.assertNotEqual(kind, http2.RST_STREAM)
             ended += kind == http2.HEADERS and bool(flags & http2.END_STREAM)
+
+
+class AtOnceTest(UnreadAnswers):
+    def test_more_than_can_be_answered_at_once_are_refused(self):
+        self.cluster = self.start()
+        self.assertTrue(self.can_ask())
+        connections = [self.ask("GetStatus", MAX_STREAMS) for _ in range(MAX_SYNCHRONOUS_CALLS // MAX_STREAMS)]
+        wait_until(lambda: not self.can_ask(), "there is no room")
+        self.assertLess(self.threads(), MAX_SYNCHRONOUS_CALLS + SPARE_THREADS * 10)
+        for connection in connections:
+            connection.close()
+        wait_until(self.can_ask, "there is room again")
 
 
 if __name__ == "__main__":

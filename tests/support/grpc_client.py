@@ -12,7 +12,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 import http2
 
 PROTO = pathlib.Path(__file__).resolve().parents[2] / "proto"
-OK, UNAVAILABLE = 0, 14
+OK, NOT_FOUND, RESOURCE_EXHAUSTED, FAILED_PRECONDITION, UNAVAILABLE = 0, 5, 8, 9, 14
 WINDOW = 1 << 24
 PAGE_SIZE = 1000
 
