@@ -17,7 +17,6 @@ CALLS = ("pwrite64", "write", "fdatasync", "fsync", "renameat2", "rename", "unli
 FAULT_S = 0.3
 RECOVERY_S = 5
 READ_ONLY = "nothing is written to the catalog any more"
-READ_ONLY_LOG = 1 << 20
 DISK = 256 * MEBIBYTE
 
 
@@ -34,6 +33,7 @@ def failing_calls(run):
         load = Load(mixed(run.journal, cluster, run.dice, CLIENTS, SIZES)).start()
         load.wait_for_service("the start")
         for _ in range(run.times(12, 400)):
+            begin = len(cluster.service.log())
             call = run.dice.choice(CALLS)
             error = run.dice.choice(system_calls.errors_of(call))
             at = f"{run.dice.randrange(1, 5)}{run.dice.choice(('', '+', '+2'))}"
@@ -43,18 +43,19 @@ def failing_calls(run):
                 run.tally.faults += 1
             except ProcessLookupError:
                 pass
-            serve_again(run, cluster, load, f"{call} failed with {error} at {at}")
+            serve_again(cluster, load, begin, f"{call} failed with {error} at {at}")
+        load.wait_for_all()
         load.stop()
     run.note(f"failing_calls: the service had to be started again {supervisor.starts} times")
     run.judge(cluster)
 
 
-def serve_again(run, cluster, load, after):
+def serve_again(cluster, load, log_begin, after):
     """By itself, or, once the service says that it writes nothing any more, after a new start; by nothing else."""
     try:
         load.wait_for_service(after, RECOVERY_S)
     except AssertionError:
-        assert READ_ONLY in cluster.service.log()[-READ_ONLY_LOG:], f"nobody is served, and the log does not tell why, after {after}"
+        assert READ_ONLY in cluster.service.log()[log_begin:], f"nobody is served, and the log does not tell why, after {after}"
         cluster.service.process.kill()
         load.wait_for_service(f"a start after {after}")
 
@@ -77,19 +78,22 @@ def weak_disks(run):
         with Supervisor(cluster, pause_s=0.2):
             load = Load(mixed(run.journal, cluster, run.dice, CLIENTS, SIZES, prefix=f"round {number}")).start()
             load.wait_for_service("the start")
+            log_begin = len(cluster.service.log())
             time.sleep(run.dice.uniform(0, 1))  # The random moment of the fault.
             disk.give(0)
             run.tally.faults += 1
             time.sleep(run.dice.uniform(1, 3))  # How long it lasts.
             disk.give(2 * DISK)
             try:
-                load.wait_for_service("the disk is there again")
+                load.wait_for_service("the disk is there again", RECOVERY_S)
                 is_served = True
             except AssertionError:
-                is_served = False  # The file system may have made itself read-only: then somebody mounts it anew.
+                # The file system made itself read-only, and somebody mounts it anew; or the service writes nothing any more.
+                is_served = False
+                assert not disk.is_writable() or READ_ONLY in cluster.service.log()[log_begin:], "nobody is served by a disk that is there"
             load.stop()
         if not is_served:
-            run.note("weak_disks: the file system had to be mounted anew")
+            run.note("weak_disks: the file system was mounted anew, and the service started again")
             cluster.service.kill()
             disk.repair()
             cluster.start_service()

@@ -173,11 +173,12 @@ def declared(run):
     cluster = start_in_group(run, group)
     group.limit(MEMORY)
     keeper = LegacyPlayer(run.journal, cluster.port, "keeper", random.Random(run.seed)).sign_up()
-    connections = []
-    for number in range(run.times(300, 1000)):
+    wanted, connections = run.times(300, 1000), []
+    for number in range(wanted):
         with contextlib.suppress(OSError):
             connections.append(declare(keeper.client, b"huge %d" % (number % 100), GIBIBYTE, 64 << 10))
             run.tally.faults += 1
+    assert len(connections) > wanted / 2, f"{len(connections)} of {wanted} were taken"
     for _ in range(20):
         until_served(lambda: keeper.transfer(*keeper.choose()))
     for connection in connections:

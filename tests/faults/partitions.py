@@ -6,7 +6,7 @@ import time
 import virtual_wire
 from cluster import Cluster, Process
 from journaled_clients import LegacyPlayer, Load
-from scenario import Skipped, scenario
+from scenario import Skipped, end_processes, scenario
 from virtual_wire import BLACK_HOLE, CLEAN_THERE, HERE, NO_FAULTS, Faults, Wire
 
 PORT = 50051  # Nobody else is in the namespace.
@@ -54,7 +54,7 @@ def partitions(run):
     wire = Wire(random.Random(run.seed))
     run.defer(wire.close)
     cluster = WiredCluster(run.folder, wire)
-    run.defer(run._end, cluster)
+    run.defer(end_processes, cluster)
     players = [LegacyPlayer(run.journal, cluster.port, f"client {number}", random.Random(run.seed + number), SIZES, host=CLEAN_THERE)
                for number in range(CLIENTS)]
     load = Load(players).start()
@@ -68,6 +68,7 @@ def partitions(run):
         wire.faults = NO_FAULTS
         run.tally.faults += 1
         load.wait_for_service(f"{what} for {length_s} s")
+    load.wait_for_all()
     load.stop()
     memory = run.resources(cluster)["backup-bridge"].memory
     assert memory < MEMORY_LIMIT, f"the bridge holds {memory} bytes"

@@ -25,10 +25,9 @@ def restarts(run):
         assert code == (0 if how == signal.SIGTERM else -how), f"{who} ends with {code} after {how}"
         getattr(cluster, f"start_{who}")()
         run.tally.faults += 1
-        t = time.monotonic()
         load.wait_for_service(f"{who} was told {how!r}")
-        print(who, how, time.monotonic() - t, load.steps)
         time.sleep(run.dice.uniform(0, 1 if run.is_soak else 0.3))  # The random moment of the next.
+    load.wait_for_all()
     load.stop()
     run.judge_resources(cluster, before)
     run.judge(cluster)

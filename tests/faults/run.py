@@ -2,7 +2,7 @@
 """Runs with faults.
 
     run.py                       lists the scenarios
-    run.py NAME [--seed N]       one run as every check has it; a seed repeats a run
+    run.py NAME [--seed N]       one run, as every check has it; a seed repeats a run
     run.py NAME --soak           one run with all that the scenario has
     run.py --hours H [NAME ...]  all mixed, each with a new seed every time, for H hours; then a table
 
@@ -12,6 +12,7 @@ import argparse
 import dataclasses
 import importlib
 import json
+import os
 import pathlib
 import random
 import signal
@@ -24,7 +25,8 @@ sys.path[:0] = [str(HERE), str(HERE.parent / "support")]
 
 from scenario import SCENARIOS, SKIPPED, Skipped, Tally, as_json, play  # noqa: E402
 
-KEEP = HERE.parents[1] / "build" / "soak"
+KEEP = HERE.parents[1] / "build" / "faults"
+END_S = 120  # For a run that ends what it started, and tells what failed.
 NO_SCENARIOS = {"run", "scenario"}
 
 
@@ -38,14 +40,15 @@ def replay(name, seed, is_soak):
     return f"tests/faults/run.py {name} --seed {seed}" + (" --soak" if is_soak else "")
 
 
-def run_one(name, seed, is_soak, as_line):
+def run_one(name, seed, is_soak):
     seed = random.SystemRandom().randrange(1 << 32) if seed is None else seed
-    print(f"again: {replay(name, seed, is_soak)}", flush=True)
     try:
-        tally, error = play(SCENARIOS[name], seed, is_soak, KEEP if is_soak or as_line else None)
+        SCENARIOS[name].prepare()
     except Skipped as why:
         print(f"NOT TESTED: {name}: {why}", file=sys.stderr)
         return SKIPPED
+    print(f"again: {replay(name, seed, is_soak)}", flush=True)
+    tally, error = play(SCENARIOS[name], seed, is_soak, KEEP)
     if error:
         print(f"{name} failed:\n{error}", file=sys.stderr)
     print(as_json(tally), flush=True)
@@ -78,9 +81,9 @@ def soak(hours, names):
             child = subprocess.Popen([sys.executable, __file__, name, "--seed", str(seed), "--soak"], stdout=subprocess.PIPE,
                                      text=True, start_new_session=True)
             try:
-                said, _ = child.communicate(timeout=SCENARIOS[name].soak_deadline_s)
+                said, _ = child.communicate(timeout=SCENARIOS[name].soak_deadline_s + END_S)
             except subprocess.TimeoutExpired:
-                child.send_signal(signal.SIGINT)  # It ends what it started.
+                os.killpg(child.pid, signal.SIGKILL)
                 said, _ = child.communicate()
                 print(f"{name} hangs: {replay(name, seed, True)}", flush=True)
             if child.returncode == SKIPPED:
@@ -104,18 +107,23 @@ def soak(hours, names):
 def main():
     load()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", choices=[*SCENARIOS, []], metavar="NAME")
+    parser.add_argument("names", nargs="*", metavar="NAME")
     parser.add_argument("--seed", type=int)
     parser.add_argument("--soak", action="store_true")
     parser.add_argument("--hours", type=float)
     flags = parser.parse_args()
+    unknown = set(flags.names) - set(SCENARIOS)
+    if unknown:
+        parser.error(f"there is no {', '.join(sorted(unknown))}")
     if flags.hours is not None:
         return soak(flags.hours, flags.names or list(SCENARIOS))
     if not flags.names:
         for name, one in SCENARIOS.items():
             print(f"{name:<16} {one.promises:<14} {(one.play.__doc__ or '').splitlines()[0]}")
         return 0
-    return max(run_one(name, flags.seed, flags.soak, False) for name in flags.names)
+    if len(flags.names) > 1:
+        parser.error("one at a time, or --hours")
+    return run_one(flags.names[0], flags.seed, flags.soak)
 
 
 if __name__ == "__main__":

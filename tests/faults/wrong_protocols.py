@@ -12,8 +12,9 @@ LARGEST = 1 << 16
 HELLOS = (
     b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b"GET /" + b"a" * LARGEST, b"POST /metrics HTTP/1.1\r\nContent-Length: 99999999999\r\n\r\nx",
     b"GET /metrics HTTP/1.1\r\n" + b"X: y\r\n" * 5000, b"GET /metrics HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nFFFFFFFFFFFFFFFF\r\n",
-    b"GET /../../etc/passwd HTTP/1.0\r\n\r\n", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(600), b"SSH-2.0-OpenSSH_9.2\r\n", b"EHLO x\r\n",
-    b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(1000), b"*1\r\n$4\r\nPING\r\n", b"\x00\x00\x00\x85\xffSMBr" + bytes(100), b"PROXY TCP4 1.2.3.4 5.6.7.8 1 2\r\n",
+    b"GET /../../etc/passwd HTTP/1.0\r\n\r\n", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(600), b"SSH-2.0-OpenSSH_9.2\r\n",
+    b"EHLO x\r\n", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(1000), b"*1\r\n$4\r\nPING\r\n",
+    b"\x00\x00\x00\x85\xffSMBr" + bytes(100), b"PROXY TCP4 1.2.3.4 5.6.7.8 1 2\r\n",
     b"\r\n\r\n\x00\r\nQUIT\n\x21\x11\x00\x0c" + bytes(12), bytes(LARGEST), b"\xff" * LARGEST, b"")
 SIZES = (0, 1, (1 << 31) - 1, 1 << 31, (1 << 32) - 1)
 

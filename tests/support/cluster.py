@@ -40,6 +40,7 @@ class Process:
         deadline = time.monotonic() + START_DEADLINE_S
         while not port_file.exists():
             if self.process.poll() is not None or time.monotonic() > deadline:
+                self.kill()
                 raise AssertionError(f"{name} does not start:\n{self.log()}")
             time.sleep(0.005)
         self.port = int(port_file.read_text())
@@ -82,7 +83,11 @@ class Cluster:
         self.service = self.bridge = None
         self.service_port = self.port = 0
         self.start_service()
-        self.start_bridge()
+        try:
+            self.start_bridge()
+        except AssertionError:
+            self.service.kill()
+            raise
 
     def start_service(self):
         self.service = Process(
@@ -90,6 +95,13 @@ class Cluster:
             [f"--data_dir={self.data_dir}", f"--listen=127.0.0.1:{self.service_port}", *self.service_flags],
             self.directory, prefix=self.prefix)
         self.service_port = self.service.port
+
+    def start_bridge(self):
+        self.bridge = Process(
+            "backup-bridge",
+            ["--bind=127.0.0.1", f"--port={self.port}", f"--service=127.0.0.1:{self.service_port}", *self.bridge_flags],
+            self.directory, prefix=self.prefix)
+        self.port = self.bridge.port
 
     def blob_sizes(self):
         """The size of each stored blob, by its path, without those that go meanwhile."""
@@ -99,13 +111,6 @@ class Cluster:
                 if path.is_file():
                     sizes[path] = path.stat().st_size
         return sizes
-
-    def start_bridge(self):
-        self.bridge = Process(
-            "backup-bridge",
-            ["--bind=127.0.0.1", f"--port={self.port}", f"--service=127.0.0.1:{self.service_port}", *self.bridge_flags],
-            self.directory, prefix=self.prefix)
-        self.port = self.bridge.port
 
     def __enter__(self):
         return self

@@ -8,13 +8,14 @@ _PATHS = ["..", ".", "/", "//", "\\", "..\\..", "../", "/../", "./", ".//", "...
           "~", "~root/", "$HOME/", "%USERPROFILE%\\", "//server/share/"]
 _TARGETS = ["etc/passwd", "catalog.db", "master.key", "store/blobs/00/x", "authorized_keys", "cron.d/x"]
 _DEVICES = ["CON", "PRN", "AUX", "NUL", "COM1", "LPT1", "CLOCK$", "con.txt", "nul.", "aux ", "CONIN$"]
-_ENDINGS = ["", ".", " ", "...", " .", ":stream", "::$DATA", ".lnk", "\0", "\n", "\r\n", "\t", "\x7f", "\x1b[2J", "\x1b]0;title\x07", "\u202e", "\u200b", "\u00a0",
-            "\ufeff", "\u2028"]
-_COMMANDS = ["; rm -rf /", "| nc -l 1", "`id`", "$(id)", "&& id", "--help", "-rf", "-", "--", "--service=127.0.0.1:1", "@file", "!!", "*", "?", "[a-z]*", "{a,b}", "**", "#",
-             "'", '"', "\\'", "' OR 1=1 --", "'; DROP TABLE versions; --", "\" OR \"\"=\"", "%s%s%s%n", "%x" * 20, "%1000000d", "{0}", "{{7*7}}", "${jndi:ldap://x}",
-             "<script>alert(1)</script>", "]]>", "&lt;", "\"}\n{\"", "level=ERROR msg=forged", "I0101 00:00:00.000000 1 forged.cc:1] "]
+_ENDINGS = ["", ".", " ", "...", " .", ":stream", "::$DATA", ".lnk", "\0", "\n", "\r\n", "\t", "\x7f", "\x1b[2J", "\x1b]0;title\x07", "\u202e",
+            "\u200b", "\u00a0", "\ufeff", "\u2028"]
+_COMMANDS = ["; rm -rf /", "| nc -l 1", "`id`", "$(id)", "&& id", "--help", "-rf", "-", "--", "--service=127.0.0.1:1", "@file", "!!", "*", "?",
+             "[a-z]*", "{a,b}", "**", "#", "'", '"', "\\'", "' OR 1=1 --", "'; DROP TABLE versions; --", "\" OR \"\"=\"", "%s%s%s%n", "%x" * 20, "%1000000d", "{0}", "{{7*7}}",
+             "${jndi:ldap://x}", "<script>alert(1)</script>", "]]>", "&lt;", "\"}\n{\"", "level=ERROR msg=forged", "I0101 00:00:00.000000 1 forged.cc:1] "]
 _ALIKE = ["f\u0456le", "file\u0301", "\ufb01le", "FILE", "file", "\u212aelvin", "stra\u00dfe", "\u0130", "\u0131"]
-_BYTES = [b"\xff", b"\xfe\xff", b"\xc0\x80", b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"\x80", b"a\xc3", bytes(range(1, 32)), bytes(range(128, 256)), b"\0", b"a\0b"]
+_BYTES = [b"\xff", b"\xfe\xff", b"\xc0\x80", b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"\x80", b"a\xc3",
+          bytes(range(1, 32)), bytes(range(128, 256)), b"\0", b"a\0b"]
 
 
 def hostile_names(count):

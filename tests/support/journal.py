@@ -61,6 +61,7 @@ class Journal:
         self.file = open(path, "a+b", buffering=0)
         self.numbers = itertools.count(1)
         self.clients, self.uploads, self.removals = {}, {}, {}
+        self.old_clients = []  # Each a model_client, which knows its secrets: they are not written down.
         self.longest_pause = 0.0
         self._last_ack = {}
 

@@ -19,6 +19,7 @@ FAILURES = (OSError, AssertionError, ValueError, grpc_client.CallError)
 PAUSE_S = 0.02  # Before the next try of a client that was not served.
 SIGN_UP_S = 90
 SERVED_AGAIN_S = 60
+ALL_SERVED_S = 90
 
 
 def until_served(action, within_s=SIGN_UP_S):
@@ -48,6 +49,7 @@ class LegacyPlayer:
     def sign_up(self):
         until_served(self._sign_up)
         self.journal.client(self.id, self.client.name.decode(), self.client.aes)
+        self.journal.old_clients.append(self.client)
         return self
 
     def _sign_up(self):
@@ -162,8 +164,9 @@ class Load:
         self.players = players
         self.stopping = threading.Event()
         self.errors = []
-        self.steps = 0
-        self.threads = [threading.Thread(target=self._play, args=(player,), daemon=True) for player in players]
+        # Of each player: when the last step began of which all was acknowledged.
+        self.served = [0.0] * len(players)
+        self.threads = [threading.Thread(target=self._play, args=(number,), daemon=True) for number in range(len(players))]
         for player in players:
             if isinstance(player, ApiPlayer):
                 player.stop = self.stopping
@@ -173,24 +176,37 @@ class Load:
             thread.start()
         return self
 
-    def _play(self, player):
+    def _play(self, number):
+        player = self.players[number]
         try:
             player.sign_up()
             while not self.stopping.is_set():
+                begin = time.monotonic()
                 if player.step():
-                    self.steps += 1
+                    self.served[number] = begin
                 else:
                     time.sleep(PAUSE_S)
         except Exception as error:  # Raised by stop().
             self.errors.append(f"{player.id}: {error!r}")
 
-    def wait_for_service(self, after, within_s=SERVED_AGAIN_S):
-        """A client gets something stored from now on."""
-        before, deadline = self.steps, time.monotonic() + within_s
-        while self.steps <= before:
-            assert time.monotonic() < deadline, f"nobody is served {within_s} s after {after}"
+    def _wait(self, is_done, what, within_s):
+        deadline = time.monotonic() + within_s
+        while not is_done():
+            assert time.monotonic() < deadline, f"{what} within {within_s} s"
             assert not self.errors, self.errors
             time.sleep(PAUSE_S)
+
+    def wait_for_service(self, after, within_s=SERVED_AGAIN_S):
+        """What a client of each kind begins from now on is acknowledged."""
+        now = time.monotonic()
+        kinds = [[number for number, player in enumerate(self.players) if isinstance(player, kind)] for kind in (LegacyPlayer, ApiPlayer)]
+        self._wait(lambda: all(any(self.served[number] >= now for number in kind) for kind in kinds if kind),
+                   f"after {after} not every kind of clients is served", within_s)
+
+    def wait_for_all(self, within_s=ALL_SERVED_S):
+        """So it is for every client: none is stuck with what once failed."""
+        now = time.monotonic()
+        self._wait(lambda: min(self.served) >= now, "not every client is served", within_s)
 
     def stop(self, within_s=SIGN_UP_S):
         self.stopping.set()

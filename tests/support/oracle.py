@@ -78,7 +78,7 @@ class Oracle:
                 self._check_file(client, file, uploads, stored.get(client, {}).get(file, []))
                 self._check_bytes(api, client, file, stored.get(client, {}).get(file, []))
             self._check_strangers(clients, stored)
-        for client in stored:
+        for client in set(stored) & set(self.journal.clients):
             self._check_restore(client)
         self._check_readable()
         return self.problems
@@ -183,7 +183,11 @@ class Oracle:
             restored = {}
             for event in events:
                 if "restored" in event:
-                    path = os.fsencode(folder) + b"/files/" + urllib.parse.unquote_to_bytes(event["restored"]["path_text"])
+                    root = os.fsencode(folder) + b"/files/"
+                    path = os.path.realpath(root + urllib.parse.unquote_to_bytes(event["restored"]["path_text"]))
+                    if not path.startswith(root):
+                        self._add("I3", "restored outside", f"{client}/{event['restored']['file_name']}: {path}")
+                        continue
                     with open(path, "rb") as file:
                         restored[event["restored"]["file_name"]] = j.digest(file.read())
                 elif "failed" in event:
@@ -243,7 +247,8 @@ def check_secrets(paths, secrets):
     forms = [(name, form, text) for name, secret in secrets.items() for form, text in _forms(secret)]
     for path in paths:
         data = pathlib.Path(path).read_bytes()
-        problems += [Problem("I6", "secret told", f"{name} ({form}) in {path}") for name, form, text in forms if text in data]
+        problems += [Problem("I6", "secret told", f"{name} ({form}) in {path}, line {data[:data.index(text)].count(bytes([10])) + 1}")
+                     for name, form, text in forms if text in data]
     return problems
 
 
@@ -262,8 +267,8 @@ class Resources:
         number = {name: int(re.search(rf"{name}:\s+(\d+)", status).group(1)) for name in ("Threads", "VmRSS")}
         return cls(len(list((folder / "fd").iterdir())), number["Threads"], number["VmRSS"] << 10)
 
-    def problems_since(self, before, name):
-        """I7."""
+    def problems_since(self, before, name, but_for=()):
+        """I7, but for some of the fields."""
         limits = (("descriptors", SPARE_DESCRIPTORS), ("threads", SPARE_THREADS), ("memory", SPARE_MEMORY))
         return [Problem("I7", f"more {field}", f"{name}: {getattr(before, field)} before, {getattr(self, field)} now")
-                for field, spare in limits if getattr(self, field) > getattr(before, field) * 1.1 + spare]
+                for field, spare in limits if field not in but_for and getattr(self, field) > getattr(before, field) * 1.1 + spare]

@@ -66,6 +66,16 @@ class WeakDisk:
                 return
         raise OSError("the room below the disk cannot be changed")
 
+    def is_writable(self):
+        """Whether the file system takes a write and has it on the disk."""
+        try:
+            with open(self.data / "written", "wb") as file:
+                file.write(b"x")
+                os.fsync(file.fileno())
+            return True
+        except OSError:
+            return False
+
     def repair(self):
         """Mounted anew, after a check of the file system."""
         self.unmount()
