@@ -7,7 +7,7 @@ import time
 
 import http2
 from grpc_client import GrpcClient
-from hostile_clients import Beside, in_a_process, only_victims_are_judged
+from hostile_clients import Beside, check_log_lines, in_a_process, only_victims_are_judged
 from http2 import Http2Connection
 from journaled_clients import until_served
 from oracle import Resources
@@ -151,9 +151,9 @@ def huge_metadata(port, seconds):
 
 
 def large_te(port, seconds):
-    """A field that gRPC knows, larger than it may be."""
+    """A field that gRPC knows, larger than it may be, and with what would be a line of the log."""
     def burst(connection, number):
-        block = http2.request_headers(STATUS, ("te", b"trailers" + b"x" * 9000))
+        block = http2.request_headers(STATUS, ("te", b"trailers\nI0101 00:00:00.000000 1 forged.cc:1] all is well" + b"x" * 9000))
         connection.send(http2.frame(http2.HEADERS, http2.END_HEADERS, 2 * number + 1, block))
     return Attack(port, seconds).play(burst)
 
@@ -243,4 +243,5 @@ def http2_abuse(run):
     used = Resources.of(beside.cluster.service).memory
     run.note(f"http2_abuse: the service keeps {used >> 20} MiB afterwards")
     beside.judge(but_for=("memory",))
+    check_log_lines(beside.cluster)
     only_victims_are_judged(run, beside)
