@@ -23,6 +23,8 @@ WAIT_S = 20
 NOISE_S = 3
 # gRPC 1.51 has no bound for calls whose connection has ended before their turn came (docs/faults.md): so much in an attack of SECONDS.
 MEMORY = 4 << 30
+# SQLite keeps one of each of its connections that ended, for the next one: of as many as there are handlers at once (kMaxCallThreads).
+DESCRIPTORS = 256 + 100
 SECONDS = (0.7, 3)
 LARGEST_TABLE_ENTRY = 4000  # The default table has room for 4096 bytes.
 
@@ -240,8 +242,9 @@ def http2_abuse(run):
         run.tally.faults += done.result()
         until_served(lambda: ask(beside.cluster.service_port), WAIT_S)
         assert beside.cluster.service.process.poll() is None, attack.__name__
-    used = Resources.of(beside.cluster.service).memory
-    run.note(f"http2_abuse: the service keeps {used >> 20} MiB afterwards")
-    beside.judge(but_for=("memory",))
+    now = Resources.of(beside.cluster.service)
+    run.note(f"http2_abuse: the service keeps {now.memory >> 20} MiB and {now.descriptors} descriptors afterwards")
+    assert now.descriptors < DESCRIPTORS, f"the service keeps {now.descriptors} descriptors"
+    beside.judge(but_for=("memory", "descriptors"))
     check_log_lines(beside.cluster)
     only_victims_are_judged(run, beside)

@@ -9,7 +9,7 @@ import model_client as m
 CONTENT = b"what a well-behaved client backs up" * 30
 PAUSE_S = 0.01
 LOOK_S = 0.1
-FEWEST = 20  # Of which a 99th percentile says something.
+FEWEST = 20
 # Below this the machine is measured, which the attackers share, and not the programs.
 NOISE_S = 0.3
 END_S = 60
@@ -35,7 +35,7 @@ def _play(port, pipe):
 
 
 class Probe:
-    """What it tells is the 99th percentile of what its backups took, in seconds."""
+    """What it tells is how long its backups took, in seconds."""
 
     def __init__(self, port):
         self.pipe, other = multiprocessing.Pipe()
@@ -51,18 +51,18 @@ class Probe:
         return took
 
     def measure(self, seconds):
-        """Of what it does from now on."""
+        """Of those that end from now on, for so long, and until there are some."""
         self._take()
         return self.measure_so_far(seconds)
 
     def measure_so_far(self, seconds=LOOK_S):
-        """Of what it did since the last time, too."""
+        """Of those since the last time, too."""
         took, deadline = [], time.monotonic() + seconds
         while time.monotonic() < deadline or len(took) < FEWEST:
             assert time.monotonic() < deadline + END_S, f"the well-behaved client is served {len(took)} times in {END_S} s"
             time.sleep(LOOK_S)  # What it does meanwhile is what is measured.
             took += self._take()
-        return sorted(took)[int(len(took) * 0.99)]
+        return took
 
     def close(self):
         self.pipe.send("end")
@@ -70,6 +70,10 @@ class Probe:
         if self.process.is_alive():
             self.process.kill()
             raise AssertionError(f"the well-behaved client hangs for {END_S} s")
+
+
+def p99(took):
+    return sorted(took)[int(len(took) * 0.99)]
 
 
 def is_bearable(before, during, noise_s=NOISE_S):
