@@ -68,11 +68,14 @@ class Beside:
 
     def judge(self, but_for=()):
         """They are gone: all is as before, but for what is told."""
+        meanwhile_s = p99(self.took)
+        # Before and after: others may use the machine, too.
+        self.quiet_s = max(self.quiet_s, p99(self.probe.measure(self.run.times(1, 5))))
         self.probe.close()
         assert not self.probe.failures, f"the client that behaves failed: {self.probe.failures[:3]}"
-        meanwhile_s = p99(self.took)
-        self.run.note(f"p99 of the client that behaves: {self.quiet_s * 1000:.1f} ms before, {meanwhile_s * 1000:.1f} ms meanwhile")
-        assert is_bearable(self.quiet_s, meanwhile_s, self.noise_s), f"{self.quiet_s} s before, {meanwhile_s} s meanwhile"
+        told = f"p99 of the client that behaves: {self.quiet_s * 1000:.1f} ms without, {meanwhile_s * 1000:.1f} ms with the others"
+        self.run.note(told)
+        assert is_bearable(self.quiet_s, meanwhile_s, self.noise_s), told
         self.run.judge_resources(self.cluster, self.before, but_for)
         assert self.victim.transfer("afterwards", b"served as before")
 

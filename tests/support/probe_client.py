@@ -11,7 +11,7 @@ PAUSE_S = 0.01
 LOOK_S = 0.1
 FEWEST = 20
 # Below this the machine is measured, which the attackers share, and not the programs.
-NOISE_S = 0.3
+NOISE_S = 0.5
 END_S = 60
 
 
