@@ -179,8 +179,8 @@ def resend_storm(run):
     beside = Beside(run)
     storm = Load([Denier(run.journal, beside.cluster.port, f"denier {number}", random.Random(run.seed + number))
                   for number in range(run.times(20, 500))]).start()
-    deadline = time.monotonic() + run.times(3, 600)
     storm.wait_for_service("it began")
+    deadline = time.monotonic() + run.times(3, 600)
     while time.monotonic() < deadline:
         beside.measure("a resend storm", 1)
     storm.wait_for_all()
