@@ -10,7 +10,8 @@ import time
 import unittest
 
 BIN_DIR = pathlib.Path(os.environ.get("TEST_BIN_DIR", "build/release/bin"))
-START_DEADLINE_S = 20
+# A disk that others write to may keep a synced write waiting for many seconds.
+START_DEADLINE_S = 60
 LOG_DEADLINE_S = 10
 DEADLINE_S = 60
 
@@ -21,6 +22,15 @@ def wait_until(condition, what):
         if time.monotonic() > deadline:
             raise AssertionError(f"not within {DEADLINE_S} s: {what}")
         time.sleep(0.02)
+
+
+def threads_of(pid):
+    """A line of each thread: its name, and what it waits for."""
+    lines = []
+    for task in pathlib.Path(f"/proc/{pid}/task").glob("*"):
+        with contextlib.suppress(OSError):  # It has ended.
+            lines.append(f"{(task / 'comm').read_text().strip()}: {(task / 'wchan').read_text()}, {(task / 'syscall').read_text().strip()}")
+    return "\n".join(lines)
 
 
 class Process:
@@ -39,9 +49,11 @@ class Process:
                 stdout=log, stderr=log if stderr is None else stderr, cwd=directory)
         deadline = time.monotonic() + START_DEADLINE_S
         while not port_file.exists():
-            if self.process.poll() is not None or time.monotonic() > deadline:
+            code = self.process.poll()
+            if code is not None or time.monotonic() > deadline:
+                state = f"ended with {code}" if code is not None else f"not ready after {START_DEADLINE_S} s\n{threads_of(self.process.pid)}"
                 self.kill()
-                raise AssertionError(f"{name} does not start:\n{self.log()}")
+                raise AssertionError(f"{name} does not start ({state}):\n{self.log()}")
             time.sleep(0.005)
         self.port = int(port_file.read_text())
 

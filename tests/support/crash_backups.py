@@ -31,11 +31,12 @@ class Backup(threading.Thread):
             if not taken_back:
                 self.doubtful[name] = content
             try:
-                if taken_back:
-                    assert self.client.send_file(name, content), "wrong checksum"
+                is_right = self.client.send_file(name, content)
+                if taken_back or not is_right:
+                    # Whoever takes back its first files is then answered with other checksums, until it tells which is right.
                     self.client.verdict(m.RETRY, name)
                     continue
-                self.client.back_up(name, content)
+                assert self.client.verdict(m.VALID, name) == m.ACKNOWLEDGED
             except (OSError, AssertionError):
                 self.failures += 1
                 continue
