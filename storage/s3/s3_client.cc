@@ -7,6 +7,7 @@
 
 #include "base/status_macros.h"
 #include "crypto/random.h"
+#include "glog/logging.h"
 
 namespace backup::storage::s3 {
 namespace {
@@ -15,6 +16,9 @@ namespace {
 constexpr int kMaxDoublings = 20;
 // Of HTTP.
 constexpr int kRequestTimeout = 408;
+// A store that is busy for a moment is nothing to tell of.
+constexpr int kQuietRepetitions = 3;
+constexpr double kComplaintSeconds = 10;
 
 struct OperationInfo {
   absl::string_view name;   // The value of the metrics' label.
@@ -124,6 +128,10 @@ std::optional<absl::Duration> S3Call::Judge(const HttpAnswer& answer) {
   ++doubts_;
   // So no repetition is wanted; (what is infinite times 0 is nothing).
   if (policy_.first_wait == absl::InfiniteDuration()) return std::nullopt;
+  // Whoever waits for it, as a start may, would say nothing.
+  if (repetitions_ >= kQuietRepetitions) {
+    LOG_EVERY_T(WARNING, kComplaintSeconds) << StatusOf(answer).message() << "; it is tried again";
+  }
   return std::max(WaitBefore(policy_, repetitions_++, Random()),
                   std::min(RetryAfter(answer), policy_.max_wait));
 }
@@ -141,9 +149,13 @@ absl::StatusOr<HttpAnswer> S3Call::Wait() {
       .duration.With({info.name})
       .Observe(absl::FromChrono(std::chrono::steady_clock::now() - begin_));
   status_ = answer->transport.ok() ? answer->status : 0;
-  if (!IsGood(*answer))
-    return ToStatus(*answer, info.method, info.doing, info.right, client_.clock_.Now());
+  if (!IsGood(*answer)) return StatusOf(*answer);
   return *answer;
+}
+
+absl::Status S3Call::StatusOf(const HttpAnswer& answer) const {
+  const OperationInfo info = InfoOf(request_.operation);
+  return ToStatus(answer, info.method, info.doing, info.right, client_.clock_.Now());
 }
 
 absl::StatusOr<std::shared_ptr<S3Client>> S3Client::Open(

@@ -94,6 +94,7 @@ class S3Call {
   void Start();
   std::optional<absl::Duration> Judge(const HttpAnswer& answer);
   bool IsGood(const HttpAnswer& answer) const;
+  absl::Status StatusOf(const HttpAnswer& answer) const;  // Which is not good.
 
   S3Client& client_;
   const S3Request request_;

@@ -242,7 +242,7 @@ class S3Test:
             [BIN_DIR / "legacy-client", f"--dir={folder}"],
             [BIN_DIR / "backupctl", f"--service=127.0.0.1:{self.cluster.service_port}", "restore", "--client", "laptop", "--to",
              str(self.folder / "late")])]
-        wait_until(lambda: relay.refused > 2, "they ask the store in vain")
+        self.cluster.service.wait_for_log("it is tried again")
         relay.is_away = False
         for client in clients:
             output, _ = client.communicate(timeout=DEADLINE_S)

@@ -29,7 +29,7 @@ def threads_of(pid):
     lines = []
     for task in pathlib.Path(f"/proc/{pid}/task").glob("*"):
         with contextlib.suppress(OSError):  # It has ended.
-            lines.append(f"{(task / 'comm').read_text().strip()}: {(task / 'wchan').read_text()}, {(task / 'syscall').read_text().strip()}")
+            lines.append(" ".join((task / name).read_text().strip() for name in ("comm", "wchan", "syscall")))
     return "\n".join(lines)
 
 
@@ -51,7 +51,7 @@ class Process:
         while not port_file.exists():
             code = self.process.poll()
             if code is not None or time.monotonic() > deadline:
-                state = f"ended with {code}" if code is not None else f"not ready after {START_DEADLINE_S} s\n{threads_of(self.process.pid)}"
+                state = f"not ready after {START_DEADLINE_S} s\n{threads_of(self.process.pid)}" if code is None else f"ended with {code}"
                 self.kill()
                 raise AssertionError(f"{name} does not start ({state}):\n{self.log()}")
             time.sleep(0.005)

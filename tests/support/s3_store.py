@@ -54,7 +54,6 @@ class Relay:
         self.is_deaf = False
         self.asked = 0  # Pieces that came while it was deaf.
         self.is_away = False
-        self.refused = 0  # Connections that came while it was away.
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port = self.listener.getsockname()[1]
         threading.Thread(target=self.accept, daemon=True).start()
@@ -74,8 +73,6 @@ class Relay:
                     self.carry(source, store)
             except OSError:
                 pass  # One of both ended it.
-            if self.is_away:
-                self.refused += 1
 
     def carry(self, client, store):
         while not self.is_away:
