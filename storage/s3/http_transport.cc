@@ -7,6 +7,7 @@
 #include <array>
 #include <cstring>
 #include <deque>
+#include <numeric>
 #include <thread>
 
 #include "absl/base/thread_annotations.h"
@@ -60,6 +61,10 @@ int64_t BodySize(const HttpRequest& request) {
 
 // Of one exchange. What is not guarded is the thread's own from Start() until it is over.
 struct HttpExchange::State {
+  // None waits for those of another one.
+  enum class Lane { kSmall, kUpload, kDownload };
+  static constexpr size_t kLanes = 3;
+
   HttpRequest request;
   Judge judge;
   HttpTransport::Timeouts timeouts;
@@ -69,6 +74,7 @@ struct HttpExchange::State {
   SteadyTime last_try;  // No try begins later; once it had a turn.
   int slow_tries = 0;
   SteadyTime next_try;
+  SteadyTime begin_of_try;  // Of the one that is under way.
   CURL* easy = nullptr;
   curl_slist* headers = nullptr;
   size_t body_part = 0;    // What is sent next: which part of the body,
@@ -79,8 +85,11 @@ struct HttpExchange::State {
   std::array<char, CURL_ERROR_SIZE> error = {};
   HttpAnswer answer;
 
-  // Whether it has content of either direction.
-  bool is_bulk() const { return !request.body.empty() || !request.out.empty(); }
+  Lane lane() const {
+    // A list of parts is content, too, but small.
+    if (request.is_slow || (request.body.empty() && request.out.empty())) return Lane::kSmall;
+    return request.out.empty() ? Lane::kUpload : Lane::kDownload;
+  }
 
   mutable Mutex mutex;
   CondVar changed;
@@ -91,14 +100,16 @@ struct HttpExchange::State {
 class HttpTransport::Loop {
  public:
   using StatePtr = std::shared_ptr<HttpExchange::State>;
+  using Lane = HttpExchange::State::Lane;
+  static constexpr size_t kLanes = HttpExchange::State::kLanes;
 
-  Loop(Options options, const CurlLibrary& curl)
-      : options_(std::move(options)), curl_(curl), bulk_slots_(options_.max_active) {
+  Loop(Options options, const CurlLibrary& curl) : options_(std::move(options)), curl_(curl) {
+    for (size_t lane = 0; lane < kLanes; ++lane) slots_[lane] = MostSlots(static_cast<Lane>(lane));
     multi_ = curl_.multi_init();
     CHECK(multi_ != nullptr);
     curl_.multi_setopt(multi_, CURLMOPT_PIPELINING, CURLPIPE_NOTHING);
     curl_.multi_setopt(multi_, CURLMOPT_MAXCONNECTS,
-                       static_cast<long>(options_.max_active + options_.max_active_small));
+                       static_cast<long>(std::accumulate(slots_.begin(), slots_.end(), size_t{0})));
   }
 
   ~Loop() {
@@ -207,20 +218,31 @@ class HttpTransport::Loop {
 
   bool HasTurn(const HttpExchange::State& state) const {
     const auto active = std::count_if(active_.begin(), active_.end(), [&](const StatePtr& other) {
-      return other->is_bulk() == state.is_bulk();
+      return other->lane() == state.lane();
     });
-    return static_cast<size_t>(active) <
-           (state.is_bulk() ? bulk_slots_ : options_.max_active_small);
+    return static_cast<size_t>(active) < slots_[Index(state.lane())];
+  }
+
+  static size_t Index(Lane lane) { return static_cast<size_t>(lane); }
+  size_t MostSlots(Lane lane) const {
+    return lane == Lane::kSmall ? options_.max_active_small : options_.max_active;
   }
 
   // Many at once may be too much for a line: fewer of them come through.
   void Regulate(HttpExchange::State& state, CURLcode result) {
-    if (!state.is_bulk()) return;
-    if (result == CURLE_OK) bulk_slots_ = std::min(bulk_slots_ + 1, options_.max_active);
+    const Lane lane = state.lane();
+    if (lane == Lane::kSmall) return;
+    size_t& slots = slots_[Index(lane)];
+    if (result == CURLE_OK) slots = std::min(slots + 1, MostSlots(lane));
     curl_off_t sent = 0;
     curl_.easy_getinfo(state.easy, CURLINFO_SIZE_UPLOAD_T, &sent);
     if (result != CURLE_OPERATION_TIMEDOUT || (sent == 0 && state.answer.out_size == 0)) return;
-    bulk_slots_ = std::max<size_t>(1, bulk_slots_ / 2);
+    // All that were on their way together are too slow for one reason.
+    SteadyTime& halved = halved_[Index(lane)];
+    if (state.begin_of_try >= halved) {
+      slots = std::max<size_t>(1, slots / 2);
+      halved = std::chrono::steady_clock::now();
+    }
     if (++state.slow_tries <= kMaxSlowTries) state.last_try = After(state.timeouts.tries);
   }
 
@@ -323,6 +345,7 @@ class HttpTransport::Loop {
       curl_.easy_reset(state.easy);
     }
     state.answer = {};
+    state.begin_of_try = std::chrono::steady_clock::now();
     state.body_part = state.body_offset = 0;
     state.is_answer_good = state.has_all_headers = false;
     state.overflow.clear();
@@ -500,7 +523,8 @@ class HttpTransport::Loop {
   bool is_stopped_ ABSL_GUARDED_BY(mutex_) = false;
   bool cancels_ ABSL_GUARDED_BY(mutex_) = false;
   // The thread's own.
-  size_t bulk_slots_;
+  std::array<size_t, kLanes> slots_;         // Of each lane, by now.
+  std::array<SteadyTime, kLanes> halved_{};  // When they last were.
   std::deque<StatePtr> waiting_;  // In the order in which they came, for their time or their turn.
   std::vector<StatePtr> active_;
   std::vector<CURL*> spare_;

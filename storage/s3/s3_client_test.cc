@@ -252,6 +252,28 @@ TEST_F(FakeStoreTest, LetsWhatIsSmallPassWhatIsLarge) {
   EXPECT_OK(large->Wait());
 }
 
+TEST_F(FakeStoreTest, LetsNothingWaitForContentOfTheOtherDirection) {
+  S3Client::Options options = Options();
+  options.transport.max_active = 1;
+  std::atomic<bool> is_done = false;
+  fake_.set_quirks({.before = [&](const FakeStore::Request& request) {
+    while (request.method == "PUT" && !is_done) absl::SleepFor(absl::Milliseconds(1));
+    return kOk;
+  }});
+  const auto client = OpenClient(options);
+  const auto put =
+      client->Start({.operation = Operation::kPut, .key = "large", .body = {"content"}});
+  std::array<char, 8> out = {};
+  EXPECT_OK(client->Call({.operation = Operation::kGet, .key = "key", .out = out}));
+  // What completes an upload has a body, too.
+  EXPECT_OK(client->Call({.operation = Operation::kCompleteUpload,
+                          .key = "parts",
+                          .query = {{"uploadId", "1"}},
+                          .body = {"list"}}));
+  is_done = true;
+  EXPECT_OK(put->Wait());
+}
+
 TEST_F(FakeStoreTest, EndsAtOnceWhenItIsToStop) {
   std::atomic<bool> is_done = false;
   fake_.set_quirks({.before = [&](const FakeStore::Request&) {
