@@ -120,6 +120,8 @@ ObjectReader::Stretches ObjectReader::Plan(int64_t offset, int64_t size) const {
     begun_until_ = std::max(next_, head_end);
   }
   if (!goes_on || next_ <= head_end) return unused;
+  // Many may stay open, and hardly any goes back.
+  if (head_ != nullptr && offset >= head_end) unused.push_back(std::move(head_));
   while (!windows_.empty() && windows_.front()->end() <= offset) {
     unused.push_back(std::move(windows_.front()));
     windows_.pop_front();

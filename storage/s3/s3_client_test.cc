@@ -492,6 +492,23 @@ TEST_F(FakeStoreTest, LetsNoReaderHaveAllMemory) {
   EXPECT_LE(fake_.requests().size(), before + 8);  // Of 32 reads.
 }
 
+TEST_F(FakeStoreTest, KeepsNothingOfWhatWasReadToItsEnd) {
+  Metrics metrics;
+  S3BlobStore::Options options = StoreOptions();
+  options.client.metrics = S3Metrics(metrics);
+  const auto store = OpenStore(options).value();
+  std::string bytes(600 << 10, 'x');
+  ASSERT_OK(Put(*store, id_, bytes));
+  std::vector<std::unique_ptr<RandomAccess>> blobs;
+  const size_t piece = 100 << 10;
+  for (int i = 0; i < 8; ++i) {
+    blobs.push_back(store->Open(id_).value());
+    for (size_t at = 0; at < bytes.size(); at += piece)
+      EXPECT_OK(blobs.back()->ReadAt(static_cast<int64_t>(at), {bytes.data() + at, piece}));
+  }
+  EXPECT_THAT(metrics.Text(), HasSubstr("backup_s3_read_ahead_bytes 0\n"));
+}
+
 TEST_F(FakeStoreTest, TakesNoBlobForEmptyThatHasBytes) {
   const auto store = OpenStore().value();
   ASSERT_OK(Put(*store, id_, ""));
