@@ -9,7 +9,9 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <exception>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "absl/strings/match.h"
@@ -106,20 +108,19 @@ void ResetLogFlags() {
   gflags::SetCommandLineOption("alsologtoemail", "");  // It is in no header.
 }
 
-// Of them all at the same time.
+// Of them all at the same time. std::thread fails where pthread_create() waits for room
+// (rpc/patient_threads.cc).
 bool HasRoomForThreads(size_t count) {
   Mutex gate;
-  const auto pass = [](void* closed) -> void* {
-    MutexLock lock(*static_cast<Mutex*>(closed));
-    return nullptr;
-  };
-  std::vector<pthread_t> threads;
-  gate.Lock();
-  pthread_t thread = {};
-  while (threads.size() < count && ::pthread_create(&thread, nullptr, pass, &gate) == 0)
-    threads.push_back(thread);
-  gate.Unlock();
-  for (const pthread_t started : threads) ::pthread_join(started, nullptr);
+  std::vector<std::jthread> threads;
+  {
+    MutexLock lock(gate);
+    try {
+      threads.reserve(count);
+      while (threads.size() < count) threads.emplace_back([&gate] { MutexLock pass(gate); });
+    } catch (const std::exception&) {
+    }
+  }
   return threads.size() == count;
 }
 
