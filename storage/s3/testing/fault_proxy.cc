@@ -8,6 +8,7 @@
 #include <array>
 #include <utility>
 
+#include "absl/cleanup/cleanup.h"
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
@@ -136,13 +137,26 @@ void FaultProxy::set_plan(Plan plan) {
 Fault FaultProxy::FaultOf(absl::string_view request) {
   ++requests_;
   MutexLock lock(mutex_);
-  return plan_ ? plan_(request) : Fault{};
+  Fault fault = plan_ ? plan_(request) : Fault{};
+  if (fault.is_repeated) ++repeating_;
+  return fault;
+}
+
+void FaultProxy::WaitUntilRepeated() {
+  MutexLock lock(mutex_);
+  while (repeating_ > 0) changed_.Wait(mutex_);
 }
 
 void FaultProxy::Serve(UniqueFd client) {
   const std::optional<Head> head = ReadHead(client.get(), server_.is_stopped());
   if (!head) return;
   const Fault fault = FaultOf(head->request_line());
+  const absl::Cleanup end = [this, &fault] {
+    if (!fault.is_repeated) return;
+    MutexLock lock(mutex_);
+    --repeating_;
+    changed_.NotifyAll();
+  };
   if (!fault.answer.empty() || store_port_ == 0) {
     absl::SleepFor(fault.delay);
     SendAll(client.get(), fault.answer);

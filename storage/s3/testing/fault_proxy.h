@@ -48,6 +48,8 @@ class FaultProxy {
   void set_plan(Plan plan);
   // Requests that came so far.
   int requests() const { return requests_; }
+  // Until the store has answered all that came and is repeated a second time.
+  void WaitUntilRepeated();
 
  private:
   void Serve(UniqueFd client);
@@ -56,7 +58,9 @@ class FaultProxy {
   const int store_port_;
   std::atomic<int> requests_ = 0;
   Mutex mutex_;
+  CondVar changed_;
   Plan plan_ ABSL_GUARDED_BY(mutex_);
+  int repeating_ ABSL_GUARDED_BY(mutex_) = 0;
   LoopbackServer server_;  // Last: ended first.
 };
 
