@@ -62,8 +62,8 @@ int64_t BodySize(const HttpRequest& request) {
 // Of one exchange. What is not guarded is the thread's own from Start() until it is over.
 struct HttpExchange::State {
   // None waits for those of another one.
-  enum class Lane { kSmall, kUpload, kDownload };
-  static constexpr size_t kLanes = 3;
+  enum class Lane { kSmall, kSlow, kUpload, kDownload };
+  static constexpr size_t kLanes = 4;
 
   HttpRequest request;
   Judge judge;
@@ -86,8 +86,8 @@ struct HttpExchange::State {
   HttpAnswer answer;
 
   Lane lane() const {
-    // A list of parts is content, too, but small.
-    if (request.is_slow || (request.body.empty() && request.out.empty())) return Lane::kSmall;
+    if (request.is_slow) return Lane::kSlow;
+    if (request.body.empty() && request.out.empty()) return Lane::kSmall;
     return request.out.empty() ? Lane::kUpload : Lane::kDownload;
   }
 
@@ -223,15 +223,16 @@ class HttpTransport::Loop {
     return static_cast<size_t>(active) < slots_[Index(state.lane())];
   }
 
+  static bool IsOfContent(Lane lane) { return lane == Lane::kUpload || lane == Lane::kDownload; }
   static size_t Index(Lane lane) { return static_cast<size_t>(lane); }
   size_t MostSlots(Lane lane) const {
-    return lane == Lane::kSmall ? options_.max_active_small : options_.max_active;
+    return IsOfContent(lane) ? options_.max_active : options_.max_active_small;
   }
 
   // Many at once may be too much for a line: fewer of them come through.
   void Regulate(HttpExchange::State& state, CURLcode result) {
     const Lane lane = state.lane();
-    if (lane == Lane::kSmall) return;
+    if (!IsOfContent(lane)) return;
     size_t& slots = slots_[Index(lane)];
     if (result == CURLE_OK) slots = std::min(slots + 1, MostSlots(lane));
     curl_off_t sent = 0;

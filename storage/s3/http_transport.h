@@ -103,7 +103,7 @@ class HttpTransport {
     // Requests that send content, and as many that get some, that are on their way at once; others
     // wait for their turn. While tries end because they are too slow, there are fewer of them.
     size_t max_active = 64;
-    // The same of those without, which need not wait for content; lists of parts are of them.
+    // The same of those without, and of those that are slow.
     size_t max_active_small = 16;
     absl::Duration connect_timeout = absl::Seconds(5);
     // A try ends if it moves less than kLeastBytesPerSecond for so long; not that of a slow one.

@@ -274,6 +274,24 @@ TEST_F(FakeStoreTest, LetsNothingWaitForContentOfTheOtherDirection) {
   EXPECT_OK(put->Wait());
 }
 
+TEST_F(FakeStoreTest, LetsNothingSmallWaitForWhatIsSlow) {
+  S3Client::Options options = Options();
+  options.transport.max_active_small = 1;
+  std::atomic<bool> is_done = false;
+  fake_.set_quirks({.before = [&](const FakeStore::Request& request) {
+    while (request.method == "POST" && !is_done) absl::SleepFor(absl::Milliseconds(1));
+    return kOk;
+  }});
+  const auto client = OpenClient(options);
+  const auto slow = client->Start({.operation = Operation::kCompleteUpload,
+                                   .key = "parts",
+                                   .query = {{"uploadId", "1"}},
+                                   .body = {"list"}});
+  EXPECT_OK(client->Call({.operation = Operation::kHead, .key = "key"}));
+  is_done = true;
+  EXPECT_OK(slow->Wait());
+}
+
 TEST_F(FakeStoreTest, EndsAtOnceWhenItIsToStop) {
   std::atomic<bool> is_done = false;
   fake_.set_quirks({.before = [&](const FakeStore::Request&) {
