@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <iostream>
 #include <iterator>
+#include <optional>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -181,6 +182,7 @@ int Serve(const Process& process, StopRequest& stop) {
   BackendClient backend(channels, BackendOptionsFromFlags(give_up.get_token(), bridge_metrics));
   Forwarder forwarder(backend, CorruptChecksums(), bridge_metrics.faults_injected);
   IdleShutdown idle(IdleShutdownTime(), stop);
+  std::optional<IdleShutdown::Activity> start(std::in_place, idle);  // Which is no idle time.
   const absl::StatusOr<std::unique_ptr<Listener>> listener =
       Listener::Start(std::move(socket->fd), forwarder, idle,
                       ListenerOptionsFromFlags(*std::move(dialects), bridge_metrics));
@@ -198,6 +200,7 @@ int Serve(const Process& process, StopRequest& stop) {
         WriteFileAtomically(FLAGS_bound_port_file, absl::StrCat(socket->port, "\n"));
     if (!written.ok()) return Refuse(written);
   }
+  start.reset();
   LOG(INFO) << "listening on " << socket->address << ", forwarding to " << FLAGS_service
             << ", dialects: " << dialect_names;
   if (CorruptChecksums())

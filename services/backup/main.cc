@@ -84,6 +84,7 @@ absl::StatusOr<int> Serve(const Options& options, const Process& process, StopRe
   const Operations operations = StartOperations(
       std::move(endpoint), std::move(probes), [&] { return service->is_idle(); }, metrics);
   const ReloadRequest::Handler reload(process.reload, [&] { service->Reload(); });
+  service->NoteStarted();
   Announce(options, *service);
   const std::string why = stop.Wait();  // First: a log line has the time of its beginning.
   LOG(INFO) << "stopping: " << why;

@@ -58,6 +58,8 @@ class RunningService {
   storage::Catalog& catalog() { return *storage_.catalog; }
   const storage::SpaceReserve& reserve() const { return *storage_.reserve; }
   bool is_idle() const { return idle_.is_idle(); }
+  // The start is over, which is no idle time.
+  void NoteStarted() { start_.reset(); }
   // Logs how to have versions removed, if no policy says so.
   void WarnIfNothingIsRemoved() const;
   // Has certificates, keys and the policy read again.
@@ -118,6 +120,7 @@ class RunningService {
   const std::unique_ptr<rpc::TlsFileCopies> tls_;
   StageResources stages_;
   IdleShutdown idle_;
+  std::optional<IdleShutdown::Activity> start_{std::in_place, idle_};
   rpc::StreamWatchdog watchdog_;
   rpc::DrainGate gate_;
   ClientTrace trace_;

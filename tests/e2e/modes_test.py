@@ -8,9 +8,11 @@ import subprocess
 import unittest
 
 import model_client as m
+import system_calls
 from cluster import BIN_DIR, ClusterTest, Process
 
 WAIT_S = 30
+SLOW_CALL_US = 700_000
 CONTENT = bytes(range(256)) * 1000
 
 
@@ -37,6 +39,19 @@ class IdleShutdownTest(ModesTest):
                 for quarter in ("100ms", "200ms", "300ms"):
                     self.assertIn(f"no connection and no call for {quarter}", idle.log())
                 self.assertIn("idle for 400ms", idle.log())
+
+    @unittest.skipUnless(system_calls.is_there(), "needs strace(1), and the right to trace")
+    def test_the_start_is_no_idle_time(self):
+        # Of renaming what tells the port, among others.
+        slow = system_calls.prefix("rename", f"delay_enter={SLOW_CALL_US}", "1+")
+        for name, flags, started in (("backup-service", [f"--data_dir={self.folder}/data", "--listen=127.0.0.1:0"], "serving on"),
+                                     ("backup-bridge", ["--port=0"], "listening on")):
+            with self.subTest(name):
+                idle = Process(name, [*flags, "--idle_shutdown=400ms"], self.folder, prefix=slow)
+                self.addCleanup(idle.stop)
+                idle.process.wait(timeout=WAIT_S)
+                self.assertIn(started, idle.log())
+                self.assertNotIn("no connection", idle.log().partition(started)[0])
 
     def test_a_connection_and_debug_keep_the_bridge_alive(self):
         busy = self.start_bridge("--port=0", "--idle_shutdown=200ms")
