@@ -187,6 +187,8 @@ class FakeStoreTest : public ::testing::Test {
   }
 
   SystemClock clock_;
+  // Lets what the store holds up go on; it may look for that yet when the test is over.
+  std::atomic<bool> is_done_ = false;
   FakeStore fake_{{"KEY", "TOPSECRET", ""}};
   const Engine engine_ = {"fake", fake_.port(), {"KEY", "TOPSECRET", ""}};
   const BlobId id_ = storage::IdOf<BlobId>(0xAB);
@@ -239,25 +241,23 @@ TEST_F(FakeStoreTest, CountsNoTimeBeforeTheirTurn) {
 TEST_F(FakeStoreTest, LetsWhatIsSmallPassWhatIsLarge) {
   S3Client::Options options = Options();
   options.transport.max_active = 1;
-  std::atomic<bool> is_done = false;
   fake_.set_quirks({.before = [&](const FakeStore::Request& request) {
-    while (request.key == "large" && !is_done) absl::SleepFor(absl::Milliseconds(1));
+    while (request.key == "large" && !is_done_) absl::SleepFor(absl::Milliseconds(1));
     return kOk;
   }});
   const auto client = OpenClient(options);
   std::array<char, 8> out = {};
   const auto large = client->Start({.operation = Operation::kGet, .key = "large", .out = out});
   EXPECT_OK(client->Call({.operation = Operation::kGet, .key = "small"}));
-  is_done = true;
+  is_done_ = true;
   EXPECT_OK(large->Wait());
 }
 
 TEST_F(FakeStoreTest, LetsNothingWaitForContentOfTheOtherDirection) {
   S3Client::Options options = Options();
   options.transport.max_active = 1;
-  std::atomic<bool> is_done = false;
   fake_.set_quirks({.before = [&](const FakeStore::Request& request) {
-    while (request.method == "PUT" && !is_done) absl::SleepFor(absl::Milliseconds(1));
+    while (request.method == "PUT" && !is_done_) absl::SleepFor(absl::Milliseconds(1));
     return kOk;
   }});
   const auto client = OpenClient(options);
@@ -270,16 +270,15 @@ TEST_F(FakeStoreTest, LetsNothingWaitForContentOfTheOtherDirection) {
                           .key = "parts",
                           .query = {{"uploadId", "1"}},
                           .body = {"list"}}));
-  is_done = true;
+  is_done_ = true;
   EXPECT_OK(put->Wait());
 }
 
 TEST_F(FakeStoreTest, LetsNothingSmallWaitForWhatIsSlow) {
   S3Client::Options options = Options();
   options.transport.max_active_small = 1;
-  std::atomic<bool> is_done = false;
   fake_.set_quirks({.before = [&](const FakeStore::Request& request) {
-    while (request.method == "POST" && !is_done) absl::SleepFor(absl::Milliseconds(1));
+    while (request.method == "POST" && !is_done_) absl::SleepFor(absl::Milliseconds(1));
     return kOk;
   }});
   const auto client = OpenClient(options);
@@ -288,14 +287,13 @@ TEST_F(FakeStoreTest, LetsNothingSmallWaitForWhatIsSlow) {
                                    .query = {{"uploadId", "1"}},
                                    .body = {"list"}});
   EXPECT_OK(client->Call({.operation = Operation::kHead, .key = "key"}));
-  is_done = true;
+  is_done_ = true;
   EXPECT_OK(slow->Wait());
 }
 
 TEST_F(FakeStoreTest, EndsAtOnceWhenItIsToStop) {
-  std::atomic<bool> is_done = false;
   fake_.set_quirks({.before = [&](const FakeStore::Request&) {
-    while (!is_done) absl::SleepFor(absl::Milliseconds(1));
+    while (!is_done_) absl::SleepFor(absl::Milliseconds(1));
     return kOk;
   }});
   const auto client = OpenClient(Options());
@@ -305,7 +303,7 @@ TEST_F(FakeStoreTest, EndsAtOnceWhenItIsToStop) {
   EXPECT_TRUE(SaysStoreIsAway(call->Wait().status()));
   EXPECT_TRUE(SaysStoreIsAway(client->Call({.operation = Operation::kGet, .key = "key"}).status()));
   EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(5));
-  is_done = true;
+  is_done_ = true;
 }
 
 TEST_F(FakeStoreTest, DoesNotTryAgainWhatOnlyAnOperatorCanMend) {
