@@ -4,7 +4,9 @@
 #include <array>
 #include <atomic>
 #include <chrono>
+#include <functional>
 #include <thread>
+#include <utility>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
@@ -186,8 +188,17 @@ class FakeStoreTest : public ::testing::Test {
     return store.Put(id, source, std::nullopt).status();
   }
 
+  // The store takes its time for such requests until is_done_, and does nothing for any.
+  void HoldUp(std::function<bool(const FakeStore::Request&)> which) {
+    fake_.set_quirks(
+        {.before = [this, which = std::move(which)](const FakeStore::Request& request) {
+          while (which(request) && !is_done_) absl::SleepFor(absl::Milliseconds(1));
+          return kOk;
+        }});
+  }
+
   SystemClock clock_;
-  // Lets what the store holds up go on; it may look for that yet when the test is over.
+  // Looked for by the store, maybe yet when the test is over.
   std::atomic<bool> is_done_ = false;
   FakeStore fake_{{"KEY", "TOPSECRET", ""}};
   const Engine engine_ = {"fake", fake_.port(), {"KEY", "TOPSECRET", ""}};
@@ -241,10 +252,7 @@ TEST_F(FakeStoreTest, CountsNoTimeBeforeTheirTurn) {
 TEST_F(FakeStoreTest, LetsWhatIsSmallPassWhatIsLarge) {
   S3Client::Options options = Options();
   options.transport.max_active = 1;
-  fake_.set_quirks({.before = [&](const FakeStore::Request& request) {
-    while (request.key == "large" && !is_done_) absl::SleepFor(absl::Milliseconds(1));
-    return kOk;
-  }});
+  HoldUp([](const FakeStore::Request& request) { return request.key == "large"; });
   const auto client = OpenClient(options);
   std::array<char, 8> out = {};
   const auto large = client->Start({.operation = Operation::kGet, .key = "large", .out = out});
@@ -256,10 +264,7 @@ TEST_F(FakeStoreTest, LetsWhatIsSmallPassWhatIsLarge) {
 TEST_F(FakeStoreTest, LetsNothingWaitForContentOfTheOtherDirection) {
   S3Client::Options options = Options();
   options.transport.max_active = 1;
-  fake_.set_quirks({.before = [&](const FakeStore::Request& request) {
-    while (request.method == "PUT" && !is_done_) absl::SleepFor(absl::Milliseconds(1));
-    return kOk;
-  }});
+  HoldUp([](const FakeStore::Request& request) { return request.method == "PUT"; });
   const auto client = OpenClient(options);
   const auto put =
       client->Start({.operation = Operation::kPut, .key = "large", .body = {"content"}});
@@ -277,10 +282,7 @@ TEST_F(FakeStoreTest, LetsNothingWaitForContentOfTheOtherDirection) {
 TEST_F(FakeStoreTest, LetsNothingSmallWaitForWhatIsSlow) {
   S3Client::Options options = Options();
   options.transport.max_active_small = 1;
-  fake_.set_quirks({.before = [&](const FakeStore::Request& request) {
-    while (request.method == "POST" && !is_done_) absl::SleepFor(absl::Milliseconds(1));
-    return kOk;
-  }});
+  HoldUp([](const FakeStore::Request& request) { return request.method == "POST"; });
   const auto client = OpenClient(options);
   const auto slow = client->Start({.operation = Operation::kCompleteUpload,
                                    .key = "parts",
@@ -292,10 +294,7 @@ TEST_F(FakeStoreTest, LetsNothingSmallWaitForWhatIsSlow) {
 }
 
 TEST_F(FakeStoreTest, EndsAtOnceWhenItIsToStop) {
-  fake_.set_quirks({.before = [&](const FakeStore::Request&) {
-    while (!is_done_) absl::SleepFor(absl::Milliseconds(1));
-    return kOk;
-  }});
+  HoldUp([](const FakeStore::Request&) { return true; });
   const auto client = OpenClient(Options());
   const auto begin = std::chrono::steady_clock::now();
   const auto call = client->Start({.operation = Operation::kGet, .key = "key"});

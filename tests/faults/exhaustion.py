@@ -123,21 +123,21 @@ def prepare_memory():
         raise Skipped("no control group that bounds memory can be made (memory)")
 
 
-def start_in_group(run, group):
-    """The service in it, the bridge not."""
-    cluster = run.start(prefix=())
+def start_in_group(run):
+    """The service in a control group that bounds memory, the bridge not; returns both."""
+    group = ControlGroup("memory")
+    run.defer(group.close)
+    cluster = run.start()
     cluster.service.stop()
     cluster.prefix = group.prefix
     cluster.start_service()
-    return cluster
+    return cluster, group
 
 
 @scenario("R22", prepare_memory, deadline_s=240)
 def memory(run):
     """a service that is killed again and again because there is too little memory"""
-    group = ControlGroup("memory")
-    run.defer(group.close)
-    cluster = start_in_group(run, group)
+    cluster, group = start_in_group(run)
     group.limit(Resources.of(cluster.service).memory + TIGHT)
     with Supervisor(cluster, pause_s=0.1) as supervisor:
         load = Load(mixed(run.journal, cluster, run.dice, CLIENTS, (100, 70_000, 3 << 20, 8 << 20))).start()
@@ -168,9 +168,7 @@ def declare(client, name, size, sent):
 @scenario("R22", prepare_memory, deadline_s=240)
 def declared(run):
     """a thousand files of 1 GiB that are declared at once, in as much memory as the service may take"""
-    group = ControlGroup("memory")
-    run.defer(group.close)
-    cluster = start_in_group(run, group)
+    cluster, group = start_in_group(run)
     group.limit(MEMORY)
     keeper = LegacyPlayer(run.journal, cluster.port, "keeper", random.Random(run.seed)).sign_up()
     wanted, connections = run.times(300, 1000), []

@@ -124,7 +124,7 @@ class Run:
 
 @dataclasses.dataclass(frozen=True)
 class Scenario:
-    """`play(run)` raises what was wrong, or Skipped; `promises` are the rows of docs/promises.md that it is for. `prepare()`, before
+    """`play(run)` raises what was wrong, or Skipped; `promises` name those that it is for (docs/faults.md). `prepare()`, before
     there is a run, raises Skipped where it cannot be played, and may start this program anew, as in a namespace."""
 
     name: str

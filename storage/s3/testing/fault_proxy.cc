@@ -21,6 +21,7 @@ namespace {
 
 constexpr size_t kMaxHeadSize = size_t{64} << 10;
 constexpr size_t kBufferSize = size_t{256} << 10;
+constexpr absl::Duration kLongestRepeating = absl::Minutes(2);
 
 UniqueFd ConnectTo(int port) {
   UniqueFd fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
@@ -144,7 +145,8 @@ Fault FaultProxy::FaultOf(absl::string_view request) {
 
 void FaultProxy::WaitUntilRepeated() {
   MutexLock lock(mutex_);
-  while (repeating_ > 0) changed_.Wait(mutex_);
+  while (repeating_ > 0)
+    CHECK(changed_.WaitFor(mutex_, kLongestRepeating)) << "the store is silent";
 }
 
 void FaultProxy::Serve(UniqueFd client) {
