@@ -1,14 +1,10 @@
 #include "base/direct_file.h"
 
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <sys/statvfs.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <iterator>
+#include <optional>
 #include <utility>
 
 #include "base/byte_stream.h"
@@ -16,7 +12,6 @@
 namespace backup {
 namespace {
 
-constexpr mode_t kFileMode = 0600;
 constexpr size_t kBufferSize = kPieceSize;
 static_assert(kBufferSize % kBufferAlignment == 0);
 // What is smaller is rather copied behind what waits than written apart.
@@ -27,31 +22,21 @@ static_assert(kRoomStep >= static_cast<int64_t>(kMaxPieceSize));
 
 }  // namespace
 
-UniqueFd DirectFile::Create(int folder_fd, const std::string& path) {
-  constexpr int kFlags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
-  UniqueFd fd(::openat(folder_fd, path.c_str(), kFlags | O_DIRECT, kFileMode));
-  // EINVAL comes after the file was made on some systems and before it on others.
-  if (!fd.valid() && errno == EINVAL)
-    fd = UniqueFd(::openat(folder_fd, path.c_str(), kFlags & ~O_EXCL, kFileMode));
-  return fd;
-}
-
 bool DirectFile::Allocate(int64_t size_bytes) {
   // Asked for more than there is, fallocate() first takes all that is free, which others would
   // feel.
   if (!HasRoom(size_bytes)) return false;
   // With its size: file systems let only one write at a time make a file larger.
-  if (::fallocate(fd_.get(), 0, 0, size_bytes) != 0) return errno == EOPNOTSUPP;
+  if (!file_->Allocate(size_bytes)) return errno == EOPNOTSUPP;
   room_until_ = size_bytes;
   allocated_ = size_bytes;
   return true;
 }
 
 bool DirectFile::HasRoom(int64_t size_bytes) const {
-  struct statvfs disk = {};
-  if (::fstatvfs(fd_.get(), &disk) != 0) return false;
-  if (static_cast<uint64_t>(size_bytes + reserve_bytes_) / disk.f_frsize < disk.f_bavail)
-    return true;
+  const std::optional<DiskSpace> disk = file_->Disk();
+  if (!disk) return false;
+  if (size_bytes + reserve_bytes_ < disk->free_bytes) return true;
   errno = ENOSPC;
   return false;
 }
@@ -97,9 +82,7 @@ bool DirectFile::Skip(int64_t size_bytes) {
   if (!HasNotFailed() || (filled_ > 0 && !WriteBuffer())) return false;
   if (offset_ < allocated_) {
     // Gives back what was allocated. Where that cannot be, it stays so and reads as zeros.
-    constexpr int kPunch = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
-    const int result = ::fallocate(fd_.get(), kPunch, offset_, size_bytes);
-    if (result != 0 && errno != EOPNOTSUPP) return false;
+    if (!file_->PunchHole(offset_, size_bytes) && errno != EOPNOTSUPP) return false;
   }
   offset_ += size_bytes;
   ReleasePieces();
@@ -109,19 +92,13 @@ bool DirectFile::Skip(int64_t size_bytes) {
 bool DirectFile::Flush() {
   while (!in_flight_.empty()) FinishOldest();
   if (!HasNotFailed()) return false;
-  if (filled_ % kBufferAlignment != 0 && !UsePageCache()) return false;
+  if (filled_ % kBufferAlignment != 0 && !file_->UsePageCache()) return false;
   // Nothing may be in flight when this ends.
   const absl::string_view rest(buffer_.get(), std::exchange(filled_, 0));
-  return WriteOut(rest, /*own=*/nullptr) && ::ftruncate(fd_.get(), offset_) == 0;
+  return WriteOut(rest, /*own=*/nullptr) && file_->SetSize(offset_);
 }
 
-bool DirectFile::Sync() { return ::fsync(fd_.get()) == 0; }
-
-bool DirectFile::IsDirect() const { return (::fcntl(fd_.get(), F_GETFL) & O_DIRECT) != 0; }
-
-bool DirectFile::UsePageCache() {
-  return ::fcntl(fd_.get(), F_SETFL, ::fcntl(fd_.get(), F_GETFL) & ~O_DIRECT) == 0;
-}
+bool DirectFile::Sync() { return file_->Sync(); }
 
 bool DirectFile::HasNotFailed() const {
   if (error_ != 0) errno = error_;
@@ -151,10 +128,10 @@ bool DirectFile::WriteOut(absl::string_view bytes, AlignedBuffer* own) {
 
 bool DirectFile::TryStart(absl::string_view bytes, AlignedBuffer* own) {
   if (own == nullptr && (lasting_pieces_ == 0 || bytes.data() == buffer_.get())) return false;
-  if (offset_ + std::ssize(bytes) > allocated_ || !IsDirect()) return false;
+  if (offset_ + std::ssize(bytes) > allocated_ || !file_->is_direct()) return false;
   if (in_flight_.size() == IoQueue::kMaxDepth) FinishOldest();
-  if (!queue_.TryStart({IoOperation::Kind::kWrite, fd_.get(), const_cast<char*>(bytes.data()),
-                        bytes.size(), offset_},
+  if (!queue_.TryStart({IoOperation::Kind::kWrite, file_->descriptor(),
+                        const_cast<char*>(bytes.data()), bytes.size(), offset_},
                        throttle_)) {
     return false;
   }
@@ -175,10 +152,9 @@ void DirectFile::FinishOldest() {
 bool DirectFile::WriteNow(absl::string_view bytes, int64_t offset) {
   while (!bytes.empty()) {
     const BulkTurn turn(throttle_);
-    const ssize_t written = ::pwrite(fd_.get(), bytes.data(), bytes.size(), offset);
-    if (written < 0 && errno == EINTR) continue;
+    const ssize_t written = file_->WriteAt(offset, bytes);
     // Some file systems refuse direct writes only now.
-    if (written < 0 && errno == EINVAL && IsDirect() && UsePageCache()) continue;
+    if (written < 0 && errno == EINVAL && file_->is_direct() && file_->UsePageCache()) continue;
     if (written <= 0) {
       error_ = written < 0 ? errno : EIO;
       return HasNotFailed();

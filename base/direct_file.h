@@ -1,19 +1,17 @@
 #pragma once
 
-#include <sys/types.h>
-
 #include <cstddef>
 #include <cstdint>
 #include <deque>
-#include <string>
+#include <memory>
 #include <utility>
 
 #include "absl/strings/string_view.h"
 #include "base/aligned_buffer.h"
 #include "base/bulk_throttle.h"
+#include "base/file_system.h"
 #include "base/io_engine.h"
 #include "base/io_queue.h"
-#include "base/unique_fd.h"
 
 namespace backup {
 
@@ -24,15 +22,14 @@ namespace backup {
 // thread at a time.
 class DirectFile {
  public:
-  // Creates a file for its owner only, where nothing may be yet. `path` is relative to the folder
-  // that `folder_fd` is open on, or AT_FDCWD. On failure not valid, errno set.
-  static UniqueFd Create(int folder_fd, const std::string& path);
-
-  // `fd` is what Create() returned. The file does not grow into the last `reserve_bytes` of its
+  // `file` is new, and made with O_DIRECT. It does not grow into the last `reserve_bytes` of its
   // file system: ENOSPC. Writes wait for `throttle`, if there is one; `engine` as for IoQueue.
-  explicit DirectFile(UniqueFd fd, int64_t reserve_bytes = 0, BulkThrottle* throttle = nullptr,
-                      IoEngine* engine = nullptr)
-      : fd_(std::move(fd)), reserve_bytes_(reserve_bytes), throttle_(throttle), queue_(engine) {}
+  explicit DirectFile(std::unique_ptr<File> file, int64_t reserve_bytes = 0,
+                      BulkThrottle* throttle = nullptr, IoEngine* engine = nullptr)
+      : file_(std::move(file)),
+        reserve_bytes_(reserve_bytes),
+        throttle_(throttle),
+        queue_(engine) {}
 
   // Sets space aside, before anything is written; where the file system cannot, nothing happens.
   bool Allocate(int64_t size_bytes);
@@ -63,8 +60,6 @@ class DirectFile {
 
   // Whether there is room for `size_bytes` more without touching the reserve.
   bool HasRoom(int64_t size_bytes) const;
-  bool IsDirect() const;
-  bool UsePageCache();
   bool WriteBuffer();
   // False, with errno, if a write has failed.
   bool HasNotFailed() const;
@@ -80,7 +75,7 @@ class DirectFile {
   void FinishOldest();
   bool WriteNow(absl::string_view bytes, int64_t offset);
 
-  const UniqueFd fd_;
+  const std::unique_ptr<File> file_;
   const int64_t reserve_bytes_;
   BulkThrottle* const throttle_;
   size_t lasting_pieces_ = 0;

@@ -52,7 +52,7 @@ TEST_P(DirectFileTest, HasWhatWasWrittenWhateverThePiecesAre) {
   bytes.copy(aligned.get(), bytes.size());
   for (const size_t size : {size_t{0}, size_t{1}, size_t{4096}, size_t{1} << 20, bytes.size()}) {
     for (const size_t piece : {size_t{5000}, size_t{1} << 20}) {
-      DirectFile file(DirectFile::Create(AT_FDCWD, path()));
+      DirectFile file(FileSystem::Real().Create(path(), O_DIRECT));
       for (size_t at = 0; at < size; at += piece) {
         ASSERT_TRUE(file.Write(absl::string_view(aligned.get() + at, std::min(piece, size - at))));
       }
@@ -65,7 +65,7 @@ TEST_P(DirectFileTest, HasWhatWasWrittenWhateverThePiecesAre) {
 }
 
 TEST_P(DirectFileTest, GivesBackSpaceThatWasAllocatedInVain) {
-  DirectFile file(DirectFile::Create(AT_FDCWD, path()));
+  DirectFile file(FileSystem::Real().Create(path(), O_DIRECT));
   ASSERT_TRUE(file.Allocate(int64_t{16} << 20));
   ASSERT_TRUE(file.Write("bytes") && file.Flush());
   struct stat info = {};
@@ -78,7 +78,7 @@ TEST_P(DirectFileTest, LeavesAHoleForWhatIsSkipped) {
   constexpr int64_t kHole = int64_t{8} << 20;
   const std::string bytes = testing::PseudoRandomBytes(3 * kBufferAlignment);
   for (const bool allocated : {false, true}) {
-    DirectFile file(DirectFile::Create(AT_FDCWD, path()));
+    DirectFile file(FileSystem::Real().Create(path(), O_DIRECT));
     if (allocated) {
       ASSERT_TRUE(file.Allocate(2 * kHole + std::ssize(bytes)));
     }
@@ -92,7 +92,7 @@ TEST_P(DirectFileTest, LeavesAHoleForWhatIsSkipped) {
 }
 
 TEST_P(DirectFileTest, TakesNothingIfThereIsNotRoomForAll) {
-  DirectFile file(DirectFile::Create(AT_FDCWD, path()));
+  DirectFile file(FileSystem::Real().Create(path(), O_DIRECT));
   EXPECT_FALSE(file.Allocate(int64_t{8} << 50));
   EXPECT_EQ(errno, ENOSPC);
 }
@@ -151,7 +151,7 @@ TEST_P(DirectFileTest, HasWhatWasWrittenSeveralPiecesAtOnce) {
   for (IoEngine* const engine : {uring.get(), threads.get()}) {
     for (const size_t lasting : {size_t{0}, size_t{3}, size_t{7}}) {
       BulkThrottle throttle;
-      DirectFile file(DirectFile::Create(AT_FDCWD, path()), 0, &throttle, engine);
+      DirectFile file(FileSystem::Real().Create(path(), O_DIRECT), 0, &throttle, engine);
       ASSERT_TRUE(file.Allocate(std::ssize(bytes) + 100));
       RingOfPieces pieces(bytes, lasting);
       file.LetPiecesLast(lasting);
@@ -166,7 +166,7 @@ TEST_P(DirectFileTest, HasWhatWasWrittenSeveralPiecesAtOnce) {
 
 TEST_P(DirectFileTest, CopiesWhatIsNotAlignedIntoBuffersThatAreWrittenAtOnce) {
   const std::string bytes = testing::PseudoRandomBytes(5 * kPieceSize + 77);
-  DirectFile file(DirectFile::Create(AT_FDCWD, path()));
+  DirectFile file(FileSystem::Real().Create(path(), O_DIRECT));
   ASSERT_TRUE(file.Allocate(std::ssize(bytes)));
   for (size_t at = 0; at < bytes.size(); at += 70'000) {
     std::string piece = bytes.substr(at, 70'000);
@@ -182,7 +182,7 @@ TEST_P(DirectFileTest, GoesOnWithAlignedPiecesBehindABlockThatWasFilledUp) {
   const std::string bytes = testing::PseudoRandomBytes(3 * kPieceSize);
   const std::string odd = testing::PseudoRandomBytes(2 * kBufferAlignment, 2);
   RingOfPieces pieces(bytes, /*lasting=*/3);
-  DirectFile file(DirectFile::Create(AT_FDCWD, path()));
+  DirectFile file(FileSystem::Real().Create(path(), O_DIRECT));
   ASSERT_TRUE(file.Allocate(std::ssize(bytes + odd)));
   file.LetPiecesLast(3);
   ASSERT_TRUE(file.Write(pieces.Next()));
@@ -197,7 +197,7 @@ TEST_P(DirectFileTest, WritesWhatWasGatheredBesideTheAlignedPiecesBehindIt) {
   const std::string bytes = testing::PseudoRandomBytes(kPieceSize);
   const std::string odd = testing::PseudoRandomBytes(32 * kBufferAlignment, 2);
   OddEngine engine({8192, 8192});
-  DirectFile file(DirectFile::Create(AT_FDCWD, path()), 0, nullptr, &engine);
+  DirectFile file(FileSystem::Real().Create(path(), O_DIRECT), 0, nullptr, &engine);
   ASSERT_TRUE(file.Allocate(std::ssize(odd + bytes + odd)));
   RingOfPieces pieces(bytes, 3);
   file.LetPiecesLast(3);
@@ -213,7 +213,7 @@ TEST_P(DirectFileTest, WritesWhatWasGatheredBesideTheAlignedPiecesBehindIt) {
 TEST_P(DirectFileTest, IsWholeOnceItIsFlushed) {
   const std::string odd = testing::PseudoRandomBytes(32 * kBufferAlignment);
   OddEngine engine({8192});
-  DirectFile file(DirectFile::Create(AT_FDCWD, path()), 0, nullptr, &engine);
+  DirectFile file(FileSystem::Real().Create(path(), O_DIRECT), 0, nullptr, &engine);
   ASSERT_TRUE(file.Allocate(2 * std::ssize(odd)));
   ASSERT_TRUE(file.Write(odd.substr(0, 100)) && file.Write(odd.substr(100)) && file.Flush());
   EXPECT_TRUE(Content() == odd);
@@ -222,7 +222,7 @@ TEST_P(DirectFileTest, IsWholeOnceItIsFlushed) {
 TEST_P(DirectFileTest, WritesTheRestOfWhatWasWrittenInPart) {
   const std::string bytes = testing::PseudoRandomBytes(4 * kPieceSize);
   OddEngine engine({8192, -EAGAIN, 0, -EINTR});
-  DirectFile file(DirectFile::Create(AT_FDCWD, path()), 0, nullptr, &engine);
+  DirectFile file(FileSystem::Real().Create(path(), O_DIRECT), 0, nullptr, &engine);
   ASSERT_TRUE(file.Allocate(std::ssize(bytes)));
   RingOfPieces pieces(bytes, 3);
   file.LetPiecesLast(3);
@@ -253,7 +253,7 @@ class SlowFirstWrite final : public IoEngine {
 TEST_P(DirectFileTest, APieceLastsNoLongerBecauseThoseBehindItAreNotInFlight) {
   const std::string bytes = testing::PseudoRandomBytes(kPieces * kPieceSize);
   SlowFirstWrite engine;
-  DirectFile file(DirectFile::Create(AT_FDCWD, path()), 0, nullptr, &engine);
+  DirectFile file(FileSystem::Real().Create(path(), O_DIRECT), 0, nullptr, &engine);
   ASSERT_TRUE(file.Allocate(std::ssize(bytes)));
   RingOfPieces pieces(bytes, 3);
   file.LetPiecesLast(3);
@@ -286,7 +286,7 @@ TEST_P(DirectFileTest, AWriteInFlightThatFailsIsToldInTheEndAndEverAfter) {
   const std::unique_ptr<IoEngine> uring = IoEngine::TryMakeUring();
   for (IoEngine* const engine : {uring.get(), threads.get()}) {
     {
-      DirectFile file(DirectFile::Create(AT_FDCWD, path()), 0, nullptr, engine);
+      DirectFile file(FileSystem::Real().Create(path(), O_DIRECT), 0, nullptr, engine);
       ASSERT_TRUE(file.Allocate(std::ssize(bytes)));
       const FileSizeLimit limit(2 * kPieceSize);
       RingOfPieces pieces(bytes, 3);
@@ -306,7 +306,7 @@ TEST_P(DirectFileTest, AWriteInFlightThatFailsIsToldInTheEndAndEverAfter) {
 
 TEST_P(DirectFileTest, IsMadeOnlyWhereNothingIs) {
   std::ofstream(path()) << "mine";
-  EXPECT_FALSE(DirectFile::Create(AT_FDCWD, path()).valid());
+  EXPECT_EQ(FileSystem::Real().Create(path(), O_DIRECT), nullptr);
   EXPECT_EQ(errno, EEXIST);
   EXPECT_EQ(Content(), "mine");
 }

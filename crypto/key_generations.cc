@@ -1,25 +1,18 @@
 #include "crypto/key_generations.h"
 
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <cerrno>
-#include <cstdio>
-#include <filesystem>
 #include <optional>
 #include <utility>
 
-#include "absl/cleanup/cleanup.h"
 #include "absl/strings/escaping.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
+#include "base/durable_file.h"
 #include "base/error.h"
 #include "base/hex.h"
 #include "base/status_macros.h"
-#include "base/unique_fd.h"
 #include "crypto/aead.h"
 #include "crypto/sha256.h"
 
@@ -70,24 +63,6 @@ absl::StatusOr<KeyGeneration> ParseLine(absl::string_view line) {
 absl::Status FileError(const std::string& path, absl::string_view doing) {
   return absl::ErrnoToStatus(errno, absl::StrCat("cannot ", doing, " the file of key generations ",
                                                  path, errno == ENOSPC ? ": free disk space" : ""));
-}
-
-absl::Status WriteAll(int file, absl::string_view text, const std::string& path) {
-  while (!text.empty()) {
-    const ssize_t written = ::write(file, text.data(), text.size());
-    if (written < 0 && errno == EINTR) continue;
-    if (written <= 0) return FileError(path, "write");
-    text.remove_prefix(static_cast<size_t>(written));
-  }
-  return ::fsync(file) == 0 ? absl::OkStatus() : FileError(path, "sync");
-}
-
-absl::Status SyncFolderOf(const std::string& path) {
-  const std::string folder = std::filesystem::path("." / std::filesystem::path(path)).parent_path();
-  const UniqueFd directory(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (!directory.valid() || ::fsync(directory.get()) != 0)
-    return FileError(path, "sync the folder of");
-  return absl::OkStatus();
 }
 
 absl::Status WrappedByAnother(const KeyGeneration& generation, const MasterKeys& master_keys) {
@@ -163,31 +138,13 @@ absl::StatusOr<std::vector<KeyGeneration>> ParseGenerations(absl::string_view te
 }
 
 absl::Status WriteGenerationsFile(const std::string& path, absl::string_view text) {
-  const std::string beside = absl::StrCat(path, ".new");
-  ::unlink(beside.c_str());  // What a crash left.
-  const UniqueFd file(::open(beside.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
-  if (!file.valid()) return FileError(path, "write");
-  absl::Cleanup remove_beside = [&] { ::unlink(beside.c_str()); };
-  RETURN_IF_ERROR(WriteAll(file.get(), text, path));
-  if (::rename(beside.c_str(), path.c_str()) != 0) return FileError(path, "replace");
-  std::move(remove_beside).Cancel();
-  return SyncFolderOf(path);
+  return ReplaceFile(path, text) ? absl::OkStatus() : FileError(path, "write");
 }
 
 absl::StatusOr<std::string> ReadGenerationsFile(const std::string& path) {
-  const UniqueFd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (!file.valid()) return FileError(path, "open");
-  std::string text(kMaxTextSize + 1, '\0');
-  size_t size = 0;
-  while (size < text.size()) {
-    const ssize_t read = ::read(file.get(), text.data() + size, text.size() - size);
-    if (read < 0 && errno == EINTR) continue;
-    if (read < 0) return FileError(path, "read");
-    if (read == 0) break;
-    size += static_cast<size_t>(read);
-  }
-  text.resize(size);
-  return text;
+  std::optional<std::string> text = ReadSmallFile(path, kMaxTextSize + 1);
+  if (!text) return FileError(path, "read");
+  return *std::move(text);
 }
 
 absl::Status AddGenerations(const std::vector<KeyGeneration>& generations,

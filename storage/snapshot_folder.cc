@@ -75,13 +75,12 @@ absl::Status MakeFolder(const std::string& path) {
 class NewFile final : public ByteSink {
  public:
   static absl::StatusOr<std::unique_ptr<NewFile>> Create(const std::string& path) {
-    UniqueFd fd = DirectFile::Create(AT_FDCWD, path);
-    if (!fd.valid()) return IoError("create", path);
-    struct statvfs disk = {};
-    if (::fstatvfs(fd.get(), &disk) != 0) return IoError("ask for free space of", path);
-    const int64_t reserve_bytes =
-        SpaceReserve::SizeFor(static_cast<int64_t>(disk.f_blocks * disk.f_frsize));
-    return std::unique_ptr<NewFile>(new NewFile(path, std::move(fd), reserve_bytes));
+    std::unique_ptr<File> file = FileSystem::Real().Create(path, O_DIRECT);
+    if (file == nullptr) return IoError("create", path);
+    const std::optional<DiskSpace> disk = file->Disk();
+    if (!disk) return IoError("ask for free space of", path);
+    const int64_t reserve_bytes = SpaceReserve::SizeFor(disk->total_bytes);
+    return std::unique_ptr<NewFile>(new NewFile(path, std::move(file), reserve_bytes));
   }
   absl::Status Write(absl::string_view piece) override {
     return file_.Write(piece) ? absl::OkStatus() : IoError("write", path_);
@@ -92,8 +91,8 @@ class NewFile final : public ByteSink {
   int64_t size_bytes() const { return file_.written_bytes(); }
 
  private:
-  NewFile(std::string path, UniqueFd fd, int64_t reserve_bytes)
-      : path_(std::move(path)), file_(std::move(fd), reserve_bytes) {}
+  NewFile(std::string path, std::unique_ptr<File> file, int64_t reserve_bytes)
+      : path_(std::move(path)), file_(std::move(file), reserve_bytes) {}
 
   const std::string path_;
   DirectFile file_;

@@ -1,8 +1,5 @@
 #include "services/backup/blobs_location.h"
 
-#include <fcntl.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <array>
 #include <cerrno>
@@ -19,10 +16,10 @@
 #include "absl/strings/str_split.h"
 #include "absl/strings/string_view.h"
 #include "base/clock.h"
+#include "base/durable_file.h"
 #include "base/error.h"
 #include "base/exit_code.h"
 #include "base/status_macros.h"
-#include "base/unique_fd.h"
 #include "crypto/random.h"
 #include "glog/logging.h"
 #include "storage/s3/s3_blob_store.h"
@@ -91,26 +88,14 @@ std::string PathOf(const std::string& data_dir) {
 // What was written down; an empty url if nothing was. Nobody may take blobs that cannot be told for
 // those in the data directory.
 absl::StatusOr<BlobsOptions> ReadLocation(const std::string& path) {
-  const UniqueFd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (!file.valid() && errno == ENOENT) return BlobsOptions();
-  std::string text(kMaxLocationSize, '\0');
-  const ssize_t got = file.valid() ? ::read(file.get(), text.data(), text.size()) : -1;
-  if (got < 0) return absl::ErrnoToStatus(errno, absl::StrCat("cannot read ", path));
-  text.resize(static_cast<size_t>(got));
-  absl::StatusOr<BlobsOptions> blobs = ParseText(text);
+  const std::optional<std::string> text = ReadSmallFile(path, kMaxLocationSize);
+  if (!text && errno == ENOENT) return BlobsOptions();
+  if (!text) return absl::ErrnoToStatus(errno, absl::StrCat("cannot read ", path));
+  absl::StatusOr<BlobsOptions> blobs = ParseText(*text);
   if (blobs.ok()) return blobs;
   return absl::FailedPreconditionError(
       absl::StrCat(path, " ", blobs.status().message(),
                    ": remove it, and give --blobs and what belongs to it once"));
-}
-
-bool WriteAll(int fd, absl::string_view text) {
-  while (!text.empty()) {
-    const ssize_t written = ::write(fd, text.data(), text.size());
-    if (written < 0 && errno != EINTR) return false;
-    if (written > 0) text.remove_prefix(static_cast<size_t>(written));
-  }
-  return true;
 }
 
 // Nothing if it is there already: a full disk keeps nobody from starting.
@@ -118,15 +103,8 @@ absl::Status WriteLocation(const std::string& data_dir, const std::string& text)
   const std::string path = PathOf(data_dir);
   const absl::StatusOr<BlobsOptions> known = ReadLocation(path);
   if (known.ok() && TextOf(*known) == text) return absl::OkStatus();
-  const std::string part = absl::StrCat(path, ".part");
-  const UniqueFd fd(::open(part.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
-  const UniqueFd folder(::open(data_dir.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (fd.valid() && folder.valid() && WriteAll(fd.get(), text) && ::fsync(fd.get()) == 0 &&
-      ::rename(part.c_str(), path.c_str()) == 0 && ::fsync(folder.get()) == 0)
-    return absl::OkStatus();
-  const absl::Status error = absl::ErrnoToStatus(errno, absl::StrCat("cannot write ", path));
-  ::unlink(part.c_str());
-  return error;
+  if (ReplaceFile(path, text)) return absl::OkStatus();
+  return absl::ErrnoToStatus(errno, absl::StrCat("cannot write ", path));
 }
 
 // `wanted` with what it leaves out as in `known`.

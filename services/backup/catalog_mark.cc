@@ -1,19 +1,22 @@
 #include "services/backup/catalog_mark.h"
 
-#include <fcntl.h>
-#include <unistd.h>
-
 #include <cerrno>
-#include <cstdio>
-#include <fstream>
+#include <string>
+#include <vector>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "absl/strings/string_view.h"
+#include "base/durable_file.h"
 #include "base/error.h"
 #include "base/status_macros.h"
-#include "base/unique_fd.h"
 
 namespace backup {
 namespace {
+
+// Two numbers of 20 digits at most.
+constexpr size_t kMaxMarkSize = 64;
 
 absl::StatusOr<CatalogMark> MarkOf(storage::Catalog& catalog) {
   return catalog.Read([](storage::Snapshot& snapshot) -> absl::StatusOr<CatalogMark> {
@@ -24,11 +27,6 @@ absl::StatusOr<CatalogMark> MarkOf(storage::Catalog& catalog) {
   });
 }
 
-bool Sync(const std::string& path, int flags) {
-  const UniqueFd file(::open(path.c_str(), flags | O_CLOEXEC));
-  return file.valid() && ::fsync(file.get()) == 0;
-}
-
 }  // namespace
 
 std::string CatalogMarkPath(const std::string& data_dir) {
@@ -36,9 +34,13 @@ std::string CatalogMarkPath(const std::string& data_dir) {
 }
 
 CatalogMark ReadCatalogMark(const std::string& data_dir) {
-  std::ifstream file(CatalogMarkPath(data_dir));
+  const std::string text = ReadSmallFile(CatalogMarkPath(data_dir), kMaxMarkSize).value_or("");
+  const std::vector<absl::string_view> fields =
+      absl::StrSplit(text, absl::ByAnyChar(" \n"), absl::SkipEmpty());
   CatalogMark mark;
-  if (!(file >> mark.next_version_id >> mark.epoch)) return CatalogMark();
+  if (fields.size() != 2 || !absl::SimpleAtoi(fields[0], &mark.next_version_id) ||
+      !absl::SimpleAtoi(fields[1], &mark.epoch))
+    return CatalogMark();
   return mark;
 }
 
@@ -46,17 +48,7 @@ absl::Status WriteCatalogMark(const std::string& data_dir, storage::Catalog& cat
   ASSIGN_OR_RETURN(const CatalogMark mark, MarkOf(catalog));
   if (mark == ReadCatalogMark(data_dir)) return absl::OkStatus();
   const std::string path = CatalogMarkPath(data_dir);
-  const std::string beside = absl::StrCat(path, ".new");
-  {
-    const UniqueFd file(
-        ::open(beside.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600));
-    const std::string text = absl::StrCat(mark.next_version_id, " ", mark.epoch, "\n");
-    if (!file.valid() || ::write(file.get(), text.data(), text.size()) != std::ssize(text) ||
-        ::fsync(file.get()) != 0) {
-      return absl::ErrnoToStatus(errno, absl::StrCat("cannot write ", beside));
-    }
-  }
-  if (::rename(beside.c_str(), path.c_str()) != 0 || !Sync(data_dir, O_RDONLY | O_DIRECTORY))
+  if (!ReplaceFile(path, absl::StrCat(mark.next_version_id, " ", mark.epoch, "\n")))
     return absl::ErrnoToStatus(errno, absl::StrCat("cannot write ", path));
   return absl::OkStatus();
 }

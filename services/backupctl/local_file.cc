@@ -62,21 +62,22 @@ bool RemovePart(int folder_fd, const char* name) {
          ::unlinkat(folder_fd, name, 0) == 0;
 }
 
-// Makes a new file and locks it; `name` becomes its name. Not valid on failure, errno set.
-UniqueFd MakePart(int folder_fd, std::string& name) {
+// Makes a new file and locks it; `name` becomes its name. Null on failure, errno set.
+std::unique_ptr<File> MakePart(int folder_fd, std::string& name) {
   for (int attempt = 0; attempt < kMaxPartTries; ++attempt) {
     name = absl::StrCat(kPartPrefix, absl::BytesToHexString(crypto::RandomBytes(kPartIdSize)),
                         kPartSuffix);
-    UniqueFd fd = DirectFile::Create(folder_fd, name);
-    if (!fd.valid()) return fd;
+    std::unique_ptr<File> file = CreateFileAt(folder_fd, name, O_DIRECT);
+    if (file == nullptr) return nullptr;
+    const int fd = file->descriptor();
     // Where there are no locks, RemovePart() gets none either and leaves everything.
-    const bool seized = ::flock(fd.get(), LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+    const bool seized = ::flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK;
     struct stat info;
-    if (!seized && ::fstat(fd.get(), &info) == 0 && info.st_nlink > 0) return fd;
+    if (!seized && ::fstat(fd, &info) == 0 && info.st_nlink > 0) return file;
     ::unlinkat(folder_fd, name.c_str(), 0);
   }
   errno = EBUSY;
-  return UniqueFd();
+  return nullptr;
 }
 
 bool IsZero(absl::string_view block) {
@@ -135,9 +136,9 @@ absl::StatusOr<std::unique_ptr<OutputFile>> OutputFile::Create(int folder_fd,
   UniqueFd folder(::fcntl(folder_fd, F_DUPFD_CLOEXEC, 0));
   if (!folder.valid()) return absl::ErrnoToStatus(errno, "cannot use the folder");
   std::string name;
-  UniqueFd fd = MakePart(folder.get(), name);
-  if (!fd.valid()) return absl::ErrnoToStatus(errno, "cannot make a file in the folder");
-  std::unique_ptr<OutputFile> output(new OutputFile(std::move(folder), std::move(fd), name));
+  std::unique_ptr<File> file = MakePart(folder.get(), name);
+  if (file == nullptr) return absl::ErrnoToStatus(errno, "cannot make a file in the folder");
+  std::unique_ptr<OutputFile> output(new OutputFile(std::move(folder), std::move(file), name));
   // Without room for all of it there may still be room for what is not a hole.
   if (expected_size >= kAllocateMinSize && !output->file_.Allocate(expected_size) &&
       errno != ENOSPC && errno != EDQUOT && errno != EFBIG) {

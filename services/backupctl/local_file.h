@@ -55,10 +55,10 @@ class OutputFile final : public ByteSink {
   absl::Status Commit(int folder_fd, const std::string& name, bool replace, absl::Time time);
 
  private:
-  OutputFile(UniqueFd folder, UniqueFd fd, std::string part_name)
+  OutputFile(UniqueFd folder, std::unique_ptr<File> file, std::string part_name)
       : folder_(std::move(folder)),
-        fd_(fd.get()),
-        file_(std::move(fd)),
+        fd_(file->descriptor()),
+        file_(std::move(file)),
         part_name_(std::move(part_name)) {}
 
   const UniqueFd folder_;

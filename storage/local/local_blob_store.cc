@@ -1,28 +1,21 @@
 #include "storage/local/local_blob_store.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
-#include <sys/statvfs.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <cstdio>
 #include <cstring>
-#include <filesystem>
 #include <iterator>
 #include <vector>
 
-#include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "base/direct_file.h"
 #include "base/error.h"
 #include "base/status_macros.h"
-#include "glog/logging.h"
 
 namespace backup::storage {
 namespace {
@@ -61,71 +54,76 @@ class SyncTimer {
   const std::chrono::steady_clock::time_point begin_ = std::chrono::steady_clock::now();
 };
 
-absl::Status SyncFolder(const StorageMetrics& metrics, const std::string& path) {
+absl::Status SyncFolder(FileSystem& file_system, const StorageMetrics& metrics,
+                        const std::string& path) {
   const SyncTimer timer(metrics);
-  const UniqueFd folder(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (!folder.valid() || ::fsync(folder.get()) != 0) return IoError(metrics, "sync a folder");
-  return absl::OkStatus();
+  return file_system.SyncFolder(path) ? absl::OkStatus() : IoError(metrics, "sync a folder");
 }
 
 // Makes a folder, if there is none, whose parent exists. Durable once the parent is synced.
-absl::Status MakeFolder(const StorageMetrics& metrics, const std::string& path) {
-  if (::mkdir(path.c_str(), 0700) != 0 && errno != EEXIST) return IoError(metrics, "make a folder");
+absl::Status MakeFolder(FileSystem& file_system, const StorageMetrics& metrics,
+                        const std::string& path) {
+  if (!file_system.MakeFolder(path) && errno != EEXIST) return IoError(metrics, "make a folder");
   return absl::OkStatus();
 }
 
 // Makes all folders at once and durable, so that storing a blob need not.
-absl::Status MakeFolders(const StorageMetrics& metrics, const std::string& directory) {
-  RETURN_IF_ERROR(MakeFolder(metrics, directory));
-  RETURN_IF_ERROR(MakeFolder(metrics, absl::StrCat(directory, "/tmp")));
-  RETURN_IF_ERROR(MakeFolder(metrics, absl::StrCat(directory, "/blobs")));
+absl::Status MakeFolders(FileSystem& file_system, const StorageMetrics& metrics,
+                         const std::string& directory) {
+  RETURN_IF_ERROR(MakeFolder(file_system, metrics, directory));
+  RETURN_IF_ERROR(MakeFolder(file_system, metrics, absl::StrCat(directory, "/tmp")));
+  RETURN_IF_ERROR(MakeFolder(file_system, metrics, absl::StrCat(directory, "/blobs")));
   for (int first_byte = 0; first_byte < kFolders; ++first_byte) {
-    RETURN_IF_ERROR(MakeFolder(metrics, absl::StrFormat("%s/blobs/%02x", directory, first_byte)));
+    RETURN_IF_ERROR(
+        MakeFolder(file_system, metrics, absl::StrFormat("%s/blobs/%02x", directory, first_byte)));
   }
-  RETURN_IF_ERROR(SyncFolder(metrics, absl::StrCat(directory, "/blobs")));
-  RETURN_IF_ERROR(SyncFolder(metrics, directory));
-  return SyncFolder(metrics, absl::StrCat(directory, "/.."));
+  RETURN_IF_ERROR(SyncFolder(file_system, metrics, absl::StrCat(directory, "/blobs")));
+  RETURN_IF_ERROR(SyncFolder(file_system, metrics, directory));
+  return SyncFolder(file_system, metrics, absl::StrCat(directory, "/.."));
 }
 
-absl::Status RemoveLeftOverParts(const StorageMetrics& metrics, const std::string& folder) {
-  std::error_code error;
-  for (const auto& part : std::filesystem::directory_iterator(folder, error)) {
-    if (::unlink(part.path().c_str()) != 0) return IoError(metrics, "remove a left-over part");
-    metrics.orphans_removed.Add();
-  }
-  if (error)
-    return MakeError(Reason::kStorageIo,
-                     absl::StrCat("the blob store cannot list parts: ", error.message()));
-  return absl::OkStatus();
+absl::Status RemoveLeftOverParts(FileSystem& file_system, const StorageMetrics& metrics,
+                                 const std::string& folder) {
+  absl::Status result;
+  const bool is_listed = file_system.List(folder, [&](const FileSystem::Entry& part) {
+    if (file_system.Remove(absl::StrCat(folder, "/", part.name))) {
+      metrics.orphans_removed.Add();
+    } else {
+      result = IoError(metrics, "remove a left-over part");
+    }
+    return result.ok();
+  });
+  return is_listed ? result : IoError(metrics, "list parts");
 }
 
 // Renames a file to a name that must not be there yet; errno is EEXIST if it is.
-bool RenameToNew(const std::string& from, const std::string& to) {
-  if (::renameat2(AT_FDCWD, from.c_str(), AT_FDCWD, to.c_str(), RENAME_NOREPLACE) == 0) return true;
+bool RenameToNew(FileSystem& file_system, const std::string& from, const std::string& to) {
+  if (file_system.RenameToNew(from, to)) return true;
   if (errno != EINVAL) return false;
   // A file system that cannot do this, such as NFS: a link replaces nothing either.
-  return ::link(from.c_str(), to.c_str()) == 0 && ::unlink(from.c_str()) == 0;
+  return file_system.Link(from, to) && file_system.Remove(from);
 }
 
-// What a new blob must leave free in the file system of `fd`, so that small files are still stored:
-// as much as is reserved beside.
-absl::StatusOr<int64_t> ReserveOf(const StorageMetrics& metrics, int fd) {
-  struct statvfs disk = {};
-  if (::fstatvfs(fd, &disk) != 0) return IoError(metrics, "ask for free space");
-  return SpaceReserve::SizeFor(static_cast<int64_t>(disk.f_blocks * disk.f_frsize));
+// What a new blob must leave free in the file system of `file`, so that small files are still
+// stored: as much as is reserved beside.
+absl::StatusOr<int64_t> ReserveOf(const StorageMetrics& metrics, const File& file) {
+  const std::optional<DiskSpace> disk = file.Disk();
+  if (!disk) return IoError(metrics, "ask for free space");
+  return SpaceReserve::SizeFor(disk->total_bytes);
 }
 
 // A blob on its way.
 class PartFile final : public ByteSink {
  public:
-  static absl::StatusOr<std::unique_ptr<PartFile>> Create(const StorageMetrics& metrics,
+  static absl::StatusOr<std::unique_ptr<PartFile>> Create(FileSystem& file_system,
+                                                          const StorageMetrics& metrics,
                                                           BulkThrottle* throttle,
                                                           const std::string& path,
                                                           std::optional<int64_t> expected_size) {
-    UniqueFd fd = DirectFile::Create(AT_FDCWD, path);
-    if (!fd.valid()) return IoError(metrics, "create a file");
-    ASSIGN_OR_RETURN(const int64_t reserve_bytes, ReserveOf(metrics, fd.get()));
-    std::unique_ptr<PartFile> part(new PartFile(metrics, throttle, std::move(fd), reserve_bytes));
+    std::unique_ptr<File> file = file_system.Create(path, O_DIRECT);
+    if (file == nullptr) return IoError(metrics, "create a file");
+    ASSIGN_OR_RETURN(const int64_t reserve_bytes, ReserveOf(metrics, *file));
+    std::unique_ptr<PartFile> part(new PartFile(metrics, throttle, std::move(file), reserve_bytes));
     if (expected_size && *expected_size > 0 && !part->file_.Allocate(*expected_size))
       return IoError(metrics, "allocate space");
     return part;
@@ -157,9 +155,9 @@ class PartFile final : public ByteSink {
   int64_t size_bytes() const { return file_.written_bytes(); }
 
  private:
-  PartFile(const StorageMetrics& metrics, BulkThrottle* throttle, UniqueFd fd,
+  PartFile(const StorageMetrics& metrics, BulkThrottle* throttle, std::unique_ptr<File> file,
            int64_t reserve_bytes)
-      : metrics_(metrics), file_(std::move(fd), reserve_bytes, throttle) {}
+      : metrics_(metrics), file_(std::move(file), reserve_bytes, throttle) {}
 
   void CountBytes() {
     const int64_t written_bytes = file_.written_bytes();
@@ -175,20 +173,22 @@ class PartFile final : public ByteSink {
 // A part that is to become the blob `path` in `folder`.
 class StagedFile final : public StagedBlob {
  public:
-  StagedFile(const StorageMetrics& metrics, std::string part_path, std::string folder,
-             std::string path)
-      : metrics_(metrics),
+  StagedFile(FileSystem& file_system, const StorageMetrics& metrics, std::string part_path,
+             std::string folder, std::string path)
+      : file_system_(file_system),
+        metrics_(metrics),
         part_path_(std::move(part_path)),
         folder_(std::move(folder)),
         path_(std::move(path)) {}
   ~StagedFile() override {
-    if (leftover_ != nullptr) ::unlink(leftover_->c_str());
+    if (leftover_ != nullptr) file_system_.Remove(*leftover_);
   }
 
   absl::Status Fill(ByteSource& source, BulkThrottle* throttle,
                     std::optional<int64_t> expected_size) {
     leftover_ = &part_path_;
-    ASSIGN_OR_RETURN(part_, PartFile::Create(metrics_, throttle, part_path_, expected_size));
+    ASSIGN_OR_RETURN(part_,
+                     PartFile::Create(file_system_, metrics_, throttle, part_path_, expected_size));
     RETURN_IF_ERROR(CopyAll(source, *part_).status());
     return part_->Flush();
   }
@@ -197,14 +197,15 @@ class StagedFile final : public StagedBlob {
 
   absl::Status Commit() override {
     RETURN_IF_ERROR(part_->Sync());
-    if (!RenameToNew(part_path_, path_)) return IoError(metrics_, "rename a file");
+    if (!RenameToNew(file_system_, part_path_, path_)) return IoError(metrics_, "rename a file");
     leftover_ = &path_;
-    RETURN_IF_ERROR(SyncFolder(metrics_, folder_));
+    RETURN_IF_ERROR(SyncFolder(file_system_, metrics_, folder_));
     leftover_ = nullptr;
     return absl::OkStatus();
   }
 
  private:
+  FileSystem& file_system_;
   const StorageMetrics& metrics_;
   const std::string part_path_;
   const std::string folder_;
@@ -226,33 +227,32 @@ bool IsCached(int fd, int64_t offset, size_t size) {
 
 class FileAccess final : public RandomAccess {
  public:
-  // `direct_fd` is open on the same file for direct reads, or not valid.
-  FileAccess(const StorageMetrics& metrics, std::shared_ptr<BulkThrottle> throttle, UniqueFd fd,
-             UniqueFd direct_fd, int64_t size_bytes)
+  // `direct_file` is open on the same file for direct reads, or null.
+  FileAccess(const StorageMetrics& metrics, std::shared_ptr<BulkThrottle> throttle,
+             std::unique_ptr<File> file, std::unique_ptr<File> direct_file, int64_t size_bytes)
       : metrics_(metrics),
         throttle_(std::move(throttle)),
-        fd_(std::move(fd)),
-        direct_fd_(std::move(direct_fd)),
+        file_(std::move(file)),
+        direct_file_(std::move(direct_file)),
         size_bytes_(size_bytes) {}
   int64_t size_bytes() const override { return size_bytes_; }
-  size_t read_depth() const override { return direct_fd_.valid() ? IoQueue::kMaxDepth : 1; }
+  size_t read_depth() const override { return direct_file_ != nullptr ? IoQueue::kMaxDepth : 1; }
   bool TryStartReadAt(IoQueue& queue, int64_t offset, std::span<char> out) const override {
     return out.size() >= kLargeReadSize && IsForDirect(offset, out) &&
-           queue.TryStart(
-               {IoOperation::Kind::kRead, direct_fd_.get(), out.data(), out.size(), offset},
-               throttle_.get());
+           queue.TryStart({IoOperation::Kind::kRead, direct_file_->descriptor(), out.data(),
+                           out.size(), offset},
+                          throttle_.get());
   }
   absl::Status ReadAt(int64_t offset, std::span<char> out) const override {
     if (out.size() >= kLargeReadSize) {
       if (TryReadDirect(offset, out)) return absl::OkStatus();
       // Who reads so much at once reads on. The kernel's own reading ahead is slower than disks.
-      ::posix_fadvise(fd_.get(), offset + kReadAheadBytes, std::ssize(out), POSIX_FADV_WILLNEED);
+      ::posix_fadvise(file_->descriptor(), offset + kReadAheadBytes, std::ssize(out),
+                      POSIX_FADV_WILLNEED);
     }
     size_t done = 0;
     while (done < out.size()) {
-      const ssize_t got = ::pread(fd_.get(), out.data() + done, out.size() - done,
-                                  offset + static_cast<int64_t>(done));
-      if (got < 0 && errno == EINTR) continue;
+      const ssize_t got = file_->ReadAt(offset + static_cast<int64_t>(done), out.subspan(done));
       if (got < 0) return IoError(metrics_, "read");
       if (got == 0)
         return MakeError(Reason::kBlobDamaged, "the stored content is shorter than it should be");
@@ -267,19 +267,19 @@ class FileAccess final : public RandomAccess {
   bool TryReadDirect(int64_t offset, std::span<char> out) const {
     if (!IsForDirect(offset, out)) return false;
     const BulkTurn turn(throttle_.get());
-    return ::pread(direct_fd_.get(), out.data(), out.size(), offset) == std::ssize(out);
+    return direct_file_->ReadAt(offset, out) == std::ssize(out);
   }
   bool IsForDirect(int64_t offset, std::span<char> out) const {
     const auto address = reinterpret_cast<uintptr_t>(out.data());
-    return direct_fd_.valid() &&
+    return direct_file_ != nullptr &&
            (static_cast<uintptr_t>(offset) | address | out.size()) % kBufferAlignment == 0 &&
-           !IsCached(fd_.get(), offset, out.size());
+           !IsCached(file_->descriptor(), offset, out.size());
   }
 
   const StorageMetrics metrics_;  // A reader may outlive its store.
   const std::shared_ptr<BulkThrottle> throttle_;
-  const UniqueFd fd_;
-  const UniqueFd direct_fd_;
+  const std::unique_ptr<File> file_;
+  const std::unique_ptr<File> direct_file_;
   const int64_t size_bytes_;
 };
 
@@ -287,13 +287,13 @@ class FileAccess final : public RandomAccess {
 
 absl::StatusOr<std::unique_ptr<LocalBlobStore>> LocalBlobStore::Open(
     const std::string& directory, const StorageMetrics& metrics, const SpaceReserve* reserve,
-    std::shared_ptr<BulkThrottle> throttle) {
-  RETURN_IF_ERROR(MakeFolders(metrics, directory));
-  RETURN_IF_ERROR(RemoveLeftOverParts(metrics, absl::StrCat(directory, "/tmp")));
+    std::shared_ptr<BulkThrottle> throttle, FileSystem& file_system) {
+  RETURN_IF_ERROR(MakeFolders(file_system, metrics, directory));
+  RETURN_IF_ERROR(RemoveLeftOverParts(file_system, metrics, absl::StrCat(directory, "/tmp")));
   // Made now, on a thread whose priority is not low.
   IoEngine::Default();
   return std::unique_ptr<LocalBlobStore>(
-      new LocalBlobStore(directory, metrics, reserve, std::move(throttle)));
+      new LocalBlobStore(directory, metrics, reserve, std::move(throttle), file_system));
 }
 
 std::string LocalBlobStore::FolderOf(const BlobId& id) const {
@@ -309,29 +309,28 @@ absl::StatusOr<std::unique_ptr<StagedBlob>> LocalBlobStore::Stage(
   if (reserve_ != nullptr) RETURN_IF_ERROR(reserve_->CheckGrowth());
   // The number keeps a second Stage() of the same id, which is a mistake, away from the first.
   auto staged = std::make_unique<StagedFile>(
-      metrics_, absl::StrCat(directory_, "/tmp/", ToHex(id), ".", ++parts_), FolderOf(id),
-      PathOf(id));
+      file_system_, metrics_, absl::StrCat(directory_, "/tmp/", ToHex(id), ".", ++parts_),
+      FolderOf(id), PathOf(id));
   RETURN_IF_ERROR(staged->Fill(source, throttle_.get(), expected_size));
   return staged;
 }
 
 absl::StatusOr<std::unique_ptr<RandomAccess>> LocalBlobStore::Open(const BlobId& id) const {
-  constexpr int kFlags = O_RDONLY | O_CLOEXEC | O_NOFOLLOW;
   const std::string path = PathOf(id);
-  UniqueFd fd(::open(path.c_str(), kFlags));
-  if (!fd.valid() && errno == ENOENT)
+  std::unique_ptr<File> file = file_system_.Open(path, O_NOFOLLOW);
+  if (file == nullptr && errno == ENOENT)
     return absl::NotFoundError(absl::StrCat("there is no blob ", ToHex(id)));
-  struct stat info = {};
-  if (!fd.valid() || ::fstat(fd.get(), &info) != 0) return IoError(metrics_, "open a file");
-  UniqueFd direct_fd;
-  if (info.st_size >= static_cast<int64_t>(kLargeReadSize))
-    direct_fd = UniqueFd(::open(path.c_str(), kFlags | O_DIRECT));
-  return std::make_unique<FileAccess>(metrics_, throttle_, std::move(fd), std::move(direct_fd),
-                                      info.st_size);
+  const std::optional<int64_t> size_bytes = file == nullptr ? std::nullopt : file->SizeBytes();
+  if (!size_bytes) return IoError(metrics_, "open a file");
+  std::unique_ptr<File> direct_file;
+  if (*size_bytes >= static_cast<int64_t>(kLargeReadSize))
+    direct_file = file_system_.Open(path, O_NOFOLLOW | O_DIRECT);
+  return std::make_unique<FileAccess>(metrics_, throttle_, std::move(file), std::move(direct_file),
+                                      *size_bytes);
 }
 
 absl::StatusOr<bool> LocalBlobStore::Delete(const BlobId& id) {
-  if (::unlink(PathOf(id).c_str()) == 0) return true;
+  if (file_system_.Remove(PathOf(id))) return true;
   if (errno != ENOENT) return IoError(metrics_, "delete a file");
   return false;
 }
@@ -339,20 +338,14 @@ absl::StatusOr<bool> LocalBlobStore::Delete(const BlobId& id) {
 absl::Status LocalBlobStore::List(const std::function<absl::Status(const BlobInfo&)>& visit) const {
   for (int first_byte = 0; first_byte < kFolders; ++first_byte) {
     const std::string folder = absl::StrFormat("%s/blobs/%02x", directory_, first_byte);
-    DIR* const listing = ::opendir(folder.c_str());
-    if (listing == nullptr) return IoError(metrics_, "list a folder");
-    const absl::Cleanup close = [&] { ::closedir(listing); };
-    while (true) {
-      errno = 0;
-      const dirent* const entry = ::readdir(listing);
-      if (entry == nullptr && errno != 0) return IoError(metrics_, "list a folder");
-      if (entry == nullptr) break;
-      const std::optional<BlobId> id = BlobIdFromHex(entry->d_name);
-      struct stat info = {};
-      if (!id || ::fstatat(::dirfd(listing), entry->d_name, &info, AT_SYMLINK_NOFOLLOW) != 0)
-        continue;
-      RETURN_IF_ERROR(visit({*id, info.st_size}));
-    }
+    absl::Status result;
+    const bool is_listed = file_system_.List(folder, [&](const FileSystem::Entry& entry) {
+      const std::optional<BlobId> id = BlobIdFromHex(entry.name);
+      if (id) result = visit({*id, entry.size_bytes});
+      return result.ok();
+    });
+    if (!is_listed) return IoError(metrics_, "list a folder");
+    RETURN_IF_ERROR(result);
   }
   return absl::OkStatus();
 }

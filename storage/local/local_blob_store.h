@@ -6,7 +6,7 @@
 #include <string>
 
 #include "base/bulk_throttle.h"
-#include "base/unique_fd.h"
+#include "base/file_system.h"
 #include "storage/blob_store.h"
 #include "storage/space_reserve.h"
 #include "storage/storage_metrics.h"
@@ -22,10 +22,11 @@ class LocalBlobStore final : public BlobStore {
   // Makes the folders as needed and removes parts that an earlier process left. Only one process at
   // a time may use `directory`. While the `reserve` forbids growth nothing is stored; null: there
   // is none, else it must outlive this. Large reads and writes wait for `throttle`, if there is
-  // one.
+  // one. `file_system` must outlive this.
   static absl::StatusOr<std::unique_ptr<LocalBlobStore>> Open(
       const std::string& directory, const StorageMetrics& metrics = {},
-      const SpaceReserve* reserve = nullptr, std::shared_ptr<BulkThrottle> throttle = nullptr);
+      const SpaceReserve* reserve = nullptr, std::shared_ptr<BulkThrottle> throttle = nullptr,
+      FileSystem& file_system = FileSystem::Real());
 
   // Commit() ends with the reason STORAGE_IO if there is such a blob, which stays as it is.
   absl::StatusOr<std::unique_ptr<StagedBlob>> Stage(const BlobId& id, ByteSource& source,
@@ -36,14 +37,16 @@ class LocalBlobStore final : public BlobStore {
 
  private:
   LocalBlobStore(std::string directory, const StorageMetrics& metrics, const SpaceReserve* reserve,
-                 std::shared_ptr<BulkThrottle> throttle)
-      : directory_(std::move(directory)),
+                 std::shared_ptr<BulkThrottle> throttle, FileSystem& file_system)
+      : file_system_(file_system),
+        directory_(std::move(directory)),
         metrics_(metrics),
         throttle_(std::move(throttle)),
         reserve_(reserve) {}
   std::string FolderOf(const BlobId& id) const;
   std::string PathOf(const BlobId& id) const;
 
+  FileSystem& file_system_;
   const std::string directory_;
   const StorageMetrics metrics_;
   const std::shared_ptr<BulkThrottle> throttle_;

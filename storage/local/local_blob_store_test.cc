@@ -10,6 +10,7 @@
 
 #include "base/piece_buffers.h"
 #include "base/testing/random_cut_source.h"
+#include "base/unique_fd.h"
 #include "glog/logging.h"
 #include "gmock/gmock.h"
 #include "storage/testing/blob_store_contract.h"

@@ -252,7 +252,7 @@ void WriteFile(State& state, size_t depth) {
   const char* const folder = std::getenv("BENCH_DIR");
   const std::string path = std::string(folder != nullptr ? folder : "/var/tmp") + "/stage-bench";
   for (auto _ : state) {
-    DirectFile file(DirectFile::Create(AT_FDCWD, path));
+    DirectFile file(FileSystem::Real().Create(path, O_DIRECT));
     PCHECK(file.Allocate(kContentSize));
     file.LetPiecesLast(depth - 1);
     for (int i = 0; i < kPieces; ++i) PCHECK(file.Write({piece.get(), kPieceSize}));
