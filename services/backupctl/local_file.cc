@@ -97,7 +97,11 @@ int RenameWithoutReplacing(int from_fd, const std::string& from, int to_fd, cons
   if (::renameat2(from_fd, from.c_str(), to_fd, to.c_str(), RENAME_NOREPLACE) == 0) return 0;
   if (errno != EINVAL && errno != ENOSYS) return -1;
   if (::linkat(from_fd, from.c_str(), to_fd, to.c_str(), 0) != 0) return -1;
-  return ::unlinkat(from_fd, from.c_str(), 0);
+  if (::unlinkat(from_fd, from.c_str(), 0) == 0) return 0;
+  const int error = errno;
+  ::unlinkat(to_fd, to.c_str(), 0);
+  errno = error;
+  return -1;
 }
 
 }  // namespace

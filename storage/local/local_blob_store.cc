@@ -101,7 +101,12 @@ bool RenameToNew(FileSystem& file_system, const std::string& from, const std::st
   if (file_system.RenameToNew(from, to)) return true;
   if (errno != EINVAL) return false;
   // A file system that cannot do this, such as NFS: a link replaces nothing either.
-  return file_system.Link(from, to) && file_system.Remove(from);
+  if (!file_system.Link(from, to)) return false;
+  if (file_system.Remove(from)) return true;
+  const int error = errno;
+  file_system.Remove(to);
+  errno = error;
+  return false;
 }
 
 // What a new blob must leave free in the file system of `file`, so that small files are still
