@@ -29,7 +29,6 @@ ALLOWED = {
     "services/backup/open_storage.cc": "the lock of the data directory is the kernel's, and gone with the process",
     "services/backup/probes.cc": "asks the real disk whether it can be written to",
     # Not behind the seam yet: their crashes are played on the real disk, by tests that end the process at each step.
-    "crypto/master_key.cc": "not yet; made once, before there is anything to lose",
     "services/backup/jobs/snapshot_state.cc": "not yet; copies by SQLite, job_kill_test.cc ends it at each step",
     "services/backup/restore_state.cc": "not yet; moves whole catalogs of SQLite, restore_state_test.cc ends it at each step",
     "storage/snapshot_folder.cc": "not yet; job_kill_test.cc ends it at each step",

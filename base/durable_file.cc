@@ -44,6 +44,18 @@ bool ReplaceFile(const std::string& path, absl::string_view text, FileSystem& fi
   return file_system.SyncFolder(FolderOf(path));
 }
 
+bool MakeFileIfMissing(const std::string& path, absl::string_view text, absl::string_view id,
+                       FileSystem& file_system) {
+  const std::string beside = absl::StrCat(path, ".new.", id);
+  const bool is_there =
+      WriteNew(beside, text, file_system) && (file_system.Link(beside, path) || errno == EEXIST);
+  const int error = errno;
+  file_system.Remove(beside);
+  errno = error;
+  // Also of one that is another's: it is used from now on.
+  return is_there && file_system.SyncFolder(FolderOf(path));
+}
+
 std::optional<std::string> ReadSmallFile(const std::string& path, size_t max_size,
                                          FileSystem& file_system) {
   const std::unique_ptr<File> file = file_system.Open(path, /*flags=*/0);

@@ -129,6 +129,34 @@ TEST_F(DurableFileFaultsTest, IsTheOldOrTheNewOneWhereverItsWriteIsTorn) {
   }
 }
 
+TEST(MakeFileIfMissingTest, IsMadeOnceAndWholeWhateverFailsOrCrashes) {
+  constexpr char kPath[] = "/file";
+  const std::string text(700, 't');
+  enum class Way { kFails, kEnds };
+  for (const Way way : {Way::kFails, Way::kEnds}) {
+    for (uint64_t seed = 0; seed < kSeeds; ++seed) {
+      bool has_struck = true;
+      for (int nth = 1; has_struck; ++nth) {
+        SCOPED_TRACE(absl::StrCat("seed ", seed, ", call ", nth));
+        FaultFileSystem fs(seed);
+        way == Way::kFails ? fs.FailNth(nth, EIO) : fs.StopAtNth(nth);
+        const bool is_made = MakeFileIfMissing(kPath, text, "1", fs);
+        has_struck = fs.has_struck();
+        EXPECT_TRUE(is_made || has_struck);
+        fs.Heal();
+        fs.Restart(Loss::kAny);
+        const std::optional<std::string> found = ReadSmallFile(kPath, kMaxSize, fs);
+        EXPECT_TRUE(found == text || (!is_made && !found));
+        // Whoever comes next uses what there is.
+        ASSERT_TRUE(MakeFileIfMissing(kPath, "other", "2", fs));
+        fs.Restart(Loss::kEverything);
+        EXPECT_EQ(ReadSmallFile(kPath, kMaxSize, fs), found.value_or("other"));
+        ASSERT_FALSE(::testing::Test::HasFailure());
+      }
+    }
+  }
+}
+
 TEST_F(DurableFileFaultsTest, StaysAsItIsOnAFullDisk) {
   FaultFileSystem fs(/*seed=*/0);
   ASSERT_TRUE(fs.MakeFolder("/data") && fs.SyncFolder("/"));

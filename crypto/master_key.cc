@@ -7,7 +7,6 @@
 
 #include <cerrno>
 #include <cstdlib>
-#include <filesystem>
 #include <optional>
 #include <utility>
 
@@ -15,6 +14,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
+#include "base/durable_file.h"
 #include "base/error.h"
 #include "base/hex.h"
 #include "base/status_macros.h"
@@ -39,15 +39,8 @@ absl::Status FileError(const std::string& path, absl::string_view doing) {
                                                  errno == ENOSPC ? ": free disk space" : ""));
 }
 
-// Writes the key beside `path` and links it there, so that of two that try at once one wins and
-// both read the same.
+// Of two that try at once one wins, and both read the same.
 absl::Status CreateKeyFile(const std::string& path) {
-  // A random name: in a container, one that crashed had the same process id.
-  const std::string beside =
-      absl::StrCat(path, ".new.", absl::BytesToHexString(RandomBytes(kFingerprintSize)));
-  UniqueFd file(::open(beside.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
-  if (!file.valid()) return FileError(path, "create");
-  const absl::Cleanup remove_beside = [&] { ::unlink(beside.c_str()); };
   std::string key = RandomBytes(kKeySize);
   std::string text = absl::BytesToHexString(key);
   text += '\n';
@@ -55,17 +48,9 @@ absl::Status CreateKeyFile(const std::string& path) {
     OPENSSL_cleanse(key.data(), key.size());
     OPENSSL_cleanse(text.data(), text.size());
   };
-  const bool written =
-      ::write(file.get(), text.data(), text.size()) == static_cast<ssize_t>(text.size()) &&
-      ::fsync(file.get()) == 0;
-  if (!written) return FileError(path, "write");
-  if (::link(beside.c_str(), path.c_str()) != 0 && errno != EEXIST)
-    return FileError(path, "create");
-  const std::string folder = std::filesystem::path("." / std::filesystem::path(path)).parent_path();
-  UniqueFd directory(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (!directory.valid() || ::fsync(directory.get()) != 0)
-    return FileError(path, "sync the folder of");
-  return absl::OkStatus();
+  // A random name: in a container, one that crashed had the same process id.
+  const std::string id = absl::BytesToHexString(RandomBytes(kFingerprintSize));
+  return MakeFileIfMissing(path, text, id) ? absl::OkStatus() : FileError(path, "create");
 }
 
 // What is in the file; `forbidden` are the bits that its mode must not have.
