@@ -77,6 +77,11 @@ class BlobStore {
   // STORAGE_IO if it could not be told.
   virtual absl::StatusOr<bool> Delete(const BlobId& id) = 0;
 
+  // OK: none of the blobs that a Delete() was asked for before, of which it found one or not, comes
+  // back when the machine crashes. A store whose Delete() promises that itself has nothing to do.
+  // Waits for the medium. Reason STORAGE_IO.
+  virtual absl::Status SyncDeletes() { return absl::OkStatus(); }
+
   // Calls `visit` for every blob in no particular order, until it returns an error, which is
   // returned. Blobs that come and go meanwhile may or may not be visited. For verification: what
   // becomes of a blob hangs on the catalog's rows alone.

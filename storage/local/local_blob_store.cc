@@ -23,8 +23,6 @@ namespace {
 constexpr size_t kLargeReadSize = kPieceSize / 4;  // As the smallest chunk.
 // How far ahead of large reads through the page cache the file is read.
 constexpr int64_t kReadAheadBytes = 4 << 20;
-// Folders of blobs, one for each first byte of an id.
-constexpr int kFolders = 256;
 
 // The one place where an errno becomes one of our reasons. `doing` is a literal, whose first word
 // is the operation.
@@ -67,16 +65,20 @@ absl::Status MakeFolder(FileSystem& file_system, const StorageMetrics& metrics,
   return absl::OkStatus();
 }
 
+size_t FirstByteOf(const BlobId& id) { return static_cast<unsigned char>(id.bytes().front()); }
+
+std::string FolderPath(const std::string& directory, size_t first_byte) {
+  return absl::StrFormat("%s/blobs/%02x", directory, first_byte);
+}
+
 // Makes all folders at once and durable, so that storing a blob need not.
 absl::Status MakeFolders(FileSystem& file_system, const StorageMetrics& metrics,
-                         const std::string& directory) {
+                         const std::string& directory, size_t folders) {
   RETURN_IF_ERROR(MakeFolder(file_system, metrics, directory));
   RETURN_IF_ERROR(MakeFolder(file_system, metrics, absl::StrCat(directory, "/tmp")));
   RETURN_IF_ERROR(MakeFolder(file_system, metrics, absl::StrCat(directory, "/blobs")));
-  for (int first_byte = 0; first_byte < kFolders; ++first_byte) {
-    RETURN_IF_ERROR(
-        MakeFolder(file_system, metrics, absl::StrFormat("%s/blobs/%02x", directory, first_byte)));
-  }
+  for (size_t first_byte = 0; first_byte < folders; ++first_byte)
+    RETURN_IF_ERROR(MakeFolder(file_system, metrics, FolderPath(directory, first_byte)));
   RETURN_IF_ERROR(SyncFolder(file_system, metrics, absl::StrCat(directory, "/blobs")));
   RETURN_IF_ERROR(SyncFolder(file_system, metrics, directory));
   return SyncFolder(file_system, metrics, absl::StrCat(directory, "/.."));
@@ -293,7 +295,7 @@ class FileAccess final : public RandomAccess {
 absl::StatusOr<std::unique_ptr<LocalBlobStore>> LocalBlobStore::Open(
     const std::string& directory, const StorageMetrics& metrics, const SpaceReserve* reserve,
     std::shared_ptr<BulkThrottle> throttle, FileSystem& file_system) {
-  RETURN_IF_ERROR(MakeFolders(file_system, metrics, directory));
+  RETURN_IF_ERROR(MakeFolders(file_system, metrics, directory, kFolders));
   RETURN_IF_ERROR(RemoveLeftOverParts(file_system, metrics, absl::StrCat(directory, "/tmp")));
   // Made now, on a thread whose priority is not low.
   IoEngine::Default();
@@ -302,7 +304,7 @@ absl::StatusOr<std::unique_ptr<LocalBlobStore>> LocalBlobStore::Open(
 }
 
 std::string LocalBlobStore::FolderOf(const BlobId& id) const {
-  return absl::StrCat(directory_, "/blobs/", ToHex(id).substr(0, 2));
+  return FolderPath(directory_, FirstByteOf(id));
 }
 
 std::string LocalBlobStore::PathOf(const BlobId& id) const {
@@ -335,14 +337,29 @@ absl::StatusOr<std::unique_ptr<RandomAccess>> LocalBlobStore::Open(const BlobId&
 }
 
 absl::StatusOr<bool> LocalBlobStore::Delete(const BlobId& id) {
-  if (file_system_.Remove(PathOf(id))) return true;
-  if (errno != ENOENT) return IoError(metrics_, "delete a file");
-  return false;
+  const bool was_there = file_system_.Remove(PathOf(id));
+  if (!was_there && errno != ENOENT) return IoError(metrics_, "delete a file");
+  has_deletes_[FirstByteOf(id)].store(true);
+  return was_there;
+}
+
+absl::Status LocalBlobStore::SyncDeletes() {
+  // Whoever finds nothing to be synced must not overtake the one who is at it.
+  MutexLock lock(sync_mutex_);
+  for (size_t first_byte = 0; first_byte < kFolders; ++first_byte) {
+    if (!has_deletes_[first_byte].exchange(false)) continue;
+    const absl::Status synced =
+        SyncFolder(file_system_, metrics_, FolderPath(directory_, first_byte));
+    if (synced.ok()) continue;
+    has_deletes_[first_byte].store(true);
+    return synced;
+  }
+  return absl::OkStatus();
 }
 
 absl::Status LocalBlobStore::List(const std::function<absl::Status(const BlobInfo&)>& visit) const {
-  for (int first_byte = 0; first_byte < kFolders; ++first_byte) {
-    const std::string folder = absl::StrFormat("%s/blobs/%02x", directory_, first_byte);
+  for (size_t first_byte = 0; first_byte < kFolders; ++first_byte) {
+    const std::string folder = FolderPath(directory_, first_byte);
     absl::Status result;
     const bool is_listed = file_system_.List(folder, [&](const FileSystem::Entry& entry) {
       const std::optional<BlobId> id = BlobIdFromHex(entry.name);

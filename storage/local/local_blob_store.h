@@ -1,12 +1,16 @@
 #pragma once
 
+#include <array>
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <string>
 
+#include "absl/base/thread_annotations.h"
 #include "base/bulk_throttle.h"
 #include "base/file_system.h"
+#include "base/mutex.h"
 #include "storage/blob_store.h"
 #include "storage/space_reserve.h"
 #include "storage/storage_metrics.h"
@@ -33,9 +37,13 @@ class LocalBlobStore final : public BlobStore {
                                                     std::optional<int64_t> expected_size) override;
   absl::StatusOr<std::unique_ptr<RandomAccess>> Open(const BlobId& id) const override;
   absl::StatusOr<bool> Delete(const BlobId& id) override;
+  absl::Status SyncDeletes() override ABSL_LOCKS_EXCLUDED(sync_mutex_);
   absl::Status List(const std::function<absl::Status(const BlobInfo&)>& visit) const override;
 
  private:
+  // Folders of blobs, one for each first byte of an id.
+  static constexpr size_t kFolders = 256;
+
   LocalBlobStore(std::string directory, const StorageMetrics& metrics, const SpaceReserve* reserve,
                  std::shared_ptr<BulkThrottle> throttle, FileSystem& file_system)
       : file_system_(file_system),
@@ -52,6 +60,10 @@ class LocalBlobStore final : public BlobStore {
   const std::shared_ptr<BulkThrottle> throttle_;
   const SpaceReserve* const reserve_;
   std::atomic<uint64_t> parts_ = 0;  // Begun by this process.
+  Mutex sync_mutex_;                 // Held by whoever syncs what was deleted.
+  // Whether something was deleted that is not synced, of each folder. Of an earlier process, too:
+  // then it is not there, and whoever needs that to last asks for it to be deleted.
+  std::array<std::atomic<bool>, kFolders> has_deletes_ = {};
 };
 
 }  // namespace backup::storage

@@ -210,6 +210,42 @@ TEST_F(LocalBlobStoreFaultsTest, WhatWasAcknowledgedIsThereAfterADiskHasDied) {
   }
 }
 
+TEST_F(LocalBlobStoreFaultsTest, WhatWasDeletedStaysAwayOnceThatIsSynced) {
+  for (const Loss loss : kLosses) {
+    ForEachCall(kSeeds, [&](FaultFileSystem& fs, int nth) {
+      const std::unique_ptr<LocalBlobStore> store = Open(fs);
+      EXPECT_OK(Put(*store, kFirst));
+      fs.StopAtNth(nth);
+      // The first one is told of twice, as by an upload that fails and then by the sweep.
+      const bool is_deleted = store->Delete(Id(kStored)).ok() && store->Delete(Id(kFirst)).ok() &&
+                              store->Delete(Id(kStored)).ok() && store->SyncDeletes().ok();
+      const bool has_struck = fs.has_struck();
+      EXPECT_NE(is_deleted, has_struck);
+      fs.Restart(loss);
+      ExpectRecovers(fs, {});
+      if (is_deleted) {
+        EXPECT_THAT(Listed(*Open(fs)), ::testing::ElementsAre(kAfterwards));
+      }
+      return has_struck;
+    });
+  }
+}
+
+TEST_F(LocalBlobStoreFaultsTest, DeletesThatCouldNotBeSyncedAreSyncedByTheNext) {
+  FaultFileSystem fs(/*seed=*/0);
+  const std::unique_ptr<LocalBlobStore> store = Open(fs);
+  ASSERT_OK(Put(*store, kFirst));
+  ASSERT_OK(store->Delete(Id(kFirst)));
+  fs.FailNth(1, EIO);
+  EXPECT_THAT(store->SyncDeletes(), HasReason(Reason::kStorageIo));
+  fs.FailNth(1, EIO);
+  EXPECT_THAT(store->SyncDeletes(), HasReason(Reason::kStorageIo));
+  EXPECT_OK(store->SyncDeletes());
+  // Nothing is left to be synced.
+  fs.FailNth(1, EIO);
+  EXPECT_OK(store->SyncDeletes());
+}
+
 TEST_F(LocalBlobStoreFaultsTest, OpensAfterACrashInAnyCallOfAnEarlierStart) {
   for (const Loss loss : kLosses) {
     ForEachCall(2, [&](FaultFileSystem& fs, int nth) {

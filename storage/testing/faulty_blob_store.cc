@@ -63,6 +63,11 @@ absl::StatusOr<bool> FaultyBlobStore::Delete(const BlobId& id) {
   return store_.Delete(id);
 }
 
+absl::Status FaultyBlobStore::SyncDeletes() {
+  RETURN_IF_ERROR(CountCall());
+  return store_.SyncDeletes();
+}
+
 absl::Status FaultyBlobStore::List(
     const std::function<absl::Status(const BlobInfo&)>& visit) const {
   RETURN_IF_ERROR(CountCall());

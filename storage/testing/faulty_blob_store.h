@@ -28,6 +28,7 @@ class FaultyBlobStore final : public BlobStore {
                                                     std::optional<int64_t> expected_size) override;
   absl::StatusOr<std::unique_ptr<RandomAccess>> Open(const BlobId& id) const override;
   absl::StatusOr<bool> Delete(const BlobId& id) override;
+  absl::Status SyncDeletes() override;
   absl::Status List(const std::function<absl::Status(const BlobInfo&)>& visit) const override;
 
  private:

@@ -58,6 +58,8 @@ absl::StatusOr<Job::Progress> Sweep::Step(const std::string& cursor, int64_t bud
   progress.is_done = std::ssize(blobs) < budget;
   removed_.Add(static_cast<double>(progress.count));
   if (!deleted.empty()) {
+    // Else a crash could bring back what nobody knows of any more.
+    RETURN_IF_ERROR(blobs_.SyncDeletes());
     const absl::Status forgotten = catalog_.Run(
         [&](storage::Transaction& transaction) { return transaction.ForgetDroppedBlobs(deleted); });
     // What is remembered for nothing is looked for again, which does no harm.

@@ -44,6 +44,7 @@ class CrashingBlobStore final : public storage::BlobStore {
     listener_("blob is deleted");
     return was_there;
   }
+  absl::Status SyncDeletes() override { return store_.SyncDeletes(); }
   absl::Status List(
       const std::function<absl::Status(const storage::BlobInfo&)>& visit) const override {
     return store_.List(visit);

@@ -36,6 +36,7 @@ class HookedBlobStore final : public storage::BlobStore {
     return store_.Open(id);
   }
   absl::StatusOr<bool> Delete(const BlobId& id) override { return store_.Delete(id); }
+  absl::Status SyncDeletes() override { return store_.SyncDeletes(); }
   absl::Status List(
       const std::function<absl::Status(const storage::BlobInfo&)>& visit) const override {
     return store_.List(visit);
