@@ -27,6 +27,7 @@
 #include "services/backup/handlers/open_content.h"
 #include "services/backup/handlers/store_keys.h"
 #include "services/backup/handlers/verify_store.h"
+#include "services/backup/snapshot_healing.h"
 #include "storage/blob_store.h"
 
 namespace backup {
@@ -91,7 +92,6 @@ class Rebuild {
   absl::Status TakeVersionIn(const storage::Version& version, const storage::NewContent& content);
   absl::Status TakeContentIn(const storage::StoredVersion& known, const storage::Version& version,
                              const storage::NewContent& content);
-  absl::StatusOr<storage::NewContent> PutRecipe(const std::vector<storage::ChunkRef>& steps);
   // Of what versions have, once all of that could be read, or have discarded: the sweep then
   // deletes them. Others stay unknown to the catalog.
   absl::Status DropSecondCopies();
@@ -131,18 +131,6 @@ absl::Status KeyMissing(const BlobId& id, const absl::Status& why) {
                         " (--key_generations_file), or give a --snapshot of a time "
                         "when it was there; if it is lost for ever, --give-up-missing-keys goes on "
                         "without what it has sealed, and names that"));
-}
-
-// Whether it is what the version says.
-absl::Status ReadAllOf(const handlers::StoredPlaces& places, const storage::StoredVersion& stored) {
-  ASSIGN_OR_RETURN(const std::unique_ptr<content::StoredContent> content,
-                   handlers::OpenContent(places, stored));
-  PieceBudget budget;
-  ASSIGN_OR_RETURN(const std::unique_ptr<LastingSource> bytes, content->ReadWhole(budget));
-  while (true) {
-    ASSIGN_OR_RETURN(const absl::string_view piece, bytes->Read());
-    if (piece.empty()) return absl::OkStatus();
-  }
 }
 
 // What would be lost for another reason than what there is of it.
@@ -320,7 +308,9 @@ absl::Status Rebuild::TakeToldVersionsIn() {
     last_version_id_ = std::max(last_version_id_, version.version_id);
     absl::Status taken = absl::OkStatus();
     if (told.IsWhole()) {
-      absl::StatusOr<storage::NewContent> content = PutRecipe(told.Steps());
+      storage::NewChunks chunks;
+      chunks.recipe = told.Steps();
+      absl::StatusOr<storage::NewContent> content = PutRecipe(catalog_, lease_, std::move(chunks));
       taken = content.ok() ? TakeVersionIn(version, *content) : content.status();
     } else {
       taken = absl::NotFoundError("packs that tell of it are missing");
@@ -329,22 +319,6 @@ absl::Status Rebuild::TakeToldVersionsIn() {
     if (!taken.ok()) Lose(NameOf(version), taken);
   }
   return absl::OkStatus();
-}
-
-absl::StatusOr<storage::NewContent> Rebuild::PutRecipe(
-    const std::vector<storage::ChunkRef>& steps) {
-  storage::NewChunks chunks;
-  size_t begin = 0;
-  while (steps.size() - begin > Transaction::kMaxRecipePart) {
-    chunks.recipe.assign(steps.begin() + begin,
-                         steps.begin() + begin + Transaction::kMaxRecipePart);
-    ASSIGN_OR_RETURN(chunks.recipe_id, catalog_.Run([&](Transaction& transaction) {
-      return transaction.AppendRecipe(chunks, lease_);
-    }));
-    begin += Transaction::kMaxRecipePart;
-  }
-  chunks.recipe.assign(steps.begin() + begin, steps.end());
-  return chunks;
 }
 
 bool Rebuild::HasContent(const storage::StoredVersion& stored) const {
@@ -459,32 +433,50 @@ absl::Status Rebuild::SkipVersionIds() {
   });
 }
 
-// Reads all of it, and notes what is not right.
-absl::Status Check(storage::Catalog& catalog, const storage::BlobStore& blobs,
-                   const crypto::KeyRing& master_key, RebuildReport& report) {
-  ASSIGN_OR_RETURN(const std::unique_ptr<content::StoreKeys> keys,
-                   handlers::OpenStoreKeys(catalog, master_key));
-  const std::unique_ptr<content::Dictionaries> dictionaries =
-      handlers::MakeDictionaries(catalog, *keys);
+// A catalog in use, and what opens what it tells of.
+struct OpenState {
+  storage::Catalog* catalog = nullptr;
+  std::unique_ptr<handlers::KeyKeeper> keeper;
+  std::unique_ptr<content::StoreKeys> keys;
+  std::unique_ptr<content::Dictionaries> dictionaries;
+
+  handlers::StoredPlaces Places(const storage::BlobStore& blobs) const {
+    return {*catalog, blobs, keeper->ring(), *keys, *dictionaries};
+  }
+};
+
+// Something that is not right: of which version, 0 if of none alone, and what is to be said of it.
+struct Wrong {
+  int64_t version_id = 0;
+  std::string text;
+};
+
+Wrong WrongOf(const v1::VerifyFinding& finding) {
+  return {finding.version_id(),
+          absl::StrCat("version ", finding.version_id(), " of ", finding.file_name(), " of client ",
+                       finding.client_id(), ": ", finding.detail())};
+}
+
+// Reads all of it; returns what is not right, as far as `report` would have room for it.
+absl::StatusOr<std::vector<Wrong>> Check(const handlers::StoredPlaces& places,
+                                         RebuildReport& report) {
+  std::vector<Wrong> wrong;
   PieceBudget budget;
-  return handlers::VerifyStore(
-      {catalog, blobs, master_key, *keys, *dictionaries}, budget, v1::VerifyStoreRequest(),
-      [&](const v1::VerifyStoreResponse& event) {
+  RETURN_IF_ERROR(handlers::VerifyStore(
+      places, budget, v1::VerifyStoreRequest(), [&](const v1::VerifyStoreResponse& event) {
         if (event.has_summary()) {
           report.checked_versions = event.summary().checked_versions();
           report.checked_bytes = event.summary().checked_bytes();
           report.damaged_versions = event.summary().damaged_versions();
         } else if (event.has_finding() && event.finding().kind() != v1::VerifyFinding::ORPHAN) {
-          const v1::VerifyFinding& finding = event.finding();
           ++report.lost_count;
-          if (report.lost.size() < RebuildReport::kMaxLost) {
-            report.lost.push_back(absl::StrCat("version ", finding.version_id(), " of ",
-                                               finding.file_name(), " of client ",
-                                               finding.client_id(), ": ", finding.detail()));
-          }
+          if (wrong.size() < RebuildReport::kMaxLost) wrong.push_back(WrongOf(event.finding()));
         }
         return absl::OkStatus();
-      });
+      }));
+  // What is damaged is marked behind that.
+  RETURN_IF_ERROR(places.catalog.Run([](Transaction&) { return absl::OkStatus(); }));
+  return wrong;
 }
 
 // Whether a catalog may be begun with whatever snapshots of another master key have. An empty one
@@ -494,6 +486,89 @@ absl::StatusOr<bool> IsBase(const absl::StatusOr<NewCatalog>& catalog, bool has_
   if (!has_others) return true;
   ASSIGN_OR_RETURN(const bool is_empty, handlers::HoldsNothing(*catalog->catalog));
   return !is_empty;
+}
+
+// Those that the catalog and the file of generations have; the service makes both the same.
+absl::StatusOr<std::unique_ptr<handlers::KeyKeeper>> ReadKeys(const HeldDataDir& data_dir,
+                                                              storage::Catalog& catalog,
+                                                              absl::Time now) {
+  return handlers::KeyKeeper::Read(catalog, data_dir.master_keys.Copy(), data_dir.generations_file,
+                                   now);
+}
+
+absl::StatusOr<OpenState> OpenStateOf(const HeldDataDir& data_dir, storage::Catalog& catalog,
+                                      absl::Time now) {
+  OpenState state;
+  state.catalog = &catalog;
+  ASSIGN_OR_RETURN(state.keeper, ReadKeys(data_dir, catalog, now));
+  ASSIGN_OR_RETURN(state.keys, handlers::OpenStoreKeys(catalog, state.keeper->ring()));
+  state.dictionaries = handlers::MakeDictionaries(catalog, *state.keys);
+  return state;
+}
+
+// Heals what it can of `wrong` by a snapshot, and takes that out; an error is of the catalog.
+absl::Status HealBy(const handlers::StoredPlaces& snapshot, const handlers::StoredPlaces& places,
+                    std::vector<Wrong>& wrong, RebuildReport& report) {
+  const storage::BlobLease lease{*OwnerId::FromBytes(crypto::RandomBytes(OwnerId::kSize)),
+                                 absl::InfiniteFuture()};
+  std::vector<Wrong> left;
+  for (Wrong& each : wrong) {
+    ASSIGN_OR_RETURN(const bool is_healed,
+                     HealFromSnapshot(snapshot, places, lease, each.version_id));
+    if (!is_healed) {
+      left.push_back(std::move(each));
+      continue;
+    }
+    ++report.healed;
+    --report.lost_count;
+    --report.damaged_versions;
+  }
+  wrong = std::move(left);
+  return absl::OkStatus();
+}
+
+// Whether an older snapshot may yet have what is wrong. Of what is in blobs the newest that can be
+// read tells as much as any.
+bool MayBeInOlder(storage::Catalog& catalog, const std::vector<Wrong>& wrong) {
+  return std::any_of(wrong.begin(), wrong.end(), [&](const Wrong& each) {
+    const auto found = catalog.Read([&](storage::Snapshot& snapshot) {
+      return snapshot.ScanVersions(each.version_id - 1, /*limit=*/1);
+    });
+    return each.version_id != 0 && found.ok() && !found->empty() &&
+           IsInCatalogAlone(catalog, found->front());
+  });
+}
+
+// What the catalog alone had may be in snapshots as it was.
+absl::Status Heal(const HeldDataDir& data_dir, const SnapshotChoice& choice,
+                  const handlers::StoredPlaces& places, absl::Time now,
+                  const StateListener& listener, std::vector<Wrong>& wrong, RebuildReport& report) {
+  if (wrong.empty()) return absl::OkStatus();
+  ASSIGN_OR_RETURN(const std::vector<FoundSnapshot> found,
+                   FindOwnSnapshots(data_dir, choice.folders));
+  for (const FoundSnapshot& each : found) {
+    if (!each.readable.ok()) continue;
+    absl::StatusOr<NewCatalog> snapshot =
+        OpenSnapshot(data_dir, {choice.folders, each.path}, listener);
+    if (ReasonOf(snapshot.status()) == Reason::kStorageFull) return absl::OkStatus();
+    if (!snapshot.ok()) continue;
+    const auto state = OpenStateOf(data_dir, *snapshot->catalog, now);
+    const absl::Status healed =
+        state.ok() ? HealBy(state->Places(places.blobs), places, wrong, report) : absl::OkStatus();
+    DiscardCatalog(*std::move(snapshot));
+    RETURN_IF_ERROR(healed);
+    if (state.ok() && !MayBeInOlder(places.catalog, wrong)) return absl::OkStatus();
+  }
+  return absl::OkStatus();
+}
+
+// Whether nothing but the master key is needed for what it says of keys. If it is not so either
+// they are damaged or the key is another one, which snapshots tell apart.
+bool HasKeysThatOpen(const HeldDataDir& data_dir, storage::Catalog& catalog, absl::Time now) {
+  const auto keeper = ReadKeys(data_dir, catalog, now);
+  const absl::Status opened =
+      keeper.ok() ? handlers::CheckKeyRing(catalog, (*keeper)->ring()) : keeper.status();
+  return opened.ok() || ReasonOf(opened) == Reason::kKeyMissing;
 }
 
 // What it begins with.
@@ -513,16 +588,10 @@ absl::StatusOr<NewCatalog> OpenBase(const HeldDataDir& data_dir, const SnapshotC
   absl::StatusOr<NewCatalog> in_place = CopyCatalogInPlace(data_dir, next_version_id, now);
   if (!in_place.ok() && !absl::IsNotFound(in_place.status())) return in_place;
   ASSIGN_OR_RETURN(const bool is_base, IsBase(in_place, any_is_of_another_key));
-  if (is_base) return in_place;
+  if (is_base && (found.empty() || HasKeysThatOpen(data_dir, *in_place->catalog, now)))
+    return in_place;
+  in_place = absl::NotFoundError("it is no base");  // Its file is in the way.
   return found.empty() ? MakeEmptyCatalog(data_dir) : OpenSnapshot(data_dir, choice, listener);
-}
-
-// Those that the catalog and the file of generations have; the service makes both the same.
-absl::StatusOr<std::unique_ptr<handlers::KeyKeeper>> ReadKeys(const HeldDataDir& data_dir,
-                                                              storage::Catalog& catalog,
-                                                              absl::Time now) {
-  return handlers::KeyKeeper::Read(catalog, data_dir.master_keys.Copy(), data_dir.generations_file,
-                                   now);
 }
 
 }  // namespace
@@ -551,9 +620,13 @@ absl::StatusOr<RebuildReport> RebuildState(const HeldDataDir& data_dir,
   ASSIGN_OR_RETURN(report.aside, PutInPlace(data_dir, now, listener));
   ASSIGN_OR_RETURN(const std::unique_ptr<storage::Catalog> catalog,
                    OpenCatalogFile(absl::StrCat(data_dir.path, "/", kCatalogName)));
-  ASSIGN_OR_RETURN(const std::unique_ptr<handlers::KeyKeeper> keys,
-                   ReadKeys(data_dir, *catalog, now));
-  RETURN_IF_ERROR(Check(*catalog, *blobs, keys->ring(), report));
+  ASSIGN_OR_RETURN(const OpenState state, OpenStateOf(data_dir, *catalog, now));
+  const handlers::StoredPlaces places = state.Places(*blobs);
+  ASSIGN_OR_RETURN(std::vector<Wrong> wrong, Check(places, report));
+  RETURN_IF_ERROR(Heal(data_dir, choice, places, now, listener, wrong, report));
+  for (Wrong& each : wrong) {
+    if (report.lost.size() < RebuildReport::kMaxLost) report.lost.push_back(std::move(each.text));
+  }
   return report;
 }
 

@@ -31,7 +31,9 @@ struct RebuildReport {
   // Versions and blobs that could not be saved, each with the reason, and how many those are.
   std::vector<std::string> lost;
   int64_t lost_count = 0;
-  // Afterwards all was read:
+  // Afterwards all was read. Versions that were damaged then, and which a snapshot had whole:
+  int64_t healed = 0;
+  // Of all, without those:
   int64_t checked_versions = 0;
   int64_t checked_bytes = 0;
   int64_t damaged_versions = 0;
@@ -46,18 +48,19 @@ enum class MissingKeys {
   kGiveUp,  // It is named as lost: blobs the catalog does not know, and versions that it does.
 };
 
-// Makes the catalog anew, puts it in place, and then reads all to check it. It begins with the
-// chosen snapshot; if no file is chosen, with the catalog that is in place if that is sound and as
-// new as each of FindOwnSnapshots(). If there are none, all that blobs tell is taken in, which is
-// no small content and no key of a client. What was there is put aside. Versions that it takes in
-// are unconfirmed (kReceived): a verdict is not told; they are kept for kKeepRebuilt. Memory: 16
-// bytes for each blob, and the recipes of what is taken in. After a crash it is to be done again
-// from the beginning. Errors, which leave the catalog as it is, as of OpenSnapshot(), and of the
-// store: STORAGE_IO, or BACKEND_DOWN and OVERLOADED if it is an object store that cannot be asked,
-// FailedPrecondition if that has the blobs of another; reason KEY_MISSING if something is sealed by
-// a generation of keys that neither the catalog nor the file has, unless that is given up, but for
-// the store's secret; FailedPrecondition if there are snapshots, but only of a master key that is
-// not at hand, and no catalog in place that holds anything.
+// Makes the catalog anew, puts it in place, and then reads all to check it; what is damaged and was
+// in the catalog, and is whole in another snapshot, is taken from that. It begins with the chosen
+// snapshot; if no file is chosen, with the catalog that is in place if that is sound, its keys open
+// and it is as new as each of FindOwnSnapshots(). If there are none, all that blobs tell is taken
+// in, which is no small content and no key of a client. What was there is put aside. Versions that
+// it takes in are unconfirmed (kReceived): a verdict is not told; they are kept for kKeepRebuilt.
+// Memory: 16 bytes for each blob, and the recipes of what is taken in. After a crash it is to be
+// done again from the beginning. Errors, which leave the catalog as it is, as of OpenSnapshot(),
+// and of the store: STORAGE_IO, or BACKEND_DOWN and OVERLOADED if it is an object store that cannot
+// be asked, FailedPrecondition if that has the blobs of another; reason KEY_MISSING if something is
+// sealed by a generation of keys that neither the catalog nor the file has, unless that is given
+// up, but for the store's secret; FailedPrecondition if there are snapshots, but only of a master
+// key that is not at hand, and no catalog in place that holds anything.
 absl::StatusOr<RebuildReport> RebuildState(const HeldDataDir& data_dir,
                                            const SnapshotChoice& choice, MissingKeys missing_keys,
                                            absl::Time now, const StateListener& listener);

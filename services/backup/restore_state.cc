@@ -395,6 +395,11 @@ absl::StatusOr<NewCatalog> OpenSnapshot(const HeldDataDir& data_dir, const Snaps
                                                           absl::StrJoin(result.unreadable, "; ")));
 }
 
+void DiscardCatalog(NewCatalog catalog) {
+  catalog.catalog.reset();
+  RemoveCatalog(catalog.path);
+}
+
 absl::StatusOr<NewCatalog> CopyCatalogInPlace(const HeldDataDir& data_dir, int64_t next_version_id,
                                               absl::Time now) {
   NewCatalog result;
@@ -416,6 +421,10 @@ absl::StatusOr<NewCatalog> CopyCatalogInPlace(const HeldDataDir& data_dir, int64
   if (ReasonOf(copied) == Reason::kStorageFull || absl::IsUnimplemented(copied)) return copied;
   if (!copied.ok()) return absl::NotFoundError(copied.message());
   ASSIGN_OR_RETURN(result.catalog, OpenCatalogFile(result.path));
+  if (const absl::Status sound = result.catalog->Check([] {}, {}); !sound.ok()) {
+    DiscardCatalog(std::move(result));
+    return ReasonOf(sound) == Reason::kStateCorrupt ? absl::NotFoundError(sound.message()) : sound;
+  }
   RETURN_IF_ERROR(Prepare(*result.catalog, ReadCatalogMark(data_dir.path)));
   return result;
 }

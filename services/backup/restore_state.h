@@ -91,13 +91,16 @@ struct NewCatalog {
 absl::StatusOr<NewCatalog> OpenSnapshot(const HeldDataDir& data_dir, const SnapshotChoice& choice,
                                         const StateListener& listener);
 
-// The same of a copy of the catalog that is in place, if it is sound, is not behind its mark, and
-// has given all version ids below `next_version_id`. Errors: NotFound if it is not so;
-// STORAGE_FULL; Unimplemented if it is of a newer schema.
+// Closes and deletes one that is not to be put in place.
+void DiscardCatalog(NewCatalog catalog);
+
+// What OpenSnapshot() does, of a copy of the catalog that is in place, if it is sound, is not
+// behind its mark, and has given all version ids below `next_version_id`. Errors: NotFound if it is
+// not so; STORAGE_FULL; Unimplemented if it is of a newer schema.
 absl::StatusOr<NewCatalog> CopyCatalogInPlace(const HeldDataDir& data_dir, int64_t next_version_id,
                                               absl::Time now);
 
-// The same without a snapshot: an empty catalog, whose version ids are above all that were given.
+// And without a snapshot: an empty catalog, whose version ids are above all that were given.
 absl::StatusOr<NewCatalog> MakeEmptyCatalog(const HeldDataDir& data_dir);
 
 // Makes DATA_DIR/catalog.db.new, which is closed, the catalog, and marks how far it is; returns the

@@ -33,6 +33,7 @@
 #include "services/backup/catalog_mark.h"
 #include "services/backup/handlers/key_keeper.h"
 #include "services/backup/handlers/key_retirement.h"
+#include "services/backup/handlers/store_keys.h"
 #include "services/backup/jobs/snapshot_state.h"
 #include "services/backup/open_storage.h"
 #include "services/backup/rebuild_state.h"
@@ -254,6 +255,40 @@ class RestoreStateTest : public ::testing::Test {
     while (const auto piece = builder.Next()) absl::StrAppend(&pack, piece->bytes);
     StringSource source(pack);
     ASSERT_OK(OpenBlobs(data_).value()->Put(id, source, std::nullopt));
+  }
+  // One client with one small file that is verified, whose bytes are in the catalog alone, and a
+  // snapshot of it; opens the store's secret before.
+  void LiveWith(const std::string& content) {
+    const Storage storage = OpenStorage(data_, {}).value();
+    const auto keeper = handlers::KeyKeeper::Open(*storage.catalog, storage.master_keys.Copy(),
+                                                  storage.generations_file, clock_.Now());
+    ASSERT_OK(keeper);
+    ASSERT_OK(handlers::OpenStoreKeys(*storage.catalog, (*keeper)->ring()));
+    ASSERT_OK(storage.catalog->Run([&](storage::Transaction& transaction) -> absl::Status {
+      RETURN_IF_ERROR(transaction
+                          .RegisterClient("laptop", IdOf<ClientId>(1),
+                                          storage::DuplicateNames::kReject, absl::UnixEpoch())
+                          .status());
+      storage::Version version;
+      version.client_id = IdOf<ClientId>(1);
+      version.file_name = "small";
+      ASSIGN_OR_RETURN(version.version_id, transaction.ReserveVersionIds(1));
+      version.size_bytes = std::ssize(content);
+      version.sha256 = Sha256Of(content);
+      content::BlobFooter footer;
+      footer.client_id = version.client_id;
+      footer.file_name = version.file_name;
+      footer.version_id = version.version_id;
+      footer.size_bytes = footer.payload_size = version.size_bytes;
+      footer.sha256 = version.sha256;
+      footer.form = version.form;
+      return transaction.AddVersion(version, content + content::EncodeFooter(footer), {}).status();
+    }));
+    jobs::StateSnapshots::Options options;
+    options.folders = SnapshotFolders(data_, elsewhere_);
+    options.part_of_time = 1;
+    ASSERT_OK(jobs::StateSnapshots(*storage.catalog, *storage.master_keys.current, clock_, options)
+                  .Take({}));
   }
   std::string CatalogPath() const { return data_ + "/catalog.db"; }
   std::vector<FoundSnapshot> Found() {
@@ -714,6 +749,63 @@ TEST_F(RestoreStateTest, RebuildingBeginsWithASoundCatalogThatIsInPlace) {
   ASSERT_OK(from_snapshot);
   EXPECT_EQ(from_snapshot->snapshot_path, Found()[0].path);
   EXPECT_EQ(Counts().clients, 1);
+}
+
+TEST_F(RestoreStateTest, RebuildingTakesContentThatIsDamagedInTheCatalogFromASnapshot) {
+  const std::string content = "bytes that nothing but the catalog has";
+  LiveWith(content);
+  // It knows what the snapshot does not.
+  ASSERT_OK(OpenStorage(data_, {})->catalog->Run([](storage::Transaction& transaction) {
+    return transaction
+        .RegisterClient("later", IdOf<ClientId>(2), storage::DuplicateNames::kReject,
+                        absl::UnixEpoch())
+        .status();
+  }));
+  std::ifstream file(CatalogPath(), std::ios::binary);
+  const std::string bytes{std::istreambuf_iterator<char>(file), {}};
+  Flip(CatalogPath(), static_cast<int64_t>(bytes.find(content)) + 5);
+  const auto rebuilt = Rebuild();
+  ASSERT_OK(rebuilt);
+  EXPECT_EQ(rebuilt->snapshot_path, CatalogPath());
+  EXPECT_EQ(rebuilt->healed, 1);
+  EXPECT_THAT(rebuilt->lost, ::testing::IsEmpty());
+  EXPECT_EQ(rebuilt->damaged_versions, 0);
+  EXPECT_EQ(Counts().clients, 2);
+  const auto now = OpenCatalogFile(CatalogPath()).value()->Read([](storage::Snapshot& snapshot) {
+    return snapshot.ScanVersions(0, /*limit=*/1);
+  });
+  ASSERT_OK(now);
+  EXPECT_TRUE(absl::StartsWith(std::get<std::string>(now->at(0).content), content));
+  EXPECT_FALSE(now->at(0).version.is_damaged);
+  EXPECT_FALSE(std::filesystem::exists(CatalogPath() + ".new"));
+}
+
+TEST_F(RestoreStateTest, RebuildingNamesWhatIsDamagedAndInNoSnapshot) {
+  const std::string content = "bytes that nothing but the catalog has";
+  LiveWith(content);
+  std::ifstream file(CatalogPath(), std::ios::binary);
+  const std::string bytes{std::istreambuf_iterator<char>(file), {}};
+  Flip(CatalogPath(), static_cast<int64_t>(bytes.find(content)) + 5);
+  for (const FoundSnapshot& each : Found()) std::filesystem::remove(each.path);
+  const auto rebuilt = Rebuild();
+  ASSERT_OK(rebuilt);
+  EXPECT_EQ(rebuilt->healed, 0);
+  EXPECT_EQ(rebuilt->lost_count, 1);
+  EXPECT_THAT(rebuilt->lost, ::testing::ElementsAre(::testing::HasSubstr("small")));
+}
+
+TEST_F(RestoreStateTest, RebuildingBeginsWithASnapshotIfTheSecretInPlaceDoesNotOpen) {
+  LiveWith("content");
+  ASSERT_OK(OpenStorage(data_, {})->catalog->Run([](storage::Transaction& transaction) {
+    const std::string name(content::StoreKeys::kName);
+    std::string secret = transaction.FindStoreValue(name).value().value();
+    secret.back() ^= 1;
+    return transaction.SetStoreValue(name, secret);
+  }));
+  const auto rebuilt = Rebuild();
+  ASSERT_OK(rebuilt);
+  EXPECT_EQ(rebuilt->snapshot_path, Found()[0].path);
+  EXPECT_THAT(rebuilt->lost, ::testing::IsEmpty());
 }
 
 TEST_F(RestoreStateTest, RebuildingEndsIfThereAreSnapshotsButNoneCanBeRead) {

@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/error.h"
+#include "base/name_text.h"
 #include "base/status_macros.h"
 #include "glog/logging.h"
 
@@ -15,6 +16,8 @@ namespace {
 // How long a statement waits for a lock; only a reader that meets a checkpoint ever does.
 constexpr int kBusyTimeoutMs = 5000;
 constexpr int kBusyWaitMs = 5;
+
+constexpr absl::string_view kPrepare = "prepare a statement";
 
 // The errno with which a file of the catalog failed last: the log, or with `op` FILE_POINTER the
 // database.
@@ -54,8 +57,9 @@ bool DiskFailedToRead(sqlite3* connection) {
 // The one place where SQLite's codes become our reasons.
 absl::Status SqliteError(sqlite3* connection, absl::string_view doing) {
   const int code = sqlite3_extended_errcode(connection);
-  std::string what =
-      absl::StrCat("the catalog cannot ", doing, ": ", sqlite3_errmsg(connection), " (", code, ")");
+  // What it says may quote what is in the file.
+  std::string what = absl::StrCat("the catalog cannot ", doing, ": ",
+                                  NameToText(sqlite3_errmsg(connection)), " (", code, ")");
   if (RanOutOfRoom(connection)) {
     return MakeError(Reason::kStorageFull, absl::StrCat("free disk space and try again: ", what),
                      "catalog");
@@ -69,6 +73,10 @@ absl::Status SqliteError(sqlite3* connection, absl::string_view doing) {
                         "service is enough");
       }
       return DamagedCatalog(what);
+    case SQLITE_ERROR:
+      // Of what we wrote ourselves nothing is wrong but what it refers to.
+      if (doing == kPrepare) return DamagedCatalog(what);
+      return MakeError(Reason::kStorageIo, what);
     case SQLITE_INTERRUPT:
       return absl::CancelledError(what);
     case SQLITE_BUSY:
@@ -156,7 +164,8 @@ absl::StatusOr<std::unique_ptr<Database>> Database::Open(const std::string& path
                     SQLITE_OPEN_NOMUTEX;
   sqlite3* connection = nullptr;
   const int code = sqlite3_open_v2(path.c_str(), &connection, flags, vfs);
-  CHECK(connection != nullptr) << "out of memory";
+  if (connection == nullptr)
+    return MakeError(Reason::kStorageIo, "the catalog cannot be opened: out of memory");
   std::unique_ptr<Database> database(new Database(connection, busy));
   if (code != SQLITE_OK) return SqliteError(connection, "be opened");
   sqlite3_busy_handler(connection, WaitForLock, database.get());
@@ -188,7 +197,7 @@ Query Database::Prepare(const char* sql) {
   sqlite3_stmt*& statement = statements_[sql];
   if (statement == nullptr && sqlite3_prepare_v3(connection_, sql, -1, SQLITE_PREPARE_PERSISTENT,
                                                  &statement, nullptr) != SQLITE_OK) {
-    return Query(Fail("prepare a statement"));
+    return Query(Fail(kPrepare));
   }
   return Query(*this, statement);
 }

@@ -12,8 +12,10 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 #include "base/error.h"
+#include "base/name_text.h"
 #include "base/status_macros.h"
 #include "storage/space_reserve.h"
+#include "storage/sqlite/schema.h"
 
 namespace backup::storage {
 namespace {
@@ -22,6 +24,10 @@ namespace {
 constexpr char kCopySettings[] =
     "PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA locking_mode = EXCLUSIVE; "
     "PRAGMA cache_size = -2048;";
+
+// Up to this size the indices of a database are compared with its tables: some seconds, with all of
+// it in memory. Meanwhile the log grows.
+constexpr int64_t kMaxCompareBytes = int64_t{256} << 20;
 
 // A copy must leave what is reserved to recover from a full disk.
 absl::Status CheckRoom(const std::string& path, int64_t size_bytes) {
@@ -42,6 +48,35 @@ absl::Status CheckRoom(const std::string& path, int64_t size_bytes) {
 
 absl::Status CheckGoOn(const std::stop_token& token) {
   return token.stop_requested() ? absl::CancelledError("told to stop") : absl::OkStatus();
+}
+
+absl::StatusOr<int64_t> SizeOf(Database& database) {
+  Query size =
+      database.Prepare("SELECT page_count * page_size FROM pragma_page_count, pragma_page_size");
+  RETURN_IF_ERROR(size.Step().status());
+  return size.Int(0);
+}
+
+absl::StatusOr<std::vector<std::string>> ListTables(Database& database) {
+  Query query = database.Prepare("SELECT name FROM sqlite_schema WHERE type = 'table'");
+  std::vector<std::string> tables;
+  while (true) {
+    ASSIGN_OR_RETURN(const bool found, query.Step());
+    if (!found) return tables;
+    tables.push_back(query.Blob(0));
+  }
+}
+
+// `check` is a check of SQLite's. Its first row says enough. How many to look for cannot be asked
+// for: SQLite 3.46 takes a number for a table's name.
+absl::Status RunCheck(Database& database, Query& check, const std::stop_token& token) {
+  const std::stop_callback interrupt(token, [&] { database.Interrupt(); });
+  RETURN_IF_ERROR(CheckGoOn(token));
+  ASSIGN_OR_RETURN(const bool found, check.Step());
+  RETURN_IF_ERROR(CheckGoOn(token));
+  const std::string result = found ? check.Blob(0) : "nothing was checked";
+  if (result == "ok") return absl::OkStatus();
+  return DamagedCatalog(NameToText(absl::StrReplaceAll(result, {{"\n", "; "}})));
 }
 
 }  // namespace
@@ -83,35 +118,21 @@ absl::Status OnlineCopy::Run(Database& source, const std::string& path, const ch
   return absl::OkStatus();
 }
 
-absl::Status CheckTable(Database& database, const std::string& table,
-                        const std::stop_token& token) {
-  const std::stop_callback interrupt(token, [&] { database.Interrupt(); });
-  RETURN_IF_ERROR(CheckGoOn(token));
-  // The first row says enough. How many to look for cannot be asked for: SQLite 3.46 takes a number
-  // for a table's name.
-  Query query = table.empty() ? database.Prepare("SELECT quick_check FROM pragma_quick_check")
-                              : database.Prepare("SELECT quick_check FROM pragma_quick_check(?)");
-  if (!table.empty()) query.BindText(table);
-  ASSIGN_OR_RETURN(const bool found, query.Step());
-  RETURN_IF_ERROR(CheckGoOn(token));
-  const std::string result = found ? query.Blob(0) : "nothing was checked";
-  if (result == "ok") return absl::OkStatus();
-  return DamagedCatalog(absl::StrReplaceAll(result, {{"\n", "; "}}));
+absl::Status CheckQuickly(Database& database, const std::stop_token& token) {
+  Query query = database.Prepare("SELECT quick_check FROM pragma_quick_check");
+  return RunCheck(database, query, token);
 }
 
 absl::Status CheckAllTables(Database& database, const std::function<void()>& pause,
                             const std::stop_token& token) {
-  std::vector<std::string> tables;
-  {
-    Query query = database.Prepare("SELECT name FROM sqlite_schema WHERE type = 'table'");
-    while (true) {
-      ASSIGN_OR_RETURN(const bool found, query.Step());
-      if (!found) break;
-      tables.push_back(query.Blob(0));
-    }
-  }
+  RETURN_IF_ERROR(CheckSchema(database));
+  ASSIGN_OR_RETURN(const std::vector<std::string> tables, ListTables(database));
+  ASSIGN_OR_RETURN(const int64_t size_bytes, SizeOf(database));
   for (const std::string& table : tables) {
-    RETURN_IF_ERROR(CheckTable(database, table, token));
+    Query query = database.Prepare(size_bytes <= kMaxCompareBytes
+                                       ? "SELECT integrity_check FROM pragma_integrity_check(?)"
+                                       : "SELECT quick_check FROM pragma_quick_check(?)");
+    RETURN_IF_ERROR(RunCheck(database, query.BindText(table), token));
     pause();
   }
   return absl::OkStatus();

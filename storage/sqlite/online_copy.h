@@ -23,12 +23,13 @@ class OnlineCopy {
                           const std::function<void()>& pause, const std::stop_token& token);
 };
 
-// Has SQLite look for damage in `table`, or, if that is empty, in all of the database. Reason
-// STATE_CORRUPT if it finds any; Cancelled soon after `token` is told to stop.
-absl::Status CheckTable(Database& database, const std::string& table, const std::stop_token& token);
+// Has SQLite look for damage in all of the database, but for whether indices agree with their
+// tables. Reason STATE_CORRUPT if it finds any; Cancelled soon after `token` is told to stop.
+absl::Status CheckQuickly(Database& database, const std::stop_token& token);
 
-// CheckTable() of one table after the other, each in a transaction of its own, so that the log can
-// be emptied meanwhile. Calls `pause` in between.
+// The same of one table after the other, each in a transaction of its own, so that the log can be
+// emptied meanwhile. Calls `pause` in between. Compares indices with their tables, too, unless the
+// database is so large that this, which reads here and there, would take long.
 absl::Status CheckAllTables(Database& database, const std::function<void()>& pause,
                             const std::stop_token& token);
 

@@ -13,6 +13,7 @@
 #include "base/testing/status_matchers.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "storage/sqlite/database.h"
 #include "storage/sqlite/sqlite_catalog.h"
 #include "storage/testing/ids.h"
 #include "storage/testing/temp_folder.h"
@@ -135,6 +136,42 @@ TEST_F(OnlineCopyTest, CheckFindsDamageThatNobodyMet) {
   EXPECT_THAT(checked, HasReason(Reason::kStateCorrupt));
   EXPECT_NE(std::string(checked.message()).find("backupctl state rebuild"), std::string::npos);
   EXPECT_THAT(catalog_->damage(), HasReason(Reason::kStateCorrupt));
+}
+
+TEST_F(OnlineCopyTest, CheckFindsAnIndexThatDoesNotAgreeWithItsTable) {
+  Open();
+  Fill(20, 100);
+  catalog_.reset();
+  // For a while nobody knows of the index.
+  for (const char* const change :
+       {"PRAGMA writable_schema = ON; CREATE TABLE beside AS SELECT * FROM sqlite_schema "
+        "WHERE name = 'clients_by_last_verified'; "
+        "DELETE FROM sqlite_schema WHERE name = 'clients_by_last_verified'",
+        "UPDATE clients SET last_verified_time = 1",
+        "PRAGMA writable_schema = ON; INSERT INTO sqlite_schema SELECT * FROM beside"}) {
+    ASSERT_OK(Database::Open(path_, Database::Mode::kReadWrite).value()->Execute(change));
+  }
+  Open();
+  EXPECT_THAT(catalog_->Check(kNoPause, {}), HasReason(Reason::kStateCorrupt));
+}
+
+TEST_F(OnlineCopyTest, CheckFindsAColumnWhoseNameIsAnother) {
+  Open();
+  catalog_.reset();
+  {
+    const auto database = Database::Open(path_, Database::Mode::kReadWrite).value();
+    ASSERT_OK(
+        database->Execute("PRAGMA writable_schema = ON; UPDATE sqlite_schema SET sql = "
+                          "replace(sql, 'last_protocol_error_time', 'last_protocol_error_tide') "
+                          "WHERE name = 'clients'; PRAGMA schema_version = 1000"));
+  }
+  Open();
+  EXPECT_THAT(catalog_->Read(
+                  [](Snapshot& snapshot) { return snapshot.ListClients(ClientId(), 1).status(); }),
+              HasReason(Reason::kStateCorrupt));
+  EXPECT_THAT(catalog_->damage(), HasReason(Reason::kStateCorrupt));
+  Open();
+  EXPECT_THAT(catalog_->Check(kNoPause, {}), HasReason(Reason::kStateCorrupt));
 }
 
 TEST_F(OnlineCopyTest, DamageThatAReaderMeetsStopsTheWriter) {

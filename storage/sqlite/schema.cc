@@ -1,6 +1,9 @@
 #include "storage/sqlite/schema.h"
 
 #include <iterator>
+#include <memory>
+#include <set>
+#include <string>
 
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
@@ -711,7 +714,32 @@ absl::StatusOr<int64_t> SchemaVersion(Database& database) {
   return query.Int(0);
 }
 
+// Tables, each with its columns, indices and triggers, each as a text.
+absl::StatusOr<std::set<std::string>> SchemaNames(Database& database) {
+  Query query = database.Prepare(
+      "SELECT s.type || ' ' || s.name || coalesce('.' || c.name, '') FROM sqlite_schema s "
+      "LEFT JOIN pragma_table_info(s.name) c ON s.type = 'table'");
+  std::set<std::string> names;
+  while (true) {
+    ASSIGN_OR_RETURN(const bool more, query.Step());
+    if (!more) return names;
+    names.insert(query.Blob(0));
+  }
+}
+
 }  // namespace
+
+absl::Status CheckSchema(Database& database) {
+  ASSIGN_OR_RETURN(const std::unique_ptr<Database> right,
+                   Database::Open(":memory:", Database::Mode::kReadWrite));
+  RETURN_IF_ERROR(Migrate(*right));
+  ASSIGN_OR_RETURN(const std::set<std::string> needed, SchemaNames(*right));
+  ASSIGN_OR_RETURN(const std::set<std::string> found, SchemaNames(database));
+  for (const std::string& name : needed) {
+    if (!found.contains(name)) return DamagedCatalog(absl::StrCat("it has no ", name));
+  }
+  return absl::OkStatus();
+}
 
 absl::Status Migrate(Database& database) { return MigrateTo(database, std::size(kMigrations)); }
 

@@ -15,4 +15,9 @@ absl::Status Migrate(Database& database);
 // As if `newest` were the newest schema: for tests of later migrations.
 absl::Status MigrateTo(Database& database, int64_t newest);
 
+// Whether a migrated catalog has all tables, columns, indices and triggers by their names: what
+// says so in the file may be damaged as anything else, and SQLite's own checks take it as it is.
+// Reason STATE_CORRUPT, with the first that is missing.
+absl::Status CheckSchema(Database& database);
+
 }  // namespace backup::storage

@@ -130,11 +130,11 @@ absl::Status SqliteCatalog::CopyTo(const std::string& path, const std::function<
                    Database::Open(path, Database::Mode::kReadWrite, {}, vfs_));
   // Nobody else has it: then no log is begun beside it.
   RETURN_IF_ERROR(copy->Execute("PRAGMA locking_mode = EXCLUSIVE; PRAGMA query_only = ON"));
-  const absl::Status checked = CheckTable(*copy, /*table=*/"", token);
+  const absl::Status checked = CheckQuickly(*copy, token);
   if (ReasonOf(checked) != Reason::kStateCorrupt) return checked;
   // What is copied faithfully is as damaged as its source; but the copy alone may be damaged.
   ASSIGN_OR_RETURN(const std::unique_ptr<Database> source, OpenReader());
-  const absl::Status again = CheckTable(*source, /*table=*/"", token);
+  const absl::Status again = CheckQuickly(*source, token);
   if (ReasonOf(again) == Reason::kStateCorrupt) damage_->Note(again);
   RETURN_IF_ERROR(again);
   return MakeError(Reason::kStorageIo, "the copy of the catalog is damaged, the catalog is not",

@@ -127,14 +127,23 @@ Change Reads(int file) {
           nullptr};
 }
 
+std::vector<Change> FirstBatch() {
+  return {Adds(10, 9'000), Reads(2),   Verifies(0), FailsAfter(Adds(11, 50)),
+          Registers(2),    Retries(1), Reads(3),    Adds(12, 10)};
+}
+std::vector<Change> SecondBatch() {
+  return {Registers(3), Retries(3), FailsAfter(Registers(4)), Verifies(2)};
+}
+
 struct Fault {
   std::string name;
   FaultVfs::Op op;
   int code;
   int system_error = 0;
+  bool is_rare = false;  // There may be none once it is open.
 };
 
-class SqliteFaultsTest : public ::testing::TestWithParam<Fault> {
+class SqliteFaults : public ::testing::Test {
  protected:
   // A catalog of one client with some files, of which the even ones are in the catalog and of many
   // pages.
@@ -155,8 +164,10 @@ class SqliteFaultsTest : public ::testing::TestWithParam<Fault> {
     }));
   }
 
-  // Runs the changes as one batch; returns what each was told.
-  static std::vector<absl::Status> RunBatch(Catalog& catalog, const std::vector<Change>& changes) {
+  // Runs the changes as one batch; returns what each was told. `acknowledged`, if given, gets each
+  // that was told OK, when it is.
+  static std::vector<absl::Status> RunBatch(Catalog& catalog, const std::vector<Change>& changes,
+                                            std::vector<Change>* acknowledged = nullptr) {
     std::promise<void> arrived;
     std::promise<void> go_on;
     std::promise<void> ended;
@@ -178,8 +189,10 @@ class SqliteFaultsTest : public ::testing::TestWithParam<Fault> {
     arrived.get_future().wait();
     std::vector<std::promise<absl::Status>> results(changes.size());
     for (size_t i = 0; i < changes.size(); ++i)
-      catalog.Submit(changes[i].work,
-                     [&, i](const absl::Status& result) { results[i].set_value(result); });
+      catalog.Submit(changes[i].work, [&, i](const absl::Status& result) {
+        if (result.ok() && acknowledged != nullptr) acknowledged->push_back(changes[i]);
+        results[i].set_value(result);
+      });
     go_on.set_value();
     ended.get_future().wait();
     std::vector<absl::Status> told;
@@ -220,12 +233,14 @@ class SqliteFaultsTest : public ::testing::TestWithParam<Fault> {
   FaultVfs vfs_;
 };
 
+class SqliteFaultsTest : public SqliteFaults, public ::testing::WithParamInterface<Fault> {};
+
+// With the calls at which the process is killed.
+class SqliteKillsTest : public SqliteFaults, public ::testing::WithParamInterface<FaultVfs::Op> {};
+
 TEST_P(SqliteFaultsTest, WhoeverWasToldOkFindsItAgainAndWhoeverWasNotDoesNot) {
-  const std::vector<Change> first = {
-      Adds(10, 9'000), Reads(2),   Verifies(0), FailsAfter(Adds(11, 50)),
-      Registers(2),    Retries(1), Reads(3),    Adds(12, 10)};
-  const std::vector<Change> second = {Registers(3), Retries(3), FailsAfter(Registers(4)),
-                                      Verifies(2)};
+  const std::vector<Change> first = FirstBatch();
+  const std::vector<Change> second = SecondBatch();
   const TempFolder prepared;
   Prepare(prepared.path() + "/catalog.db");
   bool has_failed = true;
@@ -251,7 +266,90 @@ TEST_P(SqliteFaultsTest, WhoeverWasToldOkFindsItAgainAndWhoeverWasNotDoesNot) {
     ExpectIntact(path);
     ASSERT_FALSE(HasFailure());
   }
-  EXPECT_GT(runs, 2) << "nothing ever failed";
+  EXPECT_GT(runs, GetParam().is_rare ? 0 : 2) << "nothing ever failed";
+}
+
+// What is in the files at the moment of the call is what a kill -9 leaves.
+TEST_P(SqliteKillsTest, WhatWasAcknowledgedByThenIsThere) {
+  const TempFolder prepared;
+  Prepare(prepared.path() + "/catalog.db");
+  bool was_killed = true;
+  int runs = 0;
+  for (int nth = 1; was_killed; ++nth, ++runs) {
+    SCOPED_TRACE(absl::StrCat("call ", nth));
+    const TempFolder folder;
+    const TempFolder killed;
+    std::filesystem::copy_file(prepared.path() + "/catalog.db", folder.path() + "/catalog.db");
+    std::vector<Change> acknowledged;
+    std::vector<Change> by_then;
+    {
+      const auto catalog =
+          SqliteCatalog::Open(folder.path() + "/catalog.db", {}, {vfs_.name()}).value();
+      vfs_.HookNth(GetParam(), nth, [&] {
+        by_then = acknowledged;
+        for (const char* const name : {"/catalog.db", "/catalog.db-wal"}) {
+          if (std::filesystem::exists(folder.path() + name))
+            std::filesystem::copy_file(folder.path() + name, killed.path() + name);
+        }
+      });
+      RunBatch(*catalog, FirstBatch(), &acknowledged);
+      RunBatch(*catalog, SecondBatch(), &acknowledged);
+    }  // It writes its log back.
+    was_killed = vfs_.has_failed();
+    vfs_.FailNth(FaultVfs::Op::kNone, 0, SQLITE_OK);
+    if (!was_killed) break;
+    const std::string path = killed.path() + "/catalog.db";
+    {
+      const auto reopened = SqliteCatalog::Open(path);
+      ASSERT_OK(reopened);
+      ExpectAsTold(**reopened, by_then, std::vector<absl::Status>(by_then.size()));
+    }
+    ExpectIntact(path);
+    ASSERT_FALSE(HasFailure());
+  }
+  EXPECT_GT(runs, 2) << "nobody was ever killed";
+}
+
+INSTANTIATE_TEST_SUITE_P(, SqliteKillsTest,
+                         ::testing::Values(FaultVfs::Op::kWrite, FaultVfs::Op::kSync,
+                                           FaultVfs::Op::kLock),
+                         [](const auto& op) {
+                           return op.param == FaultVfs::Op::kWrite  ? "AtWrites"
+                                  : op.param == FaultVfs::Op::kSync ? "AtSyncs"
+                                                                    : "AtLocks";
+                         });
+
+// Nothing that fails while it is opened, made or migrated leaves it worse.
+TEST_P(SqliteFaultsTest, WhatCannotBeOpenedCanBeOnceNothingFails) {
+  const TempFolder prepared;
+  Prepare(prepared.path() + "/catalog.db");
+  for (const bool is_new : {false, true}) {
+    SCOPED_TRACE(is_new ? "a new one" : "one that is there");
+    bool has_failed = true;
+    // Of one that is made there are many calls: each of the first, and some of the others.
+    for (int nth = 1; has_failed; nth += is_new ? 1 + nth / 8 : 1) {
+      SCOPED_TRACE(absl::StrCat("call ", nth));
+      const TempFolder folder;
+      const std::string path = folder.path() + "/catalog.db";
+      if (!is_new) std::filesystem::copy_file(prepared.path() + "/catalog.db", path);
+      vfs_.FailNth(GetParam().op, nth, GetParam().code, GetParam().system_error);
+      const absl::Status opened = SqliteCatalog::Open(path, {}, {vfs_.name()}).status();
+      has_failed = vfs_.has_failed();
+      vfs_.FailNth(FaultVfs::Op::kNone, 0, SQLITE_OK);
+      EXPECT_TRUE(opened.ok() || ReasonOf(opened).has_value()) << opened;
+      {
+        const auto reopened = SqliteCatalog::Open(path);
+        ASSERT_OK(reopened) << "after " << opened;
+        ASSERT_OK((*reopened)->Read([&](Snapshot& snapshot) {
+          return is_new ? snapshot.Count().status()
+                        : snapshot.FindClient(IdOf<ClientId>(1)).status();
+        }));
+        ASSERT_OK((*reopened)->Run(Registers(9).work));
+      }
+      ExpectIntact(path);
+      ASSERT_FALSE(HasFailure());
+    }
+  }
 }
 
 TEST_F(SqliteFaultsTest, FindsTheRoomThatWasReservedWhateverItIsThatWasFull) {
@@ -289,7 +387,14 @@ INSTANTIATE_TEST_SUITE_P(
                       Fault{"WriteFails", FaultVfs::Op::kWrite, SQLITE_IOERR_WRITE},
                       Fault{"DiskIsFull", FaultVfs::Op::kWrite, SQLITE_FULL},
                       Fault{"QuotaIsExhausted", FaultVfs::Op::kWrite, SQLITE_IOERR_WRITE, EDQUOT},
-                      Fault{"SyncFails", FaultVfs::Op::kSync, SQLITE_IOERR_FSYNC}),
+                      Fault{"SyncFails", FaultVfs::Op::kSync, SQLITE_IOERR_FSYNC},
+                      Fault{"NoFileCanBeOpened", FaultVfs::Op::kOpen, SQLITE_CANTOPEN, 0, true},
+                      Fault{"CutFails", FaultVfs::Op::kTruncate, SQLITE_IOERR_TRUNCATE, 0, true},
+                      Fault{"SizeCannotBeRead", FaultVfs::Op::kSize, SQLITE_IOERR_FSTAT, 0, true},
+                      Fault{"IsLocked", FaultVfs::Op::kLock, SQLITE_BUSY},
+                      Fault{"LockFails", FaultVfs::Op::kLock, SQLITE_IOERR_LOCK},
+                      Fault{"IndexFindsNoMemory", FaultVfs::Op::kMap, SQLITE_NOMEM, 0, true},
+                      Fault{"IndexFails", FaultVfs::Op::kMap, SQLITE_IOERR_SHMMAP, 0, true}),
     [](const auto& fault) { return fault.param.name; });
 
 }  // namespace

@@ -111,6 +111,11 @@ class Run:
     def fail(self, what):
         raise AssertionError(what)
 
+    @staticmethod
+    def check(is_so):
+        """For what is to be tried again as long as it is not so."""
+        assert is_so
+
     def end(self):
         self._cleanups.close()
         self.journal.close()

@@ -257,7 +257,9 @@ absl::Status KeyKeeper::CheckFits() const {
   if (fits.ok()) fits = CheckMasterKey(catalog_, ring_);
   if (!absl::IsFailedPrecondition(fits) || ReasonOf(fits)) return ToldOfKeys(fits);
   return ToldOfKeys(WithMessage(
-      fits, absl::StrCat(fits.message(), " than ", master_keys_.origin, ": restore that")));
+      fits, absl::StrCat(fits.message(), " than ", master_keys_.origin,
+                         ": restore that; if it is the right one the catalog is damaged: run "
+                         "`backupctl state rebuild`")));
 }
 
 absl::Status KeyKeeper::ToldOfKeys(const absl::Status& error) const {

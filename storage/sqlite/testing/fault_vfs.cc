@@ -23,19 +23,18 @@ int PassOn(sqlite3_file* file, Args... args) {
   return (real->pMethods->*kMethod)(real, args...);
 }
 
-int Read(sqlite3_file* file, void* out, int size, sqlite3_int64 offset) {
-  if (const int code = Of(file)->vfs->Count(FaultVfs::Op::kRead); code != SQLITE_OK) return code;
-  return PassOn<&sqlite3_io_methods::xRead>(file, out, size, offset);
+// Passes on a method unless that call is to fail.
+template <FaultVfs::Op kOp, auto kMethod, typename... Args>
+int CountAndPassOn(sqlite3_file* file, Args... args) {
+  if (const int code = Of(file)->vfs->Count(kOp); code != SQLITE_OK) return code;
+  return PassOn<kMethod>(file, args...);
 }
 
-int Write(sqlite3_file* file, const void* bytes, int size, sqlite3_int64 offset) {
-  if (const int code = Of(file)->vfs->Count(FaultVfs::Op::kWrite); code != SQLITE_OK) return code;
-  return PassOn<&sqlite3_io_methods::xWrite>(file, bytes, size, offset);
-}
-
-int Sync(sqlite3_file* file, int flags) {
-  if (const int code = Of(file)->vfs->Count(FaultVfs::Op::kSync); code != SQLITE_OK) return code;
-  return PassOn<&sqlite3_io_methods::xSync>(file, flags);
+int ShmLock(sqlite3_file* file, int offset, int count, int flags) {
+  constexpr auto kMethod = &sqlite3_io_methods::xShmLock;
+  return (flags & SQLITE_SHM_LOCK) != 0
+             ? CountAndPassOn<FaultVfs::Op::kLock, kMethod>(file, offset, count, flags)
+             : PassOn<kMethod>(file, offset, count, flags);
 }
 
 int FileControl(sqlite3_file* file, int op, void* argument) {
@@ -51,22 +50,23 @@ void ShmBarrier(sqlite3_file* file) {
 }
 
 // Version 2: with shared memory for the log's index, without memory mapping.
+using Op = FaultVfs::Op;
 constexpr sqlite3_io_methods kMethods = {
     2,
     PassOn<&sqlite3_io_methods::xClose>,
-    Read,
-    Write,
-    PassOn<&sqlite3_io_methods::xTruncate, sqlite3_int64>,
-    Sync,
-    PassOn<&sqlite3_io_methods::xFileSize, sqlite3_int64*>,
-    PassOn<&sqlite3_io_methods::xLock, int>,
+    CountAndPassOn<Op::kRead, &sqlite3_io_methods::xRead, void*, int, sqlite3_int64>,
+    CountAndPassOn<Op::kWrite, &sqlite3_io_methods::xWrite, const void*, int, sqlite3_int64>,
+    CountAndPassOn<Op::kTruncate, &sqlite3_io_methods::xTruncate, sqlite3_int64>,
+    CountAndPassOn<Op::kSync, &sqlite3_io_methods::xSync, int>,
+    CountAndPassOn<Op::kSize, &sqlite3_io_methods::xFileSize, sqlite3_int64*>,
+    CountAndPassOn<Op::kLock, &sqlite3_io_methods::xLock, int>,
     PassOn<&sqlite3_io_methods::xUnlock, int>,
     PassOn<&sqlite3_io_methods::xCheckReservedLock, int*>,
     FileControl,
     PassOn<&sqlite3_io_methods::xSectorSize>,
     PassOn<&sqlite3_io_methods::xDeviceCharacteristics>,
-    PassOn<&sqlite3_io_methods::xShmMap, int, int, int, void volatile**>,
-    PassOn<&sqlite3_io_methods::xShmLock, int, int, int>,
+    CountAndPassOn<Op::kMap, &sqlite3_io_methods::xShmMap, int, int, int, void volatile**>,
+    ShmLock,
     ShmBarrier,
     PassOn<&sqlite3_io_methods::xShmUnmap, int>,
     nullptr,
@@ -78,6 +78,7 @@ int Open(sqlite3_vfs* vfs, const char* path, sqlite3_file* file, int flags, int*
   sqlite3_vfs* const system = sqlite3_vfs_find(nullptr);
   Of(file)->vfs = self;
   Of(file)->base.pMethods = nullptr;
+  if (const int code = self->Count(FaultVfs::Op::kOpen); code != SQLITE_OK) return code;
   const int code = system->xOpen(system, path, Of(file)->real(), flags, out_flags);
   if (code == SQLITE_OK) Of(file)->base.pMethods = &kMethods;
   return code;

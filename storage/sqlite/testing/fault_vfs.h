@@ -13,7 +13,17 @@ namespace backup::storage {
 // had. Thread-safe.
 class FaultVfs {
  public:
-  enum class Op { kNone, kRead, kWrite, kSync };
+  enum class Op {
+    kNone,
+    kOpen,
+    kRead,
+    kWrite,
+    kSync,
+    kTruncate,
+    kSize,
+    kLock,  // Of the file, or of the log's index; to take one, not to give it back.
+    kMap    // A part of the log's index.
+  };
 
   // Registers itself with SQLite.
   FaultVfs();
