@@ -14,6 +14,7 @@ from scenario import scenario
 
 PAGE = 4096
 FLIPS = 16
+UNIQUE = 32  # So many bytes of a content are nowhere else.
 IN_CATALOG, IN_PACKS = (0, 1, 100, 5_000), (70_000, 300_000)
 FILES = 8
 PROGRAM_S = 120
@@ -67,12 +68,10 @@ def flip_content(dice, catalog, _):
         number, payload = dice.choice(database.execute(
             "SELECT chunk_no, payload FROM chunk_payloads UNION ALL SELECT -version_id, content FROM inline_contents").fetchall())
     database.close()
-    if not payload:
+    begin = catalog.read_bytes().find(payload[:UNIQUE])
+    if len(payload) < UNIQUE or begin < 0:
         return ""
-    begin = catalog.read_bytes().find(payload[:64])
-    if begin < 0:
-        return ""
-    at = begin + dice.randrange(min(64, len(payload)))
+    at = begin + dice.randrange(UNIQUE)
     flip_at(dice, catalog, at)
     return f"the byte at {at}, of the content {number}, is changed"
 
