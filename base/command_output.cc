@@ -18,6 +18,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "base/printable.h"
+#include "base/secret_bytes.h"
 #include "base/status_macros.h"
 #include "base/unique_fd.h"
 
@@ -107,6 +108,9 @@ class Command {
     output_.reserve(max_bytes + kBuffer);  // What it says is nowhere else in memory.
   }
   ~Command() {
+    // Whatever it says may be, or have in it, what nobody else is to see.
+    Wipe(output_);
+    Wipe(complaint_);
     if (status_) return;
     ::kill(-pid_, SIGKILL);
     while (::waitpid(pid_, nullptr, 0) < 0 && errno == EINTR) {

@@ -20,6 +20,7 @@
 #include "absl/strings/string_view.h"
 #include "base/mutex.h"
 #include "base/standard_error.h"
+#include "base/unique_fd.h"
 #include "gflags/gflags.h"
 #include "glog/logging.h"
 
@@ -72,6 +73,13 @@ void SetLimits() {
   ::pthread_attr_setstacksize(&attributes, kThreadStack);
   ::pthread_setattr_default_np(&attributes);
   ::pthread_attr_destroy(&attributes);
+}
+
+// Where the kernel hands cores to a program, it does so whatever the limit is: then without memory.
+void EmptyCores() {
+  const UniqueFd filter(::open("/proc/self/coredump_filter", O_WRONLY | O_CLOEXEC));
+  if (!filter.valid()) return;
+  [[maybe_unused]] const ssize_t written = ::write(filter.get(), "0", 1);
 }
 
 // gRPC's settings, some of which trace what it sends; the proxies that it would send backups and
@@ -131,6 +139,7 @@ void TakeOverInheritedState() {
   ::umask(kUmask);
   ResetSignals();
   SetLimits();
+  EmptyCores();
   DropVariables();
   ResetLogFlags();
 }

@@ -15,7 +15,7 @@ namespace backup {
 //   what is written there fails, as it did before. (That was done before main().) Notes to a pipe
 //   that nobody reads are left out (base/standard_error.h).
 // * What it makes is for its owner alone (umask 077), whatever the umask was.
-// * No core files: they would hold keys.
+// * No core files, and no memory in what a program gets instead: they would hold keys.
 // * SIGTERM ends it, even if it was ignored or blocked, and children are waited for. SIGPIPE and
 //   SIGXFSZ are errors of the write that met them.
 // * Of descriptors, file sizes and the stack it may have as much as it is allowed; each thread's

@@ -12,6 +12,7 @@
 #include "base/ids.h"
 #include "base/piece_buffers.h"
 #include "base/read_ahead_source.h"
+#include "base/secret_bytes.h"
 #include "base/stage_resources.h"
 #include "content/chunk_cuts.h"
 #include "content/encoding.h"
@@ -27,7 +28,7 @@ struct Arrival {
   ClientId client_id;
   std::string file_name;  // Raw bytes.
   Encoding encoding;
-  std::string session_key;               // Of content that is encrypted.
+  SecretBytes session_key;               // Of content that is encrypted.
   std::optional<int64_t> original_size;  // Which the plaintext must have.
   storage::ChecksumKind checksum_kind = storage::ChecksumKind::kCksumOfPlaintext;
   storage::StorageForm form = storage::StorageForm::kPlain;  // As FormOf() says.

@@ -14,7 +14,7 @@
 namespace backup::content {
 namespace {
 
-const ChunkIdKey kKey{"0123456789abcdef0123456789abcdef", "everybody"};
+const ChunkIdKey kKey{std::string("0123456789abcdef0123456789abcdef"), std::string("everybody")};
 
 GearTable RandomGear() {
   std::mt19937_64 random(1);
@@ -116,8 +116,10 @@ TEST(ChunkCuts, AContentThatEndsWithAChunkHasNoEmptyOne) {
 
 TEST(ChunkCuts, AnotherKeyMakesOtherIds) {
   EXPECT_EQ(ChunkIdOf(kKey, "bytes"), ChunkIdOf(kKey, "bytes"));
-  EXPECT_NE(ChunkIdOf(kKey, "bytes"), ChunkIdOf({"another key", kKey.scope_key}, "bytes"));
-  EXPECT_NE(ChunkIdOf(kKey, "bytes"), ChunkIdOf({kKey.digest_key, "another"}, "bytes"));
+  EXPECT_NE(ChunkIdOf(kKey, "bytes"),
+            ChunkIdOf({std::string("another key"), kKey.scope_key}, "bytes"));
+  EXPECT_NE(ChunkIdOf(kKey, "bytes"),
+            ChunkIdOf({kKey.digest_key, std::string("another")}, "bytes"));
 }
 
 }  // namespace

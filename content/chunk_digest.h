@@ -6,6 +6,7 @@
 
 #include "absl/strings/string_view.h"
 #include "base/ids.h"
+#include "base/secret_bytes.h"
 #include "content/store_keys.h"
 #include "crypto/hmac_sha256.h"
 #include "crypto/sha256.h"
@@ -37,7 +38,7 @@ class ChunkDigest {
 
  private:
   crypto::HmacSha256 hmac_;
-  const std::string scope_key_;
+  const SecretBytes scope_key_;
 };
 
 inline ChunkId ChunkIdOf(const ChunkIdKey& key, absl::string_view bytes) {

@@ -34,8 +34,10 @@ TEST(ChunkDigest, IsTheSameHoweverTheBytesAreCutAndWhateverCameBefore) {
 
 TEST(ChunkDigest, IsAnotherForOtherBytesAndForAnotherKey) {
   std::set<ChunkId> ids;
-  for (const ChunkIdKey& key :
-       {ChunkIdKey{"one", "all"}, ChunkIdKey{"two", "all"}, ChunkIdKey{"one", "a client"}}) {
+  const std::string one = "one";
+  const std::string all = "all";
+  for (const ChunkIdKey& key : {ChunkIdKey{one, all}, ChunkIdKey{std::string("two"), all},
+                                ChunkIdKey{one, std::string("a client")}}) {
     for (const char* const bytes : {"", "a", "b", "aa"})
       EXPECT_TRUE(ids.insert(ChunkIdOf(key, bytes)).second);
   }
@@ -46,7 +48,7 @@ TEST(ChunkDigest, OfTheBytesTellsTheIdInEachScope) {
   digest.Update("bytes");
   const std::string plain = digest.FinishDigest();
   for (const char* const scope : {"all", "a client", "another"})
-    EXPECT_EQ(IdInScope(scope, plain), ChunkIdOf({Key().digest_key, scope}, "bytes"));
+    EXPECT_EQ(IdInScope(scope, plain), ChunkIdOf({Key().digest_key, std::string(scope)}, "bytes"));
 }
 
 TEST(DigestsOf, AreThoseOfEachChunkAlone) {

@@ -223,7 +223,8 @@ absl::Status ChunkReader::OpenStored(Begun& begun, Decompressed decompressed) {
     plain.payload_ = std::move(begun.chunk.payload);
     stored = plain.payload_;
   }
-  const absl::string_view key = begun.pack ? begun.pack->key : absl::string_view();
+  const absl::string_view key =
+      begun.pack ? absl::string_view(begun.pack->key) : absl::string_view();
   ASSIGN_OR_RETURN(plain.bytes_,
                    decompressed == Decompressed::kYes
                        ? OpenChunk(begun.chunk, stored, key, keys_.store_keys, plain.scratch_,

@@ -14,6 +14,7 @@
 #include "base/byte_stream.h"
 #include "base/io_queue.h"
 #include "base/piece_buffers.h"
+#include "base/secret_bytes.h"
 #include "content/dictionary.h"
 #include "content/store_keys.h"
 #include "crypto/key_ring.h"
@@ -86,7 +87,7 @@ class ChunkReader {
   struct Pack {
     BlobId id;
     std::unique_ptr<RandomAccess> access;
-    std::string key;  // kSealed.
+    SecretBytes key;  // kSealed.
   };
   // A part of what the pack holds.
   struct Part {

@@ -41,9 +41,9 @@ std::string WrapPackKey(absl::string_view pack_key, const BlobId& pack_id,
   return master_key.Seal(pack_key, KeyContext(pack_id));
 }
 
-absl::StatusOr<std::string> OpenPackKey(absl::string_view wrapped_key, const BlobId& pack_id,
+absl::StatusOr<SecretBytes> OpenPackKey(absl::string_view wrapped_key, const BlobId& pack_id,
                                         const crypto::KeyRing& master_key) {
-  ASSIGN_OR_RETURN(std::string key, master_key.Open(wrapped_key, KeyContext(pack_id)));
+  ASSIGN_OR_RETURN(SecretBytes key, master_key.Open(wrapped_key, KeyContext(pack_id)));
   if (key.size() != kPackKeySize) return Changed();
   return key;
 }

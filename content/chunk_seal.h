@@ -6,6 +6,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "base/ids.h"
+#include "base/secret_bytes.h"
 #include "crypto/aead.h"
 #include "crypto/key_ring.h"
 
@@ -18,7 +19,7 @@ inline constexpr size_t kPackKeySize = crypto::Aead::kKeySize;
 std::string WrapPackKey(absl::string_view pack_key, const BlobId& pack_id,
                         const crypto::KeyRing& master_key);
 // The other way. Reason BLOB_DAMAGED if it was changed, or belongs to another pack.
-absl::StatusOr<std::string> OpenPackKey(absl::string_view wrapped_key, const BlobId& pack_id,
+absl::StatusOr<SecretBytes> OpenPackKey(absl::string_view wrapped_key, const BlobId& pack_id,
                                         const crypto::KeyRing& master_key);
 // By which generation of keys it is wrapped (KeyRing::GenerationOf).
 uint32_t GenerationOfPackKey(absl::string_view wrapped_key, const BlobId& pack_id,

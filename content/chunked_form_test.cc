@@ -207,7 +207,7 @@ class ChunkedFormTest : public ::testing::Test, public ChunkIndex {
     chunk.pack = 1;
     chunk.pack_blob = pack.blob_id;
     chunk.index = packed.index;
-    std::string key;
+    SecretBytes key;
     if (pack.form == StorageForm::kSealed)
       key = OpenPackKey(pack.wrapped_key, pack.blob_id, master_key_).value();
     const ChunkIdKey id_keys[] = {keys_->IdKey(pack.form)};

@@ -11,6 +11,7 @@
 
 #include "absl/strings/string_view.h"
 #include "base/ids.h"
+#include "base/secret_bytes.h"
 #include "content/chunk_seal.h"
 #include "content/pack_footer.h"
 #include "crypto/key_ring.h"
@@ -91,7 +92,7 @@ class PackBuilder {
   void Enter(const storage::ChunkRef& ref, storage::ChunkCoding coding, bool waits);
 
   const std::string sealed_secret_;
-  std::string pack_key_;  // kSealed, as is:
+  SecretBytes pack_key_;  // kSealed, as is:
   std::optional<ChunkSealer> sealer_;
   storage::NewPack pack_;
   int index_ = 0;

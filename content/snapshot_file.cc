@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/error.h"
+#include "base/secret_bytes.h"
 #include "base/status_macros.h"
 #include "content/footer_fields.h"
 #include "crypto/random.h"
@@ -244,7 +245,7 @@ absl::Status ReadSnapshot(const RandomAccess& file, const crypto::MasterKey& mas
                           ByteSink& sink) {
   ASSIGN_OR_RETURN(const SnapshotFooter footer, ReadSnapshotFooter(file));
   RETURN_IF_ERROR(CheckSnapshotKey(footer, master_key));
-  ASSIGN_OR_RETURN(const std::string key, master_key.Open(footer.wrapped_key, KeyContext(footer)));
+  ASSIGN_OR_RETURN(const SecretBytes key, master_key.Open(footer.wrapped_key, KeyContext(footer)));
   if (key.size() != crypto::kFileKeySize) return DamagedSnapshot("its key has another size");
   PieceBudget budget;
   crypto::UnsealSource compressed(file, budget, key, footer.compressed_size, 0,

@@ -10,6 +10,7 @@
 #include "absl/time/time.h"
 #include "base/byte_stream.h"
 #include "base/piece_buffers.h"
+#include "base/secret_bytes.h"
 #include "crypto/master_key.h"
 
 // A snapshot of a catalog, as a file: the catalog as one zstd frame, sealed (crypto/sealed_file.h)
@@ -45,7 +46,7 @@ class SnapshotSource final : public ByteSource {
 
   const crypto::MasterKey& master_key_;
   SnapshotFooter footer_;
-  const std::string key_;
+  const SecretBytes key_;
   const std::unique_ptr<Stages> stages_;
   std::string end_;
   bool at_end_ = false;

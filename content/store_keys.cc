@@ -38,12 +38,12 @@ GearTable DeriveGear(absl::string_view secret) {
 }  // namespace
 
 std::string StoreKeys::NewSealedSecret(const crypto::KeyRing& master_key) {
-  return master_key.Seal(crypto::RandomBytes(kSecretSize), kSealing);
+  return master_key.Seal(SecretBytes(crypto::RandomBytes(kSecretSize)), kSealing);
 }
 
 absl::StatusOr<std::unique_ptr<StoreKeys>> StoreKeys::Open(absl::string_view sealed_secret,
                                                            const crypto::KeyRing& master_key) {
-  ASSIGN_OR_RETURN(std::string secret, master_key.Open(sealed_secret, kSealing));
+  ASSIGN_OR_RETURN(SecretBytes secret, master_key.Open(sealed_secret, kSealing));
   return absl::WrapUnique(new StoreKeys(std::string(sealed_secret), std::move(secret)));
 }
 
@@ -58,7 +58,7 @@ uint32_t StoreKeys::GenerationOf(absl::string_view sealed_secret,
 
 absl::Status StoreKeys::SetSealedSecret(const std::string& sealed_secret,
                                         const crypto::KeyRing& master_key) {
-  ASSIGN_OR_RETURN(const std::string secret, master_key.Open(sealed_secret, kSealing));
+  ASSIGN_OR_RETURN(const SecretBytes secret, master_key.Open(sealed_secret, kSealing));
   if (secret != secret_)
     return MakeError(Reason::kBlobDamaged, "the catalog's secret is another store's");
   MutexLock lock(mutex_);
@@ -66,7 +66,7 @@ absl::Status StoreKeys::SetSealedSecret(const std::string& sealed_secret,
   return absl::OkStatus();
 }
 
-StoreKeys::StoreKeys(std::string sealed_secret, std::string secret)
+StoreKeys::StoreKeys(std::string sealed_secret, SecretBytes secret)
     : sealed_secret_(std::move(sealed_secret)),
       secret_(std::move(secret)),
       digest_key_(crypto::Hkdf(secret_, kDigests, kIdKeySize)),
@@ -88,11 +88,11 @@ std::vector<ChunkIdKey> StoreKeys::IdKeysOf(const ClientId& client) const {
   return keys;
 }
 
-std::string StoreKeys::InlineKey(const ChunkId& id) const {
+SecretBytes StoreKeys::InlineKey(const ChunkId& id) const {
   return crypto::Hkdf(secret_, absl::StrCat(kInline, id.bytes()), crypto::Aead::kKeySize);
 }
 
-std::string StoreKeys::DictionaryKey() const {
+SecretBytes StoreKeys::DictionaryKey() const {
   return crypto::Hkdf(secret_, kDictionaries, crypto::Aead::kKeySize);
 }
 

@@ -13,6 +13,7 @@
 #include "absl/strings/string_view.h"
 #include "base/ids.h"
 #include "base/mutex.h"
+#include "base/secret_bytes.h"
 #include "crypto/key_ring.h"
 #include "storage/catalog/version.h"
 
@@ -25,8 +26,8 @@ using GearTable = std::array<uint64_t, 256>;
 // them, and of that the digest under the key of its scope, those who share the chunk. So whose
 // chunk it is can be found out without another pass.
 struct ChunkIdKey {
-  std::string digest_key;
-  std::string scope_key;
+  SecretBytes digest_key;
+  SecretBytes scope_key;
 };
 
 // What is derived (HKDF-SHA256) of the secret that a store has: 32 bytes at random, sealed under
@@ -62,17 +63,17 @@ class StoreKeys {
   // All keys that ids in this client's content are made with.
   std::vector<ChunkIdKey> IdKeysOf(const ClientId& client) const;
   // The key that seals this chunk where it is kept in the catalog.
-  std::string InlineKey(const ChunkId& id) const;
+  SecretBytes InlineKey(const ChunkId& id) const;
   // The key that seals dictionaries (content/dictionary.h) where they are kept in the catalog.
-  std::string DictionaryKey() const;
+  SecretBytes DictionaryKey() const;
 
  private:
-  StoreKeys(std::string sealed_secret, std::string secret);
+  StoreKeys(std::string sealed_secret, SecretBytes secret);
 
   mutable Mutex mutex_;
   std::string sealed_secret_ ABSL_GUARDED_BY(mutex_);
-  const std::string secret_;
-  const std::string digest_key_;
+  const SecretBytes secret_;
+  const SecretBytes digest_key_;
   const GearTable gear_;
 };
 

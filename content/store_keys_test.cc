@@ -46,7 +46,7 @@ TEST(StoreKeys, AreAllDifferent) {
   ASSERT_OK(other);
   std::set<std::string> all;
   for (const auto* const of : {keys->get(), other->get()}) {
-    for (const std::string& key :
+    for (const SecretBytes& key :
          {of->IdKey(StorageForm::kPlain).digest_key, of->IdKey(StorageForm::kPlain).scope_key,
           of->IdKey(StorageForm::kSealed).scope_key,
           of->IdKey(StorageForm::kPlain, Client('a')).scope_key,
@@ -54,7 +54,7 @@ TEST(StoreKeys, AreAllDifferent) {
           of->IdKey(StorageForm::kSealed, Client('a')).scope_key, of->InlineKey(Chunk('a')),
           of->InlineKey(Chunk('b')), of->DictionaryKey()}) {
       EXPECT_EQ(key.size(), 32);
-      EXPECT_TRUE(all.insert(key).second);
+      EXPECT_TRUE(all.insert(std::string(absl::string_view(key))).second);
     }
   }
   std::set<uint64_t> gear((*keys)->gear().begin(), (*keys)->gear().end());

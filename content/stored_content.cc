@@ -8,6 +8,7 @@
 #include "base/low_priority_thread.h"
 #include "base/name_text.h"
 #include "base/piece_buffers.h"
+#include "base/secret_bytes.h"
 #include "base/status_macros.h"
 #include "content/decoding.h"
 #include "content/encoding.h"
@@ -143,7 +144,7 @@ absl::StatusOr<std::unique_ptr<StoredContent>> StoredContent::Open(
     return MakeError(Reason::kBlobDamaged, "the stored content belongs to another version",
                      NameToText(version.file_name));
   }
-  std::string key;
+  SecretBytes key;
   if (footer.form != StorageForm::kPlain) {
     ASSIGN_OR_RETURN(key, master_key.Open(footer.wrapped_key, EncodeFooterFields(footer)));
   }

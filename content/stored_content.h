@@ -10,6 +10,7 @@
 #include "base/byte_stream.h"
 #include "base/piece_buffers.h"
 #include "base/read_ahead_source.h"
+#include "base/secret_bytes.h"
 #include "base/stage_resources.h"
 #include "content/blob_footer.h"
 #include "content/chunk_reader.h"
@@ -63,7 +64,7 @@ class StoredContent {
 class WholeContent final : public StoredContent {
  public:
   // `key` opens what is encrypted; plain content needs none.
-  WholeContent(std::unique_ptr<RandomAccess> access, BlobFooter footer, std::string key)
+  WholeContent(std::unique_ptr<RandomAccess> access, BlobFooter footer, SecretBytes key)
       : StoredContent(VersionOf(footer)),
         access_(std::move(access)),
         footer_(std::move(footer)),
@@ -79,7 +80,7 @@ class WholeContent final : public StoredContent {
 
   const std::unique_ptr<RandomAccess> access_;
   const BlobFooter footer_;
-  const std::string key_;
+  const SecretBytes key_;
 };
 
 // Content in chunks. Used by one thread at a time.

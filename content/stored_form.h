@@ -11,6 +11,7 @@
 #include "absl/time/time.h"
 #include "base/byte_stream.h"
 #include "base/clock.h"
+#include "base/secret_bytes.h"
 #include "base/stage_resources.h"
 #include "content/arriving_content.h"
 #include "content/blob_footer.h"
@@ -57,7 +58,7 @@ class StoredForm final : public ByteSource {
   const crypto::KeyRing& master_key_;
   const NextVersionId next_version_id_;
   ArrivingContent content_;
-  std::string file_key_;
+  SecretBytes file_key_;
   std::unique_ptr<ByteSource> sealed_;  // Of the sealed form.
   int64_t payload_size_ = 0;
   BlobFooter footer_;

@@ -10,16 +10,6 @@ namespace {
 
 using Block = std::array<char, kSha256BlockSize>;
 
-// Of the key, padded with zeros, with each byte changed as RFC 2104 says.
-Sha256 Begin(const Block& key, char pad, Sha256::Engine engine) {
-  Block block = key;
-  for (char& byte : block) byte ^= pad;
-  Sha256 hash(engine);
-  hash.Update({block.data(), block.size()});
-  OPENSSL_cleanse(block.data(), block.size());
-  return hash;
-}
-
 Block BlockOf(absl::string_view key) {
   Block block = {};
   if (key.size() <= block.size()) {
@@ -33,11 +23,21 @@ Block BlockOf(absl::string_view key) {
   return block;
 }
 
+// Of the key, padded with zeros, with each byte changed as RFC 2104 says.
+Sha256 Begin(absl::string_view key, char pad, Sha256::Engine engine) {
+  Block block = BlockOf(key);
+  for (char& byte : block) byte ^= pad;
+  Sha256 hash(engine);
+  hash.Update({block.data(), block.size()});
+  OPENSSL_cleanse(block.data(), block.size());
+  return hash;
+}
+
 }  // namespace
 
 HmacSha256::HmacSha256(absl::string_view key, Sha256::Engine engine)
-    : inner_begin_(Begin(BlockOf(key), 0x36, engine)),
-      outer_begin_(Begin(BlockOf(key), 0x5c, engine)),
+    : inner_begin_(Begin(key, 0x36, engine)),
+      outer_begin_(Begin(key, 0x5c, engine)),
       inner_(inner_begin_) {}
 
 std::string HmacSha256::Finish() {

@@ -103,7 +103,7 @@ KeyGeneration WrapGeneration(uint32_t number, absl::Time create_time, absl::stri
   return generation;
 }
 
-absl::StatusOr<std::string> UnwrapGeneration(const KeyGeneration& generation,
+absl::StatusOr<SecretBytes> UnwrapGeneration(const KeyGeneration& generation,
                                              const MasterKey& master_key) {
   return master_key.Open(generation.wrapped_key, ContextOf(generation));
 }
@@ -152,7 +152,7 @@ absl::Status AddGenerations(const std::vector<KeyGeneration>& generations,
   for (const KeyGeneration& generation : generations) {
     const MasterKey* const master_key = master_keys.Find(generation.master_key_fingerprint);
     if (master_key == nullptr) return WrappedByAnother(generation, master_keys);
-    ASSIGN_OR_RETURN(std::string key, UnwrapGeneration(generation, *master_key));
+    ASSIGN_OR_RETURN(SecretBytes key, UnwrapGeneration(generation, *master_key));
     ring.Add(generation.number, std::move(key));
   }
   return absl::OkStatus();

@@ -9,6 +9,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
+#include "base/secret_bytes.h"
 #include "crypto/key_ring.h"
 #include "crypto/master_key.h"
 
@@ -41,7 +42,7 @@ struct MasterKeys {
 KeyGeneration WrapGeneration(uint32_t number, absl::Time create_time, absl::string_view key,
                              const MasterKey& master_key);
 // The key. Reason BLOB_DAMAGED if it was changed, or wrapped by another master key.
-absl::StatusOr<std::string> UnwrapGeneration(const KeyGeneration& generation,
+absl::StatusOr<SecretBytes> UnwrapGeneration(const KeyGeneration& generation,
                                              const MasterKey& master_key);
 
 // As they are kept in the catalog, under this name (Transaction::SetStoreValue), and in a file:

@@ -32,7 +32,7 @@ std::optional<uint32_t> ReadHeader(absl::string_view sealed) {
 
 }  // namespace
 
-void KeyRing::Add(uint32_t generation, std::string key) {
+void KeyRing::Add(uint32_t generation, SecretBytes key) {
   auto added = std::make_shared<const MasterKey>(std::move(key));
   MutexLock lock(mutex_);
   CHECK(keys_.try_emplace(generation, std::move(added)).second) << generation;
@@ -90,16 +90,16 @@ std::string KeyRing::Seal(absl::string_view secret, absl::string_view context) c
   return absl::StrCat(HeaderOf(*generation), key->Seal(secret, context));
 }
 
-absl::StatusOr<std::string> KeyRing::Open(absl::string_view sealed,
+absl::StatusOr<SecretBytes> KeyRing::Open(absl::string_view sealed,
                                           absl::string_view context) const {
   const std::optional<uint32_t> generation = ReadHeader(sealed);
   const Key key = generation ? Find(*generation) : nullptr;
   if (key != nullptr) {
-    absl::StatusOr<std::string> secret = key->Open(sealed.substr(kHeaderSize), context);
+    absl::StatusOr<SecretBytes> secret = key->Open(sealed.substr(kHeaderSize), context);
     if (secret.ok()) return secret;
   }
   if (const Key first = Find(0); first != nullptr) {
-    absl::StatusOr<std::string> secret = first->Open(sealed, context);
+    absl::StatusOr<SecretBytes> secret = first->Open(sealed, context);
     if (secret.ok()) return secret;
   }
   // What is shorter than any seal is none.
@@ -123,9 +123,9 @@ uint32_t KeyRing::GenerationOf(absl::string_view sealed, absl::string_view conte
   return first != nullptr && first->Open(sealed, context).ok() ? 0 : *said;
 }
 
-std::string KeyRing::KeyOf(uint32_t generation) const {
+SecretBytes KeyRing::KeyOf(uint32_t generation) const {
   const Key key = Find(generation);
-  return key == nullptr ? std::string() : std::string(key->bytes());
+  return key == nullptr ? SecretBytes() : SecretBytes(std::string(key->bytes()));
 }
 
 }  // namespace backup::crypto

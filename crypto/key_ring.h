@@ -11,6 +11,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "base/mutex.h"
+#include "base/secret_bytes.h"
 #include "crypto/aead.h"
 #include "crypto/master_key.h"
 
@@ -30,12 +31,12 @@ class KeyRing {
   // Without a generation nothing can be sealed.
   KeyRing() = default;
   // Of generation 0 alone. `key` has 32 bytes.
-  explicit KeyRing(std::string key) { Add(0, std::move(key)); }
+  explicit KeyRing(SecretBytes key) { Add(0, std::move(key)); }
   KeyRing(const KeyRing&) = delete;
   KeyRing& operator=(const KeyRing&) = delete;
 
   // Dies if the generation is there. `key` has 32 bytes.
-  void Add(uint32_t generation, std::string key);
+  void Add(uint32_t generation, SecretBytes key);
   // Whoever uses it now goes on.
   void Remove(uint32_t generation);
 
@@ -44,7 +45,7 @@ class KeyRing {
   std::string Seal(absl::string_view secret, absl::string_view context) const;
   // Reasons BLOB_DAMAGED if it was not sealed by one of the generations in this context, or was
   // changed; KEY_MISSING if the generation that it says has sealed it is not there.
-  absl::StatusOr<std::string> Open(absl::string_view sealed, absl::string_view context) const;
+  absl::StatusOr<SecretBytes> Open(absl::string_view sealed, absl::string_view context) const;
 
   // The generation that seals; nothing if there is none.
   std::optional<uint32_t> newest() const;
@@ -53,7 +54,7 @@ class KeyRing {
   uint32_t GenerationOf(absl::string_view sealed, absl::string_view context) const;
   bool Has(uint32_t generation) const { return Find(generation) != nullptr; }
   // The generation's key; empty if there is none.
-  std::string KeyOf(uint32_t generation) const;
+  SecretBytes KeyOf(uint32_t generation) const;
 
   // Somebody that keeps for a while what was sealed, or is to be opened: a call, or a step of a
   // job. Before a generation goes, those must have ended that may have something of it.

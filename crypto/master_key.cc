@@ -1,7 +1,6 @@
 #include "crypto/master_key.h"
 
 #include <fcntl.h>
-#include <openssl/crypto.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -41,13 +40,11 @@ absl::Status FileError(const std::string& path, absl::string_view doing) {
 
 // Of two that try at once one wins, and both read the same.
 absl::Status CreateKeyFile(const std::string& path) {
-  std::string key = RandomBytes(kKeySize);
-  std::string text = absl::BytesToHexString(key);
-  text += '\n';
-  const absl::Cleanup wipe = [&] {
-    OPENSSL_cleanse(key.data(), key.size());
-    OPENSSL_cleanse(text.data(), text.size());
-  };
+  const SecretBytes digits(absl::BytesToHexString(SecretBytes(RandomBytes(kKeySize))));
+  std::string text;
+  const absl::Cleanup wipe = [&] { Wipe(text); };
+  text.reserve(digits.size() + 1);  // Else what it grows out of would be left.
+  absl::StrAppend(&text, absl::string_view(digits), "\n");
   // A random name: in a container, one that crashed had the same process id.
   const std::string id = absl::BytesToHexString(RandomBytes(kFingerprintSize));
   return MakeFileIfMissing(path, text, id) ? absl::OkStatus() : FileError(path, "create");
@@ -97,7 +94,7 @@ absl::StatusOr<std::unique_ptr<MasterKey>> MasterKey::LoadCredential(const std::
 
 absl::StatusOr<std::unique_ptr<MasterKey>> MasterKey::Parse(std::string text,
                                                             absl::string_view origin) {
-  const absl::Cleanup wipe = [&] { OPENSSL_cleanse(text.data(), text.size()); };
+  const absl::Cleanup wipe = [&] { Wipe(text); };
   const absl::string_view hex = absl::StripAsciiWhitespace(text);
   std::optional<std::string> key = HexToBytes(hex);
   if (text.size() > kMaxKeyFileSize || !key || key->size() != kKeySize) {
@@ -107,22 +104,20 @@ absl::StatusOr<std::unique_ptr<MasterKey>> MasterKey::Parse(std::string text,
   return std::make_unique<MasterKey>(*std::move(key));
 }
 
-MasterKey::MasterKey(std::string key) : key_(std::move(key)) { CHECK_EQ(key_.size(), kKeySize); }
-
-MasterKey::~MasterKey() { OPENSSL_cleanse(key_.data(), key_.size()); }
+MasterKey::MasterKey(SecretBytes key) : key_(std::move(key)) { CHECK_EQ(key_.size(), kKeySize); }
 
 std::string MasterKey::Seal(absl::string_view secret, absl::string_view context) const {
   return SealAlone(key_, context, secret);
 }
 
-absl::StatusOr<std::string> MasterKey::Open(absl::string_view sealed,
+absl::StatusOr<SecretBytes> MasterKey::Open(absl::string_view sealed,
                                             absl::string_view context) const {
   std::optional<std::string> secret = OpenAlone(key_, context, sealed);
   if (!secret) {
     return MakeError(Reason::kBlobDamaged,
                      "a sealed key was changed, or sealed under another master key");
   }
-  return *std::move(secret);
+  return SecretBytes(*std::move(secret));
 }
 
 std::string MasterKey::Fingerprint() const {

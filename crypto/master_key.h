@@ -5,6 +5,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "base/secret_bytes.h"
 #include "crypto/aead.h"
 
 namespace backup::crypto {
@@ -30,15 +31,14 @@ class MasterKey {
   static absl::StatusOr<std::unique_ptr<MasterKey>> Parse(std::string text,
                                                           absl::string_view origin);
   // `key` has 32 bytes.
-  explicit MasterKey(std::string key);
-  ~MasterKey();  // Wipes it.
+  explicit MasterKey(SecretBytes key);
   MasterKey(const MasterKey&) = delete;
   MasterKey& operator=(const MasterKey&) = delete;
 
   // `context` is authenticated, not stored: the same must be given to Open().
   std::string Seal(absl::string_view secret, absl::string_view context) const;
   // Reason BLOB_DAMAGED if it was not sealed by this key in this context, or was changed.
-  absl::StatusOr<std::string> Open(absl::string_view sealed, absl::string_view context) const;
+  absl::StatusOr<SecretBytes> Open(absl::string_view sealed, absl::string_view context) const;
 
   // First 8 bytes of SHA-256 over the key, in hex: tells keys apart in logs without giving anything
   // away.
@@ -48,7 +48,7 @@ class MasterKey {
   absl::string_view bytes() const { return key_; }
 
  private:
-  std::string key_;
+  const SecretBytes key_;
 };
 
 }  // namespace backup::crypto

@@ -14,6 +14,7 @@
 #include "base/exit_code.h"
 #include "base/name_text.h"
 #include "base/piece_buffers.h"
+#include "base/secret_bytes.h"
 #include "base/status_macros.h"
 #include "content/blob_footer.h"
 #include "content/chunk_seal.h"
@@ -229,7 +230,7 @@ absl::StatusOr<PackFooter> Rebuild::ReadFooter(const BlobId& id, const RandomAcc
   ASSIGN_OR_RETURN(PackFooter footer, content::ReadPackFooter(blob));
   if (footer.pack_id != id) return MakeError(Reason::kBlobDamaged, "it is another pack's blob");
   if (footer.form != storage::StorageForm::kSealed) return footer;
-  ASSIGN_OR_RETURN(const std::string key,
+  ASSIGN_OR_RETURN(const SecretBytes key,
                    content::OpenPackKey(footer.wrapped_key, footer.pack_id, master_key_));
   RETURN_IF_ERROR(content::CheckPackSeal(footer, key));
   return footer;

@@ -11,6 +11,7 @@
 #include "base/hex.h"
 #include "base/ids.h"
 #include "base/name_text.h"
+#include "base/secret_bytes.h"
 #include "base/status_macros.h"
 #include "content/blob_footer.h"
 #include "crypto/key_generations.h"
@@ -28,12 +29,12 @@ using storage::StorageForm;
 
 constexpr size_t kMasterKeySize = 32;
 
-absl::StatusOr<std::string> ParseKey(absl::string_view hex) {
+absl::StatusOr<SecretBytes> ParseKey(absl::string_view hex) {
   std::optional<std::string> key = HexToBytes(hex);
   if (!key || (key->size() != 16 && key->size() != 32)) {
     return absl::InvalidArgumentError("--key must have 32 or 64 hex digits");
   }
-  return *std::move(key);
+  return SecretBytes(*std::move(key));
 }
 
 // Without a current one if none was given.
@@ -43,7 +44,7 @@ absl::StatusOr<crypto::MasterKeys> MasterKeysOf(const KeyChoice& choice) {
     return OpenMasterKeys(/*data_dir=*/"", sources);
   crypto::MasterKeys keys;
   if (choice.key_hex.empty()) return keys;
-  ASSIGN_OR_RETURN(std::string key, ParseKey(choice.key_hex));
+  ASSIGN_OR_RETURN(SecretBytes key, ParseKey(choice.key_hex));
   if (key.size() != kMasterKeySize) {
     return absl::InvalidArgumentError(
         "what the service seals opens with the master key alone: --key must have 64 hex digits");
@@ -82,8 +83,8 @@ absl::StatusOr<std::unique_ptr<crypto::KeyRing>> KeyRingOf(const KeyChoice& choi
   return ring;
 }
 
-absl::StatusOr<std::string> Unwrap(const crypto::KeyRing& ring, const BlobFooter& footer) {
-  absl::StatusOr<std::string> key =
+absl::StatusOr<SecretBytes> Unwrap(const crypto::KeyRing& ring, const BlobFooter& footer) {
+  absl::StatusOr<SecretBytes> key =
       ring.Open(footer.wrapped_key, content::EncodeFooterFields(footer));
   if (ReasonOf(key.status()) == Reason::kKeyMissing) return key;
   if (!key.ok()) {
@@ -98,8 +99,8 @@ absl::StatusOr<std::string> Unwrap(const crypto::KeyRing& ring, const BlobFooter
 }
 
 // The key that the blob's payload is encrypted with.
-absl::StatusOr<std::string> PayloadKey(const BlobFooter& footer, const KeyChoice& choice) {
-  if (footer.form == StorageForm::kPlain) return std::string();
+absl::StatusOr<SecretBytes> PayloadKey(const BlobFooter& footer, const KeyChoice& choice) {
+  if (footer.form == StorageForm::kPlain) return SecretBytes();
   if (!choice.key_hex.empty() && storage::IsClientsForm(footer.form))
     return ParseKey(choice.key_hex);
   ASSIGN_OR_RETURN(const std::unique_ptr<crypto::KeyRing> ring, KeyRingOf(choice));
@@ -136,7 +137,7 @@ absl::StatusOr<std::unique_ptr<content::StoredContent>> OpenBlobFile(const std::
   }
   ASSIGN_OR_RETURN(std::unique_ptr<LocalFile> blob, LocalFile::Open(path));
   ASSIGN_OR_RETURN(BlobFooter footer, content::ReadFooter(*blob));
-  ASSIGN_OR_RETURN(std::string key, PayloadKey(footer, choice));
+  ASSIGN_OR_RETURN(SecretBytes key, PayloadKey(footer, choice));
   return std::make_unique<content::WholeContent>(std::move(blob), std::move(footer),
                                                  std::move(key));
 }

@@ -15,6 +15,7 @@
 #include "base/error.h"
 #include "base/ids.h"
 #include "base/name_text.h"
+#include "base/secret_bytes.h"
 #include "base/status_macros.h"
 #include "content/chunk_seal.h"
 #include "content/chunk_source.h"
@@ -57,7 +58,7 @@ absl::StatusOr<PackFooter> ReadFooterOf(const RandomAccess& pack,
     return absl::InvalidArgumentError(
         "the pack is sealed: give --master_key_file, or the master key as --key");
   }
-  absl::StatusOr<std::string> key =
+  absl::StatusOr<SecretBytes> key =
       content::OpenPackKey(footer.wrapped_key, footer.pack_id, *master_key);
   if (ReasonOf(key.status()) == Reason::kKeyMissing) return key.status();
   if (!key.ok()) {

@@ -9,6 +9,7 @@
 #include <optional>
 #include <utility>
 
+#include "absl/cleanup/cleanup.h"
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
@@ -74,11 +75,11 @@ absl::StatusOr<Credentials> ParseCredentials(const std::string& text, const std:
     const std::pair<absl::string_view, absl::string_view> parts =
         absl::StrSplit(line, absl::MaxSplits('=', 1));
     const absl::string_view name = absl::StripAsciiWhitespace(parts.first);
-    const std::string value(absl::StripAsciiWhitespace(parts.second));
+    const absl::string_view value = absl::StripAsciiWhitespace(parts.second);
     if (!is_its) continue;
-    if (name == "aws_access_key_id") credentials.access_key = value;
-    if (name == "aws_secret_access_key") credentials.secret_key = value;
-    if (name == "aws_session_token") credentials.session_token = value;
+    if (name == "aws_access_key_id") credentials.access_key = std::string(value);
+    if (name == "aws_secret_access_key") credentials.secret_key = std::string(value);
+    if (name == "aws_session_token") credentials.session_token = std::string(value);
   }
   if (!was_there) return absl::InvalidArgumentError(absl::StrCat("no profile [", profile, "]"));
   RETURN_IF_ERROR(Check(credentials));
@@ -126,7 +127,8 @@ absl::StatusOr<Credentials> CredentialsSource::Load() const {
   std::string profile = options_.profile;
   if (profile == "default" && !variable("AWS_PROFILE").empty()) profile = variable("AWS_PROFILE");
   const auto from_file = [&](const std::string& path) -> absl::StatusOr<Credentials> {
-    ASSIGN_OR_RETURN(const std::string text, ReadSmallFile(path));
+    ASSIGN_OR_RETURN(std::string text, ReadSmallFile(path));
+    const absl::Cleanup wipe = [&] { Wipe(text); };
     absl::StatusOr<Credentials> parsed = ParseCredentials(text, profile);
     if (parsed.ok()) return parsed;
     return absl::InvalidArgumentError(

@@ -9,6 +9,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "base/mutex.h"
+#include "base/secret_bytes.h"
 
 namespace backup::storage::s3 {
 
@@ -17,6 +18,11 @@ struct Credentials {
   std::string access_key;
   std::string secret_key;
   std::string session_token;  // Of temporary ones; may be empty.
+
+  ~Credentials() {  // Each copy is wiped.
+    Wipe(secret_key);
+    Wipe(session_token);
+  }
 
   friend bool operator==(const Credentials&, const Credentials&) = default;
 };

@@ -302,6 +302,8 @@ class LimitsTest(Test):
             for daemon in (c.service, c.bridge):
                 limits = self.limits(daemon)
                 self.assertEqual(limits["Max core file size"], ["0", "0"])
+                # Of those that the kernel hands to a program whatever that limit is, too.
+                self.assertEqual(int(pathlib.Path(f"/proc/{daemon.process.pid}/coredump_filter").read_text(), 16), 0)
                 self.assertEqual(*limits["Max open files"])
                 self.assertEqual(*limits["Max file size"])
             self.assert_works(c)

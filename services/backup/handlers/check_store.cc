@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/error.h"
 #include "base/name_text.h"
+#include "base/secret_bytes.h"
 #include "base/status_macros.h"
 #include "content/chunk_seal.h"
 #include "content/pack_footer.h"
@@ -91,7 +92,7 @@ absl::StatusOr<content::PackFooter> ReadFooterOf(const StoredPlaces& places, con
   if (footer.pack_id != pack.blob_id || footer.form != pack.form)
     return MakeError(Reason::kBlobDamaged, "its footer is another pack's");
   if (pack.form != storage::StorageForm::kSealed) return footer;
-  ASSIGN_OR_RETURN(const std::string key,
+  ASSIGN_OR_RETURN(const SecretBytes key,
                    content::OpenPackKey(footer.wrapped_key, pack.blob_id, places.master_key));
   RETURN_IF_ERROR(content::CheckPackSeal(footer, key));
   return footer;

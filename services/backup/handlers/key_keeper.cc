@@ -11,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/error.h"
 #include "base/exit_code.h"
+#include "base/secret_bytes.h"
 #include "base/status_macros.h"
 #include "content/store_keys.h"
 #include "crypto/random.h"
@@ -62,8 +63,8 @@ absl::StatusOr<KeyGeneration> Choose(const KeyGeneration& one, const KeyGenerati
         "store's, give each its own (--key_generations_file); if it is an older copy, move it "
         "away; if it is newer, start with that master key"));
   }
-  ASSIGN_OR_RETURN(const std::string key, crypto::UnwrapGeneration(one, *ones));
-  ASSIGN_OR_RETURN(const std::string other_key, crypto::UnwrapGeneration(other, *others));
+  ASSIGN_OR_RETURN(const SecretBytes key, crypto::UnwrapGeneration(one, *ones));
+  ASSIGN_OR_RETURN(const SecretBytes other_key, crypto::UnwrapGeneration(other, *others));
   if (key != other_key) {
     return absl::FailedPreconditionError(
         absl::StrCat("the catalog's key generation ", one.number,
@@ -331,7 +332,7 @@ absl::StatusOr<KeyGeneration> KeyKeeper::NewGeneration(absl::Time now) {
   if (last == kMaxNumber)
     return MakeError(Reason::kKeyChangeRefused, "there are no more numbers for key generations");
   last_number_ = last + 1;
-  const std::string key = crypto::RandomBytes(crypto::Aead::kKeySize);
+  const SecretBytes key = crypto::RandomBytes(crypto::Aead::kKeySize);
   return crypto::WrapGeneration(last_number_, now, key, *master_keys_.current);
 }
 
@@ -366,7 +367,7 @@ absl::Status KeyKeeper::Keep(Generations generations, const Change& also) {
   if (!kept.ok() && !CameToKeep(text)) return kept;
   for (const KeyGeneration& generation : generations) {
     if (ring_.Has(generation.number)) continue;
-    ASSIGN_OR_RETURN(std::string key, UnwrapGeneration(generation, *master_keys_.current));
+    ASSIGN_OR_RETURN(SecretBytes key, UnwrapGeneration(generation, *master_keys_.current));
     ring_.Add(generation.number, std::move(key));
   }
   MutexLock lock(mutex_);
@@ -453,7 +454,7 @@ absl::Status KeyKeeper::ReadAlone(crypto::KeyRing& ring) const {
                                   " do not have the same key generations: rewrap them"));
   }
   for (const KeyGeneration& generation : generations) {
-    const absl::StatusOr<std::string> key = UnwrapGeneration(generation, *master_keys_.current);
+    const absl::StatusOr<SecretBytes> key = UnwrapGeneration(generation, *master_keys_.current);
     if (!key.ok() || *key != ring_.KeyOf(generation.number)) {
       return MakeError(Reason::kKeyChangeRefused,
                        absl::StrCat("key generation ", generation.number, " does not open with ",

@@ -48,7 +48,7 @@ absl::StatusOr<WrappedSessionKey> NewSessionKey(const crypto::KeyRing& master_ke
                                                 const ClientId& client,
                                                 const crypto::PublicKey& public_key, int bits,
                                                 crypto::SessionKeyEncryption encryption) {
-  const std::string session_key = crypto::NewSessionKey(bits);
+  const SecretBytes session_key = crypto::NewSessionKey(bits);
   WrappedSessionKey wrapped;
   wrapped.sealed = SealSessionKey(master_key, client, session_key);
   ASSIGN_OR_RETURN(wrapped.encrypted, public_key.Encrypt(session_key, encryption));
@@ -59,7 +59,7 @@ absl::StatusOr<WrappedSessionKey> PresentSessionKey(const crypto::KeyRing& maste
                                                     const storage::Client& client,
                                                     const crypto::PublicKey& public_key, int bits,
                                                     crypto::SessionKeyEncryption encryption) {
-  const absl::StatusOr<std::string> session_key = OpenSessionKey(master_key, client);
+  const absl::StatusOr<SecretBytes> session_key = OpenSessionKey(master_key, client);
   WrappedSessionKey wrapped;
   if (ReasonOf(session_key.status()) == Reason::kKeyMissing) {
     ASSIGN_OR_RETURN(wrapped, NewSessionKey(master_key, client.id, public_key, bits, encryption));
@@ -113,7 +113,7 @@ void NoteReturned(const storage::Client& client, const KeyPolicy& policy) {
                << " deleted=" << *client.delete_time;
 }
 
-absl::StatusOr<std::string> OpenSessionKey(const crypto::KeyRing& master_key,
+absl::StatusOr<SecretBytes> OpenSessionKey(const crypto::KeyRing& master_key,
                                            const storage::Client& client) {
   if (client.sealed_session_key.empty()) return KeyNotSet(client.id);
   return master_key.Open(client.sealed_session_key, SealingContext(client.id));

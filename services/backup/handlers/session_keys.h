@@ -7,6 +7,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "base/metrics.h"
+#include "base/secret_bytes.h"
 #include "crypto/key_ring.h"
 #include "crypto/public_key.h"
 #include "storage/catalog/catalog.h"
@@ -80,7 +81,7 @@ absl::StatusOr<storage::Client> FindOrTakeBack(storage::Transaction& transaction
 void NoteReturned(const storage::Client& client, const KeyPolicy& policy);
 
 // The session key itself of a client that has one; reason KEY_NOT_SET if not.
-absl::StatusOr<std::string> OpenSessionKey(const crypto::KeyRing& master_key,
+absl::StatusOr<SecretBytes> OpenSessionKey(const crypto::KeyRing& master_key,
                                            const storage::Client& client);
 
 // FailedPrecondition if the session keys of clients are sealed under another master key.

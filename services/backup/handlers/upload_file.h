@@ -14,6 +14,7 @@
 #include "base/byte_stream.h"
 #include "base/clock.h"
 #include "base/metrics.h"
+#include "base/secret_bytes.h"
 #include "base/stage_resources.h"
 #include "content/chunked_form.h"
 #include "content/compression.h"
@@ -146,7 +147,7 @@ class UploadFile {
   UploadRequest request_;
   storage::Client client_;
   std::vector<storage::QuotaUse> room_;  // At the header.
-  std::string session_key_;              // If it comes encrypted.
+  SecretBytes session_key_;              // If it comes encrypted.
   storage::Version version_;             // To be added.
   storage::NewContent content_;          // Of that.
   std::optional<PendingBlob> blob_;      // In which that is,

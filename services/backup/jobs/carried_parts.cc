@@ -6,6 +6,7 @@
 
 #include "base/byte_stream.h"
 #include "base/error.h"
+#include "base/secret_bytes.h"
 #include "base/status_macros.h"
 #include "content/chunk_seal.h"
 #include "content/pack_builder.h"
@@ -38,7 +39,7 @@ absl::StatusOr<PackFooter> ReadFooter(const PackInfo& pack,
   if (footer.pack_id != pack.blob_id || footer.form != pack.form)
     return MakeError(Reason::kBlobDamaged, "its footer is another pack's");
   if (pack.form != storage::StorageForm::kSealed) return footer;
-  ASSIGN_OR_RETURN(const std::string key,
+  ASSIGN_OR_RETURN(const SecretBytes key,
                    content::OpenPackKey(pack.wrapped_key, pack.blob_id, resources.master_key));
   RETURN_IF_ERROR(content::CheckPackSeal(footer, key));
   return footer;

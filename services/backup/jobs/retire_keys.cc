@@ -17,6 +17,7 @@
 #include "base/low_priority_thread.h"
 #include "base/name_text.h"
 #include "base/process.h"
+#include "base/secret_bytes.h"
 #include "base/status_macros.h"
 #include "content/chunk_seal.h"
 #include "content/pack_footer.h"
@@ -271,7 +272,7 @@ absl::Status RetireKeys::ResealSessionKeys(const std::vector<storage::Client>& c
   for (const storage::Client& client : clients) {
     const std::optional<uint32_t> generation = handlers::GenerationOfSessionKey(ring, client);
     if (!generation || !IsRetiring(*generation)) continue;
-    const absl::StatusOr<std::string> key = handlers::OpenSessionKey(ring, client);
+    const absl::StatusOr<SecretBytes> key = handlers::OpenSessionKey(ring, client);
     if (key.ok()) {
       resealed.emplace_back(&client, handlers::SealSessionKey(ring, client.id, *key));
     } else {
@@ -396,7 +397,7 @@ absl::StatusOr<bool> RetireKeys::IsStillSo(const StoredVersion& stored) {
 absl::Status RetireKeys::ReplaceWhole(const StoredVersion& stored, content::BlobFooter footer,
                                       const std::stop_token& token) {
   const std::string context = content::EncodeFooterFields(footer);
-  ASSIGN_OR_RETURN(const std::string key, resources_.master_key.Open(footer.wrapped_key, context));
+  ASSIGN_OR_RETURN(const SecretBytes key, resources_.master_key.Open(footer.wrapped_key, context));
   footer.wrapped_key = resources_.master_key.Seal(key, context);
   const auto* const bytes = std::get_if<std::string>(&stored.content);
   return bytes != nullptr ? ReplaceInline(stored, *bytes, footer, token)

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/byte_stream.h"
+#include "base/secret_bytes.h"
 #include "base/status_macros.h"
 #include "content/chunk_seal.h"
 #include "content/pack_footer.h"
@@ -19,7 +20,7 @@ using content::PackFooter;
 absl::StatusOr<PackFooter> ReadFooter(const RandomAccess& pack, const crypto::KeyRing& master_key) {
   ASSIGN_OR_RETURN(PackFooter footer, content::ReadPackFooter(pack));
   if (footer.form != storage::StorageForm::kSealed) return footer;
-  ASSIGN_OR_RETURN(const std::string key,
+  ASSIGN_OR_RETURN(const SecretBytes key,
                    content::OpenPackKey(footer.wrapped_key, footer.pack_id, master_key));
   RETURN_IF_ERROR(content::CheckPackSeal(footer, key));
   return footer;

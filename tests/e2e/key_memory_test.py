@@ -1,0 +1,134 @@
+"""What of keys is in the service's memory, from outside: known keys are looked for in all of it, while they are used and afterwards."""
+
+import base64
+import os
+import pathlib
+import random
+import re
+import struct
+import time
+import unittest
+
+import model_client as m
+from Cryptodome.Cipher import AES
+from cluster import wait_until
+from keys_test import SEALED, KeysTest as KeysTestBase
+
+CLIENTS = 8
+NONCE, TAG = 12, 16
+PIECE = 8 << 20  # Bytes that are read at once.
+OVERLAP = 4096
+GONE_S = 20
+
+
+def writable_memory(pid):
+    """All that the process may write to, piece by piece; pieces overlap, so that nothing is missed that lies on two."""
+    with open(f"/proc/{pid}/mem", "rb", buffering=0) as memory:
+        for line in pathlib.Path(f"/proc/{pid}/maps").read_text().splitlines():
+            begin, end, access, rest = re.match(r"([0-9a-f]+)-([0-9a-f]+) (\S+) (.*)", line).groups()
+            if not access.startswith("rw") or "/dev/" in rest:
+                continue
+            for at in range(int(begin, 16), int(end, 16), PIECE):
+                try:
+                    yield os.pread(memory.fileno(), min(PIECE + OVERLAP, int(end, 16) - at), at)
+                except OSError:
+                    break  # It was given back meanwhile.
+
+
+def spellings(key):
+    """As they are, and as text: whole, since shorter parts are anywhere by chance."""
+    return {key, key.hex().encode(), key.hex().upper().encode(), base64.b64encode(key).rstrip(b"=")}
+
+
+class KeyMemoryTest(KeysTestBase):
+    def setUp(self):
+        super().setUp()
+        self.master_key = self.new_key("canary")
+
+    def found(self, keys):
+        """Which of these, by name, are anywhere in the service's memory."""
+        left = {name: spellings(key) for name, key in keys.items()}
+        found = set()
+        for piece in writable_memory(self.cluster.service.process.pid):
+            for name, texts in left.items():
+                if name not in found and any(text in piece for text in texts):
+                    found.add(name)
+        return found
+
+    def assert_gone(self, keys):
+        # What an answer was made of may be freed a moment after it.
+        deadline = time.monotonic() + GONE_S
+        while (found := self.found(keys)) and time.monotonic() < deadline:
+            time.sleep(0.2)
+        self.assertEqual(found, set())
+
+    def start_with_canary(self, *flags):
+        try:
+            self.start(service_flags=[*SEALED, f"--master_key_file={self.master_key}", *flags])
+            next(writable_memory(self.cluster.service.process.pid))
+        except PermissionError as error:
+            self.skipTest(f"nobody may look into memory here: {error}")
+
+    def generation_keys(self):
+        """By their numbers: what wraps them is known here."""
+        key = bytes.fromhex(self.master_key.read_text())
+        keys = {}
+        for line in self.generations_file.read_text().splitlines()[1:-1]:
+            number, seconds, _, wrapped = line.split(" ")
+            wrapped = bytes.fromhex(wrapped)
+            cipher = AES.new(key, AES.MODE_GCM, nonce=wrapped[:NONCE])
+            cipher.update(f"backup key generation {number} of {seconds}".encode())
+            keys[int(number)] = cipher.decrypt_and_verify(wrapped[NONCE:-TAG], wrapped[-TAG:])
+        return keys
+
+    def back_up(self, client, number):
+        client.back_up(b"small %d" % number, random.Random(number).randbytes(1000))
+        client.back_up(b"large %d" % number, random.Random(number).randbytes(300_000))
+
+    def test_session_keys_are_there_for_no_longer_than_they_are_used(self):
+        self.start_with_canary()
+        clients = [m.ModelClient(self.cluster.port, b"client %d" % number).sign_up() for number in range(CLIENTS)]
+        for number, client in enumerate(clients):
+            self.back_up(client, number)
+            self.assertEqual(client.reconnect(), m.RECONNECTED)
+        keys = {f"session key {number}": client.aes for number, client in enumerate(clients)}
+        self.assert_gone(keys)
+        # A call that goes on has its client's key, and no other: what is there is found.
+        client = clients[0]
+        ciphertext = client.encrypt(random.Random(0).randbytes(300_000))
+        payload = struct.pack("<I", len(ciphertext)) + m.name_field(b"slow") + ciphertext
+        slow = client.connect()
+        slow.send(client.id, client.version, m.FILE, payload[:-1000], payload_size=len(payload))
+        wait_until(lambda: self.found(keys) == {"session key 0"}, "the key is used")
+        slow.close()
+        self.assert_gone(keys)
+
+    def test_a_generation_that_was_retired_is_gone_and_so_is_the_text_of_the_master_key(self):
+        self.start_with_canary("--retire_interval=1s")
+        self.back_up(m.ModelClient(self.cluster.port, b"client").sign_up(), 1)
+        text = self.master_key.read_text().strip()
+        self.assert_gone({"the key file's text": text.encode(), "and in capitals": text.upper().encode()})
+        self.backupctl("key", "rotate")
+        keys = {f"generation {number}": key for number, key in self.generation_keys().items()}
+        # Both open what they have sealed, so they are there, as the master key is: what is there is found.
+        in_use = {**keys, "the master key": bytes.fromhex(text)}
+        self.assertEqual(self.found(in_use), {"generation 1", "generation 2", "the master key"})
+        self.backupctl("key", "retire", "1")
+        wait_until(lambda: self.generations("number") == [(2,)], "generation 1 is gone")
+        self.assert_gone({"generation 1": keys["generation 1"]})
+        self.assertEqual(self.found({"generation 2": keys["generation 2"]}), {"generation 2"})
+
+    def test_what_a_command_says_is_gone(self):
+        text = self.master_key.read_text().strip()
+        self.start(service_flags=[*SEALED, f"--master_key_command=/bin/cat {self.master_key}"])
+        self.assert_gone({"its text": text.encode()})
+        self.assertEqual(self.found({"the key": bytes.fromhex(text)}), {"the key"})
+
+    def test_a_key_that_is_made_leaves_no_text(self):
+        self.start(service_flags=SEALED)
+        text = self.key_file.read_text().strip()
+        self.assert_gone({"its text": text.encode()})
+
+
+if __name__ == "__main__":
+    unittest.main()
