@@ -95,8 +95,9 @@ struct PackInfo {
   StorageForm form = StorageForm::kPlain;
   std::string wrapped_key;
   int64_t condemned_epoch = 0;  // 0: it is not.
-  int64_t chunk_count = 0;      // In whatever state; not counted above Snapshot::kManyChunks.
-  int64_t footer_bytes = 0;     // Of its size; 0: an older program stored it, and it is not known.
+  // In whatever state; not counted above Snapshot::kManyChunks, nor by Snapshot::ListPacks().
+  int64_t chunk_count = 0;
+  int64_t footer_bytes = 0;  // Of its size; 0: an older program stored it, and it is not known.
 };
 
 }  // namespace backup::storage

@@ -108,7 +108,9 @@ class Snapshot {
   virtual absl::StatusOr<std::vector<StoredChunk>> ListInlineChunks(int64_t after, int limit) = 0;
   // The number of the last of them; 0 if there is none.
   virtual absl::StatusOr<int64_t> LastInlineChunk() = 0;
-  // At most `limit` packs with numbers above `after`, in order.
+  // The pack with that number, if there is one.
+  virtual absl::StatusOr<std::optional<PackInfo>> FindPack(int64_t pack) = 0;
+  // At most `limit` packs with numbers above `after`, in order; nobody counts their chunks.
   virtual absl::StatusOr<std::vector<PackInfo>> ListPacks(int64_t after, int limit) = 0;
   // At most `limit` packs, whichever, that RewritePacks() would do good: those of which, without
   // the footer, less than two thirds, by more than kSmallWaste, or nothing is alive, that hold what

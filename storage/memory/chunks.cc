@@ -289,18 +289,26 @@ absl::StatusOr<std::vector<StoredChunk>> MemoryTransaction::ListPackChunks(int64
   return chunks;
 }
 
+absl::StatusOr<std::optional<PackInfo>> MemoryTransaction::FindPack(int64_t pack) {
+  const auto found = state_.packs.find(pack);
+  if (found == state_.packs.end()) return std::nullopt;
+  return Counted(found->second);
+}
+
 absl::StatusOr<std::vector<PackInfo>> MemoryTransaction::ListPacks(int64_t after, int limit) {
   std::vector<PackInfo> packs;
   for (auto it = state_.packs.upper_bound(after);
        it != state_.packs.end() && std::ssize(packs) < limit; ++it) {
     packs.push_back(Counted(it->second));
+    packs.back().chunk_count = 0;
   }
   return packs;
 }
 
 absl::StatusOr<std::vector<PackInfo>> MemoryTransaction::ListPacksToRewrite(int64_t small_bytes,
                                                                             int limit) {
-  ASSIGN_OR_RETURN(std::vector<PackInfo> packs, ListPacks(0, std::numeric_limits<int>::max()));
+  std::vector<PackInfo> packs;
+  for (const auto& [number, pack] : state_.packs) packs.push_back(Counted(pack));
   std::erase_if(packs, [&](const PackInfo& pack) {
     const std::vector<const StoredChunk*> chunks = ChunksOf(pack.pack);
     const bool is_damaged = std::any_of(chunks.begin(), chunks.end(), [](const auto* chunk) {

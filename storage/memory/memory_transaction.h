@@ -105,6 +105,7 @@ class MemoryTransaction final : public Transaction {
   absl::StatusOr<int64_t> ReleaseRecipes(int limit) override;
   absl::StatusOr<std::vector<StoredChunk>> ListPackChunks(int64_t pack, int after,
                                                           int limit) override;
+  absl::StatusOr<std::optional<PackInfo>> FindPack(int64_t pack) override;
   absl::StatusOr<std::vector<PackInfo>> ListPacks(int64_t after, int limit) override;
   absl::StatusOr<std::vector<PackInfo>> ListPacksToRewrite(int64_t small_bytes, int limit) override;
   absl::StatusOr<int64_t> CondemnPacks(const std::vector<int64_t>& packs) override;

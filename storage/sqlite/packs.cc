@@ -8,11 +8,14 @@
 namespace backup::storage {
 namespace {
 
-// Of a table p.
+// Of a table p. Where there are many packs, to count their chunks takes long.
 #define PACK_COLUMNS                                                             \
   "pack_id, blob_id, size_bytes, live_bytes, waiting_bytes, form, wrapped_key, " \
-  "condemned_epoch, (SELECT count(*) FROM (SELECT 1 FROM chunks "                \
-  "WHERE chunks.pack_id = p.pack_id LIMIT 256)), footer_bytes"
+  "condemned_epoch, footer_bytes, "
+#define CHUNK_COUNT                \
+  "(SELECT count(*) FROM (SELECT " \
+  "1 FROM chunks WHERE chunks.pack_id = p.pack_id LIMIT 256))"
+#define NO_CHUNK_COUNT "0"
 static_assert(Snapshot::kManyChunks == 256);
 // As of the index packs_to_rewrite; 16384 is Snapshot::kSmallWaste. Nothing makes a pack better of
 // which a chunk that somebody needs cannot be read.
@@ -33,7 +36,7 @@ absl::StatusOr<std::vector<PackInfo>> ReadPacks(Query& query) {
     if (!blob) return ChunksCorrupt("the blob id of a pack is damaged");
     packs.push_back({query.Int(0), *blob, query.Int(2), query.Int(3), query.Int(4),
                      static_cast<StorageForm>(query.Int(5)), query.Blob(6), query.Int(7),
-                     query.Int(8), query.Int(9)});
+                     query.Int(9), query.Int(8)});
   }
 }
 
@@ -46,8 +49,16 @@ absl::StatusOr<std::vector<StoredChunk>> SqliteTransaction::ListPackChunks(int64
   return ReadChunks(query.Bind(pack).Bind(after).Bind(limit));
 }
 
+absl::StatusOr<std::optional<PackInfo>> SqliteTransaction::FindPack(int64_t pack) {
+  Query query =
+      database_.Prepare("SELECT " PACK_COLUMNS CHUNK_COUNT " FROM packs p WHERE pack_id = ?");
+  ASSIGN_OR_RETURN(std::vector<PackInfo> found, ReadPacks(query.Bind(pack)));
+  if (found.empty()) return std::nullopt;
+  return std::move(found.front());
+}
+
 absl::StatusOr<std::vector<PackInfo>> SqliteTransaction::ListPacks(int64_t after, int limit) {
-  Query query = database_.Prepare("SELECT " PACK_COLUMNS
+  Query query = database_.Prepare("SELECT " PACK_COLUMNS NO_CHUNK_COUNT
                                   " FROM packs p WHERE pack_id > ? ORDER BY pack_id LIMIT ?");
   return ReadPacks(query.Bind(after).Bind(limit));
 }
@@ -57,9 +68,10 @@ absl::StatusOr<std::vector<PackInfo>> SqliteTransaction::ListPacksToRewrite(int6
   // So that only chunks of those are counted that are listed.
   Query wasteful = database_.Prepare(
       "WITH p AS MATERIALIZED (SELECT * FROM packs WHERE " IS_TO_REWRITE
-      " ORDER BY condemned_epoch = 0, live_bytes > 0 LIMIT ?) SELECT " PACK_COLUMNS " FROM p");
+      " ORDER BY condemned_epoch = 0, live_bytes > 0 LIMIT ?) SELECT " PACK_COLUMNS CHUNK_COUNT
+      " FROM p");
   ASSIGN_OR_RETURN(std::vector<PackInfo> packs, ReadPacks(wasteful.Bind(limit)));
-  Query small = database_.Prepare("SELECT " PACK_COLUMNS
+  Query small = database_.Prepare("SELECT " PACK_COLUMNS CHUNK_COUNT
                                   " FROM packs p WHERE size_bytes < ? AND footer_bytes < 131072 "
                                   "AND damaged_bytes = 0 "
                                   "AND NOT (" IS_TO_REWRITE ") ORDER BY size_bytes LIMIT ?");

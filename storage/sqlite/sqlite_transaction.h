@@ -124,6 +124,7 @@ class SqliteTransaction final : public Transaction {
   // packs.cc
   absl::StatusOr<std::vector<StoredChunk>> ListPackChunks(int64_t pack, int after,
                                                           int limit) override;
+  absl::StatusOr<std::optional<PackInfo>> FindPack(int64_t pack) override;
   absl::StatusOr<std::vector<PackInfo>> ListPacks(int64_t after, int limit) override;
   absl::StatusOr<std::vector<PackInfo>> ListPacksToRewrite(int64_t small_bytes, int limit) override;
   absl::StatusOr<int64_t> CondemnPacks(const std::vector<int64_t>& packs) override;

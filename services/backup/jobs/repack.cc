@@ -268,10 +268,9 @@ absl::StatusOr<std::vector<PackInfo>> Repack::ListRequired(storage::Snapshot& sn
   std::vector<PackInfo> required;
   if (options_.required == nullptr) return required;
   for (const int64_t number : options_.required->packs()) {
-    ASSIGN_OR_RETURN(std::vector<PackInfo> found, snapshot.ListPacks(number - 1, /*limit=*/1));
-    if (found.empty() || found.front().pack != number) continue;
-    if (!tried_.contains({number, found.front().live_bytes}))
-      required.push_back(std::move(found.front()));
+    ASSIGN_OR_RETURN(std::optional<PackInfo> found, snapshot.FindPack(number));
+    if (found && !tried_.contains({number, found->live_bytes}))
+      required.push_back(*std::move(found));
   }
   return required;
 }

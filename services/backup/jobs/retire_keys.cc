@@ -535,9 +535,8 @@ absl::StatusOr<std::vector<PackInfo>> RetireKeys::StillThere() {
       [&](storage::Snapshot& snapshot) -> absl::StatusOr<std::vector<PackInfo>> {
         std::vector<PackInfo> there;
         for (const int64_t pack : page_->handed) {
-          ASSIGN_OR_RETURN(std::vector<PackInfo> found, snapshot.ListPacks(pack - 1, /*limit=*/1));
-          if (!found.empty() && found.front().pack == pack)
-            there.push_back(std::move(found.front()));
+          ASSIGN_OR_RETURN(std::optional<PackInfo> found, snapshot.FindPack(pack));
+          if (found) there.push_back(*std::move(found));
         }
         return there;
       });

@@ -57,10 +57,28 @@ TEST_P(CatalogPacks, AreListedPageByPage) {
   EXPECT_EQ(all[0].form, StorageForm::kSealed);
   EXPECT_EQ(all[0].wrapped_key, Pack(10, {}).wrapped_key);
   EXPECT_EQ(all[0].condemned_epoch, 0);
-  EXPECT_EQ(all[0].chunk_count, 2);
+  EXPECT_EQ(all[0].chunk_count, 0);
   EXPECT_EQ(Packs(0, 2).size(), 2u);
   ASSERT_EQ(Packs(all[1].pack, 2).size(), 1u);
   EXPECT_EQ(Packs(all[1].pack, 2)[0].pack, all[2].pack);
+}
+
+TEST_P(CatalogPacks, AreFoundByTheirNumberWithTheCountOfTheirChunks) {
+  AddChunks("a", Content({1}, {Pack(10, {1, 2, 3})}));
+  AddChunks("b", Content({4}, {Pack(11, {4})}));
+  const auto find = [&](int64_t number) {
+    return Read([&](Snapshot& snapshot) { return snapshot.FindPack(number); }).value();
+  };
+  const std::optional<PackInfo> found = find(PackOf(10).pack);
+  ASSERT_TRUE(found);
+  EXPECT_EQ(found->pack, PackOf(10).pack);
+  EXPECT_EQ(found->blob_id, IdOf<BlobId>(10));
+  EXPECT_EQ(found->live_bytes, kStoredSize);
+  EXPECT_EQ(found->footer_bytes, kFooterSize);
+  EXPECT_EQ(found->wrapped_key, Pack(10, {}).wrapped_key);
+  EXPECT_EQ(found->chunk_count, 3);
+  EXPECT_EQ(find(PackOf(11).pack)->chunk_count, 1);
+  EXPECT_FALSE(find(PackOf(11).pack + 1));
 }
 
 TEST_P(CatalogPacks, ListTheirChunksPageByPageWhateverTheirState) {
