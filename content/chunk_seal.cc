@@ -48,6 +48,11 @@ absl::StatusOr<SecretBytes> OpenPackKey(absl::string_view wrapped_key, const Blo
   return key;
 }
 
+bool HasKeyOfPack(absl::string_view wrapped_key, const BlobId& pack_id,
+                  const crypto::KeyRing& master_key) {
+  return ReasonOf(OpenPackKey(wrapped_key, pack_id, master_key).status()) != Reason::kKeyMissing;
+}
+
 uint32_t GenerationOfPackKey(absl::string_view wrapped_key, const BlobId& pack_id,
                              const crypto::KeyRing& master_key) {
   return master_key.GenerationOf(wrapped_key, KeyContext(pack_id));

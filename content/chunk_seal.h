@@ -21,6 +21,10 @@ std::string WrapPackKey(absl::string_view pack_key, const BlobId& pack_id,
 // The other way. Reason BLOB_DAMAGED if it was changed, or belongs to another pack.
 absl::StatusOr<SecretBytes> OpenPackKey(absl::string_view wrapped_key, const BlobId& pack_id,
                                         const crypto::KeyRing& master_key);
+// Whether the generation of keys is there that has wrapped it. One that was changed may look as if
+// it were not.
+bool HasKeyOfPack(absl::string_view wrapped_key, const BlobId& pack_id,
+                  const crypto::KeyRing& master_key);
 // By which generation of keys it is wrapped (KeyRing::GenerationOf).
 uint32_t GenerationOfPackKey(absl::string_view wrapped_key, const BlobId& pack_id,
                              const crypto::KeyRing& master_key);

@@ -135,6 +135,10 @@ absl::Status ChunkedForm::StoreInline(absl::string_view bytes) {
   if (chunk.form == StorageForm::kSealed) {
     chunk.payload = SealInline(chunking_.keys.InlineKey(chunk.ref.id), chunk.ref.id, chunk.payload);
   }
+  // It may have been a part of large content.
+  chunk.has_pack_key = [ring = &master_key_](absl::string_view wrapped_key, const BlobId& pack) {
+    return HasKeyOfPack(wrapped_key, pack, *ring);
+  };
   new_.recipe.push_back(chunk.ref);
   new_.inlined.push_back(std::move(chunk));
   return absl::OkStatus();

@@ -1,9 +1,11 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
+#include "absl/strings/string_view.h"
 #include "base/ids.h"
 #include "storage/catalog/version.h"
 
@@ -53,6 +55,10 @@ struct InlineChunk {
   StorageForm form = StorageForm::kPlain;  // Or kSealed.
   ChunkCoding coding = ChunkCoding::kRaw;
   std::string payload;  // As it is kept: compressed, then sealed.
+  // Whether the key of a sealed pack, as the catalog has it, is at hand. Where it is not, the chunk
+  // counts as not being in that pack. Asked within the transaction, so it must not wait. Null: all
+  // are.
+  std::function<bool(absl::string_view wrapped_key, const BlobId& pack)> has_pack_key = nullptr;
 };
 
 // New content in chunks, as far as the catalog was not told of it yet.

@@ -73,10 +73,10 @@ class Transaction : public Snapshot {
   // or was found damaged;
   // the file may be sent again).
   //
-  // Of chunks: the recipe refers to each of them. One that a new pack holds and that is there
-  // already stays where it is, unless that is damaged or condemned: then the new place is its place
-  // from now on. What a new pack holds besides is garbage in it; a pack of garbage alone is dropped
-  // at once.
+  // Of chunks: the recipe refers to each of them. One that a new pack holds, or that comes inline,
+  // and that is there already stays where it is, unless that is damaged or condemned, or a pack for
+  // which there is no InlineChunk::has_pack_key: then the new place is its place from now on. What
+  // a new pack holds besides is garbage in it; a pack of garbage alone is dropped at once.
   virtual absl::StatusOr<Version> AddVersion(const Version& version, const NewContent& content,
                                              const LegacyProfile& observed) = 0;
   // Puts the beginning of a long recipe down, or the next part of it (`part.recipe_id`), so that

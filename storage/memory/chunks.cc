@@ -122,7 +122,10 @@ StoredChunk& MemoryTransaction::NewPlace(const ChunkRef& ref) {
 
 int64_t MemoryTransaction::PutInline(const InlineChunk& inlined) {
   const StoredChunk* const known = ChunkOf(inlined.ref.id);
-  if (known != nullptr && !known->is_damaged && !known->is_condemned) return 0;
+  const bool is_usable = known != nullptr && !known->is_damaged && !known->is_condemned &&
+                         (known->wrapped_key.empty() || inlined.has_pack_key == nullptr ||
+                          inlined.has_pack_key(known->wrapped_key, known->pack_blob));
+  if (is_usable) return 0;
   StoredChunk& chunk = NewPlace(inlined.ref);
   chunk.form = inlined.form;
   chunk.coding = inlined.coding;

@@ -100,12 +100,20 @@ absl::StatusOr<int64_t> SqliteTransaction::PutInline(const InlineChunk& chunk, C
   const auto [row, is_new] = rows.try_emplace(chunk.ref.id);
   if (is_new) {
     RETURN_IF_ERROR(InsertInlineChunk(chunk, row->second));
-  } else if (!row->second.IsUsable()) {
-    RETURN_IF_ERROR(MoveInline(chunk, row->second, changes));
-  } else {
-    return 0;
+    return std::ssize(chunk.payload);
   }
+  ASSIGN_OR_RETURN(const bool stays, IsUsable(row->second, chunk));
+  if (stays) return 0;
+  RETURN_IF_ERROR(MoveInline(chunk, row->second, changes));
   return std::ssize(chunk.payload);
+}
+
+absl::StatusOr<bool> SqliteTransaction::IsUsable(const ChunkRow& row, const InlineChunk& brought) {
+  if (!row.IsUsable()) return false;
+  if (row.pack == 0 || brought.has_pack_key == nullptr) return true;
+  ASSIGN_OR_RETURN(const std::optional<PackInfo> pack, FindPack(row.pack));
+  return !pack || pack->wrapped_key.empty() ||
+         brought.has_pack_key(pack->wrapped_key, pack->blob_id);
 }
 
 absl::StatusOr<int64_t> SqliteTransaction::PutPack(const NewPack& pack, ChunkRows& rows,

@@ -249,6 +249,8 @@ class SqliteTransaction final : public Transaction {
   // Return what the store grew by; `rows` has what they put down.
   absl::StatusOr<int64_t> PutInline(const InlineChunk& chunk, ChunkRows& rows,
                                     ChunkChanges& changes);
+  // Whether the chunk may stay where it is.
+  absl::StatusOr<bool> IsUsable(const ChunkRow& row, const InlineChunk& brought);
   absl::StatusOr<int64_t> PutPack(const NewPack& pack, ChunkRows& rows, ChunkChanges& changes);
 
   // chunks.cc: `row` is changed as the chunk's row is.

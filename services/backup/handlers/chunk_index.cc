@@ -3,7 +3,6 @@
 #include <optional>
 #include <vector>
 
-#include "base/error.h"
 #include "base/status_macros.h"
 #include "content/chunk_seal.h"
 #include "content/pack_footer.h"
@@ -46,9 +45,8 @@ absl::StatusOr<bool> CatalogChunkIndex::Find(const ChunkRef& ref, int64_t least_
 }
 
 bool CatalogChunkIndex::HasKeyOf(const StoredChunk& chunk) const {
-  if (chunk.wrapped_key.empty()) return true;
-  return ReasonOf(content::OpenPackKey(chunk.wrapped_key, chunk.pack_blob, master_key_).status()) !=
-         Reason::kKeyMissing;
+  return chunk.wrapped_key.empty() ||
+         content::HasKeyOfPack(chunk.wrapped_key, chunk.pack_blob, master_key_);
 }
 
 }  // namespace backup::handlers

@@ -30,6 +30,7 @@ using storage::StorageForm;
 using testing::EncryptAsClient;
 using testing::HasReason;
 using testing::HeaderOf;
+using testing::IsOkAndHolds;
 using testing::KnownClient;
 using testing::MemoryService;
 using testing::PseudoRandomBytes;
@@ -103,6 +104,40 @@ TEST_F(UploadChunksTest, KeepsTheSameLargeContentOnce) {
       }
     }
   }
+}
+
+// As small content may equal a part of a large one, or was large content before the limit was
+// raised.
+TEST_F(UploadChunksTest, KeepsSmallContentItselfIfAPackThatHasItCannotBeOpened) {
+  service_.uploads.form = StorageForm::kSealed;
+  service_.master_key.Add(1, std::string(32, 'g'));
+  service_.uploads.inline_blob_limit = 0;
+  const std::string plain = PseudoRandomBytes(10'000);
+  const std::string rest = PseudoRandomBytes(20'000);
+  const int64_t first = Upload(client_, plain);
+  const int64_t large = Upload(client_, rest);
+  service_.master_key.Remove(1);
+  const auto download = [&](const KnownClient& client, int64_t version) {
+    v1::DownloadFileRequest request;
+    request.set_client_id(client.id);
+    request.set_file_name("file");
+    request.set_version_id(version);
+    return service_.Download(request);
+  };
+  EXPECT_THAT(download(client_, first), HasReason(Reason::kKeyMissing));
+  service_.uploads.inline_blob_limit = 64 << 10;
+  const int64_t second = Upload(other_, plain);
+  EXPECT_THAT(download(other_, second), IsOkAndHolds(plain));
+  // And so is what could not be read before; nothing else is.
+  EXPECT_THAT(download(client_, first), IsOkAndHolds(plain));
+  EXPECT_THAT(download(client_, large), HasReason(Reason::kKeyMissing));
+  EXPECT_EQ(Packs().size(), 1);
+  EXPECT_EQ(service_.Count().damaged_chunks, 0);
+  // Where the key is at hand it is kept once.
+  service_.master_key.Add(1, std::string(32, 'g'));
+  EXPECT_THAT(download(other_, Upload(other_, rest)), IsOkAndHolds(rest));
+  EXPECT_EQ(Packs().size(), 1);
+  EXPECT_GT(Packs()[0].live_bytes, 0);
 }
 
 TEST_F(UploadChunksTest, KeepsTheSameContentOnceHoweverItComes) {

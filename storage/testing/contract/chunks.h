@@ -5,6 +5,8 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
 #include "storage/testing/contract/fixture.h"
 
 namespace backup::storage {
@@ -237,6 +239,42 @@ TEST_P(CatalogChunks, OfAPackAreFoundWithTheirPlace) {
   EXPECT_EQ(chunk.refs, 1);
   EXPECT_FALSE(IsOffered(3));
   EXPECT_EQ(ChunksOf(version).at(1).number, chunk.number);
+}
+
+// As long as its key is at hand, a small content refers to what a pack has; else it brings its own.
+TEST_P(CatalogChunks, ThatComeInlineTakeThePlaceOfThoseInAPackWhoseKeyIsNotAtHand) {
+  const Version large = AddChunks("large", Content({1, 2}, {Pack(10, {1, 2})}));
+  std::string asked;
+  bool has_key = true;
+  NewChunks small = Small(1, "inline!");
+  small.inlined[0].has_pack_key = [&](absl::string_view wrapped_key, const BlobId& pack) {
+    asked = absl::StrCat(wrapped_key, " ", pack.bytes());
+    return has_key;
+  };
+  AddChunks("a", small);
+  EXPECT_EQ(asked, absl::StrCat(Pack(10, {}).wrapped_key, " ", IdOf<BlobId>(10).bytes()));
+  EXPECT_EQ(ChunksOf(large).at(0).pack, PackOf(10).pack);
+  EXPECT_EQ(PackOf(10).live_bytes, 2 * kStoredSize);
+  has_key = false;
+  const int64_t before = KeptBytes();
+  const Version second = AddChunks("b", small);
+  EXPECT_EQ(KeptBytes(), before + 7);
+  for (const Version& version : {large, second}) {
+    EXPECT_EQ(ChunksOf(version).at(0).pack, 0);
+    EXPECT_EQ(ChunksOf(version).at(0).payload, "inline!");
+  }
+  EXPECT_EQ(PackOf(10).live_bytes, kStoredSize);
+  ExpectCounts(2, 1);
+  // What is inline already needs no key.
+  asked.clear();
+  AddChunks("c", small);
+  EXPECT_EQ(asked, "");
+  // The last chunk that leaves a pack takes it along.
+  NewChunks other = Small(2, "the other");
+  other.inlined[0].has_pack_key = small.inlined[0].has_pack_key;
+  AddChunks("d", other);
+  ExpectCounts(2, 0);
+  EXPECT_EQ(UseOfPack(10), BlobUse::kDropped);
 }
 
 TEST_P(CatalogChunks, WithoutAReferenceStayAndMayBeReferredToAgain) {
