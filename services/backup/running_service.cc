@@ -18,6 +18,7 @@
 #include "services/backup/disk_use.h"
 #include "services/backup/handlers/converters.h"
 #include "services/backup/handlers/growth.h"
+#include "services/backup/handlers/keys.h"
 #include "services/backup/handlers/sealed_rows.h"
 #include "services/backup/handlers/session_keys.h"
 #include "services/backup/handlers/store_keys.h"
@@ -405,12 +406,16 @@ void RunningService::StartRetention() {
       },
       PeriodicTask::FirstRun::kAtOnce);
   if (options_.retain_interval == absl::ZeroDuration()) return;
-  jobs_.Add(
-      std::make_unique<jobs::Retain>(*storage_.catalog, clock_watch_, clock_,
-                                     jobs::Retain::Options{options_.retention, options_.retain_rate,
-                                                           options_.trash.for_good()},
-                                     context_.wake_sweep, [this] { return CheckPackKeys(); }),
-      {options_.retain_interval, kUnpaced});
+  jobs_.Add(std::make_unique<jobs::Retain>(
+                *storage_.catalog, clock_watch_, clock_,
+                jobs::Retain::Options{options_.retention, options_.retain_rate,
+                                      options_.trash.for_good()},
+                context_.wake_sweep, [this] { return CheckPackKeys(); },
+                [this](int64_t version_id) {
+                  return handlers::CheckOwnKey(*storage_.catalog, *storage_.blobs,
+                                               keys_.keeper->ring(), version_id);
+                }),
+            {options_.retain_interval, kUnpaced});
 }
 
 absl::Status RunningService::CheckPackKeys() {

@@ -81,6 +81,11 @@ absl::StatusOr<ExitCode> ListKeys(Connection& connection, Output& output) {
   }
   output.Print(table);
   if (keys.has_retirement()) Show(keys.retirement(), output);
+  if (keys.retirement_is_unreadable()) {
+    output.Note(
+        "which generations are to go cannot be read in the catalog, and the job `retire` does "
+        "nothing: `backupctl key retire` them again");
+  }
   if (!all_are_rewrapped) {
     output.Note(absl::StrCat("the master key is ", keys.master_key_fingerprint(),
                              "; the old one is needed until `backupctl key rewrap --verify` has "

@@ -52,6 +52,8 @@ struct VersionAge {
   int64_t version_id = 0;
   VersionState state = VersionState::kReceived;
   bool is_damaged = false;  // Verified once, and known not to be readable now.
+  bool has_own_key =
+      false;  // It is kept whole, not plain: only its footer tells which key opens it.
   absl::Time receive_time;
   std::optional<absl::Time> retain_until;  // Nobody may remove it before.
   std::optional<absl::Time> arrive_time;   // Version::arrive_time.

@@ -51,8 +51,10 @@ absl::StatusOr<AgesPage> MemoryTransaction::ListAges(const AgesPlace& after, int
       const MemoryState::KeptVersion& kept = state_.versions.at(*id);
       const Version& version = kept.stored.version;
       if (version.delete_time) continue;
-      ages.versions.push_back({*id, version.state, IsDamaged(kept), version.receive_time,
-                               version.retain_until, version.arrive_time});
+      const bool has_own_key = !std::holds_alternative<ChunkList>(kept.stored.content) &&
+                               version.form != StorageForm::kPlain;
+      ages.versions.push_back({*id, version.state, IsDamaged(kept), has_own_key,
+                               version.receive_time, version.retain_until, version.arrive_time});
     }
     const bool is_cut = std::ssize(ages.versions) == left;
     page.next =

@@ -11,9 +11,10 @@
   "client_id, pattern, keep_last, keep_within, keep_hourly, keep_daily, keep_weekly, " \
   "keep_monthly, keep_yearly"
 
-#define AGE_COLUMNS                                                      \
-  "version_id, state, receive_time, retain_until, chunk_no, recipe_id, " \
-  "EXISTS (SELECT 1 FROM damaged_versions d WHERE d.version_id = v.version_id), arrive_time"
+#define AGE_COLUMNS                                                                            \
+  "version_id, state, receive_time, retain_until, chunk_no, recipe_id, "                       \
+  "EXISTS (SELECT 1 FROM damaged_versions d WHERE d.version_id = v.version_id), arrive_time, " \
+  "form"
 
 namespace backup::storage {
 namespace {
@@ -44,6 +45,8 @@ absl::StatusOr<VersionAge> ReadAge(DamagedChunks& damaged, const Query& row) {
   age.receive_time = absl::FromUnixMicros(row.Int(2));
   age.retain_until = OptionalTimeColumn(row, 3);
   age.arrive_time = OptionalTimeColumn(row, 7);
+  age.has_own_key =
+      row.IsNull(4) && row.IsNull(5) && static_cast<StorageForm>(row.Int(8)) != StorageForm::kPlain;
   age.is_damaged = row.Int(6) != 0;
   if (age.is_damaged) return age;
   ASSIGN_OR_RETURN(age.is_damaged, damaged.Has({row.Int(4), row.Int(5)}));

@@ -365,6 +365,21 @@ class RetiredKeysTest(KeysTest):
         self.wait_until_retired()
         self.assert_all_is_there(clients)
 
+    def test_it_is_told_if_the_catalog_cannot_tell_what_is_to_go(self):
+        self.take_old_store()
+        cluster = self.start(service_flags=self.FLAGS)
+        self.backupctl("key", "rotate")
+        self.assertFalse(self.keys()["retirement_is_unreadable"])
+        cluster.service.stop()
+        subprocess.run(["sqlite3", self.data / "catalog.db", "INSERT INTO store_values VALUES (CAST('key_retirement' AS BLOB), CAST('phase=99' AS BLOB))"],
+                       check=True, timeout=START_S)
+        cluster.start_service()
+        self.assertTrue(self.keys()["retirement_is_unreadable"])
+        self.assertIn("cannot be read in the catalog", self.backupctl("key", "list").stdout)
+        self.backupctl("key", "retire", "0")
+        self.wait_until_retired()
+        self.assertNotIn("cannot be read", self.backupctl("key", "list").stdout)
+
     def test_killed_while_it_goes_it_goes_on(self):
         clients, _ = self.take_old_store()
         cluster = self.start(service_flags=self.FLAGS)

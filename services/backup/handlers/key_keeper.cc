@@ -198,7 +198,8 @@ absl::Status KeyKeeper::Load(absl::Time now) {
   ASSIGN_OR_RETURN(Generations generations, Merge(*in_catalog, in_file, master_keys_));
   if (generations.empty()) return Adopt(now);
   RETURN_IF_ERROR(crypto::AddGenerations(generations, master_keys_, ring_));
-  RETURN_IF_ERROR(AdoptBeside(now, generations));
+  const bool has_seen_generations = value || last_number != 0;
+  RETURN_IF_ERROR(AdoptBeside(now, has_seen_generations, generations));
   MutexLock lock(mutex_);
   generations_ = std::move(generations);
   return absl::OkStatus();
@@ -224,14 +225,19 @@ absl::Status KeyKeeper::Adopt(absl::Time now) {
   return absl::OkStatus();
 }
 
-absl::Status KeyKeeper::AdoptBeside(absl::Time now, Generations& generations) {
+absl::Status KeyKeeper::AdoptBeside(absl::Time now, bool has_seen_generations,
+                                    Generations& generations) {
   if (generations.front().number == 0) return absl::OkStatus();
   ASSIGN_OR_RETURN(const std::optional<std::string> secret,
                    FindValue(catalog_, content::StoreKeys::kName));
   // Then it is not by generation 0 that one tells what fits.
   if (secret && content::StoreKeys::GenerationOf(*secret, ring_) != 0) return absl::OkStatus();
+  ASSIGN_OR_RETURN(const bool holds_nothing, HoldsNothing(catalog_));
   ASSIGN_OR_RETURN(const auto named, NamedGenerations(catalog_, ring_));
-  if (!named.contains(0)) return absl::OkStatus();
+  // What a program kept whole that had neither a secret nor generations is sealed by 0, too, and no
+  // row says so.
+  const bool may_hold_more = !secret && !has_seen_generations && !holds_nothing;
+  if (!named.contains(0) && !may_hold_more) return absl::OkStatus();
   const absl::StatusOr<const crypto::MasterKey*> key = FindFirst();
   if (!key.ok()) return ToldOfKeys(key.status());
   ring_.Add(0, std::string((*key)->bytes()));
@@ -299,6 +305,11 @@ absl::Status KeyKeeper::CheckFileIsOurs() const {
       absl::StrCat("somebody else has written ", path_,
                    ": if it is another store's, give each its own (--key_generations_file); else "
                    "restart the service, which reads it"));
+}
+
+absl::Status KeyKeeper::CheckFile() {
+  RETURN_IF_ERROR(CheckFileIsOurs());
+  return WriteFile(crypto::EncodeGenerations(generations()));
 }
 
 absl::Status KeyKeeper::WriteFile(const std::string& text) {
@@ -384,6 +395,7 @@ absl::StatusOr<KeyGeneration> KeyKeeper::Rotate(absl::Time now) {
         Reason::kKeyChangeRefused,
         "key generations are still sealed under an old master key: `backupctl key rewrap` first");
   }
+  RETURN_IF_ERROR(CheckFile());
   RETURN_IF_ERROR(CheckNoneIsMissing());
   ASSIGN_OR_RETURN(const KeyGeneration made, NewGeneration(now));
   generations.push_back(made);
@@ -405,6 +417,7 @@ absl::StatusOr<int> KeyKeeper::Rewrap(absl::Time now) {
   }
   // What comes from now on is none of the old master key's business.
   if (ring_.newest() == 0u && ring_.KeyOf(0) != current.bytes()) {
+    RETURN_IF_ERROR(CheckFile());
     RETURN_IF_ERROR(CheckNoneIsMissing());
     ASSIGN_OR_RETURN(KeyGeneration made, NewGeneration(now));
     generations.push_back(std::move(made));
@@ -416,7 +429,7 @@ absl::StatusOr<int> KeyKeeper::Rewrap(absl::Time now) {
 absl::StatusOr<std::string> KeyKeeper::Remove(const std::set<uint32_t>& numbers,
                                               const Change& also) {
   MutexLock lock(change_mutex_);
-  RETURN_IF_ERROR(CheckFileIsOurs());
+  RETURN_IF_ERROR(CheckFile());
   std::set<uint32_t> gone = numbers;
   if (const std::optional<uint32_t> newest = ring_.newest()) gone.erase(*newest);
   ASSIGN_OR_RETURN(const auto named, catalog_.Read([this](storage::Snapshot& snapshot) {

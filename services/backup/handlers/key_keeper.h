@@ -97,8 +97,10 @@ class KeyKeeper {
   absl::Status Load(absl::Time now);
   // Generation 0 of a store that has none.
   absl::Status Adopt(absl::Time now);
-  // The same beside others, if the catalog has something that 0 has sealed.
-  absl::Status AdoptBeside(absl::Time now, std::vector<crypto::KeyGeneration>& generations);
+  // The same beside others, if the catalog has something that 0 has sealed, or may have, as no
+  // program has opened it that knew of generations.
+  absl::Status AdoptBeside(absl::Time now, bool has_seen_generations,
+                           std::vector<crypto::KeyGeneration>& generations);
   // The master key that opens what generation 0 has sealed. FailedPrecondition if none does.
   absl::StatusOr<const crypto::MasterKey*> FindFirst() const;
   absl::StatusOr<bool> IsNew() const;
@@ -109,6 +111,9 @@ class KeyKeeper {
   absl::Status CheckNoneIsMissing() const;
   // Nobody else may have written it, whose keys would be lost.
   absl::Status CheckFileIsOurs() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(change_mutex_);
+  // That, and whether it can be written, by writing what it should have: before anything that takes
+  // long is done for a change that could not be kept.
+  absl::Status CheckFile() ABSL_EXCLUSIVE_LOCKS_REQUIRED(change_mutex_);
   absl::Status WriteFile(const std::string& text) ABSL_EXCLUSIVE_LOCKS_REQUIRED(change_mutex_);
   // With those that `generations` are to be from now on.
   absl::Status Keep(std::vector<crypto::KeyGeneration> generations,

@@ -745,6 +745,35 @@ TEST_F(KeyKeeperOfClientsTest, TakesTheMasterKeyAlsoBesideAListOfOthersInTheCata
   EXPECT_EQ(InCatalog(old_), InFile());
 }
 
+// Nothing but its blobs says that they are sealed by the master key itself.
+TEST_F(KeyKeeperTest, TakesTheMasterKeyBesideOthersForVersionsThatNoRowTellsOf) {
+  storage::MemoryCatalog old;
+  storage::Client client;
+  client.id = *ClientId::FromBytes(std::string(16, 'c'));
+  client.name = "laptop";
+  storage::Version version;
+  version.client_id = client.id;
+  version.file_name = "file";
+  version.version_id = 1;
+  version.form = storage::StorageForm::kSealed;
+  version.sha256 = std::string(32, 's');
+  ASSERT_OK(old.Run([&](storage::Transaction& transaction) -> absl::Status {
+    RETURN_IF_ERROR(transaction.AddClient(client));
+    return transaction.AddVersion(version, std::string("sealed"), {}).status();
+  }));
+  storage::MemoryCatalog empty;
+  ASSERT_OK(KeyKeeper::Open(empty, Keys("k"), path_, kNow));
+  const auto keeper = KeyKeeper::Open(old, Keys("k"), path_, kNow);
+  ASSERT_OK(keeper);
+  EXPECT_EQ((*keeper)->ring().KeyOf(0), std::string(32, 'k'));
+  EXPECT_THAT((*keeper)->ring().newest(), Optional(1u));
+  // A store that holds nothing has nothing that needs it.
+  storage::MemoryCatalog other;
+  const auto of_new = KeyKeeper::Open(other, Keys("k"), path_ + ".other", kNow);
+  ASSERT_OK(of_new);
+  EXPECT_FALSE((*of_new)->ring().Has(0));
+}
+
 // A file of a store that somebody started before the right catalog was there.
 TEST_F(KeyKeeperTest, TakesTheMasterKeyOfAnOlderProgramBesideAFileOfOthers) {
   storage::MemoryCatalog empty;
@@ -805,6 +834,28 @@ TEST_F(KeyKeeperTest, SaysThatItIsTheDiskIfTheFileCannotBeWritten) {
   const auto keeper = KeyKeeper::Open(catalog_, Keys("k"), folder_ + "/missing/file", kNow);
   ASSERT_OK(keeper);
   EXPECT_THAT((*keeper)->Rotate(kNow), HasReason(Reason::kStorageIo));
+}
+
+// To look at all clients and packs takes long where there are many, and `retire` tries each minute.
+TEST_F(KeyKeeperTest, LooksAtNothingForAChangeThatItCannotKeep) {
+  const auto keeper = Open("k");
+  ASSERT_OK(keeper);
+  ASSERT_OK((*keeper)->Rotate(kNow));
+  const std::string kept = InCatalog();
+  // A folder that is not empty can be neither written nor replaced.
+  std::filesystem::remove(path_);
+  std::filesystem::create_directories(path_ + ".new/folder");
+  int reads = 0;
+  catalog_.before_read = [&] { ++reads; };
+  const auto change_nothing = [](storage::Transaction&) { return absl::OkStatus(); };
+  EXPECT_THAT((*keeper)->Remove({0}, change_nothing), HasReason(Reason::kStorageIo));
+  EXPECT_THAT((*keeper)->Rotate(kNow), HasReason(Reason::kStorageIo));
+  EXPECT_EQ(reads, 0);
+  EXPECT_EQ(InCatalog(), kept);
+  std::filesystem::remove_all(path_ + ".new");
+  EXPECT_THAT((*keeper)->Remove({0}, change_nothing), IsOkAndHolds("the store's secret"));
+  EXPECT_GT(reads, 0);
+  EXPECT_EQ(InFile(), kept);
 }
 
 }  // namespace

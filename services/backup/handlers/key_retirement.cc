@@ -82,6 +82,11 @@ absl::StatusOr<KeyRetirement> FindRetirement(storage::Snapshot& snapshot) {
   return retirement ? *std::move(retirement) : KeyRetirement();
 }
 
+absl::StatusOr<bool> IsRetirementUnreadable(storage::Snapshot& snapshot) {
+  ASSIGN_OR_RETURN(const std::optional<std::string> kept, snapshot.FindStoreValue(kName));
+  return kept && !DecodeRetirement(*kept);
+}
+
 absl::Status SaveRetirement(storage::Transaction& transaction, const KeyRetirement& retirement) {
   return transaction.SetStoreValue(kName, EncodeRetirement(retirement));
 }

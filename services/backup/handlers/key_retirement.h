@@ -56,6 +56,8 @@ struct KeyRetirement {
 // Of no generations if nothing is kept, or it cannot be read. Errors as
 // Snapshot::FindStoreValue().
 absl::StatusOr<KeyRetirement> FindRetirement(storage::Snapshot& snapshot);
+// Whether something is kept that cannot be read.
+absl::StatusOr<bool> IsRetirementUnreadable(storage::Snapshot& snapshot);
 absl::Status SaveRetirement(storage::Transaction& transaction, const KeyRetirement& retirement);
 
 // As it is kept: a line "name=value" for each field. Line ends in `first_left` become spaces.

@@ -38,6 +38,12 @@ bool IsWhole(const storage::StoredVersion& stored) {
          std::holds_alternative<BlobId>(stored.content);
 }
 
+// Whether the key of one opens.
+absl::Status OpenKeyOf(const content::BlobFooter& footer, const crypto::KeyRing& ring) {
+  if (footer.form == storage::StorageForm::kPlain) return absl::OkStatus();
+  return ring.Open(footer.wrapped_key, content::EncodeFooterFields(footer)).status();
+}
+
 // What each generation has sealed.
 struct SealedCounts {
   std::map<uint32_t, int64_t> session_keys;
@@ -146,19 +152,14 @@ class Verification {
         // Whatever keys there are, nothing is known of one that is damaged or missing.
         if (!footer.ok() || stored.version.is_damaged) {
           Skip(v1::KeySamples::VERSION);
-        } else if (Note(v1::KeySamples::VERSION, OpenKeyOf(*footer)) >= kVersionSamples) {
+        } else if (Note(v1::KeySamples::VERSION, OpenKeyOf(*footer, places_.master_key)) >=
+                   kVersionSamples) {
           return absl::OkStatus();
         }
       }
       after = page.back().version.version_id;
     }
     return absl::OkStatus();
-  }
-
-  absl::Status OpenKeyOf(const content::BlobFooter& footer) const {
-    if (footer.form == storage::StorageForm::kPlain) return absl::OkStatus();
-    return places_.master_key.Open(footer.wrapped_key, content::EncodeFooterFields(footer))
-        .status();
   }
 
   const StoredPlaces places_;
@@ -198,13 +199,28 @@ absl::StatusOr<content::BlobFooter> FooterOf(const storage::BlobStore& blobs,
   return content::ReadFooter(*blob);
 }
 
+absl::Status CheckOwnKey(storage::Catalog& catalog, const storage::BlobStore& blobs,
+                         const crypto::KeyRing& ring, int64_t version_id) {
+  ASSIGN_OR_RETURN(const std::vector<storage::StoredVersion> found,
+                   catalog.Read([&](storage::Snapshot& snapshot) {
+                     return snapshot.ScanVersions(version_id - 1, /*limit=*/1);
+                   }));
+  if (found.empty() || found.front().version.version_id != version_id || !IsWhole(found.front()))
+    return absl::OkStatus();
+  ASSIGN_OR_RETURN(const content::BlobFooter footer, FooterOf(blobs, found.front()));
+  return OpenKeyOf(footer, ring);
+}
+
 absl::StatusOr<v1::ListKeysResponse> ListKeys(storage::Catalog& catalog, const KeyKeeper& keeper) {
   const crypto::KeyRing& ring = keeper.ring();
-  ASSIGN_OR_RETURN(const KeyRetirement retirement, catalog.Read([](storage::Snapshot& snapshot) {
-    return FindRetirement(snapshot);
-  }));
-  ASSIGN_OR_RETURN(SealedCounts counts, CountSealed(catalog, ring));
   v1::ListKeysResponse response;
+  ASSIGN_OR_RETURN(const KeyRetirement retirement,
+                   catalog.Read([&](storage::Snapshot& snapshot) -> absl::StatusOr<KeyRetirement> {
+                     ASSIGN_OR_RETURN(const bool is_unreadable, IsRetirementUnreadable(snapshot));
+                     response.set_retirement_is_unreadable(is_unreadable);
+                     return FindRetirement(snapshot);
+                   }));
+  ASSIGN_OR_RETURN(SealedCounts counts, CountSealed(catalog, ring));
   const std::string current = keeper.master_keys().current->Fingerprint();
   response.set_master_key_fingerprint(current);
   for (const crypto::KeyGeneration& generation : keeper.generations()) {

@@ -27,6 +27,12 @@ absl::StatusOr<v1::RetireKeyResponse> RetireKey(storage::Catalog& catalog, const
 absl::StatusOr<content::BlobFooter> FooterOf(const storage::BlobStore& blobs,
                                              const storage::StoredVersion& stored);
 
+// Whether a version that is kept whole, and not plain, can be opened; OK if it is not kept so, or
+// not there. Reads the end of its blob. Reason KEY_MISSING if the generation of keys is missing
+// that has sealed its key; errors of FooterOf() and Catalog::Read().
+absl::Status CheckOwnKey(storage::Catalog& catalog, const storage::BlobStore& blobs,
+                         const crypto::KeyRing& ring, int64_t version_id);
+
 // Takes a snapshot of the state, and waits for it (ServiceContext::back_up_state).
 using BackUpState = std::function<absl::StatusOr<v1::BackUpStateResponse>()>;
 

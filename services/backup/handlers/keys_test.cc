@@ -99,6 +99,52 @@ TEST_F(KeysTest, AreListedWithWhatEachHasSealed) {
   EXPECT_EQ(listed->generations(2).pack_count(), 0);
 }
 
+TEST_F(KeysTest, AreListedAlsoIfWhichAreToGoCannotBeRead) {
+  auto listed = ListKeys(service_.catalog, *keeper_);
+  ASSERT_OK(listed);
+  EXPECT_FALSE(listed->retirement_is_unreadable());
+  ASSERT_OK(service_.catalog.Run([&](storage::Transaction& transaction) {
+    return transaction.SetStoreValue("key_retirement", "generations=0\nphase=77\n");
+  }));
+  listed = ListKeys(service_.catalog, *keeper_);
+  ASSERT_OK(listed);
+  EXPECT_TRUE(listed->retirement_is_unreadable());
+  EXPECT_FALSE(listed->has_retirement());
+  EXPECT_FALSE(listed->generations(0).is_retiring());
+  // Told again, it is known again.
+  ASSERT_OK(Rewrap({}));
+  v1::RetireKeyRequest request;
+  request.set_generation(0);
+  ASSERT_OK(RetireKey(service_.catalog, *keeper_, service_.clock, request));
+  listed = ListKeys(service_.catalog, *keeper_);
+  ASSERT_OK(listed);
+  EXPECT_FALSE(listed->retirement_is_unreadable());
+  EXPECT_TRUE(listed->has_retirement());
+}
+
+TEST_F(KeysTest, OfVersionsOutsidePacksAreOpenedOneByOne) {
+  const testing::KnownClient client = service_.MakeClient("laptop");
+  const auto check = [&](int64_t version, const crypto::KeyRing& ring) {
+    return CheckOwnKey(service_.catalog, service_.blobs, ring, version);
+  };
+  const crypto::KeyRing& ring = service_.master_key;
+  crypto::KeyRing without;
+  without.Add(1, std::string(32, 'g'));
+  for (const int64_t limit : {0, 64 << 10}) {
+    service_.uploads.inline_blob_limit = limit;
+    const std::string plain = PseudoRandomBytes(1000);
+    const int64_t sealed =
+        service_.StoreWhole(client.id, "file", plain, storage::StorageForm::kSealed);
+    EXPECT_OK(check(sealed, ring));
+    EXPECT_THAT(check(sealed, without), testing::HasReason(Reason::kKeyMissing));
+    const int64_t open =
+        service_.StoreWhole(client.id, "file", plain, storage::StorageForm::kPlain);
+    EXPECT_OK(check(open, without));
+    EXPECT_OK(check(service_.Store(client.id, "file", plain), without));
+  }
+  EXPECT_OK(check(1'000'000, without));
+}
+
 TEST_F(KeysTest, AreVerifiedByOpeningSamplesOfEachKind) {
   service_.uploads.form = storage::StorageForm::kSealed;
   service_.uploads.inline_blob_limit = 0;

@@ -111,7 +111,7 @@ absl::StatusOr<PreviewScope> ParsePreviewScope(const v1::PreviewRetentionRequest
 void AddDecisions(const retention::JudgedFile& file, v1::PreviewRetentionResponse& response) {
   const std::string client = ToUuid(file.client);
   const std::string name = NameToText(file.file_name);
-  for (const auto& [age, verdict, readable] : file.versions) {
+  for (const auto& [age, verdict, readable, has_own_key] : file.versions) {
     v1::RetentionDecision& decision = *response.add_decisions();
     decision.set_client_id(client);
     decision.set_file_name(name);

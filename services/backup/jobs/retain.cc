@@ -42,7 +42,8 @@ absl::StatusOr<Job::Progress> Retain::Step(const std::string& cursor, int64_t /*
   RETURN_IF_ERROR(trusted);
   if (!walk_) {
     RETURN_IF_ERROR(check_keys_());
-    left_ = 0;
+    left_ = unopened_ = 0;
+    why_unopened_ = absl::OkStatus();
     walk_.emplace(retention::Conditions{clock_.Now(), options_.retention}, FromCursor(cursor));
   }
   absl::StatusOr<std::vector<retention::JudgedFile>> judged = walk_->Next(catalog_, kPage);
@@ -69,14 +70,33 @@ absl::StatusOr<Job::Progress> Retain::Step(const std::string& cursor, int64_t /*
   return progress;
 }
 
+absl::StatusOr<std::vector<Retain::Going>> Retain::GoingOf(const retention::JudgedFile& file) {
+  std::vector<Going> going;
+  std::optional<int64_t> checked;  // All of them have the same one, as a rule.
+  absl::Status opens;
+  for (const auto& [age, verdict, readable, readable_has_own_key] : file.versions) {
+    if (!verdict.goes()) continue;
+    if (readable_has_own_key && age.state == storage::VersionState::kVerified) {
+      if (checked != readable) opens = check_own_key_(readable);
+      checked = readable;
+      const std::optional<Reason> reason = ReasonOf(opens);
+      if (!opens.ok() && !absl::IsNotFound(opens) && reason != Reason::kKeyMissing &&
+          reason != Reason::kBlobDamaged && reason != Reason::kStorageIo)
+        return opens;
+      if (!opens.ok() && ++unopened_ == 1) why_unopened_ = opens;
+      if (!opens.ok()) continue;
+    }
+    going.push_back({{age.version_id, age.state, readable}, file.damage_epoch});
+  }
+  return going;
+}
+
 absl::StatusOr<int64_t> Retain::Expire(const std::vector<retention::JudgedFile>& judged,
                                        const std::stop_token& token) {
   std::vector<Going> going;
   for (const retention::JudgedFile& file : judged) {
-    for (const auto& [age, verdict, readable] : file.versions) {
-      if (verdict.goes())
-        going.push_back({{age.version_id, age.state, readable}, file.damage_epoch});
-    }
+    ASSIGN_OR_RETURN(const std::vector<Going> of_file, GoingOf(file));
+    going.insert(going.end(), of_file.begin(), of_file.end());
   }
   int64_t expired = 0;
   for (size_t begin = 0; begin < going.size() && !token.stop_requested();
@@ -110,6 +130,9 @@ void Retain::TellLeft() {
   LOG_IF(WARNING, left_ > 0)
       << left_ << " versions that were to go stay until the next run: something was found damaged "
       << "while their files were judged";
+  LOG_IF(ERROR, unopened_ > 0)
+      << unopened_ << " versions that were to go stay, since the newer one of their file cannot be "
+      << "opened: " << why_unopened_.message();
 }
 
 }  // namespace backup::jobs

@@ -35,18 +35,22 @@ class Retain final : public Job {
   };
 
   // All that is borrowed must outlive this. `blobs_were_dropped` is told after each step that
-  // deleted something for good. `check_keys` is asked when a walk begins whether what is not known
-  // to be damaged can be read (handlers::CheckPacksOpen).
+  // deleted something for good. `check_keys` is asked when a walk begins whether what is in packs
+  // and not known to be damaged can be read (handlers::CheckPacksOpen), and `check_own_key` of a
+  // version outside them (handlers::CheckOwnKey) before an older one goes because it is there.
   Retain(
       storage::Catalog& catalog, retention::ClockWatch& clock_watch, const Clock& clock,
       const Options& options, std::function<void()> blobs_were_dropped = [] {},
-      std::function<absl::Status()> check_keys = [] { return absl::OkStatus(); })
+      std::function<absl::Status()> check_keys = [] { return absl::OkStatus(); },
+      std::function<absl::Status(int64_t version_id)> check_own_key =
+          [](int64_t) { return absl::OkStatus(); })
       : catalog_(catalog),
         clock_watch_(clock_watch),
         clock_(clock),
         options_(options),
         blobs_were_dropped_(std::move(blobs_were_dropped)),
         check_keys_(std::move(check_keys)),
+        check_own_key_(std::move(check_own_key)),
         pace_(options.versions_per_second) {}
 
   absl::string_view name() const override { return kName; }
@@ -63,6 +67,9 @@ class Retain final : public Job {
     int64_t damage_epoch = 0;
   };
 
+  // Those of a file that go, but for those that would go because of a version that may not be
+  // readable.
+  absl::StatusOr<std::vector<Going>> GoingOf(const retention::JudgedFile& file);
   // How many of those that go were deleted. Stops between two transactions if told to.
   absl::StatusOr<int64_t> Expire(const std::vector<retention::JudgedFile>& judged,
                                  const std::stop_token& token);
@@ -77,11 +84,14 @@ class Retain final : public Job {
   const Options options_;
   const std::function<void()> blobs_were_dropped_;
   const std::function<absl::Status()> check_keys_;
+  const std::function<absl::Status(int64_t)> check_own_key_;
   Pace pace_;
   // The walk that the last step was of, if `cursor_` is where it ended.
   std::optional<retention::Walk> walk_;
   std::string cursor_;
-  int64_t left_ = 0;  // By this walk so far, since damage was found meanwhile.
+  int64_t left_ = 0;           // By this walk so far, since damage was found meanwhile,
+  int64_t unopened_ = 0;       // or since what they would go for cannot be opened,
+  absl::Status why_unopened_;  // the first of it.
 };
 
 }  // namespace backup::jobs

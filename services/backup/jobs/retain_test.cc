@@ -207,6 +207,58 @@ TEST_F(RetainTest, DeletesNothingWhileAKeyIsMissing) {
   EXPECT_THAT(Versions(), ElementsAre(newer));
 }
 
+// What is kept whole has a key of its own, of which no row tells which generation has sealed it.
+TEST_F(RetainTest, DeletesNothingForAVersionThatCannotBeOpened) {
+  SetPolicy({{}, {.keep_last = 1}});
+  const auto add_sealed = [&](const std::string& name) {
+    storage::Version version;
+    version.client_id = client_;
+    version.file_name = name;
+    version.form = storage::StorageForm::kSealed;
+    version.receive_time = clock_.Now();
+    EXPECT_OK(memory_.Run([&](storage::Transaction& transaction) -> absl::Status {
+      ASSIGN_OR_RETURN(version.version_id, transaction.ReserveVersionIds(1));
+      RETURN_IF_ERROR(transaction.AddVersion(version, std::string("sealed"), {}).status());
+      return transaction
+          .SettleVersion({client_, name, std::nullopt, Outcome::kVerified}, clock_.Now())
+          .status();
+    }));
+    return version.version_id;
+  };
+  const int64_t a1 = add_sealed("a");
+  const int64_t a2 = add_sealed("a");
+  const int64_t a3 = add_sealed("a");
+  add_sealed("b");
+  const int64_t b2 = add_sealed("b");
+  Add("c");
+  const int64_t c2 = Add("c");
+  retention::ClockWatch watch(catalog_, clock_, boot_clock_);
+  std::vector<int64_t> checked;
+  absl::Status of_a = MakeError(Reason::kKeyMissing, "it is sealed by key generation 7");
+  Retain retain(
+      catalog_, watch, clock_, {{absl::UTCTimeZone(), absl::Hours(168)}, 0}, [] {},
+      [] { return absl::OkStatus(); },
+      [&](int64_t version) {
+        checked.push_back(version);
+        return version == a3 ? of_a : absl::OkStatus();
+      });
+  const auto run = [&] {
+    JobRun(retain, {absl::Hours(1), 1'000'000}, catalog_, clock_, {}).Run(std::stop_token());
+  };
+  run();
+  EXPECT_THAT(Versions(), ElementsAre(a1, a2, a3, b2, c2));
+  EXPECT_THAT(checked, ElementsAre(a3, b2)) << "once for a file, and not for what is plain";
+  EXPECT_EQ(State().last_error, "");
+  // A store that is away says nothing of it.
+  of_a = MakeError(Reason::kBackendDown, "the store is away");
+  run();
+  EXPECT_THAT(Versions(), ElementsAre(a1, a2, a3, b2, c2));
+  EXPECT_THAT(State().last_error, HasSubstr("the store is away"));
+  of_a = absl::OkStatus();
+  run();
+  EXPECT_THAT(Versions(), ElementsAre(a3, b2, c2));
+}
+
 TEST_F(RetainTest, DeletesNoVerifiedVersionWithoutAPolicyButWhatNobodyConfirmed) {
   const int64_t old = Add("a");
   const int64_t newest = Add("a");

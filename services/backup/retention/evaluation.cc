@@ -80,8 +80,11 @@ void Evaluation::JudgeVerified(const VersionAge& version, Verdict& verdict) {
     verdict.Add(Keep::kReadable);
   }
   saw_newest_ = true;
-  if (is_newest_good) newest_good_ = version.receive_time;
-  if (is_newest_good) readable_ = version.version_id;
+  if (is_newest_good) {
+    newest_good_ = version.receive_time;
+    readable_ = version.version_id;
+    readable_has_own_key_ = version.has_own_key;
+  }
   has_policy_ ? ApplyRules(version, verdict) : verdict.Add(Keep::kNoPolicy);
 }
 

@@ -86,6 +86,8 @@ class Evaluation {
   // The newest verified version that was judged and is neither damaged nor from the future; 0 if
   // there was none. No verified version goes before there is one.
   int64_t readable() const { return readable_; }
+  // What is known of that one.
+  bool readable_has_own_key() const { return readable_has_own_key_; }
 
  private:
   // A rule that keeps one version for each period.
@@ -106,6 +108,7 @@ class Evaluation {
   std::array<PeriodRule, 5> periods_;
   std::optional<absl::Time> newest_good_;  // Its time, once it was seen.
   int64_t readable_ = 0;
+  bool readable_has_own_key_ = false;
   bool saw_newest_ = false;  // A verified version, damaged or not.
 };
 

@@ -36,7 +36,8 @@ absl::Status Walk::JudgePage(storage::Snapshot& snapshot, const storage::AgesPag
     of_file.versions.reserve(file.versions.size());
     for (const storage::VersionAge& age : file.versions) {
       const Verdict verdict = current_->evaluation.Judge(age);
-      of_file.versions.push_back({age, verdict, current_->evaluation.readable()});
+      of_file.versions.push_back({age, verdict, current_->evaluation.readable(),
+                                  current_->evaluation.readable_has_own_key()});
     }
     judged.push_back(std::move(of_file));
   }

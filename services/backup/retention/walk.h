@@ -17,7 +17,8 @@ namespace backup::retention {
 struct JudgedVersion {
   storage::VersionAge age;
   Verdict verdict;
-  int64_t readable = 0;  // Evaluation::readable() then.
+  int64_t readable = 0;               // Evaluation::readable() then,
+  bool readable_has_own_key = false;  // and this of it.
 };
 
 // Some versions of one file, newest first.

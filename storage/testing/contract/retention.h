@@ -129,6 +129,30 @@ TEST_P(CatalogRetention, TellsWhatRetentionNeedsToKnowOfAVersion) {
   EXPECT_EQ(age.retain_until, At(100));
 }
 
+TEST_P(CatalogRetention, TellsWhichVersionsHaveKeysOfTheirOwn) {
+  const ClientId id = Register("name", 1).id;
+  const auto add = [&](const std::string& file, StorageForm form, const NewContent& content) {
+    Version version = MakeVersion(id, file);
+    version.form = form;
+    ASSERT_OK(AddVersion(version, content));
+  };
+  NewChunks chunk;
+  chunk.inlined = {{{IdOf<ChunkId>(1), 10}, StorageForm::kSealed, ChunkCoding::kRaw, "12"}};
+  chunk.recipe = {chunk.inlined[0].ref};
+  ASSERT_OK(AddPending(IdOf<BlobId>(5)));
+  add("a plain one", StorageForm::kPlain, std::string("bytes"));
+  add("a sealed one", StorageForm::kSealed, std::string("bytes"));
+  add("of a chunk", StorageForm::kSealed, chunk);
+  add("of none", StorageForm::kSealed, NewChunks());
+  add("the client's", StorageForm::kClientCiphertext, NewBlob{IdOf<BlobId>(5), 100});
+  const AgesPage page =
+      Read([](Snapshot& snapshot) { return snapshot.ListAges(AgesPlace(), 99); }).value();
+  std::vector<std::string> own;
+  for (const FileAges& file : page.files)
+    if (file.versions.at(0).has_own_key) own.push_back(file.file_name);
+  EXPECT_EQ(own, (std::vector<std::string>{"a sealed one", "the client's"}));
+}
+
 TEST_P(CatalogRetention, KnowsUntilWhenNobodyMayRemoveSomething) {
   const ClientId id = Register("name", 1).id;
   const auto of_file = [&](const std::string& name) {
