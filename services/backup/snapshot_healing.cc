@@ -7,6 +7,7 @@
 #include <variant>
 
 #include "base/byte_stream.h"
+#include "base/error.h"
 #include "base/piece_buffers.h"
 #include "base/status_macros.h"
 
@@ -109,15 +110,20 @@ absl::StatusOr<bool> HealFromSnapshot(const handlers::StoredPlaces& snapshot,
   ASSIGN_OR_RETURN(const std::optional<StoredVersion> is, FindById(now.catalog, version_id));
   if (!was.ok() || !*was || !is || !AreOfOneContent(**was, *is) || !ReadAllOf(snapshot, **was).ok())
     return false;
-  ASSIGN_OR_RETURN(const std::optional<storage::NewContent> content,
-                   Carry(snapshot, **was, now.catalog, lease));
-  if (!content) return false;
-  RETURN_IF_ERROR(now.catalog
-                      .Run([&](storage::Transaction& transaction) {
-                        return transaction.HealVersion(version_id, is->content,
-                                                       (*was)->version.form, *content);
-                      })
-                      .status());
+  const auto put = [&]() -> absl::Status {
+    ASSIGN_OR_RETURN(const std::optional<storage::NewContent> content,
+                     Carry(snapshot, **was, now.catalog, lease));
+    if (!content) return absl::OkStatus();
+    return now.catalog
+        .Run([&](storage::Transaction& transaction) {
+          return transaction.HealVersion(version_id, is->content, (*was)->version.form, *content);
+        })
+        .status();
+  };
+  const absl::Status healing = put();
+  // A chunk in a pack that it has is not where that catalog says, either.
+  if (ReasonOf(healing) == Reason::kBackendDown) return false;
+  RETURN_IF_ERROR(healing);
   // Another version that has the same chunk may have healed it.
   ASSIGN_OR_RETURN(const std::optional<StoredVersion> healed, FindById(now.catalog, version_id));
   return healed && ReadAllOf(now, *healed).ok();

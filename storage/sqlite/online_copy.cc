@@ -6,9 +6,11 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "absl/cleanup/cleanup.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 #include "base/error.h"
@@ -67,16 +69,43 @@ absl::StatusOr<std::vector<std::string>> ListTables(Database& database) {
   }
 }
 
-// `check` is a check of SQLite's. Its first row says enough. How many to look for cannot be asked
-// for: SQLite 3.46 takes a number for a table's name.
-absl::Status RunCheck(Database& database, Query& check, const std::stop_token& token) {
+// What a check of SQLite's finds first, which says enough; empty: nothing. How many to look for
+// cannot be asked for: SQLite 3.46 takes a number for a table's name.
+absl::StatusOr<std::string> FirstFinding(Database& database, const char* check,
+                                         const std::string& table, const std::stop_token& token) {
   const std::stop_callback interrupt(token, [&] { database.Interrupt(); });
   RETURN_IF_ERROR(CheckGoOn(token));
-  ASSIGN_OR_RETURN(const bool found, check.Step());
+  Query query = database.Prepare(check);
+  if (!table.empty()) query.BindText(table);
+  ASSIGN_OR_RETURN(const bool found, query.Step());
   RETURN_IF_ERROR(CheckGoOn(token));
-  const std::string result = found ? check.Blob(0) : "nothing was checked";
-  if (result == "ok") return absl::OkStatus();
-  return DamagedCatalog(NameToText(absl::StrReplaceAll(result, {{"\n", "; "}})));
+  const std::string result = found ? query.Blob(0) : "nothing was checked";
+  return result == "ok" ? "" : NameToText(absl::StrReplaceAll(result, {{"\n", "; "}}));
+}
+
+// Whether it is a page that could not be read: of what is in it that says nothing.
+bool SaysUnread(absl::string_view finding) {
+  constexpr absl::string_view kUnread = "unable to get the page. error code=";
+  const size_t at = finding.find(kUnread);
+  if (at == absl::string_view::npos) return false;
+  const absl::string_view code = finding.substr(at + kUnread.size());
+  int number = 0;
+  return absl::SimpleAtoi(code.substr(0, code.find_first_not_of("0123456789")), &number) &&
+         (number & 0xFF) != SQLITE_CORRUPT;
+}
+
+absl::Status RunCheck(Database& database, const char* check, const std::string& table,
+                      const std::stop_token& token) {
+  ASSIGN_OR_RETURN(const std::string finding, FirstFinding(database, check, table, token));
+  if (finding.empty()) return absl::OkStatus();
+  // What could not be read for a moment is found wrong, too; what is damaged stays so.
+  ASSIGN_OR_RETURN(const std::string again, FirstFinding(database, check, table, token));
+  if (again.empty() || SaysUnread(again)) {
+    return MakeError(Reason::kStorageIo,
+                     absl::StrCat("the catalog could not be read to check it: ", finding),
+                     "catalog");
+  }
+  return DamagedCatalog(again);
 }
 
 }  // namespace
@@ -119,8 +148,7 @@ absl::Status OnlineCopy::Run(Database& source, const std::string& path, const ch
 }
 
 absl::Status CheckQuickly(Database& database, const std::stop_token& token) {
-  Query query = database.Prepare("SELECT quick_check FROM pragma_quick_check");
-  return RunCheck(database, query, token);
+  return RunCheck(database, "SELECT quick_check FROM pragma_quick_check", /*table=*/"", token);
 }
 
 absl::Status CheckAllTables(Database& database, const std::function<void()>& pause,
@@ -128,11 +156,11 @@ absl::Status CheckAllTables(Database& database, const std::function<void()>& pau
   RETURN_IF_ERROR(CheckSchema(database));
   ASSIGN_OR_RETURN(const std::vector<std::string> tables, ListTables(database));
   ASSIGN_OR_RETURN(const int64_t size_bytes, SizeOf(database));
+  const char* const check = size_bytes <= kMaxCompareBytes
+                                ? "SELECT integrity_check FROM pragma_integrity_check(?)"
+                                : "SELECT quick_check FROM pragma_quick_check(?)";
   for (const std::string& table : tables) {
-    Query query = database.Prepare(size_bytes <= kMaxCompareBytes
-                                       ? "SELECT integrity_check FROM pragma_integrity_check(?)"
-                                       : "SELECT quick_check FROM pragma_quick_check(?)");
-    RETURN_IF_ERROR(RunCheck(database, query.BindText(table), token));
+    RETURN_IF_ERROR(RunCheck(database, check, table, token));
     pause();
   }
   return absl::OkStatus();

@@ -319,6 +319,33 @@ INSTANTIATE_TEST_SUITE_P(, SqliteKillsTest,
                                                                     : "AtLocks";
                          });
 
+// What fails for a moment while it is checked or copied is not damage, after which nothing would be
+// written any more; and nothing is copied that is not whole.
+TEST_P(SqliteFaultsTest, WhatCannotBeCheckedOrCopiedIsNotDamaged) {
+  const TempFolder prepared;
+  Prepare(prepared.path() + "/catalog.db");
+  bool has_failed = true;
+  for (int nth = 1; has_failed; nth += 1 + nth / 8) {
+    SCOPED_TRACE(absl::StrCat("call ", nth));
+    const TempFolder folder;
+    const std::string path = folder.path() + "/catalog.db";
+    std::filesystem::copy_file(prepared.path() + "/catalog.db", path);
+    const auto catalog = SqliteCatalog::Open(path, {}, {vfs_.name()}).value();
+    vfs_.FailNth(GetParam().op, nth, GetParam().code, GetParam().system_error);
+    const absl::Status checked = catalog->Check([] {}, {});
+    const std::string copy = folder.path() + "/copy";
+    const absl::Status copied = catalog->CopyTo(copy, [] {}, {});
+    has_failed = vfs_.has_failed();
+    vfs_.FailNth(FaultVfs::Op::kNone, 0, SQLITE_OK);
+    EXPECT_NE(ReasonOf(checked), Reason::kStateCorrupt) << checked;
+    EXPECT_NE(ReasonOf(copied), Reason::kStateCorrupt) << copied;
+    EXPECT_OK(catalog->damage());
+    EXPECT_OK(catalog->Run(Registers(9).work));
+    if (copied.ok()) ExpectIntact(copy);
+    ASSERT_FALSE(HasFailure());
+  }
+}
+
 // Nothing that fails while it is opened, made or migrated leaves it worse.
 TEST_P(SqliteFaultsTest, WhatCannotBeOpenedCanBeOnceNothingFails) {
   const TempFolder prepared;

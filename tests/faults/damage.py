@@ -93,7 +93,7 @@ def put_older(_, catalog, older):
     return "an older copy is in its place"
 
 
-KINDS = (flip, flip, flip, flip_content, flip_content, zero, cut, put_older)
+KINDS = (flip, flip_content, zero, cut, put_older)
 
 
 def start(cluster, what):

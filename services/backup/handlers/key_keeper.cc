@@ -254,9 +254,10 @@ absl::StatusOr<const crypto::MasterKey*> KeyKeeper::FindFirst() const {
     RETURN_IF_ERROR(fits);
     return key;
   }
-  return absl::FailedPreconditionError(
-      absl::StrCat("what is kept is sealed under another master key than ", master_keys_.origin,
-                   ": restore that, or give it as --old_master_key_file"));
+  return absl::FailedPreconditionError(absl::StrCat(
+      "what is kept is sealed under another master key than ", master_keys_.origin,
+      ": restore that, or give it as --old_master_key_file; if it is the right one the "
+      "catalog is damaged: run `backupctl state rebuild`"));
 }
 
 absl::Status KeyKeeper::CheckFits() const {
