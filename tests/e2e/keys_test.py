@@ -284,6 +284,53 @@ class ReplacedKeysTest(KeysTest):
         newer.back_up(b"again", b"by the same")
         self.assert_all_is_there([*clients, {"name": "newer", "files": [{"name": "large", "seed": 12, "size": 9000}]}])
 
+    def go_back_to(self, generations):
+        """As if those that were made since had never been, in neither place."""
+        self.generations_file.write_bytes(generations)
+        with contextlib.closing(sqlite3.connect(self.data / "catalog.db")) as catalog, catalog:
+            catalog.execute("UPDATE store_values SET value = ? WHERE name = CAST('key_generations' AS BLOB)", (generations,))
+
+    def test_small_content_is_stored_although_a_pack_has_it_that_cannot_be_opened(self):
+        cluster = self.start(service_flags=SEALED)
+        first = self.generations_file.read_bytes()
+        client = m.ModelClient(cluster.port, b"client").sign_up()
+        self.backupctl("key", "rotate")
+        content, other = os.urandom(9000), os.urandom(9000)
+        client.back_up(b"in a pack", content)
+        client.back_up(b"another", other)
+        cluster.service.stop()
+        self.go_back_to(first)
+        cluster.service_flags = ["--at_rest=sealed"]
+        cluster.start_service()
+        get = lambda name, code=0: self.backupctl("file", "get", "client", name, "-o", str(self.folder / "got"), "--force", code=code)
+        self.assertIn("KEY_MISSING", get("in a pack", FAILED).stderr)
+        client.back_up(b"small by now", content)
+        for name in ("small by now", "in a pack"):
+            get(name)
+            self.assertEqual((self.folder / "got").read_bytes(), content)
+        self.assertIn("KEY_MISSING", get("another", FAILED).stderr)
+
+    def test_nothing_goes_for_a_version_outside_packs_that_cannot_be_opened(self):
+        flags = ["--at_rest=client", "--retain_interval=1s", "--unconfirmed_ttl=0s"]
+        cluster = self.start(service_flags=flags)
+        first = self.generations_file.read_bytes()
+        client = m.ModelClient(cluster.port, b"client").sign_up()
+        client.back_up(b"file", b"the older one")
+        self.backupctl("key", "rotate")
+        second = self.generations_file.read_bytes()
+        client.back_up(b"file", b"the newer one")
+        cluster.service.stop()
+        self.go_back_to(first)
+        cluster.start_service()
+        versions = lambda: len(self.json_lines("file", "versions", "client", "file"))
+        self.backupctl("policy", "set", "--keep-last=1")
+        cluster.service.wait_for_log("since the newer one of their file cannot be opened: it is sealed by key generation 2")
+        self.assertEqual(versions(), 2)
+        cluster.service.stop()
+        self.go_back_to(second)
+        cluster.start_service()
+        wait_until(lambda: versions() == 1, "the older one is not needed")
+
     def test_a_file_that_cannot_be_written_stops_a_change_and_not_a_start(self):
         clients, _ = self.take_old_store()
         cluster = self.start(service_flags=[*SEALED, "--key_generations_file=/no/such/folder/file"])
