@@ -31,7 +31,6 @@ ALLOWED = {
     # Not behind the seam yet: their crashes are played on the real disk, by tests that end the process at each step.
     "services/backup/jobs/snapshot_state.cc": "not yet; copies by SQLite, job_kill_test.cc ends it at each step",
     "services/backup/restore_state.cc": "not yet; moves whole catalogs of SQLite, restore_state_test.cc ends it at each step",
-    "storage/snapshot_folder.cc": "not yet; job_kill_test.cc ends it at each step",
     "storage/space_reserve.cc": "not yet; what it keeps has no content",
     "storage/sqlite/rebuild.cc": "not yet; files of SQLite",
 }

@@ -52,7 +52,9 @@ class RealFile final : public File {
   std::optional<int64_t> SizeBytes() const override {
     struct stat info = {};
     if (::fstat(fd_.get(), &info) != 0) return std::nullopt;
-    return info.st_size;
+    if (S_ISREG(info.st_mode)) return info.st_size;
+    errno = EINVAL;
+    return std::nullopt;
   }
   std::optional<DiskSpace> Disk() const override {
     struct statvfs disk = {};
@@ -106,12 +108,13 @@ class RealFileSystem final : public FileSystem {
       errno = 0;
       const dirent* const found = ::readdir(listing);
       if (found == nullptr) return errno == 0;
-      Entry entry = {found->d_name, 0};
+      Entry entry = {found->d_name, 0, {}};
       struct stat info = {};
       if (entry.name == "." || entry.name == ".." ||
           ::fstatat(::dirfd(listing), found->d_name, &info, AT_SYMLINK_NOFOLLOW) != 0)
         continue;
       entry.size_bytes = info.st_size;
+      entry.change_time = absl::TimeFromTimespec(info.st_mtim);
       if (!visit(entry)) return true;
     }
   }

@@ -10,6 +10,7 @@
 #include <string>
 
 #include "absl/strings/string_view.h"
+#include "absl/time/time.h"
 
 namespace backup {
 
@@ -41,6 +42,7 @@ class File {
   virtual bool Allocate(int64_t size_bytes) = 0;
   // Has this part read as zeros, which take no space. EOPNOTSUPP if the file system cannot.
   virtual bool PunchHole(int64_t offset, int64_t size_bytes) = 0;
+  // EINVAL if it is no regular file.
   virtual std::optional<int64_t> SizeBytes() const = 0;
   virtual std::optional<DiskSpace> Disk() const = 0;
 
@@ -60,6 +62,7 @@ class FileSystem {
   struct Entry {
     std::string name;
     int64_t size_bytes = 0;
+    absl::Time change_time;  // Of the bytes.
   };
 
   // This machine's; never destroyed.

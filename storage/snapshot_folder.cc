@@ -1,10 +1,6 @@
 #include "storage/snapshot_folder.h"
 
-#include <dirent.h>
 #include <fcntl.h>
-#include <sys/stat.h>
-#include <sys/statvfs.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -25,7 +21,6 @@
 #include "base/direct_file.h"
 #include "base/error.h"
 #include "base/status_macros.h"
-#include "base/unique_fd.h"
 #include "storage/space_reserve.h"
 
 namespace backup::storage {
@@ -60,22 +55,12 @@ std::optional<SnapshotFolder::Entry> ParseName(absl::string_view name) {
   return entry;
 }
 
-absl::Status SyncFolder(const std::string& path) {
-  const UniqueFd folder(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (!folder.valid() || ::fsync(folder.get()) != 0) return IoError("sync", path);
-  return absl::OkStatus();
-}
-
-absl::Status MakeFolder(const std::string& path) {
-  if (::mkdir(path.c_str(), 0700) == 0) return SyncFolder(absl::StrCat(path, "/.."));
-  return errno == EEXIST ? absl::OkStatus() : IoError("make the folder", path);
-}
-
 // A new file, durable once Finish() returns OK.
 class NewFile final : public ByteSink {
  public:
-  static absl::StatusOr<std::unique_ptr<NewFile>> Create(const std::string& path) {
-    std::unique_ptr<File> file = FileSystem::Real().Create(path, O_DIRECT);
+  static absl::StatusOr<std::unique_ptr<NewFile>> Create(FileSystem& file_system,
+                                                         const std::string& path) {
+    std::unique_ptr<File> file = file_system.Create(path, O_DIRECT);
     if (file == nullptr) return IoError("create", path);
     const std::optional<DiskSpace> disk = file->Disk();
     if (!disk) return IoError("ask for free space of", path);
@@ -100,15 +85,13 @@ class NewFile final : public ByteSink {
 
 class FileAccess final : public RandomAccess {
  public:
-  FileAccess(std::string path, UniqueFd fd, int64_t size_bytes)
-      : path_(std::move(path)), fd_(std::move(fd)), size_bytes_(size_bytes) {}
+  FileAccess(std::string path, std::unique_ptr<File> file, int64_t size_bytes)
+      : path_(std::move(path)), file_(std::move(file)), size_bytes_(size_bytes) {}
   int64_t size_bytes() const override { return size_bytes_; }
   absl::Status ReadAt(int64_t offset, std::span<char> out) const override {
     size_t done = 0;
     while (done < out.size()) {
-      const ssize_t got = ::pread(fd_.get(), out.data() + done, out.size() - done,
-                                  offset + static_cast<int64_t>(done));
-      if (got < 0 && errno == EINTR) continue;
+      const ssize_t got = file_->ReadAt(offset + static_cast<int64_t>(done), out.subspan(done));
       if (got < 0) return IoError("read", path_);
       if (got == 0) return absl::DataLossError(absl::StrCat(path_, " became shorter"));
       done += static_cast<size_t>(got);
@@ -118,7 +101,7 @@ class FileAccess final : public RandomAccess {
 
  private:
   const std::string path_;
-  const UniqueFd fd_;
+  const std::unique_ptr<File> file_;
   const int64_t size_bytes_;
 };
 
@@ -136,22 +119,15 @@ std::string SnapshotFolder::PathOf(const Entry& entry) const {
 
 absl::StatusOr<std::vector<SnapshotFolder::Entry>> SnapshotFolder::List() const {
   std::vector<Entry> entries;
-  DIR* const listing = ::opendir(path_.c_str());
-  if (listing == nullptr && errno == ENOENT) return entries;
-  if (listing == nullptr) return IoError("list", path_);
-  const absl::Cleanup close = [&] { ::closedir(listing); };
-  while (true) {
-    errno = 0;
-    const dirent* const found = ::readdir(listing);
-    if (found == nullptr && errno != 0) return IoError("list", path_);
-    if (found == nullptr) break;
-    std::optional<Entry> entry = ParseName(found->d_name);
-    struct stat info = {};
-    if (!entry || ::fstatat(::dirfd(listing), found->d_name, &info, AT_SYMLINK_NOFOLLOW) != 0)
-      continue;
-    entry->size_bytes = info.st_size;
+  const bool is_listed = file_system_.List(path_, [&](const FileSystem::Entry& found) {
+    std::optional<Entry> entry = ParseName(found.name);
+    if (!entry) return true;
+    entry->size_bytes = found.size_bytes;
     entries.push_back(*entry);
-  }
+    return true;
+  });
+  if (!is_listed && errno == ENOENT) return entries;
+  if (!is_listed) return IoError("list", path_);
   std::sort(entries.begin(), entries.end(),
             [](const Entry& a, const Entry& b) { return a.number > b.number; });
   return entries;
@@ -168,20 +144,22 @@ absl::StatusOr<std::vector<SnapshotFolder::Entry>> SnapshotFolder::ListOf(
   return entries;
 }
 
-absl::Status SnapshotFolder::Make() const { return MakeFolder(path_); }
+absl::Status SnapshotFolder::Make() const {
+  const bool is_made = file_system_.MakeFolder(path_);
+  if (!is_made && errno != EEXIST) return IoError("make the folder", path_);
+  const std::string parent = absl::StrCat(path_, "/..");
+  // Who made one that is there may have been killed before this; or it is somebody else's, in a
+  // folder that this process may not touch.
+  return file_system_.SyncFolder(parent) || !is_made ? absl::OkStatus() : IoError("sync", parent);
+}
 
 void SnapshotFolder::RemoveOldParts(absl::Time last_written) const {
-  DIR* const listing = ::opendir(path_.c_str());
-  if (listing == nullptr) return;
-  const absl::Cleanup close = [&] { ::closedir(listing); };
-  while (const dirent* const found = ::readdir(listing)) {
-    struct stat info = {};
-    if (!absl::StartsWith(found->d_name, kPart) || !absl::EndsWith(found->d_name, kPartSuffix) ||
-        ::fstatat(::dirfd(listing), found->d_name, &info, AT_SYMLINK_NOFOLLOW) != 0)
-      continue;
-    if (absl::TimeFromTimespec(info.st_mtim) < last_written)
-      ::unlinkat(::dirfd(listing), found->d_name, 0);
-  }
+  file_system_.List(path_, [&](const FileSystem::Entry& found) {
+    if (absl::StartsWith(found.name, kPart) && absl::EndsWith(found.name, kPartSuffix) &&
+        found.change_time < last_written)
+      file_system_.Remove(absl::StrCat(path_, "/", found.name));
+    return true;
+  });
 }
 
 absl::StatusOr<SnapshotFolder::Entry> SnapshotFolder::Put(int64_t number, absl::Time time,
@@ -190,13 +168,13 @@ absl::StatusOr<SnapshotFolder::Entry> SnapshotFolder::Put(int64_t number, absl::
   RETURN_IF_ERROR(Make());
   const std::string part =
       absl::StrCat(path_, "/", kPart, store.empty() ? "" : "-", store, kPartSuffix);
-  ::unlink(part.c_str());  // Of a process that was killed.
+  file_system_.Remove(part);  // Of a process that was killed.
   RemoveOldParts(SystemClock().Now() - kPartAge);
-  absl::Cleanup remove_part = [&] { ::unlink(part.c_str()); };
+  absl::Cleanup remove_part = [&] { file_system_.Remove(part); };
   listener_("snapshot is begun");
   Entry entry = {number, absl::FromUnixSeconds(absl::ToUnixSeconds(time)), store};
   {
-    ASSIGN_OR_RETURN(const std::unique_ptr<NewFile> file, NewFile::Create(part));
+    ASSIGN_OR_RETURN(const std::unique_ptr<NewFile> file, NewFile::Create(file_system_, part));
     RETURN_IF_ERROR(CopyAll(source, *file).status());
     listener_("snapshot is written");
     RETURN_IF_ERROR(file->Finish());
@@ -204,22 +182,22 @@ absl::StatusOr<SnapshotFolder::Entry> SnapshotFolder::Put(int64_t number, absl::
   }
   listener_("snapshot is synced");
   const std::string path = PathOf(entry);
-  if (::rename(part.c_str(), path.c_str()) != 0) return IoError("rename", path);
+  if (!file_system_.Rename(part, path)) return IoError("rename", path);
   std::move(remove_part).Cancel();
   listener_("snapshot has its name");
-  RETURN_IF_ERROR(SyncFolder(path_));
+  if (!file_system_.SyncFolder(path_)) return IoError("sync", path_);
   listener_("snapshot is durable");
   return entry;
 }
 
 absl::StatusOr<std::unique_ptr<RandomAccess>> SnapshotFolder::Open(const Entry& entry) const {
-  return OpenFile(PathOf(entry));
+  return OpenFile(PathOf(entry), file_system_);
 }
 
 absl::Status SnapshotFolder::Remove(const Entry& entry) {
   const std::string path = PathOf(entry);
   listener_("snapshot is to be removed");
-  if (::unlink(path.c_str()) != 0 && errno != ENOENT) return IoError("remove", path);
+  if (!file_system_.Remove(path) && errno != ENOENT) return IoError("remove", path);
   return absl::OkStatus();
 }
 
@@ -236,15 +214,16 @@ std::vector<SnapshotFolder::Entry> SnapshotFolder::Expired(const std::vector<Ent
   return expired;
 }
 
-absl::StatusOr<std::unique_ptr<RandomAccess>> OpenFile(const std::string& path) {
-  UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (!fd.valid() && errno == ENOENT)
+absl::StatusOr<std::unique_ptr<RandomAccess>> OpenFile(const std::string& path,
+                                                       FileSystem& file_system) {
+  std::unique_ptr<File> file = file_system.Open(path, /*flags=*/0);
+  if (file == nullptr && errno == ENOENT)
     return absl::NotFoundError(absl::StrCat("there is no file ", path));
-  struct stat info = {};
-  if (!fd.valid() || ::fstat(fd.get(), &info) != 0) return IoError("open", path);
-  if (!S_ISREG(info.st_mode))
+  const std::optional<int64_t> size_bytes = file == nullptr ? std::nullopt : file->SizeBytes();
+  if (file != nullptr && !size_bytes && errno == EINVAL)
     return absl::InvalidArgumentError(absl::StrCat(path, " is no regular file"));
-  return std::make_unique<FileAccess>(path, std::move(fd), info.st_size);
+  if (!size_bytes) return IoError("open", path);
+  return std::make_unique<FileAccess>(path, std::move(file), *size_bytes);
 }
 
 }  // namespace backup::storage

@@ -12,6 +12,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "base/byte_stream.h"
+#include "base/file_system.h"
 
 namespace backup::storage {
 
@@ -40,9 +41,11 @@ class SnapshotFolder {
   // Told before and after each step that a crash may come between; for tests.
   using Listener = std::function<void(absl::string_view step)>;
 
+  // `file_system` must outlive this.
   explicit SnapshotFolder(
-      std::string path, Listener listener = [](absl::string_view) {})
-      : path_(std::move(path)), listener_(std::move(listener)) {}
+      std::string path, Listener listener = [](absl::string_view) {},
+      FileSystem& file_system = FileSystem::Real())
+      : path_(std::move(path)), listener_(std::move(listener)), file_system_(file_system) {}
 
   const std::string& path() const { return path_; }
   // As in `state list`: "0000000042-20260501T183000Z-0011223344556677.snapshot".
@@ -77,9 +80,12 @@ class SnapshotFolder {
 
   const std::string path_;
   const Listener listener_;
+  FileSystem& file_system_;
 };
 
-// A file for reading. Errors: NotFound; reason STORAGE_IO.
-absl::StatusOr<std::unique_ptr<RandomAccess>> OpenFile(const std::string& path);
+// A file for reading. Errors: NotFound; InvalidArgument if it is no regular file; reason
+// STORAGE_IO.
+absl::StatusOr<std::unique_ptr<RandomAccess>> OpenFile(
+    const std::string& path, FileSystem& file_system = FileSystem::Real());
 
 }  // namespace backup::storage

@@ -1,11 +1,18 @@
 #include "storage/snapshot_folder.h"
 
+#include <cerrno>
+#include <cstdint>
 #include <filesystem>
 #include <fstream>
+#include <functional>
+#include <span>
 #include <string>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "base/testing/fault_file_system.h"
+#include "base/testing/random_cut_source.h"
 #include "base/testing/status_matchers.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -15,6 +22,7 @@ namespace backup::storage {
 namespace {
 
 using ::testing::ElementsAre;
+using testing::FaultFileSystem;
 using ::testing::IsEmpty;
 using testing::StatusIs;
 
@@ -158,6 +166,77 @@ TEST(SnapshotFolderExpired, KeepsTheNewestEightHoweverOldTheyAreAndWhateverTheir
   std::vector<SnapshotFolder::Entry> entries;
   for (int i = 0; i < 8; ++i) entries.push_back({8 - i, absl::UnixEpoch(), ""});
   EXPECT_THAT(SnapshotFolder::Expired(entries), IsEmpty());
+}
+
+// A folder of snapshots on a disk that fails, or forgets, at the 1st, 2nd, 3rd ... call.
+class SnapshotFolderFaultsTest : public ::testing::Test {
+ protected:
+  using Loss = FaultFileSystem::Loss;
+  static constexpr uint64_t kSeeds = 20;
+
+  static std::string BytesOf(int64_t number) {
+    return testing::PseudoRandomBytes(3000, static_cast<uint32_t>(number));
+  }
+  static bool Put(FaultFileSystem& fs, int64_t number) {
+    SnapshotFolder snapshots(
+        "/data/snapshots", [](absl::string_view) {}, fs);
+    StringSource source(BytesOf(number));
+    return snapshots.Put(number, kNoon, "", source).ok();
+  }
+  // What is listed, all of which must be whole.
+  static std::vector<int64_t> Listed(FaultFileSystem& fs) {
+    const SnapshotFolder snapshots(
+        "/data/snapshots", [](absl::string_view) {}, fs);
+    std::vector<int64_t> numbers;
+    const std::vector<SnapshotFolder::Entry> entries = snapshots.List().value();
+    for (const SnapshotFolder::Entry& entry : entries) {
+      numbers.push_back(entry.number);
+      std::string bytes(static_cast<size_t>(entry.size_bytes), '\0');
+      EXPECT_OK(snapshots.Open(entry).value()->ReadAt(0, std::span<char>(bytes)));
+      EXPECT_TRUE(bytes == BytesOf(entry.number)) << entry.number << " is damaged";
+    }
+    return numbers;
+  }
+
+  // Puts the first one at the fault, and after a crash that loses `loss`, the second one.
+  static void ForEachCall(const std::function<void(FaultFileSystem&, int nth)>& arm, Loss loss) {
+    for (uint64_t seed = 0; seed < kSeeds; ++seed) {
+      bool has_struck = true;
+      for (int nth = 1; has_struck; ++nth) {
+        SCOPED_TRACE(absl::StrCat("seed ", seed, ", call ", nth));
+        FaultFileSystem fs(seed);
+        ASSERT_TRUE(fs.MakeFolder("/data") && fs.SyncFolder("/"));
+        arm(fs, nth);
+        const bool is_put = Put(fs, 1);
+        has_struck = fs.has_struck();
+        ASSERT_TRUE(is_put || has_struck);
+        fs.Restart(loss);
+        const std::vector<int64_t> listed = Listed(fs);
+        EXPECT_TRUE(!is_put || !listed.empty()) << "it is lost";
+        // What was in the way is gone, and the folder itself lasts from now on.
+        ASSERT_TRUE(Put(fs, 2));
+        fs.Restart(Loss::kEverything);
+        EXPECT_THAT(Listed(fs), ::testing::Contains(2));
+        EXPECT_TRUE(fs.List("/data/snapshots", [](const FileSystem::Entry& entry) {
+          EXPECT_FALSE(absl::EndsWith(entry.name, ".part")) << entry.name;
+          return true;
+        }));
+        ASSERT_FALSE(HasFailure());
+      }
+    }
+  }
+};
+
+TEST_F(SnapshotFolderFaultsTest, IsThereAndWholeOrNotThereAfterACrash) {
+  for (const Loss loss : {Loss::kNothing, Loss::kEverything, Loss::kAny})
+    ForEachCall([](FaultFileSystem& fs, int nth) { fs.StopAtNth(nth); }, loss);
+}
+
+TEST_F(SnapshotFolderFaultsTest, IsThereAndWholeOrNotThereWhateverFails) {
+  for (const int error : {EIO, ENOSPC, EDQUOT}) {
+    ForEachCall([&](FaultFileSystem& fs, int nth) { fs.FailNth(nth, error); }, Loss::kAny);
+    ForEachCall([&](FaultFileSystem& fs, int nth) { fs.FailFromNth(nth, error); }, Loss::kAny);
+  }
 }
 
 }  // namespace

@@ -106,7 +106,9 @@ class FaultFileSystem::OpenFile final : public File {
   std::optional<int64_t> SizeBytes() const override {
     MutexLock lock(file_system_.mutex_);
     if (Next() != Fate::kWorks) return std::nullopt;
-    return std::ssize(node_->bytes);
+    if (!node_->is_folder) return std::ssize(node_->bytes);
+    errno = EINVAL;
+    return std::nullopt;
   }
 
   std::optional<DiskSpace> Disk() const override {
@@ -359,7 +361,7 @@ bool FaultFileSystem::List(const std::string& path,
     const NodePtr folder = Find(path);
     if (folder == nullptr) return false;
     for (const auto& [name, node] : folder->names)
-      entries.push_back({name, static_cast<int64_t>(node->bytes.size())});
+      entries.push_back({name, std::ssize(node->bytes), absl::UnixEpoch()});
   }
   for (const Entry& entry : entries)
     if (!visit(entry)) break;
