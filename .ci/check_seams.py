@@ -19,7 +19,7 @@ RAW = re.compile(
 # Why these may.
 ALLOWED = {
     "base/file_system.cc": "is what is behind the seam",
-    "base/inherited_state.cc": "only opens /dev/null",
+    "base/inherited_state.cc": "opens /dev/null, and tells the kernel what belongs into cores",
     "base/io_engine.cc": "does the writes in flight of DirectFile, which the seam lets bypass it by File::descriptor()",
     "base/listening_socket.cc": "removes a socket",
     "base/log_writer.cc": "the log promises nothing after a crash",

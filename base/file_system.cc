@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <limits>
 #include <utility>
 
 #include "absl/cleanup/cleanup.h"
@@ -20,6 +21,12 @@ constexpr mode_t kFileMode = 0600;
 constexpr mode_t kFolderMode = 0700;
 
 // Repeats `call` for as long as a signal ends it.
+// Some file systems say more than can be counted.
+int64_t BytesOf(uint64_t blocks, uint64_t block_size) {
+  constexpr auto kMost = uint64_t{std::numeric_limits<int64_t>::max()} / 2;
+  return static_cast<int64_t>(blocks > kMost / block_size ? kMost : blocks * block_size);
+}
+
 template <typename Call>
 auto Uninterrupted(const Call& call) {
   while (true) {
@@ -59,8 +66,7 @@ class RealFile final : public File {
   std::optional<DiskSpace> Disk() const override {
     struct statvfs disk = {};
     if (Uninterrupted([&] { return ::fstatvfs(fd_.get(), &disk); }) != 0) return std::nullopt;
-    return DiskSpace{static_cast<int64_t>(disk.f_blocks * disk.f_frsize),
-                     static_cast<int64_t>(disk.f_bavail * disk.f_frsize)};
+    return DiskSpace{BytesOf(disk.f_blocks, disk.f_frsize), BytesOf(disk.f_bavail, disk.f_frsize)};
   }
 
   bool is_direct() const override { return is_direct_; }
@@ -91,7 +97,10 @@ class RealFileSystem final : public FileSystem {
     return ::rename(from.c_str(), to.c_str()) == 0;
   }
   bool RenameToNew(const std::string& from, const std::string& to) override {
-    return ::renameat2(AT_FDCWD, from.c_str(), AT_FDCWD, to.c_str(), RENAME_NOREPLACE) == 0;
+    if (::renameat2(AT_FDCWD, from.c_str(), AT_FDCWD, to.c_str(), RENAME_NOREPLACE) == 0)
+      return true;
+    if (errno == ENOSYS) errno = EINVAL;  // So some sandboxes say.
+    return false;
   }
   bool Link(const std::string& from, const std::string& to) override {
     return ::link(from.c_str(), to.c_str()) == 0;
@@ -109,10 +118,12 @@ class RealFileSystem final : public FileSystem {
       const dirent* const found = ::readdir(listing);
       if (found == nullptr) return errno == 0;
       Entry entry = {found->d_name, 0, {}};
+      if (entry.name == "." || entry.name == "..") continue;
       struct stat info = {};
-      if (entry.name == "." || entry.name == ".." ||
-          ::fstatat(::dirfd(listing), found->d_name, &info, AT_SYMLINK_NOFOLLOW) != 0)
-        continue;
+      if (::fstatat(::dirfd(listing), found->d_name, &info, AT_SYMLINK_NOFOLLOW) != 0) {
+        if (errno == ENOENT) continue;
+        return false;
+      }
       entry.size_bytes = info.st_size;
       entry.change_time = absl::TimeFromTimespec(info.st_mtim);
       if (!visit(entry)) return true;

@@ -79,7 +79,7 @@ class BlobStore {
 
   // OK: none of the blobs that a Delete() was asked for before, of which it found one or not, comes
   // back when the machine crashes. A store whose Delete() promises that itself has nothing to do.
-  // Waits for the medium. Reason STORAGE_IO.
+  // Waits for the medium. Reason STORAGE_IO, or STORAGE_FULL where that takes room.
   virtual absl::Status SyncDeletes() { return absl::OkStatus(); }
 
   // Calls `visit` for every blob in no particular order, until it returns an error, which is

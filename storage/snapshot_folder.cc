@@ -148,9 +148,11 @@ absl::Status SnapshotFolder::Make() const {
   const bool is_made = file_system_.MakeFolder(path_);
   if (!is_made && errno != EEXIST) return IoError("make the folder", path_);
   const std::string parent = absl::StrCat(path_, "/..");
+  if (file_system_.SyncFolder(parent)) return absl::OkStatus();
   // Who made one that is there may have been killed before this; or it is somebody else's, in a
   // folder that this process may not touch.
-  return file_system_.SyncFolder(parent) || !is_made ? absl::OkStatus() : IoError("sync", parent);
+  const bool may_not = errno == EACCES || errno == EPERM || errno == EROFS;
+  return may_not && !is_made ? absl::OkStatus() : IoError("sync", parent);
 }
 
 void SnapshotFolder::RemoveOldParts(absl::Time last_written) const {

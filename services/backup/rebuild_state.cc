@@ -1,6 +1,7 @@
 #include "services/backup/rebuild_state.h"
 
 #include <algorithm>
+#include <iterator>
 #include <map>
 #include <memory>
 #include <optional>
@@ -528,16 +529,14 @@ absl::Status HealBy(const handlers::StoredPlaces& snapshot, const handlers::Stor
   return absl::OkStatus();
 }
 
-// Whether an older snapshot may yet have what is wrong. Of what is in blobs the newest that can be
-// read tells as much as any.
-bool MayBeInOlder(storage::Catalog& catalog, const std::vector<Wrong>& wrong) {
-  return std::any_of(wrong.begin(), wrong.end(), [&](const Wrong& each) {
-    const auto found = catalog.Read([&](storage::Snapshot& snapshot) {
-      return snapshot.ScanVersions(each.version_id - 1, /*limit=*/1);
-    });
-    return each.version_id != 0 && found.ok() && !found->empty() &&
-           IsInCatalogAlone(catalog, found->front());
+// Whether an older snapshot may yet have it. Of what is in blobs the newest that can be read tells
+// as much as any.
+bool MayBeInOlder(storage::Catalog& catalog, const Wrong& wrong) {
+  if (wrong.version_id == 0) return false;
+  const auto found = catalog.Read([&](storage::Snapshot& snapshot) {
+    return snapshot.ScanVersions(wrong.version_id - 1, /*limit=*/1);
   });
+  return found.ok() && !found->empty() && IsInCatalogAlone(catalog, found->front());
 }
 
 // What the catalog alone had may be in snapshots as it was.
@@ -547,19 +546,27 @@ absl::Status Heal(const HeldDataDir& data_dir, const SnapshotChoice& choice,
   if (wrong.empty()) return absl::OkStatus();
   ASSIGN_OR_RETURN(const std::vector<FoundSnapshot> found,
                    FindOwnSnapshots(data_dir, choice.folders));
+  std::vector<Wrong> hopeless;
   for (const FoundSnapshot& each : found) {
     if (!each.readable.ok()) continue;
     absl::StatusOr<NewCatalog> snapshot =
         OpenSnapshot(data_dir, {choice.folders, each.path}, listener);
-    if (ReasonOf(snapshot.status()) == Reason::kStorageFull) return absl::OkStatus();
+    if (ReasonOf(snapshot.status()) == Reason::kStorageFull) break;
     if (!snapshot.ok()) continue;
     const auto state = OpenStateOf(data_dir, *snapshot->catalog, now);
     const absl::Status healed =
         state.ok() ? HealBy(state->Places(places.blobs), places, wrong, report) : absl::OkStatus();
     DiscardCatalog(*std::move(snapshot));
     RETURN_IF_ERROR(healed);
-    if (state.ok() && !MayBeInOlder(places.catalog, wrong)) return absl::OkStatus();
+    if (!state.ok()) continue;
+    const auto rest = std::partition(wrong.begin(), wrong.end(), [&](const Wrong& one) {
+      return MayBeInOlder(places.catalog, one);
+    });
+    std::move(rest, wrong.end(), std::back_inserter(hopeless));
+    wrong.erase(rest, wrong.end());
+    if (wrong.empty()) break;
   }
+  std::move(hopeless.begin(), hopeless.end(), std::back_inserter(wrong));
   return absl::OkStatus();
 }
 

@@ -346,15 +346,15 @@ absl::StatusOr<bool> LocalBlobStore::Delete(const BlobId& id) {
 absl::Status LocalBlobStore::SyncDeletes() {
   // Whoever finds nothing to be synced must not overtake the one who is at it.
   MutexLock lock(sync_mutex_);
+  absl::Status first_error;
   for (size_t first_byte = 0; first_byte < kFolders; ++first_byte) {
     if (!has_deletes_[first_byte].exchange(false)) continue;
     const absl::Status synced =
         SyncFolder(file_system_, metrics_, FolderPath(directory_, first_byte));
-    if (synced.ok()) continue;
-    has_deletes_[first_byte].store(true);
-    return synced;
+    if (!synced.ok()) has_deletes_[first_byte].store(true);
+    first_error.Update(synced);
   }
-  return absl::OkStatus();
+  return first_error;
 }
 
 absl::Status LocalBlobStore::List(const std::function<absl::Status(const BlobInfo&)>& visit) const {

@@ -241,6 +241,8 @@ absl::Status KeyKeeper::AdoptBeside(absl::Time now, bool has_seen_generations,
   const absl::StatusOr<const crypto::MasterKey*> key = FindFirst();
   if (!key.ok()) return ToldOfKeys(key.status());
   ring_.Add(0, std::string((*key)->bytes()));
+  // Nothing has tried it: it may be another, which is given later.
+  if (!named.contains(0)) return absl::OkStatus();
   generations.insert(generations.begin(), crypto::WrapGeneration(0, now, (*key)->bytes(), **key));
   return absl::OkStatus();
 }

@@ -767,6 +767,8 @@ TEST_F(KeyKeeperTest, TakesTheMasterKeyBesideOthersForVersionsThatNoRowTellsOf) 
   ASSERT_OK(keeper);
   EXPECT_EQ((*keeper)->ring().KeyOf(0), std::string(32, 'k'));
   EXPECT_THAT((*keeper)->ring().newest(), Optional(1u));
+  // Nothing has tried it, so it is not kept for good.
+  EXPECT_EQ((*keeper)->generations().size(), 1u);
   // A store that holds nothing has nothing that needs it.
   storage::MemoryCatalog other;
   const auto of_new = KeyKeeper::Open(other, Keys("k"), path_ + ".other", kNow);

@@ -95,6 +95,7 @@ absl::StatusOr<int64_t> Retain::Expire(const std::vector<retention::JudgedFile>&
                                        const std::stop_token& token) {
   std::vector<Going> going;
   for (const retention::JudgedFile& file : judged) {
+    if (token.stop_requested()) break;  // Versions may be opened, which takes long.
     ASSIGN_OR_RETURN(const std::vector<Going> of_file, GoingOf(file));
     going.insert(going.end(), of_file.begin(), of_file.end());
   }

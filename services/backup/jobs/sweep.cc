@@ -57,9 +57,13 @@ absl::StatusOr<Job::Progress> Sweep::Step(const std::string& cursor, int64_t bud
   }
   progress.is_done = std::ssize(blobs) < budget;
   removed_.Add(static_cast<double>(progress.count));
+  // Else a crash could bring back what nobody knows of any more.
+  const absl::Status synced = deleted.empty() ? absl::OkStatus() : blobs_.SyncDeletes();
+  if (!synced.ok()) {
+    LOG(WARNING) << "blobs that were deleted are deleted again by the next sweep: " << synced;
+    deleted.clear();
+  }
   if (!deleted.empty()) {
-    // Else a crash could bring back what nobody knows of any more.
-    RETURN_IF_ERROR(blobs_.SyncDeletes());
     const absl::Status forgotten = catalog_.Run(
         [&](storage::Transaction& transaction) { return transaction.ForgetDroppedBlobs(deleted); });
     // What is remembered for nothing is looked for again, which does no harm.

@@ -29,6 +29,7 @@ class StubbornBlobStore final : public storage::BlobStore {
   bool is_away = false;
   bool is_far = false;
   int deletes = 0;
+  absl::Status synced;
 
   absl::StatusOr<std::unique_ptr<storage::StagedBlob>> Stage(
       const BlobId& id, ByteSource& source, std::optional<int64_t> expected_size) override {
@@ -43,6 +44,7 @@ class StubbornBlobStore final : public storage::BlobStore {
     if (stuck.contains(id)) return MakeError(Reason::kStorageIo, "the medium is broken");
     return store_.Delete(id);
   }
+  absl::Status SyncDeletes() override { return synced; }
   absl::Status List(
       const std::function<absl::Status(const storage::BlobInfo&)>& visit) const override {
     return store_.List(visit);
@@ -102,6 +104,21 @@ TEST_F(SweepTest, RemovesWhatWasDroppedAndForgetsIt) {
   }
   EXPECT_TRUE(IsThere(IdOf<BlobId>(6)));
   EXPECT_THAT(Run(), IsOkAndHolds(0));
+}
+
+TEST_F(SweepTest, DeletesAllThoughNoDeleteCanBeSyncedAndForgetsThemOnceItCan) {
+  for (uint8_t i = 1; i <= 5; ++i) Put(IdOf<BlobId>(i), self_, absl::Minutes(1), /*dropped=*/true);
+  for (const Reason why : {Reason::kStorageIo, Reason::kStorageFull}) {
+    blobs_.synced = MakeError(why, "cannot sync a folder");
+    EXPECT_OK(Run());
+    for (uint8_t i = 1; i <= 5; ++i) {
+      EXPECT_FALSE(IsThere(IdOf<BlobId>(i)));
+      EXPECT_THAT(Use(IdOf<BlobId>(i)), IsOkAndHolds(BlobUse::kDropped));
+    }
+  }
+  blobs_.synced = absl::OkStatus();
+  EXPECT_OK(Run());
+  EXPECT_THAT(Use(IdOf<BlobId>(1)), IsOkAndHolds(BlobUse::kUnknown));
 }
 
 TEST_F(SweepTest, RemovesAtFirstWhatEveryEarlierProcessLeftWhateverItsLease) {
