@@ -345,8 +345,8 @@ TEST_F(WriteQueueTest, TellsOfAStatementThatCannotBePrepared) {
   WriteQueue queue(MakeDatabase());
   EXPECT_THAT(
       Run(queue,
-          [](Database& writer) { return writer.Prepare("SELECT * FROM nothing").Bind(1).Run(); }),
-      HasReason(Reason::kStorageIo));
+          [](Database& writer) { return writer.Prepare("SELECT * FROM missing").Bind(1).Run(); }),
+      HasReason(Reason::kStateCorrupt));
 }
 
 TEST_F(WriteQueueTest, CountsItselfItsCommitsAndLocksItMeets) {

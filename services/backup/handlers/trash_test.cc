@@ -182,7 +182,8 @@ TEST_F(TrashTest, TellsOfAVersionThatIsTakenBackThatOneOfItsChunksIsDamaged) {
   request.set_client_id(service.MakeClient("laptop").id);
   request.set_file_name("file");
   request.set_version_id(
-      service.Store(request.client_id(), "file", testing::PseudoRandomBytes(1'000'000)));
+      // More than the largest chunk.
+      service.Store(request.client_id(), "file", testing::PseudoRandomBytes(5'000'000)));
   const std::vector<storage::StoredChunk> chunks =
       service.ChunksOf(service.Stored(request.client_id(), "file", request.version_id()));
   ASSERT_GT(chunks.size(), 1u);
