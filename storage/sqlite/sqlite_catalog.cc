@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "base/status_macros.h"
 #include "storage/sqlite/compaction.h"
+#include "storage/sqlite/durable_growth.h"
 #include "storage/sqlite/online_copy.h"
 #include "storage/sqlite/rebuild.h"
 #include "storage/sqlite/schema.h"
@@ -46,8 +47,9 @@ constexpr char kReaderSettings[] =
 absl::StatusOr<std::unique_ptr<Database>> OpenWriter(const std::string& path,
                                                      const StorageMetrics& metrics,
                                                      const char* vfs) {
-  ASSIGN_OR_RETURN(std::unique_ptr<Database> writer,
-                   Database::Open(path, Database::Mode::kReadWrite, metrics.busy, vfs));
+  ASSIGN_OR_RETURN(
+      std::unique_ptr<Database> writer,
+      Database::Open(path, Database::Mode::kReadWrite, metrics.busy, DurableGrowth(vfs)));
   RETURN_IF_ERROR(writer->Execute(kWriterSettings));
   RETURN_IF_ERROR(Migrate(*writer));
   return writer;

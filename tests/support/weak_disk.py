@@ -9,6 +9,7 @@ import sys
 
 IN_NAMESPACE = "FAULTS_MOUNT_NAMESPACE"
 MEBIBYTE = 1 << 20
+PAGE = 4096
 TOOL_S = 60
 TRIES = 100
 
@@ -33,7 +34,7 @@ def enter_own_namespace():
 
 
 def _run(*command):
-    subprocess.run(command, check=True, timeout=TOOL_S, capture_output=True)
+    return subprocess.run(command, check=True, timeout=TOOL_S, capture_output=True).stdout
 
 
 class WeakDisk:
@@ -47,11 +48,16 @@ class WeakDisk:
         with open(self.below / "disk", "wb") as image:
             image.truncate(size)
         # No journal of the file system's own would be kinder than a disk is: one that breaks makes it read-only.
-        _run("mkfs.ext4", "-q", "-m", "0", self.below / "disk")
+        _run("mkfs.ext4", "-q", "-m", "0", "-b", str(PAGE), self.below / "disk")
         self.mount()
 
     def mount(self):
-        _run("mount", "-o", f"loop,{self.options}", self.below / "disk", self.data)
+        device = _run("losetup", "--find", "--show", self.below / "disk").decode().strip()
+        # A loop device takes a write that its file takes in part for one that worked. Of one page there is no part.
+        pathlib.Path("/sys/block", pathlib.Path(device).name, "queue/max_sectors_kb").write_text(str(PAGE >> 10))
+        _run("mount", "-o", self.options, device, self.data)
+        # With the last who uses it, which is the mount.
+        _run("losetup", "--detach", device)
 
     def used(self):
         disk = os.statvfs(self.below)
