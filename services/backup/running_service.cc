@@ -1,6 +1,5 @@
 #include "services/backup/running_service.h"
 
-#include <chrono>
 #include <utility>
 #include <vector>
 
@@ -8,7 +7,6 @@
 #include "absl/time/time.h"
 #include "base/error.h"
 #include "base/exit_code.h"
-#include "base/low_priority_thread.h"
 #include "base/status_macros.h"
 #include "crypto/random.h"
 #include "glog/logging.h"
@@ -25,7 +23,6 @@
 #include "services/backup/handlers/version_ids.h"
 #include "services/backup/jobs/compact.h"
 #include "services/backup/jobs/move_contents.h"
-#include "services/backup/jobs/pace.h"
 #include "services/backup/jobs/purge_trash.h"
 #include "services/backup/jobs/repack.h"
 #include "services/backup/jobs/retain.h"
@@ -52,8 +49,6 @@ constexpr int kCompactEvery = 3;
 // A step is 10 ms of the catalog's writer: about ten of them a second.
 constexpr int64_t kCompactRate = 2560;
 // How often the whole catalog is looked at for damage, and what part of the time that takes.
-constexpr absl::Duration kCatalogCheckInterval = absl::Hours(30 * 24);
-constexpr double kCatalogCheckPart = 0.25;
 // Versions a second that are purged: about a third of what the catalog's writer could do.
 constexpr int64_t kPurgeRate = 5000;
 // How often it looks whether it holds its blobs still.
@@ -217,9 +212,10 @@ void RunningService::AddSamples(Metrics& metrics) {
   });
   metrics.AddCollector([this] { return SampleKeys(*keys_.keeper); });
   metrics.AddCollector([this] {
-    return SampleState({*storage_.catalog, options_.data_dir, options_.metrics_max_clients,
-                        options_.scrub_period, context_.look_at_disk(), context_.RemovalTime()},
-                       clock_.Now());
+    return SampleState(
+        {*storage_.catalog, options_.data_dir, options_.metrics_max_clients, options_.scrub_period,
+         context_.look_at_disk(), context_.RemovalTime(), catalog_check_.has_failed()},
+        clock_.Now());
   });
 }
 
@@ -296,8 +292,9 @@ void RunningService::StartJobs() {
     jobs_.Add(std::make_unique<jobs::SnapshotState>(snapshots_, options_.snapshot_interval),
               {options_.snapshot_interval, kUnpaced});
   }
-  catalog_check_.emplace(
-      kCatalogCheckInterval, [this](const std::stop_token& token) { CheckCatalog(token); },
+  catalog_check_task_.emplace(
+      jobs::CatalogCheck::kRetryInterval,
+      [this](const std::stop_token& token) { catalog_check_.RunIfDue(token); },
       PeriodicTask::FirstRun::kAtOnce);
   StartTraining();
   StartRetention();
@@ -331,18 +328,6 @@ void RunningService::StartRepack() {
   jobs_.Add(std::make_unique<jobs::RetireKeys>(upload_resources_, *keys_.keeper, *keys_.of_store,
                                                required_packs_, std::move(retire)),
             {options_.retire_interval, kUnpaced});
-}
-
-void RunningService::CheckCatalog(const std::stop_token& token) {
-  BecomeLowPriority();
-  const auto begin = std::chrono::steady_clock::now();
-  jobs::TimeShare share(kCatalogCheckPart);
-  const absl::Status checked = storage_.catalog->Check([&] { share.Rest(token); }, token);
-  if (checked.ok())
-    VLOG(1) << "the catalog was checked in "
-            << absl::FromChrono(std::chrono::steady_clock::now() - begin) << ": it is whole";
-  LOG_IF(ERROR, !checked.ok() && !token.stop_requested())
-      << "the check of the catalog: " << checked;
 }
 
 void RunningService::EndIfTakenOver() {

@@ -26,6 +26,7 @@
 #include "services/backup/authorization.h"
 #include "services/backup/client_trace.h"
 #include "services/backup/flags.h"
+#include "services/backup/jobs/catalog_check.h"
 #include "services/backup/jobs/required_packs.h"
 #include "services/backup/jobs/runner.h"
 #include "services/backup/jobs/scrub.h"
@@ -96,8 +97,6 @@ class RunningService {
   void StartRepack();
   // Whether all is at hand by which retention tells what can be read; for jobs, at any step.
   absl::Status CheckPackKeys();
-  // Looks for damage, in the background.
-  void CheckCatalog(const std::stop_token& token);
   void NoteMark();
   void EndIfTakenOver();
   absl::StatusOr<v1::BackUpStateResponse> BackUpState();
@@ -135,7 +134,8 @@ class RunningService {
   std::optional<PeriodicTask> ownership_watch_;
   std::optional<PeriodicTask> clock_task_;
   const jobs::ScrubMetrics scrub_metrics_;
-  std::optional<PeriodicTask> catalog_check_;
+  jobs::CatalogCheck catalog_check_{*storage_.catalog, boot_clock_};
+  std::optional<PeriodicTask> catalog_check_task_;
   // From then on none is missing: what comes is sealed by what is there.
   std::atomic<bool> has_pack_keys_ = false;
   jobs::RequiredPacks required_packs_;

@@ -40,6 +40,8 @@ constexpr MetricName kDropped{"backup_metrics_dropped_series",
 constexpr MetricName kStateUp{"backup_db_up", "1 if the catalog can be read"};
 constexpr MetricName kCatalogDamaged{
     "backup_db_damaged", "1 since damage was met in the catalog: nothing is written any more"};
+constexpr MetricName kCheckFailed{
+    "backup_db_check_failed", "1 if the last check of the catalog for damage could not be done"};
 constexpr MetricName kClients{"backup_clients", "Known clients"};
 constexpr MetricName kVersions{"backup_versions", "Versions, by state"};
 constexpr MetricName kStored{"backup_stored_bytes",
@@ -204,6 +206,7 @@ std::vector<Sample> SampleState(const StateSource& source, absl::Time now) {
       source.catalog.Read([](storage::Snapshot& snapshot) { return snapshot.Count(); });
   add(kStateUp, {}, counts.ok() ? 1 : 0);
   add(kCatalogDamaged, {}, source.catalog.damage().ok() ? 0 : 1);
+  add(kCheckFailed, {}, source.catalog_check_failed ? 1 : 0);
   const absl::StatusOr<int64_t>& catalog_bytes = source.disk.catalog_bytes;
   if (catalog_bytes.ok()) add(kCatalogSize, {}, static_cast<double>(*catalog_bytes));
   add(kWalSize, {}, FileSize(absl::StrCat(source.data_dir, "/catalog.db-wal")));

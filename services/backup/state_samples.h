@@ -21,6 +21,7 @@ struct StateSource {
   const absl::Duration scrub_period;  // Zero: nothing is ever due.
   const handlers::DiskUse disk = handlers::DiskUse();
   const absl::Time removal_time = absl::InfinitePast();  // retention::ClockWatch::RemovalTime().
+  bool catalog_check_failed = false;                     // jobs::CatalogCheck::has_failed().
 };
 // What the state is like at `now`: clients, versions, room, scrubbing.
 std::vector<Sample> SampleState(const StateSource& source, absl::Time now);

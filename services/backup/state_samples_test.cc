@@ -59,13 +59,26 @@ TEST(StateSamples, TellWhatIsKept) {
                     HasSubstr("backup_client_kept_bytes{client="),
                     HasSubstr("backup_versions{state=\"verified\"} 2\n"),
                     HasSubstr("backup_storage_read_only 0\n"), HasSubstr("backup_db_up 1\n")));
-  EXPECT_THAT(metrics.Text(), AllOf(HasSubstr("backup_damaged{kind=\"chunk\"} 0\n"),
-                                    HasSubstr("backup_damaged{kind=\"version\"} 0\n"),
-                                    HasSubstr("backup_healed_total{kind=\"chunk\"} 0\n"),
-                                    HasSubstr("backup_set_aside_blobs 0\n"),
-                                    HasSubstr("backup_scrub_progress_ratio 1\n"),
-                                    HasSubstr("backup_scrub_due_timestamp_seconds 0\n"),
-                                    HasSubstr("backup_scrub_paused 0\n")));
+  EXPECT_THAT(
+      metrics.Text(),
+      AllOf(HasSubstr("backup_damaged{kind=\"chunk\"} 0\n"),
+            HasSubstr("backup_damaged{kind=\"version\"} 0\n"),
+            HasSubstr("backup_healed_total{kind=\"chunk\"} 0\n"),
+            HasSubstr("backup_set_aside_blobs 0\n"), HasSubstr("backup_scrub_progress_ratio 1\n"),
+            HasSubstr("backup_scrub_due_timestamp_seconds 0\n"),
+            HasSubstr("backup_db_check_failed 0\n"), HasSubstr("backup_scrub_paused 0\n")));
+}
+
+TEST(StateSamples, TellOfACheckThatCouldNotBeDone) {
+  const storage::TempFolder folder;
+  testing::MemoryService service;
+  Metrics metrics;
+  metrics.AddCollector([&] {
+    StateSource source = {service.catalog, folder.path(), 1, absl::Hours(720)};
+    source.catalog_check_failed = true;
+    return SampleState(source, service.clock.Now());
+  });
+  EXPECT_THAT(metrics.Text(), HasSubstr("backup_db_check_failed 1\n"));
 }
 
 TEST(StateSamples, TellOfGrowthOverWholeWindowsAlone) {

@@ -277,6 +277,11 @@ absl::StatusOr<Database::LogState> Database::Checkpoint(Checkpointing mode) {
   return state;
 }
 
+bool Database::HasSystemError() const {
+  return LastErrno(connection_, SQLITE_FCNTL_JOURNAL_POINTER) != 0 ||
+         LastErrno(connection_, SQLITE_FCNTL_FILE_POINTER) != 0;
+}
+
 bool Database::InTransaction() const { return sqlite3_get_autocommit(connection_) == 0; }
 
 }  // namespace backup::storage

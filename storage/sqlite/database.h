@@ -81,6 +81,9 @@ class Database {
   // Makes what runs on this connection now, if anything, end with Cancelled. Thread-safe.
   void Interrupt();
 
+  // Whether the system gave a cause when a file of this connection failed last, if any did.
+  bool HasSystemError() const;
+
   // Runs statements that give no rows.
   absl::Status Execute(const char* sql);
   // Rows that were changed on this connection, ever, those by triggers included.

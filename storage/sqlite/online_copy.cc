@@ -7,12 +7,15 @@
 #include <filesystem>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/cleanup/cleanup.h"
+#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
+#include "absl/strings/str_split.h"
 #include "base/error.h"
 #include "base/name_text.h"
 #include "base/status_macros.h"
@@ -79,19 +82,47 @@ absl::StatusOr<std::string> FirstFinding(Database& database, const char* check,
   if (!table.empty()) query.BindText(table);
   ASSIGN_OR_RETURN(const bool found, query.Step());
   RETURN_IF_ERROR(CheckGoOn(token));
-  const std::string result = found ? query.Blob(0) : "nothing was checked";
-  return result == "ok" ? "" : NameToText(absl::StrReplaceAll(result, {{"\n", "; "}}));
+  std::string result = found ? query.Blob(0) : "nothing was checked";
+  return result == "ok" ? "" : std::move(result);
 }
 
-// Whether it is a page that could not be read: of what is in it that says nothing.
-bool SaysUnread(absl::string_view finding) {
+std::string ToText(const std::string& finding) {
+  return NameToText(absl::StrReplaceAll(finding, {{"\n", "; "}}));
+}
+
+// Whether a line of a finding tells of a page that could not be read: of what is in it that says
+// nothing. These are all the texts that SQLite's btree.c has for that.
+bool SaysUnread(absl::string_view line, const Database& database) {
   constexpr absl::string_view kUnread = "unable to get the page. error code=";
-  const size_t at = finding.find(kUnread);
-  if (at == absl::string_view::npos) return false;
-  const absl::string_view code = finding.substr(at + kUnread.size());
-  int number = 0;
-  return absl::SimpleAtoi(code.substr(0, code.find_first_not_of("0123456789")), &number) &&
-         (number & 0xFF) != SQLITE_CORRUPT;
+  const size_t at = line.find(kUnread);
+  if (at != absl::string_view::npos) {
+    const absl::string_view code = line.substr(at + kUnread.size());
+    int number = 0;
+    return absl::SimpleAtoi(code.substr(0, code.find_first_not_of("0123456789")), &number) &&
+           (number & 0xFF) != SQLITE_CORRUPT;
+  }
+  if (absl::StrContains(line, "failed to get page")) return true;
+  // Of the map of pages; so it calls what is wrong in it, too.
+  return absl::StrContains(line, "ailed to read ptrmap") && database.HasSystemError();
+}
+
+// Whether a line may be about nothing but what is behind a page that could not be read.
+bool FollowsFromUnread(absl::string_view line) {
+  return absl::StrContains(line, "Child page depth differs") ||
+         absl::StrContains(line, "never used");
+}
+
+// Whether a finding, which has a line for each thing, tells of pages that could not be read and of
+// nothing else.
+bool IsAllUnread(const std::string& finding, const Database& database) {
+  bool any = false;
+  for (const absl::string_view line : absl::StrSplit(finding, '\n')) {
+    const bool is_heading = absl::StartsWith(line, "*** in database ");
+    if (is_heading || FollowsFromUnread(line)) continue;
+    if (!SaysUnread(line, database)) return false;
+    any = true;
+  }
+  return any;
 }
 
 absl::Status RunCheck(Database& database, const char* check, const std::string& table,
@@ -100,12 +131,12 @@ absl::Status RunCheck(Database& database, const char* check, const std::string& 
   if (finding.empty()) return absl::OkStatus();
   // What could not be read for a moment is found wrong, too; what is damaged stays so.
   ASSIGN_OR_RETURN(const std::string again, FirstFinding(database, check, table, token));
-  if (again.empty() || SaysUnread(again)) {
+  if (again.empty() || IsAllUnread(again, database)) {
     return MakeError(Reason::kStorageIo,
-                     absl::StrCat("the catalog could not be read to check it: ", finding),
+                     absl::StrCat("the catalog could not be read to check it: ", ToText(finding)),
                      "catalog");
   }
-  return DamagedCatalog(again);
+  return DamagedCatalog(ToText(again));
 }
 
 }  // namespace
@@ -159,11 +190,15 @@ absl::Status CheckAllTables(Database& database, const std::function<void()>& pau
   const char* const check = size_bytes <= kMaxCompareBytes
                                 ? "SELECT integrity_check FROM pragma_integrity_check(?)"
                                 : "SELECT quick_check FROM pragma_quick_check(?)";
+  // What can be read may be damaged all the same.
+  absl::Status unread;
   for (const std::string& table : tables) {
-    RETURN_IF_ERROR(RunCheck(database, check, table, token));
+    const absl::Status checked = RunCheck(database, check, table, token);
+    if (ReasonOf(checked) != Reason::kStorageIo) RETURN_IF_ERROR(checked);
+    unread.Update(checked);
     pause();
   }
-  return absl::OkStatus();
+  return unread;
 }
 
 }  // namespace backup::storage

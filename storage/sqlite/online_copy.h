@@ -29,8 +29,9 @@ class OnlineCopy {
 absl::Status CheckQuickly(Database& database, const std::stop_token& token);
 
 // The same of one table after the other, each in a transaction of its own, so that the log can be
-// emptied meanwhile. Calls `pause` in between. Compares indices with their tables, too, unless the
-// database is so large that this, which reads here and there, would take long.
+// emptied meanwhile. Calls `pause` in between. STORAGE_IO only if nothing of what could be read is
+// damaged. Compares indices with their tables, too, unless the database is so large that this,
+// which reads here and there, would take long.
 absl::Status CheckAllTables(Database& database, const std::function<void()>& pause,
                             const std::stop_token& token);
 

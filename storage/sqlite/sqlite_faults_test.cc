@@ -2,6 +2,7 @@
 
 #include <cerrno>
 #include <filesystem>
+#include <fstream>
 #include <functional>
 #include <future>
 #include <memory>
@@ -24,6 +25,7 @@ namespace backup::storage {
 namespace {
 
 constexpr int kFiles = 4;
+constexpr int64_t kPageSize = 4096;
 constexpr absl::Time kNow = absl::FromUnixSeconds(1'700'000'000);
 
 std::string FileName(int i) { return absl::StrCat("file ", i); }
@@ -343,6 +345,61 @@ TEST_P(SqliteFaultsTest, WhatCannotBeCheckedOrCopiedIsNotDamaged) {
     EXPECT_OK(catalog->Run(Registers(9).work));
     if (copied.ok()) ExpectIntact(copy);
     ASSERT_FALSE(HasFailure());
+  }
+}
+
+// A sector stays unreadable, in each page once: contents and their overflow, indices, SQLite's map
+// of pages and what is free.
+TEST_F(SqliteFaults, WhatStaysUnreadableIsNotDamaged) {
+  const TempFolder folder;
+  const std::string path = folder.path() + "/catalog.db";
+  Prepare(path);
+  ASSERT_OK(SqliteCatalog::Open(path).value()->Run([](Transaction& transaction) {
+    return transaction.DeleteVersions({100}, {kNow, /*for_good=*/true});
+  }));
+  const auto size = static_cast<int64_t>(std::filesystem::file_size(path));
+  int unread = 0;
+  for (int64_t offset = 0; offset < size; offset += kPageSize) {
+    SCOPED_TRACE(absl::StrCat("page ", offset / kPageSize + 1));
+    const auto catalog = SqliteCatalog::Open(path, {}, {vfs_.name()}).value();
+    vfs_.FailReadsAt(offset, SQLITE_IOERR_READ, EIO);
+    const absl::Status checked = catalog->Check([] {}, {});
+    const absl::Status copied = catalog->CopyTo(folder.path() + "/copy", [] {}, {});
+    vfs_.FailReadsAt(-1, SQLITE_OK, 0);
+    if (ReasonOf(checked) == Reason::kStorageIo) ++unread;
+    EXPECT_NE(ReasonOf(checked), Reason::kStateCorrupt) << checked;
+    EXPECT_NE(ReasonOf(copied), Reason::kStateCorrupt) << copied;
+    EXPECT_OK(catalog->damage());
+    std::filesystem::remove(folder.path() + "/copy");
+  }
+  EXPECT_GT(unread, size / kPageSize / 2);
+}
+
+TEST_F(SqliteFaults, WhatIsDamagedIsFoundThoughAPageBesideItStaysUnreadable) {
+  const TempFolder folder;
+  const std::string path = folder.path() + "/catalog.db";
+  Prepare(path);
+  ASSERT_OK(SqliteCatalog::Open(path).value()->Run([](Transaction& transaction) -> absl::Status {
+    for (int64_t id = 200; id < 400; ++id) {
+      const std::string content(20'000, 'c');
+      RETURN_IF_ERROR(
+          transaction.AddVersion(MakeVersion(id, absl::StrCat("file ", id)), content, {}).status());
+    }
+    return absl::OkStatus();
+  }));
+  // Most pages are of contents, in the order in which these came.
+  const auto pages = static_cast<int64_t>(std::filesystem::file_size(path)) / kPageSize;
+  {
+    std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
+    const std::string rubbish(3 * kPageSize, '\x7f');
+    file.seekp(pages / 2 * kPageSize).write(rubbish.data(), std::ssize(rubbish));
+  }
+  for (int64_t page = pages / 4; page < pages / 4 + 50; ++page) {
+    SCOPED_TRACE(absl::StrCat("page ", page + 1));
+    const auto catalog = SqliteCatalog::Open(path, {}, {vfs_.name()}).value();
+    vfs_.FailReadsAt(page * kPageSize, SQLITE_IOERR_READ, EIO);
+    EXPECT_THAT(catalog->Check([] {}, {}), testing::HasReason(Reason::kStateCorrupt));
+    vfs_.FailReadsAt(-1, SQLITE_OK, 0);
   }
 }
 

@@ -11,6 +11,7 @@ namespace {
 struct FaultFile {
   sqlite3_file base;
   FaultVfs* vfs;
+  bool is_database;  // And no log.
   sqlite3_file* real() { return reinterpret_cast<sqlite3_file*>(this + 1); }
 };
 
@@ -28,6 +29,12 @@ template <FaultVfs::Op kOp, auto kMethod, typename... Args>
 int CountAndPassOn(sqlite3_file* file, Args... args) {
   if (const int code = Of(file)->vfs->Count(kOp); code != SQLITE_OK) return code;
   return PassOn<kMethod>(file, args...);
+}
+
+int Read(sqlite3_file* file, void* out, int size, sqlite3_int64 offset) {
+  const int code = Of(file)->vfs->CountRead(Of(file)->is_database, offset);
+  if (code != SQLITE_OK) return code;
+  return PassOn<&sqlite3_io_methods::xRead>(file, out, size, offset);
 }
 
 int ShmLock(sqlite3_file* file, int offset, int count, int flags) {
@@ -54,7 +61,7 @@ using Op = FaultVfs::Op;
 constexpr sqlite3_io_methods kMethods = {
     2,
     PassOn<&sqlite3_io_methods::xClose>,
-    CountAndPassOn<Op::kRead, &sqlite3_io_methods::xRead, void*, int, sqlite3_int64>,
+    Read,
     CountAndPassOn<Op::kWrite, &sqlite3_io_methods::xWrite, const void*, int, sqlite3_int64>,
     CountAndPassOn<Op::kTruncate, &sqlite3_io_methods::xTruncate, sqlite3_int64>,
     CountAndPassOn<Op::kSync, &sqlite3_io_methods::xSync, int>,
@@ -77,6 +84,7 @@ int Open(sqlite3_vfs* vfs, const char* path, sqlite3_file* file, int flags, int*
   auto* const self = static_cast<FaultVfs*>(vfs->pAppData);
   sqlite3_vfs* const system = sqlite3_vfs_find(nullptr);
   Of(file)->vfs = self;
+  Of(file)->is_database = (flags & SQLITE_OPEN_MAIN_DB) != 0;
   Of(file)->base.pMethods = nullptr;
   if (const int code = self->Count(FaultVfs::Op::kOpen); code != SQLITE_OK) return code;
   const int code = system->xOpen(system, path, Of(file)->real(), flags, out_flags);
@@ -108,6 +116,14 @@ void FaultVfs::FailNth(Op op, int nth, int code, int system_error) {
   hook_ = nullptr;
 }
 
+void FaultVfs::FailReadsAt(int64_t offset, int code, int system_error) {
+  MutexLock lock(mutex_);
+  bad_offset_ = offset;
+  bad_code_ = code;
+  bad_system_error_ = system_error;
+  has_met_bad_ = false;
+}
+
 void FaultVfs::HookNth(Op op, int nth, std::function<void()> hook) {
   FailNth(op, nth, SQLITE_OK);
   MutexLock lock(mutex_);
@@ -121,7 +137,19 @@ bool FaultVfs::has_failed() {
 
 int FaultVfs::last_system_error() {
   MutexLock lock(mutex_);
+  if (has_met_bad_) return bad_system_error_;
   return left_ == 0 ? system_error_ : 0;
+}
+
+int FaultVfs::CountRead(bool is_database, int64_t offset) {
+  {
+    MutexLock lock(mutex_);
+    if (is_database && offset == bad_offset_) {
+      has_met_bad_ = true;
+      return bad_code_;
+    }
+  }
+  return Count(Op::kRead);
 }
 
 int FaultVfs::Count(Op op) {

@@ -2,6 +2,7 @@
 
 #include <sqlite3.h>
 
+#include <cstdint>
 #include <functional>
 #include <string>
 
@@ -36,6 +37,9 @@ class FaultVfs {
   // Makes the `nth` such call from now on, from 1, fail with this code of SQLite's, without doing
   // anything; kNone: none. `system_error` is the errno that is the cause.
   void FailNth(Op op, int nth, int code, int system_error = 0);
+  // From now on each read of a database that begins at `offset` fails so, as of a sector that stays
+  // unreadable; negative: none does.
+  void FailReadsAt(int64_t offset, int code, int system_error);
   // Has the `nth` such call from now on call `hook` before it does anything; a hook that ends the
   // process is like a kill -9.
   void HookNth(Op op, int nth, std::function<void()> hook);
@@ -44,6 +48,7 @@ class FaultVfs {
 
   // The code to fail with, else SQLITE_OK. For the file methods.
   int Count(Op op);
+  int CountRead(bool is_database, int64_t offset);
   // The errno that it was because of; 0 if nothing has failed.
   int last_system_error();
 
@@ -56,6 +61,10 @@ class FaultVfs {
   int code_ ABSL_GUARDED_BY(mutex_) = SQLITE_OK;
   int system_error_ ABSL_GUARDED_BY(mutex_) = 0;
   std::function<void()> hook_ ABSL_GUARDED_BY(mutex_);
+  int64_t bad_offset_ ABSL_GUARDED_BY(mutex_) = -1;
+  int bad_code_ ABSL_GUARDED_BY(mutex_) = SQLITE_OK;
+  int bad_system_error_ ABSL_GUARDED_BY(mutex_) = 0;
+  bool has_met_bad_ ABSL_GUARDED_BY(mutex_) = false;
 };
 
 }  // namespace backup::storage
