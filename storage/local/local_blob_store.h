@@ -38,6 +38,8 @@ class LocalBlobStore final : public BlobStore {
   absl::StatusOr<std::unique_ptr<RandomAccess>> Open(const BlobId& id) const override;
   absl::StatusOr<bool> Delete(const BlobId& id) override;
   absl::Status SyncDeletes() override ABSL_LOCKS_EXCLUDED(sync_mutex_);
+  // SyncDeletes() ends with Cancelled before the next folder.
+  void StopWaiting() override { is_stopped_ = true; }
   absl::Status List(const std::function<absl::Status(const BlobInfo&)>& visit) const override;
 
  private:
@@ -60,7 +62,8 @@ class LocalBlobStore final : public BlobStore {
   const std::shared_ptr<BulkThrottle> throttle_;
   const SpaceReserve* const reserve_;
   std::atomic<uint64_t> parts_ = 0;  // Begun by this process.
-  Mutex sync_mutex_;                 // Held by whoever syncs what was deleted.
+  std::atomic<bool> is_stopped_ = false;
+  Mutex sync_mutex_;  // Held by whoever syncs what was deleted.
   // Whether something was deleted that is not synced, of each folder. Of an earlier process, too:
   // then it is not there, and whoever needs that to last asks for it to be deleted.
   std::array<std::atomic<bool>, kFolders> has_deletes_ = {};

@@ -246,6 +246,29 @@ TEST_F(LocalBlobStoreFaultsTest, DeletesThatCouldNotBeSyncedAreSyncedByTheNext) 
   EXPECT_OK(store->SyncDeletes());
 }
 
+TEST_F(LocalBlobStoreFaultsTest, SyncsAllFoldersButThoseThatCannotBe) {
+  FaultFileSystem fs(/*seed=*/0);
+  const std::unique_ptr<LocalBlobStore> store = Open(fs);
+  ASSERT_OK(store->Delete(*BlobId::FromBytes(std::string(BlobId::kSize, '\x01'))));
+  ASSERT_OK(store->Delete(*BlobId::FromBytes(std::string(BlobId::kSize, '\x02'))));
+  fs.FailNth(1, EIO);
+  EXPECT_THAT(store->SyncDeletes(), HasReason(Reason::kStorageIo));
+  // Only the first one is left.
+  fs.FailNth(2, EIO);
+  EXPECT_OK(store->SyncDeletes());
+  EXPECT_FALSE(fs.has_struck());
+}
+
+TEST_F(LocalBlobStoreFaultsTest, SyncsNoFurtherFolderOnceItIsToldToStop) {
+  FaultFileSystem fs(/*seed=*/0);
+  const std::unique_ptr<LocalBlobStore> store = Open(fs);
+  ASSERT_OK(store->Delete(Id(kFirst)));
+  store->StopWaiting();
+  fs.FailNth(1, EIO);
+  EXPECT_TRUE(absl::IsCancelled(store->SyncDeletes()));
+  EXPECT_FALSE(fs.has_struck());
+}
+
 TEST_F(LocalBlobStoreFaultsTest, OpensAfterACrashInAnyCallOfAnEarlierStart) {
   for (const Loss loss : kLosses) {
     ForEachCall(2, [&](FaultFileSystem& fs, int nth) {

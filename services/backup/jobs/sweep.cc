@@ -1,8 +1,10 @@
 #include "services/backup/jobs/sweep.h"
 
 #include <optional>
+#include <utility>
 #include <vector>
 
+#include "absl/types/span.h"
 #include "base/error.h"
 #include "base/low_priority_thread.h"
 #include "base/status_macros.h"
@@ -17,6 +19,8 @@ constexpr int kPage = 256;
 constexpr int kReleasedSteps = 1024;
 // Of blobs that are to be deleted once more; of others the rows are forgotten at once.
 constexpr size_t kMaxAbsent = 100'000;
+// Of blobs that were deleted, before that is synced: so many share the syncs of all folders.
+constexpr size_t kMaxUnsynced = 4096;
 
 }  // namespace
 
@@ -25,6 +29,7 @@ absl::StatusOr<Job::Progress> Sweep::Step(const std::string& cursor, int64_t bud
   BecomeLowPriority();
   // On a full disk nothing can be dropped, but what was dropped before can be deleted.
   if (cursor.empty()) {
+    unsynced_.clear();  // Of a run that failed: it comes to them again.
     const absl::Status dropped = DropWhatOthersLeft();
     if (ReasonOf(dropped) != Reason::kStorageFull) RETURN_IF_ERROR(dropped);
   }
@@ -34,7 +39,6 @@ absl::StatusOr<Job::Progress> Sweep::Step(const std::string& cursor, int64_t bud
   }));
   Progress progress;
   absl::Status away;
-  std::vector<BlobId> deleted;
   for (const BlobId& id : blobs) {
     if (token.stop_requested()) break;
     progress.cursor = ToHex(id);
@@ -53,26 +57,35 @@ absl::StatusOr<Job::Progress> Sweep::Step(const std::string& cursor, int64_t bud
       continue;
     }
     if (*was_there) ++progress.count;
-    if (!MayComeLate(id, *was_there)) deleted.push_back(id);
+    if (!MayComeLate(id, *was_there)) unsynced_.push_back(id);
   }
   progress.is_done = std::ssize(blobs) < budget;
   removed_.Add(static_cast<double>(progress.count));
-  // Else a crash could bring back what nobody knows of any more.
-  const absl::Status synced = deleted.empty() ? absl::OkStatus() : blobs_.SyncDeletes();
-  if (!synced.ok()) {
-    LOG(WARNING) << "blobs that were deleted are deleted again by the next sweep: " << synced;
-    deleted.clear();
-  }
-  if (!deleted.empty()) {
-    const absl::Status forgotten = catalog_.Run(
-        [&](storage::Transaction& transaction) { return transaction.ForgetDroppedBlobs(deleted); });
-    // What is remembered for nothing is looked for again, which does no harm.
-    if (ReasonOf(forgotten) != Reason::kStorageFull) RETURN_IF_ERROR(forgotten);
-  }
+  if (progress.is_done || !away.ok() || unsynced_.size() >= kMaxUnsynced)
+    RETURN_IF_ERROR(ForgetDeleted(token));
   RETURN_IF_ERROR(away);
   // Last, since it makes no room by itself.
   if (progress.is_done) RETURN_IF_ERROR(ReleaseRecipes(token));
   return progress;
+}
+
+absl::Status Sweep::ForgetDeleted(const std::stop_token& token) {
+  const std::vector<BlobId> deleted = std::exchange(unsynced_, {});
+  if (deleted.empty() || token.stop_requested()) return absl::OkStatus();
+  // Else a crash could bring back what nobody knows of any more.
+  const absl::Status synced = blobs_.SyncDeletes();
+  LOG_IF(WARNING, !synced.ok()) << "blobs that were deleted are deleted again by the next sweep: "
+                                << synced;
+  if (!synced.ok()) return absl::OkStatus();
+  for (size_t begin = 0; begin < deleted.size() && !token.stop_requested(); begin += kPage) {
+    const absl::Span<const BlobId> page = absl::MakeConstSpan(deleted).subspan(begin, kPage);
+    const absl::Status forgotten = catalog_.Run([&](storage::Transaction& transaction) {
+      return transaction.ForgetDroppedBlobs({page.begin(), page.end()});
+    });
+    // What is remembered for nothing is looked for again, which does no harm.
+    if (ReasonOf(forgotten) != Reason::kStorageFull) RETURN_IF_ERROR(forgotten);
+  }
+  return absl::OkStatus();
 }
 
 bool Sweep::MayComeLate(const BlobId& id, bool was_there) {

@@ -5,6 +5,7 @@
 #include <map>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "base/clock.h"
 #include "base/metrics.h"
@@ -48,6 +49,8 @@ class Sweep final : public Job {
 
  private:
   absl::Status DropWhatOthersLeft();
+  // Has what was deleted last, and then forgets it; what cannot be synced is left for the next run.
+  absl::Status ForgetDeleted(const std::stop_token& token);
   // Whether it is to be deleted once more: it was not there, and may come.
   bool MayComeLate(const BlobId& id, bool was_there);
   absl::Status ReleaseRecipes(const std::stop_token& token);
@@ -59,6 +62,7 @@ class Sweep final : public Job {
   const Counter removed_;
   const std::function<void()> chunks_were_released_;
   bool earlier_ones_are_dropped_ = false;
+  std::vector<BlobId> unsynced_;         // That this run deleted, and has not forgotten yet.
   std::map<BlobId, absl::Time> absent_;  // When they were first found so.
 };
 

@@ -6,6 +6,8 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/status_macros.h"
+#include "base/testing/random_cut_source.h"
 #include "base/testing/status_matchers.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -29,6 +31,7 @@ class StubbornBlobStore final : public storage::BlobStore {
   bool is_away = false;
   bool is_far = false;
   int deletes = 0;
+  int syncs = 0;
   absl::Status synced;
 
   absl::StatusOr<std::unique_ptr<storage::StagedBlob>> Stage(
@@ -44,7 +47,10 @@ class StubbornBlobStore final : public storage::BlobStore {
     if (stuck.contains(id)) return MakeError(Reason::kStorageIo, "the medium is broken");
     return store_.Delete(id);
   }
-  absl::Status SyncDeletes() override { return synced; }
+  absl::Status SyncDeletes() override {
+    ++syncs;
+    return synced;
+  }
   absl::Status List(
       const std::function<absl::Status(const storage::BlobInfo&)>& visit) const override {
     return store_.List(visit);
@@ -71,6 +77,10 @@ class SweepTest : public ::testing::Test {
   bool IsThere(const BlobId& id) { return blobs_.Open(id).ok(); }
   absl::StatusOr<BlobUse> Use(const BlobId& id) {
     return catalog_.Read([&](storage::Snapshot& snapshot) { return snapshot.FindBlob(id); });
+  }
+  int64_t Dropped() {
+    return catalog_.Read([](storage::Snapshot& snapshot) { return snapshot.Count(); })
+        ->dropped_blobs;
   }
   // From the beginning to the end, in steps; returns how many blobs were removed.
   absl::StatusOr<int64_t> Run(int64_t budget = 2) {
@@ -119,6 +129,36 @@ TEST_F(SweepTest, DeletesAllThoughNoDeleteCanBeSyncedAndForgetsThemOnceItCan) {
   blobs_.synced = absl::OkStatus();
   EXPECT_OK(Run());
   EXPECT_THAT(Use(IdOf<BlobId>(1)), IsOkAndHolds(BlobUse::kUnknown));
+}
+
+// Each sync is of many folders, in each of which a few of them were.
+TEST_F(SweepTest, SyncsOnceForManyDeletes) {
+  constexpr int64_t kBlobs = 5000;
+  ASSERT_OK(catalog_.Run([&](storage::Transaction& transaction) -> absl::Status {
+    for (int64_t i = 0; i < kBlobs; ++i) {
+      const BlobId id =
+          *BlobId::FromBytes(testing::PseudoRandomBytes(BlobId::kSize, static_cast<uint32_t>(i)));
+      RETURN_IF_ERROR(transaction.AddPendingBlobs({id}, {self_, clock_.Now()}));
+      RETURN_IF_ERROR(transaction.DropPendingBlob(id));
+    }
+    return absl::OkStatus();
+  }));
+  EXPECT_THAT(Run(256), IsOkAndHolds(0));
+  EXPECT_EQ(blobs_.deletes, kBlobs);
+  EXPECT_EQ(blobs_.syncs, 2);
+  EXPECT_EQ(Dropped(), 0);
+}
+
+TEST_F(SweepTest, SyncsNothingOnceItIsToldToStop) {
+  for (uint8_t i = 1; i <= 3; ++i) Put(IdOf<BlobId>(i), self_, absl::Minutes(1), /*dropped=*/true);
+  std::stop_source stop;
+  ASSERT_OK(sweep_.Step("", 3, std::stop_token()));
+  stop.request_stop();
+  ASSERT_OK(sweep_.Step(ToHex(IdOf<BlobId>(3)), 3, stop.get_token()));
+  EXPECT_EQ(blobs_.syncs, 0);
+  EXPECT_EQ(Dropped(), 3);
+  EXPECT_THAT(Run(), IsOkAndHolds(0));
+  EXPECT_EQ(Dropped(), 0);
 }
 
 TEST_F(SweepTest, RemovesAtFirstWhatEveryEarlierProcessLeftWhateverItsLease) {
