@@ -391,11 +391,14 @@ void RunningService::StartRetention() {
       },
       PeriodicTask::FirstRun::kAtOnce);
   if (options_.retain_interval == absl::ZeroDuration()) return;
+  jobs::Retain::Options retain{options_.retention, options_.retain_rate, options_.trash.for_good()};
+  // Nobody has stored anything since the keys were opened.
+  const absl::StatusOr<int64_t> next_version_id =
+      storage_.catalog->Read([](storage::Snapshot& snapshot) { return snapshot.NextVersionId(); });
+  if (next_version_id.ok()) retain.opened_from = *next_version_id;
   jobs_.Add(std::make_unique<jobs::Retain>(
-                *storage_.catalog, clock_watch_, clock_,
-                jobs::Retain::Options{options_.retention, options_.retain_rate,
-                                      options_.trash.for_good()},
-                context_.wake_sweep, [this] { return CheckPackKeys(); },
+                *storage_.catalog, clock_watch_, clock_, retain, context_.wake_sweep,
+                [this] { return CheckPackKeys(); },
                 [this](int64_t version_id) {
                   return handlers::CheckOwnKey(*storage_.catalog, *storage_.blobs,
                                                keys_.keeper->ring(), version_id);

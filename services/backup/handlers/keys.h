@@ -28,7 +28,8 @@ absl::StatusOr<content::BlobFooter> FooterOf(const storage::BlobStore& blobs,
                                              const storage::StoredVersion& stored);
 
 // Whether a version that is kept whole, and not plain, can be opened; OK if it is not kept so, or
-// not there. Reads the end of its blob. Reason KEY_MISSING if the generation of keys is missing
+// not there. Reads the end of its blob, which of a store elsewhere may take up to 512 KiB of it.
+// Reason KEY_MISSING if the generation of keys is missing
 // that has sealed its key; errors of FooterOf() and Catalog::Read().
 absl::Status CheckOwnKey(storage::Catalog& catalog, const storage::BlobStore& blobs,
                          const crypto::KeyRing& ring, int64_t version_id);

@@ -4,6 +4,7 @@
 #include <stop_token>
 #include <string>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 
@@ -21,6 +22,8 @@ class Job {
     // Nothing was to be done yet: such a run is not noted, nor is its cursor.
     bool is_idle = false;
     std::string detail = {};  // For the run's log line: " name=value" of each thing to be told.
+    // What a run that is done could not do: it counts as failed, and the next one begins anew.
+    absl::Status left = {};
   };
 
   virtual ~Job() = default;

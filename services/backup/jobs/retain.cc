@@ -5,6 +5,7 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "base/error.h"
+#include "base/exit_code.h"
 #include "base/hex.h"
 #include "base/low_priority_thread.h"
 #include "base/status_macros.h"
@@ -18,6 +19,8 @@ using storage::Transaction;
 
 // Files and versions that one step looks at: their ages are in memory.
 constexpr int kPage = 4096;
+// Opening a version takes as long as looking at so many: it reads the end of its blob.
+constexpr int64_t kOpenedCost = 1000;
 
 std::string ToCursor(const AgesPlace& place) {
   return absl::BytesToHexString(absl::StrCat(place.client.bytes(), place.file_name));
@@ -64,20 +67,25 @@ absl::StatusOr<Job::Progress> Retain::Step(const std::string& cursor, int64_t /*
   cursor_ = progress.cursor;
   if (progress.is_done) {
     walk_.reset();
-    TellLeft();
+    progress.left = TellLeft();
   }
   pace_.Move(looked_at, token);
   return progress;
 }
 
-absl::StatusOr<std::vector<Retain::Going>> Retain::GoingOf(const retention::JudgedFile& file) {
+absl::StatusOr<std::vector<Retain::Going>> Retain::GoingOf(const retention::JudgedFile& file,
+                                                           const std::stop_token& token) {
   std::vector<Going> going;
   std::optional<int64_t> checked;  // All of them have the same one, as a rule.
   absl::Status opens;
   for (const auto& [age, verdict, readable, readable_has_own_key] : file.versions) {
     if (!verdict.goes()) continue;
-    if (readable_has_own_key && age.state == storage::VersionState::kVerified) {
-      if (checked != readable) opens = check_own_key_(readable);
+    if (readable_has_own_key && readable < options_.opened_from &&
+        age.state == storage::VersionState::kVerified) {
+      if (checked != readable) {
+        opens = check_own_key_(readable);
+        pace_.Move(kOpenedCost, token);
+      }
       checked = readable;
       const std::optional<Reason> reason = ReasonOf(opens);
       if (!opens.ok() && !absl::IsNotFound(opens) && reason != Reason::kKeyMissing &&
@@ -96,7 +104,7 @@ absl::StatusOr<int64_t> Retain::Expire(const std::vector<retention::JudgedFile>&
   std::vector<Going> going;
   for (const retention::JudgedFile& file : judged) {
     if (token.stop_requested()) break;  // Versions may be opened, which takes long.
-    ASSIGN_OR_RETURN(const std::vector<Going> of_file, GoingOf(file));
+    ASSIGN_OR_RETURN(const std::vector<Going> of_file, GoingOf(file, token));
     going.insert(going.end(), of_file.begin(), of_file.end());
   }
   int64_t expired = 0;
@@ -127,13 +135,16 @@ absl::StatusOr<int64_t> Retain::ExpireBatch(absl::Span<const Going> batch, absl:
   return expired;
 }
 
-void Retain::TellLeft() {
+absl::Status Retain::TellLeft() const {
   LOG_IF(WARNING, left_ > 0)
       << left_ << " versions that were to go stay until the next run: something was found damaged "
       << "while their files were judged";
-  LOG_IF(ERROR, unopened_ > 0)
-      << unopened_ << " versions that were to go stay, since the newer one of their file cannot be "
-      << "opened: " << why_unopened_.message();
+  if (unopened_ == 0) return absl::OkStatus();
+  return WithMessage(why_unopened_,
+                     absl::StrCat(unopened_,
+                                  " versions that were to go stay, since the newer one of their "
+                                  "file cannot be opened: ",
+                                  why_unopened_.message()));
 }
 
 }  // namespace backup::jobs

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <optional>
 #include <stop_token>
 #include <string>
@@ -21,9 +22,9 @@
 namespace backup::jobs {
 
 // Deletes the versions that no policy keeps, and those that nobody confirmed for long. While the
-// machine's time is not trusted, or `check_keys` fails, a run fails, and does nothing. Counts
-// versions that it deleted.
-// Used by one thread at a time.
+// machine's time is not trusted, or `check_keys` fails, a run fails, and does nothing; it fails at
+// its end if something stays since what it would go for cannot be opened. Counts versions that it
+// deleted. Used by one thread at a time.
 class Retain final : public Job {
  public:
   static constexpr absl::string_view kName = "retain";
@@ -32,6 +33,8 @@ class Retain final : public Job {
     retention::Options retention;
     int64_t versions_per_second = 0;  // That are looked at; 0: as many as can be.
     bool for_good = false;            // There is no trash.
+    // Versions from this id on are sealed by keys that are at hand, so that none need be opened.
+    int64_t opened_from = std::numeric_limits<int64_t>::max();
   };
 
   // All that is borrowed must outlive this. `blobs_were_dropped` is told after each step that
@@ -69,14 +72,15 @@ class Retain final : public Job {
 
   // Those of a file that go, but for those that would go because of a version that may not be
   // readable.
-  absl::StatusOr<std::vector<Going>> GoingOf(const retention::JudgedFile& file);
+  absl::StatusOr<std::vector<Going>> GoingOf(const retention::JudgedFile& file,
+                                             const std::stop_token& token);
   // How many of those that go were deleted. Stops between two transactions if told to.
   absl::StatusOr<int64_t> Expire(const std::vector<retention::JudgedFile>& judged,
                                  const std::stop_token& token);
   // The same of a batch. Leaves, and counts, those of files for which more is damaged by now.
   absl::StatusOr<int64_t> ExpireBatch(absl::Span<const Going> batch, absl::Time now);
-  // At the end of a run.
-  void TellLeft();
+  // At the end of a run; an error if that is to be told as one.
+  absl::Status TellLeft() const;
 
   storage::Catalog& catalog_;
   retention::ClockWatch& clock_watch_;

@@ -98,6 +98,22 @@ class RetainTest : public ::testing::Test {
     }
     return version.version_id;
   }
+  // A verified version that is kept whole, sealed by a key of its own.
+  int64_t AddSealed(const std::string& name) {
+    storage::Version version;
+    version.client_id = client_;
+    version.file_name = name;
+    version.form = storage::StorageForm::kSealed;
+    version.receive_time = clock_.Now();
+    EXPECT_OK(memory_.Run([&](storage::Transaction& transaction) -> absl::Status {
+      ASSIGN_OR_RETURN(version.version_id, transaction.ReserveVersionIds(1));
+      RETURN_IF_ERROR(transaction.AddVersion(version, std::string("sealed"), {}).status());
+      return transaction
+          .SettleVersion({client_, name, std::nullopt, Outcome::kVerified}, clock_.Now())
+          .status();
+    }));
+    return version.version_id;
+  }
   // A verified version of one chunk, which no other has.
   int64_t AddChunk(const std::string& name, uint8_t chunk) {
     storage::NewChunks small;
@@ -210,26 +226,11 @@ TEST_F(RetainTest, DeletesNothingWhileAKeyIsMissing) {
 // What is kept whole has a key of its own, of which no row tells which generation has sealed it.
 TEST_F(RetainTest, DeletesNothingForAVersionThatCannotBeOpened) {
   SetPolicy({{}, {.keep_last = 1}});
-  const auto add_sealed = [&](const std::string& name) {
-    storage::Version version;
-    version.client_id = client_;
-    version.file_name = name;
-    version.form = storage::StorageForm::kSealed;
-    version.receive_time = clock_.Now();
-    EXPECT_OK(memory_.Run([&](storage::Transaction& transaction) -> absl::Status {
-      ASSIGN_OR_RETURN(version.version_id, transaction.ReserveVersionIds(1));
-      RETURN_IF_ERROR(transaction.AddVersion(version, std::string("sealed"), {}).status());
-      return transaction
-          .SettleVersion({client_, name, std::nullopt, Outcome::kVerified}, clock_.Now())
-          .status();
-    }));
-    return version.version_id;
-  };
-  const int64_t a1 = add_sealed("a");
-  const int64_t a2 = add_sealed("a");
-  const int64_t a3 = add_sealed("a");
-  add_sealed("b");
-  const int64_t b2 = add_sealed("b");
+  const int64_t a1 = AddSealed("a");
+  const int64_t a2 = AddSealed("a");
+  const int64_t a3 = AddSealed("a");
+  AddSealed("b");
+  const int64_t b2 = AddSealed("b");
   Add("c");
   const int64_t c2 = Add("c");
   retention::ClockWatch watch(catalog_, clock_, boot_clock_);
@@ -248,7 +249,9 @@ TEST_F(RetainTest, DeletesNothingForAVersionThatCannotBeOpened) {
   run();
   EXPECT_THAT(Versions(), ElementsAre(a1, a2, a3, b2, c2));
   EXPECT_THAT(checked, ElementsAre(a3, b2)) << "once for a file, and not for what is plain";
-  EXPECT_EQ(State().last_error, "");
+  EXPECT_THAT(State().last_error, HasSubstr("2 versions that were to go stay"));
+  EXPECT_THAT(State().last_error, HasSubstr("it is sealed by key generation 7"));
+  EXPECT_EQ(State().cursor, "");
   // A store that is away says nothing of it.
   of_a = MakeError(Reason::kBackendDown, "the store is away");
   run();
@@ -257,6 +260,50 @@ TEST_F(RetainTest, DeletesNothingForAVersionThatCannotBeOpened) {
   of_a = absl::OkStatus();
   run();
   EXPECT_THAT(Versions(), ElementsAre(a3, b2, c2));
+  EXPECT_EQ(State().last_error, "");
+}
+
+// What came since the start is sealed by what is there, and each check reads a blob.
+TEST_F(RetainTest, OpensNothingThatCameLaterThanItsKeys) {
+  SetPolicy({{}, {.keep_last = 1}});
+  AddSealed("a");
+  const int64_t a2 = AddSealed("a");
+  AddSealed("b");
+  const int64_t b2 = AddSealed("b");
+  retention::ClockWatch watch(catalog_, clock_, boot_clock_);
+  std::vector<int64_t> checked;
+  Retain retain(
+      catalog_, watch, clock_, {{absl::UTCTimeZone(), absl::Hours(168)}, 0, false, b2}, [] {},
+      [] { return absl::OkStatus(); },
+      [&](int64_t version) {
+        checked.push_back(version);
+        return absl::OkStatus();
+      });
+  ASSERT_OK(retain.Step("", 1, std::stop_token()));
+  EXPECT_THAT(Versions(), ElementsAre(a2, b2));
+  EXPECT_THAT(checked, ElementsAre(a2));
+}
+
+TEST_F(RetainTest, OpensNoFurtherFileOnceItIsToldToStop) {
+  SetPolicy({{}, {.keep_last = 1}});
+  for (int i = 0; i < 100; ++i) {
+    AddSealed(absl::StrCat("file ", i));
+    AddSealed(absl::StrCat("file ", i));
+  }
+  retention::ClockWatch watch(catalog_, clock_, boot_clock_);
+  std::stop_source stop;
+  int checked = 0;
+  Retain retain(
+      catalog_, watch, clock_, {{absl::UTCTimeZone(), absl::Hours(168)}, 0}, [] {},
+      [] { return absl::OkStatus(); },
+      [&](int64_t) {
+        ++checked;
+        stop.request_stop();
+        return absl::OkStatus();
+      });
+  ASSERT_OK(retain.Step("", 1, stop.get_token()));
+  EXPECT_EQ(checked, 1);
+  EXPECT_EQ(Versions().size(), 200u);
 }
 
 TEST_F(RetainTest, DeletesNoVerifiedVersionWithoutAPolicyButWhatNobodyConfirmed) {

@@ -72,7 +72,7 @@ absl::Status JobRun::RunSteps(const std::stop_token& token, Outcome& outcome) {
     state_.total_count += progress.count;
     state_.cursor = progress.is_done ? std::string() : std::move(progress.cursor);
     metrics_.items.With({state_.name}).Add(static_cast<double>(progress.count));
-    if (progress.is_done) return absl::OkStatus();
+    if (progress.is_done) return progress.left;
     Save();
     WaitFor(token, absl::Seconds(1) * static_cast<double>(budget) /
                        static_cast<double>(std::max<int64_t>(schedule_.items_per_second, 1)));

@@ -24,6 +24,7 @@ class CountingJob final : public Job {
   CountingJob(int end, Hook hook) : end_(end), hook_(std::move(hook)) {}
 
   int64_t last_budget = 0;
+  absl::Status left;
 
   absl::string_view name() const override { return "count"; }
   absl::StatusOr<Progress> Step(const std::string& cursor, int64_t budget,
@@ -32,7 +33,7 @@ class CountingJob final : public Job {
     const int number = cursor.empty() ? 1 : std::stoi(cursor) + 1;
     const absl::Status hooked = hook_(number);
     if (!hooked.ok()) return hooked;
-    return Progress{std::to_string(number), number == end_, 1};
+    return Progress{std::to_string(number), number == end_, 1, false, {}, left};
   }
 
  private:
@@ -96,6 +97,24 @@ TEST_F(RunnerTest, GoesOnBehindTheLastStepThatWentWell) {
   EXPECT_EQ(State().last_error, "");
   Run();
   EXPECT_THAT(numbers_, ElementsAre(1, 2, 3, 1, 2, 3));
+}
+
+TEST_F(RunnerTest, BeginsAnewAfterARunThatCouldNotDoAll) {
+  CountingJob job(3, [&](int number) {
+    numbers_.push_back(number);
+    return absl::OkStatus();
+  });
+  job.left = absl::InternalError("one of them stays");
+  JobRun run(job, {absl::Hours(1), 1'000'000}, catalog_, clock_, job_metrics_);
+  run.Run(std::stop_token());
+  EXPECT_EQ(State().last_error, "one of them stays");
+  EXPECT_EQ(State().last_success_time, std::nullopt);
+  EXPECT_EQ(State().cursor, "");
+  EXPECT_EQ(State().total_count, 3);
+  job.left = absl::OkStatus();
+  run.Run(std::stop_token());
+  EXPECT_THAT(numbers_, ElementsAre(1, 2, 3, 1, 2, 3));
+  EXPECT_EQ(State().last_error, "");
 }
 
 TEST_F(RunnerTest, HasSavedItsCursorWheneverItIsKilled) {
