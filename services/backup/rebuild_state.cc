@@ -332,12 +332,9 @@ absl::Status Rebuild::TakeVersionIn(const storage::Version& version,
                                     const storage::NewContent& content) {
   last_version_id_ = std::max(last_version_id_, version.version_id);
   // By its id alone: it may be in the trash.
-  ASSIGN_OR_RETURN(const std::vector<storage::StoredVersion> next,
-                   catalog_.Read([&](storage::Snapshot& snapshot) {
-                     return snapshot.ScanVersions(version.version_id - 1, 1);
-                   }));
-  if (!next.empty() && next.front().version.version_id == version.version_id)
-    return TakeContentIn(next.front(), version, content);
+  ASSIGN_OR_RETURN(const std::optional<storage::StoredVersion> known,
+                   FindById(catalog_, version.version_id));
+  if (known) return TakeContentIn(*known, version, content);
   RETURN_IF_ERROR(AddClientOf(version));
   storage::Version kept = version;
   kept.retain_until = retain_until_;
@@ -508,7 +505,7 @@ absl::StatusOr<OpenState> OpenStateOf(const HeldDataDir& data_dir, storage::Cata
   return state;
 }
 
-// Heals what it can of `wrong` by a snapshot, and takes that out; an error is of the catalog.
+// Heals what it can of `wrong` by a snapshot, and takes that out. Errors as of HealFromSnapshot().
 absl::Status HealBy(const handlers::StoredPlaces& snapshot, const handlers::StoredPlaces& places,
                     std::vector<Wrong>& wrong, RebuildReport& report) {
   const storage::BlobLease lease{*OwnerId::FromBytes(crypto::RandomBytes(OwnerId::kSize)),
@@ -533,13 +530,12 @@ absl::Status HealBy(const handlers::StoredPlaces& snapshot, const handlers::Stor
 // as much as any.
 bool MayBeInOlder(storage::Catalog& catalog, const Wrong& wrong) {
   if (wrong.version_id == 0) return false;
-  const auto found = catalog.Read([&](storage::Snapshot& snapshot) {
-    return snapshot.ScanVersions(wrong.version_id - 1, /*limit=*/1);
-  });
-  return found.ok() && !found->empty() && IsInCatalogAlone(catalog, found->front());
+  const auto found = FindById(catalog, wrong.version_id);
+  return found.ok() && *found && IsInCatalogAlone(catalog, **found);
 }
 
-// What the catalog alone had may be in snapshots as it was.
+// What the catalog alone had may be in snapshots as it was; also in one that is only believed to be
+// of this store, as what it takes has the version's digest.
 absl::Status Heal(const HeldDataDir& data_dir, const SnapshotChoice& choice,
                   const handlers::StoredPlaces& places, absl::Time now,
                   const StateListener& listener, std::vector<Wrong>& wrong, RebuildReport& report) {
@@ -553,12 +549,16 @@ absl::Status Heal(const HeldDataDir& data_dir, const SnapshotChoice& choice,
         OpenSnapshot(data_dir, {choice.folders, each.path}, listener);
     if (ReasonOf(snapshot.status()) == Reason::kStorageFull) break;
     if (!snapshot.ok()) continue;
-    const auto state = OpenStateOf(data_dir, *snapshot->catalog, now);
-    const absl::Status healed =
-        state.ok() ? HealBy(state->Places(places.blobs), places, wrong, report) : absl::OkStatus();
+    const auto heal = [&]() -> absl::StatusOr<bool> {
+      const auto state = OpenStateOf(data_dir, *snapshot->catalog, now);
+      if (!state.ok()) return false;
+      RETURN_IF_ERROR(HealBy(state->Places(places.blobs), places, wrong, report));
+      return true;
+    };
+    const absl::StatusOr<bool> was_used = heal();
     DiscardCatalog(*std::move(snapshot));
-    RETURN_IF_ERROR(healed);
-    if (!state.ok()) continue;
+    RETURN_IF_ERROR(was_used.status());
+    if (!*was_used) continue;
     const auto rest = std::partition(wrong.begin(), wrong.end(), [&](const Wrong& one) {
       return MayBeInOlder(places.catalog, one);
     });

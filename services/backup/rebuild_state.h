@@ -49,7 +49,8 @@ enum class MissingKeys {
 };
 
 // Makes the catalog anew, puts it in place, and then reads all to check it; what is damaged and was
-// in the catalog, and is whole in another snapshot, is taken from that. It begins with the chosen
+// in the catalog, and is whole in another snapshot, is taken from that, of the first kMaxLost that
+// are. It begins with the chosen
 // snapshot; if no file is chosen, with the catalog that is in place if that is sound, its keys open
 // and it is as new as each of FindOwnSnapshots(). If there are none, all that blobs tell is taken
 // in, which is no small content and no key of a client. What was there is put aside. Versions that

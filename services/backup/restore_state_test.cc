@@ -780,6 +780,35 @@ TEST_F(RestoreStateTest, RebuildingTakesContentThatIsDamagedInTheCatalogFromASna
   EXPECT_FALSE(std::filesystem::exists(CatalogPath() + ".new"));
 }
 
+// Of a blob they all say the same.
+TEST_F(RestoreStateTest, RebuildingLooksForABlobThatIsDamagedInOneSnapshotAlone) {
+  Live(10);
+  crypto::KeyRing ring;
+  ring.Add(3, std::string(32, 'g'));
+  WriteGeneration3();
+  PutSealedBlob(ring);
+  ASSERT_OK(Rebuild());
+  // Nothing else is wrong.
+  ASSERT_OK(OpenCatalogFile(CatalogPath()).value()->Run([](storage::Transaction& transaction) {
+    std::vector<int64_t> made_up;
+    for (int64_t id = 1; id < 100; ++id) made_up.push_back(id);
+    return transaction.DeleteVersions(made_up, {absl::UnixEpoch(), /*for_good=*/true});
+  }));
+  ASSERT_GT(Found().size(), 1u);
+  const auto blobs = OpenBlobs(data_).value();
+  ASSERT_OK(blobs->Delete(IdOf<BlobId>(9)));
+  StringSource garbage("garbage");
+  ASSERT_OK(blobs->Put(IdOf<BlobId>(9), garbage, std::nullopt));
+  int unpacked = 0;
+  const auto rebuilt = Rebuild([&](absl::string_view step) {
+    if (step == "catalog is prepared") ++unpacked;
+  });
+  ASSERT_OK(rebuilt);
+  EXPECT_EQ(rebuilt->snapshot_path, CatalogPath());
+  EXPECT_EQ(rebuilt->lost_count, 1);
+  EXPECT_EQ(unpacked, 1);
+}
+
 TEST_F(RestoreStateTest, RebuildingNamesWhatIsDamagedAndInNoSnapshot) {
   const std::string content = "bytes that nothing but the catalog has";
   LiveWith(content);

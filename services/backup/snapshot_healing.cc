@@ -5,6 +5,7 @@
 #include <string>
 #include <utility>
 #include <variant>
+#include <vector>
 
 #include "base/byte_stream.h"
 #include "base/error.h"
@@ -19,14 +20,6 @@ using storage::StoredChunk;
 using storage::StoredVersion;
 
 constexpr int kPage = 256;
-
-absl::StatusOr<std::optional<StoredVersion>> FindById(Catalog& catalog, int64_t version_id) {
-  ASSIGN_OR_RETURN(std::vector<StoredVersion> next, catalog.Read([&](storage::Snapshot& snapshot) {
-    return snapshot.ScanVersions(version_id - 1, /*limit=*/1);
-  }));
-  if (next.empty() || next.front().version.version_id != version_id) return std::nullopt;
-  return std::move(next.front());
-}
 
 // All steps of a content, and those of its chunks that are in the catalog.
 absl::StatusOr<storage::NewChunks> ChunksOf(Catalog& catalog, const StoredVersion& stored) {
@@ -66,6 +59,14 @@ bool AreOfOneContent(const StoredVersion& a, const StoredVersion& b) {
 }
 
 }  // namespace
+
+absl::StatusOr<std::optional<StoredVersion>> FindById(Catalog& catalog, int64_t version_id) {
+  ASSIGN_OR_RETURN(std::vector<StoredVersion> next, catalog.Read([&](storage::Snapshot& snapshot) {
+    return snapshot.ScanVersions(version_id - 1, /*limit=*/1);
+  }));
+  if (next.empty() || next.front().version.version_id != version_id) return std::nullopt;
+  return std::move(next.front());
+}
 
 absl::Status ReadAllOf(const handlers::StoredPlaces& places, const StoredVersion& stored) {
   ASSIGN_OR_RETURN(const std::unique_ptr<content::StoredContent> content,
@@ -108,8 +109,11 @@ absl::StatusOr<bool> HealFromSnapshot(const handlers::StoredPlaces& snapshot,
                                       const storage::BlobLease& lease, int64_t version_id) {
   const auto was = FindById(snapshot.catalog, version_id);
   ASSIGN_OR_RETURN(const std::optional<StoredVersion> is, FindById(now.catalog, version_id));
-  if (!was.ok() || !*was || !is || !AreOfOneContent(**was, *is) || !ReadAllOf(snapshot, **was).ok())
-    return false;
+  if (!was.ok() || !*was || !is || !AreOfOneContent(**was, *is)) return false;
+  // A store that is away tells nothing of what it has.
+  const absl::Status read = ReadAllOf(snapshot, **was);
+  if (storage::SaysStoreIsAway(read)) return read;
+  if (!read.ok()) return false;
   const auto put = [&]() -> absl::Status {
     ASSIGN_OR_RETURN(const std::optional<storage::NewContent> content,
                      Carry(snapshot, **was, now.catalog, lease));
@@ -126,7 +130,10 @@ absl::StatusOr<bool> HealFromSnapshot(const handlers::StoredPlaces& snapshot,
   RETURN_IF_ERROR(healing);
   // Another version that has the same chunk may have healed it.
   ASSIGN_OR_RETURN(const std::optional<StoredVersion> healed, FindById(now.catalog, version_id));
-  return healed && ReadAllOf(now, *healed).ok();
+  if (!healed) return false;
+  const absl::Status read_now = ReadAllOf(now, *healed);
+  if (storage::SaysStoreIsAway(read_now)) return read_now;
+  return read_now.ok();
 }
 
 }  // namespace backup
