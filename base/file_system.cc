@@ -20,13 +20,14 @@ namespace {
 constexpr mode_t kFileMode = 0600;
 constexpr mode_t kFolderMode = 0700;
 
-// Repeats `call` for as long as a signal ends it.
 // Some file systems say more than can be counted.
 int64_t BytesOf(uint64_t blocks, uint64_t block_size) {
   constexpr auto kMost = uint64_t{std::numeric_limits<int64_t>::max()} / 2;
-  return static_cast<int64_t>(blocks > kMost / block_size ? kMost : blocks * block_size);
+  const bool is_more = block_size > 0 && blocks > kMost / block_size;
+  return static_cast<int64_t>(is_more ? kMost : blocks * block_size);
 }
 
+// Repeats `call` for as long as a signal ends it.
 template <typename Call>
 auto Uninterrupted(const Call& call) {
   while (true) {

@@ -2,6 +2,8 @@
 
 #include <fcntl.h>
 #include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <filesystem>
@@ -10,6 +12,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "base/testing/fault_file_system.h"
 #include "glog/logging.h"
@@ -98,6 +101,33 @@ TEST_P(FileSystemTest, HasWhatWasWritten) {
   EXPECT_EQ(file->ReadAt(5, std::span<char>(bytes)), 0);
   EXPECT_GT(file->Disk()->free_bytes, 0);
   EXPECT_GE(file->Disk()->total_bytes, file->Disk()->free_bytes);
+}
+
+// It may be read, but nothing that is in it be looked at. A root that tests looks as somebody else.
+TEST(RealFileSystemTest, TellsThatAFolderCannotBeListed) {
+  constexpr uid_t kNobody = 65534;
+  std::string folder = ::testing::TempDir() + "file_system_test_XXXXXX";
+  ASSERT_NE(::mkdtemp(folder.data()), nullptr);
+  ASSERT_TRUE(Write(FileSystem::Real(), folder + "/a", "a"));
+  ASSERT_EQ(::chmod(folder.c_str(), 0444), 0);
+  const uid_t self = ::geteuid();
+  if (self == 0) {
+    ASSERT_EQ(::seteuid(kNobody), 0);
+  }
+  std::vector<std::string> seen;
+  const bool is_listed = FileSystem::Real().List(folder, [&](const FileSystem::Entry& entry) {
+    seen.push_back(entry.name);
+    return true;
+  });
+  const int error = errno;
+  if (self == 0) {
+    ASSERT_EQ(::seteuid(self), 0);
+  }
+  EXPECT_FALSE(is_listed);
+  EXPECT_EQ(error, EACCES);
+  EXPECT_THAT(seen, IsEmpty());
+  ASSERT_EQ(::chmod(folder.c_str(), 0700), 0);
+  std::filesystem::remove_all(folder);
 }
 
 TEST_P(FileSystemTest, HasTheSizeThatItWasGiven) {

@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <fstream>
 #include <functional>
+#include <map>
 #include <span>
 #include <string>
 #include <vector>
@@ -236,6 +237,21 @@ TEST_F(SnapshotFolderFaultsTest, IsThereAndWholeOrNotThereWhateverFails) {
   for (const int error : {EIO, ENOSPC, EDQUOT}) {
     ForEachCall([&](FaultFileSystem& fs, int nth) { fs.FailNth(nth, error); }, Loss::kAny);
     ForEachCall([&](FaultFileSystem& fs, int nth) { fs.FailFromNth(nth, error); }, Loss::kAny);
+  }
+}
+
+// The folder is there, and it may be lost, or be somebody else's.
+TEST_F(SnapshotFolderFaultsTest, IsNotPutWhereItsFolderCannotBeMadeDurable) {
+  const std::map<int, bool> expected = {
+      {EIO, false}, {ENOSPC, false}, {EACCES, true}, {EPERM, true}, {EROFS, true}};
+  for (const auto& [error, is_put] : expected) {
+    SCOPED_TRACE(error);
+    FaultFileSystem fs(/*seed=*/0);
+    ASSERT_TRUE(fs.MakeFolder("/data") && fs.SyncFolder("/"));
+    ASSERT_TRUE(Put(fs, 1));
+    fs.FailNth(2, error);  // After MakeFolder().
+    EXPECT_EQ(Put(fs, 2), is_put);
+    EXPECT_TRUE(fs.has_struck());
   }
 }
 
