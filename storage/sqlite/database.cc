@@ -2,6 +2,7 @@
 
 #include <sqlite3.h>
 
+#include <algorithm>
 #include <cerrno>
 
 #include "absl/strings/str_cat.h"
@@ -19,15 +20,21 @@ constexpr int kBusyWaitMs = 5;
 
 constexpr absl::string_view kPrepare = "prepare a statement";
 
-// The errno with which a file of the catalog failed last: the log, or with `op` FILE_POINTER the
-// database.
-int LastErrno(sqlite3* connection, int op) {
+constexpr int kReadSize = 1 << 20;
+
+// A file of the catalog that is open: the log, or with `op` FILE_POINTER the database. Else null.
+sqlite3_file* OpenFileOf(sqlite3* connection, int op) {
   sqlite3_file* file = nullptr;
+  const bool is_open = sqlite3_file_control(connection, "main", op, &file) == SQLITE_OK &&
+                       file != nullptr && file->pMethods != nullptr;
+  return is_open ? file : nullptr;
+}
+
+// The errno with which such a file failed last.
+int LastErrno(sqlite3* connection, int op) {
   int system_error = 0;
-  if (sqlite3_file_control(connection, "main", op, &file) == SQLITE_OK && file != nullptr &&
-      file->pMethods != nullptr) {
+  if (sqlite3_file* const file = OpenFileOf(connection, op); file != nullptr)
     file->pMethods->xFileControl(file, SQLITE_FCNTL_LAST_ERRNO, &system_error);
-  }
   return system_error;
 }
 
@@ -275,6 +282,24 @@ absl::StatusOr<Database::LogState> Database::Checkpoint(Checkpointing mode) {
   if (code != SQLITE_OK && code != SQLITE_BUSY) return Fail("cut its log off");
   if (code == SQLITE_OK) log_pages_ = 0;
   return state;
+}
+
+absl::StatusOr<int64_t> Database::SizeBytes() {
+  Query size = Prepare("SELECT page_count * page_size FROM pragma_page_count, pragma_page_size");
+  RETURN_IF_ERROR(size.Step().status());
+  return size.Int(0);
+}
+
+// By SQLite's own descriptor: to close another one would give up its locks.
+void Database::ReadIntoMemory(const std::stop_token& token) const {
+  sqlite3_file* const file = OpenFileOf(connection_, SQLITE_FCNTL_FILE_POINTER);
+  sqlite3_int64 size = 0;
+  if (file == nullptr || file->pMethods->xFileSize(file, &size) != SQLITE_OK) return;
+  std::string buffer(kReadSize, '\0');
+  for (sqlite3_int64 offset = 0; offset < size && !token.stop_requested(); offset += kReadSize) {
+    const auto part = static_cast<int>(std::min<sqlite3_int64>(kReadSize, size - offset));
+    file->pMethods->xRead(file, buffer.data(), part, offset);
+  }
 }
 
 bool Database::HasSystemError() const {

@@ -4,6 +4,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <stop_token>
 #include <string>
 #include <unordered_map>
 #include <utility>
@@ -83,6 +84,12 @@ class Database {
 
   // Whether the system gave a cause when a file of this connection failed last, if any did.
   bool HasSystemError() const;
+
+  // Of all pages, those in the log included.
+  absl::StatusOr<int64_t> SizeBytes();
+  // Reads the file from its beginning to its end, so that who then reads here and there finds it in
+  // memory. Ends soon after `token` is told to stop; what cannot be read is passed over.
+  void ReadIntoMemory(const std::stop_token& token) const;
 
   // Runs statements that give no rows.
   absl::Status Execute(const char* sql);

@@ -30,8 +30,8 @@ constexpr char kCopySettings[] =
     "PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA locking_mode = EXCLUSIVE; "
     "PRAGMA cache_size = -2048;";
 
-// Up to this size the indices of a database are compared with its tables: some seconds, with all of
-// it in memory. Meanwhile the log grows.
+// Up to this size the indices of a database are compared with its tables: some seconds, once all of
+// it is in memory. Meanwhile the log grows.
 constexpr int64_t kMaxCompareBytes = int64_t{256} << 20;
 
 // A copy must leave what is reserved to recover from a full disk.
@@ -53,13 +53,6 @@ absl::Status CheckRoom(const std::string& path, int64_t size_bytes) {
 
 absl::Status CheckGoOn(const std::stop_token& token) {
   return token.stop_requested() ? absl::CancelledError("told to stop") : absl::OkStatus();
-}
-
-absl::StatusOr<int64_t> SizeOf(Database& database) {
-  Query size =
-      database.Prepare("SELECT page_count * page_size FROM pragma_page_count, pragma_page_size");
-  RETURN_IF_ERROR(size.Step().status());
-  return size.Int(0);
 }
 
 absl::StatusOr<std::vector<std::string>> ListTables(Database& database) {
@@ -179,6 +172,7 @@ absl::Status OnlineCopy::Run(Database& source, const std::string& path, const ch
 }
 
 absl::Status CheckQuickly(Database& database, const std::stop_token& token) {
+  RETURN_IF_ERROR(CheckSchema(database));
   return RunCheck(database, "SELECT quick_check FROM pragma_quick_check", /*table=*/"", token);
 }
 
@@ -186,7 +180,8 @@ absl::Status CheckAllTables(Database& database, const std::function<void()>& pau
                             const std::stop_token& token) {
   RETURN_IF_ERROR(CheckSchema(database));
   ASSIGN_OR_RETURN(const std::vector<std::string> tables, ListTables(database));
-  ASSIGN_OR_RETURN(const int64_t size_bytes, SizeOf(database));
+  ASSIGN_OR_RETURN(const int64_t size_bytes, database.SizeBytes());
+  if (size_bytes <= kMaxCompareBytes) database.ReadIntoMemory(token);
   const char* const check = size_bytes <= kMaxCompareBytes
                                 ? "SELECT integrity_check FROM pragma_integrity_check(?)"
                                 : "SELECT quick_check FROM pragma_quick_check(?)";

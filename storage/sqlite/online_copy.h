@@ -23,9 +23,9 @@ class OnlineCopy {
                           const std::function<void()>& pause, const std::stop_token& token);
 };
 
-// Has SQLite look for damage in all of the database, but for whether indices agree with their
-// tables. Reason STATE_CORRUPT if it finds any twice; STORAGE_IO if a part cannot be read, which is
-// no damage; Cancelled soon after `token` is told to stop.
+// Has SQLite look for damage in all of the database, the names of its schema included, but for
+// whether indices agree with their tables. Reason STATE_CORRUPT if it finds any twice; STORAGE_IO
+// if a part cannot be read, which is no damage; Cancelled soon after `token` is told to stop.
 absl::Status CheckQuickly(Database& database, const std::stop_token& token);
 
 // The same of one table after the other, each in a transaction of its own, so that the log can be

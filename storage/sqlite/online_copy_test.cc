@@ -172,6 +172,8 @@ TEST_F(OnlineCopyTest, CheckFindsAColumnWhoseNameIsAnother) {
   EXPECT_THAT(catalog_->damage(), HasReason(Reason::kStateCorrupt));
   Open();
   EXPECT_THAT(catalog_->Check(kNoPause, {}), HasReason(Reason::kStateCorrupt));
+  Open();
+  EXPECT_THAT(catalog_->CopyTo(copy_, kNoPause, {}), HasReason(Reason::kStateCorrupt));
 }
 
 TEST_F(OnlineCopyTest, DamageThatAReaderMeetsStopsTheWriter) {

@@ -36,16 +36,9 @@ int64_t FreeBytesAt(const std::string& folder) {
   return static_cast<int64_t>(disk.f_bavail * disk.f_frsize);
 }
 
-absl::StatusOr<int64_t> SizeOf(Database& database) {
-  Query query =
-      database.Prepare("SELECT page_count * page_size FROM pragma_page_count, pragma_page_size");
-  RETURN_IF_ERROR(query.Step().status());
-  return query.Int(0);
-}
-
 absl::Status CheckThatItMay(Database& database, const std::string& path, int64_t max_bytes,
                             int64_t spare_bytes) {
-  ASSIGN_OR_RETURN(const int64_t size_bytes, SizeOf(database));
+  ASSIGN_OR_RETURN(const int64_t size_bytes, database.SizeBytes());
   if (size_bytes > max_bytes)
     return absl::FailedPreconditionError("start once with --rebuild_catalog");
   if (FreeBytesAt(FolderOf(path)) < size_bytes + spare_bytes)
