@@ -111,9 +111,14 @@ absl::StatusOr<int64_t> SqliteTransaction::PutInline(const InlineChunk& chunk, C
 absl::StatusOr<bool> SqliteTransaction::IsUsable(const ChunkRow& row, const InlineChunk& brought) {
   if (!row.IsUsable()) return false;
   if (row.pack == 0 || brought.has_pack_key == nullptr) return true;
-  ASSIGN_OR_RETURN(const std::optional<PackInfo> pack, FindPack(row.pack));
-  return !pack || pack->wrapped_key.empty() ||
-         brought.has_pack_key(pack->wrapped_key, pack->blob_id);
+  // No more of it, as FindPack() counts chunks.
+  Query pack = database_.Prepare("SELECT wrapped_key, blob_id FROM packs WHERE pack_id = ?");
+  ASSIGN_OR_RETURN(const bool is_there, pack.Bind(row.pack).Step());
+  const std::string wrapped_key = is_there ? pack.Blob(0) : "";
+  if (wrapped_key.empty()) return true;
+  const std::optional<BlobId> blob_id = BlobId::FromBytes(pack.Blob(1));
+  if (!blob_id) return ChunksCorrupt("the blob id of a pack is damaged");
+  return brought.has_pack_key(wrapped_key, *blob_id);
 }
 
 absl::StatusOr<int64_t> SqliteTransaction::PutPack(const NewPack& pack, ChunkRows& rows,
