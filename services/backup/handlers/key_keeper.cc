@@ -298,11 +298,16 @@ absl::Status KeyKeeper::CheckNoneIsMissing() const {
   return absl::OkStatus();
 }
 
-absl::Status KeyKeeper::CheckFileIsOurs() const {
+absl::Status KeyKeeper::CheckFileIsOurs() {
   const absl::StatusOr<std::string> now = crypto::ReadGenerationsFile(path_);
-  if (absl::IsNotFound(now.status())) return absl::OkStatus();
+  if (absl::IsNotFound(now.status())) {
+    tried_.clear();
+    return absl::OkStatus();
+  }
   RETURN_IF_ERROR(now.status());
-  if (*now == in_file_ || *now == tried_) return absl::OkStatus();
+  // What else was tried is not there.
+  std::erase_if(tried_, [&](const std::string& each) { return each != *now; });
+  if (*now == in_file_ || !tried_.empty()) return absl::OkStatus();
   return MakeError(
       Reason::kKeyChangeRefused,
       absl::StrCat("somebody else has written ", path_,
@@ -316,9 +321,10 @@ absl::Status KeyKeeper::CheckFile() {
 }
 
 absl::Status KeyKeeper::WriteFile(const std::string& text) {
-  tried_ = text;
+  tried_.push_back(text);
   const absl::Status written = crypto::WriteGenerationsFile(path_, text);
   if (written.ok()) {
+    tried_.clear();
     MutexLock lock(mutex_);
     in_file_ = text;
     return written;

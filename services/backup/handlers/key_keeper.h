@@ -110,7 +110,7 @@ class KeyKeeper {
   absl::Status ToldOfKeys(const absl::Status& error) const;
   absl::Status CheckNoneIsMissing() const;
   // Nobody else may have written it, whose keys would be lost.
-  absl::Status CheckFileIsOurs() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(change_mutex_);
+  absl::Status CheckFileIsOurs() ABSL_EXCLUSIVE_LOCKS_REQUIRED(change_mutex_);
   // That, and whether it can be written, by writing what it should have: before anything that takes
   // long is done for a change that could not be kept.
   absl::Status CheckFile() ABSL_EXCLUSIVE_LOCKS_REQUIRED(change_mutex_);
@@ -139,7 +139,8 @@ class KeyKeeper {
   // What the two places have, as it was read; empty if nothing, or if it is damaged.
   std::string in_catalog_;
   std::string in_file_;  // As it was read, or written; that with both mutexes held.
-  std::string tried_;    // What was to be written last, which the file may have as well.
+  // What writes that failed may have left in the file: two at most.
+  std::vector<std::string> tried_ ABSL_GUARDED_BY(change_mutex_);
   std::string damaged_in_catalog_;
 };
 
