@@ -79,8 +79,11 @@ def compare(run, what, ask_once, key, times):
     """All kinds, each in turn, so that whatever else the machine does it does to all of them."""
     answers, took = set(), {kind: [] for kind in KINDS}
     for _ in range(times):
-        for kind in run.dice.sample(KINDS, len(KINDS)):
-            answer, seconds = ask_once(wrong_content(run.dice, key, kind, what[1]))
+        kinds = run.dice.sample(KINDS, len(KINDS))
+        # Before any is sent: some take longer to make, and what a machine did last makes it slower or faster.
+        contents = [wrong_content(run.dice, key, kind, what[1]) for kind in kinds]
+        for kind, content in zip(kinds, contents):
+            answer, seconds = ask_once(content)
             answers.add(answer)
             took[kind].append(seconds)
             run.tally.faults += 1
