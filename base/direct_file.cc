@@ -128,7 +128,8 @@ bool DirectFile::WriteOut(absl::string_view bytes, AlignedBuffer* own) {
 
 bool DirectFile::TryStart(absl::string_view bytes, AlignedBuffer* own) {
   if (own == nullptr && (lasting_pieces_ == 0 || bytes.data() == buffer_.get())) return false;
-  if (offset_ + std::ssize(bytes) > allocated_ || !file_->is_direct()) return false;
+  if (offset_ + std::ssize(bytes) > allocated_ || !file_->is_direct() || file_->descriptor() < 0)
+    return false;
   if (in_flight_.size() == IoQueue::kMaxDepth) FinishOldest();
   if (!queue_.TryStart({IoOperation::Kind::kWrite, file_->descriptor(),
                         const_cast<char*>(bytes.data()), bytes.size(), offset_},

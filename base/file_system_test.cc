@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
 #include <filesystem>
 #include <functional>
@@ -222,6 +223,23 @@ class FaultFileSystemTest : public ::testing::Test {
 
   FaultFileSystem fs_{kSeed};
 };
+
+TEST_F(FaultFileSystemTest, TakesOnlyWhatIsAlignedWhileItBypassesThePageCache) {
+  constexpr size_t kSector = FaultFileSystem::kSectorSize;
+  const std::unique_ptr<File> file = fs_.Create("/a", O_DIRECT);
+  ASSERT_TRUE(file->is_direct());
+  alignas(kSector) std::array<char, 2 * kSector> bytes = {};
+  EXPECT_EQ(file->WriteAt(kSector, {bytes.data(), kSector}), kSector);
+  for (const auto& [offset, at, size] :
+       {std::array{size_t{1}, size_t{0}, kSector}, std::array{size_t{0}, size_t{1}, kSector},
+        std::array{size_t{0}, size_t{0}, kSector + 1}}) {
+    EXPECT_EQ(file->WriteAt(static_cast<int64_t>(offset), {bytes.data() + at, size}), -1);
+    EXPECT_EQ(errno, EINVAL);
+  }
+  ASSERT_TRUE(file->UsePageCache());
+  EXPECT_FALSE(file->is_direct());
+  EXPECT_EQ(file->WriteAt(1, {bytes.data() + 1, 3}), 3);
+}
 
 TEST_F(FaultFileSystemTest, FailsOnceOrEverAfter) {
   fs_.FailNth(2, ENOSPC);

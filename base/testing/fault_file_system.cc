@@ -30,8 +30,8 @@ void Put(absl::string_view part, int64_t offset, std::string& bytes) {
 // A file that is open; of an earlier start it is of no use.
 class FaultFileSystem::OpenFile final : public File {
  public:
-  OpenFile(FaultFileSystem& file_system, NodePtr node, int start)
-      : file_system_(file_system), node_(std::move(node)), start_(start) {
+  OpenFile(FaultFileSystem& file_system, NodePtr node, int start, bool is_direct)
+      : file_system_(file_system), node_(std::move(node)), start_(start), is_direct_(is_direct) {
     ++node_->uses;
   }
   ~OpenFile() override {
@@ -49,6 +49,10 @@ class FaultFileSystem::OpenFile final : public File {
 
   ssize_t WriteAt(int64_t offset, absl::string_view bytes) override {
     MutexLock lock(file_system_.mutex_);
+    if (is_direct_ && !IsAligned(offset, bytes)) {
+      errno = EINVAL;
+      return -1;
+    }
     const Fate fate = Next();
     const int error = errno;
     if (fate == Fate::kFails && HasEnded()) return -1;
@@ -117,7 +121,17 @@ class FaultFileSystem::OpenFile final : public File {
     return DiskSpace{file_system_.capacity_bytes_, file_system_.FreeBytes()};
   }
 
+  bool is_direct() const override { return is_direct_; }
+  bool UsePageCache() override {
+    is_direct_ = false;
+    return true;
+  }
+
  private:
+  static bool IsAligned(int64_t offset, absl::string_view bytes) {
+    const auto address = reinterpret_cast<uintptr_t>(bytes.data());
+    return (static_cast<uintptr_t>(offset) | address | bytes.size()) % kSectorSize == 0;
+  }
   Fate Next() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(file_system_.mutex_) {
     if (start_ == file_system_.starts_) return file_system_.Next();
     errno = EIO;
@@ -131,6 +145,7 @@ class FaultFileSystem::OpenFile final : public File {
   FaultFileSystem& file_system_;
   const NodePtr node_;
   const int start_;
+  bool is_direct_;
 };
 
 FaultFileSystem::FaultFileSystem(uint64_t seed)
@@ -240,7 +255,7 @@ void FaultFileSystem::SetName(Node& folder, const std::string& name, NodePtr nod
   folder.name_changes.push_back({name, std::move(node), Standing::kUnsynced});
 }
 
-std::unique_ptr<File> FaultFileSystem::Create(const std::string& path, int /*flags*/) {
+std::unique_ptr<File> FaultFileSystem::Create(const std::string& path, int flags) {
   MutexLock lock(mutex_);
   const Fate fate = Next();
   if (fate == Fate::kFails) return nullptr;
@@ -253,7 +268,8 @@ std::unique_ptr<File> FaultFileSystem::Create(const std::string& path, int /*fla
   const auto node = std::make_shared<Node>();
   files_.push_back(node);
   SetName(*place->folder, place->name, node);
-  return Told(fate) ? std::make_unique<OpenFile>(*this, node, starts_) : nullptr;
+  const bool is_direct = (flags & O_DIRECT) != 0;
+  return Told(fate) ? std::make_unique<OpenFile>(*this, node, starts_, is_direct) : nullptr;
 }
 
 std::unique_ptr<File> FaultFileSystem::Open(const std::string& path, int flags) {
@@ -265,7 +281,7 @@ std::unique_ptr<File> FaultFileSystem::Open(const std::string& path, int flags) 
     errno = EINVAL;
     return nullptr;
   }
-  return std::make_unique<OpenFile>(*this, std::move(node), starts_);
+  return std::make_unique<OpenFile>(*this, std::move(node), starts_, /*is_direct=*/false);
 }
 
 bool FaultFileSystem::Move(const std::string& from, const std::string& to, bool replaces) {

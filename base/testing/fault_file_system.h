@@ -19,7 +19,8 @@ namespace backup::testing {
 
 // A file system in memory that fails when it is told to, and of which a crash leaves what a disk
 // may have then. The seed decides all that is left to chance. Paths are absolute; no links but hard
-// ones; nothing was ever changed after 1970. Thread-safe.
+// ones; nothing was ever changed after 1970. A file that is made with O_DIRECT takes only what is
+// aligned to sectors until UsePageCache(): EINVAL. Thread-safe.
 class FaultFileSystem final : public FileSystem {
  public:
   // What a crash takes away of what was not synced: of each file its bytes, of each folder which
