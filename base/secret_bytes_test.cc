@@ -40,7 +40,7 @@ TEST(SecretBytes, TakesOverTheOnlyPlaceOfWhatItIsMadeOf) {
   EXPECT_TRUE(secret.empty());
 }
 
-TEST(SecretBytes, WipesWhatItHeldWhenItIsAssignedTo) {
+TEST(SecretBytes, HasWhatItIsAssignedAndLeavesTheOther) {
   SecretBytes secret(kKey);
   SecretBytes other(std::string(40, 'o'));
   const SecretBytes copy = other;

@@ -35,6 +35,7 @@ absl::StatusOr<storage::NewChunks> ChunksOf(Catalog& catalog, const StoredVersio
     for (const StoredChunk& chunk : page) {
       chunks.recipe.push_back(chunk.ref);
       offset += chunk.ref.size_bytes;
+      // Without asking whether a pack opens that has the same: what it heals was found damaged.
       if (chunk.pack == 0)
         chunks.inlined.push_back({chunk.ref, chunk.form, chunk.coding, chunk.payload});
     }
