@@ -19,7 +19,7 @@ namespace {
 
 // A file grows by an eighth of itself, within these: few syncs, and little that is of no use.
 constexpr sqlite3_int64 kMinGrowth = 256 << 10;
-constexpr sqlite3_int64 kMaxGrowth = 4 << 20;
+constexpr sqlite3_int64 kMaxGrowth = 1 << 20;
 // SQLite's own VFS takes less than 128 KiB in one call (seekAndWriteFd() in its os_unix.c).
 constexpr sqlite3_int64 kPiece = 64 << 10;
 // Where the log's index has the number of frames that checkpoints copied

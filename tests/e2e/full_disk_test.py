@@ -151,13 +151,16 @@ class FillingUpTest(DiskTest):
         wait_until(lambda: not self.stored("tmp"), "no part is left")
         self.assertEqual(self.stored("blobs"), blobs)
 
-    def check_disk_that_fills_up_in_the_middle(self, features, expected_log):
+    def check_disk_that_fills_up_in_the_middle(self, features, expected_log, catalog_too=False):
         """Of a large file that is being written: it fails and leaves nothing, and all else goes on."""
         self.start_on_disk(features)
         blobs = self.stored("blobs")
         client = m.ModelClient(self.cluster.port, b"unlucky", version=1).sign_up()
         connection, rest = self.send_half(client, b"file")
         filling = self.fill_disk()
+        if catalog_too:
+            while self.is_stored(client, b"of the catalog", SMALL):
+                pass
         connection.socket.sendall(rest)
         self.assertEqual(connection.answer()[0], m.ERROR)
         self.cluster.service.wait_for_log("outcome=STORAGE_FULL")
@@ -173,7 +176,7 @@ class FillingUpTest(DiskTest):
 
     def test_space_that_was_set_aside_is_there_and_is_given_back_when_the_catalog_has_none(self):
         self.check_disk_that_fills_up_in_the_middle(
-            "extent", "the room that is left is kept for that")
+            "extent", "the room that is left is kept for that", catalog_too=True)
         self.assertNotIn("No space left on device", self.cluster.service.log())
 
     def test_what_is_too_large_for_the_disk_is_refused_and_leaves_nothing(self):
