@@ -159,7 +159,7 @@ class FillingUpTest(DiskTest):
         connection, rest = self.send_half(client, b"file")
         filling = self.fill_disk()
         if catalog_too:
-            while self.is_stored(client, b"of the catalog", SMALL):
+            while self.is_backed_up(client, b"of the catalog", os.urandom(SMALL)):
                 pass
         connection.socket.sendall(rest)
         self.assertEqual(connection.answer()[0], m.ERROR)
