@@ -7,7 +7,6 @@
 #include "services/backup/testing/content_model.h"
 
 #include <sys/mman.h>
-#include <sys/statvfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -65,6 +64,7 @@
 #include "storage/local/local_blob_store.h"
 #include "storage/sqlite/sqlite_catalog.h"
 #include "storage/sqlite/testing/fault_vfs.h"
+#include "storage/testing/memory_folder.h"
 
 namespace backup::testing {
 namespace {
@@ -1118,18 +1118,6 @@ int Live(const std::string& dir, Model& model, uint64_t seed, int steps) {
   ::_exit(0);
 }
 
-// Where syncs cost nothing, if there is room: a process that ends loses nothing that was written.
-std::string MakeFolder() {
-  constexpr uint64_t kRoom = uint64_t{2} << 30;
-  struct statvfs shared = {};
-  const bool has_room =
-      ::statvfs("/dev/shm", &shared) == 0 && shared.f_bavail * shared.f_frsize > kRoom;
-  std::string path = absl::StrCat(has_room ? std::string("/dev/shm/") : ::testing::TempDir(),
-                                  "content_model_XXXXXX");
-  PCHECK(::mkdtemp(path.data()) != nullptr) << path;
-  return path;
-}
-
 uint64_t NumberOf(const char* variable, uint64_t otherwise) {
   const char* const text = std::getenv(variable);
   uint64_t number = otherwise;
@@ -1145,7 +1133,7 @@ TEST(ContentModelTest, WhatWasAcknowledgedIsThereAndNothingElse) {
       ::mmap(nullptr, sizeof(Model), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   PCHECK(shared != MAP_FAILED);
   Model& model = *new (shared) Model();
-  const std::string dir = MakeFolder();
+  const std::string dir = storage::MakeMemoryFolder();
   std::mt19937_64 random(seed);
   int lives = 0;
   int crashes = 0;

@@ -19,7 +19,7 @@
 #include "storage/sqlite/sqlite_catalog.h"
 #include "storage/sqlite/testing/fault_vfs.h"
 #include "storage/testing/ids.h"
-#include "storage/testing/temp_folder.h"
+#include "storage/testing/memory_folder.h"
 
 namespace backup::storage {
 namespace {
@@ -243,13 +243,13 @@ class SqliteKillsTest : public SqliteFaults, public ::testing::WithParamInterfac
 TEST_P(SqliteFaultsTest, WhoeverWasToldOkFindsItAgainAndWhoeverWasNotDoesNot) {
   const std::vector<Change> first = FirstBatch();
   const std::vector<Change> second = SecondBatch();
-  const TempFolder prepared;
+  const MemoryFolder prepared;
   Prepare(prepared.path() + "/catalog.db");
   bool has_failed = true;
   int runs = 0;
   for (int nth = 1; has_failed; ++nth, ++runs) {
     SCOPED_TRACE(absl::StrCat("call ", nth));
-    const TempFolder folder;
+    const MemoryFolder folder;
     const std::string path = folder.path() + "/catalog.db";
     std::filesystem::copy_file(prepared.path() + "/catalog.db", path);
     std::vector<absl::Status> told_first;
@@ -273,14 +273,14 @@ TEST_P(SqliteFaultsTest, WhoeverWasToldOkFindsItAgainAndWhoeverWasNotDoesNot) {
 
 // What is in the files at the moment of the call is what a kill -9 leaves.
 TEST_P(SqliteKillsTest, WhatWasAcknowledgedByThenIsThere) {
-  const TempFolder prepared;
+  const MemoryFolder prepared;
   Prepare(prepared.path() + "/catalog.db");
   bool was_killed = true;
   int runs = 0;
   for (int nth = 1; was_killed; ++nth, ++runs) {
     SCOPED_TRACE(absl::StrCat("call ", nth));
-    const TempFolder folder;
-    const TempFolder killed;
+    const MemoryFolder folder;
+    const MemoryFolder killed;
     std::filesystem::copy_file(prepared.path() + "/catalog.db", folder.path() + "/catalog.db");
     std::vector<Change> acknowledged;
     std::vector<Change> by_then;
@@ -324,12 +324,12 @@ INSTANTIATE_TEST_SUITE_P(, SqliteKillsTest,
 // What fails for a moment while it is checked or copied is not damage, after which nothing would be
 // written any more; and nothing is copied that is not whole.
 TEST_P(SqliteFaultsTest, WhatCannotBeCheckedOrCopiedIsNotDamaged) {
-  const TempFolder prepared;
+  const MemoryFolder prepared;
   Prepare(prepared.path() + "/catalog.db");
   bool has_failed = true;
   for (int nth = 1; has_failed; nth += 1 + nth / 8) {
     SCOPED_TRACE(absl::StrCat("call ", nth));
-    const TempFolder folder;
+    const MemoryFolder folder;
     const std::string path = folder.path() + "/catalog.db";
     std::filesystem::copy_file(prepared.path() + "/catalog.db", path);
     const auto catalog = SqliteCatalog::Open(path, {}, {vfs_.name()}).value();
@@ -351,7 +351,7 @@ TEST_P(SqliteFaultsTest, WhatCannotBeCheckedOrCopiedIsNotDamaged) {
 // A sector stays unreadable, in each page once: contents and their overflow, indices, SQLite's map
 // of pages and what is free.
 TEST_F(SqliteFaults, WhatStaysUnreadableIsNotDamaged) {
-  const TempFolder folder;
+  const MemoryFolder folder;
   const std::string path = folder.path() + "/catalog.db";
   Prepare(path);
   ASSERT_OK(SqliteCatalog::Open(path).value()->Run([](Transaction& transaction) {
@@ -376,7 +376,7 @@ TEST_F(SqliteFaults, WhatStaysUnreadableIsNotDamaged) {
 }
 
 TEST_F(SqliteFaults, WhatIsDamagedIsFoundThoughAPageBesideItStaysUnreadable) {
-  const TempFolder folder;
+  const MemoryFolder folder;
   const std::string path = folder.path() + "/catalog.db";
   Prepare(path);
   ASSERT_OK(SqliteCatalog::Open(path).value()->Run([](Transaction& transaction) -> absl::Status {
@@ -405,7 +405,7 @@ TEST_F(SqliteFaults, WhatIsDamagedIsFoundThoughAPageBesideItStaysUnreadable) {
 
 // Nothing that fails while it is opened, made or migrated leaves it worse.
 TEST_P(SqliteFaultsTest, WhatCannotBeOpenedCanBeOnceNothingFails) {
-  const TempFolder prepared;
+  const MemoryFolder prepared;
   Prepare(prepared.path() + "/catalog.db");
   for (const bool is_new : {false, true}) {
     SCOPED_TRACE(is_new ? "a new one" : "one that is there");
@@ -413,7 +413,7 @@ TEST_P(SqliteFaultsTest, WhatCannotBeOpenedCanBeOnceNothingFails) {
     // Of one that is made there are many calls: each of the first, and some of the others.
     for (int nth = 1; has_failed; nth += is_new ? 1 + nth / 8 : 1) {
       SCOPED_TRACE(absl::StrCat("call ", nth));
-      const TempFolder folder;
+      const MemoryFolder folder;
       const std::string path = folder.path() + "/catalog.db";
       if (!is_new) std::filesystem::copy_file(prepared.path() + "/catalog.db", path);
       vfs_.FailNth(GetParam().op, nth, GetParam().code, GetParam().system_error);
@@ -437,7 +437,7 @@ TEST_P(SqliteFaultsTest, WhatCannotBeOpenedCanBeOnceNothingFails) {
 }
 
 TEST_F(SqliteFaultsTest, FindsTheRoomThatWasReservedWhateverItIsThatWasFull) {
-  const TempFolder folder;
+  const MemoryFolder folder;
   SpaceReserve reserve(folder.path() + "/reserve");
   ASSERT_TRUE(reserve.Restore());
   const std::string path = folder.path() + "/catalog.db";

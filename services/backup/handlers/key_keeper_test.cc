@@ -845,8 +845,7 @@ TEST_F(KeyKeeperTest, SaysThatItIsTheDiskIfTheFileCannotBeWritten) {
 // does so as somebody else, whom permissions stop.
 TEST_F(KeyKeeperTest, KnowsWhatItMayHaveWrittenHoweverItFails) {
   constexpr uid_t kNobody = 65534;
-  ASSERT_OK(Open("k"));
-  const auto keeper = Open("nk");
+  const auto keeper = Open("k");
   ASSERT_OK(keeper);
   const uid_t self = ::geteuid();
   if (self == 0) {
@@ -854,15 +853,15 @@ TEST_F(KeyKeeperTest, KnowsWhatItMayHaveWrittenHoweverItFails) {
     ASSERT_EQ(::chown(path_.c_str(), kNobody, kNobody), 0);
     ASSERT_EQ(::seteuid(kNobody), 0);
   }
-  const auto rewrap = [&](mode_t permissions) {
+  const auto rotate = [&](mode_t permissions) {
     EXPECT_EQ(::chmod(folder_.c_str(), permissions), 0);
-    return (*keeper)->Rewrap(kNow);
+    return (*keeper)->Rotate(kNow).status();
   };
   const std::string before = InFile();
-  EXPECT_THAT(rewrap(0300), HasReason(Reason::kStorageIo));  // The folder cannot be synced.
+  EXPECT_THAT(rotate(0300), HasReason(Reason::kStorageIo));  // The folder cannot be synced.
   EXPECT_NE(InFile(), before);
-  EXPECT_THAT(rewrap(0100), HasReason(Reason::kStorageIo));  // No file can be made.
-  EXPECT_OK(rewrap(0700));
+  EXPECT_THAT(rotate(0100), HasReason(Reason::kStorageIo));  // No file can be made.
+  EXPECT_OK(rotate(0700));
   if (self == 0) {
     ASSERT_EQ(::seteuid(self), 0);
   }
