@@ -38,7 +38,7 @@
 #include "services/backup/open_storage.h"
 #include "services/backup/rebuild_state.h"
 #include "storage/testing/ids.h"
-#include "storage/testing/temp_folder.h"
+#include "storage/testing/memory_folder.h"
 
 namespace backup {
 namespace {
@@ -302,7 +302,7 @@ class RestoreStateTest : public ::testing::Test {
     file.seekp(offset).put(byte);
   }
 
-  const storage::TempFolder folder_;
+  const storage::MemoryFolder folder_;
   const std::string data_ = folder_.path() + "/data";
   const std::string elsewhere_ = folder_.path() + "/elsewhere";
   const std::string old_key_file_ = folder_.path() + "/old.key";

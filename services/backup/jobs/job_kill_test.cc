@@ -33,7 +33,7 @@
 #include "storage/sqlite/database.h"
 #include "storage/sqlite/sqlite_catalog.h"
 #include "storage/testing/ids.h"
-#include "storage/testing/temp_folder.h"
+#include "storage/testing/memory_folder.h"
 
 namespace backup::jobs {
 namespace {
@@ -422,7 +422,7 @@ class JobKillDeathTest : public ::testing::TestWithParam<std::string> {
     });
   }
 
-  const storage::TempFolder temp_;
+  const storage::MemoryFolder temp_;
   const std::string folder_ = temp_.path() + "/data";
   const crypto::KeyRing master_key_{std::string(32, 'k')};
   const std::string sealed_secret_ = content::StoreKeys::NewSealedSecret(master_key_);

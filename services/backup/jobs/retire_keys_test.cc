@@ -31,7 +31,7 @@
 #include "services/backup/testing/legacy_peer.h"
 #include "services/backup/testing/memory_service.h"
 #include "storage/testing/ids.h"
-#include "storage/testing/temp_folder.h"
+#include "storage/testing/memory_folder.h"
 
 namespace backup::jobs {
 namespace {
@@ -310,7 +310,7 @@ class OldStore {
   }
   void NextRound() { service_.clock.Advance(RetireKeys::kMaxRoundInterval); }
 
-  const storage::TempFolder folder_;
+  const storage::MemoryFolder folder_;
   MemoryService service_;
   KnownClient client_;
   KnownClient gone_;  // In the trash.

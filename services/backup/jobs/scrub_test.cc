@@ -29,6 +29,7 @@
 #include "services/backup/testing/log_capture.h"
 #include "services/backup/testing/memory_service.h"
 #include "storage/sqlite/database.h"
+#include "storage/testing/memory_folder.h"
 
 namespace backup::jobs {
 namespace {
@@ -162,7 +163,7 @@ class ScrubTest : public ::testing::TestWithParam<On> {
     ASSERT_OK(database->Execute(sql.c_str()));
   }
 
-  const storage::TempFolder folder_;
+  const storage::MemoryFolder folder_;
   const std::string path_ = folder_.path() + "/catalog.db";
   const std::unique_ptr<MemoryService> service_ =
       GetParam() == On::kMemory

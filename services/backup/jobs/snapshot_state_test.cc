@@ -24,7 +24,7 @@
 #include "gtest/gtest.h"
 #include "storage/sqlite/sqlite_catalog.h"
 #include "storage/testing/ids.h"
-#include "storage/testing/temp_folder.h"
+#include "storage/testing/memory_folder.h"
 
 namespace backup::jobs {
 namespace {
@@ -91,7 +91,7 @@ class SnapshotStateTest : public ::testing::Test {
   }
   size_t CountIn(size_t folder) { return SnapshotFolder(options_.folders[folder]).List()->size(); }
 
-  const storage::TempFolder folder_;
+  const storage::MemoryFolder folder_;
   std::unique_ptr<storage::SqliteCatalog> catalog_ =
       storage::SqliteCatalog::Open(folder_.path() + "/catalog.db").value();
   const crypto::MasterKey key_{std::string(32, 'k')};

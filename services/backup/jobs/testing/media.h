@@ -10,7 +10,7 @@
 #include "storage/memory/memory_blob_store.h"
 #include "storage/memory/memory_catalog.h"
 #include "storage/sqlite/sqlite_catalog.h"
-#include "storage/testing/temp_folder.h"
+#include "storage/testing/memory_folder.h"
 
 namespace backup::jobs {
 
@@ -53,7 +53,7 @@ class TestMedia {
   }
 
  private:
-  const storage::TempFolder folder_;
+  const storage::MemoryFolder folder_;
   int count_ = 0;
 };
 
