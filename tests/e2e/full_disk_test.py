@@ -376,7 +376,8 @@ class FullDiskTest(DiskTest):
         log = self.cluster.data_dir / "catalog.db-wal"
         disk = os.statvfs(self.cluster.data_dir)
         self.assertGreater(count, 100)
-        self.assertLess(log.stat().st_size, disk.f_bavail * disk.f_frsize + MEBIBYTE)
+        # It grows by a MiB, which is not there either.
+        self.assertLess(log.stat().st_size, disk.f_bavail * disk.f_frsize + 3 * MEBIBYTE)
         self.cluster.service.wait_for_log("because something reads an old state of the catalog")
         self.cluster.service.wait_for_log("end the program that reads the catalog")
         shell.close()
