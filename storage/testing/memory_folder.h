@@ -27,7 +27,7 @@ inline std::string MakeMemoryFolder() {
 // One that goes away with this. Used by one thread at a time.
 class MemoryFolder {
  public:
-  MemoryFolder() = default;
+  MemoryFolder() : path_(MakeMemoryFolder()) {}
   ~MemoryFolder() { std::filesystem::remove_all(path_); }
   MemoryFolder(const MemoryFolder&) = delete;
   MemoryFolder& operator=(const MemoryFolder&) = delete;
@@ -35,7 +35,7 @@ class MemoryFolder {
   const std::string& path() const { return path_; }
 
  private:
-  const std::string path_ = MakeMemoryFolder();
+  const std::string path_;
 };
 
 }  // namespace backup::storage

@@ -1,8 +1,5 @@
 #include "services/backup/handlers/key_keeper.h"
 
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <filesystem>
 #include <functional>
@@ -839,32 +836,6 @@ TEST_F(KeyKeeperTest, SaysThatItIsTheDiskIfTheFileCannotBeWritten) {
   const auto keeper = KeyKeeper::Open(catalog_, Keys("k"), folder_ + "/missing/file", kNow);
   ASSERT_OK(keeper);
   EXPECT_THAT((*keeper)->Rotate(kNow), HasReason(Reason::kStorageIo));
-}
-
-// Of one write it is not known whether it lasts, and the next one never began. A root that tests
-// does so as somebody else, whom permissions stop.
-TEST_F(KeyKeeperTest, KnowsWhatItMayHaveWrittenHoweverItFails) {
-  constexpr uid_t kNobody = 65534;
-  const auto keeper = Open("k");
-  ASSERT_OK(keeper);
-  const uid_t self = ::geteuid();
-  if (self == 0) {
-    ASSERT_EQ(::chown(folder_.c_str(), kNobody, kNobody), 0);
-    ASSERT_EQ(::chown(path_.c_str(), kNobody, kNobody), 0);
-    ASSERT_EQ(::seteuid(kNobody), 0);
-  }
-  const auto rotate = [&](mode_t permissions) {
-    EXPECT_EQ(::chmod(folder_.c_str(), permissions), 0);
-    return (*keeper)->Rotate(kNow).status();
-  };
-  const std::string before = InFile();
-  EXPECT_THAT(rotate(0300), HasReason(Reason::kStorageIo));  // The folder cannot be synced.
-  EXPECT_NE(InFile(), before);
-  EXPECT_THAT(rotate(0100), HasReason(Reason::kStorageIo));  // No file can be made.
-  EXPECT_OK(rotate(0700));
-  if (self == 0) {
-    ASSERT_EQ(::seteuid(self), 0);
-  }
 }
 
 // To look at all clients and packs takes long where there are many, and `retire` tries each minute.
