@@ -23,6 +23,9 @@ namespace {
 // Readers kept open when idle; more are opened when more are needed at once.
 constexpr size_t kMaxIdleReaders = 8;
 constexpr absl::Duration kReaderWait = absl::Seconds(5);
+// Of more reads at once the others wait, for so long: a thousand calls would else open a thousand
+// files, which SQLite keeps open until the process ends.
+constexpr int kMaxReaders = 64;
 // From so much log on a copy makes no pauses any more: it would grow with them.
 constexpr uintmax_t kHurryLogBytes = uintmax_t{48} << 20;
 
@@ -205,21 +208,29 @@ absl::Status SqliteCatalog::ReadSnapshot(const std::function<absl::Status(Snapsh
 }
 
 absl::StatusOr<std::unique_ptr<Database>> SqliteCatalog::TakeReader() {
+  const auto end = std::chrono::steady_clock::now() + absl::ToChronoNanoseconds(kReaderWait);
   {
     MutexLock lock(mutex_);
+    while (idle_readers_.empty() && taken_readers_ >= kMaxReaders && WaitForReader(end)) {
+    }
     if (!idle_readers_.empty()) return PopIdleReader();
+    ++taken_readers_;
   }
   absl::StatusOr<std::unique_ptr<Database>> opened = OpenReader();
-  const auto end = std::chrono::steady_clock::now() + absl::ToChronoNanoseconds(kReaderWait);
+  if (opened.ok()) return opened;
   MutexLock lock(mutex_);
-  while (!opened.ok() && idle_readers_.empty() && taken_readers_ > 0) {
-    const auto left = end - std::chrono::steady_clock::now();
-    if (left <= left.zero()) break;
-    given_back_.WaitFor(mutex_, absl::FromChrono(left));
+  --taken_readers_;
+  while (idle_readers_.empty() && taken_readers_ > 0 && WaitForReader(end)) {
   }
-  if (!opened.ok() && !idle_readers_.empty()) return PopIdleReader();
-  if (opened.ok()) ++taken_readers_;
+  if (!idle_readers_.empty()) return PopIdleReader();
   return opened;
+}
+
+bool SqliteCatalog::WaitForReader(std::chrono::steady_clock::time_point end) {
+  const auto left = end - std::chrono::steady_clock::now();
+  if (left <= left.zero()) return false;
+  given_back_.WaitFor(mutex_, absl::FromChrono(left));
+  return true;
 }
 
 std::unique_ptr<Database> SqliteCatalog::PopIdleReader() {

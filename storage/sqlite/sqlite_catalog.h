@@ -1,6 +1,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -61,8 +62,11 @@ class SqliteCatalog final : public Catalog {
   absl::Status ReadSnapshot(const std::function<absl::Status(Snapshot&)>& read) override;
   absl::StatusOr<std::unique_ptr<Database>> OpenReader() const;
   // One of those that are open, or another one if none is idle. Where that cannot be opened, as
-  // without descriptors, it waits for one, for at most kReaderWait.
+  // without descriptors, or many are in use, it waits for one, for at most kReaderWait.
   absl::StatusOr<std::unique_ptr<Database>> TakeReader();
+  // Until one is given back, for a while; whether it was not past `end` yet.
+  bool WaitForReader(std::chrono::steady_clock::time_point end)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Null if it is of no more use.
   void GiveBack(std::unique_ptr<Database> reader);
   std::unique_ptr<Database> PopIdleReader() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);

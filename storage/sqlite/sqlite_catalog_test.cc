@@ -2,6 +2,7 @@
 
 #include <sys/resource.h>
 
+#include <atomic>
 #include <filesystem>
 #include <fstream>
 #include <thread>
@@ -271,6 +272,32 @@ TEST_F(SqliteCatalogTest, ReadsAndDeletesWithoutAnotherDescriptor) {
   ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &none), 0);
   read_and_delete(2, kReaders);
   ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &before), 0);
+}
+
+TEST_F(SqliteCatalogTest, OpensNoMoreReadersForMoreReadsAtOnce) {
+  constexpr int kReads = 200;
+  constexpr int kMostAtOnce = 64;
+  const auto catalog = Open().value();
+  std::atomic<int> now = 0;
+  std::atomic<int> most = 0;
+  {
+    std::vector<std::jthread> readers;
+    for (int i = 0; i < kReads; ++i) {
+      readers.emplace_back([&] {
+        EXPECT_OK(catalog->Read([&](Snapshot&) {
+          const int at_once = ++now;
+          for (int seen = most; seen < at_once && !most.compare_exchange_weak(seen, at_once);) {
+          }
+          most.notify_all();
+          // Until so many read at once as may.
+          for (int seen = most; seen < kMostAtOnce; seen = most) most.wait(seen);
+          --now;
+          return absl::OkStatus();
+        }));
+      });
+    }
+  }
+  EXPECT_EQ(most, kMostAtOnce);
 }
 
 TEST_F(SqliteCatalogTest, KeepsAWriteAheadLog) {
