@@ -7,6 +7,8 @@ import shutil
 import subprocess
 import sys
 
+from cluster import wait_until
+
 IN_NAMESPACE = "FAULTS_MOUNT_NAMESPACE"
 MEBIBYTE = 1 << 20
 PAGE = 4096
@@ -89,8 +91,10 @@ class WeakDisk:
         self.mount()
 
     def unmount(self):
-        _run("umount", self.data)
+        # The kernel gives back what a process that was killed did by io_uring a moment after its end.
+        wait_until(lambda: subprocess.run(["umount", self.data], capture_output=True, timeout=TOOL_S).returncode == 0,
+                   "nobody uses the disk any more")
 
     def close(self):
-        subprocess.run(["umount", self.data], capture_output=True, timeout=TOOL_S)
-        subprocess.run(["umount", self.below], capture_output=True, timeout=TOOL_S)
+        subprocess.run(["umount", "--lazy", self.data], capture_output=True, timeout=TOOL_S)
+        subprocess.run(["umount", "--lazy", self.below], capture_output=True, timeout=TOOL_S)
