@@ -61,11 +61,13 @@ absl::StatusOr<Job::Progress> Sweep::Step(const std::string& cursor, int64_t bud
   }
   progress.is_done = std::ssize(blobs) < budget;
   removed_.Add(static_cast<double>(progress.count));
+  // Before it waits for a sync: what the job `repack` takes for needed until then, it keeps.
+  absl::Status released;
+  if (progress.is_done && away.ok()) released = ReleaseRecipes(token);
   if (progress.is_done || !away.ok() || unsynced_.size() >= kMaxUnsynced)
     RETURN_IF_ERROR(ForgetDeleted(token));
   RETURN_IF_ERROR(away);
-  // Last, since it makes no room by itself.
-  if (progress.is_done) RETURN_IF_ERROR(ReleaseRecipes(token));
+  RETURN_IF_ERROR(released);
   return progress;
 }
 
