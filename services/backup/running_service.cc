@@ -48,7 +48,6 @@ constexpr absl::Duration kRestorationInterval = absl::Seconds(1);
 constexpr int kCompactEvery = 3;
 // A step is 10 ms of the catalog's writer: about ten of them a second.
 constexpr int64_t kCompactRate = 2560;
-// How often the whole catalog is looked at for damage, and what part of the time that takes.
 // Versions a second that are purged: about a third of what the catalog's writer could do.
 constexpr int64_t kPurgeRate = 5000;
 // How often it looks whether it holds its blobs still.
