@@ -193,17 +193,17 @@ absl::StatusOr<bool> SqliteTransaction::IsReadable(int64_t version_id, int64_t f
   return !age.is_damaged;
 }
 
-absl::StatusOr<bool> SqliteTransaction::MayExpire(const Expiring& expiring, absl::Time now) {
-  Query query = database_.Prepare(
-      "SELECT file_id FROM versions WHERE version_id = ? AND state = ? AND delete_time IS NULL "
-      "AND coalesce(retain_until <= ?, 1) AND NOT EXISTS (SELECT 1 FROM files f JOIN clients c "
-      "USING (client_id) "
-      "WHERE f.file_id = versions.file_id AND c.delete_time IS NOT NULL)");
-  query.Bind(expiring.version_id).Bind(static_cast<int>(expiring.state));
-  ASSIGN_OR_RETURN(const bool may_go, query.Bind(absl::ToUnixMicros(now)).Step());
-  if (!may_go || expiring.state != VersionState::kVerified) return may_go;
-  if (expiring.readable <= expiring.version_id) return false;
-  return IsReadable(expiring.readable, query.Int(0));
+absl::StatusOr<bool> SqliteTransaction::IsSpared(const Expiring& expiring,
+                                                 const CountedVersion& version,
+                                                 std::optional<KnownReadable>& known) {
+  if (version.state != expiring.state) return true;
+  if (version.state != VersionState::kVerified) return false;
+  if (expiring.readable <= expiring.version_id) return true;
+  const KnownReadable needed{expiring.readable, version.file_id};
+  if (known == needed) return false;
+  ASSIGN_OR_RETURN(const bool is_readable, IsReadable(needed.version_id, needed.file_id));
+  if (is_readable) known = needed;
+  return !is_readable;
 }
 
 absl::StatusOr<int64_t> SqliteTransaction::ExpireVersions(const std::vector<Expiring>& expiring,
@@ -211,15 +211,22 @@ absl::StatusOr<int64_t> SqliteTransaction::ExpireVersions(const std::vector<Expi
   if (expiring.size() > static_cast<size_t>(kMaxDeletedVersions))
     return absl::InvalidArgumentError("too many versions at once");
   ASSIGN_OR_RETURN(const absl::Time now, RemovalTime(deletion.time));
+  ASSIGN_OR_RETURN(TrashTally tally, OpenTally(deletion.time));
   int64_t expired = 0;
+  std::optional<KnownReadable> known;
   for (const Expiring& each : expiring) {
-    ASSIGN_OR_RETURN(const bool may_go, MayExpire(each, now));
-    if (!may_go) continue;
+    ASSIGN_OR_RETURN(const std::optional<CountedVersion> version,
+                     FindRemovable(each.version_id, now));
+    if (!version) continue;
+    ASSIGN_OR_RETURN(const bool is_spared, IsSpared(each, *version, known));
+    if (is_spared) continue;
     const bool was_given_up = each.state == VersionState::kAbandoned;
-    RETURN_IF_ERROR(
-        Delete(each.version_id, {deletion.time, deletion.for_good || was_given_up}).status());
+    RETURN_IF_ERROR(deletion.for_good || was_given_up ? Remove(each.version_id)
+                                                      : tally.Trash(*version));
+    if (known && known->version_id == each.version_id) known.reset();
     ++expired;
   }
+  RETURN_IF_ERROR(tally.Count());
   return expired;
 }
 

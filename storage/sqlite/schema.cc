@@ -706,6 +706,35 @@ ALTER TABLE versions ADD COLUMN arrive_time INTEGER;
 -- How often a chunk was found damaged (storage/catalog/snapshot.h, DamageEpoch).
 ALTER TABLE totals ADD COLUMN damage_epoch INTEGER NOT NULL DEFAULT 0;
 )",
+    R"(
+-- A change of many versions that TrashTally counts changes this as well, and the triggers that count each leave it alone.
+ALTER TABLE versions ADD COLUMN tally INTEGER NOT NULL DEFAULT 0;
+DROP TRIGGER version_changed;
+DROP TRIGGER version_trashed;
+CREATE TRIGGER version_changed AFTER UPDATE OF state, kept_bytes, delete_time ON versions
+WHEN NEW.tally = OLD.tally BEGIN
+  UPDATE clients SET
+    version_count = version_count + (NEW.delete_time IS NULL) - (OLD.delete_time IS NULL),
+    verified_versions = verified_versions
+      + (NEW.delete_time IS NULL AND NEW.state = 2) - (OLD.delete_time IS NULL AND OLD.state = 2),
+    abandoned_versions = abandoned_versions
+      + (NEW.delete_time IS NULL AND NEW.state = 3) - (OLD.delete_time IS NULL AND OLD.state = 3),
+    stored_bytes = stored_bytes + NEW.size_bytes * (NEW.delete_time IS NULL AND NEW.state <> 3)
+      - OLD.size_bytes * (OLD.delete_time IS NULL AND OLD.state <> 3),
+    kept_bytes = kept_bytes
+      + coalesce(NEW.kept_bytes, NEW.size_bytes) * (NEW.delete_time IS NULL AND NEW.state <> 3)
+      - coalesce(OLD.kept_bytes, OLD.size_bytes) * (OLD.delete_time IS NULL AND OLD.state <> 3),
+    trash_versions = trash_versions + (NEW.delete_time IS NOT NULL) - (OLD.delete_time IS NOT NULL),
+    trash_bytes = trash_bytes + NEW.size_bytes * (NEW.delete_time IS NOT NULL AND NEW.state <> 3)
+      - OLD.size_bytes * (OLD.delete_time IS NOT NULL AND OLD.state <> 3)
+  WHERE client_id = (SELECT client_id FROM files WHERE file_id = NEW.file_id);
+END;
+CREATE TRIGGER version_trashed AFTER UPDATE OF delete_time ON versions
+WHEN (OLD.delete_time IS NULL) <> (NEW.delete_time IS NULL) AND NEW.tally = OLD.tally BEGIN
+  UPDATE files SET version_count = version_count + (NEW.delete_time IS NULL) - (OLD.delete_time IS NULL)
+  WHERE file_id = NEW.file_id;
+END;
+)",
 };
 
 absl::StatusOr<int64_t> SchemaVersion(Database& database) {

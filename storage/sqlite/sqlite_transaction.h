@@ -13,6 +13,7 @@
 #include "storage/sqlite/database.h"
 #include "storage/sqlite/rows.h"
 #include "storage/sqlite/seen_times.h"
+#include "storage/sqlite/trash_tally.h"
 
 namespace backup::storage {
 
@@ -272,6 +273,10 @@ class SqliteTransaction final : public Transaction {
   absl::StatusOr<bool> Trash(int64_t version_id, absl::Time delete_time);
   absl::StatusOr<bool> Delete(int64_t version_id, const Deletion& deletion);
   absl::Status Remove(int64_t version_id);
+  // Of versions that go into the trash at this time.
+  absl::StatusOr<TrashTally> OpenTally(absl::Time delete_time);
+  // A version that is neither in the trash nor to be kept beyond `now`.
+  absl::StatusOr<std::optional<CountedVersion>> FindRemovable(int64_t version_id, absl::Time now);
   // Whether the client was deleted, then or before.
   absl::StatusOr<bool> IsTrashed(const ClientId& id, absl::Time deleted_by);
 
@@ -308,8 +313,16 @@ class SqliteTransaction final : public Transaction {
   // Versions below `before` of a file, at most `limit`, newest first.
   absl::StatusOr<std::vector<VersionAge>> AgesOf(DamagedChunks& damaged, int64_t file_id,
                                                  int64_t before, int limit);
-  // Whether the version may go as Transaction::ExpireVersions() says.
-  absl::StatusOr<bool> MayExpire(const Expiring& expiring, absl::Time now);
+  // A version that was found readable, and its file.
+  struct KnownReadable {
+    int64_t version_id = 0;
+    int64_t file_id = 0;
+    bool operator==(const KnownReadable&) const = default;
+  };
+  // Whether a version that might be removed stays, as Transaction::ExpireVersions() says. `known`
+  // spares looking at what the one before was spared for.
+  absl::StatusOr<bool> IsSpared(const Expiring& expiring, const CountedVersion& version,
+                                std::optional<KnownReadable>& known);
   // Whether this verified version is there, and known to be readable without its recipe.
   absl::StatusOr<bool> IsReadable(int64_t version_id, int64_t file_id);
 

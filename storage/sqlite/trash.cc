@@ -9,6 +9,7 @@
 #include "base/status_macros.h"
 #include "storage/sqlite/rows.h"
 #include "storage/sqlite/sqlite_transaction.h"
+#include "storage/sqlite/trash_tally.h"
 
 namespace backup::storage {
 namespace {
@@ -128,21 +129,39 @@ absl::Status SqliteTransaction::DeleteVersion(const ClientId& client, const std:
   return was_there ? absl::OkStatus() : VersionNotFound(file_name, version_id);
 }
 
+absl::StatusOr<TrashTally> SqliteTransaction::OpenTally(absl::Time delete_time) {
+  ASSIGN_OR_RETURN(delete_time, DeleteTime(*this, delete_time));
+  return TrashTally(database_, delete_time);
+}
+
+absl::StatusOr<std::optional<CountedVersion>> SqliteTransaction::FindRemovable(int64_t version_id,
+                                                                               absl::Time now) {
+  Query query = database_.Prepare(
+      "SELECT v.version_id, v.file_id, f.client_id, v.state, v.size_bytes, "
+      "coalesce(v.kept_bytes, v.size_bytes) "
+      "FROM versions v JOIN files f USING (file_id) JOIN clients c USING (client_id) "
+      "WHERE v.version_id = ? AND v.delete_time IS NULL AND c.delete_time IS NULL "
+      "AND coalesce(v.retain_until <= ?, 1)");
+  ASSIGN_OR_RETURN(const bool found, query.Bind(version_id).Bind(absl::ToUnixMicros(now)).Step());
+  if (!found) return std::nullopt;
+  return CountedVersion{query.Int(0),  query.Int(1),
+                        query.Blob(2), static_cast<VersionState>(query.Int(3)),
+                        query.Int(4),  query.Int(5)};
+}
+
 absl::StatusOr<int64_t> SqliteTransaction::DeleteVersions(const std::vector<int64_t>& ids,
                                                           const Deletion& deletion) {
   RETURN_IF_ERROR(CheckCount(ids));
   ASSIGN_OR_RETURN(const absl::Time now, RemovalTime(deletion.time));
+  ASSIGN_OR_RETURN(TrashTally tally, OpenTally(deletion.time));
   int64_t deleted = 0;
   for (const int64_t id : ids) {
-    Query query = database_.Prepare(
-        "SELECT 1 FROM versions WHERE version_id = ? AND coalesce(retain_until <= ?, 1) AND "
-        "NOT EXISTS (SELECT 1 FROM files f JOIN clients c USING (client_id) "
-        "WHERE f.file_id = versions.file_id AND c.delete_time IS NOT NULL)");
-    ASSIGN_OR_RETURN(const bool may_go, query.Bind(id).Bind(absl::ToUnixMicros(now)).Step());
-    if (!may_go) continue;
-    ASSIGN_OR_RETURN(const bool was_there, Delete(id, deletion));
-    if (was_there) ++deleted;
+    ASSIGN_OR_RETURN(const std::optional<CountedVersion> version, FindRemovable(id, now));
+    if (!version) continue;
+    RETURN_IF_ERROR(deletion.for_good ? Remove(id) : tally.Trash(*version));
+    ++deleted;
   }
+  RETURN_IF_ERROR(tally.Count());
   return deleted;
 }
 

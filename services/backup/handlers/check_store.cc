@@ -2,13 +2,16 @@
 
 #include <algorithm>
 #include <optional>
+#include <thread>
 #include <utility>
 #include <variant>
 
 #include "absl/strings/str_cat.h"
 #include "base/error.h"
+#include "base/low_priority_thread.h"
 #include "base/name_text.h"
 #include "base/secret_bytes.h"
+#include "base/start_thread.h"
 #include "base/status_macros.h"
 #include "content/chunk_seal.h"
 #include "content/pack_footer.h"
@@ -134,6 +137,48 @@ void StoreCheck::Numbers::Insert(int64_t number) {
   }
 }
 
+// Chunks that were read, and are digested by a thread of their own: that takes longer than all else
+// that is done to them, and the medium need not wait for it.
+class StoreCheck::ChunkBatch {
+ public:
+  // `keys` must outlive this.
+  ChunkBatch(std::vector<ChunkReader::Result> read, const ChunkIdKeys& keys)
+      : read_(std::move(read)) {
+    const auto digest = [this, &keys, is_patient = IsLowPriority()] {
+      if (is_patient) BecomeLowPriority();
+      Digest(keys);
+    };
+    std::optional<std::thread> thread = TryStartThread(digest);
+    if (thread) {
+      thread_ = std::move(*thread);
+    } else {
+      Digest(keys);
+    }
+  }
+  ChunkBatch(const ChunkBatch&) = delete;
+  ChunkBatch& operator=(const ChunkBatch&) = delete;
+  ~ChunkBatch() { WaitForDigests(); }
+
+  const std::vector<ChunkReader::Result>& read() const { return read_; }
+  // One of each chunk; of those that could not be read they are of no use.
+  const std::vector<std::string>& WaitForDigests() {
+    if (thread_.joinable()) thread_.join();
+    return digests_;
+  }
+
+ private:
+  void Digest(const ChunkIdKeys& keys) {
+    std::vector<absl::string_view> plain;
+    for (const ChunkReader::Result& each : read_)
+      plain.push_back(each.plain.ok() ? (*each.plain)->bytes() : absl::string_view());
+    digests_ = keys.DigestsOf(plain);
+  }
+
+  const std::vector<ChunkReader::Result> read_;
+  std::vector<std::string> digests_;
+  std::thread thread_;
+};
+
 StoreCheck::StoreCheck(const StoredPlaces& places, PieceBudget& budget, Hooks hooks)
     : dictionaries_(MakeDictionaries(places.catalog, places.store_keys)),
       places_(With(places, *dictionaries_)),
@@ -182,25 +227,31 @@ absl::Status StoreCheck::ReadChunks(const std::vector<StoredChunk>& chunks, Look
     while (next != chunks.end() && reader.TryBegin(*next)) ++next;
     return reader.has_begun();
   };
-  while (begin()) RETURN_IF_ERROR(TakeSome(begin, reader, looked));
-  return absl::OkStatus();
+  std::unique_ptr<ChunkBatch> digested;
+  while (begin()) {
+    ASSIGN_OR_RETURN(std::unique_ptr<ChunkBatch> read, ReadSome(begin, reader));
+    if (digested) RETURN_IF_ERROR(TakeAll(*digested, reader, looked));
+    digested = std::move(read);
+  }
+  return digested ? TakeAll(*digested, reader, looked) : absl::OkStatus();
 }
 
-absl::Status StoreCheck::TakeSome(const std::function<bool()>& begin, ChunkReader& reader,
-                                  Looked& looked) {
+absl::StatusOr<std::unique_ptr<StoreCheck::ChunkBatch>> StoreCheck::ReadSome(
+    const std::function<bool()>& begin, ChunkReader& reader) {
   std::vector<ChunkReader::Result> read;
   while (read.size() < kDigestedAtOnce && begin()) {
     read.push_back(reader.Next());
     RETURN_IF_ERROR(hooks_.moved(read.back().chunk.stored_size));
   }
-  // While these are compared, others come.
+  // While these are digested, others come.
   begin();
-  std::vector<absl::string_view> plain;
-  for (const ChunkReader::Result& each : read)
-    plain.push_back(each.plain.ok() ? (*each.plain)->bytes() : absl::string_view());
-  const std::vector<std::string> digests = id_keys_.DigestsOf(plain);
-  for (size_t i = 0; i < read.size(); ++i)
-    RETURN_IF_ERROR(Take(read[i], digests[i], reader, looked));
+  return std::make_unique<ChunkBatch>(std::move(read), id_keys_);
+}
+
+absl::Status StoreCheck::TakeAll(ChunkBatch& batch, ChunkReader& reader, Looked& looked) {
+  const std::vector<std::string>& digests = batch.WaitForDigests();
+  for (size_t i = 0; i < digests.size(); ++i)
+    RETURN_IF_ERROR(Take(batch.read()[i], digests[i], reader, looked));
   return absl::OkStatus();
 }
 

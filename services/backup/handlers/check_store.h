@@ -74,11 +74,15 @@ class StoreCheck {
     bool all_are_right = true;
   };
   enum class State { kRight, kDamaged, kUnclear };
+  class ChunkBatch;
 
   absl::StatusOr<std::vector<storage::StoredChunk>> ChunksOf(int64_t pack);
   absl::Status ReadChunks(const std::vector<storage::StoredChunk>& chunks, Looked& looked);
-  absl::Status TakeSome(const std::function<bool()>& begin, content::ChunkReader& reader,
-                        Looked& looked);
+  // Reads some chunks, as many as are digested at once, and begins to digest them.
+  absl::StatusOr<std::unique_ptr<ChunkBatch>> ReadSome(const std::function<bool()>& begin,
+                                                       content::ChunkReader& reader);
+  // Compares chunks with their ids once they are digested.
+  absl::Status TakeAll(ChunkBatch& batch, content::ChunkReader& reader, Looked& looked);
   absl::Status Take(const content::ChunkReader::Result& read, absl::string_view digest,
                     content::ChunkReader& reader, Looked& looked);
   absl::StatusOr<State> LookAtChunkAgain(const storage::StoredChunk& chunk,

@@ -20,7 +20,10 @@ class ChunkIdKeys {
  public:
   // Both must outlive this.
   ChunkIdKeys(storage::Catalog& catalog, const content::StoreKeys& keys)
-      : catalog_(catalog), keys_(keys), last_key_(keys.IdKey(storage::StorageForm::kPlain)) {}
+      : catalog_(catalog),
+        keys_(keys),
+        digest_key_(keys.IdKey(storage::StorageForm::kPlain)),
+        last_key_(digest_key_) {}
 
   // `form` is how the chunk is kept. Looks at the keys of all clients before it says no; one pass
   // over the bytes all the same. Reasons as Catalog::Read().
@@ -28,9 +31,10 @@ class ChunkIdKeys {
                             absl::string_view plaintext) {
     return MadeOf(id, form, DigestsOf({&plaintext, 1}).front());
   }
-  // The same in two steps, for several chunks: content::DigestsOf(), and what is left to do then.
+  // The same in two steps, for several chunks: content::DigestsOf(), which any thread may call, and
+  // what is left to do then.
   std::vector<std::string> DigestsOf(std::span<const absl::string_view> plaintexts) const {
-    return content::DigestsOf(last_key_, plaintexts);
+    return content::DigestsOf(digest_key_, plaintexts);
   }
   absl::StatusOr<bool> MadeOf(const ChunkId& id, storage::StorageForm form,
                               absl::string_view digest);
@@ -49,7 +53,8 @@ class ChunkIdKeys {
 
   storage::Catalog& catalog_;
   const content::StoreKeys& keys_;
-  content::ChunkIdKey last_key_;  // That made an id: as a rule it made the next one, too.
+  const content::ChunkIdKey digest_key_;  // Its digest_key is that of all.
+  content::ChunkIdKey last_key_;          // That made an id: as a rule it made the next one, too.
 };
 
 }  // namespace backup::handlers

@@ -1,13 +1,17 @@
 #include "services/backup/jobs/retain.h"
 
+#include <deque>
 #include <iterator>
+#include <memory>
 
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
+#include "absl/types/span.h"
 #include "base/error.h"
 #include "base/exit_code.h"
 #include "base/hex.h"
 #include "base/low_priority_thread.h"
+#include "base/mutex.h"
 #include "base/status_macros.h"
 #include "glog/logging.h"
 
@@ -34,7 +38,61 @@ AgesPlace FromCursor(const std::string& cursor) {
   return client ? AgesPlace{*client, bytes.substr(ClientId::kSize), 0} : AgesPlace();
 }
 
+// Transactions that wait for one commit: the next has begun when that comes back.
+constexpr size_t kBatchesAtOnce = 2;
+
 }  // namespace
+
+// Versions that one transaction deletes, which was submitted.
+class Retain::Batch {
+ public:
+  // Leaves those of files for which more is damaged by now. `catalog` must outlive this.
+  Batch(storage::Catalog& catalog, absl::Span<const Going> going, storage::Deletion deletion)
+      : going_(going.begin(), going.end()), deletion_(deletion) {
+    catalog.Submit([this](Transaction& transaction) { return Run(transaction); },
+                   [this](const absl::Status& status) { SetDone(status); });
+  }
+  ~Batch() { WaitUntilDone().IgnoreError(); }
+  Batch(const Batch&) = delete;
+  Batch& operator=(const Batch&) = delete;
+
+  // Returns how many were deleted.
+  absl::StatusOr<int64_t> Wait() {
+    RETURN_IF_ERROR(WaitUntilDone());
+    return expired_;
+  }
+  // After Wait(): how many were left.
+  int64_t left() const { return std::ssize(going_) - std::ssize(expiring_); }
+
+ private:
+  absl::Status Run(Transaction& transaction) {
+    ASSIGN_OR_RETURN(const int64_t damage_epoch, transaction.DamageEpoch());
+    expiring_.clear();
+    for (const Going& each : going_) {
+      if (each.damage_epoch == damage_epoch) expiring_.push_back(each.expiring);
+    }
+    ASSIGN_OR_RETURN(expired_, transaction.ExpireVersions(expiring_, deletion_));
+    return absl::OkStatus();
+  }
+  void SetDone(const absl::Status& status) {
+    MutexLock lock(mutex_);
+    outcome_ = status;
+    done_.NotifyOne();
+  }
+  absl::Status WaitUntilDone() {
+    MutexLock lock(mutex_);
+    while (!outcome_) done_.Wait(mutex_);
+    return *outcome_;
+  }
+
+  const std::vector<Going> going_;
+  const storage::Deletion deletion_;
+  std::vector<storage::Expiring> expiring_;  // Of the transaction, until it is done,
+  int64_t expired_ = 0;                      // as this is.
+  Mutex mutex_;
+  CondVar done_;
+  std::optional<absl::Status> outcome_ ABSL_GUARDED_BY(mutex_);
+};
 
 absl::StatusOr<Job::Progress> Retain::Step(const std::string& cursor, int64_t /*budget*/,
                                            const std::stop_token& token) {
@@ -107,31 +165,27 @@ absl::StatusOr<int64_t> Retain::Expire(const std::vector<retention::JudgedFile>&
     ASSIGN_OR_RETURN(const std::vector<Going> of_file, GoingOf(file, token));
     going.insert(going.end(), of_file.begin(), of_file.end());
   }
+  // What goes for good takes the catalog so long that others would wait for two of them.
+  const size_t at_once = options_.for_good ? 1 : kBatchesAtOnce;
+  std::deque<std::unique_ptr<Batch>> batches;
   int64_t expired = 0;
+  const auto finish_first = [&]() -> absl::Status {
+    ASSIGN_OR_RETURN(const int64_t count, batches.front()->Wait());
+    expired += count;
+    left_ += batches.front()->left();
+    batches.pop_front();
+    return absl::OkStatus();
+  };
   for (size_t begin = 0; begin < going.size() && !token.stop_requested();
        begin += Transaction::kMaxDeletedVersions) {
     const absl::Time now = clock_watch_.RemovalTime();
     if (now == absl::InfinitePast()) break;  // The next step tells why.
-    ASSIGN_OR_RETURN(const int64_t count, ExpireBatch(absl::MakeConstSpan(going).subspan(
-                                                          begin, Transaction::kMaxDeletedVersions),
-                                                      now));
-    expired += count;
+    const auto part = absl::MakeConstSpan(going).subspan(begin, Transaction::kMaxDeletedVersions);
+    batches.push_back(
+        std::make_unique<Batch>(catalog_, part, storage::Deletion{now, options_.for_good}));
+    if (batches.size() == at_once) RETURN_IF_ERROR(finish_first());
   }
-  return expired;
-}
-
-absl::StatusOr<int64_t> Retain::ExpireBatch(absl::Span<const Going> batch, absl::Time now) {
-  std::vector<storage::Expiring> expiring;
-  ASSIGN_OR_RETURN(const int64_t expired,
-                   catalog_.Run([&](Transaction& transaction) -> absl::StatusOr<int64_t> {
-                     ASSIGN_OR_RETURN(const int64_t damage_epoch, transaction.DamageEpoch());
-                     expiring.clear();
-                     for (const Going& each : batch) {
-                       if (each.damage_epoch == damage_epoch) expiring.push_back(each.expiring);
-                     }
-                     return transaction.ExpireVersions(expiring, {now, options_.for_good});
-                   }));
-  left_ += std::ssize(batch) - std::ssize(expiring);
+  while (!batches.empty()) RETURN_IF_ERROR(finish_first());
   return expired;
 }
 

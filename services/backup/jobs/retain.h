@@ -11,7 +11,6 @@
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
-#include "absl/types/span.h"
 #include "base/clock.h"
 #include "services/backup/jobs/job.h"
 #include "services/backup/jobs/pace.h"
@@ -69,6 +68,7 @@ class Retain final : public Job {
     storage::Expiring expiring;
     int64_t damage_epoch = 0;
   };
+  class Batch;
 
   // Those of a file that go, but for those that would go because of a version that may not be
   // readable.
@@ -77,8 +77,6 @@ class Retain final : public Job {
   // How many of those that go were deleted. Stops between two transactions if told to.
   absl::StatusOr<int64_t> Expire(const std::vector<retention::JudgedFile>& judged,
                                  const std::stop_token& token);
-  // The same of a batch. Leaves, and counts, those of files for which more is damaged by now.
-  absl::StatusOr<int64_t> ExpireBatch(absl::Span<const Going> batch, absl::Time now);
   // At the end of a run; an error if that is to be told as one.
   absl::Status TellLeft() const;
 
