@@ -162,8 +162,16 @@ sqlite3_vfs* Find(const std::string& name) {
   return sqlite3_vfs_find(name.empty() ? nullptr : name.c_str());
 }
 
+sqlite3_vfs* Below(sqlite3_vfs* vfs) { return Find(static_cast<const Vfs*>(vfs->pAppData)->below); }
+
+// What is about files by their paths.
+template <auto kMethod, typename... Args>
+int PassOnPath(sqlite3_vfs* vfs, Args... args) {
+  return (Below(vfs)->*kMethod)(Below(vfs), args...);
+}
+
 int Open(sqlite3_vfs* vfs, const char* path, sqlite3_file* file, int flags, int* out_flags) {
-  sqlite3_vfs* const below = Find(static_cast<const Vfs*>(vfs->pAppData)->below);
+  sqlite3_vfs* const below = Below(vfs);
   *Of(file) = {};
   Of(file)->is_kept = (flags & (SQLITE_OPEN_MAIN_DB | SQLITE_OPEN_WAL)) != 0;
   Of(file)->is_log = (flags & SQLITE_OPEN_WAL) != 0;
@@ -178,6 +186,10 @@ std::unique_ptr<Vfs> Register(const std::string& below) {
   made->vfs.zName = made->name.c_str();
   made->vfs.pNext = nullptr;
   made->vfs.xOpen = Open;
+  made->vfs.xDelete = PassOnPath<&sqlite3_vfs::xDelete, const char*, int>;
+  made->vfs.xAccess = PassOnPath<&sqlite3_vfs::xAccess, const char*, int, int*>;
+  made->vfs.xFullPathname = PassOnPath<&sqlite3_vfs::xFullPathname, const char*, int, char*>;
+  made->vfs.xGetLastError = PassOnPath<&sqlite3_vfs::xGetLastError, int, char*>;
   made->vfs.pAppData = made.get();
   CHECK_EQ(sqlite3_vfs_register(&made->vfs, /*makeDflt=*/0), SQLITE_OK);
   return made;
