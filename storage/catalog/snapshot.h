@@ -8,6 +8,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "base/ids.h"
+#include "storage/catalog/audit.h"
 #include "storage/catalog/quota.h"
 #include "storage/catalog/retention.h"
 #include "storage/catalog/types.h"
@@ -193,6 +194,16 @@ class Snapshot {
 
   // All jobs of which something was saved, by name.
   virtual absl::StatusOr<std::vector<JobState>> ListJobs() = 0;
+
+  // The audit log.
+
+  // At most `limit` entries with numbers above `after` that the filter lets through, in order.
+  // Looks at all behind `after` until it has them.
+  virtual absl::StatusOr<std::vector<AuditEntry>> ListAuditEntries(int64_t after,
+                                                                   const AuditFilter& filter,
+                                                                   int limit) = 0;
+  // That with the highest number; unset if there is none.
+  virtual absl::StatusOr<std::optional<AuditEntry>> FindNewestAuditEntry() = 0;
 };
 
 }  // namespace backup::storage

@@ -249,6 +249,14 @@ class Transaction : public Snapshot {
   // Keeps it in the place of what is there under its name.
   virtual absl::Status SaveJob(const JobState& job) = 0;
 
+  // The audit log. What becomes of a client or a version changes nothing in it.
+
+  // Adds an entry, whose number must be above all that are there. Reason STORAGE_FULL, also while
+  // nothing may grow unless `room` is kAlways.
+  virtual absl::Status AppendAuditEntry(const AuditEntry& entry, AuditRoom room) = 0;
+  // Removes the oldest entries with numbers up to `last`, at most `limit`; returns how many.
+  virtual absl::StatusOr<int64_t> DropAuditEntries(int64_t last, int limit) = 0;
+
   // Makes a change that changes nothing: durable, it means that writing works.
   virtual absl::Status ProbeWrite() = 0;
 };

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/ids.h"
+#include "storage/catalog/audit.h"
 #include "storage/catalog/quota.h"
 #include "storage/catalog/retention.h"
 #include "storage/catalog/types.h"
@@ -62,6 +63,7 @@ struct MemoryState {
   std::map<QuotaScope, QuotaLimits> quotas;
   std::optional<ClockNote> clock_note;
   std::vector<SizeNote> size_notes;  // Oldest first.
+  std::map<int64_t, AuditEntry> audit_entries;
 };
 
 }  // namespace backup::storage

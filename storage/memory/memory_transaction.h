@@ -158,6 +158,13 @@ class MemoryTransaction final : public Transaction {
   absl::Status SaveJob(const JobState& job) override;
   absl::Status ProbeWrite() override { return absl::OkStatus(); }
 
+  // audit.cc
+  absl::StatusOr<std::vector<AuditEntry>> ListAuditEntries(int64_t after, const AuditFilter& filter,
+                                                           int limit) override;
+  absl::StatusOr<std::optional<AuditEntry>> FindNewestAuditEntry() override;
+  absl::Status AppendAuditEntry(const AuditEntry& entry, AuditRoom room) override;
+  absl::StatusOr<int64_t> DropAuditEntries(int64_t last, int limit) override;
+
  private:
   // The client, which is not in the trash. Reason CLIENT_NOT_FOUND.
   absl::StatusOr<Client*> Require(const ClientId& id);

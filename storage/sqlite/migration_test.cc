@@ -383,5 +383,33 @@ TEST_F(MigrationOfATrashedClientTest, CountsAllItsFilesForTheStore) {
   EXPECT_EQ(Count().trash_files, 0);
 }
 
+// Schema 14 is the last without an audit log.
+class MigrationFromFourteenTest : public MigrationTest {
+ protected:
+  MigrationFromFourteenTest() {
+    const auto old = Database::Open(path_, Database::Mode::kReadWrite).value();
+    EXPECT_OK(MigrateTo(*old, 14));
+  }
+};
+
+TEST_F(MigrationFromFourteenTest, HasAnEmptyAuditLogThatIsKeptFromThenOn) {
+  EXPECT_EQ(
+      catalog().Read([](Snapshot& snapshot) { return snapshot.FindNewestAuditEntry(); }).value(),
+      std::nullopt);
+  AuditEntry entry;
+  entry.number = 1;
+  entry.client = client_;
+  entry.chain = std::string(32, 'c');
+  EXPECT_OK(catalog().Run([&](Transaction& transaction) {
+    return transaction.AppendAuditEntry(entry, AuditRoom::kAlways);
+  }));
+  EXPECT_OK(RemoveClient());
+  EXPECT_EQ(catalog()
+                .Read([](Snapshot& snapshot) { return snapshot.ListAuditEntries(0, {}, 9); })
+                .value()
+                .size(),
+            1);
+}
+
 }  // namespace
 }  // namespace backup::storage

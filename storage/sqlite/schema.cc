@@ -735,6 +735,23 @@ WHEN (OLD.delete_time IS NULL) <> (NEW.delete_time IS NULL) AND NEW.tally = OLD.
   WHERE file_id = NEW.file_id;
 END;
 )",
+    R"(
+-- The audit log (storage/catalog/audit.h). client_id NULL: of no client; it may be gone. version_id 0: of no version.
+CREATE TABLE audit_entries (
+  number INTEGER PRIMARY KEY,
+  time INTEGER NOT NULL,
+  actor BLOB NOT NULL,
+  role BLOB NOT NULL,
+  peer BLOB NOT NULL,
+  action BLOB NOT NULL,
+  client_id BLOB,
+  object BLOB NOT NULL,
+  version_id INTEGER NOT NULL,
+  outcome BLOB NOT NULL,
+  detail BLOB NOT NULL,
+  chain BLOB NOT NULL
+);
+)",
 };
 
 absl::StatusOr<int64_t> SchemaVersion(Database& database) {

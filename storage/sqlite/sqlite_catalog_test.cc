@@ -221,6 +221,16 @@ TEST_F(SqliteCatalogTest, TakesNothingInWhileTheReserveIsNeededAndLetsAllElseHap
               }),
               HasReason(Reason::kStorageFull));
 
+  AuditEntry entry;
+  entry.number = 1;
+  EXPECT_THAT(run([&](Transaction& transaction) {
+                return transaction.AppendAuditEntry(entry, AuditRoom::kUnlessFull);
+              }),
+              HasReason(Reason::kStorageFull));
+
+  EXPECT_OK(run([&](Transaction& transaction) {
+    return transaction.AppendAuditEntry(entry, AuditRoom::kAlways);
+  }));
   EXPECT_OK(run([&](Transaction& transaction) {
     return transaction.SettleVersion({id, "file", std::nullopt, Outcome::kVerified}, At(2))
         .status();

@@ -184,6 +184,13 @@ class SqliteTransaction final : public Transaction {
   absl::Status SaveJob(const JobState& job) override;
   absl::Status ProbeWrite() override;
 
+  // audit.cc
+  absl::StatusOr<std::vector<AuditEntry>> ListAuditEntries(int64_t after, const AuditFilter& filter,
+                                                           int limit) override;
+  absl::StatusOr<std::optional<AuditEntry>> FindNewestAuditEntry() override;
+  absl::Status AppendAuditEntry(const AuditEntry& entry, AuditRoom room) override;
+  absl::StatusOr<int64_t> DropAuditEntries(int64_t last, int limit) override;
+
  private:
   struct Found {
     int64_t version_id = 0;
