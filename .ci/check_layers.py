@@ -32,8 +32,10 @@ LAYERS = {
     "crypto": (("base/", "crypto/"), ("openssl/",)),
     "content": (("base/", "crypto/", "content/", "storage/catalog/chunk.h", "storage/catalog/version.h"), ("zstd",)),
     "services/backup/handlers": (
-        ("base/", "crypto/", "content/", *STORAGE_INTERFACES, "backup/v1/", "services/backup/handlers/",
+        ("base/", "crypto/", "content/", *STORAGE_INTERFACES, "backup/v1/", "services/backup/audit/", "services/backup/handlers/",
          "services/backup/retention/", "services/backup/limits.h"), ()),
+    # What makes the audit log hold together, whoever writes to it.
+    "services/backup/audit": (("base/", "crypto/", "storage/catalog/", "services/backup/audit/"), ()),
     # Decides what is kept and what goes; who asks does it.
     "services/backup/retention": (("base/", "storage/catalog/", "services/backup/retention/"), ()),
     # Jobs do what handlers do, by themselves.
@@ -45,7 +47,7 @@ LAYERS = {
          "backup/v1/", "services/backup/"), ("grpcpp/",)),
     # The API's client; reading a data directory without a service takes a little more.
     "services/backupctl": (
-        ("base/", "rpc/", "crypto/", "content/", "backup/v1/", "services/backupctl/", "services/backup/open_storage.h",
+        ("base/", "rpc/", "crypto/", "content/", "backup/v1/", "services/backupctl/", "services/backup/audit/actions.h", "services/backup/open_storage.h",
          "services/backup/catalog_mark.h", "services/backup/restore_state.h", "services/backup/rebuild_state.h",
          "services/backup/jobs/snapshot_state.h", "services/backup/handlers/key_keeper.h",
          "services/backup/handlers/open_content.h", "services/backup/handlers/store_keys.h"), ("grpcpp/", "CLI/", "archive", "re2/")),

@@ -9,6 +9,7 @@
 #include "crypto/aead.h"
 #include "crypto/hkdf.h"
 #include "crypto/random.h"
+#include "crypto/sha256.h"
 
 namespace backup::content {
 namespace {
@@ -26,6 +27,7 @@ constexpr absl::string_view kSealedIds = "backup ids of sealed chunks";
 constexpr absl::string_view kOfClient = " of client ";
 constexpr absl::string_view kInline = "backup inline chunk ";
 constexpr absl::string_view kDictionaries = "backup dictionaries";
+constexpr absl::string_view kAudit = "backup audit log";
 
 GearTable DeriveGear(absl::string_view secret) {
   GearTable gear = {};
@@ -94,6 +96,10 @@ SecretBytes StoreKeys::InlineKey(const ChunkId& id) const {
 
 SecretBytes StoreKeys::DictionaryKey() const {
   return crypto::Hkdf(secret_, kDictionaries, crypto::Aead::kKeySize);
+}
+
+SecretBytes StoreKeys::AuditKey() const {
+  return crypto::Hkdf(secret_, kAudit, crypto::kSha256Size);
 }
 
 }  // namespace backup::content

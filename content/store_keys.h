@@ -66,6 +66,9 @@ class StoreKeys {
   SecretBytes InlineKey(const ChunkId& id) const;
   // The key that seals dictionaries (content/dictionary.h) where they are kept in the catalog.
   SecretBytes DictionaryKey() const;
+  // The key of the audit log (services/backup/audit/chain.h): it stays whatever becomes of
+  // generations of keys.
+  SecretBytes AuditKey() const;
 
  private:
   StoreKeys(std::string sealed_secret, SecretBytes secret);

@@ -3,6 +3,7 @@
 #include "absl/cleanup/cleanup.h"
 #include "base/error.h"
 #include "base/status_macros.h"
+#include "services/backup/handlers/audit.h"
 #include "services/backup/handlers/converters.h"
 #include "services/backup/handlers/import_client.h"
 #include "services/backup/handlers/keys.h"
@@ -36,8 +37,8 @@ grpc::Status AdminServiceImpl::GetStatus(grpc::ServerContext* call,
 grpc::Status AdminServiceImpl::SetLogLevel(grpc::ServerContext* call,
                                            const v1::SetLogLevelRequest* request,
                                            v1::SetLogLevelResponse* response) {
-  return Serve(*call, context_, "SetLogLevel", *request, *response,
-               [&] { return handlers::SetLogLevel(*request); });
+  return ServeAudited(*call, context_, "SetLogLevel", *request, *response,
+                      [&](storage::Catalog&) { return handlers::SetLogLevel(*request); });
 }
 
 grpc::Status AdminServiceImpl::ListStaleClients(grpc::ServerContext* call,
@@ -52,19 +53,24 @@ grpc::Status AdminServiceImpl::ListStaleClients(grpc::ServerContext* call,
 grpc::Status AdminServiceImpl::ImportClient(grpc::ServerContext* call,
                                             const v1::ImportClientRequest* request,
                                             v1::ImportClientResponse* response) {
-  return Serve(*call, context_, "ImportClient", *request, *response, [&] {
-    return handlers::Transact(context_.catalog, [&] {
+  const auto import = [&](storage::Catalog& catalog) {
+    return handlers::Transact(catalog, [&] {
       return handlers::ImportClient::Prepare(context_.master_key, context_.clock,
                                              context_.duplicate_names, *request);
     });
-  });
+  };
+  if (request->validate_only()) {
+    return Serve(*call, context_, "ImportClient", *request, *response,
+                 [&] { return import(context_.catalog); });
+  }
+  return ServeAudited(*call, context_, "ImportClient", *request, *response, import);
 }
 
 grpc::Status AdminServiceImpl::BackUpState(grpc::ServerContext* call,
                                            const v1::BackUpStateRequest* request,
                                            v1::BackUpStateResponse* response) {
-  return Serve(*call, context_, "BackUpState", *request, *response,
-               [&] { return context_.back_up_state(); });
+  return ServeAudited(*call, context_, "BackUpState", *request, *response,
+                      [&](storage::Catalog&) { return context_.back_up_state(); });
 }
 
 grpc::Status AdminServiceImpl::ListKeys(grpc::ServerContext* call,
@@ -77,34 +83,38 @@ grpc::Status AdminServiceImpl::ListKeys(grpc::ServerContext* call,
 grpc::Status AdminServiceImpl::RotateKey(grpc::ServerContext* call,
                                          const v1::RotateKeyRequest* request,
                                          v1::RotateKeyResponse* response) {
-  return Serve(*call, context_, "RotateKey", *request, *response, [&] {
-    return handlers::RotateKey(*context_.key_keeper, context_.clock, context_.back_up_state);
-  });
+  return ServeAudited(*call, context_, "RotateKey", *request, *response,
+                      [&](storage::Catalog&, AuditedCall& audited) {
+                        return handlers::RotateKey(*context_.key_keeper, context_.clock,
+                                                   context_.back_up_state, audited.change());
+                      });
 }
 
 grpc::Status AdminServiceImpl::RetireKey(grpc::ServerContext* call,
                                          const v1::RetireKeyRequest* request,
                                          v1::RetireKeyResponse* response) {
-  return Serve(*call, context_, "RetireKey", *request, *response,
-               [&]() -> absl::StatusOr<v1::RetireKeyResponse> {
-                 if (!context_.retires_keys) {
-                   return MakeError(Reason::kKeyChangeRefused,
-                                    "nothing is retired while --retire_interval is 0s");
-                 }
-                 auto retiring = handlers::RetireKey(context_.catalog, *context_.key_keeper,
-                                                     context_.clock, *request);
-                 context_.wake_retire();
-                 return retiring;
-               });
+  return ServeAudited(*call, context_, "RetireKey", *request, *response,
+                      [&](storage::Catalog& catalog) -> absl::StatusOr<v1::RetireKeyResponse> {
+                        if (!context_.retires_keys) {
+                          return MakeError(Reason::kKeyChangeRefused,
+                                           "nothing is retired while --retire_interval is 0s");
+                        }
+                        auto retiring = handlers::RetireKey(catalog, *context_.key_keeper,
+                                                            context_.clock, *request);
+                        context_.wake_retire();
+                        return retiring;
+                      });
 }
 
 grpc::Status AdminServiceImpl::RewrapKeys(grpc::ServerContext* call,
                                           const v1::RewrapKeysRequest* request,
                                           v1::RewrapKeysResponse* response) {
-  return Serve(*call, context_, "RewrapKeys", *request, *response, [&] {
-    return handlers::RewrapKeys(context_.stored_places(), *context_.key_keeper, context_.clock,
-                                context_.back_up_state, *request);
-  });
+  return ServeAudited(*call, context_, "RewrapKeys", *request, *response,
+                      [&](storage::Catalog&, AuditedCall& audited) {
+                        return handlers::RewrapKeys(context_.stored_places(), *context_.key_keeper,
+                                                    context_.clock, context_.back_up_state,
+                                                    *request, audited.change());
+                      });
 }
 
 grpc::Status AdminServiceImpl::VerifyStore(grpc::ServerContext* call,
@@ -135,33 +145,37 @@ grpc::Status AdminServiceImpl::GetScrub(grpc::ServerContext* call,
 grpc::Status AdminServiceImpl::StartScrub(grpc::ServerContext* call,
                                           const v1::StartScrubRequest* request,
                                           v1::StartScrubResponse* response) {
-  return Serve(*call, context_, "StartScrub", *request, *response, [this] {
-    auto started = context_.catalog.Run([this](storage::Transaction& transaction) {
-      return handlers::StartScrub(transaction, context_.scrub);
-    });
-    if (started.ok()) context_.wake_scrub();
-    return started;
-  });
+  return ServeAudited(*call, context_, "StartScrub", *request, *response,
+                      [this](storage::Catalog& catalog) {
+                        auto started = catalog.Run([this](storage::Transaction& transaction) {
+                          return handlers::StartScrub(transaction, context_.scrub);
+                        });
+                        if (started.ok()) context_.wake_scrub();
+                        return started;
+                      });
 }
 
 grpc::Status AdminServiceImpl::PauseScrub(grpc::ServerContext* call,
                                           const v1::PauseScrubRequest* request,
                                           v1::PauseScrubResponse* response) {
-  return Serve(*call, context_, "PauseScrub", *request, *response, [this] {
-    return context_.catalog.Run([this](storage::Transaction& transaction) {
-      return handlers::PauseScrub(transaction, context_.scrub);
-    });
-  });
+  return ServeAudited(*call, context_, "PauseScrub", *request, *response,
+                      [this](storage::Catalog& catalog) {
+                        return catalog.Run([this](storage::Transaction& transaction) {
+                          return handlers::PauseScrub(transaction, context_.scrub);
+                        });
+                      });
 }
 
 grpc::Status AdminServiceImpl::DiscardDamaged(grpc::ServerContext* call,
                                               const v1::DiscardDamagedRequest* request,
                                               v1::DiscardDamagedResponse* response) {
-  return Serve(*call, context_, "DiscardDamaged", *request, *response, [this] {
-    auto discarded = handlers::DiscardDamaged(context_.catalog);
-    if (discarded.ok() && discarded->discarded_count() > 0) context_.wake_sweep();
-    return discarded;
-  });
+  return ServeAudited(*call, context_, "DiscardDamaged", *request, *response,
+                      [this](storage::Catalog& catalog) {
+                        auto discarded = handlers::DiscardDamaged(catalog);
+                        if (discarded.ok() && discarded->discarded_count() > 0)
+                          context_.wake_sweep();
+                        return discarded;
+                      });
 }
 
 grpc::Status AdminServiceImpl::TraceClient(grpc::ServerContext* call,
@@ -178,6 +192,7 @@ grpc::Status AdminServiceImpl::TraceClient(grpc::ServerContext* call,
   if (++watchers_ > kMaxTraceWatchers || context_.trace == nullptr)
     return scope.Finish(MakeError(Reason::kOverloaded, "too many watch already", "watchers"));
   ClientTrace::Watch watch(*context_.trace, request->client_id(), request->peer());
+  AuditedCall(*call, context_, "TraceClient", *request).Finish(absl::OkStatus());
   stream->SendInitialMetadata();  // Tells the caller that from now on it misses nothing.
   while (!call->IsCancelled()) {
     if (const absl::Status open = context_.gate.CheckOpen(); !open.ok()) return scope.Finish(open);
@@ -187,6 +202,30 @@ grpc::Status AdminServiceImpl::TraceClient(grpc::ServerContext* call,
     if (event && !stream->Write(*event)) break;
   }
   return scope.Finish(absl::OkStatus());
+}
+
+grpc::Status AdminServiceImpl::ListAuditEntries(grpc::ServerContext* call,
+                                                const v1::ListAuditEntriesRequest* request,
+                                                v1::ListAuditEntriesResponse* response) {
+  return ServeRead(*call, context_, "ListAuditEntries", *request, *response,
+                   handlers::ListAuditEntries);
+}
+
+grpc::Status AdminServiceImpl::VerifyAudit(grpc::ServerContext* call,
+                                           const v1::VerifyAuditRequest* request,
+                                           grpc::ServerWriter<v1::VerifyAuditResponse>* stream) {
+  RpcScope scope(*call, context_, "VerifyAudit");
+  if (!scope.admitted().ok()) return scope.Finish(scope.admitted());
+  NoteRequest(*request, "VerifyAudit", scope);
+  if (context_.audit_log == nullptr)
+    return scope.Finish(absl::UnimplementedError("there is no audit log"));
+  return scope.Finish(handlers::VerifyAudit(
+      *context_.audit_log, *request, [&](const v1::VerifyAuditResponse& event) -> absl::Status {
+        RETURN_IF_ERROR(context_.gate.CheckOpen());  // It would hold up the end for too long.
+        scope.add_sent(event.ByteSizeLong());
+        const rpc::StreamWatchdog::Wait wait(context_.watchdog, *call);
+        return stream->Write(event) ? absl::OkStatus() : absl::CancelledError("the caller is gone");
+      }));
 }
 
 }  // namespace backup

@@ -47,6 +47,11 @@ class AdminServiceImpl final : public v1::AdminService::Service {
                          v1::RetireKeyResponse* response) override;
   grpc::Status RewrapKeys(grpc::ServerContext* call, const v1::RewrapKeysRequest* request,
                           v1::RewrapKeysResponse* response) override;
+  grpc::Status ListAuditEntries(grpc::ServerContext* call,
+                                const v1::ListAuditEntriesRequest* request,
+                                v1::ListAuditEntriesResponse* response) override;
+  grpc::Status VerifyAudit(grpc::ServerContext* call, const v1::VerifyAuditRequest* request,
+                           grpc::ServerWriter<v1::VerifyAuditResponse>* stream) override;
 
  private:
   const ServiceContext& context_;

@@ -55,9 +55,10 @@ grpc::Status CatalogServiceImpl::DeleteClient(grpc::ServerContext* call,
                                               const v1::DeleteClientRequest* request,
                                               v1::DeleteClientResponse* response) {
   context_.LookAtClock();
-  const grpc::Status status = Serve(*call, context_, "DeleteClient", *request, *response, [&] {
-    return handlers::DeleteClient(context_.catalog, context_.clock, context_.trash, *request);
-  });
+  const grpc::Status status = ServeAudited(
+      *call, context_, "DeleteClient", *request, *response, [&](storage::Catalog& catalog) {
+        return handlers::DeleteClient(catalog, context_.clock, context_.trash, *request);
+      });
   if (status.ok()) context_.wake_sweep();
   return status;
 }
@@ -66,9 +67,10 @@ grpc::Status CatalogServiceImpl::DeleteFile(grpc::ServerContext* call,
                                             const v1::DeleteFileRequest* request,
                                             v1::DeleteFileResponse* response) {
   context_.LookAtClock();
-  const grpc::Status status = Serve(*call, context_, "DeleteFile", *request, *response, [&] {
-    return handlers::DeleteFile(context_.catalog, context_.clock, context_.trash, *request);
-  });
+  const grpc::Status status = ServeAudited(
+      *call, context_, "DeleteFile", *request, *response, [&](storage::Catalog& catalog) {
+        return handlers::DeleteFile(catalog, context_.clock, context_.trash, *request);
+      });
   if (status.ok()) context_.wake_sweep();
   return status;
 }
@@ -77,11 +79,12 @@ grpc::Status CatalogServiceImpl::DeleteVersion(grpc::ServerContext* call,
                                                const v1::DeleteVersionRequest* request,
                                                v1::DeleteVersionResponse* response) {
   context_.LookAtClock();
-  const grpc::Status status = Serve(*call, context_, "DeleteVersion", *request, *response, [&] {
-    return handlers::Transact(context_.catalog, [&] {
-      return handlers::DeleteVersion::Prepare(context_.clock, context_.trash, *request);
-    });
-  });
+  const grpc::Status status = ServeAudited(
+      *call, context_, "DeleteVersion", *request, *response, [&](storage::Catalog& catalog) {
+        return handlers::Transact(catalog, [&] {
+          return handlers::DeleteVersion::Prepare(context_.clock, context_.trash, *request);
+        });
+      });
   if (status.ok()) context_.wake_sweep();
   return status;
 }

@@ -1,9 +1,12 @@
 #include "services/backup/download_stream.h"
 
 #include <iterator>
+#include <utility>
 
 #include "absl/status/status.h"
 #include "glog/logging.h"
+#include "services/backup/audit/audit_queue.h"
+#include "services/backup/audited_call.h"
 #include "services/backup/handlers/download_file.h"
 #include "services/backup/rpc_scope.h"
 #include "services/backup/trace.h"
@@ -21,6 +24,15 @@ grpc::Status ServeDownload(const ServiceContext& context, grpc::ServerContext& c
   VLOG(2) << "DownloadFile " << TraceText(request);
   const absl::StatusOr<handlers::Download> download =
       handlers::DownloadFile(context.stored_places(), context.stages, request);
+  if (context.audit_queue != nullptr) {
+    storage::AuditEntry entry = AuditEntryOf(call, context, "DownloadFile", &request);
+    if (!download.ok()) {
+      AuditFailedCall(context, std::move(entry), download.status());
+    } else {
+      entry.version_id = download->version.version_id();
+      context.audit_queue->Note(std::move(entry));
+    }
+  }
   if (!download.ok()) return scope.Finish(download.status());
   const auto finish = [&](const absl::Status& status) {
     scope.add_sent(stream.sent_bytes());

@@ -106,6 +106,7 @@ DEFINE_string(sweep_interval, "1h", "how often blobs that no version needs are l
 DEFINE_string(trash_retention, "168h",
               "how long what is deleted can be taken back from the trash; 0s: it is gone for good "
               "at once");
+DEFINE_string(audit_retention, "9600h", "how long entries of the audit log are kept; 0s: for ever");
 DEFINE_string(purge_interval, "1h",
               "how often it is looked for what was in the trash for that long, to remove it; 0s "
               "turns that off");
@@ -197,6 +198,7 @@ DEFINE_validator(drain_timeout, &ValidateDuration);
 DEFINE_validator(stream_idle_timeout, &ValidateDuration);
 DEFINE_validator(sweep_interval, &ValidateDuration);
 DEFINE_validator(trash_retention, &ValidateDuration);
+DEFINE_validator(audit_retention, &ValidateDuration);
 DEFINE_validator(purge_interval, &ValidateDuration);
 DEFINE_validator(compact_interval, &ValidateDuration);
 DEFINE_validator(repack_interval, &ValidateDuration);
@@ -326,6 +328,7 @@ Options OptionsFromFlags() {
   if (!FLAGS_debug) options.stream_idle_timeout = DurationFlag(FLAGS_stream_idle_timeout);
   options.sweep_interval = std::max(DurationFlag(FLAGS_sweep_interval), absl::Seconds(1));
   options.trash.retention = DurationFlag(FLAGS_trash_retention);
+  options.audit_retention = DurationFlag(FLAGS_audit_retention);
   options.purge_interval = DurationFlag(FLAGS_purge_interval);
   options.compact_interval = std::max(DurationFlag(FLAGS_compact_interval), absl::Seconds(1));
   options.repack_interval = DurationFlag(FLAGS_repack_interval);

@@ -41,7 +41,8 @@ struct Options {
   absl::Duration stream_idle_timeout;
   absl::Duration sweep_interval;
   absl::Duration compact_interval;
-  absl::Duration purge_interval;  // Zero: never, as are those of repack, move and train.
+  absl::Duration audit_retention;  // Zero: for ever.
+  absl::Duration purge_interval;   // Zero: never, as are those of repack, move and train.
   absl::Duration repack_interval;
   int64_t repack_rate = 0;  // Bytes a second; 0: no limit.
   absl::Duration retire_interval;

@@ -25,25 +25,28 @@ grpc::Status LifecycleServiceImpl::ListTrash(grpc::ServerContext* call,
 grpc::Status LifecycleServiceImpl::UndeleteVersion(grpc::ServerContext* call,
                                                    const v1::UndeleteVersionRequest* request,
                                                    v1::UndeleteVersionResponse* response) {
-  return Serve(*call, context_, "UndeleteVersion", *request, *response,
-               [&] { return handlers::UndeleteVersion(context_.catalog, *request); });
+  return ServeAudited(
+      *call, context_, "UndeleteVersion", *request, *response,
+      [&](storage::Catalog& catalog) { return handlers::UndeleteVersion(catalog, *request); });
 }
 
 grpc::Status LifecycleServiceImpl::UndeleteFile(grpc::ServerContext* call,
                                                 const v1::UndeleteFileRequest* request,
                                                 v1::UndeleteFileResponse* response) {
-  return Serve(*call, context_, "UndeleteFile", *request, *response,
-               [&] { return handlers::UndeleteFile(context_.catalog, *request); });
+  return ServeAudited(
+      *call, context_, "UndeleteFile", *request, *response,
+      [&](storage::Catalog& catalog) { return handlers::UndeleteFile(catalog, *request); });
 }
 
 grpc::Status LifecycleServiceImpl::UndeleteClient(grpc::ServerContext* call,
                                                   const v1::UndeleteClientRequest* request,
                                                   v1::UndeleteClientResponse* response) {
-  return Serve(*call, context_, "UndeleteClient", *request, *response, [&] {
-    return handlers::Transact(context_.catalog, [&] {
-      return handlers::UndeleteClient::Prepare(context_.duplicate_names, *request);
-    });
-  });
+  return ServeAudited(
+      *call, context_, "UndeleteClient", *request, *response, [&](storage::Catalog& catalog) {
+        return handlers::Transact(catalog, [&] {
+          return handlers::UndeleteClient::Prepare(context_.duplicate_names, *request);
+        });
+      });
 }
 
 grpc::Status LifecycleServiceImpl::EmptyTrash(grpc::ServerContext* call,
@@ -53,8 +56,9 @@ grpc::Status LifecycleServiceImpl::EmptyTrash(grpc::ServerContext* call,
   if (!scope.admitted().ok()) return scope.Finish(scope.admitted());
   NoteRequest(*request, "EmptyTrash", scope);
   context_.LookAtClock();
+  AuditedCall audited(*call, context_, "EmptyTrash", *request);
   const absl::Status emptied = handlers::EmptyTrash(
-      context_.catalog, context_.clock, *request,
+      audited.catalog(), context_.clock, *request,
       [&](const v1::EmptyTrashResponse& progress) -> absl::Status {
         RETURN_IF_ERROR(context_.gate.CheckOpen());  // It would hold up the end for too long.
         scope.add_sent(progress.ByteSizeLong());
@@ -62,6 +66,7 @@ grpc::Status LifecycleServiceImpl::EmptyTrash(grpc::ServerContext* call,
         return stream->Write(progress) ? absl::OkStatus()
                                        : absl::CancelledError("the caller is gone");
       });
+  audited.Finish(emptied);
   context_.wake_sweep();  // Of what is gone, also before an error.
   return scope.Finish(emptied);
 }
@@ -69,10 +74,10 @@ grpc::Status LifecycleServiceImpl::EmptyTrash(grpc::ServerContext* call,
 grpc::Status LifecycleServiceImpl::SetPolicy(grpc::ServerContext* call,
                                              const v1::SetPolicyRequest* request,
                                              v1::SetPolicyResponse* response) {
-  return Serve(*call, context_, "SetPolicy", *request, *response, [&] {
-    return handlers::Transact(context_.catalog,
-                              [&] { return handlers::SetPolicy::Prepare(*request); });
-  });
+  return ServeAudited(
+      *call, context_, "SetPolicy", *request, *response, [&](storage::Catalog& catalog) {
+        return handlers::Transact(catalog, [&] { return handlers::SetPolicy::Prepare(*request); });
+      });
 }
 
 grpc::Status LifecycleServiceImpl::GetPolicy(grpc::ServerContext* call,
@@ -90,10 +95,11 @@ grpc::Status LifecycleServiceImpl::ListPolicies(grpc::ServerContext* call,
 grpc::Status LifecycleServiceImpl::DeletePolicy(grpc::ServerContext* call,
                                                 const v1::DeletePolicyRequest* request,
                                                 v1::DeletePolicyResponse* response) {
-  return Serve(*call, context_, "DeletePolicy", *request, *response, [&] {
-    return handlers::Transact(context_.catalog,
-                              [&] { return handlers::DeletePolicy::Prepare(*request); });
-  });
+  return ServeAudited(*call, context_, "DeletePolicy", *request, *response,
+                      [&](storage::Catalog& catalog) {
+                        return handlers::Transact(
+                            catalog, [&] { return handlers::DeletePolicy::Prepare(*request); });
+                      });
 }
 
 grpc::Status LifecycleServiceImpl::PreviewRetention(
@@ -116,10 +122,11 @@ grpc::Status LifecycleServiceImpl::PreviewRetention(
 grpc::Status LifecycleServiceImpl::SetQuota(grpc::ServerContext* call,
                                             const v1::SetQuotaRequest* request,
                                             v1::SetQuotaResponse* response) {
-  return Serve(*call, context_, "SetQuota", *request, *response, [&] {
-    return handlers::Transact(
-        context_.catalog, [&] { return handlers::SetQuota::Prepare(context_.catalog, *request); });
-  });
+  return ServeAudited(
+      *call, context_, "SetQuota", *request, *response, [&](storage::Catalog& catalog) {
+        return handlers::Transact(
+            catalog, [&] { return handlers::SetQuota::Prepare(context_.catalog, *request); });
+      });
 }
 
 grpc::Status LifecycleServiceImpl::GetQuota(grpc::ServerContext* call,
@@ -137,21 +144,22 @@ grpc::Status LifecycleServiceImpl::ListQuotas(grpc::ServerContext* call,
 grpc::Status LifecycleServiceImpl::DeleteQuota(grpc::ServerContext* call,
                                                const v1::DeleteQuotaRequest* request,
                                                v1::DeleteQuotaResponse* response) {
-  return Serve(*call, context_, "DeleteQuota", *request, *response, [&] {
-    return handlers::Transact(context_.catalog,
-                              [&] { return handlers::DeleteQuota::Prepare(*request); });
-  });
+  return ServeAudited(*call, context_, "DeleteQuota", *request, *response,
+                      [&](storage::Catalog& catalog) {
+                        return handlers::Transact(
+                            catalog, [&] { return handlers::DeleteQuota::Prepare(*request); });
+                      });
 }
 
 grpc::Status LifecycleServiceImpl::ResumeRetention(grpc::ServerContext* call,
                                                    const v1::ResumeRetentionRequest* request,
                                                    v1::ResumeRetentionResponse* response) {
-  return Serve(*call, context_, "ResumeRetention", *request, *response,
-               [&]() -> absl::StatusOr<v1::ResumeRetentionResponse> {
-                 if (context_.clock_watch != nullptr)
-                   RETURN_IF_ERROR(context_.clock_watch->Resume());
-                 return v1::ResumeRetentionResponse();
-               });
+  return ServeAudited(*call, context_, "ResumeRetention", *request, *response,
+                      [&](storage::Catalog&) -> absl::StatusOr<v1::ResumeRetentionResponse> {
+                        if (context_.clock_watch != nullptr)
+                          RETURN_IF_ERROR(context_.clock_watch->Resume());
+                        return v1::ResumeRetentionResponse();
+                      });
 }
 
 }  // namespace backup

@@ -25,6 +25,7 @@
 #include "content/told_content.h"
 #include "crypto/key_ring.h"
 #include "crypto/random.h"
+#include "services/backup/audit/actions.h"
 #include "services/backup/handlers/key_keeper.h"
 #include "services/backup/handlers/open_content.h"
 #include "services/backup/handlers/store_keys.h"
@@ -625,7 +626,8 @@ absl::StatusOr<RebuildReport> RebuildState(const HeldDataDir& data_dir,
         base.catalog->Run([](Transaction& transaction) { return transaction.ForgetPending(); }));
     listener("catalog is made");
   }
-  ASSIGN_OR_RETURN(report.aside, PutInPlace(data_dir, now, listener));
+  ASSIGN_OR_RETURN(report.aside,
+                   PutInPlace(data_dir, now, audit::kStateRebuilt, report.snapshot_path, listener));
   ASSIGN_OR_RETURN(const std::unique_ptr<storage::Catalog> catalog,
                    OpenCatalogFile(absl::StrCat(data_dir.path, "/", kCatalogName)));
   ASSIGN_OR_RETURN(const OpenState state, OpenStateOf(data_dir, *catalog, now));

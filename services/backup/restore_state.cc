@@ -24,9 +24,12 @@
 #include "content/pack_footer.h"
 #include "content/store_keys.h"
 #include "glog/logging.h"
+#include "services/backup/audit/actions.h"
+#include "services/backup/audit/audit_log.h"
 #include "services/backup/catalog_mark.h"
 #include "services/backup/handlers/key_keeper.h"
 #include "services/backup/handlers/key_retirement.h"
+#include "services/backup/handlers/store_keys.h"
 
 namespace backup {
 namespace {
@@ -136,6 +139,22 @@ absl::Status Prepare(storage::Catalog& catalog, const CatalogMark& mark,
     const int64_t ahead = std::max<int64_t>(0, mark.next_version_id - next);
     return transaction.ReserveVersionIds(ahead + kSkippedIds).status();
   });
+}
+
+// Without keys it is not told: then the next start finds that the audit log is not as it was left.
+void TellAudit(const HeldDataDir& data_dir, storage::Catalog& catalog, const char* what,
+               absl::string_view source, absl::Time now) {
+  const auto tell = [&]() -> absl::Status {
+    ASSIGN_OR_RETURN(const std::unique_ptr<handlers::KeyKeeper> keeper,
+                     handlers::KeyKeeper::Read(catalog, data_dir.master_keys.Copy(),
+                                               data_dir.generations_file, now));
+    ASSIGN_OR_RETURN(const std::unique_ptr<content::StoreKeys> keys,
+                     handlers::OpenStoreKeys(catalog, keeper->ring()));
+    return audit::NoteOtherState(audit::Chain(keys->AuditKey()), catalog,
+                                 audit::HeadPath(data_dir.generations_file), what, source, now);
+  };
+  const absl::Status told = tell();
+  LOG_IF(ERROR, !told.ok()) << "the audit log cannot tell of this: " << told;
 }
 
 // Whether the next older snapshot may do when this is what came of one.
@@ -448,6 +467,7 @@ absl::StatusOr<NewCatalog> MakeEmptyCatalog(const HeldDataDir& data_dir) {
 }
 
 absl::StatusOr<std::string> PutInPlace(const HeldDataDir& data_dir, absl::Time now,
+                                       const char* what, absl::string_view source,
                                        const StateListener& listener) {
   const std::string catalog = CatalogPath(data_dir.path);
   const std::string fresh = NewCatalogPath(data_dir.path);
@@ -470,6 +490,7 @@ absl::StatusOr<std::string> PutInPlace(const HeldDataDir& data_dir, absl::Time n
   // Until now the mark is that of the catalog that is aside.
   ASSIGN_OR_RETURN(const std::unique_ptr<storage::Catalog> placed, OpenCatalogFile(catalog));
   RETURN_IF_ERROR(WriteCatalogMark(data_dir.path, *placed));
+  TellAudit(data_dir, *placed, what, source, now);
   return any ? aside : std::string();
 }
 
@@ -478,7 +499,9 @@ absl::Status AcceptCatalog(const HeldDataDir& data_dir) {
   ASSIGN_OR_RETURN(const std::unique_ptr<storage::Catalog> catalog,
                    OpenCatalogFile(CatalogPath(data_dir.path)));
   RETURN_IF_ERROR(Prepare(*catalog, mark, TakeOver::kAccepted));
-  return WriteCatalogMark(data_dir.path, *catalog);
+  RETURN_IF_ERROR(WriteCatalogMark(data_dir.path, *catalog));
+  TellAudit(data_dir, *catalog, audit::kStateAccepted, "", SystemClock().Now());
+  return absl::OkStatus();
 }
 
 }  // namespace backup

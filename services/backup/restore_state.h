@@ -107,7 +107,10 @@ absl::StatusOr<NewCatalog> MakeEmptyCatalog(const HeldDataDir& data_dir);
 // folder below DATA_DIR that has what was there before, empty if nothing was. After a crash in
 // between a service may refuse to start, and it is to be done again from the beginning. Reason
 // STORAGE_IO, with nothing changed, if the file is not all of the new catalog.
+//
+// The audit log says from then on that `what` was done, and what it was made of.
 absl::StatusOr<std::string> PutInPlace(const HeldDataDir& data_dir, absl::Time now,
+                                       const char* what, absl::string_view source,
                                        const StateListener& listener);
 
 // Takes a catalog that is older than the store as it is: a service starts with it again, and

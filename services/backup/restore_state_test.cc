@@ -30,6 +30,7 @@
 #include "glog/logging.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "services/backup/audit/actions.h"
 #include "services/backup/catalog_mark.h"
 #include "services/backup/handlers/key_keeper.h"
 #include "services/backup/handlers/key_retirement.h"
@@ -116,7 +117,8 @@ class RestoreStateTest : public ::testing::Test {
     ASSIGN_OR_RETURN(NewCatalog catalog,
                      OpenSnapshot(held, {SnapshotFolders(data_, elsewhere_), chosen}, listener));
     catalog.catalog.reset();
-    ASSIGN_OR_RETURN(aside_, PutInPlace(held, clock_.Now(), listener));
+    ASSIGN_OR_RETURN(aside_,
+                     PutInPlace(held, clock_.Now(), audit::kStateRestored, "snapshot", listener));
     return catalog;
   }
   absl::StatusOr<RebuildReport> Rebuild(const StateListener& listener = kSilent,
@@ -866,7 +868,9 @@ TEST_F(RestoreStateTest, ACatalogWhosePartIsInItsLogIsNotPutInPlace) {
     ASSERT_OK(held);
     ASSERT_OK(OpenSnapshot(*held, {SnapshotFolders(data_, elsewhere_), ""}, kSilent));
     std::ofstream(CatalogPath() + ".new-wal") << "the rest";
-    EXPECT_THAT(PutInPlace(*held, clock_.Now(), kSilent).status(), HasReason(Reason::kStorageIo));
+    EXPECT_THAT(
+        PutInPlace(*held, clock_.Now(), audit::kStateRestored, "snapshot", kSilent).status(),
+        HasReason(Reason::kStorageIo));
   }
   EXPECT_EQ(Versions(), 10);
 }

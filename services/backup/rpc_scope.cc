@@ -16,6 +16,7 @@
 #include "glog/logging.h"
 #include "rpc/status.h"
 #include "rpc/target.h"
+#include "services/backup/audited_call.h"
 #include "services/backup/service_metrics.h"
 
 namespace backup {
@@ -115,6 +116,9 @@ RpcScope::~RpcScope() {
             << " outcome=" << OutcomeName(outcome_) << " bytes=" << bytes_
             << " ms=" << took / std::chrono::milliseconds(1) << (outcome_.ok() ? "" : " error=")
             << outcome_.message();
+  const std::optional<Reason> reason = ReasonOf(admitted_);
+  if (reason == Reason::kCredentialsMissing || reason == Reason::kRoleDenied)
+    AuditFailedCall(context_, AuditEntryOf(call_, context_, rpc_, nullptr), admitted_);
   if (context_.trace != nullptr && context_.trace->active()) Trace(absl::FromChrono(took));
   CountCall(context_.metrics, {.rpc = rpc_,
                                .outcome = outcome_,

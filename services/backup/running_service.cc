@@ -12,6 +12,7 @@
 #include "glog/logging.h"
 #include "grpcpp/create_channel.h"
 #include "rpc/tls.h"
+#include "services/backup/audit/actions.h"
 #include "services/backup/catalog_mark.h"
 #include "services/backup/disk_use.h"
 #include "services/backup/handlers/converters.h"
@@ -41,6 +42,14 @@ constexpr MetricName kCertExpiry{"backup_tls_cert_expiry_timestamp_seconds",
                                  "When the certificate ends"};
 constexpr MetricName kUploadHold{"backup_upload_hold_seconds",
                                  "How long uploads have kept deleted content from going"};
+constexpr MetricName kAuditEntries{"backup_audit_entries_total",
+                                   "Entries of the audit log, ever, as far as they were noted"};
+constexpr MetricName kAuditLost{"backup_audit_lost_total",
+                                "Entries of the audit log for which there was no room"};
+constexpr MetricName kAuditDamaged{"backup_audit_damaged",
+                                   "1 if the audit log is not as it was written"};
+// How often all of the audit log is verified, and what is too old removed.
+constexpr absl::Duration kAuditInterval = absl::Hours(6);
 // How soon what was reserved is reserved again, and with that new files are stored, once there is
 // room.
 constexpr absl::Duration kRestorationInterval = absl::Seconds(1);
@@ -111,6 +120,10 @@ absl::StatusOr<RunningService::Keys> RunningService::OpenKeys(Storage& storage) 
                        absl::StrCat("the store's secret: ", of_store.status().message()));
   }
   keys.of_store = *std::move(of_store);
+  ASSIGN_OR_RETURN(
+      keys.audit_log,
+      audit::AuditLog::Open(*storage.catalog, keys.of_store->AuditKey(),
+                            audit::HeadPath(storage.generations_file), SystemClock().Now()));
   return keys;
 }
 
@@ -131,13 +144,17 @@ RunningService::RunningService(const Options& options, Metrics& metrics, StopReq
       tls_(std::move(tls)),
       idle_(options.idle_shutdown, stop),
       watchdog_(options.stream_idle_timeout),
+      audit_queue_(*storage_.catalog, *keys_.audit_log, metrics.AddCounter(kAuditLost)),
       snapshots_(*storage_.catalog, *keys_.keeper->master_keys().current, clock_, SnapshotOptions(),
                  jobs::SnapshotMetrics(metrics)),
       context_(MakeContext(metrics)),
       size_noter_(*storage_.catalog, context_.look_at_disk),
       upload_resources_(context_.upload_resources()),
       scrub_metrics_(metrics),
-      jobs_(*storage_.catalog, clock_, jobs::JobMetrics(metrics)) {
+      jobs_(*storage_.catalog, clock_, jobs::JobMetrics(metrics),
+            [this](storage::Transaction& transaction, const jobs::AuditedRun& run) {
+              return TellRun(transaction, run);
+            }) {
   AddSamples(metrics);
 }
 
@@ -195,6 +212,8 @@ ServiceContext RunningService::MakeContext(Metrics& metrics) {
   context.retires_keys = options_.retire_interval > absl::ZeroDuration();
   context.wake_retire = [this] { jobs_.Wake(jobs::RetireKeys::kName); };
   context.trace = &trace_;
+  context.audit_log = keys_.audit_log.get();
+  context.audit_queue = &audit_queue_;
   context.callers_are_local = rpc::IsLocalAddress(options_.listen);
   return context;
 }
@@ -210,6 +229,12 @@ void RunningService::AddSamples(Metrics& metrics) {
     return std::vector<Sample>{{kUploadHold, {}, absl::ToDoubleSeconds(ledger_.HoldTime())}};
   });
   metrics.AddCollector([this] { return SampleKeys(*keys_.keeper); });
+  metrics.AddCollector([this] {
+    const audit::AuditLog& log = *keys_.audit_log;
+    return std::vector<Sample>{
+        {kAuditEntries, {}, static_cast<double>(log.noted_number()), Sample::Kind::kCounter},
+        {kAuditDamaged, {}, log.is_damaged() ? 1.0 : 0.0}};
+  });
   metrics.AddCollector([this] {
     return SampleState(
         {*storage_.catalog, options_.data_dir, options_.metrics_max_clients, options_.scrub_period,
@@ -297,6 +322,7 @@ void RunningService::StartJobs() {
       PeriodicTask::FirstRun::kAtOnce);
   StartTraining();
   StartRetention();
+  StartAudit();
   jobs_.Add(std::make_unique<jobs::Scrub>(
                 upload_resources_, context_.stored_places(),
                 jobs::Scrub::Options{options_.scrub_period, options_.scrub_rate}, scrub_metrics_),
@@ -341,6 +367,33 @@ void RunningService::NoteMark() {
   if (is_taken_over_ || !storage_.catalog->damage().ok()) return;
   const absl::Status noted = WriteCatalogMark(options_.data_dir, *storage_.catalog);
   LOG_IF(WARNING, !noted.ok()) << "cannot note how far the catalog is: " << noted;
+  const absl::Status told = keys_.audit_log->NoteHead();
+  LOG_IF(WARNING, !told.ok()) << "cannot note how far the audit log is: " << told;
+}
+
+void RunningService::StartAudit() {
+  audit_task_.emplace(
+      kAuditInterval,
+      [this](const std::stop_token& token) {
+        keys_.audit_log->Check(token);
+        if (options_.audit_retention == absl::ZeroDuration()) return;
+        const absl::StatusOr<int64_t> removed = keys_.audit_log->RemoveBefore(
+            clock_watch_.RemovalTime() - options_.audit_retention, token);
+        LOG_IF(WARNING, !removed.ok())
+            << "cannot remove old entries of the audit log: " << removed.status();
+        LOG_IF(INFO, removed.ok() && *removed > 0)
+            << *removed << " entries of the audit log were removed by age";
+      },
+      PeriodicTask::FirstRun::kAtOnce);
+}
+
+absl::Status RunningService::TellRun(storage::Transaction& transaction,
+                                     const jobs::AuditedRun& run) const {
+  storage::AuditEntry entry =
+      audit::EntryOfService(run.action, absl::StrCat("count ", run.count), clock_.Now());
+  if (!absl::IsCancelled(run.result)) entry.outcome = std::string(OutcomeName(run.result));
+  if (!run.result.ok()) absl::StrAppend(&entry.detail, ": ", run.result.message());
+  return keys_.audit_log->Append(transaction, std::move(entry), storage::AuditRoom::kAlways);
 }
 
 absl::StatusOr<v1::BackUpStateResponse> RunningService::BackUpState() {
@@ -352,6 +405,7 @@ absl::StatusOr<v1::BackUpStateResponse> RunningService::BackUpState() {
   for (const std::string& path : taken.paths) response.add_paths(path);
   response.set_size_bytes(taken.entry.size_bytes);
   response.set_catalog_bytes(taken.catalog_size);
+  NoteMark();
   return response;
 }
 
@@ -360,6 +414,7 @@ void RunningService::Drain() {
   server_->Drain(is_taken_over_ ? absl::ZeroDuration() : options_.drain_timeout);
   // Jobs are told to stop when they are asked for it; nobody may wait for a store meanwhile.
   storage_.blobs->StopWaiting();
+  if (!is_taken_over_) audit_queue_.Close();
   NoteMark();
 }
 

@@ -23,6 +23,8 @@
 #include "rpc/drain_gate.h"
 #include "rpc/stream_watchdog.h"
 #include "rpc/tls_file_copies.h"
+#include "services/backup/audit/audit_log.h"
+#include "services/backup/audit/audit_queue.h"
 #include "services/backup/authorization.h"
 #include "services/backup/client_trace.h"
 #include "services/backup/flags.h"
@@ -77,6 +79,7 @@ class RunningService {
   struct Keys {
     std::unique_ptr<handlers::KeyKeeper> keeper;
     std::unique_ptr<content::StoreKeys> of_store;
+    std::unique_ptr<audit::AuditLog> audit_log;
   };
 
   RunningService(const Options& options, Metrics& metrics, StopRequest& stop, Storage storage,
@@ -97,6 +100,8 @@ class RunningService {
   void StartRepack();
   // Whether all is at hand by which retention tells what can be read; for jobs, at any step.
   absl::Status CheckPackKeys();
+  void StartAudit();
+  absl::Status TellRun(storage::Transaction& transaction, const jobs::AuditedRun& run) const;
   void NoteMark();
   void EndIfTakenOver();
   absl::StatusOr<v1::BackUpStateResponse> BackUpState();
@@ -123,6 +128,7 @@ class RunningService {
   rpc::StreamWatchdog watchdog_;
   rpc::DrainGate gate_;
   ClientTrace trace_;
+  audit::AuditQueue audit_queue_;
   std::shared_ptr<Authorization> authorization_;  // gRPC shares it.
   std::stop_source stop_snapshots_;               // Those that callers asked for.
   jobs::StateSnapshots snapshots_;
@@ -133,6 +139,7 @@ class RunningService {
   std::optional<PeriodicTask> lease_renewal_;
   std::optional<PeriodicTask> ownership_watch_;
   std::optional<PeriodicTask> clock_task_;
+  std::optional<PeriodicTask> audit_task_;
   const jobs::ScrubMetrics scrub_metrics_;
   jobs::CatalogCheck catalog_check_{*storage_.catalog, boot_clock_};
   std::optional<PeriodicTask> catalog_check_task_;

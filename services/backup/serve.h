@@ -10,6 +10,7 @@
 #include "base/worker_pool.h"
 #include "glog/logging.h"
 #include "grpcpp/support/server_callback.h"
+#include "services/backup/audited_call.h"
 #include "services/backup/handlers/transact.h"
 #include "services/backup/rpc_scope.h"
 #include "services/backup/service_context.h"
@@ -49,6 +50,27 @@ grpc::Status Serve(grpc::ServerContextBase& call, const ServiceContext& context,
   if (!scope.admitted().ok()) return scope.Finish(scope.admitted());
   NoteRequest(request, rpc, scope);
   return Answer<Response>(handler(), rpc, scope, response);
+}
+
+// The same of a call that the audit log tells of. `handler` takes the catalog by which it changes
+// something, and may take the AuditedCall behind that.
+template <typename Request, typename Response, typename Handler>
+grpc::Status ServeAudited(grpc::ServerContextBase& call, const ServiceContext& context,
+                          const char* rpc, const Request& request, Response& response,
+                          const Handler& handler) {
+  return Serve(call, context, rpc, request, response, [&] {
+    AuditedCall audited(call, context, rpc, request);
+    const auto handle = [&] {
+      if constexpr (std::is_invocable_v<Handler, storage::Catalog&, AuditedCall&>) {
+        return handler(audited.catalog(), audited);
+      } else {
+        return handler(audited.catalog());
+      }
+    };
+    absl::StatusOr<Response> result = handle();
+    audited.Finish(result.status());
+    return result;
+  });
 }
 
 // The same of a handler that takes a storage::Snapshot& and the request.

@@ -28,10 +28,13 @@
 #include "grpcpp/create_channel.h"
 #include "gtest/gtest.h"
 #include "rpc/status.h"
+#include "services/backup/audit/audit_log.h"
+#include "services/backup/audit/audit_queue.h"
 #include "services/backup/limits.h"
 #include "services/backup/testing/legacy_peer.h"
 #include "services/backup/testing/log_capture.h"
 #include "services/backup/testing/memory_service.h"
+#include "storage/testing/temp_folder.h"
 
 namespace backup {
 namespace {
@@ -206,7 +209,7 @@ class ServerTest : public ::testing::Test {
   IdleShutdown idle_{absl::ZeroDuration(), stop_};
   rpc::StreamWatchdog watchdog_;
   rpc::DrainGate gate_;
-  const ServiceContext context_;
+  ServiceContext context_;
   const std::unique_ptr<Server> server_;
   const std::shared_ptr<grpc::Channel> channel_;
   const std::unique_ptr<v1::IngestService::Stub> ingest_;
@@ -734,6 +737,112 @@ TEST_F(ServerTest, UsesTheKeysUntilItIsToldThatAnUploadIsKept) {
   EXPECT_GE(told, 2);
   server->Drain(absl::InfiniteDuration());
   EXPECT_TRUE(keys.HaveEnded(keys.NextUse()));
+}
+
+// With an audit log.
+class AuditTest : public ServerTest {
+ protected:
+  AuditTest() {
+    context_.audit_log = log_.get();
+    context_.audit_queue = &queue_;
+  }
+
+  // Behind the one that begins the log, those that wait as well.
+  std::vector<storage::AuditEntry> Entries() {
+    queue_.Close();
+    return service_.catalog
+        .Read([](storage::Snapshot& snapshot) { return snapshot.ListAuditEntries(1, {}, 100); })
+        .value();
+  }
+  // Each as "action object outcome".
+  std::vector<std::string> Texts() {
+    std::vector<std::string> texts;
+    for (const storage::AuditEntry& entry : Entries())
+      texts.push_back(absl::StrCat(entry.action, " ", entry.object, " ", entry.outcome));
+    return texts;
+  }
+  std::string StoreFile(const std::string& file_name) {
+    const std::string id = Register("laptop");
+    EXPECT_THAT(Upload(HeaderOf(id, file_name, Header::IDENTITY, "x"), "x").first, IsOk());
+    EXPECT_THAT(Report(id, file_name), IsOk());
+    return id;
+  }
+  absl::Status DeleteFile(const std::string& id, const std::string& file_name) {
+    Call call;
+    v1::DeleteFileRequest request;
+    request.set_client_id(id);
+    request.set_file_name(file_name);
+    v1::DeleteFileResponse response;
+    return rpc::FromGrpc(catalog_->DeleteFile(&call, request, &response));
+  }
+
+  const storage::TempFolder folder_;
+  const std::unique_ptr<audit::AuditLog> log_ =
+      audit::AuditLog::Open(service_.catalog, std::string(32, 'k'), folder_.path() + "/head",
+                            service_.clock.Now())
+          .value();
+  audit::AuditQueue queue_{service_.catalog, *log_, {}};
+};
+
+TEST_F(AuditTest, TellsWhoDidWhatToWhat) {
+  const std::string id = StoreFile("a %25");
+  EXPECT_EQ(Texts(), std::vector<std::string>());  // Of nothing that clients do.
+  ASSERT_THAT(DeleteFile(id, "a %25"), IsOk());
+  const std::vector<storage::AuditEntry> entries = Entries();
+  ASSERT_EQ(entries.size(), 1u);
+  EXPECT_EQ(entries[0].time, service_.clock.Now());
+  EXPECT_EQ(entries[0].actor, "insecure");
+  EXPECT_EQ(entries[0].role, "");
+  EXPECT_THAT(entries[0].peer, ::testing::StartsWith("127.0.0.1:"));
+  EXPECT_EQ(entries[0].action, "file delete");
+  EXPECT_EQ(ToUuid(*entries[0].client), id);
+  EXPECT_EQ(entries[0].object, "a %25");
+  EXPECT_EQ(entries[0].outcome, "OK");
+  EXPECT_EQ(entries[0].detail, "");
+}
+
+TEST_F(AuditTest, TellsOfDownloadsAndWhichVersionTheyWere) {
+  const std::string id = StoreFile("a");
+  ASSERT_THAT(Download(DownloadOf(id, "a", 0)).first, IsOk());
+  ASSERT_THAT(Download(DownloadOf(id, "none", 0)).first, HasReason(Reason::kFileNotFound));
+  EXPECT_EQ(Texts(), (std::vector<std::string>{"version download a OK",
+                                               "version download none FILE_NOT_FOUND"}));
+  EXPECT_GT(Entries()[0].version_id, 0);
+}
+
+TEST_F(AuditTest, TellsOfWhatHasNoTransactionAndOfWhatFailed) {
+  ASSERT_THAT(SetLogLevel("*", v1::LOG_LEVEL_INFO), IsOk());
+  EXPECT_FALSE(DeleteFile("no id\n", "a").ok());
+  EXPECT_FALSE(DeleteFile(ToUuid(ClientId()), "\x7F%").ok());
+  EXPECT_EQ(Texts(), (std::vector<std::string>{"log level  OK", "file delete a INVALID_FIELD",
+                                               "file delete %7F%25 INVALID_FIELD"}));
+  EXPECT_EQ(Entries()[0].detail, "module_pattern: \"*\" level: LOG_LEVEL_INFO");
+}
+
+TEST_F(AuditTest, ListsAndVerifiesIt) {
+  for (int i = 0; i < 3; ++i) ASSERT_THAT(SetLogLevel("*", v1::LOG_LEVEL_INFO), IsOk());
+  v1::ListAuditEntriesRequest request;
+  request.set_page_size(3);
+  v1::ListAuditEntriesResponse page;
+  Call calls[3];
+  ASSERT_TRUE(admin_->ListAuditEntries(&calls[0], request, &page).ok());
+  EXPECT_EQ(page.entries_size(), 3);
+  EXPECT_EQ(page.entries(0).action(), "audit begin");
+  request.set_page_token(page.next_page_token());
+  ASSERT_TRUE(admin_->ListAuditEntries(&calls[1], request, &page).ok());
+  ASSERT_EQ(page.entries_size(), 1);
+  EXPECT_EQ(page.entries(0).number(), 4);
+  EXPECT_EQ(page.next_page_token(), "");
+  const auto stream = admin_->VerifyAudit(&calls[2], {});
+  v1::VerifyAuditResponse event;
+  ASSERT_TRUE(stream->Read(&event));
+  EXPECT_EQ(event.checked_count(), 4);
+  ASSERT_TRUE(stream->Read(&event));
+  EXPECT_EQ(event.summary().entry_count(), 4);
+  EXPECT_EQ(event.summary().finding_count(), 0);
+  EXPECT_THAT(event.summary().head(), ::testing::StartsWith("4 "));
+  EXPECT_FALSE(stream->Read(&event));
+  EXPECT_TRUE(stream->Finish().ok());
 }
 
 class SilentPeerTest : public ServerTest {

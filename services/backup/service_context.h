@@ -13,6 +13,8 @@
 #include "glog/logging.h"
 #include "rpc/drain_gate.h"
 #include "rpc/stream_watchdog.h"
+#include "services/backup/audit/audit_log.h"
+#include "services/backup/audit/audit_queue.h"
 #include "services/backup/authorization.h"
 #include "services/backup/client_trace.h"
 #include "services/backup/handlers/growth.h"
@@ -94,7 +96,10 @@ struct ServiceContext {
   // Whether there is the job retire, which is to be woken when there is something for it.
   bool retires_keys = false;
   std::function<void()> wake_retire = [] {};
-  ClientTrace* trace = nullptr;            // Null if nobody can watch.
+  ClientTrace* trace = nullptr;  // Null if nobody can watch.
+  // Null if nobody is told of in an audit log, as in tests; both or none.
+  audit::AuditLog* audit_log = nullptr;
+  audit::AuditQueue* audit_queue = nullptr;
   Authorization* authorization = nullptr;  // Null if every caller may do everything.
   // Only this machine can call: then whoever does may stand for old clients.
   bool callers_are_local = true;

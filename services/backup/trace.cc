@@ -41,4 +41,11 @@ std::string TraceText(const google::protobuf::Message& message) {
       text, " hex=", absl::BytesToHexString(absl::string_view(bytes).substr(0, kMaxDumpedBytes)));
 }
 
+std::string RequestText(const google::protobuf::Message& message) {
+  const std::unique_ptr<google::protobuf::Message> copy(message.New());
+  copy->CopyFrom(message);
+  Redact(*copy);
+  return copy->ShortDebugString();
+}
+
 }  // namespace backup

@@ -10,4 +10,7 @@ namespace backup {
 // number, and the first bytes of its encoding in hex unless it holds such.
 std::string TraceText(const google::protobuf::Message& message);
 
+// The fields of a message that are set, with bytes replaced by their number, in ASCII.
+std::string RequestText(const google::protobuf::Message& message);
+
 }  // namespace backup

@@ -89,6 +89,8 @@ const std::map<std::string, std::set<std::string>> kMayCall = {
     {"backup.v1.AdminService.RotateKey", kOperators},
     {"backup.v1.AdminService.RewrapKeys", kOperators},
     {"backup.v1.AdminService.RetireKey", kOperators},
+    {"backup.v1.AdminService.ListAuditEntries", kOperators},
+    {"backup.v1.AdminService.VerifyAudit", kOperators},
     {"grpc.health.v1.Health.Check", kEverybody},
     {"grpc.health.v1.Health.Watch", kEverybody},
     {"grpc.reflection.v1alpha.ServerReflection.ServerReflectionInfo", kOperators},

@@ -395,7 +395,7 @@ absl::Status KeyKeeper::Keep(Generations generations, const Change& also) {
   return absl::OkStatus();
 }
 
-absl::StatusOr<KeyGeneration> KeyKeeper::Rotate(absl::Time now) {
+absl::StatusOr<KeyGeneration> KeyKeeper::Rotate(absl::Time now, const Change& also) {
   const std::string current = master_keys_.current->Fingerprint();
   MutexLock lock(change_mutex_);
   Generations generations = this->generations();
@@ -408,11 +408,11 @@ absl::StatusOr<KeyGeneration> KeyKeeper::Rotate(absl::Time now) {
   RETURN_IF_ERROR(CheckNoneIsMissing());
   ASSIGN_OR_RETURN(const KeyGeneration made, NewGeneration(now));
   generations.push_back(made);
-  RETURN_IF_ERROR(Keep(std::move(generations)));
+  RETURN_IF_ERROR(Keep(std::move(generations), also));
   return made;
 }
 
-absl::StatusOr<int> KeyKeeper::Rewrap(absl::Time now) {
+absl::StatusOr<int> KeyKeeper::Rewrap(absl::Time now, const Change& also) {
   const crypto::MasterKey& current = *master_keys_.current;
   const std::string fingerprint = current.Fingerprint();
   MutexLock lock(change_mutex_);
@@ -431,7 +431,7 @@ absl::StatusOr<int> KeyKeeper::Rewrap(absl::Time now) {
     ASSIGN_OR_RETURN(KeyGeneration made, NewGeneration(now));
     generations.push_back(std::move(made));
   }
-  RETURN_IF_ERROR(Keep(std::move(generations)));
+  RETURN_IF_ERROR(Keep(std::move(generations), also));
   return wrapped;
 }
 

@@ -55,6 +55,7 @@ class KeyKeeper {
 
   // What is done in a transaction besides.
   using Change = std::function<absl::Status(storage::Transaction&)>;
+  static absl::Status ChangeNothing(storage::Transaction&) { return absl::OkStatus(); }
 
   // The catalog's value that has what was there and could not be read.
   static constexpr char kDamagedName[] = "key_generations.damaged";
@@ -75,11 +76,12 @@ class KeyKeeper {
   // kMaxKeyGenerations, or not all are rewrapped, or somebody else has written the file;
   // KEY_MISSING, saying what it is, if something in the catalog is sealed by a generation that is
   // not there; STORAGE_FULL, STORAGE_IO. An error leaves everything as it was, for all that seals.
-  absl::StatusOr<crypto::KeyGeneration> Rotate(absl::Time now);
+  // Does `also` in the same transaction.
+  absl::StatusOr<crypto::KeyGeneration> Rotate(absl::Time now, const Change& also = ChangeNothing);
   // Wraps all under the current master key, and makes a new one if what seals is an old master key
   // itself. Returns how many were wrapped anew. Errors as of Rotate(), KEY_MISSING only if a new
   // one is to be made.
-  absl::StatusOr<int> Rewrap(absl::Time now);
+  absl::StatusOr<int> Rewrap(absl::Time now, const Change& also = ChangeNothing);
   // Removes those of these generations that are there, but not the one that seals, and does `also`
   // in the same transaction. By then nothing may be sealed by them but what the catalog's rows
   // have: if one of those is (NamedGenerations), nothing changes, and it returns which; else it
@@ -123,7 +125,6 @@ class KeyKeeper {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(change_mutex_);
   // Whether a change of which the catalog has not told that it is durable is so all the same.
   bool CameToKeep(const std::string& text) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(change_mutex_);
-  static absl::Status ChangeNothing(storage::Transaction&) { return absl::OkStatus(); }
   // Not kept yet; its number was never given before.
   absl::StatusOr<crypto::KeyGeneration> NewGeneration(absl::Time now)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(change_mutex_);

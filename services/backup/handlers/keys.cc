@@ -239,8 +239,9 @@ absl::StatusOr<v1::ListKeysResponse> ListKeys(storage::Catalog& catalog, const K
 }
 
 absl::StatusOr<v1::RotateKeyResponse> RotateKey(KeyKeeper& keeper, const Clock& clock,
-                                                const BackUpState& back_up_state) {
-  ASSIGN_OR_RETURN(const crypto::KeyGeneration made, keeper.Rotate(clock.Now()));
+                                                const BackUpState& back_up_state,
+                                                const KeyKeeper::Change& also) {
+  ASSIGN_OR_RETURN(const crypto::KeyGeneration made, keeper.Rotate(clock.Now(), also));
   LOG_CRITICAL << "key generation " << made.number << " seals from now on";
   // Those from before do not have it.
   const absl::Status snapshot = back_up_state().status();
@@ -287,8 +288,9 @@ absl::StatusOr<v1::RetireKeyResponse> RetireKey(storage::Catalog& catalog, const
 absl::StatusOr<v1::RewrapKeysResponse> RewrapKeys(const StoredPlaces& places, KeyKeeper& keeper,
                                                   const Clock& clock,
                                                   const BackUpState& back_up_state,
-                                                  const v1::RewrapKeysRequest& request) {
-  ASSIGN_OR_RETURN(const int rewrapped, keeper.Rewrap(clock.Now()));
+                                                  const v1::RewrapKeysRequest& request,
+                                                  const KeyKeeper::Change& also) {
+  ASSIGN_OR_RETURN(const int rewrapped, keeper.Rewrap(clock.Now(), also));
   const std::string fingerprint = keeper.master_keys().current->Fingerprint();
   LOG_CRITICAL << rewrapped << " key generations were wrapped anew, all are under the master key "
                << fingerprint;

@@ -37,16 +37,19 @@ absl::Status CheckOwnKey(storage::Catalog& catalog, const storage::BlobStore& bl
 // Takes a snapshot of the state, and waits for it (ServiceContext::back_up_state).
 using BackUpState = std::function<absl::StatusOr<v1::BackUpStateResponse>()>;
 
-// Makes a generation, and then a snapshot that has it. Errors as of KeyKeeper::Rotate() and
-// `back_up_state`, whose message then says that the generation is there.
-absl::StatusOr<v1::RotateKeyResponse> RotateKey(KeyKeeper& keeper, const Clock& clock,
-                                                const BackUpState& back_up_state);
+// Makes a generation, doing `also` in the same transaction, and then a snapshot that has it. Errors
+// as of KeyKeeper::Rotate() and `back_up_state`, whose message then says that the generation is
+// there.
+absl::StatusOr<v1::RotateKeyResponse> RotateKey(
+    KeyKeeper& keeper, const Clock& clock, const BackUpState& back_up_state,
+    const KeyKeeper::Change& also = KeyKeeper::ChangeNothing);
 
-// `places` are those of the store whose keys `keeper` keeps. Errors as of KeyKeeper::Rewrap() and
-// `back_up_state`, whose message then says that the old master key is needed still.
-absl::StatusOr<v1::RewrapKeysResponse> RewrapKeys(const StoredPlaces& places, KeyKeeper& keeper,
-                                                  const Clock& clock,
-                                                  const BackUpState& back_up_state,
-                                                  const v1::RewrapKeysRequest& request);
+// `places` are those of the store whose keys `keeper` keeps; does `also` when they are kept. Errors
+// as of KeyKeeper::Rewrap() and `back_up_state`, whose message then says that the old master key is
+// needed still.
+absl::StatusOr<v1::RewrapKeysResponse> RewrapKeys(
+    const StoredPlaces& places, KeyKeeper& keeper, const Clock& clock,
+    const BackUpState& back_up_state, const v1::RewrapKeysRequest& request,
+    const KeyKeeper::Change& also = KeyKeeper::ChangeNothing);
 
 }  // namespace backup::handlers

@@ -29,6 +29,8 @@ class Job {
   virtual ~Job() = default;
   // What it is called in the catalog, in metrics and in `backupctl status`.
   virtual absl::string_view name() const = 0;
+  // What the audit log calls what a run does; empty: it tells nothing of it.
+  virtual absl::string_view audit_action() const { return ""; }
   // Does the next items, at most about `budget` of them. `cursor` is that of the step before; empty
   // at the beginning of a run. Work that takes long ends when `token` is told to stop. An error
   // ends the run; the next one begins at the cursor of the last step that went well.

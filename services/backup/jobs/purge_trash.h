@@ -35,6 +35,7 @@ class PurgeTrash final : public Job {
         check_(std::move(check)) {}
 
   absl::string_view name() const override { return kName; }
+  absl::string_view audit_action() const override { return "trash purge"; }
   absl::StatusOr<Progress> Step(const std::string& cursor, int64_t budget,
                                 const std::stop_token& token) override;
 

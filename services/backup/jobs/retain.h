@@ -56,6 +56,7 @@ class Retain final : public Job {
         pace_(options.versions_per_second) {}
 
   absl::string_view name() const override { return kName; }
+  absl::string_view audit_action() const override { return "versions expire"; }
   // The cursor is the last file that was judged as a whole: its client's id and its name, in hex. A
   // file whose versions take several steps is begun anew by a later process, which deletes the
   // same. `budget` is left to `options`.

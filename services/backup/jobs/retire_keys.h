@@ -66,6 +66,7 @@ class RetireKeys final : public Job {
         pace_(options_.bytes_per_second) {}
 
   absl::string_view name() const override { return kName; }
+  absl::string_view audit_action() const override { return "keys retire"; }
   // Idle while nothing is to go, or something must end first. Errors that are no failure of the
   // step itself: what was left, at the end of a round; what calls or jobs are waited for, once an
   // hour; what `repack` could not do, each time.

@@ -29,8 +29,13 @@ JobMetrics::JobMetrics(Metrics& metrics)
       last_success(metrics.AddGauges(kLastSuccess, {"job"})) {}
 
 JobRun::JobRun(Job& job, const Schedule& schedule, storage::Catalog& catalog, const Clock& clock,
-               const JobMetrics& metrics)
-    : job_(job), schedule_(schedule), catalog_(catalog), clock_(clock), metrics_(metrics) {
+               const JobMetrics& metrics, AuditRun audit)
+    : job_(job),
+      schedule_(schedule),
+      catalog_(catalog),
+      clock_(clock),
+      metrics_(metrics),
+      audit_(std::move(audit)) {
   state_.name = std::string(job.name());
 }
 
@@ -43,9 +48,19 @@ void JobRun::Run(const std::stop_token& token) {
     result = RunSteps(token, outcome);
     if (result.ok() && outcome.is_idle) state_.last_start_time = last_start;
   }
+  if (result.ok() && outcome.is_idle) return;
   // Else the next process goes on.
-  if (result.ok() && (outcome.is_idle || token.stop_requested())) return;
+  if (result.ok() && token.stop_requested()) return TellStopped(outcome);
   Note(result, outcome);
+}
+
+void JobRun::TellStopped(const Outcome& outcome) {
+  const AuditedRun run{job_.audit_action(), outcome.count, absl::CancelledError("it goes on")};
+  if (IsTold(run)) Save(run);
+}
+
+bool JobRun::IsTold(const AuditedRun& run) const {
+  return audit_ && !run.action.empty() && run.count > 0;
 }
 
 absl::Status JobRun::Load() {
@@ -94,13 +109,15 @@ void JobRun::Note(const absl::Status& result, const Outcome& outcome) {
     LOG(WARNING) << "job=" << state_.name << " outcome=ERROR count=" << count
                  << " error=" << result;
   }
-  Save();
+  Save({job_.audit_action(), count, result});
 }
 
 // A job that cannot be noted down runs all the same: the sweep is what makes room on a full disk.
-void JobRun::Save() {
-  const absl::Status saved = catalog_.Run(
-      [this](storage::Transaction& transaction) { return transaction.SaveJob(state_); });
+void JobRun::Save(const AuditedRun& run) {
+  const absl::Status saved = catalog_.Run([&](storage::Transaction& transaction) -> absl::Status {
+    if (IsTold(run)) RETURN_IF_ERROR(audit_(transaction, run));
+    return transaction.SaveJob(state_);
+  });
   LOG_IF(WARNING, !saved.ok()) << "cannot note how far job " << state_.name << " is: " << saved;
 }
 
@@ -117,7 +134,8 @@ Runner::~Runner() {
 void Runner::Add(std::unique_ptr<Job> job, const Schedule& schedule) {
   std::string name(job->name());
   MutexLock lock(mutex_);
-  entries_.try_emplace(std::move(name), std::move(job), schedule, catalog_, clock_, metrics_);
+  entries_.try_emplace(std::move(name), std::move(job), schedule, catalog_, clock_, metrics_,
+                       audit_);
 }
 
 void Runner::Wake(absl::string_view name) {

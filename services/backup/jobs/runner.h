@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <stop_token>
@@ -30,6 +31,15 @@ struct JobMetrics {
   MetricFamily<Gauge> last_success;  // job.
 };
 
+// What a run did that the audit log tells of (Job::audit_action).
+struct AuditedRun {
+  absl::string_view action;
+  int64_t count = 0;    // Above 0.
+  absl::Status result;  // Cancelled: it was told to stop, and is gone on with.
+};
+// Puts that into the audit log, in this transaction.
+using AuditRun = std::function<absl::Status(storage::Transaction&, const AuditedRun&)>;
+
 // How a job is run.
 struct Schedule {
   absl::Duration interval;          // From the end of a run to the beginning of the next.
@@ -42,7 +52,7 @@ class JobRun {
  public:
   // All that is borrowed must outlive this.
   JobRun(Job& job, const Schedule& schedule, storage::Catalog& catalog, const Clock& clock,
-         const JobMetrics& metrics);
+         const JobMetrics& metrics, AuditRun audit = {});
 
   // One run, from where the last one ended to the job's end, or until `token` is told to stop. Logs
   // one line if it did anything or failed.
@@ -51,13 +61,17 @@ class JobRun {
  private:
   // What is kept of earlier runs, also of another process's.
   absl::Status Load();
-  void Save();
+  // With `run`, if that is to be told in the audit log.
+  void Save(const AuditedRun& run = {});
   // What came of the steps of one run.
   struct Outcome {
     int64_t count = 0;
     bool is_idle = false;
     std::string detail;
   };
+  // Of a run that the next process goes on with.
+  void TellStopped(const Outcome& outcome);
+  bool IsTold(const AuditedRun& run) const;
   absl::Status RunSteps(const std::stop_token& token, Outcome& outcome);
   void Note(const absl::Status& result, const Outcome& outcome);
 
@@ -66,6 +80,7 @@ class JobRun {
   storage::Catalog& catalog_;
   const Clock& clock_;
   const JobMetrics metrics_;
+  const AuditRun audit_;
   storage::JobState state_;
   bool is_loaded_ = false;
 };
@@ -74,9 +89,10 @@ class JobRun {
 // Thread-safe.
 class Runner {
  public:
-  // `catalog` and `clock` must outlive this.
-  Runner(storage::Catalog& catalog, const Clock& clock, const JobMetrics& metrics)
-      : catalog_(catalog), clock_(clock), metrics_(metrics) {}
+  // `catalog` and `clock` must outlive this. Without `audit` no run is told of.
+  Runner(storage::Catalog& catalog, const Clock& clock, const JobMetrics& metrics,
+         AuditRun audit = {})
+      : catalog_(catalog), clock_(clock), metrics_(metrics), audit_(std::move(audit)) {}
   // Waits for steps that are going on.
   ~Runner();
   Runner(const Runner&) = delete;
@@ -90,9 +106,9 @@ class Runner {
  private:
   struct Entry {
     Entry(std::unique_ptr<Job> added, const Schedule& schedule, storage::Catalog& catalog,
-          const Clock& clock, const JobMetrics& metrics)
+          const Clock& clock, const JobMetrics& metrics, const AuditRun& audit)
         : job(std::move(added)),
-          run(*job, schedule, catalog, clock, metrics),
+          run(*job, schedule, catalog, clock, metrics, audit),
           task(
               schedule.interval, [this](const std::stop_token& token) { run.Run(token); },
               PeriodicTask::FirstRun::kAtOnce) {}
@@ -104,6 +120,7 @@ class Runner {
   storage::Catalog& catalog_;
   const Clock& clock_;
   const JobMetrics metrics_;
+  const AuditRun audit_;
   Mutex mutex_;
   std::map<std::string, Entry> entries_ ABSL_GUARDED_BY(mutex_);  // By name.
 };

@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "base/mutex.h"
 #include "base/testing/status_matchers.h"
 #include "gmock/gmock.h"
@@ -27,6 +28,7 @@ class CountingJob final : public Job {
   absl::Status left;
 
   absl::string_view name() const override { return "count"; }
+  absl::string_view audit_action() const override { return "things counted"; }
   absl::StatusOr<Progress> Step(const std::string& cursor, int64_t budget,
                                 const std::stop_token&) override {
     last_budget = budget;
@@ -51,7 +53,12 @@ class RunnerTest : public ::testing::Test {
       if (on_step_) on_step_(number);
       return absl::OkStatus();
     });
-    JobRun(job, {absl::Hours(1), 1'000'000}, catalog_, clock_, job_metrics_).Run(token);
+    JobRun(job, {absl::Hours(1), 1'000'000}, catalog_, clock_, job_metrics_,
+           [this](storage::Transaction& transaction, const AuditedRun& run) {
+             told_.push_back(absl::StrCat(run.action, " ", run.count, " ", run.result.message()));
+             return transaction.SetStoreValue("told", "in the same transaction");
+           })
+        .Run(token);
   }
   storage::JobState State() {
     const auto jobs =
@@ -65,6 +72,7 @@ class RunnerTest : public ::testing::Test {
   Metrics metrics_;
   const JobMetrics job_metrics_{metrics_};
   std::vector<int> numbers_;
+  std::vector<std::string> told_;
   std::function<void(int)> on_step_;
 };
 
@@ -97,6 +105,27 @@ TEST_F(RunnerTest, GoesOnBehindTheLastStepThatWentWell) {
   EXPECT_EQ(State().last_error, "");
   Run();
   EXPECT_THAT(numbers_, ElementsAre(1, 2, 3, 1, 2, 3));
+}
+
+TEST_F(RunnerTest, TellsTheAuditLogOfWhatARunDidOnce) {
+  Run();
+  EXPECT_THAT(told_, ElementsAre("things counted 3 "));
+  EXPECT_EQ(
+      catalog_.Read([](storage::Snapshot& snapshot) { return snapshot.FindStoreValue("told"); })
+          .value(),
+      "in the same transaction");
+  Run(/*failing=*/2);
+  Run(/*failing=*/2);  // It did nothing.
+  EXPECT_THAT(told_, ElementsAre("things counted 3 ", "things counted 1 it broke"));
+}
+
+TEST_F(RunnerTest, TellsTheAuditLogOfWhatARunDidThatIsStopped) {
+  std::stop_source stop;
+  on_step_ = [&](int number) {
+    if (number == 2) stop.request_stop();
+  };
+  Run(/*failing=*/0, stop.get_token());
+  EXPECT_THAT(told_, ElementsAre("things counted 2 it goes on"));
 }
 
 TEST_F(RunnerTest, BeginsAnewAfterARunThatCouldNotDoAll) {
