@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/status_macros.h"
 #include "nlohmann/json.hpp"
+#include "services/backup/audit/actions.h"
 #include "services/backup/catalog_mark.h"
 #include "services/backup/jobs/snapshot_state.h"
 #include "services/backup/rebuild_state.h"
@@ -120,7 +121,9 @@ absl::StatusOr<ExitCode> Restore(Output& output, const StateFlags& flags) {
       OpenSnapshot(held, {SnapshotFolders(held.path, flags.snapshot_dir), flags.snapshot}, silent));
   ShowUnreadable(restored.unreadable, output);
   restored.catalog.reset();
-  ASSIGN_OR_RETURN(const std::string aside, PutInPlace(held, SystemClock().Now(), silent));
+  ASSIGN_OR_RETURN(
+      const std::string aside,
+      PutInPlace(held, SystemClock().Now(), audit::kStateRestored, restored.snapshot_path, silent));
   if (output.json()) {
     output.Json(nlohmann::ordered_json{{"snapshot", restored.snapshot_path},
                                        {"time", JsonTime(restored.snapshot_time)},

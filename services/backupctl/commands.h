@@ -28,6 +28,7 @@ void AddServiceCommands(CLI::App& app, Command& chosen);
 void AddScrubCommands(CLI::App& app, Command& chosen);
 void AddStateCommands(CLI::App& app, Command& chosen);
 void AddKeyCommands(CLI::App& app, Command& chosen);
+void AddAuditCommands(CLI::App& app, Command& chosen);
 void AddTraceCommand(CLI::App& app, Command& chosen);
 // To the groups of the first two.
 void AddClientQuotaCommands(CLI::App& clients, Command& chosen);

@@ -206,6 +206,7 @@ int Main(int argc, char** argv) {
   AddServiceCommands(app, command);
   AddScrubCommands(app, command);
   AddKeyCommands(app, command);
+  AddAuditCommands(app, command);
   AddTraceCommand(app, command);
   AddDecryptCommand(app, command);
   AddStateCommands(app, command);

@@ -168,11 +168,14 @@ class JsonTest(ClusterTest):
             catalog.execute("UPDATE clock_notes SET distrusted_since = 1, distrust = 'why'")
             # It grew so fast that any disk is full before long.
             catalog.execute("INSERT INTO size_notes VALUES ((SELECT max(time) FROM size_notes) - 8 * 24 * 3600 * 1000000, ?, 0)", (-(1 << 50),))
+            catalog.execute("DELETE FROM audit_entries WHERE number = 2")
             catalog.commit()
         self.page.check_object("LocalCopy", decrypted[0], "decrypt")
         self.cluster.service_flags += ["--scrub_rate=1", "--min_retention=1h"]  # Scrub comes to no end.
         self.cluster.start_service()
         self.backupctl("status")
+        self.backupctl("audit", "list")
+        self.backupctl("audit", "verify", codes=(14,))
         self.backupctl("policy", "resume")
         self.backupctl("scrub", "start")
         wait_until(lambda: "start_time" in self.backupctl("scrub", "status")[0], "it begins")
