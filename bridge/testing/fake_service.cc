@@ -4,11 +4,11 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "base/checksum.h"
 #include "base/error.h"
 #include "base/ids.h"
 #include "base/status_macros.h"
-#include "bridge/request/random_ids.h"
 #include "glog/logging.h"
 #include "grpcpp/security/server_credentials.h"
 #include "grpcpp/server_builder.h"
@@ -32,6 +32,24 @@ std::string ReadChunks(grpc::ServerReader<v1::UploadFileRequest>& reader) {
 }
 
 }  // namespace
+
+void FakeService::Clear() {
+  MutexLock lock(mutex_);
+  calls_.clear();
+  next_error_ = absl::OkStatus();
+  id_by_name_.clear();
+  has_key_by_id_.clear();
+  contents_.clear();
+  last_upload_.Clear();
+  last_report_.Clear();
+  last_key_.Clear();
+  last_resume_.Clear();
+  upload_ids_.clear();
+  last_metadata_.clear();
+  profiles_.clear();
+  held_ = false;
+  corrupt_checksums_ = false;
+}
 
 void FakeService::FailNextCall(absl::Status error) {
   MutexLock lock(mutex_);
@@ -152,6 +170,10 @@ absl::StatusOr<std::string> FakeService::FindClient(const std::string& client_id
   return MakeError(Reason::kClientNotFound, "no client of this name", name);
 }
 
+std::string FakeService::NextId() const {
+  return absl::StrFormat("5e551040-0000-4000-8000-%012x", id_by_name_.size() + 1);
+}
+
 grpc::Status FakeService::RegisterClient(grpc::ServerContext* context,
                                          const v1::RegisterClientRequest* request,
                                          v1::RegisterClientResponse* response) {
@@ -160,7 +182,7 @@ grpc::Status FakeService::RegisterClient(grpc::ServerContext* context,
   if (request->name().empty())
     return rpc::ToGrpc(MakeError(Reason::kInvalidField, "no name", "name"));
   MutexLock lock(mutex_);
-  const auto [entry, is_new] = id_by_name_.emplace(request->name(), ToUuidText(RandomUuidBytes()));
+  const auto [entry, is_new] = id_by_name_.emplace(request->name(), NextId());
   if (!is_new)
     return rpc::ToGrpc(MakeError(Reason::kNameTaken, "the name is taken", request->name()));
   has_key_by_id_[entry->second] = false;

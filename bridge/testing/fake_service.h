@@ -19,6 +19,8 @@ namespace backup::bridge::testing {
 // What the real service answers, as far as the bridge can tell, in memory. Thread-safe.
 class FakeService final : public v1::IngestService::Service {
  public:
+  // Forgets all, as if it were new. No call may be in flight.
+  void Clear();
   // Answers the next call, whichever it is, with `error`.
   void FailNextCall(absl::Status error);
   // Calls from now on are noted, and answered once they are released.
@@ -72,6 +74,9 @@ class FakeService final : public v1::IngestService::Service {
   // The id, or if that is empty the one of the client of this name.
   absl::StatusOr<std::string> FindClient(const std::string& client_id,
                                          const std::string& name) const;
+
+  // Of the client that registers next: the same ones in the same order, for who compares answers.
+  std::string NextId() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   mutable Mutex mutex_;
   mutable CondVar changed_;

@@ -155,6 +155,17 @@ bool RawClient::AtEnd() {
   return ::recv(socket_.get(), &byte, 1, 0) == 0;
 }
 
+std::string RawClient::ReceiveAll() {
+  std::string all;
+  char part[4096];
+  while (true) {
+    const ssize_t received = ::recv(socket_.get(), part, sizeof(part), 0);
+    PCHECK(received >= 0 || errno == ECONNRESET);
+    if (received <= 0) return all;
+    all.append(part, static_cast<size_t>(received));
+  }
+}
+
 void RawClient::ShutdownWrite() { ::shutdown(socket_.get(), SHUT_WR); }
 
 RawReply RawClient::Ask(absl::string_view request) {

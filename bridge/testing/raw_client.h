@@ -71,6 +71,8 @@ class RawClient {
   std::optional<char> ReceiveByte();
   // Whether the bridge hung up, with nothing more to read.
   bool AtEnd();
+  // All that comes before the bridge hangs up. Dies if it does not.
+  std::string ReceiveAll();
   void ShutdownWrite();
 
   // Request and answer in one; an answer with code 0 if there is none.
