@@ -50,7 +50,10 @@ std::string TakeClass(absl::string_view& glob) {
   if (end == begin) end = glob.find(']', begin + 1);  // "[]a]" has a "]" in it.
   if (end == absl::string_view::npos) return "";
   std::string expression = negated ? "[^/" : "[";
-  for (const char c : glob.substr(begin, end - begin)) {
+  const absl::string_view items = glob.substr(begin, end - begin);
+  // Else it would make a range with the "/" before it.
+  if (items[0] == '-') expression.push_back('\\');
+  for (const char c : items) {
     if (c == '[' || c == ']' || c == '\\' || c == '^') expression.push_back('\\');
     expression.push_back(c);
   }

@@ -46,6 +46,9 @@ TEST(Glob, MatchesWhatItSays) {
       {"[a-c]x", "dx", false},
       {"[!a-c]x", "dx", true},
       {"[^a-c]x", "bx", false},
+      {"[!-a]x", "-x", false},
+      {"[!-a]x", "Bx", true},  // A "-" in front is no range.
+      {"[!--a]x", "Bx", false},
       {"[]]", "]", true},
       {"[[]1]", "[1]", true},
       {"a[1].txt", "a1.txt", true},

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <optional>
 #include <pugixml.hpp>
 #include <sstream>
 #include <utility>
@@ -38,17 +39,23 @@ absl::Status NoAnswer(absl::string_view root) {
   return absl::DataLossError(absl::StrCat("an answer without <", root, ">"));
 }
 
-std::string Cut(std::string text) {
-  return Printable(absl::string_view(text).substr(0, StoreError::kMaxMessageSize));
+std::string Cut(absl::string_view text) {
+  return Printable(text.substr(0, StoreError::kMaxMessageSize));
+}
+
+// What a store says that the time is; nothing if it is none. (Abseil reads "infinite-future", too.)
+std::optional<absl::Time> ParseStoreTime(absl::string_view format, absl::string_view text) {
+  absl::Time time;
+  const bool is_time = absl::ParseTime(format, text, &time, nullptr) &&
+                       time != absl::InfiniteFuture() && time != absl::InfinitePast();
+  return is_time ? std::optional(time) : std::nullopt;
 }
 
 // How wrong our clock is by the store's; zero if that is not known.
 absl::Duration SkewOf(const HttpAnswer& answer, const StoreError& error, absl::Time now) {
-  absl::Time theirs;
-  if (!absl::ParseTime(kIso8601, error.server_time, &theirs, nullptr) &&
-      !absl::ParseTime(kHttpDate, answer.Header("date"), &theirs, nullptr))
-    return absl::ZeroDuration();
-  return now - theirs;
+  std::optional<absl::Time> theirs = ParseStoreTime(kIso8601, error.server_time);
+  if (!theirs) theirs = ParseStoreTime(kHttpDate, answer.Header("date"));
+  return theirs ? now - *theirs : absl::ZeroDuration();
 }
 
 // Whether our clock is so wrong by the store's that it refuses us.
@@ -78,6 +85,7 @@ std::string Advice(const HttpAnswer& answer, const StoreError& error, absl::stri
                    absl::Time now) {
   if (IsSkewed(answer, error, now)) {
     const absl::Duration skew = SkewOf(answer, error, now);
+    if (skew == absl::ZeroDuration()) return "set this machine's clock";
     return absl::StrCat(
         "this machine's clock is ",
         absl::FormatDuration(absl::Trunc(absl::AbsDuration(skew), absl::Seconds(1))),
@@ -95,7 +103,7 @@ std::string Advice(const HttpAnswer& answer, const StoreError& error, absl::stri
   const absl::string_view region = answer.Header("x-amz-bucket-region");
   if (answer.status / 100 == 3 || error.code == "AuthorizationHeaderMalformed") {
     return region.empty() ? "correct the region or the endpoint"
-                          : absl::StrCat("the bucket is in the region ", Printable(region));
+                          : absl::StrCat("the bucket is in the region ", Cut(region));
   }
   return "";
 }

@@ -44,7 +44,7 @@ bool IsBusy(const HttpAnswer& answer);
 // with what is stored; reason STORAGE_IO if others may not be so: what may not be deleted, or was
 // moved to an archive. `method` tells whether an answer without a word may mean that there is no
 // such object; `doing` is a verb with its object, `right` what a policy has to allow for it; `now`
-// tells how wrong this machine's clock is.
+// tells how wrong this machine's clock is. The message is one printable line of bounded size.
 absl::Status ToStatus(const HttpAnswer& answer, HttpRequest::Method method, absl::string_view doing,
                       absl::string_view right, absl::Time now);
 // The same reason as for a store that cannot be reached.

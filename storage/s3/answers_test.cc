@@ -117,6 +117,11 @@ TEST(Answers, TellHowWrongTheClockIs) {
   EXPECT_THAT(MessageOf(head), HasSubstr("this machine's clock is 1h ahead of the store's"));
   head.headers = {{"date", "Fri, 15 Jan 2027 08:00:20 GMT"}};
   EXPECT_THAT(MessageOf(head), Not(HasSubstr("clock")));
+  // No time, though Abseil reads it as one.
+  head.headers = {{"date", "infinite-future"}};
+  EXPECT_THAT(MessageOf(head), Not(HasSubstr("clock")));
+  EXPECT_THAT(MessageOf(Answer(403, "RequestTimeTooSkewed")),
+              HasSubstr("set this machine's clock: the object store"));
 }
 
 TEST(Answers, TellWhatToCorrect) {
@@ -127,6 +132,8 @@ TEST(Answers, TellWhatToCorrect) {
   HttpAnswer elsewhere = Answer(301, "PermanentRedirect");
   elsewhere.headers = {{"x-amz-bucket-region", "eu-west-1"}};
   EXPECT_THAT(MessageOf(elsewhere), HasSubstr("the bucket is in the region eu-west-1"));
+  elsewhere.headers = {{"x-amz-bucket-region", std::string(5000, 'r')}};
+  EXPECT_LT(MessageOf(elsewhere).size(), 1000u);
 }
 
 TEST(Answers, AreCleanedBeforeTheyAreShown) {

@@ -26,7 +26,7 @@ namespace {
 using Row = std::vector<Cell>;
 
 constexpr size_t kHexIdSize = 2 * ClientId::kSize;
-// Seconds up to the year 5138; more are milliseconds.
+// Seconds since 1970 up to the year 5138; more are milliseconds.
 constexpr double kMaxSeconds = 1e11;
 
 // What we call the columns.
@@ -339,13 +339,18 @@ std::optional<ClientId> ReadId(const Cell& cell) {
 }
 
 std::optional<absl::Time> ReadTime(const Cell& cell, absl::TimeZone zone) {
+  // Text may say any year, and "infinite-future".
+  const auto is_possible = [](absl::Time time) {
+    return time > absl::UnixEpoch() && time <= absl::UnixEpoch() + absl::Seconds(kMaxSeconds);
+  };
   double number = cell.type == Cell::Type::kInteger ? static_cast<double>(cell.integer) : cell.real;
   if (HasBytes(cell)) {
     const std::string text(absl::StripAsciiWhitespace(UpToNul(cell.bytes)));
     for (const char* format : {"%Y-%m-%d%ET%H:%M:%E*S%Ez", "%Y-%m-%d %H:%M:%E*S%Ez",
                                "%Y-%m-%d%ET%H:%M:%E*S", "%Y-%m-%d %H:%M:%E*S"}) {
       absl::Time time;
-      if (absl::ParseTime(format, text, zone, &time, nullptr)) return time;
+      if (absl::ParseTime(format, text, zone, &time, nullptr))
+        return is_possible(time) ? std::optional(time) : std::nullopt;
     }
     if (!absl::SimpleAtod(text, &number)) return std::nullopt;
   }

@@ -65,7 +65,8 @@ absl::StatusOr<Rows> ReadRows(const Database& database, const ColumnNames& colum
 // An id in any of its forms: 16 raw bytes, UUID text, 32 hex digits, or the text of a Python bytes
 // literal of one of these; as text or as a blob.
 std::optional<ClientId> ReadId(const Cell& cell);
-// A time as text, with a zone or in `zone`, or as seconds (or milliseconds) since 1970.
+// A time as text, with a zone or in `zone`, or as seconds (or milliseconds) since 1970. None before
+// 1970 or after the year 5138.
 std::optional<absl::Time> ReadTime(const Cell& cell, absl::TimeZone zone);
 
 }  // namespace backup::ctl::old_server

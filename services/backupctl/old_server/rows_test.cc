@@ -133,8 +133,10 @@ TEST(RowsTest, ReadsTimesInEveryForm) {
   EXPECT_EQ(ReadTime(Real(1'700'000'000.5), zone), whole + absl::Milliseconds(500));
   EXPECT_EQ(ReadTime(Text("1700000000"), zone), whole);
   EXPECT_EQ(ReadTime(Integer(1'700'000'000'000), zone), whole);
-  for (const Cell& cell : {Null(), Integer(0), Integer(-5), Text(""), Text("yesterday"),
-                           Text("nan"), Text("inf"), Real(1e300), Text("2023-13-15 00:13:20")}) {
+  for (const Cell& cell :
+       {Null(), Integer(0), Integer(-5), Text(""), Text("yesterday"), Text("nan"), Text("inf"),
+        Real(1e300), Text("2023-13-15 00:13:20"), Text("infinite-future"),
+        Text("99999-01-01 00:00:00"), Text("0000-00-00 00:00:00"), Text("0001-01-01 00:00:00Z")}) {
     EXPECT_EQ(ReadTime(cell, zone), std::nullopt) << cell.bytes;
   }
 }
