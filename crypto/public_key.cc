@@ -34,6 +34,8 @@ absl::Status CheckNumbers(const RSA& key) {
   if (!BN_is_odd(exponent) || BN_is_one(exponent)) {
     return BadKey("the RSA exponent must be odd and above 1");
   }
+  if (BN_num_bits(exponent) > kMaxExponentBits)
+    return BadKey("the RSA exponent must have at most 23 bits");
   return absl::OkStatus();
 }
 

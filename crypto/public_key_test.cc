@@ -9,6 +9,7 @@
 #include <random>
 #include <string>
 
+#include "absl/strings/str_cat.h"
 #include "base/error.h"
 #include "base/hex.h"
 #include "base/status_macros.h"
@@ -221,6 +222,35 @@ TEST(ParsePublicKey, RefusesNumbersThatAreNoKey) {
   std::string even_modulus = ClientPublicKey(0);
   even_modulus[even_modulus.size() - 4] ^= 1;
   EXPECT_THAT(ParsePublicKey(even_modulus), IsRefused());
+}
+
+std::string DerOf(char tag, absl::string_view content) {
+  EXPECT_LT(content.size(), 256u);
+  const std::string size(1, static_cast<char>(content.size()));
+  return absl::StrCat(std::string(1, tag), content.size() < 128 ? "" : "\x81", size, content);
+}
+
+// A client's key in PKCS#1 form, but with this exponent, in hex.
+std::string WithExponent(absl::string_view hex) {
+  const std::string spki = ClientPublicKey(0);
+  const std::string modulus = spki.substr(kSpkiPrefixSize + 3, spki.size() - kSpkiPrefixSize - 6);
+  return DerOf(0x30, absl::StrCat(modulus, DerOf(0x02, *HexToBytes(hex))));
+}
+
+TEST(ParsePublicKey, TakesTheExponentsOfClientsAndKeepsThemSoThatTheyAreTakenAgain) {
+  for (const char* exponent : {"03", "11", "25", "0101", "010001", "7fffff"}) {
+    const absl::StatusOr<std::string> der = ParsePublicKey(WithExponent(exponent));
+    ASSERT_OK(der) << exponent;
+    EXPECT_LE(der->size(), kMaxPublicKeySize) << exponent;
+    EXPECT_THAT(ParsePublicKey(*der), IsOkAndHolds(*der)) << exponent;
+  }
+}
+
+TEST(ParsePublicKey, RefusesOtherExponents) {
+  for (const char* exponent : {"00", "01", "02", "10", "010000", "00800001", "0100000001",
+                               "0100000000000000000000000000000000000001"}) {
+    EXPECT_THAT(ParsePublicKey(WithExponent(exponent)), IsRefused()) << exponent;
+  }
 }
 
 TEST(ParsePublicKey, RefusesGarbage) {
