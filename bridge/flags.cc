@@ -1,5 +1,7 @@
 #include "bridge/flags.h"
 
+#include <unistd.h>
+
 #include <filesystem>
 #include <fstream>
 #include <memory>
@@ -15,6 +17,7 @@
 #include "absl/strings/str_split.h"
 #include "base/config.h"
 #include "base/flag_validators.h"
+#include "base/production.h"
 #include "base/socket_address.h"
 #include "base/status_macros.h"
 #include "rpc/target.h"
@@ -40,6 +43,9 @@ DEFINE_string(service_tls_key_file, "", "private key of that, readable by its ow
 DEFINE_string(service_tls_server_name, "",
               "name in the service's certificate, if it is not the one in --service");
 DEFINE_bool(insecure_grpc, false, "allow --service beyond this machine without TLS");
+DEFINE_bool(production, false,
+            "refuse to start with what is not fit for production: --debug, plaintext beyond this "
+            "machine, a key that others can read");
 DEFINE_bool(debug, false,
             "log everything, answer wrong checksums, never close or end what is idle");
 DEFINE_bool(encrypt, false,
@@ -169,6 +175,23 @@ absl::StatusOr<wire::Dialect> ReadDialect(const std::string& path) {
                                                  dialect.name(), ".textproto"));
 }
 
+absl::Status CheckForProduction(const std::string& target) {
+  if (!FLAGS_production) return absl::OkStatus();
+  ProductionSettings settings = {.debug = FLAGS_debug,
+                                 .corrupt_checksums = FLAGS_corrupt_checksums == "true",
+                                 .insecure_grpc = FLAGS_insecure_grpc,
+                                 .address = absl::StrCat("--service=", FLAGS_service),
+                                 .address_is_local = rpc::IsLocalTarget(target),
+                                 .has_tls = !FLAGS_service_tls_ca_file.empty(),
+                                 .tls_flag = "--service_tls_ca_file",
+                                 .user = ::geteuid()};
+  if (!FLAGS_service_tls_key_file.empty()) {
+    settings.secrets.push_back(
+        FindSecretFile("--service_tls_key_file", FLAGS_service_tls_key_file));
+  }
+  return CheckProduction(settings);
+}
+
 // For what closes idle connections: not under --debug.
 absl::Duration TimeoutFlag(const std::string& value) {
   const absl::Duration timeout = DurationFlag(value);
@@ -253,6 +276,7 @@ absl::Status CheckConfiguration() {
   const absl::StatusOr<std::string> target = rpc::ServiceTarget(FLAGS_service);
   if (!target.ok())
     return absl::InvalidArgumentError(absl::StrCat("--service=", target.status().message()));
+  RETURN_IF_ERROR(CheckForProduction(*target));
   RETURN_IF_ERROR(rpc::CheckTlsFiles(TlsFromFlags()));
   if (!FLAGS_service_tls_cert_file.empty() && FLAGS_service_tls_ca_file.empty()) {
     return absl::InvalidArgumentError(

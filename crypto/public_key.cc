@@ -18,6 +18,9 @@ namespace backup::crypto {
 namespace {
 
 constexpr int kKeyBits = 1024;
+// What fits into kMaxPublicKeySize: the exponents of real clients are 17 and 65537, and 3 and 37
+// are in use elsewhere.
+constexpr int kMaxExponentBits = 23;
 
 absl::Status BadKey(absl::string_view why) {
   return MakeError(Reason::kInvalidField, why, "public_key");

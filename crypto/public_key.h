@@ -14,9 +14,6 @@ namespace backup::crypto {
 // RSA-1024 as SubjectPublicKeyInfo has 160 bytes with the exponent 17 of old clients, whose field
 // is that long, and 162 with 65537, which other callers may use.
 inline constexpr size_t kMaxPublicKeySize = 162;
-// What fits there: the exponents of real clients are 17 and 65537, and 3 and 37 are in use
-// elsewhere.
-inline constexpr int kMaxExponentBits = 23;
 // Under RSA-1024.
 inline constexpr size_t kEncryptedSessionKeySize = 128;
 
@@ -31,8 +28,8 @@ class PublicKey {
  public:
   // Checks a key as it was sent, or as it is stored: SubjectPublicKeyInfo or PKCS#1 RSAPublicKey,
   // each perhaps followed by zero bytes only. Reason INVALID_FIELD (subject "public_key") unless it
-  // is RSA with an odd modulus of exactly 1024 bits, an odd exponent above 1 of at most
-  // kMaxExponentBits, and at most kMaxPublicKeySize bytes as sent.
+  // is RSA with an odd modulus of exactly 1024 bits, an odd exponent from 3 to 2^23 - 1, and at
+  // most kMaxPublicKeySize bytes as sent.
   static absl::StatusOr<PublicKey> Parse(absl::string_view sent);
 
   // X.509 SubjectPublicKeyInfo without padding.

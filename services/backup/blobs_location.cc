@@ -304,7 +304,20 @@ absl::Status S3Blobs::Claim(const std::string& data_dir, storage::Catalog& catal
   return WriteLocation(data_dir, TextOf(options_));
 }
 
+storage::s3::CredentialsOptions CredentialsOf(const BlobsOptions& blobs) {
+  storage::s3::CredentialsOptions from;
+  from.file = blobs.credentials_file;
+  from.environment = [](const char* name) { return std::getenv(name); };
+  return from;
+}
+
 }  // namespace
+
+std::string FindCredentialsFile(const std::string& data_dir, const BlobsOptions& options) {
+  const absl::StatusOr<BlobsOptions> known = ReadLocation(PathOf(data_dir));
+  const BlobsOptions blobs = known.ok() ? Merged(options, *known) : options;
+  return blobs.url.empty() ? "" : storage::s3::CredentialsFile(CredentialsOf(blobs));
+}
 
 absl::Status CheckBlobsOptions(const BlobsOptions& options) {
   const auto is_too_small = [](int64_t bytes, int64_t least) {
@@ -382,10 +395,7 @@ absl::StatusOr<std::unique_ptr<RemoteBlobs>> RemoteBlobs::Open(const BlobsOption
   if (blobs.metrics != nullptr) of_store.client.metrics = storage::s3::S3Metrics(*blobs.metrics);
   if (blobs.max_upload_bytes > 0) of_store.max_upload_bytes = blobs.max_upload_bytes;
   if (blobs.max_read_ahead_bytes > 0) of_store.max_read_ahead_bytes = blobs.max_read_ahead_bytes;
-  storage::s3::CredentialsOptions from;
-  from.file = blobs.credentials_file;
-  from.environment = [](const char* name) { return std::getenv(name); };
-  ASSIGN_OR_RETURN(auto credentials, storage::s3::CredentialsSource::Open(std::move(from)));
+  ASSIGN_OR_RETURN(auto credentials, storage::s3::CredentialsSource::Open(CredentialsOf(blobs)));
   auto store = S3BlobStore::Open(of_store, std::move(credentials), clock);
   if (store.ok()) return std::make_unique<S3Blobs>(std::move(blobs), *std::move(store));
   return WithMessage(store.status(), absl::StrCat(blobs.url, ": ", store.status().message()));

@@ -36,6 +36,10 @@ absl::Status CheckBlobsOptions(const BlobsOptions& options);
 
 inline constexpr char kBlobsLocationName[] = "blobs.location";
 
+// The file with the object store's key, as far as it can be told without opening the catalog; empty
+// if the blobs of the data directory are not in a store, or its key is in variables.
+std::string FindCredentialsFile(const std::string& data_dir, const BlobsOptions& options);
+
 // Whether others than those where they are may be meant.
 enum class Moved { kNo, kMaybe };
 

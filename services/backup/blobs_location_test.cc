@@ -368,6 +368,18 @@ TEST_F(BlobsLocationTest, IsNotOfBlobsInTheDataDirectory) {
   EXPECT_TRUE(fake_.keys().empty());
 }
 
+TEST_F(BlobsLocationTest, TellsTheFileWithTheKeyAlsoIfItIsRemembered) {
+  const std::string credentials = Dir("credentials");
+  std::ofstream(credentials) << "[default]\naws_access_key_id=KEY\naws_secret_access_key=SECRET\n";
+  EXPECT_EQ(FindCredentialsFile(Dir("data"), {}), "");
+  EXPECT_EQ(FindCredentialsFile(Dir("data"), At(fake_)), "");  // It is in variables.
+  BlobsOptions with_file = At(fake_);
+  with_file.credentials_file = credentials;
+  EXPECT_EQ(FindCredentialsFile(Dir("data"), with_file), credentials);
+  ASSERT_OK(Start(Dir("data"), with_file));
+  EXPECT_EQ(FindCredentialsFile(Dir("data"), {}), credentials);
+}
+
 TEST_F(BlobsLocationTest, SaysWhatCannotBeMeant) {
   BlobsOptions blobs;
   EXPECT_OK(CheckBlobsOptions(blobs));

@@ -1,10 +1,15 @@
 #include "services/backup/flags.h"
 
+#include <unistd.h>
+
+#include <cstdlib>
+
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "base/config.h"
 #include "base/flag_validators.h"
+#include "base/production.h"
 #include "base/status_macros.h"
 #include "gflags/gflags.h"
 #include "rpc/acceptor.h"
@@ -47,6 +52,11 @@ DEFINE_string(
 DEFINE_string(operations_bound_port_file, "", "file to write the bound port of those to");
 DEFINE_int64(metrics_max_clients, 10'000, "clients that have metrics of their own");
 DEFINE_bool(insecure_grpc, false, "allow --listen beyond loopback without TLS");
+DEFINE_bool(production, false,
+            "refuse to start with what is not fit for production: --debug, plaintext or reflection "
+            "beyond this machine, keys that others can read, the master key in --data_dir");
+DEFINE_bool(allow_master_key_beside_data, false,
+            "with --production, allow the master key in --data_dir");
 DEFINE_string(tls_cert_file, "", "certificate of the service, PEM; with it gRPC is over TLS");
 DEFINE_string(tls_key_file, "", "private key of that, readable by its owner only");
 DEFINE_string(tls_client_ca_file, "",
@@ -296,6 +306,56 @@ absl::Status CheckKeySources() {
   return absl::OkStatus();
 }
 
+std::string MasterKeyFile() {
+  if (!FLAGS_master_key_file.empty()) return FLAGS_master_key_file;
+  return absl::StrCat(FLAGS_data_dir, "/", kMasterKeyName);
+}
+
+std::vector<SecretFile> FindSecretFiles() {
+  std::vector<SecretFile> files;
+  const auto add = [&](const char* flag, const std::string& path) {
+    if (!path.empty()) files.push_back(FindSecretFile(flag, path));
+  };
+  add("--tls_key_file", FLAGS_tls_key_file);
+  if (!FLAGS_master_key_credential.empty()) {
+    // That there is none tells whoever reads it.
+    if (const char* const folder = std::getenv("CREDENTIALS_DIRECTORY"))
+      add("--master_key_credential", absl::StrCat(folder, "/", FLAGS_master_key_credential));
+  } else if (FLAGS_master_key_command.empty()) {
+    add("--master_key_file", MasterKeyFile());
+  }
+  for (const std::string& path : KeySourcesFromFlags().old_master_key_files)
+    add("--old_master_key_file", path);
+  add("--s3_credentials_file", FindCredentialsFile(FLAGS_data_dir, BlobsFromFlags()));
+  return files;
+}
+
+bool IsMasterKeyBesideData() {
+  return FLAGS_master_key_credential.empty() && FLAGS_master_key_command.empty() &&
+         IsInFolder(MasterKeyFile(), FLAGS_data_dir);
+}
+
+bool HasReflection() {
+  return FLAGS_grpc_reflection == "auto" ? rpc::IsLocalAddress(FLAGS_listen)
+                                         : FLAGS_grpc_reflection == "on";
+}
+
+absl::Status CheckForProduction() {
+  if (!FLAGS_production) return absl::OkStatus();
+  return CheckProduction({.debug = FLAGS_debug,
+                          .corrupt_checksums = FLAGS_corrupt_checksums == "true",
+                          .insecure_grpc = FLAGS_insecure_grpc,
+                          .address = absl::StrCat("--listen=", FLAGS_listen),
+                          .address_is_local = rpc::IsLocalAddress(FLAGS_listen),
+                          .has_tls = !FLAGS_tls_cert_file.empty(),
+                          .tls_flag = "--tls_cert_file",
+                          .reflection = HasReflection(),
+                          .master_key_is_beside_data = IsMasterKeyBesideData(),
+                          .allow_master_key_beside_data = FLAGS_allow_master_key_beside_data,
+                          .secrets = FindSecretFiles(),
+                          .user = ::geteuid()});
+}
+
 }  // namespace
 
 const char* FlagsFile() { return __FILE__; }
@@ -311,8 +371,7 @@ Options OptionsFromFlags() {
   options.operations_bound_port_file = FLAGS_operations_bound_port_file;
   options.tls = TlsFromFlags();
   options.authz_policy_file = FLAGS_authz_policy_file;
-  options.reflection = FLAGS_grpc_reflection == "auto" ? rpc::IsLocalAddress(FLAGS_listen)
-                                                       : FLAGS_grpc_reflection == "on";
+  options.reflection = HasReflection();
   options.debug = FLAGS_debug;
   options.encrypt = FLAGS_encrypt;
   options.at_rest = AtRest();
@@ -360,6 +419,7 @@ absl::Status CheckFlags() {
     return absl::InvalidArgumentError(
         absl::StrCat("--listen=", listen.message(), " (HOST:PORT or unix:PATH)"));
   }
+  RETURN_IF_ERROR(CheckForProduction());
   RETURN_IF_ERROR(rpc::CheckTlsFiles(TlsFromFlags()));
   if (!FLAGS_tls_client_ca_file.empty() && FLAGS_tls_cert_file.empty())
     return absl::InvalidArgumentError("--tls_client_ca_file needs --tls_cert_file");

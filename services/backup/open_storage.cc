@@ -159,8 +159,9 @@ absl::StatusOr<crypto::MasterKeys> LoadOrMakeMasterKeys(const std::string& data_
     keys.origin = absl::StrCat("the credential ", sources.credential);
     ASSIGN_OR_RETURN(keys.current, crypto::MasterKey::LoadCredential(sources.credential));
   } else {
-    const std::string path = sources.master_key_file.empty() ? absl::StrCat(data_dir, "/master.key")
-                                                             : sources.master_key_file;
+    const std::string path = sources.master_key_file.empty()
+                                 ? absl::StrCat(data_dir, "/", kMasterKeyName)
+                                 : sources.master_key_file;
     keys.origin = absl::StrCat("the one in ", path);
     ASSIGN_OR_RETURN(keys.current, KeyOfFile(path, has_data));
   }

@@ -67,6 +67,7 @@ absl::Status ClaimBlobs(const std::string& data_dir, Storage& storage);
 
 // Where these are, below a data directory.
 inline constexpr char kCatalogName[] = "catalog.db";
+inline constexpr char kMasterKeyName[] = "master.key";
 inline constexpr char kKeyGenerationsFile[] = "key.generations";
 inline constexpr char kSnapshotFolderName[] = "store/snapshots";
 

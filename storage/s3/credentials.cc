@@ -29,6 +29,21 @@ bool IsValue(absl::string_view value) {
          std::all_of(value.begin(), value.end(), [](char c) { return absl::ascii_isgraph(c); });
 }
 
+// The value of an environment variable; empty as if it were not set.
+std::string Variable(const CredentialsOptions& options, const char* name) {
+  const char* const value = options.environment ? options.environment(name) : nullptr;
+  return value == nullptr ? "" : value;
+}
+
+Credentials OfVariables(const CredentialsOptions& options) {
+  return {Variable(options, "AWS_ACCESS_KEY_ID"), Variable(options, "AWS_SECRET_ACCESS_KEY"),
+          Variable(options, "AWS_SESSION_TOKEN")};
+}
+
+bool AreGiven(const Credentials& credentials) {
+  return !credentials.access_key.empty() || !credentials.secret_key.empty();
+}
+
 absl::Status Check(const Credentials& credentials) {
   if (!IsValue(credentials.access_key)) return absl::InvalidArgumentError("no access key id");
   if (!IsValue(credentials.secret_key)) return absl::InvalidArgumentError("no secret access key");
@@ -59,6 +74,23 @@ absl::StatusOr<std::string> ReadSmallFile(const std::string& path) {
 }
 
 }  // namespace
+
+std::string CredentialsFile(const CredentialsOptions& options) {
+  if (!options.file.empty()) return options.file;
+  if (AreGiven(OfVariables(options))) return "";
+  const auto if_there = [](const std::string& path) {
+    return ::access(path.c_str(), F_OK) == 0 ? path : "";
+  };
+  const std::string credentials = Variable(options, "CREDENTIALS_DIRECTORY");
+  if (!credentials.empty()) {
+    const std::string path = if_there(absl::StrCat(credentials, "/s3"));
+    if (!path.empty()) return path;
+  }
+  const std::string shared = Variable(options, "AWS_SHARED_CREDENTIALS_FILE");
+  if (!shared.empty()) return shared;
+  const std::string home = Variable(options, "HOME");
+  return home.empty() ? "" : if_there(absl::StrCat(home, "/.aws/credentials"));
+}
 
 absl::StatusOr<Credentials> ParseCredentials(const std::string& text, const std::string& profile) {
   Credentials credentials;
@@ -120,43 +152,28 @@ bool CredentialsSource::Reload(const Credentials& refused) {
 }
 
 absl::StatusOr<Credentials> CredentialsSource::Load() const {
-  const auto variable = [&](const char* name) -> std::string {
-    const char* const value = options_.environment ? options_.environment(name) : nullptr;
-    return value == nullptr ? "" : value;
-  };
-  std::string profile = options_.profile;
-  if (profile == "default" && !variable("AWS_PROFILE").empty()) profile = variable("AWS_PROFILE");
-  const auto from_file = [&](const std::string& path) -> absl::StatusOr<Credentials> {
+  if (const std::string path = CredentialsFile(options_); !path.empty()) {
+    std::string profile = options_.profile;
+    const std::string named = Variable(options_, "AWS_PROFILE");
+    if (profile == "default" && !named.empty()) profile = named;
     ASSIGN_OR_RETURN(std::string text, ReadSmallFile(path));
     const absl::Cleanup wipe = [&] { Wipe(text); };
     absl::StatusOr<Credentials> parsed = ParseCredentials(text, profile);
     if (parsed.ok()) return parsed;
     return absl::InvalidArgumentError(
         absl::StrCat(path, " has no credentials: ", parsed.status().message()));
-  };
-  if (!options_.file.empty()) return from_file(options_.file);
-  if (Credentials credentials{variable("AWS_ACCESS_KEY_ID"), variable("AWS_SECRET_ACCESS_KEY"),
-                              variable("AWS_SESSION_TOKEN")};
-      !credentials.access_key.empty() || !credentials.secret_key.empty()) {
-    if (const absl::Status checked = Check(credentials); !checked.ok()) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY: ", checked.message()));
-    }
-    return credentials;
   }
-  if (const std::string folder = variable("CREDENTIALS_DIRECTORY"); !folder.empty()) {
-    const std::string path = absl::StrCat(folder, "/s3");
-    if (::access(path.c_str(), F_OK) == 0) return from_file(path);
+  Credentials credentials = OfVariables(options_);
+  if (!AreGiven(credentials)) {
+    return absl::NotFoundError(
+        "there are no credentials for the object store: give a file, or AWS_ACCESS_KEY_ID and "
+        "AWS_SECRET_ACCESS_KEY, or the systemd credential s3");
   }
-  if (const std::string path = variable("AWS_SHARED_CREDENTIALS_FILE"); !path.empty())
-    return from_file(path);
-  if (const std::string home = variable("HOME"); !home.empty()) {
-    const std::string path = absl::StrCat(home, "/.aws/credentials");
-    if (::access(path.c_str(), F_OK) == 0) return from_file(path);
+  if (const absl::Status checked = Check(credentials); !checked.ok()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY: ", checked.message()));
   }
-  return absl::NotFoundError(
-      "there are no credentials for the object store: give a file, or AWS_ACCESS_KEY_ID and "
-      "AWS_SECRET_ACCESS_KEY, or the systemd credential s3");
+  return credentials;
 }
 
 }  // namespace backup::storage::s3

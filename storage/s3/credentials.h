@@ -42,6 +42,9 @@ struct CredentialsOptions {
   std::chrono::milliseconds reload_interval{1000};
 };
 
+// The file that they are read from; empty if they are variables, or there are none.
+std::string CredentialsFile(const CredentialsOptions& options);
+
 // A file's content as CredentialsOptions says. InvalidArgument, without any of its content.
 absl::StatusOr<Credentials> ParseCredentials(const std::string& text, const std::string& profile);
 

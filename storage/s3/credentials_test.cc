@@ -61,6 +61,26 @@ TEST_F(CredentialsTest, AreReadFromTheFirstPlaceThatHasAny) {
   EXPECT_EQ(KeyOf(options), "FILE");
 }
 
+TEST_F(CredentialsTest, AreInAFileThatCanBeToldBeforeItIsRead) {
+  CredentialsOptions options = Options();
+  EXPECT_EQ(CredentialsFile(options), "");
+  environment_["HOME"] = folder_.path();
+  EXPECT_EQ(CredentialsFile(options), "");  // Which is not there.
+  std::filesystem::create_directory(folder_.path() + "/.aws");
+  const std::string of_home = Write(".aws/credentials", "HOMES");
+  EXPECT_EQ(CredentialsFile(options), of_home);
+  environment_["AWS_SHARED_CREDENTIALS_FILE"] = "/shared";
+  EXPECT_EQ(CredentialsFile(options), "/shared");
+  environment_["CREDENTIALS_DIRECTORY"] = folder_.path();
+  EXPECT_EQ(CredentialsFile(options), "/shared");
+  const std::string of_systemd = Write("s3", "SYSTEMD");
+  EXPECT_EQ(CredentialsFile(options), of_systemd);
+  environment_["AWS_ACCESS_KEY_ID"] = "VARIABLE";
+  EXPECT_EQ(CredentialsFile(options), "");
+  options.file = "/file";
+  EXPECT_EQ(CredentialsFile(options), "/file");
+}
+
 TEST_F(CredentialsTest, AreThoseOfTheProfile) {
   CredentialsOptions options = Options();
   options.file = Write("file", "BACKUP", "backup");

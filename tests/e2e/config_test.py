@@ -2,12 +2,15 @@
 
 import os
 import pathlib
+import re
 import subprocess
 import tempfile
 import unittest
 
+import certificates
 from cluster import BIN_DIR
 
+DEPLOY = pathlib.Path(__file__).resolve().parents[2] / "deploy"
 WAIT_S = 30
 USAGE, BAD_CONFIGURATION = 2, 10
 
@@ -75,6 +78,30 @@ class ConfigTest(unittest.TestCase):
             self.run_daemon("backup-service", *bad, code=BAD_CONFIGURATION)
         self.run_daemon("backup-bridge", "--check_config", "--port=70000", code=BAD_CONFIGURATION)
         self.assertEqual(list(self.folder.iterdir()), [])
+
+    def of_variants(self, *variants):
+        """By service of deploy/compose.*.yaml, the flags that its variables are; secrets are those of this test."""
+        flags = {"service": [], "bridge": []}
+        for variant in variants:
+            text = (DEPLOY / f"compose.{variant}.yaml").read_text()
+            for name, section in re.findall(r"^  (\w+):(.*?)(?=^  \w|^\w|\Z)", text, re.MULTILINE | re.DOTALL):
+                for variable, value in re.findall(r'BACKUP_(\w+): "?([^"\s,}]+)', section) if name in flags else ():
+                    flags[name].append(f"--{variable.lower()}={value}")
+        return {name: [flag.replace("/run/secrets", str(self.folder / "certs")).replace("/etc/backup", str(DEPLOY))
+                       for flag in found] for name, found in flags.items()}
+
+    def test_what_is_shipped_is_for_production_but_for_the_debug_variant(self):
+        certificates.make(self.folder / "certs")
+        for variants in ((), ("encrypt",), ("tls",), ("observability",), ("encrypt", "tls", "observability"), ("debug",)):
+            for name, flags in self.of_variants(*variants).items():
+                with self.subTest(name=name, variants=variants):
+                    self.assertTrue(flags or not variants)
+                    command = [f"backup-{name}", f"--flagfile={DEPLOY}/config/{name}.flags", *flags]
+                    if name == "service":
+                        command.append(f"--data_dir={self.folder}/data")
+                    production = str("debug" not in variants).lower()
+                    self.assertIn(f"--production={production}  ", self.run_daemon(*command, "--print_config").stdout)
+                    self.run_daemon(*command, "--check_config")
 
     def test_wrong_usage_and_help(self):
         for name in ("backup-service", "backup-bridge"):

@@ -168,13 +168,9 @@ std::shared_ptr<grpc::ChannelCredentials> OperatorCredentials() {
                                       .ca_file = files + "/ca.crt"});
 }
 
-// The service is $TEST_SERVICE where the deployment tests give one.
 TEST(Reflection, TheReadmesRecipesWorkForAClientThatLearnsTheApiFromTheService) {
-  const char* const deployed = getenv("TEST_SERVICE");
-  std::optional<testing::ServiceProcess> own;
-  if (deployed == nullptr) own.emplace();
-  ReflectionClient client(own ? own->address() : deployed,
-                          own ? grpc::InsecureChannelCredentials() : OperatorCredentials());
+  const testing::ServiceProcess service;
+  ReflectionClient client(service.address(), grpc::InsecureChannelCredentials());
   for (const char* name :
        {"backup.v1.IngestService", "backup.v1.CatalogService", "backup.v1.LifecycleService",
         "backup.v1.AdminService", "grpc.health.v1.Health"}) {
@@ -255,6 +251,20 @@ TEST(Reflection, AFileThatItsClientEncryptedInItsOwnWayIsKeptSoAndReadBack) {
   ASSERT_EQ(downloaded.responses.size(), 2u) << downloaded.status.error_message();
   EXPECT_EQ(downloaded.responses[1].at("chunk"),
             "aGVsbG8sIGJhY2t1cCwgaW4gc2VnbWVudHMgb2YgdGhlaXIgb3du");
+}
+
+// The service is $TEST_SERVICE where the deployment tests give one.
+TEST(Reflection, IsRefusedWhereItIsOff) {
+  const char* const deployed = getenv("TEST_SERVICE");
+  std::optional<testing::ServiceProcess> own;
+  if (deployed == nullptr) own.emplace(std::vector<std::string>{"--grpc_reflection=off"});
+  const auto stub = ServerReflection::NewStub(
+      grpc::CreateChannel(own ? own->address() : deployed,
+                          own ? grpc::InsecureChannelCredentials() : OperatorCredentials()));
+  grpc::ClientContext context;
+  context.set_deadline(std::chrono::system_clock::now() + kDeadline);
+  const auto stream = stub->ServerReflectionInfo(&context);
+  EXPECT_EQ(stream->Finish().error_code(), grpc::StatusCode::UNIMPLEMENTED);
 }
 
 TEST(Reflection, AnErrorNamesItsReasonInTheTrailer) {

@@ -290,6 +290,77 @@ class StartErrorsTest(unittest.TestCase):
         self.refuse("backup-service", BAD_CONFIGURATION, (self.data / "master.key", "No such file", "restore it"))
         self.assertFalse((self.data / "master.key").exists())
 
+    # What is not fit for production.
+
+    def master_key(self, name, mode=0o600):
+        key = self.folder / name
+        key.write_text("ab" * 32 + "\n")
+        key.chmod(mode)
+        return key
+
+    def test_what_is_not_fit_for_production_is_told_all_at_once(self):
+        readable = self.folder / "readable"
+        readable.write_text((self.shared / "certs/service.key").read_text())
+        readable.chmod(0o644)
+        many = "--production", "--debug", "--insecure_grpc", "--corrupt_checksums=true"
+        told = ("not fit for --production", "--debug answers", "--insecure_grpc allows", "--corrupt_checksums=true answers",
+                "beyond this machine: give --")
+        self.refuse("backup-service", BAD_CONFIGURATION,
+                    (*told, "--listen=0.0.0.0:0 would be plaintext", "--grpc_reflection=on tells",
+                     "the master key is in --data_dir", "--allow_master_key_beside_data",
+                     f"--old_master_key_file={readable} is open to others (mode 0644): chmod 600"),
+                    *many, "--listen=0.0.0.0:0", "--grpc_reflection=on", f"--old_master_key_file={readable}")
+        self.refuse("backup-bridge", BAD_CONFIGURATION,
+                    (*told, "--service=192.0.2.1:1 would be plaintext", f"--service_tls_key_file={readable} is open to others"),
+                    *many, "--service=192.0.2.1:1", f"--service_tls_key_file={readable}")
+        self.assertFalse(self.data.exists())
+
+    def test_each_thing_that_is_not_fit_for_production_stops_the_start(self):
+        key = f"--master_key_file={self.master_key('master.key')}"
+        open_key = self.master_key("open.key", 0o604)
+        open_folder = self.folder / "open"
+        open_folder.mkdir()
+        self.master_key("open/key")
+        open_folder.chmod(0o775)
+        credentials = self.folder / "credentials"
+        credentials.write_text("[default]\naws_access_key_id=id\naws_secret_access_key=secret\n")
+        credentials.chmod(0o640)
+        tls = self.tls_flags("backup-service")
+        cases = [
+            ("backup-service", ["--debug", key], "--debug"),
+            ("backup-service", ["--insecure_grpc", key], "--insecure_grpc"),
+            ("backup-service", ["--listen=*:0", key], "--listen=*:0 would be plaintext"),
+            ("backup-service", ["--listen=*:0", "--grpc_reflection=on", key, *tls], "--grpc_reflection=on"),
+            ("backup-service", [], "--allow_master_key_beside_data"),
+            ("backup-service", [f"--master_key_file={self.data}/below/key"], "--allow_master_key_beside_data"),
+            ("backup-service", [f"--master_key_file={open_key}"], f"{open_key} is open to others (mode 0604)"),
+            ("backup-service", [f"--master_key_file={open_folder}/key"],
+             f"is in {open_folder}, where others can write (mode 0775)"),
+            ("backup-service", [key, "--blobs=s3://bucket", "--s3_endpoint=http://127.0.0.1:1",
+                                f"--s3_credentials_file={credentials}"], f"--s3_credentials_file={credentials} is open"),
+            ("backup-bridge", ["--debug"], "--debug"),
+            ("backup-bridge", ["--service=192.0.2.1:1"], "--service=192.0.2.1:1 would be plaintext"),
+        ]
+        if os.geteuid() == 0:
+            foreign = self.master_key("foreign.key")
+            os.chown(foreign, NOBODY, NOBODY)
+            cases.append(("backup-service", [f"--master_key_file={foreign}"], f"{foreign} belongs to user {NOBODY}"))
+        for name, flags, text in cases:
+            self.refuse(name, BAD_CONFIGURATION, ("not fit for --production: ", text), "--production", *flags)
+        self.refuse("backup-bridge", BAD_CONFIGURATION, ("--debug",), "--debug", BACKUP_PRODUCTION="true")
+
+    def test_what_is_fit_for_production_starts(self):
+        ca, service, bridge = (self.shared / "certs/ca.crt", *map(self.tls_flags, ("backup-service", "backup-bridge")))
+        policy = pathlib.Path(__file__).resolve().parents[2] / "deploy/authz_policy.json"
+        for name, flags in (("backup-service", ["--allow_master_key_beside_data"]),
+                            ("backup-service", ["--listen=*:0", f"--master_key_file={self.folder}/made.key", *service,
+                                                f"--tls_client_ca_file={ca}", f"--authz_policy_file={policy}"]),
+                            ("backup-bridge", ["--service=192.0.2.1:1", *bridge, f"--service_tls_ca_file={ca}"])):
+            with self.subTest(name=name, flags=flags):
+                shutil.rmtree(self.data, ignore_errors=True)
+                done = self.run_command(self.command(name, "--production", *flags))
+                self.assertEqual(done.returncode, SUCCESS, done.stderr)
+
     # The data directory.
 
     def test_a_data_directory_that_another_process_holds(self):

@@ -19,7 +19,12 @@ WAIT_S = 20
 UNREACHABLE = 15
 HTTP2_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(3) + b"\x04" + bytes(5)  # With empty settings.
 SETTINGS_FRAME = 4
-OLD, NEWEST = ssl.TLSVersion.TLSv1_1, ssl.TLSVersion.TLSv1_3
+OLDER, OLD, NEWEST = ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1, ssl.TLSVersion.TLSv1_3
+# Of TLS 1.2, by the kind of the service's key: those with forward secrecy and authenticated encryption that gRPC has.
+SUITES = {kind: {f"ECDHE-{kind}-AES128-GCM-SHA256", f"ECDHE-{kind}-AES256-GCM-SHA384"} for kind in ("ECDSA", "RSA")}
+# Some of those that both sides of this machine's OpenSSL have, too.
+WEAK_SUITES = {"ECDSA": {"ECDHE-ECDSA-AES128-SHA", "ECDHE-ECDSA-NULL-SHA"},
+               "RSA": {"AES128-SHA", "AES128-GCM-SHA256", "NULL-SHA256", "ECDHE-RSA-AES128-SHA"}}
 
 
 def context(certs, side, cert=None, key=None, lowest=ssl.TLSVersion.TLSv1_2, highest=NEWEST, ciphers=None):
@@ -33,6 +38,21 @@ def context(certs, side, cert=None, key=None, lowest=ssl.TLSVersion.TLSv1_2, hig
     if cert:
         made.load_cert_chain(cert, key or certs / "operator.key")
     return made
+
+
+def can_shake_hands(client, server):
+    """Whether these two contexts agree; on no socket."""
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    sides = [client.wrap_bio(to_client, to_server), server.wrap_bio(to_server, to_client, server_side=True)]
+    for _ in range(4):
+        for side in sides:
+            try:
+                side.do_handshake()
+            except ssl.SSLWantReadError:
+                continue  # For what the other side says.
+            except ssl.SSLError:
+                return False
+    return all(side.version() for side in sides)
 
 
 class HandshakeTest(unittest.TestCase):
@@ -79,9 +99,9 @@ class ServerTest(HandshakeTest):
         self.addCleanup(service.stop)
         return service.port
 
-    def start_tls(self):
+    def start_tls(self, cert=None, key=None):
         certs = self.certs
-        return self.start(f"--tls_cert_file={certs}/service.crt", f"--tls_key_file={certs}/service.key",
+        return self.start(f"--tls_cert_file={cert or certs / 'service.crt'}", f"--tls_key_file={key or certs / 'service.key'}",
                           f"--tls_client_ca_file={certs}/ca.crt", f"--authz_policy_file={POLICY}")
 
     def tls(self, cert=None, **changed):
@@ -96,7 +116,7 @@ class ServerTest(HandshakeTest):
         subprocess.run(["openssl", "req", "-x509", "-new", "-key", self.certs / "operator.key", "-subj", "/CN=operator",
                         "-days", "3", "-out", self_signed], check=True, capture_output=True)
         refused = {"no certificate": self.tls(), "self-signed": self.tls(self_signed), "plaintext": None,
-                   "TLS 1.1": self.tls(good, lowest=OLD, highest=OLD),
+                   "TLS 1.1": self.tls(good, lowest=OLD, highest=OLD), "TLS 1.0": self.tls(good, lowest=OLDER, highest=OLDER),
                    "CBC": self.tls(good, highest=ssl.TLSVersion.TLSv1_2, ciphers="ECDHE-ECDSA-AES128-SHA"),
                    "no encryption": self.tls(good, highest=ssl.TLSVersion.TLSv1_2, ciphers="eNULL:@SECLEVEL=0")}
         for kind, path in self.unfit["operator"].items():
@@ -107,6 +127,36 @@ class ServerTest(HandshakeTest):
                 http2_answer(port, tls)
             self.assertNotIsInstance(refusal.exception, TimeoutError, kind)
         self.assertEqual(self.backupctl(port, *self.client_flags("operator"), "client", "list").returncode, 0)
+
+    def suites_of_both(self, cert, key):
+        """By name, clients that offer one suite of TLS 1.2 each, of those that a server with this key can have at all."""
+        lax = context(self.certs, ssl.PROTOCOL_TLS_SERVER, cert, key, highest=ssl.TLSVersion.TLSv1_2,
+                      ciphers="ALL:COMPLEMENTOFALL:@SECLEVEL=0")
+        names = {suite["name"] for suite in lax.get_ciphers() if not suite["name"].startswith("TLS_")}
+        clients = {name: self.tls(self.certs / "operator.crt", highest=ssl.TLSVersion.TLSv1_2, ciphers=f"{name}:@SECLEVEL=0")
+                   for name in names}
+        return {name: client for name, client in clients.items() if can_shake_hands(client, lax)}
+
+    def test_of_all_suites_those_with_forward_secrecy_and_authenticated_encryption_get_an_answer(self):
+        rsa_key = self.folder / "rsa.key"
+        subprocess.run(["openssl", "genrsa", "-out", rsa_key, "2048"], check=True, capture_output=True)
+        rsa_key.chmod(0o600)
+        rsa = certificates.sign(self.certs, rsa_key, "service", -1, 3, self.folder / "rsa.crt")
+        for kind, cert, key in (("ECDSA", self.certs / "service.crt", self.certs / "service.key"), ("RSA", rsa, rsa_key)):
+            port = self.start_tls(cert, key)
+            clients = self.suites_of_both(cert, key)
+            self.assertLessEqual(SUITES[kind] | WEAK_SUITES[kind], clients.keys())
+            answered = set()
+            for name, client in clients.items():
+                with contextlib.suppress(ssl.SSLError, ConnectionError, EOFError):
+                    self.assertEqual(http2_answer(port, client), SETTINGS_FRAME)
+                    answered.add(name)
+            self.assertEqual(answered, SUITES[kind])
+
+    def test_tls_1_3_is_used_where_the_caller_has_it(self):
+        with (socket.create_connection(("127.0.0.1", self.start_tls()), timeout=WAIT_S) as raw,
+              self.tls(self.certs / "operator.crt").wrap_socket(raw) as connection):
+            self.assertEqual(connection.version(), "TLSv1.3")
 
     def test_a_plaintext_port_answers_no_handshake(self):
         port = self.start()
@@ -170,7 +220,9 @@ class ClientTest(HandshakeTest):
         other_name = certificates.sign(self.certs, self.certs / "service.key", "service", -1, 3, self.folder / "other_name.crt",
                                        alternative_name="DNS:elsewhere.example")
         services = {kind: self.tls(path) for kind, path in self.unfit["service"].items()}
-        return {**services, "of another name": self.tls(other_name), "TLS 1.1": self.tls(lowest=OLD, highest=OLD)}
+        return {**services, "of another name": self.tls(other_name), "TLS 1.1": self.tls(lowest=OLD, highest=OLD),
+                "TLS 1.0": self.tls(lowest=OLDER, highest=OLDER),
+                "CBC": self.tls(highest=ssl.TLSVersion.TLSv1_2, ciphers="ECDHE-ECDSA-AES128-SHA:@SECLEVEL=0")}
 
     def start_bridge(self, port):
         folder = tempfile.TemporaryDirectory()

@@ -154,12 +154,26 @@ class TlsTest(ClusterTest):
         m.ModelClient(cluster.port, b"laptop").sign_up().back_up(b"f", b"content")
 
     def test_plaintext_stays_on_this_machine(self):
-        for name, flag in (("backup-service", "--listen=0.0.0.0:0"), ("backup-bridge", "--service=192.0.2.1:1")):
+        """Whatever an address is called; a name may lead anywhere."""
+        here = ("127.0.0.1:0", "127.1.2.3:0", "[::1]:0", "localhost:0", "[::ffff:127.0.0.1]:0", "unix:socket")
+        elsewhere = ("0.0.0.0:0", "*:0", "[::]:0", "192.0.2.1:1", "[::ffff:192.0.2.1]:1", "127.example.com:1",
+                     "localhost.example.com:1")
+        targets_here = (*here, "*:1", "unix-abstract:name", "dns:///localhost:1", "ipv4:127.0.0.1:1", "ipv6:[::1]:1")
+        targets_elsewhere = ("192.0.2.1:1", "[2001:db8::1]:1", "backup.example.com", "dns:///backup.example.com:1",
+                             "dns://127.0.0.1/backup.example.com:1", "ipv4:192.0.2.1:1", "ipv4:127.0.0.1:1,192.0.2.1:1",
+                             "vsock:2:1", "xds:///localhost:1")
+        for name, flag, local, remote in (("backup-service", "--listen", here, elsewhere),
+                                          ("backup-bridge", "--service", targets_here, targets_elsewhere)):
             more = [f"--data_dir={self.folder}/data"] if name == "backup-service" else []
-            done = subprocess.run([BIN_DIR / name, "--check_config", flag, *more], capture_output=True, text=True,
-                                  timeout=WAIT_S)
-            self.assertEqual(done.returncode, BAD_CONFIGURATION, done.stderr)
-            self.assertIn("--insecure_grpc", done.stderr)
+            for address in (*local, *remote):
+                with self.subTest(name=name, address=address):
+                    command = [BIN_DIR / name, "--check_config", f"{flag}={address}", *more]
+                    done = subprocess.run(command, capture_output=True, text=True, timeout=WAIT_S)
+                    self.assertEqual(done.returncode, BAD_CONFIGURATION if address in remote else 0, done.stderr)
+                    if address in remote:
+                        self.assertIn("--insecure_grpc", done.stderr)
+                        allowed = subprocess.run([*command, "--insecure_grpc"], capture_output=True, text=True, timeout=WAIT_S)
+                        self.assertEqual(allowed.returncode, 0, allowed.stderr)
         done = subprocess.run([BIN_DIR / "backupctl", "--service=127.0.0.1:1", f"--tls-cert={self.certs}/reader.crt",
                                f"--tls-key={self.certs}/reader.key", "status"], capture_output=True, text=True, timeout=WAIT_S)
         self.assertIn("--tls-cert needs --tls-ca", done.stderr)
