@@ -6,7 +6,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 readonly root=${BACKUP_DEBIAN13:-/var/cache/backup-ci/debian13}
 # Beside the unit tests: each program, in the ways that other libraries could change.
-readonly program_tests='^(linkage_test|golden_test|families_test|restart_test|cli_test|tls_test|start_errors_test)$'
+readonly program_tests='^(linkage_test|golden_test|families_test|restart_test|cli_test|tls_test|start_errors_test|postgres_test)$'
 
 # inside COMMAND: as root in the folder, in a mount namespace that ends with it. The folder is a mount of its own, so that
 # tests can have namespaces too.
@@ -38,8 +38,11 @@ prepare() {
     touch "$root/.made"
   fi
   cp -L /etc/resolv.conf /etc/hosts "$root/etc/"
+  # No package starts a daemon there.
+  printf '#!/bin/sh\nexit 101\n' >"$root/usr/sbin/policy-rc.d"
+  chmod 755 "$root/usr/sbin/policy-rc.d"
   copy_sources
-  inside .ci/install_packages.sh
+  inside ".ci/install_packages.sh; .ci/install_packages.sh tests/support/postgres_packages.txt"
 }
 
 run_tests() {

@@ -5,13 +5,21 @@ import os
 import pathlib
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 import unittest
 
+import postgres_server
+
 BIN_DIR = pathlib.Path(os.environ.get("TEST_BIN_DIR", "build/release/bin"))
 # A disk that others write to may keep a synced write waiting for many seconds.
 START_DEADLINE_S = 60
+SKIPPED = 77  # By ctest.
+# "postgres": services have their catalogs in databases of a PostgreSQL (postgres_server.py), else in files.
+CATALOG = os.environ.get("TEST_CATALOG", "")
+if CATALOG == "postgres" and postgres_server.programs() is None:
+    sys.exit(SKIPPED)
 LOG_DEADLINE_S = 10
 DEADLINE_S = 60
 
@@ -83,6 +91,14 @@ class Process:
         return self.process.returncode
 
 
+def catalog_flags():
+    """Those of a service with a new catalog, as TEST_CATALOG wants it."""
+    if CATALOG != "postgres":
+        return []
+    server = postgres_server.shared()
+    return [f"--catalog={server.url(server.new_database())}"]
+
+
 class Cluster:
     """Service and bridge; each can be stopped, killed and started again on the same port."""
 
@@ -90,7 +106,7 @@ class Cluster:
         self.prefix = prefix
         self.directory = pathlib.Path(directory)
         self.data_dir = self.directory / "data"
-        self.service_flags = list(service_flags)
+        self.service_flags = [*catalog_flags(), *service_flags]
         self.bridge_flags = list(bridge_flags)
         self.service = self.bridge = None
         self.service_port = self.port = 0
