@@ -31,11 +31,6 @@ int64_t StoredEnd(const BlobLease& lease) {
   return std::min(absl::ToUnixMicros(lease.end), kWhenever - 1);
 }
 
-absl::Status LostSight() {
-  return MakeError(Reason::kBackendDown,
-                   "the service lost sight of the file while it was stored; send it again");
-}
-
 absl::StatusOr<BlobUse> SqliteTransaction::FindBlob(const BlobId& id) {
   Query query = database_.Prepare(
       "SELECT EXISTS (SELECT 1 FROM pending_blobs WHERE blob_id = ?1), "

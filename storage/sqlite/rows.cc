@@ -182,6 +182,19 @@ absl::Status SetSeen(Database& database, Client& client, absl::Time now) {
   return MendRegistration(database, client.id, now);
 }
 
+absl::Status NoteSeen(Database& database, const ClientId& id, absl::Time now) {
+  const int64_t contact = absl::ToUnixMicros(now);
+  RETURN_IF_ERROR(database
+                      .Prepare("UPDATE clients SET last_seen_time = ? WHERE client_id = ? AND "
+                               "last_seen_time NOT BETWEEN ? AND ?")
+                      .Bind(contact)
+                      .BindBlob(id.bytes())
+                      .Bind(contact)
+                      .Bind(absl::ToUnixMicros(std::max(now, SystemClock().Now()) + kMaxClockStep))
+                      .Run());
+  return MendRegistration(database, id, now);
+}
+
 absl::Status UpdateClient(Database& database, const Client& client,
                           std::optional<absl::Time> verified) {
   const LegacyProfile& legacy = client.legacy;
@@ -204,30 +217,6 @@ absl::Status UpdateClient(Database& database, const Client& client,
       .Bind(legacy.checksum_refusals);
   if (verified) update.Bind(absl::ToUnixMicros(*verified));
   return update.BindBlob(client.id.bytes()).Run();
-}
-
-absl::Status ClientNotFound(const ClientId& id) {
-  return MakeError(Reason::kClientNotFound, absl::StrCat("there is no client ", ToUuid(id)),
-                   ToUuid(id));
-}
-
-absl::Status ClientNotFoundByName(const std::string& name) {
-  const std::string text = NameToText(name);
-  return MakeError(Reason::kClientNotFound, absl::StrCat("there is no client named ", text), text);
-}
-
-absl::Status FileNotFound(const std::string& file_name) {
-  const std::string name = NameToText(file_name);
-  return MakeError(Reason::kFileNotFound, absl::StrCat("the client has no file ", name), name);
-}
-
-absl::Status VersionNotFound(const std::string& file_name, int64_t version_id) {
-  const std::string name = NameToText(file_name);
-  return MakeError(Reason::kVersionNotFound,
-                   version_id == 0
-                       ? absl::StrCat("no version of ", name, " was ever verified")
-                       : absl::StrCat("the file ", name, " has no version ", version_id),
-                   version_id == 0 ? name : absl::StrCat(name, "@", version_id));
 }
 
 }  // namespace backup::storage

@@ -7,6 +7,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "storage/catalog/catalog_errors.h"
 #include "storage/catalog/types.h"
 #include "storage/sqlite/damaged_chunks.h"
 #include "storage/sqlite/database.h"
@@ -68,6 +69,9 @@ absl::Status MendRegistration(Database& database, const ClientId& id, absl::Time
 // Notes a contact of the client as Transaction describes: in `client`, for UpdateClient(), or in
 // the database, if it is of its registration.
 absl::Status SetSeen(Database& database, Client& client, absl::Time now);
+// Notes a contact of the client as Transaction describes; nothing happens if there is no such
+// client.
+absl::Status NoteSeen(Database& database, const ClientId& id, absl::Time now);
 // Stores what requests change of a client, in one statement: all but what triggers count. Only
 // `verified`, if given, becomes its last_verified_time, which is in an index.
 absl::Status UpdateClient(Database& database, const Client& client,
@@ -75,13 +79,4 @@ absl::Status UpdateClient(Database& database, const Client& client,
 
 // The end of a lease as it is stored: below the largest number.
 int64_t StoredEnd(const BlobLease& lease);
-// Reason BACKEND_DOWN: something that an upload brought or found is gone.
-absl::Status LostSight();
-
-// Errors that name what was not found.
-absl::Status ClientNotFound(const ClientId& id);
-absl::Status ClientNotFoundByName(const std::string& name);
-absl::Status FileNotFound(const std::string& file_name);
-absl::Status VersionNotFound(const std::string& file_name, int64_t version_id);
-
 }  // namespace backup::storage

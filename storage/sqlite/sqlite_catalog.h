@@ -11,9 +11,9 @@
 
 #include "base/mutex.h"
 #include "storage/catalog/catalog.h"
-#include "storage/sqlite/damage_note.h"
+#include "storage/damage_note.h"
+#include "storage/seen_times.h"
 #include "storage/sqlite/database.h"
-#include "storage/sqlite/seen_times.h"
 #include "storage/sqlite/write_queue.h"
 
 namespace backup::storage {

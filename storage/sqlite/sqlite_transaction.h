@@ -8,11 +8,11 @@
 #include <vector>
 
 #include "storage/catalog/transaction.h"
+#include "storage/seen_times.h"
 #include "storage/space_reserve.h"
 #include "storage/sqlite/chunk_rows.h"
 #include "storage/sqlite/database.h"
 #include "storage/sqlite/rows.h"
-#include "storage/sqlite/seen_times.h"
 #include "storage/sqlite/trash_tally.h"
 
 namespace backup::storage {

@@ -8,15 +8,6 @@
 #include "storage/sqlite/sqlite_transaction.h"
 
 namespace backup::storage {
-namespace {
-
-absl::Status UploadNotFound(const std::string& file_name) {
-  const std::string name = NameToText(file_name);
-  return MakeError(Reason::kVersionNotFound,
-                   absl::StrCat("the file ", name, " has no version of this upload"), name);
-}
-
-}  // namespace
 
 absl::StatusOr<std::optional<SqliteTransaction::Found>> SqliteTransaction::VersionOfUpload(
     const Verdict& verdict) {

@@ -2,11 +2,9 @@
 
 #include <map>
 
-#include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "base/ids.h"
 #include "base/mutex.h"
-#include "storage/sqlite/database.h"
 
 namespace backup::storage {
 
@@ -24,9 +22,5 @@ class SeenTimes {
   Mutex mutex_;
   Times times_ ABSL_GUARDED_BY(mutex_);
 };
-
-// Notes a contact of the client as Transaction describes; nothing happens if there is no such
-// client.
-absl::Status NoteSeen(Database& database, const ClientId& id, absl::Time now);
 
 }  // namespace backup::storage
