@@ -31,4 +31,8 @@ absl::Status Catalog::Check(const std::function<void()>& /*pause*/,
   return absl::OkStatus();
 }
 
+absl::StatusOr<int64_t> Catalog::SizeBytes() {
+  return absl::UnimplementedError("the catalog is in a file, or in memory");
+}
+
 }  // namespace backup::storage

@@ -72,6 +72,13 @@ class Catalog {
   // Counts changes since it was opened, but not those of times, leases and jobs' states.
   virtual int64_t changes() const { return 0; }
 
+  // Whether it is in a database server, and in no file of ours: that has copies, checks and room of
+  // its own.
+  virtual bool is_elsewhere() const { return false; }
+  // What it takes there. May wait for the server. Unimplemented if it is in a file, whose size
+  // tells.
+  virtual absl::StatusOr<int64_t> SizeBytes();
+
   // Submits `work` and waits for it; returns what its last run returned, if that is durable. Like
   // Work, but it may return an absl::StatusOr. Not to be called by works and their `done`.
   template <typename RunWork>

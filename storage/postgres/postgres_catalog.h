@@ -15,8 +15,8 @@
 namespace backup::storage {
 
 // The catalog in a PostgreSQL database (docs/adr/0051-a-catalog-on-postgresql.md), which any number
-// of services may have open at once: one writing connection of each with group commit, and a bounded
-// pool of reading ones. Thread-safe.
+// of services may have open at once: one writing connection of each with group commit, and a
+// bounded pool of reading ones. Thread-safe.
 class PostgresCatalog final : public Catalog {
  public:
   struct Options {
@@ -44,6 +44,8 @@ class PostgresCatalog final : public Catalog {
   void Submit(Work work, Done done) override;
   absl::Status damage() const override;
   int64_t changes() const override;
+  bool is_elsewhere() const override { return true; }
+  absl::StatusOr<int64_t> SizeBytes() override;
 
  private:
   class Impl;
