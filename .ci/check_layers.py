@@ -28,6 +28,7 @@ LAYERS = {
     "legacy_client": (("base/", "legacy_client/", "backup/bridge/v1/"), ("openssl/",)),
     "storage": (("base/", "storage/"), ()),
     "storage/sqlite": (("base/", "storage/"), ("sqlite3.h",)),
+    "storage/postgres": (("base/", "storage/"), ("libpq-fe.h",)),
     "storage/s3": (("base/", "crypto/hmac_sha256.h", "crypto/random.h", "crypto/sha256.h", "storage/blob_store.h", "storage/s3/"), ("curl/", "pugixml")),
     "crypto": (("base/", "crypto/"), ("openssl/",)),
     "content": (("base/", "crypto/", "content/", "storage/catalog/chunk.h", "storage/catalog/version.h"), ("zstd",)),
@@ -56,12 +57,13 @@ LAYERS = {
 }
 FOLDERS = ("base", "rpc", "crypto", "content", "bridge", "legacy_client", "services", "storage")
 # Only one file names implementations of the storage interfaces.
-IMPLEMENTATIONS = ("storage/sqlite/", "storage/local/", "storage/memory/", "storage/s3/")
-NAMES_IMPLEMENTATIONS = ("services/backup/blobs_location.cc", "services/backup/open_storage.cc")
+IMPLEMENTATIONS = ("storage/sqlite/", "storage/postgres/", "storage/local/", "storage/memory/", "storage/s3/")
+NAMES_IMPLEMENTATIONS = ("services/backup/blobs_location.cc", "services/backup/catalog_hold.cc", "services/backup/catalog_hold.h",
+                         "services/backup/catalog_location.cc", "services/backup/open_storage.cc")
 
 OURS = ("base/", "rpc/", "crypto/", "content/", "bridge/", "legacy_client/", "storage/", "services/", "backup/v1/",
         "backup/bridge/v1/", "google/rpc/")
-CONFINED = ("grpcpp/", "openssl/", "sqlite3.h", "isa-l/", "liburing.h", "CLI/", "event2/", "prometheus/", "archive", "curl/", "pcap/", "pugixml", "re2/", "zstd")
+CONFINED = ("grpcpp/", "openssl/", "sqlite3.h", "isa-l/", "liburing.h", "CLI/", "event2/", "libpq-fe.h", "prometheus/", "archive", "curl/", "pcap/", "pugixml", "re2/", "zstd")
 # Web servers and clients of the metrics library that must never be linked: the server has an open heap overflow.
 FORBIDDEN = ("prometheus/exposer.h", "prometheus/gateway.h")
 # What may change with every release of gRPC is used in one folder only.

@@ -86,7 +86,7 @@ grpc::Status AdminServiceImpl::RotateKey(grpc::ServerContext* call,
   return ServeAudited(*call, context_, "RotateKey", *request, *response,
                       [&](storage::Catalog&, AuditedCall& audited) {
                         return handlers::RotateKey(*context_.key_keeper, context_.clock,
-                                                   context_.back_up_state, audited.change());
+                                                   context_.back_up_keys, audited.change());
                       });
 }
 
@@ -112,8 +112,8 @@ grpc::Status AdminServiceImpl::RewrapKeys(grpc::ServerContext* call,
   return ServeAudited(*call, context_, "RewrapKeys", *request, *response,
                       [&](storage::Catalog&, AuditedCall& audited) {
                         return handlers::RewrapKeys(context_.stored_places(), *context_.key_keeper,
-                                                    context_.clock, context_.back_up_state,
-                                                    *request, audited.change());
+                                                    context_.clock, context_.back_up_keys, *request,
+                                                    audited.change());
                       });
 }
 

@@ -343,6 +343,11 @@ absl::Status CheckBlobsOptions(const BlobsOptions& options) {
   return LocationOf(any).status();
 }
 
+absl::StatusOr<bool> AreBlobsElsewhere(storage::Snapshot& snapshot) {
+  ASSIGN_OR_RETURN(const std::optional<std::string> location, snapshot.FindStoreValue(kLocation));
+  return location.has_value();
+}
+
 absl::StatusOr<BlobsOptions> ChooseBlobs(const std::string& data_dir, const BlobsOptions& wanted,
                                          bool has_local_blobs, storage::Catalog& catalog,
                                          Moved moved) {

@@ -9,6 +9,7 @@
 #include "base/metrics.h"
 #include "storage/blob_store.h"
 #include "storage/catalog/catalog.h"
+#include "storage/catalog/snapshot.h"
 #include "storage/catalog/transaction.h"
 
 // Where a service's blobs are, if not in its data directory, and whose they are. Both are written
@@ -39,6 +40,8 @@ inline constexpr char kBlobsLocationName[] = "blobs.location";
 // The file with the object store's key, as far as it can be told without opening the catalog; empty
 // if the blobs of the data directory are not in a store, or its key is in variables.
 std::string FindCredentialsFile(const std::string& data_dir, const BlobsOptions& options);
+// Whether a catalog says that its blobs are in an object store.
+absl::StatusOr<bool> AreBlobsElsewhere(storage::Snapshot& snapshot);
 
 // Whether others than those where they are may be meant.
 enum class Moved { kNo, kMaybe };

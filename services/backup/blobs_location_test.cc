@@ -50,7 +50,7 @@ class BlobsLocationTest : public ::testing::Test {
 
   // As a service that starts.
   static absl::StatusOr<Storage> Start(const std::string& dir, const BlobsOptions& blobs) {
-    absl::StatusOr<Storage> storage = OpenStorage(dir, {}, {}, /*rebuild_catalog=*/false, blobs);
+    absl::StatusOr<Storage> storage = OpenStorage(dir, {}, {}, {}, blobs);
     if (!storage.ok()) return storage;
     if (const absl::Status claimed = ClaimBlobs(dir, *storage); !claimed.ok()) return claimed;
     return storage;
@@ -324,8 +324,7 @@ TEST_F(BlobsLocationTest, IsOnlyReadByWhoReads) {
                : std::optional<std::string>(
                      "HTTP/1.1 403 Told\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
   }});
-  const auto reader =
-      OpenStorage(Dir("data"), {}, {}, /*rebuild_catalog=*/false, {}, RemoteBlobs::Access::kRead);
+  const auto reader = OpenStorage(Dir("data"), {}, {}, {}, {}, RemoteBlobs::Access::kRead);
   ASSERT_OK(reader);
   EXPECT_OK(reader->blobs->Open(storage::IdOf<BlobId>(1)));
 }
@@ -363,7 +362,7 @@ TEST_F(BlobsLocationTest, IsNotOfBlobsInTheDataDirectory) {
   EXPECT_THAT(Start(Dir("data"), At(fake_)), StatusIs(absl::StatusCode::kFailedPrecondition));
   BlobsOptions endpoint;
   endpoint.endpoint = fake_.endpoint();
-  EXPECT_THAT(OpenStorage(Dir("data"), {}, {}, false, endpoint),
+  EXPECT_THAT(OpenStorage(Dir("data"), {}, {}, {}, endpoint),
               StatusIs(absl::StatusCode::kFailedPrecondition));
   EXPECT_TRUE(fake_.keys().empty());
 }

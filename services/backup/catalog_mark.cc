@@ -57,12 +57,15 @@ absl::Status CheckCatalogMark(const std::string& data_dir, storage::Catalog& cat
   const CatalogMark mark = ReadCatalogMark(data_dir);
   ASSIGN_OR_RETURN(const CatalogMark is, MarkOf(catalog));
   if (is.next_version_id >= mark.next_version_id && is.epoch >= mark.epoch) return absl::OkStatus();
+  const absl::string_view remedy = catalog.is_elsewhere()
+                                       ? "get a newer copy of the database back"
+                                       : "run `backupctl state rebuild`, which takes in what it "
+                                         "does not know";
   return MakeError(
       Reason::kStateCorrupt,
       absl::StrCat("the catalog is older than the store (it knows of versions below ",
                    is.next_version_id, ", there were some up to ", mark.next_version_id,
-                   "): run `backupctl state rebuild`, which takes in what it does not know, or "
-                   "`backupctl state accept` to go on without that"),
+                   "): ", remedy, ", or `backupctl state accept` to go on without that"),
       "catalog");
 }
 

@@ -44,7 +44,13 @@ int64_t RoomOf(const FreeSpace& space) {
   return std::max<int64_t>(space.free_bytes - storage::SpaceReserve::SizeFor(space.disk_bytes), 0);
 }
 
-handlers::DiskUse LookAtDisk(const std::string& data_dir, bool has_remote_blobs) {
+handlers::DiskUse LookAtDisk(const std::string& data_dir, storage::Catalog& catalog,
+                             bool has_remote_blobs) {
+  if (catalog.is_elsewhere()) {
+    return {catalog.SizeBytes(), LookAtRoom(data_dir),
+            absl::UnimplementedError("there are no snapshots"), has_remote_blobs,
+            /*has_remote_catalog=*/true};
+  }
   return {LookAtCatalog(data_dir), LookAtRoom(data_dir), LookAtSnapshots(data_dir),
           has_remote_blobs};
 }

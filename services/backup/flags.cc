@@ -17,6 +17,11 @@
 #include "services/backup/limits.h"
 
 DEFINE_string(data_dir, "", "folder that holds all state (required); one process at a time");
+DEFINE_string(catalog, "",
+              "the PostgreSQL database that the catalog is in, as libpq is told of it: "
+              "postgres://HOST/DATABASE, or host=HOST dbname=DATABASE and the like; without a "
+              "password, which passfile=FILE or a service file tells; empty: where it is already, "
+              "else a file in the data directory");
 DEFINE_string(blobs, "",
               "where large content is kept: s3://BUCKET or s3://BUCKET/PREFIX of an object store; "
               "empty: where it is already, else in the data directory");
@@ -251,6 +256,10 @@ rpc::TlsFiles TlsFromFlags() {
   return {FLAGS_tls_cert_file, FLAGS_tls_key_file, FLAGS_tls_client_ca_file};
 }
 
+CatalogOptions CatalogFromFlags() {
+  return {.conninfo = FLAGS_catalog, .rebuild = FLAGS_rebuild_catalog};
+}
+
 BlobsOptions BlobsFromFlags() {
   return {.url = FLAGS_blobs,
           .endpoint = FLAGS_s3_endpoint,
@@ -364,6 +373,7 @@ Options OptionsFromFlags() {
   Options options;
   options.data_dir = FLAGS_data_dir;
   options.key_sources = KeySourcesFromFlags();
+  options.catalog = CatalogFromFlags();
   options.blobs = BlobsFromFlags();
   options.listen = FLAGS_listen;
   options.bound_port_file = FLAGS_bound_port_file;
@@ -403,7 +413,6 @@ Options OptionsFromFlags() {
   options.retention.unconfirmed_ttl = DurationFlag(FLAGS_unconfirmed_ttl);
   options.scrub_period = DurationFlag(FLAGS_scrub_period);
   options.scrub_rate = FLAGS_scrub_rate;
-  options.rebuild_catalog = FLAGS_rebuild_catalog;
   return options;
 }
 
@@ -411,6 +420,8 @@ absl::Status CheckFlags() {
   if (FLAGS_data_dir.empty())
     return UsageError("--data_dir=DIR must say where to keep the data (--help tells more)");
   RETURN_IF_ERROR(CheckKeySources());
+  if (const absl::Status catalog = CheckCatalogOptions(CatalogFromFlags()); !catalog.ok())
+    return absl::InvalidArgumentError(absl::StrCat("--catalog: ", catalog.message()));
   if (const absl::Status blobs = CheckBlobsOptions(BlobsFromFlags()); !blobs.ok()) {
     return absl::InvalidArgumentError(
         absl::StrCat("--blobs=", FLAGS_blobs, " and --s3_...: ", blobs.message()));

@@ -19,6 +19,7 @@ namespace backup {
 struct Options {
   std::string data_dir;
   KeySources key_sources;
+  CatalogOptions catalog;
   BlobsOptions blobs;
   std::string listen;
   std::string bound_port_file;  // Empty: none, as is:
@@ -55,7 +56,6 @@ struct Options {
   int64_t scrub_rate = 0;       // Bytes a second; 0: no limit.
   absl::Duration snapshot_interval;
   std::string snapshot_dir;  // Empty: none besides the store's own.
-  bool rebuild_catalog = false;
 };
 
 // Once the process has started.

@@ -50,8 +50,10 @@ absl::Status WritePortFiles(const Options& options, const RunningService& servic
 }
 
 void Announce(const Options& options, const RunningService& service) {
+  const std::string& catalog = service.catalog_place();
   LOG(INFO) << "serving on " << service.bound_address() << ", data in " << options.data_dir
-            << ", at rest " << options.at_rest << ", disk by " << IoEngine::Default().name();
+            << (catalog.empty() ? "" : absl::StrCat(", catalog in ", catalog)) << ", at rest "
+            << options.at_rest << ", disk by " << IoEngine::Default().name();
   if (options.uploads.corrupt_checksums)
     LOG(WARNING) << "checksums are falsified on purpose: no client will verify a file";
   service.WarnIfNothingIsRemoved();
@@ -93,8 +95,7 @@ absl::StatusOr<int> Serve(const Options& options, const Process& process, StopRe
   TellServiceManager("STOPPING=1");
   service->Drain();
   LOG(INFO) << "stopped";
-  // As whoever starts it again is told.
-  return service->is_taken_over() ? kExitBadConfiguration : 0;
+  return service->exit_code();
 }
 
 int Main(int argc, char** argv) {

@@ -19,6 +19,7 @@
 #include "base/status_macros.h"
 #include "glog/logging.h"
 #include "storage/local/local_blob_store.h"
+#include "storage/postgres/postgres_catalog.h"
 #include "storage/sqlite/database.h"
 #include "storage/sqlite/sqlite_catalog.h"
 
@@ -191,52 +192,131 @@ absl::StatusOr<bool> IsThere(const std::string& path) {
   return is_there;
 }
 
-absl::StatusOr<Storage> OpenStorageIn(const std::string& path, const KeySources& keys,
-                                      const storage::StorageMetrics& metrics, bool rebuild_catalog,
-                                      const BlobsOptions& wanted_blobs,
-                                      RemoteBlobs::Access access) {
-  RETURN_IF_ERROR(MakeDataDir(path));
-  Storage storage;
-  ASSIGN_OR_RETURN(storage.lock, LockDataDir(path));
-  storage.reserve =
-      std::make_unique<storage::SpaceReserve>(absl::StrCat(path, "/reserve"), metrics);
-  // Also for what is not the catalog's and cannot ask for more, such as new files.
-  storage.reserve->MakeRoom();
-  RETURN_IF_ERROR(CloseDataDirToOthers(path));
+// What OpenStorage() was given.
+struct Wanted {
+  const KeySources& keys;
+  const storage::StorageMetrics& metrics;
+  const CatalogOptions& catalog;
+  const BlobsOptions& blobs;
+  const RemoteBlobs::Access access;
+};
+
+// Keys and a catalog in a file of the data directory.
+absl::Status OpenCatalogHere(const std::string& path, const Wanted& wanted,
+                             std::shared_ptr<BulkThrottle> throttle, Storage& storage) {
   const std::string catalog_path = absl::StrCat(path, "/", kCatalogName);
   ASSIGN_OR_RETURN(const bool has_location, IsThere(absl::StrCat(path, "/", kBlobsLocationName)));
   RETURN_IF_ERROR(CheckCatalogIsThere(path, catalog_path, has_location));
   ASSIGN_OR_RETURN(const bool has_catalog, IsThere(catalog_path));
-  if (!has_catalog && !wanted_blobs.url.empty()) {
+  if (!has_catalog && !wanted.blobs.url.empty()) {
     // Before anything is made.
-    ASSIGN_OR_RETURN(storage.remote, RemoteBlobs::Open(wanted_blobs, access));
+    ASSIGN_OR_RETURN(storage.remote, RemoteBlobs::Open(wanted.blobs, wanted.access));
     RETURN_IF_ERROR(storage.remote->CheckIsNew());
   }
-  storage.generations_file = GenerationsFileOf(path, keys);
   ASSIGN_OR_RETURN(const bool has_generations, IsThere(storage.generations_file));
-  const bool has_data = has_catalog || has_generations;
-  ASSIGN_OR_RETURN(storage.master_keys, LoadOrMakeMasterKeys(path, keys, has_data));
-  // Reads and writes of blobs give way to the catalog.
-  const auto throttle = std::make_shared<BulkThrottle>(metrics.bulk);
-  ASSIGN_OR_RETURN(storage.catalog,
-                   OpenCatalog(catalog_path, metrics, *storage.reserve, throttle, rebuild_catalog));
+  ASSIGN_OR_RETURN(storage.master_keys,
+                   LoadOrMakeMasterKeys(path, wanted.keys, has_catalog || has_generations));
+  ASSIGN_OR_RETURN(storage.catalog, OpenCatalog(catalog_path, wanted.metrics, *storage.reserve,
+                                                std::move(throttle), wanted.catalog.rebuild));
+  return absl::OkStatus();
+}
+
+// `error` as one that names where the catalog is, with the exit code that it has.
+absl::Status OfPostgres(const std::string& conninfo, const absl::Status& error) {
+  const absl::Status named =
+      WithMessage(error, absl::StrCat("the catalog in PostgreSQL (", DescribeCatalog(conninfo),
+                                      "): ", error.message()));
+  if (absl::IsAborted(named)) return WithExitCode(named, kExitInUse);
+  if (absl::IsUnimplemented(named)) return WithExitCode(named, kExitNewerSchema);
+  return ReasonOf(named) == Reason::kStateCorrupt ? WithExitCode(named, kExitDamaged) : named;
+}
+
+absl::StatusOr<HeldCatalog> OpenPostgres(const std::string& conninfo,
+                                         const storage::StorageMetrics& metrics,
+                                         std::shared_ptr<BulkThrottle> throttle) {
+  // Before it is migrated, maybe while an older service uses it.
+  absl::StatusOr<std::unique_ptr<CatalogHold>> hold = CatalogHold::Take(conninfo);
+  if (!hold.ok()) return OfPostgres(conninfo, hold.status());
+  storage::PostgresCatalog::Options options;
+  options.throttle = std::move(throttle);
+  absl::StatusOr<std::unique_ptr<storage::Catalog>> catalog =
+      storage::PostgresCatalog::Open(conninfo, metrics, options);
+  if (!catalog.ok()) return OfPostgres(conninfo, catalog.status());
+  return HeldCatalog{*std::move(hold), *std::move(catalog)};
+}
+
+// Keys and a catalog in PostgreSQL. What may not be is found out before anything is made here.
+absl::Status OpenCatalogElsewhere(const std::string& path, const Wanted& wanted,
+                                  const std::string& conninfo,
+                                  const std::optional<CatalogLocation>& said,
+                                  std::shared_ptr<BulkThrottle> throttle, Storage& storage) {
+  if (wanted.catalog.rebuild)
+    return absl::InvalidArgumentError("--rebuild_catalog is for a catalog in a file");
+  ASSIGN_OR_RETURN(const bool has_file, IsThere(absl::StrCat(path, "/", kCatalogName)));
+  if (has_file) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "it has a catalog of its own, ", kCatalogName,
+        ", which would be lost from sight: start without --catalog, or with another --data_dir"));
+  }
+  ASSIGN_OR_RETURN(HeldCatalog held, OpenPostgres(conninfo, wanted.metrics, std::move(throttle)));
+  storage.catalog_hold = std::move(held.hold);
+  storage.catalog = std::move(held.catalog);
+  storage.catalog_place = DescribeCatalog(conninfo);
+  RETURN_IF_ERROR(CheckIsOfCatalog(said, HasBlobs(path, {kBlobs, kSnapshots}), *storage.catalog));
+  ASSIGN_OR_RETURN(const std::optional<std::string> id, FindCatalogId(*storage.catalog));
+  ASSIGN_OR_RETURN(const bool has_generations, IsThere(storage.generations_file));
+  ASSIGN_OR_RETURN(storage.master_keys,
+                   LoadOrMakeMasterKeys(path, wanted.keys, id.has_value() || has_generations));
+  return absl::OkStatus();
+}
+
+absl::Status OpenBlobsOf(const std::string& path, const Wanted& wanted,
+                         std::shared_ptr<BulkThrottle> throttle, Storage& storage) {
   ASSIGN_OR_RETURN(
       const BlobsOptions blobs,
-      ChooseBlobs(path, wanted_blobs, HasBlobs(path, {kBlobs}), *storage.catalog, Moved::kNo));
+      ChooseBlobs(path, wanted.blobs, HasBlobs(path, {kBlobs}), *storage.catalog, Moved::kNo));
   if (!blobs.url.empty() && storage.remote == nullptr) {
-    ASSIGN_OR_RETURN(storage.remote, RemoteBlobs::Open(blobs, access));
+    ASSIGN_OR_RETURN(storage.remote, RemoteBlobs::Open(blobs, wanted.access));
   }
-  if (storage.remote != nullptr) {
-    RETURN_IF_ERROR(storage.remote->CheckOwner(*storage.catalog));
-    storage.blobs = storage.remote->Release();
-    // Snapshots stay here.
-    const std::string store = absl::StrCat(path, "/store");
-    if (::mkdir(store.c_str(), 0700) != 0 && errno != EEXIST)
-      return absl::ErrnoToStatus(errno, absl::StrCat("cannot make the folder ", store));
-  } else {
+  if (storage.remote == nullptr) {
     ASSIGN_OR_RETURN(storage.blobs,
-                     storage::LocalBlobStore::Open(absl::StrCat(path, "/store"), metrics,
-                                                   storage.reserve.get(), throttle));
+                     storage::LocalBlobStore::Open(absl::StrCat(path, "/store"), wanted.metrics,
+                                                   storage.reserve.get(), std::move(throttle)));
+    return absl::OkStatus();
+  }
+  RETURN_IF_ERROR(storage.remote->CheckOwner(*storage.catalog));
+  storage.blobs = storage.remote->Release();
+  // Snapshots stay here.
+  const std::string store = absl::StrCat(path, "/store");
+  if (::mkdir(store.c_str(), 0700) != 0 && errno != EEXIST)
+    return absl::ErrnoToStatus(errno, absl::StrCat("cannot make the folder ", store));
+  return absl::OkStatus();
+}
+
+absl::StatusOr<Storage> OpenStorageIn(const std::string& path, const Wanted& wanted) {
+  RETURN_IF_ERROR(MakeDataDir(path));
+  Storage storage;
+  ASSIGN_OR_RETURN(storage.lock, LockDataDir(path));
+  storage.reserve =
+      std::make_unique<storage::SpaceReserve>(absl::StrCat(path, "/reserve"), wanted.metrics);
+  // Also for what is not the catalog's and cannot ask for more, such as new files.
+  storage.reserve->MakeRoom();
+  RETURN_IF_ERROR(CloseDataDirToOthers(path));
+  storage.generations_file = GenerationsFileOf(path, wanted.keys);
+  // Reads and writes of blobs give way to the catalog.
+  const auto throttle = std::make_shared<BulkThrottle>(wanted.metrics.bulk);
+  ASSIGN_OR_RETURN(const std::optional<CatalogLocation> said, FindCatalogLocation(path));
+  const std::string conninfo =
+      wanted.catalog.conninfo.empty() && said ? said->conninfo : wanted.catalog.conninfo;
+  if (conninfo.empty()) {
+    RETURN_IF_ERROR(OpenCatalogHere(path, wanted, throttle, storage));
+  } else {
+    RETURN_IF_ERROR(OpenCatalogElsewhere(path, wanted, conninfo, said, throttle, storage));
+  }
+  RETURN_IF_ERROR(OpenBlobsOf(path, wanted, throttle, storage));
+  if (!conninfo.empty()) {
+    RETURN_IF_ERROR(storage.catalog_hold->Note(*storage.catalog));
+    RETURN_IF_ERROR(JoinCatalog(path, conninfo, *storage.catalog));
   }
   storage.reserve->Restore();
   return storage;
@@ -259,8 +339,9 @@ std::string GenerationsFileOf(const std::string& data_dir, const KeySources& sou
 }
 
 absl::StatusOr<Storage> OpenStorage(const std::string& data_dir, const KeySources& keys,
-                                    const storage::StorageMetrics& metrics, bool rebuild_catalog,
-                                    const BlobsOptions& blobs, RemoteBlobs::Access access) {
+                                    const storage::StorageMetrics& metrics,
+                                    const CatalogOptions& catalog, const BlobsOptions& blobs,
+                                    RemoteBlobs::Access access) {
   std::error_code error;
   std::string path = std::filesystem::absolute(data_dir, error).lexically_normal();
   if (error) {
@@ -270,8 +351,7 @@ absl::StatusOr<Storage> OpenStorage(const std::string& data_dir, const KeySource
   }
   // With a slash at its end the path would be its own parent, made with a mode that is not ours.
   while (path.size() > 1 && path.back() == '/') path.pop_back();
-  absl::StatusOr<Storage> storage =
-      OpenStorageIn(path, keys, metrics, rebuild_catalog, blobs, access);
+  absl::StatusOr<Storage> storage = OpenStorageIn(path, {keys, metrics, catalog, blobs, access});
   if (storage.ok()) return storage;
   return WithMessage(storage.status(),
                      absl::StrCat("the data directory ", path, ": ", storage.status().message()));
@@ -315,6 +395,12 @@ absl::StatusOr<std::unique_ptr<storage::BlobStore>> OpenBlobs(const std::string&
                    RemoteBlobs::Open(blobs, RemoteBlobs::Access::kRead));
   RETURN_IF_ERROR(remote->Adopt(catalog));
   return remote->Release();
+}
+
+absl::StatusOr<HeldCatalog> OpenCatalogAt(const CatalogLocation& location) {
+  ASSIGN_OR_RETURN(HeldCatalog held, OpenPostgres(location.conninfo, {}, nullptr));
+  RETURN_IF_ERROR(CheckIsOfCatalog(location, /*has_data=*/true, *held.catalog));
+  return held;
 }
 
 Labels CatalogLibraryVersion() { return {{"sqlite", storage::Database::LibraryVersion()}}; }

@@ -11,6 +11,8 @@
 #include "base/unique_fd.h"
 #include "crypto/key_generations.h"
 #include "services/backup/blobs_location.h"
+#include "services/backup/catalog_hold.h"
+#include "services/backup/catalog_location.h"
 #include "storage/blob_store.h"
 #include "storage/catalog/catalog.h"
 #include "storage/space_reserve.h"
@@ -42,7 +44,9 @@ struct Storage {
   crypto::MasterKeys master_keys;
   std::string generations_file;
   std::unique_ptr<storage::SpaceReserve> reserve;
+  std::unique_ptr<CatalogHold> catalog_hold;  // Of one that is elsewhere; else null.
   std::unique_ptr<storage::Catalog> catalog;
+  std::string catalog_place;  // Of one that is elsewhere, for people; else empty.
   std::unique_ptr<storage::BlobStore> blobs;
   // Of blobs in an object store: to be claimed before anything is stored or deleted there.
   std::unique_ptr<RemoteBlobs> remote;
@@ -50,15 +54,17 @@ struct Storage {
 
 // Opens DATA_DIR (made with mode 0700 if it is not there; what is open to other users is closed to
 // them, which the log tells): lock, master keys (in a file that is not there one is made, but only
-// if there is neither a catalog nor a file of key generations yet), reserve/, catalog.db, store/,
-// or blobs in an object store, which are not claimed yet (ClaimBlobs()). On a full disk what is
-// reserved is given up as far as that needs it. `rebuild_catalog`: SqliteCatalog::Options. If it
-// fails, the error met, in one line that names the directory; with an exit code of its own
-// (base/exit_code.h) if another process holds it, it is of a newer schema, or it is damaged. This
-// and blobs_location.h are the only places that name implementations of Catalog and BlobStore.
+// if there is neither a catalog nor a file of key generations yet), reserve/, catalog.db or a
+// catalog in PostgreSQL, store/, or blobs in an object store, which are not claimed yet
+// (ClaimBlobs()). On a full disk what is reserved is given up as far as that needs it. If it fails,
+// the error met, in one line that names the directory; with an exit code of its own
+// (base/exit_code.h) if another process holds it, it is of a newer schema, or it is damaged. This,
+// blobs_location.h and catalog_location.h are the only places that name implementations of Catalog
+// and BlobStore.
 absl::StatusOr<Storage> OpenStorage(const std::string& data_dir, const KeySources& keys,
                                     const storage::StorageMetrics& metrics = {},
-                                    bool rebuild_catalog = false, const BlobsOptions& blobs = {},
+                                    const CatalogOptions& catalog = {},
+                                    const BlobsOptions& blobs = {},
                                     RemoteBlobs::Access access = RemoteBlobs::Access::kWrite);
 
 // Makes blobs in an object store those of this catalog (RemoteBlobs::Claim()), once all else fits.
@@ -92,7 +98,17 @@ absl::StatusOr<std::unique_ptr<storage::BlobStore>> OpenBlobs(const std::string&
                                                               const BlobsOptions& blobs,
                                                               storage::Catalog& catalog);
 
-// The version of the catalog's database library, for backup_build_info.
+// A catalog that is elsewhere, which nobody else uses.
+struct HeldCatalog {
+  std::unique_ptr<CatalogHold> hold;
+  std::unique_ptr<storage::Catalog> catalog;
+};
+
+// Opens it for whoever holds the data directory that says where it is. Errors as of OpenStorage(),
+// without the directory's name.
+absl::StatusOr<HeldCatalog> OpenCatalogAt(const CatalogLocation& location);
+
+// The version of the library of the catalog in a file, for backup_build_info.
 Labels CatalogLibraryVersion();
 
 }  // namespace backup

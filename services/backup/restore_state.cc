@@ -10,6 +10,7 @@
 #include <cstdio>
 #include <filesystem>
 #include <map>
+#include <optional>
 #include <set>
 #include <system_error>
 #include <utility>
@@ -496,11 +497,17 @@ absl::StatusOr<std::string> PutInPlace(const HeldDataDir& data_dir, absl::Time n
 
 absl::Status AcceptCatalog(const HeldDataDir& data_dir) {
   const CatalogMark mark = ReadCatalogMark(data_dir.path);
-  ASSIGN_OR_RETURN(const std::unique_ptr<storage::Catalog> catalog,
-                   OpenCatalogFile(CatalogPath(data_dir.path)));
-  RETURN_IF_ERROR(Prepare(*catalog, mark, TakeOver::kAccepted));
-  RETURN_IF_ERROR(WriteCatalogMark(data_dir.path, *catalog));
-  TellAudit(data_dir, *catalog, audit::kStateAccepted, "", SystemClock().Now());
+  ASSIGN_OR_RETURN(const std::optional<CatalogLocation> elsewhere,
+                   FindCatalogLocation(data_dir.path));
+  HeldCatalog held;
+  if (elsewhere) {
+    ASSIGN_OR_RETURN(held, OpenCatalogAt(*elsewhere));
+  } else {
+    ASSIGN_OR_RETURN(held.catalog, OpenCatalogFile(CatalogPath(data_dir.path)));
+  }
+  RETURN_IF_ERROR(Prepare(*held.catalog, mark, TakeOver::kAccepted));
+  RETURN_IF_ERROR(WriteCatalogMark(data_dir.path, *held.catalog));
+  TellAudit(data_dir, *held.catalog, audit::kStateAccepted, "", SystemClock().Now());
   return absl::OkStatus();
 }
 

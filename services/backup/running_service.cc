@@ -61,6 +61,8 @@ constexpr int64_t kCompactRate = 2560;
 constexpr int64_t kPurgeRate = 5000;
 // How often it looks whether it holds its blobs still.
 constexpr absl::Duration kOwnershipInterval = absl::Seconds(30);
+// And its catalog, if that is elsewhere.
+constexpr absl::Duration kCatalogHoldInterval = absl::Seconds(5);
 // Of jobs that pace themselves.
 constexpr int64_t kUnpaced = 1'000'000;
 
@@ -83,7 +85,7 @@ absl::StatusOr<std::unique_ptr<RunningService>> RunningService::Open(const Optio
   BlobsOptions blobs = options.blobs;
   blobs.metrics = &metrics;
   ASSIGN_OR_RETURN(Storage storage, OpenStorage(options.data_dir, options.key_sources,
-                                                storage_metrics, options.rebuild_catalog, blobs));
+                                                storage_metrics, options.catalog, blobs));
   // Before anything is written to it.
   if (const absl::Status fits = CheckCatalogMark(options.data_dir, *storage.catalog); !fits.ok()) {
     return WithExitCode(WithMessage(fits, absl::StrCat("the data directory ", options.data_dir,
@@ -205,9 +207,13 @@ ServiceContext RunningService::MakeContext(Metrics& metrics) {
   context.clock_watch = &clock_watch_;
   context.retention = options_.retention;
   context.look_at_disk = [this] {
-    return LookAtDisk(options_.data_dir, storage_.blobs->is_elsewhere());
+    return LookAtDisk(options_.data_dir, *storage_.catalog, storage_.blobs->is_elsewhere());
   };
   context.back_up_state = [this] { return BackUpState(); };
+  // Copies of a database are its administrator's.
+  context.back_up_keys = [this]() -> absl::StatusOr<v1::BackUpStateResponse> {
+    return takes_snapshots() ? BackUpState() : v1::BackUpStateResponse();
+  };
   context.key_keeper = keys_.keeper.get();
   context.retires_keys = options_.retire_interval > absl::ZeroDuration();
   context.wake_retire = [this] { jobs_.Wake(jobs::RetireKeys::kName); };
@@ -289,6 +295,11 @@ void RunningService::StartJobs() {
     ownership_watch_.emplace(kOwnershipInterval,
                              [this](const std::stop_token&) { EndIfTakenOver(); });
   }
+  if (storage_.catalog_hold != nullptr) {
+    catalog_watch_.emplace(kCatalogHoldInterval, [this](const std::stop_token&) {
+      if (storage_.catalog_hold->IsLost(*storage_.catalog)) EndAsTakenOver("catalog", kExitInUse);
+    });
+  }
   // The data directory is locked: no other process can be alive.
   jobs_.Add(std::make_unique<jobs::Sweep>(*storage_.catalog, *storage_.blobs, ledger_, clock_,
                                           storage_metrics_.orphans_removed,
@@ -304,22 +315,15 @@ void RunningService::StartJobs() {
                                                  }),
               {options_.purge_interval, kPurgeRate});
   }
-  jobs_.Add(std::make_unique<jobs::Compact>(*storage_.catalog),
-            {options_.compact_interval, kCompactRate});
   StartRepack();
   if (options_.move_interval > absl::ZeroDuration()) {
     jobs_.Add(std::make_unique<jobs::MoveContents>(upload_resources_, context_.stored_places(),
                                                    options_.repack_rate),
               {options_.move_interval, kUnpaced});
   }
-  if (options_.snapshot_interval > absl::ZeroDuration()) {
-    jobs_.Add(std::make_unique<jobs::SnapshotState>(snapshots_, options_.snapshot_interval),
-              {options_.snapshot_interval, kUnpaced});
-  }
-  catalog_check_task_.emplace(
-      jobs::CatalogCheck::kRetryInterval,
-      [this](const std::stop_token& token) { catalog_check_.RunIfDue(token); },
-      PeriodicTask::FirstRun::kAtOnce);
+  if (takes_snapshots()) StartCareOfCatalogFile();
+  LOG_IF(WARNING, !takes_snapshots() && !options_.snapshot_dir.empty())
+      << "--snapshot_dir is of no use: the catalog is in PostgreSQL, which has backups of its own";
   StartTraining();
   StartRetention();
   StartAudit();
@@ -329,6 +333,20 @@ void RunningService::StartJobs() {
             {jobs::Scrub::kPollInterval, kUnpaced});
   reserve_restoration_.emplace(kRestorationInterval,
                                [this](const std::stop_token&) { RestoreReserve(); });
+}
+
+// What a database server does by itself.
+void RunningService::StartCareOfCatalogFile() {
+  jobs_.Add(std::make_unique<jobs::Compact>(*storage_.catalog),
+            {options_.compact_interval, kCompactRate});
+  if (options_.snapshot_interval > absl::ZeroDuration()) {
+    jobs_.Add(std::make_unique<jobs::SnapshotState>(snapshots_, options_.snapshot_interval),
+              {options_.snapshot_interval, kUnpaced});
+  }
+  catalog_check_task_.emplace(
+      jobs::CatalogCheck::kRetryInterval,
+      [this](const std::stop_token& token) { catalog_check_.RunIfDue(token); },
+      PeriodicTask::FirstRun::kAtOnce);
 }
 
 // Also to retire keys, which takes it as often as there is something of that.
@@ -348,7 +366,7 @@ void RunningService::StartRepack() {
   retire.bytes_per_second = options_.repack_rate;
   retire.wake_repack = [this] { jobs_.Wake(jobs::Repack::kName); };
   retire.back_up_state = [this](const std::stop_token& token) {
-    return snapshots_.Take(token).status();
+    return takes_snapshots() ? snapshots_.Take(token).status() : absl::OkStatus();
   };
   jobs_.Add(std::make_unique<jobs::RetireKeys>(upload_resources_, *keys_.keeper, *keys_.of_store,
                                                required_packs_, std::move(retire)),
@@ -356,15 +374,18 @@ void RunningService::StartRepack() {
 }
 
 void RunningService::EndIfTakenOver() {
-  if (is_taken_over_ || !storage_.remote->IsTakenOver()) return;
-  is_taken_over_ = true;
-  constexpr absl::string_view kWhy =
-      "another service holds the blobs of this one: end that one, or this one for good";
-  stop_.Request(kWhy);
+  if (!storage_.remote->IsTakenOver()) return;
+  EndAsTakenOver("blobs", kExitBadConfiguration);
+}
+
+void RunningService::EndAsTakenOver(absl::string_view what, int exit_code) {
+  if (int none = 0; !taken_over_.compare_exchange_strong(none, exit_code)) return;
+  stop_.Request(absl::StrCat("another service holds the ", what,
+                             " of this one: end that one, or this one for good"));
 }
 
 void RunningService::NoteMark() {
-  if (is_taken_over_ || !storage_.catalog->damage().ok()) return;
+  if (is_taken_over() || !storage_.catalog->damage().ok()) return;
   const absl::Status noted = WriteCatalogMark(options_.data_dir, *storage_.catalog);
   LOG_IF(WARNING, !noted.ok()) << "cannot note how far the catalog is: " << noted;
   const absl::Status told = keys_.audit_log->NoteHead();
@@ -397,6 +418,10 @@ absl::Status RunningService::TellRun(storage::Transaction& transaction,
 }
 
 absl::StatusOr<v1::BackUpStateResponse> RunningService::BackUpState() {
+  if (!takes_snapshots()) {
+    return absl::UnimplementedError(
+        "the catalog is in PostgreSQL, which has backups of its own: there are no snapshots of it");
+  }
   ASSIGN_OR_RETURN(const jobs::StateSnapshots::Taken taken,
                    snapshots_.Take(stop_snapshots_.get_token()));
   v1::BackUpStateResponse response;
@@ -411,10 +436,10 @@ absl::StatusOr<v1::BackUpStateResponse> RunningService::BackUpState() {
 
 void RunningService::Drain() {
   stop_snapshots_.request_stop();
-  server_->Drain(is_taken_over_ ? absl::ZeroDuration() : options_.drain_timeout);
+  server_->Drain(is_taken_over() ? absl::ZeroDuration() : options_.drain_timeout);
   // Jobs are told to stop when they are asked for it; nobody may wait for a store meanwhile.
   storage_.blobs->StopWaiting();
-  if (!is_taken_over_) audit_queue_.Close();
+  if (!is_taken_over()) audit_queue_.Close();
   NoteMark();
 }
 

@@ -60,6 +60,8 @@ class RunningService {
   int bound_port() const { return server_->bound_port(); }
   storage::Catalog& catalog() { return *storage_.catalog; }
   const storage::SpaceReserve& reserve() const { return *storage_.reserve; }
+  // Storage::catalog_place.
+  const std::string& catalog_place() const { return storage_.catalog_place; }
   bool is_idle() const { return idle_.is_idle(); }
   // The start is over, which is no idle time.
   void NoteStarted() { start_.reset(); }
@@ -71,9 +73,10 @@ class RunningService {
   std::shared_ptr<grpc::Channel> MakeChannelToItself() const;
   // No more calls; waits for those in flight, for at most the drain timeout.
   void Drain();
-  // Whether it was asked to stop since another service holds its blobs by now: what it acknowledged
-  // since is lost, and nothing more is written down.
-  bool is_taken_over() const { return is_taken_over_; }
+  // What the process is to end with, as whoever starts it again is told: not 0 if it was asked to
+  // stop since another service holds its blobs or its catalog by now. What it acknowledged since
+  // may be lost, and nothing more is written down.
+  int exit_code() const { return taken_over_; }
 
  private:
   struct Keys {
@@ -98,12 +101,16 @@ class RunningService {
   void StartTraining();
   void StartRetention();
   void StartRepack();
+  void StartCareOfCatalogFile();
+  bool takes_snapshots() const { return !storage_.catalog->is_elsewhere(); }
   // Whether all is at hand by which retention tells what can be read; for jobs, at any step.
   absl::Status CheckPackKeys();
   void StartAudit();
   absl::Status TellRun(storage::Transaction& transaction, const jobs::AuditedRun& run) const;
   void NoteMark();
+  bool is_taken_over() const { return taken_over_ != 0; }
   void EndIfTakenOver();
+  void EndAsTakenOver(absl::string_view what, int exit_code);
   absl::StatusOr<v1::BackUpStateResponse> BackUpState();
   void RestoreReserve();
   ServiceInfo Info() const;
@@ -135,9 +142,10 @@ class RunningService {
   ServiceContext context_;
   handlers::SizeNoter size_noter_;                    // Used by clock_task_.
   const handlers::UploadResources upload_resources_;  // Of jobs.
-  std::atomic<bool> is_taken_over_ = false;
+  std::atomic<int> taken_over_ = 0;                   // exit_code().
   std::optional<PeriodicTask> lease_renewal_;
   std::optional<PeriodicTask> ownership_watch_;
+  std::optional<PeriodicTask> catalog_watch_;
   std::optional<PeriodicTask> clock_task_;
   std::optional<PeriodicTask> audit_task_;
   const jobs::ScrubMetrics scrub_metrics_;

@@ -89,6 +89,9 @@ struct ServiceContext {
   std::function<absl::StatusOr<v1::BackUpStateResponse>()> back_up_state = [] {
     return absl::UnimplementedError("there are no snapshots");
   };
+  // The same after keys have changed, so that some copy of the catalog has them; nothing where
+  // those are none of the service's business.
+  std::function<absl::StatusOr<v1::BackUpStateResponse>()> back_up_keys = back_up_state;
   // What the data directory takes and what room is left. May wait for the disk.
   std::function<handlers::DiskUse()> look_at_disk = [] { return handlers::DiskUse(); };
   // Null if nobody asks for keys, as in tests.

@@ -209,7 +209,8 @@ std::vector<Sample> SampleState(const StateSource& source, absl::Time now) {
   add(kCheckFailed, {}, source.catalog_check_failed ? 1 : 0);
   const absl::StatusOr<int64_t>& catalog_bytes = source.disk.catalog_bytes;
   if (catalog_bytes.ok()) add(kCatalogSize, {}, static_cast<double>(*catalog_bytes));
-  add(kWalSize, {}, FileSize(absl::StrCat(source.data_dir, "/catalog.db-wal")));
+  if (!source.catalog.is_elsewhere())
+    add(kWalSize, {}, FileSize(absl::StrCat(source.data_dir, "/catalog.db-wal")));
   if (source.disk.snapshots.ok()) SampleSnapshots(*source.disk.snapshots, samples);
   if (counts.ok()) {
     const int64_t settled = counts->verified_versions + counts->abandoned_versions;

@@ -14,6 +14,7 @@
 #include "services/backup/free_space.h"
 #include "services/backup/handlers/scrub_state.h"
 #include "services/backup/testing/memory_service.h"
+#include "storage/memory/memory_catalog.h"
 #include "storage/testing/temp_folder.h"
 
 namespace backup {
@@ -122,9 +123,10 @@ TEST(StateSamples, TellNothingOfADiskThatCannotBeLookedAt) {
   testing::MemoryService service;
   Metrics metrics;
   metrics.AddCollector([&] {
-    return SampleState({service.catalog, folder.path(), 1, absl::Hours(720),
-                        LookAtDisk(absl::StrCat(folder.path(), "/missing")), service.clock.Now()},
-                       service.clock.Now());
+    return SampleState(
+        {service.catalog, folder.path(), 1, absl::Hours(720),
+         LookAtDisk(absl::StrCat(folder.path(), "/missing"), service.catalog), service.clock.Now()},
+        service.clock.Now());
   });
   EXPECT_THAT(
       metrics.Text(),
@@ -143,9 +145,10 @@ TEST(DiskUse, LeavesTheReserveOutOfTheRoom) {
 
 TEST(DiskUse, SaysWhatItFinds) {
   const storage::TempFolder folder;
-  EXPECT_FALSE(LookAtDisk(folder.path()).catalog_bytes.ok());
+  storage::MemoryCatalog catalog;
+  EXPECT_FALSE(LookAtDisk(folder.path(), catalog).catalog_bytes.ok());
   std::ofstream(absl::StrCat(folder.path(), "/catalog.db")) << "catalog";
-  const handlers::DiskUse disk = LookAtDisk(folder.path());
+  const handlers::DiskUse disk = LookAtDisk(folder.path(), catalog);
   EXPECT_THAT(disk.catalog_bytes, IsOkAndHolds(7));
   ASSERT_OK(disk.snapshots);
   EXPECT_EQ(disk.snapshots->count, 0);

@@ -57,6 +57,7 @@ absl::StatusOr<ExitCode> BackUp(Connection& connection, Output& output, const St
     return ShowTaken(taken, output);
   }
   RETURN_IF_ERROR(CheckOwner(flags.data_dir));
+  RETURN_IF_ERROR(CheckCatalogIsHere(flags.data_dir));
   ASSIGN_OR_RETURN(const DataDir opened, OpenDataDir(flags.data_dir, {flags.keys, ""}));
   RETURN_IF_ERROR(CheckCatalogMark(flags.data_dir, *opened.storage.catalog));
   const SystemClock clock;
@@ -115,6 +116,7 @@ void ShowUnreadable(const std::vector<std::string>& unreadable, Output& output) 
 
 absl::StatusOr<ExitCode> Restore(Output& output, const StateFlags& flags) {
   ASSIGN_OR_RETURN(const HeldDataDir held, HoldDataDir(flags.data_dir, flags.keys));
+  RETURN_IF_ERROR(CheckCatalogIsHere(held.path));
   const StateListener silent = [](absl::string_view) {};
   ASSIGN_OR_RETURN(
       NewCatalog restored,
@@ -177,6 +179,7 @@ ExitCode ShowRebuilt(const RebuildReport& report, Output& output) {
 
 absl::StatusOr<ExitCode> RunRebuild(Output& output, const StateFlags& flags) {
   ASSIGN_OR_RETURN(HeldDataDir held, HoldDataDir(flags.data_dir, flags.keys));
+  RETURN_IF_ERROR(CheckCatalogIsHere(held.path));
   RETURN_IF_ERROR(CheckBlobsOptions(flags.blobs));
   held.blobs = flags.blobs;
   ASSIGN_OR_RETURN(

@@ -146,13 +146,15 @@ absl::StatusOr<DataDir> OpenDataDir(const std::string& data_dir, const KeyChoice
                                     const BlobsOptions& blobs) {
   // OpenStorage() makes what is missing, as a new service needs; here it would hide a mistyped
   // path.
-  RETURN_IF_ERROR(CheckExists(absl::StrCat(data_dir, "/catalog.db"), "catalog"));
+  ASSIGN_OR_RETURN(const std::optional<CatalogLocation> elsewhere, FindCatalogLocation(data_dir));
+  if (!elsewhere)
+    RETURN_IF_ERROR(CheckExists(absl::StrCat(data_dir, "/", kCatalogName), "catalog"));
   KeySources sources = choice.sources;
   if (sources.master_key_file.empty() && sources.command.empty())
     sources.master_key_file = absl::StrCat(data_dir, "/master.key");
   if (sources.command.empty()) RETURN_IF_ERROR(CheckExists(sources.master_key_file, "master key"));
-  absl::StatusOr<Storage> storage = OpenStorage(data_dir, sources, {}, /*rebuild_catalog=*/false,
-                                                blobs, RemoteBlobs::Access::kRead);
+  absl::StatusOr<Storage> storage =
+      OpenStorage(data_dir, sources, {}, {}, blobs, RemoteBlobs::Access::kRead);
   if (storage.ok()) {
     DataDir opened{*std::move(storage), nullptr, nullptr, nullptr};
     storage::Catalog& catalog = *opened.storage.catalog;

@@ -144,6 +144,13 @@ class PostgresTransaction final : public Transaction {
   absl::StatusOr<int64_t> OldestEpoch() override;
   absl::Status PublishEpoch(const BlobLease& lease, int64_t epoch) override;
 
+  // audit.cc
+  absl::StatusOr<std::vector<AuditEntry>> ListAuditEntries(int64_t after, const AuditFilter& filter,
+                                                           int limit) override;
+  absl::StatusOr<std::optional<AuditEntry>> FindNewestAuditEntry() override;
+  absl::Status AppendAuditEntry(const AuditEntry& entry, AuditRoom room) override;
+  absl::StatusOr<int64_t> DropAuditEntries(int64_t last, int limit) override;
+
   // jobs.cc
   absl::StatusOr<std::optional<std::string>> FindStoreValue(const std::string& name) override;
   absl::Status SetStoreValue(const std::string& name, const std::string& value) override;

@@ -208,6 +208,22 @@ CREATE TABLE jobs (
   total_count BIGINT NOT NULL
 );
 
+-- The audit log (storage/catalog/audit.h). client_id NULL: of no client; it may be gone. version_id 0: of no version.
+CREATE TABLE audit_entries (
+  number BIGINT PRIMARY KEY,
+  time BIGINT NOT NULL,
+  actor BYTEA NOT NULL,
+  role BYTEA NOT NULL,
+  peer BYTEA NOT NULL,
+  action BYTEA NOT NULL,
+  client_id BYTEA,
+  object BYTEA NOT NULL,
+  version_id BIGINT NOT NULL,
+  outcome BYTEA NOT NULL,
+  detail BYTEA NOT NULL,
+  chain BYTEA NOT NULL
+);
+
 -- client_id of 16 zero bytes: the store's. An empty pattern: for all files. 0: no such rule.
 CREATE TABLE retention_policies (
   client_id BYTEA NOT NULL,

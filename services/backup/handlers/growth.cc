@@ -37,9 +37,10 @@ absl::StatusOr<bool> IsDue(storage::Snapshot& snapshot, absl::Time now) {
 
 absl::StatusOr<SizeNote> SizesAt(absl::Time now, const storage::Counts& counts,
                                  const DiskUse& disk) {
+  const int64_t blob_bytes = disk.has_remote_blobs ? 0 : counts.blob_bytes + counts.pack_bytes;
+  if (disk.has_remote_catalog) return SizeNote{now, blob_bytes, counts.stored_bytes};
   RETURN_IF_ERROR(disk.catalog_bytes.status());
   RETURN_IF_ERROR(disk.snapshots.status());
-  const int64_t blob_bytes = disk.has_remote_blobs ? 0 : counts.blob_bytes + counts.pack_bytes;
   return SizeNote{now, blob_bytes + *disk.catalog_bytes + disk.snapshots->size_bytes,
                   counts.stored_bytes};
 }

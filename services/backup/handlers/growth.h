@@ -27,6 +27,8 @@ struct DiskUse {
   absl::StatusOr<int64_t> room_bytes;     // That uploads may still take; quotas do not count.
   absl::StatusOr<KeptSnapshots> snapshots;
   bool has_remote_blobs = false;  // Packs and blobs take nothing of this disk.
+  // Nor does the catalog, of which there are no snapshots then.
+  bool has_remote_catalog = false;
 };
 
 // How fast something grew, on the average.

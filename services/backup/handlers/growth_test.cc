@@ -184,6 +184,14 @@ TEST_F(NoteSizesTest, LeavesOutWhatIsOnNoDiskOfThisMachine) {
   EXPECT_EQ(Notes(), (std::vector<SizeNote>{{service_.clock.Now(), 100 + 50, 7}}));
 }
 
+TEST_F(NoteSizesTest, LeavesOutACatalogThatIsElsewhere) {
+  disk_.has_remote_catalog = true;
+  disk_.catalog_bytes = absl::UnavailableError("no server");
+  disk_.snapshots = absl::UnimplementedError("no snapshots");
+  Note();
+  EXPECT_EQ(Notes(), (std::vector<SizeNote>{{service_.clock.Now(), 0, 0}}));
+}
+
 TEST_F(NoteSizesTest, ForgetsWhatWasNotedInTheFuture) {
   Note();
   service_.clock.Advance(1000 * kDay);
