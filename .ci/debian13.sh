@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # debian13.sh prepare: makes a Debian 13 in a folder, with the packages that building and testing need; quick if it is there.
-# debian13.sh test: builds there what git knows of this tree, and runs the unit tests and the quick tests of whole programs.
+# debian13.sh build: builds there what git knows of this tree.
+# debian13.sh test: does so, and runs the unit tests and the quick tests of whole programs.
 # The folder outlives the run and is safe to delete: $BACKUP_DEBIAN13, /var/cache/backup-ci/debian13 by default.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -45,17 +46,22 @@ prepare() {
   inside ".ci/install_packages.sh; .ci/install_packages.sh tests/support/postgres_packages.txt"
 }
 
-run_tests() {
+build() {
   inside "
     cmake --preset quick ${CI:+-DCMAKE_COMPILE_WARNING_AS_ERROR=ON} >/dev/null
     cmake --build --preset quick
-    cmake --build --preset quick --target backup-service backup-bridge backupctl legacy-client
+    cmake --build --preset quick --target backup-service backup-bridge backupctl legacy-client"
+}
+
+run_tests() {
+  inside "
     ctest --preset quick -j $(nproc)
     ctest --test-dir build/quick -R '$program_tests' --output-on-failure -j $(nproc)"
 }
 
 case ${1:-} in
   prepare) prepare ;;
-  test) prepare && run_tests ;;
-  *) echo "usage: .ci/debian13.sh prepare|test" >&2 && exit 2 ;;
+  build) prepare && build ;;
+  test) prepare && build && run_tests ;;
+  *) echo "usage: .ci/debian13.sh prepare|build|test" >&2 && exit 2 ;;
 esac
