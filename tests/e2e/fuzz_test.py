@@ -81,6 +81,11 @@ class FuzzRunTest(unittest.TestCase):
         self.assertIn("good", self.run_it().stdout)
         self.assertEqual(self.run_it("--seconds", "1", "nonsense").returncode, 2)
 
+    def test_refuses_what_would_have_no_end(self):
+        self.add("good", GOOD)
+        for limit in ("--seconds=0", "--seconds=-1", "--runs=0", "--runs=-1"):
+            self.assertEqual(self.run_it(limit).returncode, 2, limit)
+
 
 class DocumentsTest(unittest.TestCase):
     def test_every_target_has_inputs_that_are_replayed(self):

@@ -114,12 +114,20 @@ def table(results):
     return "\n".join([row(heads), row(["-" * width for width in widths]), *map(row, lines[1:])])
 
 
+def positive(text):
+    """To libFuzzer 0 seconds are no limit, and a negative number of runs is none."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError("must be 1 at least")
+    return value
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME")
     how = parser.add_mutually_exclusive_group()
-    how.add_argument("--seconds", type=int)
-    how.add_argument("--runs", type=int)
+    how.add_argument("--seconds", type=positive)
+    how.add_argument("--runs", type=positive)
     how.add_argument("--merge", action="store_true")
     flags = parser.parse_args()
     targets = read_targets()
