@@ -488,10 +488,11 @@ absl::StatusOr<std::string> PutInPlace(const HeldDataDir& data_dir, absl::Time n
     return absl::ErrnoToStatus(errno, absl::StrCat("cannot rename ", fresh));
   listener("catalog is in place");
   RETURN_IF_ERROR(Sync(data_dir.path, O_RDONLY | O_DIRECTORY));
-  // Until now the mark is that of the catalog that is aside.
   ASSIGN_OR_RETURN(const std::unique_ptr<storage::Catalog> placed, OpenCatalogFile(catalog));
-  RETURN_IF_ERROR(WriteCatalogMark(data_dir.path, *placed));
+  // Before the mark: as long as that does not fit, a service refuses to start, and finds nothing.
   TellAudit(data_dir, *placed, what, source, now);
+  // Until now the mark is that of the catalog that is aside.
+  RETURN_IF_ERROR(WriteCatalogMark(data_dir.path, *placed));
   return any ? aside : std::string();
 }
 
@@ -506,9 +507,8 @@ absl::Status AcceptCatalog(const HeldDataDir& data_dir) {
     ASSIGN_OR_RETURN(held.catalog, OpenCatalogFile(CatalogPath(data_dir.path)));
   }
   RETURN_IF_ERROR(Prepare(*held.catalog, mark, TakeOver::kAccepted));
-  RETURN_IF_ERROR(WriteCatalogMark(data_dir.path, *held.catalog));
   TellAudit(data_dir, *held.catalog, audit::kStateAccepted, "", SystemClock().Now());
-  return absl::OkStatus();
+  return WriteCatalogMark(data_dir.path, *held.catalog);
 }
 
 }  // namespace backup
