@@ -385,6 +385,7 @@ void RunningService::EndAsTakenOver(absl::string_view what, int exit_code) {
 }
 
 void RunningService::NoteMark() {
+  MutexLock lock(mark_mutex_);
   if (is_taken_over() || !storage_.catalog->damage().ok()) return;
   const absl::Status noted = WriteCatalogMark(options_.data_dir, *storage_.catalog);
   LOG_IF(WARNING, !noted.ok()) << "cannot note how far the catalog is: " << noted;

@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/idle_shutdown.h"
 #include "base/metrics.h"
+#include "base/mutex.h"
 #include "base/periodic_task.h"
 #include "base/process.h"
 #include "base/stage_resources.h"
@@ -107,7 +108,7 @@ class RunningService {
   absl::Status CheckPackKeys();
   void StartAudit();
   absl::Status TellRun(storage::Transaction& transaction, const jobs::AuditedRun& run) const;
-  void NoteMark();
+  void NoteMark() ABSL_LOCKS_EXCLUDED(mark_mutex_);
   bool is_taken_over() const { return taken_over_ != 0; }
   void EndIfTakenOver();
   void EndAsTakenOver(absl::string_view what, int exit_code);
@@ -143,6 +144,7 @@ class RunningService {
   handlers::SizeNoter size_noter_;                    // Used by clock_task_.
   const handlers::UploadResources upload_resources_;  // Of jobs.
   std::atomic<int> taken_over_ = 0;                   // exit_code().
+  Mutex mark_mutex_;                                  // Held while NoteMark() writes its files.
   std::optional<PeriodicTask> lease_renewal_;
   std::optional<PeriodicTask> ownership_watch_;
   std::optional<PeriodicTask> catalog_watch_;
