@@ -52,6 +52,22 @@ std::vector<std::string> CompareEnd(const std::optional<Head>& head,
   return {};
 }
 
+// What is not as it was when `noted` was written down, as far as it can be seen at a glance; empty
+// if all is.
+absl::StatusOr<std::string> CompareWithNoted(Snapshot& snapshot, const std::optional<Head>& head,
+                                             const Head& noted) {
+  if (!head || head->number < noted.number) {
+    return absl::StrCat("entries up to ", noted.number, " were there, the catalog knows of ",
+                        head ? head->number : 0);
+  }
+  ASSIGN_OR_RETURN(const std::vector<AuditEntry> found,
+                   snapshot.ListAuditEntries(noted.number - 1, {}, 1));
+  // It may have been removed by age.
+  const bool is_there = !found.empty() && found[0].number == noted.number;
+  if (!is_there || found[0].chain == noted.chain) return "";
+  return absl::StrCat("entry ", noted.number, " is another one than it was");
+}
+
 }  // namespace
 
 AuditEntry EntryOfService(absl::string_view action, absl::string_view detail, absl::Time now) {
@@ -119,19 +135,16 @@ absl::StatusOr<std::vector<std::string>> AuditLog::Begin(Transaction& transactio
   const std::string text = ReadHeadFile(path_);
   const std::optional<Head> in_file = chain_.Read(HeadKind::kNewest, text);
   std::vector<std::string> wrong = CompareEnd(head, newest);
-  if (!text.empty() && !in_file) {
+  if (!text.empty() && !in_file)
     wrong.push_back(absl::StrCat(path_, " is altered, or another store's"));
-  } else if (in_file && (!head || head->number < in_file->number)) {
-    wrong.push_back(absl::StrCat("entries up to ", in_file->number,
-                                 " were there, the catalog knows of ", head ? head->number : 0));
-    // What comes is behind those that are missing.
-    RETURN_IF_ERROR(transaction.SetStoreValue(kHeadName, chain_.Sign(HeadKind::kNewest, *in_file)));
-  } else if (in_file) {
-    ASSIGN_OR_RETURN(const std::vector<AuditEntry> noted,
-                     transaction.ListAuditEntries(in_file->number - 1, {}, 1));
-    // It may have been removed by age.
-    if (!noted.empty() && noted[0].number == in_file->number && noted[0].chain != in_file->chain)
-      wrong.push_back(absl::StrCat("entry ", in_file->number, " is another one than it was"));
+  if (in_file) {
+    ASSIGN_OR_RETURN(const std::string changed, CompareWithNoted(transaction, head, *in_file));
+    if (!changed.empty()) {
+      wrong.push_back(changed);
+      // What comes goes on from what was there, for all to see.
+      RETURN_IF_ERROR(
+          transaction.SetStoreValue(kHeadName, chain_.Sign(HeadKind::kNewest, *in_file)));
+    }
   }
   if (!wrong.empty()) {
     RETURN_IF_ERROR(Append(transaction,
@@ -145,12 +158,22 @@ absl::StatusOr<std::vector<std::string>> AuditLog::Begin(Transaction& transactio
 
 absl::Status AuditLog::NoteHead() {
   MutexLock lock(file_mutex_);
-  ASSIGN_OR_RETURN(const std::optional<Head> head,
-                   catalog_.Read([&](Snapshot& snapshot) { return FindHead(chain_, snapshot); }));
-  if (!head || head->number == noted_number_) return absl::OkStatus();
+  std::optional<Head> head;
+  ASSIGN_OR_RETURN(const std::string changed,
+                   catalog_.Read([&](Snapshot& snapshot) -> absl::StatusOr<std::string> {
+                     ASSIGN_OR_RETURN(head, FindHead(chain_, snapshot));
+                     return noted_ ? CompareWithNoted(snapshot, head, *noted_) : std::string();
+                   }));
+  if (!changed.empty()) {
+    LOG_IF(ERROR, !was_damaged_) << "the audit log was changed while the service runs: " << changed;
+    was_damaged_ = true;
+    return absl::OkStatus();
+  }
+  if (!head || head == noted_) return absl::OkStatus();
   const std::string text = chain_.Sign(HeadKind::kNewest, *head);
   LOG(INFO) << "audit head " << text;
   if (text + "\n" != ReadHeadFile(path_)) RETURN_IF_ERROR(WriteHead(path_, text));
+  noted_ = head;
   noted_number_ = head->number;
   return absl::OkStatus();
 }

@@ -66,7 +66,9 @@ class AuditLog {
     return audit::Append(chain_, transaction, std::move(entry), room);
   }
 
-  // Writes the newest head down in the file, and into the service's log, unless that was done.
+  // Writes the newest head down in the file, and into the service's log, unless that was done. Not
+  // if the catalog lacks what was written down last: then is_damaged() is true, and the file, which
+  // shows it to the next start, stays.
   absl::Status NoteHead();
   // Removes entries from before `before`, oldest first, as far as they hold together: what is
   // damaged stays, and all that is behind it. Returns how many.
@@ -81,7 +83,7 @@ class AuditLog {
   // The same with the head in the file, for is_damaged(); tells the service's log.
   void Check(const std::stop_token& token);
 
-  // Whether the start, or the last Check(), found something.
+  // Whether the start, a NoteHead(), or the last Check() found something.
   bool is_damaged() const { return was_damaged_ || check_failed_; }
   // The number of the newest entry that was written down; 0 if none is.
   int64_t noted_number() const { return noted_number_; }
@@ -110,10 +112,11 @@ class AuditLog {
   storage::Catalog& catalog_;
   const Chain chain_;
   const std::string path_;
-  bool was_damaged_ = false;  // At the start.
+  std::atomic<bool> was_damaged_ = false;  // At the start, or when a head was noted.
   std::atomic<bool> check_failed_ = false;
   std::atomic<int64_t> noted_number_ = 0;
   Mutex file_mutex_;
+  std::optional<Head> noted_ ABSL_GUARDED_BY(file_mutex_);  // By this process.
 };
 
 }  // namespace backup::audit

@@ -210,6 +210,40 @@ TEST_P(AuditLogTest, FindsThatItWentOnOtherwise) {
   ASSERT_OK(Append("more"));
   Open();
   EXPECT_TRUE(log_->is_damaged());
+  // And for ever.
+  EXPECT_EQ(Verify().findings, (std::vector<Finding>{{4, 4, "altered, or not in its place"}}));
+}
+
+// By somebody who kept an older copy of the table and its head, while the service runs.
+TEST_P(AuditLogTest, DoesNotWriteDownAnOlderHeadThanBefore) {
+  ASSERT_OK(Append("a"));
+  const std::vector<AuditEntry> entries = Entries();
+  const std::string head = Head();
+  ASSERT_OK(Append("b"));
+  ASSERT_OK(log_->NoteHead());
+  const std::string noted = File();
+  CutOff(entries, head);
+  ASSERT_OK(log_->NoteHead());
+  EXPECT_EQ(File(), noted);
+  EXPECT_TRUE(log_->is_damaged());
+  // Nor once it has gone on beyond that.
+  ASSERT_OK(Append("other"));
+  ASSERT_OK(Append("more"));
+  ASSERT_OK(log_->NoteHead());
+  EXPECT_EQ(File(), noted);
+  Open();
+  EXPECT_TRUE(log_->is_damaged());
+  EXPECT_EQ(CountFindings(), 1);
+}
+
+TEST_P(AuditLogTest, NotesHeadsAlsoWhenThoseBeforeWereRemovedByAge) {
+  ASSERT_OK(Append("a"));
+  ASSERT_OK(log_->NoteHead());
+  ASSERT_OK(log_->RemoveBefore(At(99), {}).status());
+  ASSERT_OK(Append("b"));
+  ASSERT_OK(log_->NoteHead());
+  EXPECT_FALSE(log_->is_damaged());
+  EXPECT_EQ(File(), Head() + "\n");
 }
 
 TEST_P(AuditLogTest, AFileThatIsMissingIsMadeAgain) {
