@@ -61,13 +61,14 @@ std::string FingerprintOf(const std::string& pem) {
 }
 
 // The certificate's subject, its other names and its fingerprint, which tells apart those of one
-// role; else how the caller came.
+// role, also if that names no role; else how the caller came.
 std::string ActorOf(const grpc::ServerContextBase& call) {
   const std::shared_ptr<const grpc::AuthContext> caller = call.auth_context();
   const std::string role = RoleOf(*caller);
-  if (role.empty()) return absl::StartsWith(call.peer(), "unix:") ? "unix socket" : "insecure";
   const std::vector<std::string> subject = Properties(*caller, "x509_subject");
   const std::vector<std::string> pem = Properties(*caller, "x509_pem_cert");
+  if (role.empty() && pem.empty())
+    return absl::StartsWith(call.peer(), "unix:") ? "unix socket" : "insecure";
   std::string actor = subject.empty() ? absl::StrCat("CN=", role) : subject[0];
   const std::vector<std::string> names = Properties(*caller, "x509_subject_alternative_name");
   if (!names.empty()) absl::StrAppend(&actor, " (", absl::StrJoin(names, ","), ")");
