@@ -845,6 +845,20 @@ TEST_F(AuditTest, ListsAndVerifiesIt) {
   EXPECT_TRUE(stream->Finish().ok());
 }
 
+TEST_F(AuditTest, ListsAlsoWhatIsNoText) {
+  storage::AuditEntry entry = audit::EntryOfService("state restore", "from /\xFF/\xC3\xA9", {});
+  entry.actor = "\xC3\xA9";
+  ASSERT_OK(service_.catalog.Run([&](storage::Transaction& transaction) {
+    return log_->Append(transaction, entry, storage::AuditRoom::kAlways);
+  }));
+  v1::ListAuditEntriesResponse page;
+  Call call;
+  ASSERT_TRUE(admin_->ListAuditEntries(&call, {}, &page).ok());
+  ASSERT_EQ(page.entries_size(), 2);
+  EXPECT_EQ(page.entries(1).actor(), "\xC3\xA9");
+  EXPECT_EQ(page.entries(1).detail(), "from /%FF/\xC3\xA9");
+}
+
 class SilentPeerTest : public ServerTest {
  protected:
   SilentPeerTest() : ServerTest(absl::Milliseconds(100)) {}

@@ -19,7 +19,7 @@ struct AuditEntry {
   std::string peer;    // The address.
   std::string action;  // In small words.
   std::optional<ClientId> client;
-  std::string object;      // The rest of what it was done to, as a file's name in raw bytes.
+  std::string object;      // The rest of what it was done to, such as a file's name as text.
   int64_t version_id = 0;  // 0: not of one version.
   std::string outcome;     // "OK", or the reason of a refusal.
   std::string detail;      // More of it, as text.

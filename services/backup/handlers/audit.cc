@@ -1,11 +1,15 @@
 #include "services/backup/handlers/audit.h"
 
+#include <cstddef>
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "base/printable.h"
 #include "base/status_macros.h"
+#include "base/utf8.h"
 #include "services/backup/handlers/converters.h"
 #include "services/backup/handlers/page_tokens.h"
 
@@ -38,19 +42,30 @@ std::string ScopeOf(const v1::ListAuditEntriesRequest& request) {
   return absl::StrCat("audit ", filter.SerializeAsString());
 }
 
+// Of a field that is text, as a rule: a path in it may be anything, and so may all that somebody
+// altered. An answer with bytes that are none could not be read.
+std::string Text(const std::string& bytes) {
+  for (absl::string_view rest = bytes; !rest.empty();) {
+    const size_t size = FrontOfUtf8(rest).size;
+    if (size == 0) return Printable(bytes);
+    rest.remove_prefix(size);
+  }
+  return bytes;
+}
+
 v1::AuditEntry ToProto(const storage::AuditEntry& entry) {
   v1::AuditEntry told;
   told.set_number(entry.number);
   SetTime(entry.time, *told.mutable_time());
-  told.set_actor(entry.actor);
-  told.set_role(entry.role);
-  told.set_peer(entry.peer);
-  told.set_action(entry.action);
+  told.set_actor(Text(entry.actor));
+  told.set_role(Text(entry.role));
+  told.set_peer(Text(entry.peer));
+  told.set_action(Text(entry.action));
   if (entry.client) told.set_client_id(ToUuid(*entry.client));
-  told.set_object(entry.object);
+  told.set_object(Text(entry.object));
   told.set_version_id(entry.version_id);
-  told.set_outcome(entry.outcome);
-  told.set_detail(entry.detail);
+  told.set_outcome(Text(entry.outcome));
+  told.set_detail(Text(entry.detail));
   return told;
 }
 
