@@ -158,18 +158,19 @@ absl::StatusOr<std::vector<std::string>> AuditLog::Begin(Transaction& transactio
 
 absl::Status AuditLog::NoteHead() {
   MutexLock lock(file_mutex_);
+  const std::optional<Head> noted = noted_;
   std::optional<Head> head;
   ASSIGN_OR_RETURN(const std::string changed,
                    catalog_.Read([&](Snapshot& snapshot) -> absl::StatusOr<std::string> {
                      ASSIGN_OR_RETURN(head, FindHead(chain_, snapshot));
-                     return noted_ ? CompareWithNoted(snapshot, head, *noted_) : std::string();
+                     return noted ? CompareWithNoted(snapshot, head, *noted) : std::string();
                    }));
   if (!changed.empty()) {
     LOG_IF(ERROR, !was_damaged_) << "the audit log was changed while the service runs: " << changed;
     was_damaged_ = true;
     return absl::OkStatus();
   }
-  if (!head || head == noted_) return absl::OkStatus();
+  if (!head || head == noted) return absl::OkStatus();
   const std::string text = chain_.Sign(HeadKind::kNewest, *head);
   LOG(INFO) << "audit head " << text;
   if (text + "\n" != ReadHeadFile(path_)) RETURN_IF_ERROR(WriteHead(path_, text));
