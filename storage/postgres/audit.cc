@@ -59,7 +59,7 @@ absl::StatusOr<std::vector<AuditEntry>> PostgresTransaction::ListAuditEntries(
 
 absl::StatusOr<std::optional<AuditEntry>> PostgresTransaction::FindNewestAuditEntry() {
   // Whoever appends looks for the newest entry first: no other service may do so before the commit.
-  if (totals_ != nullptr) {
+  if (state_ != nullptr) {
     RETURN_IF_ERROR(connection_.Prepare("LOCK TABLE audit_entries IN SHARE ROW EXCLUSIVE MODE")
                         .Passing()
                         .Run());

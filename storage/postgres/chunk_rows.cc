@@ -1,5 +1,7 @@
 #include "storage/postgres/chunk_rows.h"
 
+#include <iterator>
+#include <optional>
 #include <utility>
 
 #include "base/status_macros.h"
@@ -179,6 +181,16 @@ absl::Status ChunkChanges::WriteRows(Connection& connection) const {
                         .Run());
   }
   if (columns[0].empty()) return absl::OkStatus();
+  if (columns[0].size() == 1) {
+    Query update = connection.Prepare(
+        "UPDATE chunks SET size_bytes = $2, stored_size = $3, refs = $4, "
+        "pack_id = nullif($5::bigint, 0), place = CASE WHEN $5::bigint <> 0 THEN $6::bigint END, "
+        "pack_offset = CASE WHEN $5::bigint <> 0 THEN $7::bigint END, form = $8, coding = $9, "
+        "waits = $10::bigint <> 0, is_damaged = $11::bigint <> 0, "
+        "is_condemned = $12::bigint <> 0 WHERE chunk_no = $1");
+    for (const std::vector<int64_t>& column : columns) update.Bind(column.front());
+    return update.Run();
+  }
   Query update = connection.Prepare(
       "UPDATE chunks SET size_bytes = n.size_bytes, stored_size = n.stored_size, refs = n.refs, "
       "pack_id = nullif(n.pack_id, 0), "

@@ -12,11 +12,14 @@ constexpr absl::Duration kLongestWait = absl::Milliseconds(300);
 
 int64_t Now() { return std::chrono::steady_clock::now().time_since_epoch().count(); }
 
-// Statements are prepared while tables are empty, and must stay good when they are large: indices
-// are for all of them. Nothing is acknowledged that the server could lose.
+// Plans are made once, as a rule while tables are still empty, and must stay good when they are
+// large: rows are found by indices, one after the other. Nothing is acknowledged that the server
+// could lose.
 constexpr char kSettings[] =
-    "SELECT set_config('enable_seqscan', 'off', false), set_config('jit', 'off', false), "
-    "set_config('plan_cache_mode', 'force_generic_plan', false), "
+    "SELECT set_config('plan_cache_mode', 'force_generic_plan', false), "
+    "set_config('enable_seqscan', 'off', false), set_config('enable_hashjoin', 'off', false), "
+    "set_config('enable_mergejoin', 'off', false), set_config('enable_material', 'off', false), "
+    "set_config('jit', 'off', false), "
     "set_config('synchronous_commit', CASE current_setting('synchronous_commit') "
     "WHEN 'off' THEN 'on' ELSE current_setting('synchronous_commit') END, false), "
     "set_config('idle_in_transaction_session_timeout', '60s', false)";

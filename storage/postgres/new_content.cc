@@ -54,21 +54,28 @@ std::unique_ptr<PostgresTransaction::ContentQueries> PostgresTransaction::AskFor
   for (const ChunkRef& step : chunks->recipe) ids.insert(step.id);
   if (ids.empty()) return queries;
   // What is new gets a row, so that others who bring the same wait for this transaction.
-  if (!queries->brought.empty()) {
-    connection_
-        .Prepare(
-            "INSERT INTO chunks (chunk_id) SELECT id FROM unnest($1::bytea[]) AS id "
-            "WHERE NOT EXISTS (SELECT 1 FROM chunks WHERE chunk_id = id) ORDER BY id "
-            "ON CONFLICT DO NOTHING")
-        .BindAllBlobs(queries->brought)
-        .Run()
-        .IgnoreError();  // The next statement tells it.
-  }
+  InsertNewRows(*queries).IgnoreError();  // The next statement tells it.
   queries->chunks.emplace(connection_, "SELECT " ROW_COLUMNS " FROM " ROW_TABLES
                                        " WHERE c.chunk_id = ANY($1) ORDER BY c.chunk_id "
                                        "FOR UPDATE OF c");
   queries->chunks->BindAllBlobs(BytesOf(ids)).Start();
   return queries;
+}
+
+absl::Status PostgresTransaction::InsertNewRows(const ContentQueries& queries) {
+  if (queries.brought.empty()) return absl::OkStatus();
+  if (queries.brought.size() == 1) {
+    return connection_.Prepare("INSERT INTO chunks (chunk_id) VALUES ($1) ON CONFLICT DO NOTHING")
+        .BindBlob(queries.brought.front())
+        .Run();
+  }
+  return connection_
+      .Prepare(
+          "INSERT INTO chunks (chunk_id) SELECT id FROM unnest($1::bytea[]) AS id "
+          "WHERE NOT EXISTS (SELECT 1 FROM chunks WHERE chunk_id = id) ORDER BY id "
+          "ON CONFLICT DO NOTHING")
+      .BindAllBlobs(queries.brought)
+      .Run();
 }
 
 absl::Status PostgresTransaction::ForgetNewRows(const ContentQueries& queries) {

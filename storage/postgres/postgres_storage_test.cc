@@ -1,10 +1,13 @@
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <future>
+#include <iostream>
+#include <mutex>
+#include <set>
 #include <thread>
 #include <vector>
 
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 #include "storage/postgres/connector.h"
@@ -21,7 +24,6 @@ namespace {
 
 using postgres::CuttingProxy;
 using postgres::PostgresServer;
-using ::testing::AnyOf;
 using testing::HasReason;
 using ::testing::HasSubstr;
 using ::testing::Not;

@@ -17,17 +17,24 @@
 
 namespace backup::storage::postgres {
 
+// What the works of one transaction share. Used by one thread at a time.
+struct BatchState {
+  Totals totals;  // That are not written yet.
+  // Whether there is any quota, as far as it was asked: another service may set one meanwhile,
+  // which counts from the next transaction on.
+  std::optional<bool> has_quotas;
+};
+
 // What a work or a read does in the transaction that is open on a connection. Several services do
 // so at the same time, so whoever decides by what it reads has locked that: a client's row stands
 // for all that the client has, chunks are locked in the order of their ids, then packs. Used by one
 // thread at a time.
 class PostgresTransaction final : public Transaction {
  public:
-  // All of it must outlive this. `totals` is what is not written yet of the same transaction; null
-  // of one that only reads.
+  // All of it must outlive this. `state` is null of a transaction that only reads.
   PostgresTransaction(Connection& connection, DamagedChunks::Recipes recipes,
-                      Totals* totals = nullptr)
-      : connection_(connection), recipes_(recipes), totals_(totals) {}
+                      BatchState* state = nullptr)
+      : connection_(connection), recipes_(recipes), state_(state) {}
 
   // What TouchClient() noted and nobody has written yet.
   const SeenTimes::Times& seen() const { return seen_; }
@@ -236,7 +243,7 @@ class PostgresTransaction final : public Transaction {
     bool is_distrusted = false;
   };
 
-  Totals& totals() { return *totals_; }
+  Totals& totals() { return state_->totals; }
 
   // clients.cc
   absl::StatusOr<Client> SelectClient(const ClientId& id);
@@ -270,7 +277,9 @@ class PostgresTransaction final : public Transaction {
   std::unique_ptr<ContentQueries> AskForContent(const NewContent& content);
   absl::StatusOr<ContentReference> TakeContent(ContentQueries& queries, const NewContent& content);
   absl::Status DropContent(ContentQueries& queries, const NewContent& content);
-  // Takes new rows back that have no place.
+  // Adds a row for each chunk that is brought and new. Costs no round trip.
+  absl::Status InsertNewRows(const ContentQueries& queries);
+  // Takes those back that have no place.
   absl::Status ForgetNewRows(const ContentQueries& queries);
   absl::Status CheckPending(ContentQueries& queries);
   absl::StatusOr<ContentReference> TakeChunks(ContentQueries& queries, const NewChunks& chunks);
@@ -311,7 +320,7 @@ class PostgresTransaction final : public Transaction {
 
   Connection& connection_;
   const DamagedChunks::Recipes recipes_;
-  Totals* const totals_;
+  BatchState* const state_;
   SeenTimes::Times seen_;
 };
 

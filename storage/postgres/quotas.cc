@@ -45,6 +45,10 @@ absl::StatusOr<std::vector<Quota>> PostgresTransaction::ListQuotas(
 
 absl::StatusOr<std::vector<QuotaUse>> PostgresTransaction::ListQuotasFor(
     const ClientId& client, const std::string& file_name) {
+  // Asked for each file that comes, and as a rule there is none.
+  if (state_ != nullptr && !state_->has_quotas.value_or(true)) return std::vector<QuotaUse>();
+  Query any = connection_.Prepare("SELECT EXISTS (SELECT 1 FROM quotas)");
+  any.Start();
   // Every client's comes before its own.
   Query query = connection_.Prepare("SELECT kind, " LIMIT_COLUMNS
                                     " FROM quotas WHERE client_id IN ($2, $1) "
@@ -63,6 +67,8 @@ absl::StatusOr<std::vector<QuotaUse>> PostgresTransaction::ListQuotasFor(
     const bool is_stores = static_cast<QuotaKind>(query.Int(0)) == QuotaKind::kStore;
     (is_stores ? of_store : of_client) = ReadLimits(query, 1);
   }
+  RETURN_IF_ERROR(any.Step().status());
+  if (state_ != nullptr) state_->has_quotas = any.Int(0) != 0;
   std::vector<QuotaUse> uses;
   ASSIGN_OR_RETURN(const bool has_client, file.Step());
   if (!has_client) return uses;
@@ -80,7 +86,7 @@ absl::StatusOr<std::vector<QuotaUse>> PostgresTransaction::ListQuotasFor(
 
 // The store's usage is the sum over clients.
 absl::StatusOr<Usage> PostgresTransaction::UsedByStore() {
-  if (totals_ != nullptr) RETURN_IF_ERROR(totals_->Write(connection_));
+  if (state_ != nullptr) RETURN_IF_ERROR(totals().Write(connection_));
   Query query = connection_.Prepare(
       "SELECT sum(stored_bytes + trash_bytes)::bigint, sum(files + trash_files)::bigint "
       "FROM totals");
@@ -115,6 +121,7 @@ absl::StatusOr<int64_t> PostgresTransaction::CountClientsBeyondSoftLimits() {
 absl::Status PostgresTransaction::SetQuota(const Quota& quota) {
   if (quota.scope.kind == QuotaKind::kClient)
     RETURN_IF_ERROR(LockClient(quota.scope.client).status());
+  state_->has_quotas = true;
   const QuotaLimits& limits = quota.limits;
   return connection_
       .Prepare("INSERT INTO quotas (client_id, kind, " LIMIT_COLUMNS

@@ -9,7 +9,7 @@
 namespace backup::storage::postgres {
 
 absl::StatusOr<Counts> PostgresTransaction::Count() {
-  if (totals_ != nullptr) RETURN_IF_ERROR(totals_->Write(connection_));
+  if (state_ != nullptr) RETURN_IF_ERROR(totals().Write(connection_));
   Query totals = connection_.Prepare(
       "SELECT " SUM("clients") ", " SUM("files") ", " SUM("versions") ", " SUM(
           "verified_versions") ", " SUM("abandoned_versions") ", " SUM("stored_bytes") ", " SUM(

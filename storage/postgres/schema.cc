@@ -92,8 +92,9 @@ CREATE TABLE versions (
 CREATE INDEX versions_by_file ON versions (file_id, version_id);
 CREATE INDEX versions_by_upload ON versions (upload_id) WHERE upload_id IS NOT NULL;
 CREATE UNIQUE INDEX versions_by_blob ON versions (blob_id) WHERE blob_id IS NOT NULL;
+-- No index has the state, which changes of each version: a row stays where it is then.
 CREATE INDEX versions_unmoved ON versions (version_id)
-  WHERE state <> 3 AND form < 3 AND chunk_no IS NULL AND recipe_id IS NULL;
+  WHERE form < 3 AND chunk_no IS NULL AND recipe_id IS NULL;
 CREATE INDEX versions_retained ON versions (file_id, retain_until) WHERE retain_until IS NOT NULL;
 CREATE INDEX versions_trashed ON versions (delete_time, version_id) WHERE delete_time IS NOT NULL;
 

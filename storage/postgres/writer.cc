@@ -7,7 +7,6 @@
 #include "base/error.h"
 #include "base/status_macros.h"
 #include "glog/logging.h"
-#include "storage/postgres/postgres_transaction.h"
 
 namespace backup::storage::postgres {
 
@@ -117,13 +116,13 @@ absl::Status Writer::Connect() {
 }
 
 Writer::Attempt Writer::WriteBatch(std::span<Entry> batch, bool with_savepoints) {
-  totals_ = {};
+  state_ = {};
   connection_->ForgetChanges();
   bool needs_savepoints = false;
   absl::Status done = connection_->Prepare("BEGIN ISOLATION LEVEL READ COMMITTED").Run();
   if (done.ok()) done = NoteSeenTimes();
   if (done.ok()) done = RunWorks(batch, with_savepoints, needs_savepoints);
-  if (done.ok()) done = totals_.Write(*connection_);
+  if (done.ok()) done = state_.totals.Write(*connection_);
   if (!done.ok()) {
     Attempt attempt = GiveUp(done);
     if (needs_savepoints && attempt.ending == Ending::kDecided)
@@ -136,7 +135,7 @@ Writer::Attempt Writer::WriteBatch(std::span<Entry> batch, bool with_savepoints)
 absl::Status Writer::NoteSeenTimes() {
   taken_seen_ = seen_.Take();
   connection_->BeginWork(-1);
-  PostgresTransaction transaction(*connection_, DamagedChunks::Recipes::kSkipped, &totals_);
+  PostgresTransaction transaction(*connection_, DamagedChunks::Recipes::kSkipped, &state_);
   for (const auto& [id, time] : taken_seen_) RETURN_IF_ERROR(transaction.NoteSeen(id, time));
   return absl::OkStatus();
 }
@@ -145,7 +144,7 @@ absl::Status Writer::RunWorks(std::span<Entry> batch, bool with_savepoints,
                               bool& needs_savepoints) {
   for (size_t i = 0; i < batch.size(); ++i) {
     Entry& entry = batch[i];
-    const Totals totals_before = totals_;
+    const Totals totals_before = state_.totals;
     if (with_savepoints) RETURN_IF_ERROR(connection_->Prepare("SAVEPOINT work").Run());
     connection_->BeginWork(static_cast<int>(i));
     entry.result = RunWork(entry);
@@ -157,7 +156,7 @@ absl::Status Writer::RunWorks(std::span<Entry> batch, bool with_savepoints,
     entry.seen.clear();
     const Remedy remedy = connection_->remedy();
     if (remedy == Remedy::kRunAgain || remedy == Remedy::kReconnect) return entry.result;
-    totals_ = totals_before;
+    state_ = {totals_before, std::nullopt};
     if (with_savepoints) {
       RETURN_IF_ERROR(connection_->RollBack("ROLLBACK TO work"));
       RETURN_IF_ERROR(connection_->Prepare("RELEASE work").Run());
@@ -174,7 +173,7 @@ absl::Status Writer::RunWorks(std::span<Entry> batch, bool with_savepoints,
 }
 
 absl::Status Writer::RunWork(Entry& entry) {
-  PostgresTransaction transaction(*connection_, DamagedChunks::Recipes::kSkipped, &totals_);
+  PostgresTransaction transaction(*connection_, DamagedChunks::Recipes::kSkipped, &state_);
   RETURN_IF_ERROR(entry.work(transaction));
   entry.seen = transaction.seen();
   return absl::OkStatus();

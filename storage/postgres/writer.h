@@ -15,7 +15,7 @@
 #include "storage/catalog/catalog.h"
 #include "storage/damage_note.h"
 #include "storage/postgres/connector.h"
-#include "storage/postgres/totals.h"
+#include "storage/postgres/postgres_transaction.h"
 #include "storage/seen_times.h"
 #include "storage/storage_metrics.h"
 
@@ -94,7 +94,7 @@ class Writer {
   SeenTimes seen_;
   // Of the writer's thread.
   std::unique_ptr<Connection> connection_;
-  Totals totals_;
+  BatchState state_;
   SeenTimes::Times taken_seen_;  // That the transaction notes.
   Mutex mutex_;
   CondVar arrived_;
