@@ -4,6 +4,10 @@
 #include "storage/catalog/quota.h"
 #include "storage/postgres/postgres_transaction.h"
 
+#define FIND_USE                                                                           \
+  "SELECT c.stored_bytes, c.file_count, f.version_count FROM clients c LEFT JOIN files f " \
+  "ON f.client_id = c.client_id AND f.name = $2 "                                          \
+  "WHERE c.client_id = $1 AND c.delete_time IS NULL"
 #define LIMIT_COLUMNS "soft_bytes, hard_bytes, soft_files, hard_files"
 
 namespace backup::storage::postgres {
@@ -54,10 +58,9 @@ absl::StatusOr<std::vector<QuotaUse>> PostgresTransaction::ListQuotasFor(
                                     " FROM quotas WHERE client_id IN ($2, $1) "
                                     "ORDER BY client_id, kind");
   query.BindBlob(client.bytes()).BindBlob(ClientId().bytes()).Start();
-  Query file = connection_.Prepare(
-      "SELECT c.stored_bytes, c.file_count, f.version_count FROM clients c LEFT JOIN files f "
-      "ON f.client_id = c.client_id AND f.name = $2 "
-      "WHERE c.client_id = $1 AND c.delete_time IS NULL");
+  // In a transaction that may add to it, nobody else does until that ends.
+  Query file =
+      connection_.Prepare(state_ != nullptr ? FIND_USE " FOR NO KEY UPDATE OF c" : FIND_USE);
   file.BindBlob(client.bytes()).BindBlob(file_name).Start();
   std::optional<QuotaLimits> of_client;
   std::optional<QuotaLimits> of_store;
