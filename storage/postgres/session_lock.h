@@ -21,8 +21,8 @@ class Connection;
 class SessionLock {
  public:
   // Takes it, within `patience` if another has it, whose process may just have ended. `conninfo` as
-  // for CheckConninfo(). Errors: Aborted, saying who has it; FailedPrecondition and reason
-  // BACKEND_DOWN as of PostgresCatalog::Open().
+  // for CheckConninfo(). Errors: Aborted, saying who has it; FailedPrecondition, also of a server
+  // that is too old, and reason BACKEND_DOWN as of PostgresCatalog::Open().
   static absl::StatusOr<std::unique_ptr<SessionLock>> Take(const std::string& conninfo,
                                                            absl::Duration patience);
   ~SessionLock();
