@@ -399,6 +399,7 @@ void RunningService::StartAudit() {
       [this](const std::stop_token& token) {
         keys_.audit_log->Check(token);
         if (options_.audit_retention == absl::ZeroDuration()) return;
+        context_.LookAtClock();
         const absl::StatusOr<int64_t> removed = keys_.audit_log->RemoveBefore(
             clock_watch_.RemovalTime() - options_.audit_retention, token);
         LOG_IF(WARNING, !removed.ok())

@@ -153,7 +153,7 @@ class DamageTest(ServiceTest):
         self.start_service()
         self.backupctl("audit", "verify")
         self.assertIn("missing, though a head says so", self.backupctl("audit", "verify", "--head", written, code=DAMAGED))
-        self.backupctl("audit", "verify", "--head", "1 2 3 4", code=1)
+        self.backupctl("audit", "verify", "--head", "1 2 3 4", code=2)
 
 
 class LifeTest(ServiceTest):
