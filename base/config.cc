@@ -33,10 +33,21 @@ namespace backup {
 namespace {
 
 constexpr char kPrefix[] = "BACKUP_";
-// Flags that steer the parsing itself: not to be set from elsewhere.
-constexpr absl::string_view kParserFlags[] = {"flagfile",  "fromenv",    "help",      "helpfull",
-                                              "helpmatch", "helpon",     "helpshort", "helppackage",
-                                              "helpxml",   "tryfromenv", "undefok",   "version"};
+// Flags that steer the parsing itself, or end the process: not to be set from elsewhere.
+constexpr absl::string_view kParserFlags[] = {"flagfile",
+                                              "fromenv",
+                                              "help",
+                                              "helpfull",
+                                              "helpmatch",
+                                              "helpon",
+                                              "helpshort",
+                                              "helppackage",
+                                              "helpxml",
+                                              "tab_completion_columns",
+                                              "tab_completion_word",
+                                              "tryfromenv",
+                                              "undefok",
+                                              "version"};
 
 constexpr char kHelpNotes[] =
     "Each flag may also stand in the file of --flagfile=PATH, or in the environment as "

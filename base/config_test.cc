@@ -82,6 +82,7 @@ TEST_F(ConfigTest, AnUnknownVariableIsAnErrorUnlessItIsAnotherPrograms) {
   EXPECT_THAT(std::string(Load({}, {"BACKUP_TEST_NUMBR=3"}).status().message()),
               AllOf(HasSubstr("BACKUP_TEST_NUMBR"), HasSubstr("--test_numbr")));
   EXPECT_FALSE(Load({}, {"BACKUP_HELP=true"}).ok());
+  EXPECT_FALSE(Load({}, {"BACKUP_TAB_COMPLETION_WORD=x"}).ok());
   EXPECT_TRUE(Load({}, {"BACKUP_OTHERS=x", "BACKUPS=x"}).ok());
 }
 
@@ -89,7 +90,7 @@ TEST_F(ConfigTest, AWrongValueIsAnErrorThatNamesItsPlace) {
   EXPECT_THAT(std::string(Load({}, {"BACKUP_TEST_NUMBER=0"}).status().message()),
               AllOf(HasSubstr("BACKUP_TEST_NUMBER"), HasSubstr("\"0\"")));
   for (const char* text : {"--test_number=x", "test_number=1", "--no_such=1", "--test_text",
-                           "--flagfile=/other", "stray"}) {
+                           "--flagfile=/other", "--tab_completion_word=x", "stray"}) {
     const std::string file = WriteFile(absl::StrCat("\n", text, "\n"));
     EXPECT_THAT(std::string(Load({"--flagfile=" + file}).status().message()),
                 HasSubstr(absl::StrCat(file, ":2")))

@@ -22,6 +22,8 @@ constexpr absl::string_view kIso8601 = "%Y-%m-%dT%H:%M:%E*SZ";
 constexpr absl::string_view kHttpDate = "%a, %d %b %Y %H:%M:%S GMT";
 // Stores take what is less than 15 minutes wrong.
 constexpr absl::Duration kWorthTelling = absl::Minutes(1);
+// No clock that anybody set is so far from 1970.
+constexpr absl::Duration kFarthest = absl::Hours(24 * 365 * 1000);
 
 template <size_t kSize>
 bool IsOneOf(absl::string_view word, const std::array<absl::string_view, kSize>& words) {
@@ -43,11 +45,12 @@ std::string Cut(absl::string_view text) {
   return Printable(text.substr(0, StoreError::kMaxMessageSize));
 }
 
-// What a store says that the time is; nothing if it is none. (Abseil reads "infinite-future", too.)
+// What a store says that the time is; nothing if it is none. (Abseil reads any year, and
+// "infinite-future".)
 std::optional<absl::Time> ParseStoreTime(absl::string_view format, absl::string_view text) {
   absl::Time time;
-  const bool is_time = absl::ParseTime(format, text, &time, nullptr) &&
-                       time != absl::InfiniteFuture() && time != absl::InfinitePast();
+  const bool is_time = absl::ParseTime(format, text, &time, nullptr) && time > absl::UnixEpoch() &&
+                       time < absl::UnixEpoch() + kFarthest;
   return is_time ? std::optional(time) : std::nullopt;
 }
 

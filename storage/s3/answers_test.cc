@@ -120,6 +120,9 @@ TEST(Answers, TellHowWrongTheClockIs) {
   // No time, though Abseil reads it as one.
   head.headers = {{"date", "infinite-future"}};
   EXPECT_THAT(MessageOf(head), Not(HasSubstr("clock")));
+  EXPECT_THAT(MessageOf(Answer(403, "AccessDenied",
+                               "<ServerTime>99999999999-01-01T00:00:00Z</ServerTime>")),
+              Not(HasSubstr("clock")));
   EXPECT_THAT(MessageOf(Answer(403, "RequestTimeTooSkewed")),
               HasSubstr("set this machine's clock: the object store"));
 }
