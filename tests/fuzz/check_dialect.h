@@ -1,7 +1,12 @@
 #pragma once
 
+#include <string>
+#include <variant>
+#include <vector>
+
 #include "absl/strings/string_view.h"
 #include "bridge/wire/dialect.h"
+#include "bridge/wire/message.h"
 #include "glog/logging.h"
 
 namespace backup::wire {
@@ -19,6 +24,26 @@ inline void CheckDialect(const Dialect& dialect, absl::string_view bytes) {
   CHECK(alone.ok() && alone->has_value() && (*alone)->body_size == (*whole)->body_size);
   const auto less = dialect.DecodeHead(bytes.substr(0, head_size - 1));
   CHECK(less.ok() && !less->has_value());
+}
+
+// Dies if an answer of `dialect` is larger than any may be. `request` as for EncodeReply().
+inline void CheckAnswers(const Dialect& dialect, const Request* request) {
+  const ClientId id = *ClientId::FromBytes("0123456789abcdef");
+  const std::string key(128, 'k');
+  for (const Reply& reply :
+       std::vector<Reply>{Registered{id}, RegistrationFailed{}, KeyAccepted{id, key},
+                          FileReceived{id, 7, std::string(255, 'n'), 9}, Acknowledged{id},
+                          Reconnected{id, key}, ReconnectDenied{id}, GeneralError{}}) {
+    CHECK_LE(dialect.EncodeReply(reply, request).size(), kMaxHeadSize);
+  }
+}
+
+// Decodes `bytes` as a packet without a header, if `first` begins a file of such packets.
+inline void TryBarePacket(const Dialect& dialect, const DecodedHead& first,
+                          absl::string_view bytes) {
+  const auto* const file = std::get_if<SendFile>(&first.request.operation);
+  if (file != nullptr && file->packet && dialect.content().packets->header_on_first_only)
+    (void)dialect.DecodeBarePacket(bytes, first);
 }
 
 }  // namespace backup::wire

@@ -12,6 +12,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
 #include "absl/strings/string_view.h"
 #include "base/config.h"
 #include "base/unique_fd.h"
@@ -37,7 +38,8 @@ constexpr absl::string_view kBeginnings[] = {
 constexpr absl::string_view kVariables[] = {
     "BACKUP_TRY_TEXT=", "BACKUP_TRY_NUMBER=", "BACKUP_TRY_SECRET=", "BACKUP_", "HOME="};
 
-// Whether it asks for what ends the process, or for files that are not ours.
+// Whether it asks for what ends the process, if that is on the command line, or for files that are
+// not ours.
 bool AsksForMore(absl::string_view text) {
   const std::string lower = absl::AsciiStrToLower(text);
   return absl::StrContains(lower, "help") || absl::StrContains(lower, "version") ||
@@ -49,7 +51,9 @@ std::string TakeArgument(Input& input) {
   std::string text = absl::StrCat(kBeginnings[input.Below(std::size(kBeginnings))], input.Text(60));
   // As argv has it.
   text = text.substr(0, text.find('\0'));
-  return AsksForMore(text) ? "--try_text=more" : text;
+  const bool completes =
+      absl::StrContains(absl::StrReplaceAll(text, {{"-", "_"}}), "tab_completion");
+  return completes || AsksForMore(text) ? "--try_text=more" : text;
 }
 
 std::vector<std::string> TakeEnvironment(Input& input) {

@@ -109,17 +109,6 @@ class Mutator {
   std::mt19937 random_;
 };
 
-void TryAnswers(const Dialect& dialect, const Request* request) {
-  const ClientId id = *ClientId::FromBytes("0123456789abcdef");
-  const std::string key(128, 'k');
-  for (const Reply& reply :
-       std::vector<Reply>{Registered{id}, RegistrationFailed{}, KeyAccepted{id, key},
-                          FileReceived{id, 7, std::string(255, 'n'), 9}, Acknowledged{id},
-                          Reconnected{id, key}, ReconnectDenied{id}, GeneralError{}}) {
-    CHECK_LE(dialect.EncodeReply(reply, request).size(), kMaxHeadSize);
-  }
-}
-
 void TryRequests(const Dialect& dialect, Mutator& mutator) {
   for (const SampleRequest& sample : SampleRequestsOf(dialect, {1, 3})) {
     std::string bytes = sample.head;
@@ -127,10 +116,8 @@ void TryRequests(const Dialect& dialect, Mutator& mutator) {
     CheckDialect(dialect, sample.head);
     const auto head = dialect.DecodeHead(bytes);
     if (head.ok() && head->has_value()) {
-      TryAnswers(dialect, &(*head)->request);
-      const auto* file = std::get_if<SendFile>(&(*head)->request.operation);
-      if (file != nullptr && file->packet && dialect.content().packets->header_on_first_only)
-        (void)dialect.DecodeBarePacket(bytes, **head);
+      CheckAnswers(dialect, &(*head)->request);
+      TryBarePacket(dialect, **head, bytes);
     }
     for (int form = 0; form < kDamagedForms; ++form) {
       std::string damaged = bytes;
@@ -139,7 +126,7 @@ void TryRequests(const Dialect& dialect, Mutator& mutator) {
       CheckDialect(dialect, damaged);
     }
   }
-  TryAnswers(dialect, nullptr);
+  CheckAnswers(dialect, nullptr);
 }
 
 // Whether the file that the seed makes was taken.

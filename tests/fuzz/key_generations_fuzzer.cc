@@ -1,6 +1,9 @@
 // The file of key generations, and what the ring of keys opens: a text is what was written, or
 // refused; and no bytes open but those that were sealed, in the context that they were sealed for.
 
+#include <sys/mman.h>
+#include <unistd.h>
+
 #include <memory>
 #include <string>
 #include <vector>
@@ -9,6 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "base/error.h"
+#include "base/unique_fd.h"
 #include "crypto/key_generations.h"
 #include "crypto/key_ring.h"
 #include "crypto/master_key.h"
@@ -43,7 +47,7 @@ void TryText(const std::string& text) {
   CHECK_LE(generations->size(), kMaxKeyGenerations);
   CHECK(*ParseGenerations(EncodeGenerations(*generations)) == *generations);
   KeyRing ring;
-  const absl::Status added = AddGenerations(*generations, Masters(), ring);
+  const absl::Status added = AddGenerations(*generations, Masters().Copy(), ring);
   if (added.ok()) {
     for (const KeyGeneration& generation : *generations)
       CHECK_EQ(ring.KeyOf(generation.number).size(), 32u);
@@ -90,6 +94,25 @@ void TryRing(Input& input) {
   const std::string any = absl::StrCat(input.Flag() ? "BKG1" : "", input.Rest());
   CHECK(!ring.Open(any, context).ok());
   (void)ring.GenerationOf(any, context);
+  const uint32_t newest = *ring.newest();
+  const uint64_t before = ring.NextUse();
+  {
+    const KeyRing::Use use(ring);
+    CHECK(ring.HaveEnded(before) && !ring.HaveEnded(ring.NextUse()));
+    CHECK_GE(ring.LongestUse(), absl::ZeroDuration());
+  }
+  CHECK(ring.HaveEnded(ring.NextUse()) && ring.LongestUse() == absl::ZeroDuration());
+  ring.Remove(newest);
+  CHECK(!ring.Has(newest) && !ring.Open(sealed, context).ok());
+}
+
+// A file of any content.
+void TryFile(const std::string& text) {
+  const UniqueFd file(::memfd_create("generations", MFD_CLOEXEC));
+  CHECK_EQ(::write(file.get(), text.data(), text.size()), std::ssize(text));
+  const auto read = ReadGenerationsFile(absl::StrCat("/proc/self/fd/", file.get()));
+  CHECK(read.ok() && *read == text) << read.status();
+  CHECK(absl::IsNotFound(ReadGenerationsFile("/proc/self/fd/nothing").status()));
 }
 
 void TryMasterKey(const std::string& text) {
@@ -101,7 +124,7 @@ void TryMasterKey(const std::string& text) {
 
 void TryInput(absl::string_view bytes) {
   Input input(bytes);
-  switch (input.Below(5)) {
+  switch (input.Below(6)) {
     case 0:
       return TryText(std::string(input.Rest()));
     case 1:
@@ -110,6 +133,8 @@ void TryInput(absl::string_view bytes) {
       return TryGenerations(input);
     case 3:
       return TryRing(input);
+    case 4:
+      return TryFile(std::string(input.Rest()));
     default:
       return TryMasterKey(std::string(input.Rest()));
   }

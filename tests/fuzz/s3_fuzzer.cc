@@ -56,7 +56,7 @@ void TryAnswer(Input& input) {
   CHECK(!status.ok());
   CHECK(Printable(status.message()) == status.message());
   CHECK_LE(status.message().size(), kMaxMessage);
-  CHECK(!absl::StrContains(status.message(), "clock is inf"));
+  CHECK(!absl::StartsWith(status.message(), "this machine's clock is inf"));
 }
 
 void TryListings(const std::string& xml) {
