@@ -48,7 +48,8 @@ bool AsksForMore(absl::string_view text) {
 }
 
 std::string TakeArgument(Input& input) {
-  std::string text = absl::StrCat(kBeginnings[input.Below(std::size(kBeginnings))], input.Text(60));
+  const absl::string_view beginning = kBeginnings[input.Below(std::size(kBeginnings))];
+  std::string text = absl::StrCat(beginning, input.Text(60));
   // As argv has it.
   text = text.substr(0, text.find('\0'));
   const bool completes =
@@ -59,8 +60,8 @@ std::string TakeArgument(Input& input) {
 std::vector<std::string> TakeEnvironment(Input& input) {
   std::vector<std::string> environment;
   for (size_t left = input.Below(4); left > 0; --left) {
-    const std::string text =
-        absl::StrCat(kVariables[input.Below(std::size(kVariables))], input.Text(60));
+    const absl::string_view variable = kVariables[input.Below(std::size(kVariables))];
+    const std::string text = absl::StrCat(variable, input.Text(60));
     if (!AsksForMore(text)) environment.push_back(text);
   }
   return environment;

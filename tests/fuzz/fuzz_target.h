@@ -15,7 +15,8 @@ namespace backup::fuzz {
 void TryInput(absl::string_view bytes);
 
 // An input as what a target needs: values taken off its front. Behind its end all are zero and
-// empty, so that every input is one.
+// empty, so that every input is one. Two in one expression would be taken in another order by
+// another compiler.
 class Input {
  public:
   explicit Input(absl::string_view bytes) : rest_(bytes) {}

@@ -91,7 +91,8 @@ void TryRing(Input& input) {
   const auto opened = ring.Open(damaged, context);
   CHECK(ReasonOf(opened.status()) == Reason::kBlobDamaged ||
         ReasonOf(opened.status()) == Reason::kKeyMissing);
-  const std::string any = absl::StrCat(input.Flag() ? "BKG1" : "", input.Rest());
+  const bool has_header = input.Flag();
+  const std::string any = absl::StrCat(has_header ? "BKG1" : "", input.Rest());
   CHECK(!ring.Open(any, context).ok());
   (void)ring.GenerationOf(any, context);
   const uint32_t newest = *ring.newest();

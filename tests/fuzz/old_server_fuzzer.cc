@@ -37,8 +37,8 @@ Cell TakeCell(Input& input) {
       cell.integer = static_cast<int64_t>(input.Uint(8));
       break;
     case Cell::Type::kReal:
-      cell.real = static_cast<double>(static_cast<int64_t>(input.Uint(8))) /
-                  (1 + static_cast<double>(input.Byte()));
+      cell.real = static_cast<double>(static_cast<int64_t>(input.Uint(8)));
+      cell.real /= 1 + static_cast<double>(input.Byte());
       break;
     case Cell::Type::kText:
     case Cell::Type::kBlob:

@@ -7,6 +7,7 @@
 //   PROGRAM --write_corpus=FOLDER PATH... writes the inputs of transcripts
 
 #include <algorithm>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <iostream>
@@ -82,6 +83,10 @@ void Replay(const Sample& sample, int damaged_forms, std::mt19937& random) {
   }
 }
 
+// A target that ends the process keeps its promises as little as one that crashes.
+bool is_done = false;
+void CheckIsDone() { CHECK(is_done) << "a target ended the process"; }
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -102,6 +107,7 @@ int main(int argc, char** argv) {
   const std::vector<Sample> samples = SamplesOf(paths);
   CHECK(!samples.empty()) << "nothing to replay";
   std::mt19937 random(1);
+  std::atexit(&CheckIsDone);
   for (const Sample& sample : samples) {
     if (corpus.empty()) {
       Replay(sample, damaged_forms, random);
@@ -109,6 +115,7 @@ int main(int argc, char** argv) {
       std::ofstream(absl::StrCat(corpus, "/", sample.name), std::ios::binary) << sample.bytes;
     }
   }
+  is_done = true;
   std::cout << samples.size() << " inputs\n";
   return 0;
 }

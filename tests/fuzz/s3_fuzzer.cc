@@ -72,8 +72,10 @@ void TryListings(const std::string& xml) {
 }
 
 void TryLocation(Input& input) {
-  const std::string url = absl::StrCat(input.Flag() ? "s3://" : "", input.Text(600));
-  const std::string endpoint = absl::StrCat(input.Flag() ? "https://" : "", input.Text(300));
+  const char* const scheme = input.Flag() ? "s3://" : "";
+  const std::string url = absl::StrCat(scheme, input.Text(600));
+  const char* const endpoint_scheme = input.Flag() ? "https://" : "";
+  const std::string endpoint = absl::StrCat(endpoint_scheme, input.Text(300));
   const std::string region = input.Flag() ? "us-east-1" : std::string(input.Text(80));
   const char* const kAddressings[] = {"path", "virtual", "other"};
   const auto location = ParseLocation(url, endpoint, region, kAddressings[input.Below(3)]);

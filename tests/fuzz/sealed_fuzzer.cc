@@ -32,7 +32,7 @@ const std::string& Key() {
 }
 
 std::string All(ByteSource& source) {
-  auto all = ReadAll(source, size_t{1} << 20);
+  auto all = ReadAll(source, size_t{4} << 20);
   CHECK(all.ok()) << all.status();
   return *std::move(all);
 }
@@ -48,6 +48,11 @@ std::string Plaintext(Input& input) {
   while (plain.size() < size) plain += pattern.empty() ? "z" : pattern;
   plain.resize(size);
   return plain;
+}
+
+// Of the largest piece that a plaintext is cut into: there are never very many.
+size_t TakePieceSize(Input& input, absl::string_view plain) {
+  return 1 + input.Uint(2) + plain.size() / 1000;
 }
 
 // Changes `sealed`, or not.
@@ -72,7 +77,8 @@ std::string Damaged(Input& input, std::string sealed) {
 
 void TryFile(Input& input) {
   const std::string plain = Plaintext(input);
-  RandomCutSource cut(plain, 1 + input.Uint(2), input.Byte());
+  const size_t max_piece = TakePieceSize(input, plain);
+  RandomCutSource cut(plain, max_piece, input.Byte());
   crypto::SealSource seal(cut, Key());
   const std::string sealed = All(seal);
   CHECK_EQ(std::ssize(sealed), crypto::SealedSize(std::ssize(plain)));
@@ -96,7 +102,8 @@ void TryChunk(Input& input) {
   content::ChunkSealer sealer(Key(), pack);
   sealer.Begin(index);
   std::string sealed;
-  RandomCutSource cut(plain, 1 + input.Uint(2), input.Byte());
+  const size_t max_piece = TakePieceSize(input, plain);
+  RandomCutSource cut(plain, max_piece, input.Byte());
   for (auto piece = cut.Read(); !piece->empty(); piece = cut.Read()) sealer.Update(*piece, sealed);
   sealer.Finish(id, sealed);
   CHECK_EQ(std::ssize(sealed), content::SealedChunkSize(std::ssize(plain)));
@@ -166,7 +173,8 @@ void TryCompression(Input& input) {
 void TrySnapshot(Input& input) {
   const std::string plain = Plaintext(input);
   static const crypto::MasterKey& master_key = *new crypto::MasterKey(Key());
-  RandomCutSource cut(plain, 1 + input.Uint(2), input.Byte());
+  const size_t max_piece = TakePieceSize(input, plain);
+  RandomCutSource cut(plain, max_piece, input.Byte());
   content::SnapshotSource source(cut, absl::FromUnixSeconds(1'764'446'400), 7, master_key);
   const std::string file = All(source);
   const std::string damaged = Damaged(input, file);
