@@ -206,7 +206,9 @@ absl::Status ReadEnvironment(const ProgramText& program,
         absl::StrSplit(text, absl::MaxSplits('=', 1));
     const std::string& name = variable.first;
     if (!absl::StartsWith(name, kPrefix) || name == absl::StrCat(kPrefix, "FLAGFILE")) continue;
-    const std::string flag = absl::AsciiStrToLower(absl::StripPrefix(name, kPrefix));
+    // As gflags takes names.
+    const std::string flag =
+        absl::StrReplaceAll(absl::AsciiStrToLower(absl::StripPrefix(name, kPrefix)), {{"-", "_"}});
     gflags::CommandLineFlagInfo info;
     if (!gflags::GetCommandLineFlagInfo(flag.c_str(), &info) || IsParserFlag(flag)) {
       if (std::count(program.foreign_variables.begin(), program.foreign_variables.end(), name) > 0)

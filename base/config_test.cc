@@ -83,6 +83,7 @@ TEST_F(ConfigTest, AnUnknownVariableIsAnErrorUnlessItIsAnotherPrograms) {
               AllOf(HasSubstr("BACKUP_TEST_NUMBR"), HasSubstr("--test_numbr")));
   EXPECT_FALSE(Load({}, {"BACKUP_HELP=true"}).ok());
   EXPECT_FALSE(Load({}, {"BACKUP_TAB_COMPLETION_WORD=x"}).ok());
+  EXPECT_FALSE(Load({}, {"BACKUP_TAB-COMPLETION_WORD=x"}).ok());
   EXPECT_TRUE(Load({}, {"BACKUP_OTHERS=x", "BACKUPS=x"}).ok());
 }
 

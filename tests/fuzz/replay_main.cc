@@ -25,7 +25,7 @@
 
 namespace {
 
-constexpr int kChanges = 8;
+constexpr unsigned kMostChanges = 8;
 
 struct Sample {
   std::string name;
@@ -77,7 +77,7 @@ void Replay(const Sample& sample, int damaged_forms, std::mt19937& random) {
     backup::fuzz::TryInput(absl::string_view(sample.bytes).substr(0, size));
   for (int form = 0; form < damaged_forms && !sample.bytes.empty(); ++form) {
     std::string damaged = sample.bytes;
-    for (int change = 0; change < kChanges; ++change)
+    for (auto changes = 1 + random() % kMostChanges; changes > 0; --changes)
       damaged[random() % damaged.size()] = static_cast<char>(random());
     backup::fuzz::TryInput(damaged);
   }
