@@ -27,6 +27,9 @@ constexpr uint32_t kInt8 = 20;
 constexpr uint32_t kByteaArray = 1001;
 constexpr uint32_t kInt8Array = 1016;
 constexpr int kBinary = 1;
+// As PQserverVersion() tells it: the oldest one that was still looked after when this was written.
+constexpr int kMajor = 10'000;
+constexpr int kOldestServer = 13 * kMajor;
 
 SteadyTime After(absl::Duration timeout) {
   return std::chrono::steady_clock::now() + absl::ToChronoNanoseconds(timeout);
@@ -237,6 +240,12 @@ absl::StatusOr<std::unique_ptr<Connection>> Connection::Open(
   pg_conn* const winner = race.Run(After(connect_timeout));
   if (winner == nullptr) return ConnectionRefused(race.errors());
   std::unique_ptr<Connection> connection(new Connection(winner, answer_timeout));
+  if (const int version = PQserverVersion(winner); version < kOldestServer) {
+    return absl::FailedPreconditionError(absl::StrCat("PostgreSQL ", kOldestServer / kMajor,
+                                                      " or newer is needed, the catalog's server "
+                                                      "is of version ",
+                                                      version / kMajor));
+  }
   if (PQsetnonblocking(winner, 1) != 0 || PQenterPipelineMode(winner) != 1)
     return ConnectionLost(PQerrorMessage(winner));
   return connection;

@@ -77,7 +77,7 @@ class Query {
 class Connection {
  public:
   // Asks all hosts at once, and takes the first that can be written to. FailedPrecondition for what
-  // somebody must put right; else reason BACKEND_DOWN.
+  // somebody must put right, also a server that is too old; else reason BACKEND_DOWN.
   static absl::StatusOr<std::unique_ptr<Connection>> Open(
       const std::vector<ConnectionParameters>& hosts, absl::Duration connect_timeout,
       absl::Duration answer_timeout);
