@@ -84,7 +84,7 @@ class ContentTest(unittest.TestCase):
         conffiles = run("dpkg-deb", "--info", package(), "conffiles").split()
         self.assertEqual(sorted(conffiles), sorted(name[1:] for name in files if re.match(r"\./etc/.*[^/]$", name)))
         depends = run("dpkg-deb", "--field", package(), "Depends")
-        for library in ("libsqlite3-0", "libssl3"):
+        for library in ("libpq5", "libsqlite3-0", "libssl3"):
             self.assertIn(library, depends)
         for part in ("libgrpc", "libabsl", "libprotobuf", "-dev"):
             self.assertNotIn(part, depends)
