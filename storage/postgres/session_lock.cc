@@ -1,7 +1,6 @@
 #include "storage/postgres/session_lock.h"
 
 #include <chrono>
-#include <cstdint>
 #include <thread>
 #include <utility>
 
@@ -22,9 +21,6 @@ constexpr absl::Duration kConnectTimeout = absl::Seconds(5);
 constexpr absl::Duration kAnswerTimeout = absl::Seconds(10);
 // Between two tries while another has it.
 constexpr std::chrono::milliseconds kRetryInterval{100};
-// The oldest that is tested: Debian 12's.
-constexpr int64_t kOldestServer = 15;
-constexpr char kServerVersion[] = "SELECT current_setting('server_version_num')::int8";
 // The first number says what the lock is of ("bkup"), the second one which schema of the database.
 constexpr char kTryLock[] =
     "SELECT pg_try_advisory_lock(1651209584, hashtext(coalesce(current_schema(), '')))";
@@ -34,15 +30,6 @@ constexpr char kHolder[] =
     "WHERE l.locktype = 'advisory' AND l.granted AND l.classid::int8 = 1651209584 "
     "AND l.objid::int8 = (hashtext(coalesce(current_schema(), ''))::int8 & 4294967295) "
     "AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()) LIMIT 1";
-
-absl::Status CheckServer(Connection& connection) {
-  Query query = connection.Prepare(kServerVersion);
-  RETURN_IF_ERROR(query.Step().status());
-  const int64_t major_version = query.Int(0) / 10'000;
-  if (major_version >= kOldestServer) return absl::OkStatus();
-  return absl::FailedPreconditionError(absl::StrCat("it is PostgreSQL ", major_version, ", and ",
-                                                    kOldestServer, " or newer is needed"));
-}
 
 }  // namespace
 
@@ -64,10 +51,7 @@ absl::StatusOr<std::unique_ptr<SessionLock>> SessionLock::Take(const std::string
 
 absl::Status SessionLock::Renew() {
   if (connection_ == nullptr) {
-    ASSIGN_OR_RETURN(std::unique_ptr<Connection> connection,
-                     Connection::Open(hosts_, kConnectTimeout, kAnswerTimeout));
-    RETURN_IF_ERROR(CheckServer(*connection));
-    connection_ = std::move(connection);
+    ASSIGN_OR_RETURN(connection_, Connection::Open(hosts_, kConnectTimeout, kAnswerTimeout));
   }
   absl::Status renewed =
       is_held_ ? connection_->Prepare("SELECT 1::int8").Step().status() : TryLock();
