@@ -27,9 +27,9 @@ constexpr uint32_t kInt8 = 20;
 constexpr uint32_t kByteaArray = 1001;
 constexpr uint32_t kInt8Array = 1016;
 constexpr int kBinary = 1;
-// As PQserverVersion() tells it: the oldest one that was still looked after when this was written.
+// As PQserverVersion() tells it: the oldest one that is tested, Debian 12's.
 constexpr int kMajor = 10'000;
-constexpr int kOldestServer = 13 * kMajor;
+constexpr int kOldestServer = 15 * kMajor;
 
 SteadyTime After(absl::Duration timeout) {
   return std::chrono::steady_clock::now() + absl::ToChronoNanoseconds(timeout);
