@@ -237,6 +237,32 @@ TEST_P(CatalogTrash, ForgetsAFileWithTheLastVersionInTheTrash) {
   EXPECT_THAT(Undelete(first), HasReason(Reason::kFileNotFound));
 }
 
+// Of several files and clients, in every state, with content of every kind.
+TEST_P(CatalogTrash, CountsManyThatGoAtOnceAsOneAfterTheOther) {
+  const std::vector<Version> versions = {
+      AddVerified("a"), AddVerified("a", Blob(IdOf<BlobId>(1))), Add(client_, "b"),
+      Add(client_, "c", Blob(IdOf<BlobId>(2))), Add(other_, "a", Blob(IdOf<BlobId>(3)))};
+  ASSERT_TRUE(Settle(client_, "c", Outcome::kAbandoned));
+  AddVerified("a");  // Stays.
+  std::vector<int64_t> ids;
+  for (const Version& version : versions) ids.push_back(version.version_id);
+  const std::string before = Everything();
+  // One of them twice.
+  std::vector<int64_t> going = ids;
+  going.push_back(ids[1]);
+  EXPECT_THAT(Run([&](Transaction& transaction) {
+                return transaction.DeleteVersions(going, IntoTrash(10));
+              }),
+              IsOkAndHolds(5));
+  const std::string at_once = Everything();
+  EXPECT_NE(at_once, before);
+  EXPECT_THAT(Run([&](Transaction& transaction) { return transaction.UndeleteVersions(ids); }),
+              IsOkAndHolds(5));
+  EXPECT_EQ(Everything(), before);
+  for (const Version& version : versions) EXPECT_OK(DeleteVersion(version));
+  EXPECT_EQ(Everything(), at_once);
+}
+
 TEST_P(CatalogTrash, DeletesManyAtOnceAndSkipsThoseThatAreGone) {
   const Version a = AddVerified("a");
   const Version b = AddVerified("b");
