@@ -221,8 +221,7 @@ class ClientTest(HandshakeTest):
                                        alternative_name="DNS:elsewhere.example")
         services = {kind: self.tls(path) for kind, path in self.unfit["service"].items()}
         return {**services, "of another name": self.tls(other_name), "TLS 1.1": self.tls(lowest=OLD, highest=OLD),
-                "TLS 1.0": self.tls(lowest=OLDER, highest=OLDER),
-                "CBC": self.tls(highest=ssl.TLSVersion.TLSv1_2, ciphers="ECDHE-ECDSA-AES128-SHA:@SECLEVEL=0")}
+                "TLS 1.0": self.tls(lowest=OLDER, highest=OLDER)}
 
     def start_bridge(self, port):
         folder = tempfile.TemporaryDirectory()
