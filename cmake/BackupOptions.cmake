@@ -69,7 +69,8 @@ if(BACKUP_SANITIZE)
 else()
   find_library(ARCHIVE_STATIC libarchive.a REQUIRED)
   target_link_libraries(backup_libarchive INTERFACE ${ARCHIVE_STATIC} lzma)
-  target_link_options(backup_libarchive INTERFACE -Wl,--gc-sections)
+  # What shared libraries need of each other is not looked for: libpq's have what the parts of libarchive need that are dropped.
+  target_link_options(backup_libarchive INTERFACE -Wl,--gc-sections -Wl,--allow-shlib-undefined)
 endif()
 
 add_library(backup_options INTERFACE)
