@@ -37,7 +37,7 @@ SERVICE_LIMIT = 512 * MEBIBYTE
 HUGE = 4096 * MEBIBYTE - 4096
 SENT_OF_HUGE = 100 * MEBIBYTE
 BODY_TIMEOUT = "--body_timeout=2s"
-JOBS = 10  # That have a thread of low priority: move, purge, repack, retain, retire, scrub, snapshot, sweep, train, and the check of the catalog.
+JOBS = 11  # That have a thread of low priority: move, purge, repack, retain, retire, scrub, snapshot, sweep, train, the check of the catalog and that of the audit log.
 
 
 def raise_descriptor_limit():
