@@ -123,7 +123,8 @@ absl::StatusOr<std::unique_ptr<AuditLog>> AuditLog::Open(storage::Catalog& catal
     LOG(ERROR) << "the audit log is not as it was left: " << each
                << ": `backupctl audit verify` tells more (docs/operations.md)";
   }
-  const absl::Status noted = log->NoteHead();
+  // The log is told later: a start that is refused has one line.
+  const absl::Status noted = log->NoteHead(Told::kNo);
   LOG_IF(WARNING, !noted.ok()) << "cannot note how far the audit log is: " << noted;
   return log;
 }
@@ -156,7 +157,7 @@ absl::StatusOr<std::vector<std::string>> AuditLog::Begin(Transaction& transactio
   return wrong;
 }
 
-absl::Status AuditLog::NoteHead() {
+absl::Status AuditLog::NoteHead(Told told) {
   MutexLock lock(file_mutex_);
   const std::optional<Head> noted = noted_;
   std::optional<Head> head;
@@ -170,9 +171,11 @@ absl::Status AuditLog::NoteHead() {
     was_damaged_ = true;
     return absl::OkStatus();
   }
-  if (!head || head == noted) return absl::OkStatus();
+  if (!head) return absl::OkStatus();
   const std::string text = chain_.Sign(HeadKind::kNewest, *head);
-  LOG(INFO) << "audit head " << text;
+  if (told == Told::kYes && std::exchange(logged_, head) != head)
+    LOG(INFO) << "audit head " << text;
+  if (head == noted) return absl::OkStatus();
   if (text + "\n" != ReadHeadFile(path_)) RETURN_IF_ERROR(WriteHead(path_, text));
   noted_ = head;
   noted_number_ = head->number;

@@ -69,7 +69,7 @@ class AuditLog {
   // Writes the newest head down in the file, and into the service's log, unless that was done. Not
   // if the catalog lacks what was written down last: then is_damaged() is true, and the file, which
   // shows it to the next start, stays.
-  absl::Status NoteHead();
+  absl::Status NoteHead() { return NoteHead(Told::kYes); }
   // Removes entries from before `before`, oldest first, as far as they hold together: what is
   // damaged stays, and all that is behind it. Returns how many.
   absl::StatusOr<int64_t> RemoveBefore(absl::Time before, const std::stop_token& token);
@@ -89,6 +89,10 @@ class AuditLog {
   int64_t noted_number() const { return noted_number_; }
 
  private:
+  // Whether the service's log is told.
+  enum class Told { kNo, kYes };
+
+  absl::Status NoteHead(Told told);
   AuditLog(storage::Catalog& catalog, SecretBytes key, std::string path)
       : catalog_(catalog), chain_(std::move(key)), path_(std::move(path)) {}
 
@@ -116,7 +120,8 @@ class AuditLog {
   std::atomic<bool> check_failed_ = false;
   std::atomic<int64_t> noted_number_ = 0;
   Mutex file_mutex_;
-  std::optional<Head> noted_ ABSL_GUARDED_BY(file_mutex_);  // By this process.
+  std::optional<Head> noted_ ABSL_GUARDED_BY(file_mutex_);   // By this process, in the file
+  std::optional<Head> logged_ ABSL_GUARDED_BY(file_mutex_);  // and in the log.
 };
 
 }  // namespace backup::audit
