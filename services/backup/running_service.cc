@@ -421,7 +421,7 @@ absl::Status RunningService::TellRun(storage::Transaction& transaction,
 
 absl::StatusOr<v1::BackUpStateResponse> RunningService::BackUpState() {
   if (!takes_snapshots()) {
-    return absl::UnimplementedError(
+    return absl::FailedPreconditionError(
         "the catalog is in PostgreSQL, which has backups of its own: there are no snapshots of it");
   }
   ASSIGN_OR_RETURN(const jobs::StateSnapshots::Taken taken,

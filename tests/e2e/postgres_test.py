@@ -14,7 +14,7 @@ import urllib.parse
 
 import postgres_server
 import s3_store
-from cli_test import CliTest
+from cli_test import UNREACHABLE, CliTest
 from cluster import BIN_DIR, Process, wait_until
 from conversations import ConversationTest, plans_of
 from dialect_client import FAMILIES
@@ -89,7 +89,7 @@ class KilledServerTest(CliTest):
             self.start(service_flags=[f"--catalog={server.url(server.new_database())}", "--drain_timeout=1s"])
             self.legacy_client(self.client_folder({"file": b"content"}))
             server.stop()
-            self.backupctl("status", code=FAILED)
+            self.backupctl("status", code=UNREACHABLE)
             begin = time.monotonic()
             self.assertEqual(self.cluster.service.stop(), 0)
             self.assertLess(time.monotonic() - begin, 30)
@@ -232,7 +232,7 @@ class LifeTest(PostgresTest):
         self.addCleanup(self.server.sql, "DROP DATABASE full_one WITH (FORCE); DROP TABLESPACE small")
         self.back_up()
         filler = folder / "filler"
-        with open(filler, "wb") as file, self.assertRaises(OSError):
+        with self.assertRaises(OSError), open(filler, "wb") as file:
             while True:
                 file.write(bytes(4096))
                 file.flush()

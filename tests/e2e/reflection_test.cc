@@ -264,6 +264,7 @@ TEST(Reflection, IsRefusedWhereItIsOff) {
   grpc::ClientContext context;
   context.set_deadline(std::chrono::system_clock::now() + kDeadline);
   const auto stream = stub->ServerReflectionInfo(&context);
+  stream->WritesDone();  // Nothing is sent, nor answered, before a stream is used.
   EXPECT_EQ(stream->Finish().error_code(), grpc::StatusCode::UNIMPLEMENTED);
 }
 
