@@ -1,5 +1,8 @@
 #include "services/backup/server.h"
 
+#include <memory>
+#include <vector>
+
 #include "grpc/health/v1/health.pb.h"
 #include "grpcpp/ext/proto_server_reflection_plugin.h"
 #include "grpcpp/health_check_service_interface.h"
@@ -16,6 +19,17 @@ constexpr int kMinPingIntervalMs = 10'000;
 constexpr int kMaxConnectionAgeMs = 30 * 60 * 1000;
 constexpr int kMaxConnectionAgeGraceMs =
     24 * 60 * 60 * 1000;  // The largest upload may still finish.
+
+// Linked, gRPC's reflection is in every server, whether somebody asked for it or not.
+class WithoutReflection final : public grpc::ServerBuilderOption {
+ public:
+  void UpdateArguments(grpc::ChannelArguments* /*arguments*/) override {}
+  void UpdatePlugins(std::vector<std::unique_ptr<grpc::ServerBuilderPlugin>>* plugins) override {
+    std::erase_if(*plugins, [](const std::unique_ptr<grpc::ServerBuilderPlugin>& plugin) {
+      return dynamic_cast<grpc::reflection::ProtoServerReflectionPlugin*>(plugin.get()) != nullptr;
+    });
+  }
+};
 
 void SetLimits(grpc::ServerBuilder& builder) {
   builder.SetMaxReceiveMessageSize(rpc::kMaxMessageSize);
@@ -50,12 +64,13 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(std::unique_ptr<rpc::Accep
                                                       ServiceInfo info,
                                                       const ServerOptions& options) {
   grpc::EnableDefaultHealthCheckService(true);
-  // Links the descriptor in, so that reflection can show the health service.
+  // Links the descriptor in, so that reflection can show the health service, and reflection.
+  grpc::reflection::InitProtoReflectionServerBuilderPlugin();
   static_cast<void>(grpc::health::v1::HealthCheckRequest::descriptor());
-  if (options.reflection) grpc::reflection::InitProtoReflectionServerBuilderPlugin();
   std::unique_ptr<Server> server(new Server(std::move(acceptor), context, std::move(info)));
   grpc::ServerBuilder builder;
   SetLimits(builder);
+  if (!options.reflection) builder.SetOption(std::make_unique<WithoutReflection>());
   builder.RegisterService(&server->ingest_)
       .RegisterService(&server->catalog_)
       .RegisterService(&server->lifecycle_)

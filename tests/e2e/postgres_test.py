@@ -195,7 +195,7 @@ class LifeTest(PostgresTest):
         self.backupctl("key", "rewrap", "--verify")
         self.cluster.service.stop()
         for command in (["backup"], ["restore"], ["rebuild"]):
-            done = self.run_program("backupctl", "state", *command, "--data_dir", str(self.data), code=FAILED)
+            done = self.run_program("backupctl", "state", *command, "--data_dir", str(self.data), code=BAD_CONFIGURATION)
             self.assertIn("by the tools of PostgreSQL", done.stderr)
         self.assertFalse((self.data / "catalog.db").exists())
 
