@@ -210,11 +210,11 @@ class ServerTest : public ::testing::Test {
   rpc::StreamWatchdog watchdog_;
   rpc::DrainGate gate_;
   ServiceContext context_;
-  const std::unique_ptr<Server> server_;
-  const std::shared_ptr<grpc::Channel> channel_;
-  const std::unique_ptr<v1::IngestService::Stub> ingest_;
-  const std::unique_ptr<v1::CatalogService::Stub> catalog_;
-  const std::unique_ptr<v1::AdminService::Stub> admin_;
+  std::unique_ptr<Server> server_;
+  std::shared_ptr<grpc::Channel> channel_;
+  std::unique_ptr<v1::IngestService::Stub> ingest_;
+  std::unique_ptr<v1::CatalogService::Stub> catalog_;
+  std::unique_ptr<v1::AdminService::Stub> admin_;
 };
 
 TEST_F(ServerTest, TellsAllWhoExchangeTheSameKeyAtOnceTheSameSessionKey) {
@@ -742,10 +742,21 @@ TEST_F(ServerTest, UsesTheKeysUntilItIsToldThatAnUploadIsKept) {
 // With an audit log.
 class AuditTest : public ServerTest {
  protected:
+  // With a server of its own: another's threads may have looked at the context by now.
   AuditTest() {
+    idle_server_ = std::move(server_);
     context_.audit_log = log_.get();
     context_.audit_queue = &queue_;
+    server_ = *Server::Start(*rpc::Acceptor::Listen("127.0.0.1:0"), context_,
+                             {absl::FromUnixSeconds(42), {"debug"}, "plain", {}}, {});
+    channel_ = grpc::CreateChannel(server_->bound_address(), grpc::InsecureChannelCredentials());
+    ingest_ = v1::IngestService::NewStub(channel_);
+    catalog_ = v1::CatalogService::NewStub(channel_);
+    admin_ = v1::AdminService::NewStub(channel_);
   }
+  ~AuditTest() override { server_.reset(); }  // What it tells of goes first otherwise.
+
+  std::unique_ptr<Server> idle_server_;  // It shares the gate, which closes with it.
 
   // Behind the one that begins the log, those that wait as well.
   std::vector<storage::AuditEntry> Entries() {
