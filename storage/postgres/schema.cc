@@ -537,8 +537,8 @@ absl::Status MigrateInTransaction(Connection& connection, int64_t newest) {
     absl::StrAppend(&script, kMigrations[version],
                     ";INSERT INTO catalog_migrations (version) VALUES (", version + 1, ");");
   }
-  LOG_IF(INFO, current > 0) << "the catalog is migrated from schema " << current << " to " << newest
-                            << "; other services go on meanwhile";
+  LOG_IF(INFO, current > 0) << "the catalog is migrated from schema " << current << " to "
+                            << newest;
   return connection.ExecuteScript(absl::StrCat(script, "COMMIT"));
 }
 
