@@ -56,8 +56,8 @@ absl::StatusOr<RunningService> RunningService::Start(const Programs& programs,
                                    absl::StrCat("--listen=", address),
                                    absl::StrCat("--bound_port_file=", port_path),
                                    "--idle_shutdown=0s",
-                                   // Tells when the catalog's check is over.
-                                   "--vmodule=running_service=1"};
+                                   // For WaitForCatalogCheck(): services/backup/jobs/catalog_check.cc.
+                                   "--vmodule=catalog_check=1"};
   args.insert(args.end(), flags.begin(), flags.end());
   ASSIGN_OR_RETURN(ChildProcess process,
                    ChildProcess::Start(std::move(args), absl::StrCat(dir, "/service.out"),

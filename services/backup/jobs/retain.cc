@@ -22,7 +22,7 @@ using storage::AgesPlace;
 using storage::Transaction;
 
 // Files and versions that one step looks at: their ages are in memory.
-constexpr int kPage = 4096;
+constexpr int kPage = 8192;
 // Opening a version takes as long as looking at so many: it reads the end of its blob.
 constexpr int64_t kOpenedCost = 1000;
 
@@ -39,7 +39,7 @@ AgesPlace FromCursor(const std::string& cursor) {
 }
 
 // Transactions that wait for one commit: the next has begun when that comes back.
-constexpr size_t kBatchesAtOnce = 2;
+constexpr size_t kBatchesAtOnce = 3;
 
 }  // namespace
 
