@@ -1,0 +1,72 @@
+#pragma once
+
+#include <sys/socket.h>
+
+#include <array>
+#include <compare>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+
+namespace backup {
+
+// The number of a host, of IPv4 or IPv6. An IPv4 number that is written as part of IPv6
+// (::ffff:1.2.3.4) is the IPv4 number. A value; by default ::.
+class IpAddress {
+ public:
+  IpAddress() = default;
+  // Of a number without port, brackets or zone; nothing if it is none.
+  static std::optional<IpAddress> Parse(absl::string_view text);
+  // Of its 4 or 16 bytes, in network order; nothing for other sizes.
+  static std::optional<IpAddress> FromBytes(absl::string_view bytes);
+  // Of a socket's address; :: for a socket that has no number.
+  static IpAddress FromSocket(const sockaddr* address);
+
+  bool is_ipv4() const;
+  // Its first `bits` bits, at most 128, the others 0. An IPv4 number is the last 32 of its 128
+  // bits.
+  IpAddress Masked(int bits) const;
+  // In its shortest form.
+  std::string text() const;
+
+  auto operator<=>(const IpAddress&) const = default;
+  template <typename H>
+  friend H AbslHashValue(H hash, const IpAddress& address) {
+    return H::combine(std::move(hash), address.bytes_);
+  }
+
+ private:
+  std::array<uint8_t, 16> bytes_ = {};  // In network order, IPv4 behind ::ffff:.
+};
+
+// Networks of hosts. A value.
+class IpNetworks {
+ public:
+  IpNetworks() = default;
+  // Of NUMBER/BITS or NUMBER, a single host, with commas between them: 10.0.0.0/8,2001:db8::/32.
+  // Spaces around one do not matter, nor does a comma at the end. InvalidArgument says which one is
+  // wrong, and why: no number, too many bits, or more of the number than its network has, as in
+  // 10.1.0.0/8.
+  static absl::StatusOr<IpNetworks> Parse(absl::string_view text);
+
+  bool empty() const { return networks_.empty(); }
+  // An IPv4 host is in networks of IPv4 only: ::/0 is every host of IPv6, 0.0.0.0/0 every one of
+  // IPv4.
+  bool Contains(const IpAddress& address) const;
+
+ private:
+  struct Network {
+    IpAddress first;
+    int bits;  // Of the 128 that `first` has.
+  };
+  static absl::StatusOr<Network> ParseOne(absl::string_view text);
+
+  std::vector<Network> networks_;
+};
+
+}  // namespace backup
