@@ -29,6 +29,18 @@ bool TristateFlag(const std::string& value, bool automatic) {
   return value == "auto" ? automatic : value == "true";
 }
 
+bool ValidateNetworks(const char* /*flag*/, const std::string& value) {
+  const absl::StatusOr<IpNetworks> networks = IpNetworks::Parse(value);
+  return networks.ok() || MustBe(absl::StrCat("networks like 10.0.0.0/8 with commas between, and ",
+                                              networks.status().message()));
+}
+
+IpNetworks NetworksFlag(const std::string& value) {
+  absl::StatusOr<IpNetworks> networks = IpNetworks::Parse(value);
+  CHECK(networks.ok()) << networks.status();  // The validator saw to it.
+  return *std::move(networks);
+}
+
 bool ValidateNotNegative(const char* /*flag*/, int64_t value) {
   return value >= 0 || MustBe("0 or more");
 }

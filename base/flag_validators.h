@@ -5,6 +5,7 @@
 #include <string>
 
 #include "absl/time/time.h"
+#include "base/ip_network.h"
 
 namespace backup {
 
@@ -19,6 +20,10 @@ absl::Duration DurationFlag(const std::string& value);
 bool ValidateTristate(const char* flag, const std::string& value);
 // What `value` says; `automatic` if that is auto.
 bool TristateFlag(const std::string& value, bool automatic);
+
+// What IpNetworks::Parse() takes; nothing is no network.
+bool ValidateNetworks(const char* flag, const std::string& value);
+IpNetworks NetworksFlag(const std::string& value);
 
 bool ValidateNotNegative(const char* flag, int64_t value);
 bool ValidatePositive(const char* flag, int32_t value);

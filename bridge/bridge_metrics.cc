@@ -17,6 +17,8 @@ constexpr MetricName kProtocolErrors{"backup_bridge_protocol_errors_total",
                                      "Requests that break the protocol's rules"};
 constexpr MetricName kAdmissionRejected{"backup_admission_rejected_total",
                                         "What was turned away because there is too much of it"};
+constexpr MetricName kAdmissionDelayed{"backup_admission_delayed_total",
+                                       "Requests that waited because there are too many, by which"};
 constexpr MetricName kFaultsInjected{"backup_debug_faults_injected_total",
                                      "Wrong checksums answered on purpose"};
 constexpr MetricName kSpoolBytes{"backup_bridge_spool_bytes",
@@ -48,6 +50,7 @@ BridgeMetrics::BridgeMetrics(Metrics& metrics)
       wrong_protocol(metrics.AddCounters(kWrongProtocol, {"detected"})),
       protocol_errors(metrics.AddCounters(kProtocolErrors, {"kind"})),
       admission_rejected(metrics.AddCounters(kAdmissionRejected, {"reason"})),
+      admission_delayed(metrics.AddCounters(kAdmissionDelayed, {"reason"})),
       faults_injected(metrics.AddCounter(kFaultsInjected)),
       spool_bytes(metrics.AddGauge(kSpoolBytes)),
       waiting_bodies(metrics.AddGauge(kWaitingBodies)),
@@ -77,6 +80,10 @@ absl::string_view ReasonName(CloseReason reason) {
       return "protocol";
     case CloseReason::kLimit:
       return "limit";
+    case CloseReason::kProxyHeader:
+      return "proxy_header";
+    case CloseReason::kDenied:
+      return "denied";
     case CloseReason::kAnswered:
       return "answered";
     case CloseReason::kDrain:

@@ -14,6 +14,8 @@ enum class CloseReason {
   kRate,           // It sent a body, or took an answer, too slowly.
   kProtocol,       // It broke a rule, or speaks another protocol.
   kLimit,          // There are too many connections, or it did something too often or too much.
+  kProxyHeader,    // It came from a balancer, and began with no PROXY header, or a wrong one.
+  kDenied,         // It is of a network that may not connect.
   kAnswered,       // Its kind waits for the end of the connection after an answer.
   kDrain,          // The process ends.
   kUpstream,       // The service could not tell how the client speaks.
@@ -25,14 +27,16 @@ struct BridgeMetrics {
   // `metrics` must outlive the use of this.
   explicit BridgeMetrics(Metrics& metrics);
 
-  MetricFamily<Gauge> connections;  // state: waiting, served, lingering.
+  MetricFamily<Gauge> connections;  // state: waiting, throttled, served, lingering.
   Counter connections_total;
   MetricFamily<Counter> connections_closed;  // reason.
   Counter received_bytes;
   Counter sent_bytes;
   MetricFamily<Counter> wrong_protocol;      // detected: http1, http2, tls.
   MetricFamily<Counter> protocol_errors;     // kind.
-  MetricFamily<Counter> admission_rejected;  // reason: connections, descriptors.
+  MetricFamily<Counter> admission_rejected;  // reason: connections, descriptors,
+                                             // connections_per_address, or an Admission's limit.
+  MetricFamily<Counter> admission_delayed;   // reason: an Admission's limit.
   Counter faults_injected;
   Gauge spool_bytes;
   Gauge waiting_bodies;

@@ -31,6 +31,14 @@ DEFINE_string(fallback_ports, "",
               "comma-separated ports that are tried in turn when the port is in use");
 DEFINE_string(bound_port_file, "", "file to write the bound port to");
 DEFINE_string(
+    proxy_protocol_from, "",
+    "networks of balancers (10.0.0.5,fd00::/64): from there connections must begin with a "
+    "PROXY header, which tells the client");
+DEFINE_string(allow_networks, "",
+              "networks whose clients may connect, such as 10.0.0.0/8,fd00::/8; empty: all");
+DEFINE_string(deny_networks, "",
+              "networks whose clients may not connect, even if --allow_networks has them");
+DEFINE_string(
     operations_listen, "",
     "ADDRESS:PORT of /livez, /readyz, /drainz, /metrics, for example 127.0.0.1:9102; empty: "
     "none");
@@ -59,6 +67,22 @@ DEFINE_string(idle_timeout, "60s",
               "a connection without a request for so long is closed; 0s turns it off");
 DEFINE_string(body_timeout, "30s", "a file must bring at least 1 KiB/s over this time");
 DEFINE_string(write_timeout, "30s", "an answer must be taken within this time");
+DEFINE_int64(
+    connections_per_address, 5000,
+    "more connections of one address, or 64 bits of IPv6, are answered with a general error; "
+    "0: no limit");
+DEFINE_string(
+    requests_per_address, "100000/10s",
+    "so many requests of one address at once, and within each such time as many again; more "
+    "wait, at most 10 s; 0: no limit");
+DEFINE_string(
+    registrations_per_address, "20000/1h",
+    "so many new clients of one address at once, and within each such time as many again; "
+    "more wait, at most 10 s; 0: no limit");
+DEFINE_string(
+    registrations, "100000/1h",
+    "so many new clients at once, of all addresses, and within each such time as many again; "
+    "0: no limit");
 DEFINE_int32(max_connections, 10'000, "more connections are answered with a general error");
 DEFINE_int32(max_active_requests, 1024, "more requests at once wait");
 DEFINE_string(ride_through, "30s",
@@ -94,6 +118,9 @@ constexpr int kMaxPort = 65535;
 // Of a file of --dialect_file: many times what any dialect needs.
 constexpr size_t kMaxDialectFileSize = size_t{1} << 20;
 
+bool ValidateRate(const char*, const std::string& value) {
+  return Rate::Parse(value).has_value() || MustBe("COUNT/DURATION like 1000/1h, or 0");
+}
 bool ValidateFamily(const char*, const std::string& value) {
   return IsOneOf(value, {"auto", "C", "D"});
 }
@@ -126,7 +153,14 @@ DEFINE_validator(drain_timeout, &ValidateDuration);
 DEFINE_validator(corrupt_checksums, &ValidateTristate);
 DEFINE_validator(family_of_1025, &ValidateFamily);
 DEFINE_validator(port, &ValidatePort);
+DEFINE_validator(proxy_protocol_from, &ValidateNetworks);
+DEFINE_validator(allow_networks, &ValidateNetworks);
+DEFINE_validator(deny_networks, &ValidateNetworks);
 DEFINE_validator(fallback_ports, &ValidatePorts);
+DEFINE_validator(connections_per_address, &ValidateNotNegative);
+DEFINE_validator(requests_per_address, &ValidateRate);
+DEFINE_validator(registrations_per_address, &ValidateRate);
+DEFINE_validator(registrations, &ValidateRate);
 DEFINE_validator(max_connections, &ValidatePositive);
 DEFINE_validator(max_active_requests, &ValidatePositive);
 
@@ -145,6 +179,23 @@ absl::Status CheckBind() {
   if (bind->port < 0 || FLAGS_port < 0 || bind->port == FLAGS_port) return absl::OkStatus();
   return absl::InvalidArgumentError(absl::StrCat("--bind=", FLAGS_bind, " and --port=", FLAGS_port,
                                                  " name two ports: leave one out"));
+}
+
+// The self-test is a client like any other, of this machine.
+absl::Status CheckSelfTest() {
+  if (!FLAGS_encrypt || FLAGS_self_backup_dir.empty()) return absl::OkStatus();
+  const std::optional<IpAddress> own = IpAddress::Parse(OwnHost());
+  if (!own) return absl::OkStatus();  // A name.
+  const IpNetworks allowed = NetworksFlag(FLAGS_allow_networks);
+  const char* const in_the_way =
+      NetworksFlag(FLAGS_proxy_protocol_from).Contains(*own) ? "--proxy_protocol_from"
+      : !allowed.empty() && !allowed.Contains(*own)          ? "--allow_networks"
+      : NetworksFlag(FLAGS_deny_networks).Contains(*own)     ? "--deny_networks"
+                                                             : nullptr;
+  if (in_the_way == nullptr) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(
+      in_the_way, " keeps ", own->text(), " out, where the self-test of --encrypt is a ",
+      "client: change it, or turn the self-test off by --self_backup_dir="));
 }
 
 // What stopped the start is one line of the log, however many faults there are.
@@ -212,6 +263,12 @@ bool CorruptChecksums() { return TristateFlag(FLAGS_corrupt_checksums, FLAGS_deb
 
 std::string BindHost() { return BindFlag()->host; }
 
+std::string OwnHost() {
+  const std::string host = BindHost();
+  const bool any = host.empty() || host == "0.0.0.0" || host == "::";
+  return any ? "127.0.0.1" : host;
+}
+
 PortRules PortRulesFromFlags() {
   return {FLAGS_port >= 0 ? FLAGS_port : BindFlag()->port, FLAGS_port_file,
           *ParsePorts(FLAGS_fallback_ports)};
@@ -247,6 +304,13 @@ ListenerOptions ListenerOptionsFromFlags(wire::DialectSet dialects, const Bridge
   ListenerOptions options;
   options.session.dialects = std::make_shared<const wire::DialectSet>(std::move(dialects));
   options.session.metrics = metrics;
+  options.balancers = NetworksFlag(FLAGS_proxy_protocol_from);
+  options.allowed = NetworksFlag(FLAGS_allow_networks);
+  options.denied = NetworksFlag(FLAGS_deny_networks);
+  options.limits.connections = FLAGS_connections_per_address;
+  options.limits.requests = *Rate::Parse(FLAGS_requests_per_address);
+  options.limits.registrations = *Rate::Parse(FLAGS_registrations_per_address);
+  options.limits.all_registrations = *Rate::Parse(FLAGS_registrations);
   options.max_connections = FLAGS_max_connections;
   options.max_active_requests = FLAGS_max_active_requests;
   options.header_timeout = TimeoutFlag(FLAGS_header_timeout);
@@ -272,6 +336,7 @@ rpc::TlsFiles TlsFromFlags() {
 
 absl::Status CheckConfiguration() {
   RETURN_IF_ERROR(CheckBind());
+  RETURN_IF_ERROR(CheckSelfTest());
   RETURN_IF_ERROR(DialectsFromFlags(/*port=*/0).status());
   const absl::StatusOr<std::string> target = rpc::ServiceTarget(FLAGS_service);
   if (!target.ok())

@@ -46,6 +46,8 @@ absl::Duration IdleShutdownTime();
 // Where to listen: --bind without its port, and the rules of that, of --port and what goes with it.
 // CheckConfiguration() has seen that they make sense.
 std::string BindHost();
+// Where a client on this machine reaches us, and from where it comes.
+std::string OwnHost();
 PortRules PortRulesFromFlags();
 // The gRPC target that --service means.
 std::string TargetOfService();

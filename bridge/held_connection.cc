@@ -4,11 +4,12 @@
 
 namespace backup::bridge {
 
-HeldConnection::HeldConnection(UniqueFd socket, std::string peer, uint64_t number,
+HeldConnection::HeldConnection(AcceptingSocket::Accepted accepted, uint64_t number,
                                const SessionContext& context, IdleShutdown& idle)
-    : connection(std::move(socket), std::move(peer), number, context.options.metrics.received_bytes,
-                 context.options.metrics.sent_bytes),
+    : connection(std::move(accepted.socket), std::move(accepted.peer), number,
+                 context.options.metrics.received_bytes, context.options.metrics.sent_bytes),
       session(connection, context),
+      address(accepted.address),
       activity_(idle),
       metrics_(context.options.metrics) {
   metrics_.connections_total.Add();
@@ -31,6 +32,8 @@ absl::string_view HeldConnection::StateName(State state) {
   switch (state) {
     case State::kWaiting:
       return "waiting";
+    case State::kThrottled:
+      return "throttled";
     case State::kServed:
       return "served";
     case State::kLingering:

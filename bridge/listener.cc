@@ -56,6 +56,7 @@ Listener::Listener(AcceptingSocket socket, UniqueFd epoll, std::shared_ptr<LoopM
                [mailbox = mailbox_](LoopMailbox::Task task) { mailbox->AddTask(std::move(task)); },
                body_budget_, uploads_},
       socket_(std::move(socket)),
+      limits_(options_.limits),
       workers_(options.max_active_requests, kWorkerIdleTime),
       thread_([this] { Loop(); }) {}
 
@@ -161,17 +162,16 @@ void Listener::NoteReserve() const {
 void Listener::Hold(AcceptingSocket::Accepted accepted) {
   const uint64_t number = ++last_number_;
   const bool too_many = held_.size() - lingering_ >= static_cast<size_t>(options_.max_connections);
-  auto owned = std::make_unique<HeldConnection>(std::move(accepted.socket),
-                                                std::move(accepted.peer), number, context_, idle_);
+  auto owned = std::make_unique<HeldConnection>(std::move(accepted), number, context_, idle_);
   HeldConnection& held = *owned;
   held_.emplace(number, std::move(owned));
   VLOG(1) << "conn=" << number << " peer=" << held.connection.peer() << " connected";
-  if (too_many) {
-    Refuse(held);
-  } else {
-    deadlines_.Set(number, options_.idle_timeout);
-    accepted_.push_back(number);
-  }
+  held.awaits_proxy_header = options_.balancers.Contains(held.address);
+  if (!held.awaits_proxy_header && !Admit(held)) return;
+  if (too_many) return Refuse(held, "connections", "--max_connections");
+  deadlines_.Set(number,
+                 held.awaits_proxy_header ? options_.header_timeout : options_.idle_timeout);
+  accepted_.push_back(number);
 }
 
 // Memory or descriptors have run out all the same. Who waits goes on waiting, and the loop with the
@@ -191,15 +191,6 @@ void Listener::ReadAccepted() {
     // As a rule the request has come with the connection.
     if (held != nullptr && held->state() == State::kWaiting) ReadHead(*held);
   }
-}
-
-void Listener::Refuse(HeldConnection& held) {
-  LOG_EVERY_T(WARNING, kRefusalLogSeconds)
-      << "peer=" << held.connection.peer() << " is refused: there are " << options_.max_connections
-      << " connections (--max_connections)";
-  options_.session.metrics.admission_rejected.With({"connections"}).Add();
-  held.session.RefuseIncomplete();
-  Linger(held, CloseReason::kLimit);
 }
 
 void Listener::StopAccepting() {

@@ -14,12 +14,14 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "base/idle_shutdown.h"
+#include "base/ip_network.h"
 #include "base/mutex.h"
 #include "base/unique_fd.h"
 #include "base/worker_pool.h"
 #include "bridge/held_connection.h"
 #include "bridge/loop_mailbox.h"
 #include "bridge/net/accepting_socket.h"
+#include "bridge/net/address_limits.h"
 #include "bridge/net/body_source.h"
 #include "bridge/net/deadlines.h"
 #include "bridge/request/session.h"
@@ -35,6 +37,13 @@ struct ListenerOptions {
   absl::Duration retry_answer_delay = absl::Milliseconds(300);
   // How long a connection that is to be closed may still send.
   absl::Duration linger_timeout = absl::Seconds(2);
+  // Balancers: what connects from there begins with a PROXY header, which tells the client.
+  IpNetworks balancers;
+  // Of whose clients connections are closed at once: of all that are not in `allowed`, unless that
+  // is empty, and of all in `denied`.
+  IpNetworks allowed;
+  IpNetworks denied;
+  AddressLimitOptions limits;
   int max_connections = 10'000;
   int max_active_requests = 1024;
   SessionOptions session;
@@ -83,15 +92,25 @@ class Listener {
   void Hold(AcceptingSocket::Accepted accepted);
   void PauseAccepting();
   void ResumeAccepting();
-  void Refuse(HeldConnection& held);
+  // Answers a general error, as there are too many: `limit` is for metrics, `why` for the log.
+  void Refuse(HeldConnection& held, absl::string_view limit, absl::string_view why);
+  // Whether its client may connect; it is closed if not.
+  bool Admit(HeldConnection& held);
+  // It is not one of its address any more.
+  void Uncount(HeldConnection& held);
+  // What came first from a balancer.
+  void ReadProxyHeader(HeldConnection& held);
+  void RefuseProxyHeader(HeldConnection& held, CloseReason reason, absl::string_view why);
   // Begins to read of the connections that were accepted before.
   void ReadAccepted();
   void ReadHead(HeldConnection& held);
   void HandleEnd(HeldConnection& held);
   // Waits for the rest of a head, or for the next one.
   void Wait(HeldConnection& held);
-  // Once there is room for it under max_active_requests.
+  // At once, later, or not at all, as the limits of its address are.
   void Serve(HeldConnection& held);
+  // Once there is room for it under max_active_requests.
+  void Enqueue(HeldConnection& held);
   void Begin(HeldConnection& held);
   // Gives the room of a request that was served to the next that waits.
   void BeginNext();
@@ -124,7 +143,8 @@ class Listener {
   AcceptingSocket socket_;
   std::map<uint64_t, std::unique_ptr<HeldConnection>> held_;
   std::vector<uint64_t> accepted_;  // Connections of which nothing was read yet.
-  Deadlines deadlines_;             // By connection, and kListenKey.
+  AddressLimits limits_;
+  Deadlines deadlines_;  // By connection, and kListenKey.
   size_t lingering_ = 0;
   int active_ = 0;               // Requests that are being served.
   std::deque<uint64_t> queued_;  // Connections whose requests wait for one of them to end.

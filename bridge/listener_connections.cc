@@ -27,6 +27,7 @@ void Listener::ReadHead(HeldConnection& held) {
     case Connection::ReadAheadResult::kBytes:
       break;
   }
+  if (held.awaits_proxy_header) return ReadProxyHeader(held);
   held.lazy_answer.clear();
   if (held.session.HasRequest()) return Serve(held);
   if (first_bytes) deadlines_.Set(held.number(), options_.header_timeout);
@@ -35,6 +36,11 @@ void Listener::ReadHead(HeldConnection& held) {
 
 void Listener::HandleEnd(HeldConnection& held) {
   const size_t size = held.connection.buffered().size();
+  if (held.awaits_proxy_header) {
+    if (size == 0)
+      return Close(held, CloseReason::kEof);  // As a balancer sees whether we are there.
+    return RefuseProxyHeader(held, CloseReason::kProxyHeader, "it ended early");
+  }
   if (held.session.IsForeign()) return Close(held, CloseReason::kProtocol);
   if (size > 0) {
     LOG(WARNING) << "conn=" << held.number() << " peer=" << held.connection.peer()
@@ -52,7 +58,7 @@ void Listener::Wait(HeldConnection& held) {
   Arm(held);
 }
 
-void Listener::Serve(HeldConnection& held) {
+void Listener::Enqueue(HeldConnection& held) {
   held.Enter(State::kServed);
   deadlines_.Clear(held.number());
   if (active_ == options_.max_active_requests) return queued_.push_back(held.number());
@@ -117,6 +123,7 @@ void Listener::Continue(HeldConnection& held, const Served& served) {
 void Listener::Linger(HeldConnection& held, CloseReason reason) {
   if (lingering_ >= kMaxLingering) return Close(held, reason);
   ++lingering_;
+  Uncount(held);
   held.close_reason = reason;
   held.Enter(State::kLingering);
   held.connection.ShutdownWrite();
@@ -135,6 +142,9 @@ void Listener::Expire(uint64_t key) {
   if (key == kListenKey) return ResumeAccepting();
   HeldConnection& held = *Find(key);
   if (held.state() == State::kLingering) return Close(held, held.close_reason);
+  if (held.state() == State::kThrottled) return Enqueue(held);
+  if (held.awaits_proxy_header)
+    return RefuseProxyHeader(held, CloseReason::kHeaderTimeout, "it does not come");
   if (!held.lazy_answer.empty()) {
     if (!held.connection.WriteNow(std::exchange(held.lazy_answer, "")))
       return Close(held, CloseReason::kEof);
@@ -166,6 +176,7 @@ void Listener::Close(HeldConnection& held, CloseReason reason) {
   held.close_reason = aborting_ ? CloseReason::kDrain : reason;
   VLOG(1) << "conn=" << held.number() << " peer=" << held.connection.peer() << " closed";
   if (held.state() == State::kLingering) --lingering_;
+  Uncount(held);
   deadlines_.Clear(held.number());
   held_.erase(held.number());
 }

@@ -61,13 +61,6 @@ std::string SelfBackupDirectory(const std::filesystem::path& bin_directory) {
                                                            : BACKUP_LEGACY_CLIENT_SOURCES;
 }
 
-// Where a client on this machine reaches us.
-std::string OwnAddress(int port) {
-  const std::string host = BindHost();
-  const bool any = host.empty() || host == "0.0.0.0" || host == "::";
-  return AddressText({any ? "127.0.0.1" : host, port});
-}
-
 std::unique_ptr<SelfBackup> StartSelfBackup(int port) {
   std::error_code error;
   const auto bin_directory = std::filesystem::read_symlink("/proc/self/exe", error).parent_path();
@@ -76,7 +69,8 @@ std::unique_ptr<SelfBackup> StartSelfBackup(int port) {
   const std::string program = FLAGS_legacy_client.empty()
                                   ? (bin_directory / "legacy-client").string()
                                   : FLAGS_legacy_client;
-  return std::make_unique<SelfBackup>(SelfBackupOptions{directory, program, OwnAddress(port)});
+  return std::make_unique<SelfBackup>(
+      SelfBackupOptions{directory, program, AddressText({OwnHost(), port})});
 }
 
 // How long the event loop may take to come round.

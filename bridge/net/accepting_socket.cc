@@ -32,10 +32,11 @@ AcceptingSocket::Accepted AcceptingSocket::Accept() {
   socklen_t size = sizeof(address);
   UniqueFd socket(::accept4(socket_.get(), reinterpret_cast<sockaddr*>(&address), &size,
                             SOCK_NONBLOCK | SOCK_CLOEXEC));
-  if (!socket.valid()) return {ResultOf(errno), UniqueFd(), ""};
-  if (socket.get() >= first_reserved_) return {Result::kReserved, UniqueFd(), ""};
-  return {Result::kAccepted, std::move(socket),
-          AddressText(reinterpret_cast<const sockaddr*>(&address), size)};
+  if (!socket.valid()) return {ResultOf(errno)};
+  if (socket.get() >= first_reserved_) return {Result::kReserved};
+  const auto* const peer = reinterpret_cast<const sockaddr*>(&address);
+  return {Result::kAccepted, std::move(socket), IpAddress::FromSocket(peer),
+          AddressText(peer, size)};
 }
 
 }  // namespace backup::bridge

@@ -3,6 +3,7 @@
 #include <string>
 #include <utility>
 
+#include "base/ip_network.h"
 #include "base/unique_fd.h"
 
 namespace backup::bridge {
@@ -19,8 +20,9 @@ class AcceptingSocket {
   };
   struct Accepted {
     Result result = Result::kNone;
-    UniqueFd socket;   // Non-blocking.
-    std::string peer;  // For the log: "1.2.3.4:5".
+    UniqueFd socket = {};    // Non-blocking.
+    IpAddress address = {};  // Of the peer.
+    std::string peer = "";   // For the log: "1.2.3.4:5".
   };
 
   // `socket` listens and does not block.

@@ -62,6 +62,12 @@ Connection::ReadAheadResult Connection::ReadAhead(size_t max_size) {
   return buffered_.size() > size_before ? ReadAheadResult::kBytes : ReadAheadResult::kNothing;
 }
 
+void Connection::ConsumeProxyHeader(size_t size, std::string peer) {
+  Consume(size);
+  peer_ = std::move(peer);
+  if (buffered_.empty()) has_read_ = false;
+}
+
 absl::Status Connection::WaitForBuffered(size_t size, absl::Duration timeout) {
   const MonotonicTime deadline = After(timeout);
   while (buffered_.size() < size) {

@@ -58,6 +58,9 @@ class Connection {
   MonotonicTime begin_time() const { return begin_time_; }
   // Drops the first `size` of them.
   void Consume(size_t size) { buffered_.erase(0, size); }
+  // Drops the first `size` of them, which a proxy has put in front of what `peer` sends: that
+  // begins behind them. Before anything else was consumed.
+  void ConsumeProxyHeader(size_t size, std::string peer);
 
   // Takes what has come, without waiting, until `max_size` bytes are buffered.
   ReadAheadResult ReadAhead(size_t max_size);
@@ -98,7 +101,7 @@ class Connection {
   absl::Status WaitFor(short events, MonotonicTime deadline) const;
 
   const UniqueFd socket_;
-  const std::string peer_;
+  std::string peer_;
   const uint64_t number_;
   const Counter received_bytes_;
   const Counter sent_bytes_;

@@ -56,6 +56,11 @@ bool Session::HasRequest() {
   return current_ != nullptr;
 }
 
+bool Session::IsRegistration() const {
+  const auto* const ready = std::get_if<Ready>(&current_->decision);
+  return ready != nullptr && std::holds_alternative<wire::Register>(ready->head.request.operation);
+}
+
 void Session::Serve(std::function<void(Served)> done) {
   current_->done = std::move(done);
   current_->origin = NewOrigin();

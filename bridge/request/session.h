@@ -78,6 +78,9 @@ class Session {
   // Decides what the bytes read ahead ask for: whether there is something to be served, or refused.
   bool HasRequest();
 
+  // Whether what HasRequest() has found is a registration, as far as it is understood yet.
+  bool IsRegistration() const;
+
   // Serves what HasRequest() has found. Waits for nothing. `done` is called once, on any thread,
   // perhaps before this returns, and must not block; there may be further requests read ahead then.
   // Until then the session and its connection are used by nobody else.
@@ -86,7 +89,7 @@ class Session {
   // Of bytes that do not become a head in time, or at all: whether they are of another protocol,
   // which is logged and counted.
   bool IsForeign() const;
-  // Answers such bytes, if they are not, with a general error.
+  // Answers such bytes, if they are not, or what HasRequest() has found, with a general error.
   void RefuseIncomplete();
 
  private:

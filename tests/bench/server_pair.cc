@@ -77,7 +77,9 @@ absl::StatusOr<std::unique_ptr<ServerPair>> ServerPair::Start(
                        {programs.bridge, "--bind=127.0.0.1", "--port=0",
                         absl::StrCat("--service=", service.address),
                         absl::StrCat("--bound_port_file=", bridge_port_path), "--idle_shutdown=0s",
-                        absl::StrCat("--max_connections=", kMaxConnections), "--idle_timeout=300s"},
+                        absl::StrCat("--max_connections=", kMaxConnections), "--idle_timeout=300s",
+                        "--connections_per_address=0", "--requests_per_address=0",
+                        "--registrations_per_address=0", "--registrations=0"},
                        absl::StrCat(dir, "/bridge.out"), absl::StrCat(dir, "/bridge.log")));
   ASSIGN_OR_RETURN(const std::string bridge_port, WaitForPort(bridge, bridge_port_path));
   return std::unique_ptr<ServerPair>(new ServerPair{std::move(service.process),

@@ -239,7 +239,8 @@ def in_a_process(action, *arguments):
 @scenario("S6", deadline_s=180)
 def floods(run):
     """floods of connections, of registrations and of handshakes on both ports"""
-    beside = Beside(run)
+    # What they do to who stands beside, not how they are kept away: tests/e2e/admission_test.py.
+    beside = Beside(run, bridge_flags=["--registrations_per_address=0", "--registrations=0"])
     cluster = beside.cluster
     seconds = run.times(1.5, 60)
     attacks = ((flood_connections, cluster.port, seconds), (flood_connections, cluster.service_port, seconds),

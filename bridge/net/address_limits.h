@@ -1,0 +1,95 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <list>
+#include <optional>
+#include <utility>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "base/ip_network.h"
+#include "bridge/net/connection.h"
+
+namespace backup::bridge {
+
+// At most `count` at once, and within each `span` as many again. A count of 0 is no limit.
+struct Rate {
+  int64_t count = 0;
+  absl::Duration span = absl::ZeroDuration();
+
+  // COUNT/DURATION, as in 1000/1h, or 0; nothing if `text` is neither.
+  static std::optional<Rate> Parse(absl::string_view text);
+};
+
+// Whether something may be done, which then counts as done.
+struct Admission {
+  // Which limit is in the way, by the name of its flag; empty: none.
+  absl::string_view limit = "";
+  // Until when to put it off. Infinite: for too long to be waited for, and nothing was counted.
+  absl::Duration wait = absl::ZeroDuration();
+};
+
+// A token bucket for each address. Those seen last are remembered, at most kMaxAddresses: who was
+// forgotten begins with a full bucket. Used by one thread at a time.
+class TokenBuckets {
+ public:
+  // About 6 MiB.
+  static constexpr size_t kMaxAddresses = 65'536;
+
+  explicit TokenBuckets(const Rate& rate) : rate_(rate) {}
+
+  // How long `address` has to wait for the next token, which is then its own; infinite, without
+  // one, if that is longer than `longest`. `now` never goes back.
+  absl::Duration Take(const IpAddress& address, MonotonicTime now, absl::Duration longest);
+  size_t size() const { return in_order_.size(); }
+
+ private:
+  struct Bucket {
+    IpAddress address;
+    MonotonicTime full_at;  // When all tokens will be there again.
+  };
+
+  Bucket& Find(const IpAddress& address, MonotonicTime now);
+
+  const Rate rate_;
+  std::list<Bucket> in_order_;  // Those seen last in front.
+  absl::flat_hash_map<IpAddress, std::list<Bucket>::iterator> by_address_;
+};
+
+struct AddressLimitOptions {
+  // Of each address; 0 is no limit.
+  int64_t connections = 0;
+  Rate requests = {};
+  Rate registrations = {};
+  // Of all together.
+  Rate all_registrations = {};
+  // How long a request may be put off until it is refused.
+  absl::Duration longest_wait = absl::Seconds(10);
+};
+
+// What the clients of one address may do, and some of it all together. An address is one of IPv4,
+// or 64 bits of IPv6, as whoever has one of these has all. Used by one thread at a time.
+class AddressLimits {
+ public:
+  explicit AddressLimits(const AddressLimitOptions& options);
+
+  // One more connection, until RemoveConnection(); false if there are too many, and then it does
+  // not count.
+  bool AddConnection(const IpAddress& address);
+  void RemoveConnection(const IpAddress& address);
+
+  // One more request, of a new client if it `registers`.
+  Admission TakeRequest(const IpAddress& address, bool registers, MonotonicTime now);
+
+ private:
+  const AddressLimitOptions options_;
+  // Of addresses that have any, so as many as there are connections at most.
+  absl::flat_hash_map<IpAddress, int64_t> connections_;
+  TokenBuckets requests_;
+  TokenBuckets registrations_;
+  TokenBuckets all_registrations_;  // Of one address, for all.
+};
+
+}  // namespace backup::bridge

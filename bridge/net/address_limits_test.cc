@@ -1,0 +1,116 @@
+#include "bridge/net/address_limits.h"
+
+#include "gtest/gtest.h"
+
+namespace backup::bridge {
+namespace {
+
+constexpr absl::Duration kPatience = absl::Seconds(5);
+const MonotonicTime kStart = MonotonicTime() + std::chrono::hours(1);
+
+MonotonicTime At(absl::Duration after) { return kStart + absl::ToChronoNanoseconds(after); }
+IpAddress Address(absl::string_view text) { return *IpAddress::Parse(text); }
+IpAddress Number(uint32_t number) {
+  const std::string bytes = {static_cast<char>(number >> 24), static_cast<char>(number >> 16),
+                             static_cast<char>(number >> 8), static_cast<char>(number)};
+  return *IpAddress::FromBytes(bytes);
+}
+
+TEST(Rate, IsACountInATime) {
+  const auto rate = Rate::Parse("1000/1h");
+  ASSERT_TRUE(rate);
+  EXPECT_EQ(rate->count, 1000);
+  EXPECT_EQ(rate->span, absl::Hours(1));
+  EXPECT_EQ(Rate::Parse("0")->count, 0);
+  for (const char* wrong : {"", "1000", "1000/", "/1h", "x/1h", "1000/x", "0/1h", "-1/1h", "1/0s",
+                            "1/-1s", "1/inf", "1000000000000/1s"})
+    EXPECT_FALSE(Rate::Parse(wrong)) << wrong;
+}
+
+TEST(TokenBuckets, AllTokensMayBeTakenAtOnceAndComeBackOneByOne) {
+  TokenBuckets buckets({3, absl::Seconds(30)});
+  const IpAddress address = Address("1.2.3.4");
+  for (int i = 0; i < 3; ++i)
+    EXPECT_EQ(buckets.Take(address, kStart, kPatience), absl::ZeroDuration());
+  EXPECT_EQ(buckets.Take(address, kStart, kPatience), absl::InfiniteDuration());
+  EXPECT_EQ(buckets.Take(address, At(absl::Seconds(6)), kPatience), absl::Seconds(4));
+  // That one counts already.
+  EXPECT_EQ(buckets.Take(address, At(absl::Seconds(10)), kPatience), absl::InfiniteDuration());
+  EXPECT_EQ(buckets.Take(address, At(absl::Seconds(20)), kPatience), absl::ZeroDuration());
+  for (int i = 0; i < 3; ++i)
+    EXPECT_EQ(buckets.Take(address, At(absl::Hours(1)), kPatience), absl::ZeroDuration());
+  EXPECT_EQ(buckets.Take(address, At(absl::Hours(1)), kPatience), absl::InfiniteDuration());
+}
+
+TEST(TokenBuckets, EachAddressHasItsOwn) {
+  TokenBuckets buckets({1, absl::Hours(1)});
+  EXPECT_EQ(buckets.Take(Address("1.2.3.4"), kStart, kPatience), absl::ZeroDuration());
+  EXPECT_EQ(buckets.Take(Address("1.2.3.5"), kStart, kPatience), absl::ZeroDuration());
+  EXPECT_EQ(buckets.Take(Address("1.2.3.4"), kStart, kPatience), absl::InfiniteDuration());
+}
+
+TEST(TokenBuckets, ThoseNotSeenForLongestAreForgotten) {
+  TokenBuckets buckets({1, absl::Hours(1)});
+  const auto most = static_cast<uint32_t>(TokenBuckets::kMaxAddresses);
+  for (uint32_t i = 0; i < most; ++i) buckets.Take(Number(i), kStart, kPatience);
+  EXPECT_EQ(buckets.Take(Number(0), kStart, kPatience), absl::InfiniteDuration());  // Seen again.
+  buckets.Take(Number(most), kStart, kPatience);
+  EXPECT_EQ(buckets.size(), TokenBuckets::kMaxAddresses);
+  EXPECT_EQ(buckets.Take(Number(0), kStart, kPatience), absl::InfiniteDuration());
+  EXPECT_EQ(buckets.Take(Number(1), kStart, kPatience), absl::ZeroDuration());
+}
+
+TEST(TokenBuckets, WithoutALimitNothingIsRemembered) {
+  TokenBuckets buckets({});
+  for (int i = 0; i < 1000; ++i)
+    EXPECT_EQ(buckets.Take(Address("1.2.3.4"), kStart, kPatience), absl::ZeroDuration());
+  EXPECT_EQ(buckets.size(), 0U);
+}
+
+TEST(AddressLimits, CountsOpenConnections) {
+  AddressLimits limits({.connections = 2});
+  const IpAddress one = Address("1.2.3.4");
+  EXPECT_TRUE(limits.AddConnection(one));
+  EXPECT_TRUE(limits.AddConnection(one));
+  EXPECT_FALSE(limits.AddConnection(one));
+  EXPECT_TRUE(limits.AddConnection(Address("1.2.3.5")));
+  limits.RemoveConnection(one);
+  EXPECT_TRUE(limits.AddConnection(one));
+  EXPECT_FALSE(limits.AddConnection(one));
+}
+
+TEST(AddressLimits, SixtyFourBitsOfIpv6AreOneAddress) {
+  AddressLimits limits({.connections = 1, .requests = {1, absl::Hours(1)}});
+  EXPECT_TRUE(limits.AddConnection(Address("2001:db8::1")));
+  EXPECT_FALSE(limits.AddConnection(Address("2001:db8::ffff:0:0:2")));
+  EXPECT_TRUE(limits.AddConnection(Address("2001:db8:0:1::1")));
+  EXPECT_EQ(limits.TakeRequest(Address("2001:db8::1"), false, kStart).limit, "");
+  EXPECT_EQ(limits.TakeRequest(Address("2001:db8::2"), false, kStart).wait,
+            absl::InfiniteDuration());
+}
+
+TEST(AddressLimits, TheLongestWaitIsTheRequests) {
+  AddressLimits limits({.requests = {1, absl::Seconds(1)}, .registrations = {1, absl::Seconds(3)}});
+  const IpAddress address = Address("1.2.3.4");
+  EXPECT_EQ(limits.TakeRequest(address, true, kStart).limit, "");
+  const Admission second = limits.TakeRequest(address, true, kStart);
+  EXPECT_EQ(second.limit, "registrations_per_address");
+  EXPECT_EQ(second.wait, absl::Seconds(3));
+  const Admission third = limits.TakeRequest(address, false, kStart);
+  EXPECT_EQ(third.limit, "requests_per_address");
+  EXPECT_EQ(third.wait, absl::Seconds(2));
+}
+
+TEST(AddressLimits, AllTogetherMayRegisterOnlySoOften) {
+  AddressLimits limits(
+      {.registrations = {2, absl::Hours(1)}, .all_registrations = {2, absl::Hours(1)}});
+  EXPECT_EQ(limits.TakeRequest(Address("1.1.1.1"), true, kStart).limit, "");
+  EXPECT_EQ(limits.TakeRequest(Address("1.1.1.2"), true, kStart).limit, "");
+  const Admission third = limits.TakeRequest(Address("1.1.1.3"), true, kStart);
+  EXPECT_EQ(third.limit, "registrations");
+  EXPECT_EQ(third.wait, absl::InfiniteDuration());
+  EXPECT_EQ(limits.TakeRequest(Address("1.1.1.3"), false, kStart).limit, "");
+}
+
+}  // namespace
+}  // namespace backup::bridge
