@@ -102,6 +102,11 @@ if(BACKUP_PRECOMPILE)
   set(precompiled_headers <algorithm> <chrono> <filesystem> <functional> <map> <memory> <optional> <string> <thread>
     <variant> <vector> <absl/cleanup/cleanup.h> <absl/status/statusor.h> <absl/strings/str_cat.h>
     <absl/strings/str_format.h> <absl/time/clock.h> <glog/logging.h> <grpcpp/grpcpp.h>)
+  if(CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
+    # As CMake does it, behind -Xclang, ccache sees neither what is a path nor a file that is the same in another folder.
+    set(CMAKE_CXX_COMPILE_OPTIONS_CREATE_PCH -x c++-header -Xclang -fno-pch-timestamp -include <PCH_HEADER>)
+    set(CMAKE_CXX_COMPILE_OPTIONS_USE_PCH -include-pch <PCH_FILE>)
+  endif()
   add_library(backup_pch OBJECT ${CMAKE_BINARY_DIR}/precompiled.cc)
   target_link_libraries(backup_pch PRIVATE backup_options gflags glog::glog)
   target_precompile_headers(backup_pch PRIVATE ${precompiled_headers})
