@@ -28,6 +28,21 @@ double Seconds(const timeval& time) {
   return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_usec) / 1e6;
 }
 
+double CpuSecondsOf(pid_t pid) {
+  std::ifstream file(absl::StrCat("/proc/", pid, "/stat"));
+  std::string line;
+  std::getline(file, line);
+  // The program's name, in parentheses, may hold spaces; user and system time are the 12th and 13th
+  // field behind it.
+  std::istringstream fields(line.substr(line.rfind(')') + 1));
+  std::string skipped;
+  for (int i = 0; i < 11; ++i) fields >> skipped;
+  double user_ticks = 0;
+  double system_ticks = 0;
+  fields >> user_ticks >> system_ticks;
+  return (user_ticks + system_ticks) / static_cast<double>(sysconf(_SC_CLK_TCK));
+}
+
 }  // namespace
 
 absl::StatusOr<ChildProcess> ChildProcess::Start(std::vector<std::string> args,
@@ -60,19 +75,13 @@ ChildProcess::~ChildProcess() {
   waitpid(pid_, nullptr, 0);
 }
 
-double ChildProcess::CpuSeconds() const {
-  std::ifstream file(absl::StrCat("/proc/", pid_, "/stat"));
-  std::string line;
-  std::getline(file, line);
-  // The program's name, in parentheses, may hold spaces; user and system time are the 12th and 13th
-  // field behind it.
-  std::istringstream fields(line.substr(line.rfind(')') + 1));
-  std::string skipped;
-  for (int i = 0; i < 11; ++i) fields >> skipped;
-  double user_ticks = 0;
-  double system_ticks = 0;
-  fields >> user_ticks >> system_ticks;
-  return (user_ticks + system_ticks) / static_cast<double>(sysconf(_SC_CLK_TCK));
+double ChildProcess::CpuSeconds() const { return CpuSecondsOf(pid_); }
+
+double ChildProcess::CpuSecondsWithChildren() const {
+  double seconds = CpuSeconds();
+  std::ifstream children(absl::StrCat("/proc/", pid_, "/task/", pid_, "/children"));
+  for (pid_t child = 0; children >> child;) seconds += CpuSecondsOf(child);
+  return seconds;
 }
 
 double ChildProcess::StatusMebibytes(absl::string_view field) const {

@@ -26,6 +26,8 @@ class ChildProcess {
 
   // Time on all cores so far, user and system.
   double CpuSeconds() const;
+  // The same, with that of the programs that it has started and that run still.
+  double CpuSecondsWithChildren() const;
   // The most memory that was resident at any time so far.
   double PeakResidentMebibytes() const { return StatusMebibytes("VmHWM:"); }
   // Forgets the peak so far: from now on it is that of what comes.

@@ -26,6 +26,7 @@
 #include "gflags/gflags.h"
 #include "glog/logging.h"
 #include "tests/bench/bare_echo.h"
+#include "tests/bench/catalog_load.h"
 #include "tests/bench/generations.h"
 #include "tests/bench/other_servers.h"
 #include "tests/bench/report.h"
@@ -36,7 +37,7 @@ DEFINE_string(bin_dir, "", "where the programs are; empty: beside this one");
 DEFINE_string(work_dir, "/var/tmp", "where the data goes for the time of the measurement");
 DEFINE_string(only, "",
               "of files, others, restore, known, small, generations, repacking, retention, scrub, "
-              "snapshots, sessions, fairness, crowds, catalog, chunks: comma-separated; "
+              "snapshots, sessions, postgres, fairness, crowds, catalog, chunks: comma-separated; "
               "empty: all");
 DEFINE_int32(file_mebibytes, 1024, "size of a large file");
 DEFINE_int32(throttle_mb_per_second, 0,
@@ -148,6 +149,7 @@ class Bench {
     RETURN_IF_ERROR(RunSection("scrub", [this] { return MeasureScrubbing(); }));
     RETURN_IF_ERROR(RunSection("snapshots", [this] { return MeasureSnapshots(); }));
     RETURN_IF_ERROR(RunSection("sessions", [this] { return MeasureSessions(); }));
+    RETURN_IF_ERROR(RunSection("postgres", [this] { return MeasureCatalogsCompared(); }));
     RETURN_IF_ERROR(RunSection("fairness", [this] { return MeasureOneBesideAnother(); }));
     RETURN_IF_ERROR(RunSection("crowds", [this] { return MeasureCrowds(); }));
     RETURN_IF_ERROR(RunSection("catalog", [this] { return MeasureCatalogs(); }));
@@ -350,6 +352,22 @@ class Bench {
     return absl::OkStatus();
   }
 
+  absl::Status MeasureCatalogsCompared() {
+    for (const int64_t clients : Numbers(FLAGS_clients)) {
+      const std::string dir = absl::StrCat(section_dir_, "/", clients);
+      std::filesystem::create_directory(dir);
+      ASSIGN_OR_RETURN(const std::optional<CatalogLoadResult> load,
+                       MeasureCatalogLoad(programs_, dir, static_cast<int>(clients),
+                                          absl::Seconds(FLAGS_seconds), FLAGS_runs));
+      if (!load) {
+        std::cerr << "backup-bench: PostgreSQL is not installed, so it is not compared\n";
+        break;
+      }
+      Add(ReportCatalogLoad(static_cast<int>(clients), *load));
+    }
+    return absl::OkStatus();
+  }
+
   absl::Status MeasureOneBesideAnother() {
     RETURN_IF_ERROR(StartServers());
     ASSIGN_OR_RETURN(
@@ -424,6 +442,9 @@ int Main(int argc, char** argv) {
     return kFailed;
   }
   absl::Cleanup remove = [&dir] { std::filesystem::remove_all(dir); };
+  // PostgreSQL, which runs as a user of its own, has to come through.
+  std::filesystem::permissions(dir, std::filesystem::perms::others_exec,
+                               std::filesystem::perm_options::add);
   std::unique_ptr<ThrottledDisk> throttled;  // Before what runs in it.
   if (FLAGS_throttle_mb_per_second > 0) {
     auto made = ThrottledDisk::Make(dir, FLAGS_throttle_mb_per_second);

@@ -324,6 +324,30 @@ std::vector<Figure> ReportRepacking(const RepackingResult& result) {
           {group, "CPU, service", result.cpu_seconds, "s", {}, {}}};
 }
 
+std::vector<Figure> ReportCatalogLoad(int clients, const CatalogLoadResult& result) {
+  const std::string group =
+      absl::StrCat("whole sessions with a catalog in PostgreSQL, ", clients, " clients");
+  const bool has_target = clients == kManyClients;
+  return {
+      {group, "sessions, SQLite", result.sqlite_per_second, "/s", {}, {}},
+      {group, "sessions, PostgreSQL", result.postgres_per_second, "/s", {}, {}},
+      {group,
+       "against SQLite",
+       100 * result.postgres_per_second / result.sqlite_per_second,
+       "%",
+       has_target ? std::optional(AtLeast(70)) : std::nullopt,
+       {}},
+      {group,
+       "transactions",
+       result.transactions_per_session,
+       "/session",
+       has_target ? std::optional(AtMost(3)) : std::nullopt,
+       {}},
+      {group, "CPU, service, SQLite", result.sqlite_cpu_milliseconds, "ms/session", {}, {}},
+      {group, "CPU, service, PostgreSQL", result.postgres_cpu_milliseconds, "ms/session", {}, {}},
+      {group, "CPU, PostgreSQL", result.server_cpu_milliseconds, "ms/session", {}, {}}};
+}
+
 std::vector<Figure> ReportRetention(int64_t versions, const RetentionResult& result) {
   const std::string group = absl::StrCat("retention of ", versions / kMillion, " million versions");
   const double ratio = result.sessions_beside_per_second / result.sessions_alone_per_second;

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "tests/bench/bare_echo.h"
+#include "tests/bench/catalog_load.h"
 #include "tests/bench/crowd.h"
 #include "tests/bench/figures.h"
 #include "tests/bench/generations.h"
@@ -41,6 +42,7 @@ std::vector<Figure> ReportSessions(int clients, const SessionLoadResult& result,
 // Beside what is the least that they would take, and which part takes more than that.
 std::vector<Figure> ReportAgainstBare(int clients, const SessionLoadResult& ours,
                                       const BareEchoResult& bare);
+std::vector<Figure> ReportCatalogLoad(int clients, const CatalogLoadResult& result);
 std::vector<Figure> ReportIdleCrowd(int connections, const IdleCrowdResult& result);
 std::vector<Figure> ReportSlowCrowd(int uploads, const SlowCrowdResult& result);
 std::vector<Figure> ReportFairness(const FairnessResult& result);
