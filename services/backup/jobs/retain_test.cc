@@ -23,6 +23,9 @@
 namespace backup::jobs {
 namespace {
 
+// More versions than one step looks at, and not so many as two do.
+constexpr int kTwoSteps = 10'000;
+
 using storage::Outcome;
 using storage::RetentionPolicy;
 using ::testing::ElementsAre;
@@ -408,7 +411,7 @@ TEST_F(RetainTest, LeavesEverythingOnceSomethingIsDamagedThoughOtherDamageIsGone
 TEST_F(RetainTest, GoesOnWithOtherFilesAfterDamageInTheMiddleOfALongOne) {
   SetPolicy({{}, {.keep_last = 1}});
   EXPECT_OK(memory_.Run([&](storage::Transaction& transaction) {
-    for (int i = 0; i < 5000; ++i) {
+    for (int i = 0; i < kTwoSteps; ++i) {
       EXPECT_OK(AddTo(transaction, "a", Outcome::kVerified));
     }
     return absl::OkStatus();
@@ -422,14 +425,14 @@ TEST_F(RetainTest, GoesOnWithOtherFilesAfterDamageInTheMiddleOfALongOne) {
   const testing::LogCapture log;
   const absl::StatusOr<Job::Progress> first = retain.Step("", 1, std::stop_token());
   ASSERT_OK(first);
-  EXPECT_GT(first->count, 4000);
+  EXPECT_GT(first->count, kTwoSteps / 2);
   MarkDamaged(1);
   const absl::StatusOr<Job::Progress> second = retain.Step(first->cursor, 1, std::stop_token());
   ASSERT_OK(second);
   EXPECT_TRUE(second->is_done);
   EXPECT_EQ(second->count, 1);
   EXPECT_THAT(log.text(),
-              HasSubstr(absl::StrCat(4999 - first->count, " versions that were to go stay until")));
+              HasSubstr(absl::StrCat(kTwoSteps - 1 - first->count, " versions that were to go stay until")));
   Run();
   EXPECT_EQ(Versions().size(), 3u);
 }
@@ -528,7 +531,7 @@ TEST_F(RetainTest, GoesOnWhereItWasKilled) {
 TEST_F(RetainTest, BeginsAFileOfManyStepsAnewInAnotherProcess) {
   SetPolicy({{}, {.keep_last = 2}});
   EXPECT_OK(memory_.Run([&](storage::Transaction& transaction) {
-    for (int i = 0; i < 5000; ++i) {
+    for (int i = 0; i < kTwoSteps; ++i) {
       EXPECT_OK(AddTo(transaction, "a", Outcome::kVerified));
     }
     return absl::OkStatus();
@@ -539,7 +542,7 @@ TEST_F(RetainTest, BeginsAFileOfManyStepsAnewInAnotherProcess) {
   ASSERT_OK(progress);
   EXPECT_FALSE(progress->is_done);
   EXPECT_EQ(progress->cursor, "");
-  EXPECT_GT(progress->count, 4000);
+  EXPECT_GT(progress->count, kTwoSteps / 2);
   Run();
   EXPECT_EQ(Versions().size(), 2u);
 }
