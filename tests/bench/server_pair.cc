@@ -52,12 +52,12 @@ absl::StatusOr<RunningService> RunningService::Start(const Programs& programs,
   const std::string address = absl::StrCat("unix:", dir, "/service.sock");
   const std::string port_path = absl::StrCat(dir, "/service.port");
   std::filesystem::remove(port_path);
-  std::vector<std::string> args = {programs.service, absl::StrCat("--data_dir=", dir, "/data"),
-                                   absl::StrCat("--listen=", address),
-                                   absl::StrCat("--bound_port_file=", port_path),
-                                   "--idle_shutdown=0s",
-                                   // For WaitForCatalogCheck(): services/backup/jobs/catalog_check.cc.
-                                   "--vmodule=catalog_check=1"};
+  std::vector<std::string> args = {
+      programs.service, absl::StrCat("--data_dir=", dir, "/data"),
+      absl::StrCat("--listen=", address), absl::StrCat("--bound_port_file=", port_path),
+      "--idle_shutdown=0s",
+      // For WaitForCatalogCheck(): services/backup/jobs/catalog_check.cc.
+      "--vmodule=catalog_check=1"};
   args.insert(args.end(), flags.begin(), flags.end());
   ASSIGN_OR_RETURN(ChildProcess process,
                    ChildProcess::Start(std::move(args), absl::StrCat(dir, "/service.out"),

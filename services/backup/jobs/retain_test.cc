@@ -431,8 +431,8 @@ TEST_F(RetainTest, GoesOnWithOtherFilesAfterDamageInTheMiddleOfALongOne) {
   ASSERT_OK(second);
   EXPECT_TRUE(second->is_done);
   EXPECT_EQ(second->count, 1);
-  EXPECT_THAT(log.text(),
-              HasSubstr(absl::StrCat(kTwoSteps - 1 - first->count, " versions that were to go stay until")));
+  EXPECT_THAT(log.text(), HasSubstr(absl::StrCat(kTwoSteps - 1 - first->count,
+                                                 " versions that were to go stay until")));
   Run();
   EXPECT_EQ(Versions().size(), 3u);
 }
