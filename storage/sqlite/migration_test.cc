@@ -1,19 +1,118 @@
+#include <sqlite3.h>
+
+#include <fstream>
+#include <iterator>
+#include <memory>
+#include <string>
+#include <vector>
+
 #include "absl/strings/str_cat.h"
 #include "base/error.h"
 #include "base/status_macros.h"
+#include "base/testing/fault_file_system.h"
 #include "base/testing/status_matchers.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "storage/sqlite/schema.h"
 #include "storage/sqlite/sqlite_catalog.h"
+#include "storage/sqlite/testing/disk_vfs.h"
 #include "storage/testing/ids.h"
 #include "storage/testing/temp_folder.h"
 
 namespace backup::storage {
 namespace {
 
+using backup::testing::FaultFileSystem;
+using ::testing::Contains;
 using testing::HasReason;
+using ::testing::HasSubstr;
 using testing::IsOkAndHolds;
+using Loss = FaultFileSystem::Loss;
+
+constexpr char kDiskPath[] = "/state/catalog.db";
+// Where sanitizers make each round ten times as long.
+#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__) || defined(__clang__)
+constexpr int kStride = 97;
+#else
+constexpr int kStride = 7;
+#endif
+
+// A machine whose disk holds a catalog's file.
+struct Machine {
+  Machine(uint64_t seed, const std::string& bytes) : disk(seed), vfs(disk) {
+    disk.MakeFolder("/state");
+    disk.SyncFolder("/");
+    const std::unique_ptr<backup::File> file = disk.Create(kDiskPath, 0);
+    EXPECT_EQ(file->WriteAt(0, bytes), std::ssize(bytes));
+    EXPECT_TRUE(file->Sync());
+    EXPECT_TRUE(disk.SyncFolder("/state"));
+  }
+
+  // The first use migrates it.
+  static absl::Status Open() {
+    return SqliteCatalog::Open(kDiskPath, {}, {.vfs = DiskVfs::kName}).status();
+  }
+
+  FaultFileSystem disk;
+  DiskVfs vfs;
+};
+
+// The first column of what `sql` yields.
+std::vector<std::string> Ask(sqlite3* database, const std::string& sql) {
+  std::vector<std::string> found;
+  const auto take = [](void* to, int, char** values, char**) {
+    static_cast<std::vector<std::string>*>(to)->push_back(values[0]);
+    return 0;
+  };
+  EXPECT_EQ(sqlite3_exec(database, sql.c_str(), take, &found, nullptr), SQLITE_OK) << sql;
+  return found;
+}
+
+// All that the machine's catalog is made of, and every row.
+std::vector<std::string> WholeCatalog() {
+  sqlite3* opened = nullptr;
+  EXPECT_EQ(sqlite3_open_v2(kDiskPath, &opened, SQLITE_OPEN_READWRITE, DiskVfs::kName), SQLITE_OK);
+  const std::unique_ptr<sqlite3, decltype(&sqlite3_close)> database(opened, &sqlite3_close);
+  std::vector<std::string> all = Ask(
+      opened, "SELECT type || ' ' || name || ' ' || ifnull(sql, '') FROM sqlite_master ORDER BY 1");
+  for (const std::string& rows : Ask(opened, R"(
+         SELECT 'SELECT ''' || m.name || ' '' || ' ||
+                (SELECT group_concat('quote("' || name || '")', '||'',''||') FROM pragma_table_info(m.name)) ||
+                ' FROM "' || m.name || '" ORDER BY 1'
+         FROM sqlite_master m WHERE type = 'table' ORDER BY name)")) {
+    const std::vector<std::string> found = Ask(opened, rows);
+    all.insert(all.end(), found.begin(), found.end());
+  }
+  return all;
+}
+
+// Whatever call of an upgrade of the catalog at `path` the machine crashes in, the next one makes
+// of it what an upgrade without a crash does.
+void ExpectNoCrashHarms(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  const std::string old((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
+  std::vector<std::string> upgraded;
+  {
+    const Machine machine(0, old);
+    EXPECT_OK(Machine::Open());
+    upgraded = WholeCatalog();
+  }
+  EXPECT_THAT(upgraded, Contains(HasSubstr("clients X'0100111111")));
+  int nth = 1;
+  Loss loss = Loss::kAny;
+  for (bool struck = true; struck && !::testing::Test::HasFailure(); nth += kStride) {
+    SCOPED_TRACE(absl::StrCat("call ", nth, loss == Loss::kAny ? ", any loss" : ", all lost"));
+    Machine machine(static_cast<uint64_t>(nth), old);
+    machine.disk.StopAtNth(nth);
+    Machine::Open().IgnoreError();
+    struck = machine.disk.has_struck();
+    machine.disk.Restart(loss);
+    EXPECT_OK(Machine::Open());
+    EXPECT_EQ(WholeCatalog(), upgraded);
+    loss = loss == Loss::kAny ? Loss::kEverything : Loss::kAny;
+  }
+  EXPECT_GT(nth, 2 * kStride);
+}
 
 // A catalog as schema 3 had it: one client and three files. "large" has versions 1 (verified), 2
 // (abandoned) and 3 (received) of which 1 and 3 are blobs; "small" has version 4 (verified) in the
@@ -132,6 +231,8 @@ TEST_F(MigrationTest, TakesTheNewestVersionOfAnOldFileForItsLast) {
   EXPECT_THAT(Settle("none", Outcome::kVerified), HasReason(Reason::kFileNotFound));
   EXPECT_THAT(Settle("waiting", Outcome::kVerified), IsOkAndHolds(true));
 }
+
+TEST_F(MigrationTest, NoCrashHarmsIt) { ExpectNoCrashHarms(path_); }
 
 // What schema 4 held is the same rows, migrated so far, and a file that is in the client's form.
 class MigrationFromFourTest : public MigrationTest {
@@ -336,6 +437,8 @@ class MigrationFromTenTest : public MigrationTest {
   }
 };
 
+TEST_F(MigrationFromTenTest, NoCrashHarmsIt) { ExpectNoCrashHarms(path_); }
+
 TEST_F(MigrationFromTenTest, HasNoQuotaAndCountsWhatTheyAreAbout) {
   EXPECT_EQ(catalog()
                 .Read([](Snapshot& snapshot) { return snapshot.ListQuotas(std::nullopt, 9); })
@@ -410,6 +513,8 @@ TEST_F(MigrationFromFourteenTest, HasAnEmptyAuditLogThatIsKeptFromThenOn) {
                 .size(),
             1);
 }
+
+TEST_F(MigrationFromFourteenTest, NoCrashHarmsIt) { ExpectNoCrashHarms(path_); }
 
 }  // namespace
 }  // namespace backup::storage
