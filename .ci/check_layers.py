@@ -49,7 +49,7 @@ LAYERS = {
     # The API's client; reading a data directory without a service takes a little more.
     "services/backupctl": (
         ("base/", "rpc/", "crypto/", "content/", "backup/v1/", "services/backupctl/", "services/backup/audit/actions.h", "services/backup/open_storage.h",
-         "services/backup/catalog_mark.h", "services/backup/restore_state.h", "services/backup/rebuild_state.h",
+         "services/backup/catalog_mark.h", "services/backup/migrate.h", "services/backup/restore_state.h", "services/backup/rebuild_state.h",
          "services/backup/jobs/snapshot_state.h", "services/backup/handlers/key_keeper.h",
          "services/backup/handlers/open_content.h", "services/backup/handlers/store_keys.h"), ("grpcpp/", "CLI/", "archive", "re2/")),
     # Reads another server's database, which no catalog of ours is.
@@ -59,7 +59,7 @@ FOLDERS = ("base", "rpc", "crypto", "content", "bridge", "legacy_client", "servi
 # Only one file names implementations of the storage interfaces.
 IMPLEMENTATIONS = ("storage/sqlite/", "storage/postgres/", "storage/local/", "storage/memory/", "storage/s3/")
 NAMES_IMPLEMENTATIONS = ("services/backup/blobs_location.cc", "services/backup/catalog_hold.cc", "services/backup/catalog_hold.h",
-                         "services/backup/catalog_location.cc", "services/backup/open_storage.cc")
+                         "services/backup/catalog_location.cc", "services/backup/migration_places.cc", "services/backup/open_storage.cc")
 
 OURS = ("base/", "rpc/", "crypto/", "content/", "bridge/", "legacy_client/", "storage/", "services/", "backup/v1/",
         "backup/bridge/v1/", "google/rpc/")

@@ -169,6 +169,7 @@ class S3Blobs final : public RemoteBlobs {
   absl::Status CheckOwner(storage::Catalog& catalog) override;
   absl::Status Adopt(storage::Catalog& catalog) override;
   absl::Status Claim(const std::string& data_dir, storage::Catalog& catalog) override;
+  absl::Status Prepare(const std::string& id) override;
   bool IsTakenOver() override { return place_->IsTakenOver(); }
   std::unique_ptr<storage::BlobStore> Release() override { return std::move(store_); }
 
@@ -304,6 +305,15 @@ absl::Status S3Blobs::Claim(const std::string& data_dir, storage::Catalog& catal
   return WriteLocation(data_dir, TextOf(options_));
 }
 
+absl::Status S3Blobs::Prepare(const std::string& id) {
+  Known coming;
+  coming.installation = id;
+  ASSIGN_OR_RETURN(const std::optional<Marker> own, FindOwn(coming));
+  if (own) return absl::OkStatus();
+  RETURN_IF_ERROR(CheckIsFree({}));
+  return place_->Claim({id, id}, /*is_new=*/true);
+}
+
 storage::s3::CredentialsOptions CredentialsOf(const BlobsOptions& blobs) {
   storage::s3::CredentialsOptions from;
   from.file = blobs.credentials_file;
@@ -317,6 +327,42 @@ std::string FindCredentialsFile(const std::string& data_dir, const BlobsOptions&
   const absl::StatusOr<BlobsOptions> known = ReadLocation(PathOf(data_dir));
   const BlobsOptions blobs = known.ok() ? Merged(options, *known) : options;
   return blobs.url.empty() ? "" : storage::s3::CredentialsFile(CredentialsOf(blobs));
+}
+
+absl::StatusOr<BlobsOptions> FindBlobsLocation(const std::string& data_dir) {
+  return ReadLocation(PathOf(data_dir));
+}
+
+absl::StatusOr<std::string> BlobsUrlOf(storage::CatalogRows& rows) {
+  for (const storage::CatalogTable& table : storage::CatalogTables()) {
+    if (absl::string_view(table.name) != "store_values") continue;
+    storage::Row after;
+    while (true) {
+      ASSIGN_OR_RETURN(const std::vector<storage::Row> values, rows.Read(table, after));
+      if (values.empty()) return "";
+      for (const storage::Row& value : values) {
+        if (value[0] != storage::Cell(std::string(kLocation))) continue;
+        ASSIGN_OR_RETURN(const BlobsOptions blobs, ParseText(std::get<std::string>(value[1])));
+        return blobs.url;
+      }
+      after = {values.back()[0]};
+    }
+  }
+  return "";
+}
+
+absl::Status WriteBlobsLocation(const std::string& data_dir, const BlobsOptions& blobs) {
+  return WriteLocation(data_dir, TextOf(blobs));
+}
+
+std::vector<std::pair<std::string, std::string>> InstallationValues(const BlobsOptions& blobs,
+                                                                    const std::string& id) {
+  return {{kInstallation, id}, {kLocation, TextOf(blobs)}, {kHolder, id}};
+}
+
+const std::vector<std::string>& InstallationValueNames() {
+  static const auto* const names = new std::vector<std::string>{kInstallation, kLocation, kHolder};
+  return *names;
 }
 
 absl::Status CheckBlobsOptions(const BlobsOptions& options) {

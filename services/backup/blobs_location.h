@@ -3,6 +3,8 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -10,6 +12,7 @@
 #include "storage/blob_store.h"
 #include "storage/catalog/catalog.h"
 #include "storage/catalog/snapshot.h"
+#include "storage/catalog/tables.h"
 #include "storage/catalog/transaction.h"
 
 // Where a service's blobs are, if not in its data directory, and whose they are. Both are written
@@ -40,6 +43,13 @@ inline constexpr char kBlobsLocationName[] = "blobs.location";
 // The file with the object store's key, as far as it can be told without opening the catalog; empty
 // if the blobs of the data directory are not in a store, or its key is in variables.
 std::string FindCredentialsFile(const std::string& data_dir, const BlobsOptions& options);
+// Where DATA_DIR/blobs.location says that blobs are; an empty url: it says nothing. Errors:
+// FailedPrecondition if that cannot be told.
+absl::StatusOr<BlobsOptions> FindBlobsLocation(const std::string& data_dir);
+// Has it say that, durably.
+absl::Status WriteBlobsLocation(const std::string& data_dir, const BlobsOptions& blobs);
+// The url that a catalog says; empty: they are in its data directory.
+absl::StatusOr<std::string> BlobsUrlOf(storage::CatalogRows& rows);
 // Whether a catalog says that its blobs are in an object store.
 absl::StatusOr<bool> AreBlobsElsewhere(storage::Snapshot& snapshot);
 
@@ -81,12 +91,22 @@ class RemoteBlobs {
   // are. FailedPrecondition, in one line that says what to do, if they are another's, if those of
   // the catalog are not there, or if the catalog is a copy whose other half has gone on.
   virtual absl::Status Claim(const std::string& data_dir, storage::Catalog& catalog) = 0;
+  // Makes a place that is nobody's, or that this made so before, that of an installation which
+  // comes there: `id` (32 hex digits) is the installation's and its holder's. Its catalog has to
+  // say what InstallationValues() does. FailedPrecondition if it is anybody's.
+  virtual absl::Status Prepare(const std::string& id) = 0;
   // Once they are claimed: looks whether another service holds them by now, for ever; false if
   // nobody can tell. Thread-safe. The store must be there still.
   virtual bool IsTakenOver() = 0;
   // The store itself; once.
   virtual std::unique_ptr<storage::BlobStore> Release() = 0;
 };
+
+// What a catalog says of blobs that are here, with the `id` of RemoteBlobs::Prepare(), by the names
+// of store values; and the names of all store values that say where blobs are, and whose.
+std::vector<std::pair<std::string, std::string>> InstallationValues(const BlobsOptions& blobs,
+                                                                    const std::string& id);
+const std::vector<std::string>& InstallationValueNames();
 
 // Lets a catalog that comes from a snapshot, or was accepted by the operator, hold its blobs when a
 // service starts with it, whoever held them before. Accepted, which it stays until then, it may be

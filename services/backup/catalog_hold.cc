@@ -12,8 +12,6 @@
 namespace backup {
 namespace {
 
-// The store value.
-constexpr char kHolder[] = "catalog.holder";
 constexpr size_t kIdSize = 16;  // Before it is written in hex.
 // The server needs a moment to see that a process is gone.
 constexpr absl::Duration kPatience = absl::Seconds(5);
@@ -31,7 +29,7 @@ absl::StatusOr<std::unique_ptr<CatalogHold>> CatalogHold::Take(const std::string
 
 absl::Status CatalogHold::Note(storage::Catalog& catalog) {
   return catalog.Run([this](storage::Transaction& transaction) {
-    return transaction.SetStoreValue(kHolder, id_);
+    return transaction.SetStoreValue(kCatalogHolderValue, id_);
   });
 }
 
@@ -41,8 +39,8 @@ bool CatalogHold::IsLost(storage::Catalog& catalog) {
       << "the lock on the catalog is lost, and tried again: " << renewed.message();
   LOG_IF(INFO, renewed.ok() && !was_held_) << "the lock on the catalog is held again";
   was_held_ = renewed.ok();
-  const absl::StatusOr<std::optional<std::string>> holder =
-      catalog.Read([](storage::Snapshot& snapshot) { return snapshot.FindStoreValue(kHolder); });
+  const absl::StatusOr<std::optional<std::string>> holder = catalog.Read(
+      [](storage::Snapshot& snapshot) { return snapshot.FindStoreValue(kCatalogHolderValue); });
   return holder.ok() && *holder != id_;
 }
 

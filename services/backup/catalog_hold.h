@@ -10,6 +10,9 @@
 
 namespace backup {
 
+// The name of the store value that the note is.
+inline constexpr char kCatalogHolderValue[] = "catalog.holder";
+
 // One service at a time uses a catalog that is elsewhere: each keeps in memory what only it may
 // change, and jobs of two would undo each other's work. Nothing but a session of the database
 // server holds it, so that whoever ends lets go of it, and a note in the catalog tells whether

@@ -15,8 +15,6 @@
 namespace backup {
 namespace {
 
-// The store value.
-constexpr char kCatalogId[] = "catalog.id";
 constexpr size_t kIdSize = 16;  // Before it is written in hex.
 constexpr size_t kMaxLocationSize = 16 << 10;
 
@@ -83,7 +81,7 @@ std::string DescribeCatalog(const std::string& conninfo) {
 
 absl::StatusOr<std::optional<std::string>> FindCatalogId(storage::Catalog& catalog) {
   return catalog.Read(
-      [](storage::Snapshot& snapshot) { return snapshot.FindStoreValue(kCatalogId); });
+      [](storage::Snapshot& snapshot) { return snapshot.FindStoreValue(kCatalogIdValue); });
 }
 
 absl::Status CheckIsOfCatalog(const std::optional<CatalogLocation>& said, bool has_data,
@@ -114,7 +112,7 @@ absl::Status JoinCatalog(const std::string& data_dir, const std::string& conninf
     id = absl::BytesToHexString(crypto::RandomBytes(kIdSize));
     // First there: a directory that says more than its catalog would be refused.
     RETURN_IF_ERROR(catalog.Run([&](storage::Transaction& transaction) {
-      return transaction.SetStoreValue(kCatalogId, *id);
+      return transaction.SetStoreValue(kCatalogIdValue, *id);
     }));
   }
   const CatalogLocation location = {conninfo, *id};

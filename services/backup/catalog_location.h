@@ -41,6 +41,9 @@ absl::StatusOr<std::optional<CatalogLocation>> FindCatalogLocation(const std::st
 // directory says that its catalog is elsewhere.
 absl::Status CheckCatalogIsHere(const std::string& data_dir);
 
+// The name of the store value that is the id of a catalog elsewhere.
+inline constexpr char kCatalogIdValue[] = "catalog.id";
+
 // Hosts and database of `conninfo`, for people.
 std::string DescribeCatalog(const std::string& conninfo);
 

@@ -18,6 +18,7 @@
 #include "base/exit_code.h"
 #include "base/status_macros.h"
 #include "glog/logging.h"
+#include "services/backup/migration_marks.h"
 #include "storage/local/local_blob_store.h"
 #include "storage/postgres/postgres_catalog.h"
 #include "storage/sqlite/database.h"
@@ -29,17 +30,6 @@ namespace {
 // A vault on the network answers within it, or a start has failed.
 constexpr absl::Duration kKeyCommandDeadline = absl::Seconds(30);
 constexpr size_t kMaxKeyText = 256;
-
-absl::Status MakeDataDir(const std::string& path) {
-  std::error_code ignored;  // mkdir() tells.
-  std::filesystem::create_directories(std::filesystem::path(path).parent_path(), ignored);
-  // The dot makes it an error if it is there and no folder.
-  const bool made = ::mkdir(path.c_str(), 0700) == 0 || errno == EEXIST;
-  if (made && ::faccessat(AT_FDCWD, (path + "/.").c_str(), R_OK | W_OK | X_OK, AT_EACCESS) == 0)
-    return absl::OkStatus();
-  return absl::ErrnoToStatus(
-      errno, "it cannot be used: correct its owner and mode, or give another --data_dir");
-}
 
 absl::Status CloseToOthers(const std::string& path) {
   struct stat info = {};
@@ -107,6 +97,26 @@ absl::Status CheckCatalogIsThere(const std::string& path, const std::string& cat
 }
 
 }  // namespace
+
+absl::Status OfPostgres(const std::string& conninfo, const absl::Status& error) {
+  const absl::Status named =
+      WithMessage(error, absl::StrCat("the catalog in PostgreSQL (", DescribeCatalog(conninfo),
+                                      "): ", error.message()));
+  if (absl::IsAborted(named)) return WithExitCode(named, kExitInUse);
+  if (absl::IsUnimplemented(named)) return WithExitCode(named, kExitNewerSchema);
+  return ReasonOf(named) == Reason::kStateCorrupt ? WithExitCode(named, kExitDamaged) : named;
+}
+
+absl::Status MakeDataDir(const std::string& path) {
+  std::error_code ignored;  // mkdir() tells.
+  std::filesystem::create_directories(std::filesystem::path(path).parent_path(), ignored);
+  // The dot makes it an error if it is there and no folder.
+  const bool made = ::mkdir(path.c_str(), 0700) == 0 || errno == EEXIST;
+  if (made && ::faccessat(AT_FDCWD, (path + "/.").c_str(), R_OK | W_OK | X_OK, AT_EACCESS) == 0)
+    return absl::OkStatus();
+  return absl::ErrnoToStatus(
+      errno, "it cannot be used: correct its owner and mode, or give another --data_dir");
+}
 
 absl::StatusOr<UniqueFd> LockDataDir(const std::string& path) {
   const std::string lock_path = absl::StrCat(path, "/lock");
@@ -221,16 +231,6 @@ absl::Status OpenCatalogHere(const std::string& path, const Wanted& wanted,
   return absl::OkStatus();
 }
 
-// `error` as one that names where the catalog is, with the exit code that it has.
-absl::Status OfPostgres(const std::string& conninfo, const absl::Status& error) {
-  const absl::Status named =
-      WithMessage(error, absl::StrCat("the catalog in PostgreSQL (", DescribeCatalog(conninfo),
-                                      "): ", error.message()));
-  if (absl::IsAborted(named)) return WithExitCode(named, kExitInUse);
-  if (absl::IsUnimplemented(named)) return WithExitCode(named, kExitNewerSchema);
-  return ReasonOf(named) == Reason::kStateCorrupt ? WithExitCode(named, kExitDamaged) : named;
-}
-
 absl::StatusOr<HeldCatalog> OpenPostgres(const std::string& conninfo,
                                          const storage::StorageMetrics& metrics,
                                          std::shared_ptr<BulkThrottle> throttle) {
@@ -256,7 +256,8 @@ absl::Status OpenCatalogElsewhere(const std::string& path, const Wanted& wanted,
   if (has_file) {
     return absl::FailedPreconditionError(absl::StrCat(
         "it has a catalog of its own, ", kCatalogName,
-        ", which would be lost from sight: start without --catalog, or with another --data_dir"));
+        ", which would be lost from sight: start without --catalog, or with another --data_dir; "
+        "`backupctl migrate` moves it"));
   }
   ASSIGN_OR_RETURN(HeldCatalog held, OpenPostgres(conninfo, wanted.metrics, std::move(throttle)));
   storage.catalog_hold = std::move(held.hold);
@@ -297,6 +298,7 @@ absl::StatusOr<Storage> OpenStorageIn(const std::string& path, const Wanted& wan
   RETURN_IF_ERROR(MakeDataDir(path));
   Storage storage;
   ASSIGN_OR_RETURN(storage.lock, LockDataDir(path));
+  RETURN_IF_ERROR(CheckIsNotMigrated(path));
   storage.reserve =
       std::make_unique<storage::SpaceReserve>(absl::StrCat(path, "/reserve"), wanted.metrics);
   // Also for what is not the catalog's and cannot ask for more, such as new files.

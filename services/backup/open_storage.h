@@ -77,6 +77,8 @@ inline constexpr char kMasterKeyName[] = "master.key";
 inline constexpr char kKeyGenerationsFile[] = "key.generations";
 inline constexpr char kSnapshotFolderName[] = "store/snapshots";
 
+// Makes a data directory, with its parents, for its owner only, unless it is there and can be used.
+absl::Status MakeDataDir(const std::string& path);
 // Holds a data directory that is there, as OpenStorage() does.
 absl::StatusOr<UniqueFd> LockDataDir(const std::string& path);
 
@@ -103,6 +105,10 @@ struct HeldCatalog {
   std::unique_ptr<CatalogHold> hold;
   std::unique_ptr<storage::Catalog> catalog;
 };
+
+// `error` of a catalog in PostgreSQL as one that names where that is, with the exit code that it
+// has.
+absl::Status OfPostgres(const std::string& conninfo, const absl::Status& error);
 
 // Opens it for whoever holds the data directory that says where it is. Errors as of OpenStorage(),
 // without the directory's name.

@@ -31,6 +31,7 @@
 #include "services/backup/handlers/key_keeper.h"
 #include "services/backup/handlers/key_retirement.h"
 #include "services/backup/handlers/store_keys.h"
+#include "services/backup/migration_marks.h"
 
 namespace backup {
 namespace {
@@ -140,22 +141,6 @@ absl::Status Prepare(storage::Catalog& catalog, const CatalogMark& mark,
     const int64_t ahead = std::max<int64_t>(0, mark.next_version_id - next);
     return transaction.ReserveVersionIds(ahead + kSkippedIds).status();
   });
-}
-
-// Without keys it is not told: then the next start finds that the audit log is not as it was left.
-void TellAudit(const HeldDataDir& data_dir, storage::Catalog& catalog, const char* what,
-               absl::string_view source, absl::Time now) {
-  const auto tell = [&]() -> absl::Status {
-    ASSIGN_OR_RETURN(const std::unique_ptr<handlers::KeyKeeper> keeper,
-                     handlers::KeyKeeper::Read(catalog, data_dir.master_keys.Copy(),
-                                               data_dir.generations_file, now));
-    ASSIGN_OR_RETURN(const std::unique_ptr<content::StoreKeys> keys,
-                     handlers::OpenStoreKeys(catalog, keeper->ring()));
-    return audit::NoteOtherState(audit::Chain(keys->AuditKey()), catalog,
-                                 audit::HeadPath(data_dir.generations_file), what, source, now);
-  };
-  const absl::Status told = tell();
-  LOG_IF(ERROR, !told.ok()) << "the audit log cannot tell of this: " << told;
 }
 
 // Whether the next older snapshot may do when this is what came of one.
@@ -379,9 +364,26 @@ absl::StatusOr<HeldDataDir> HoldDataDir(const std::string& data_dir, const KeySo
   while (held.path.size() > 1 && held.path.back() == '/') held.path.pop_back();
   RETURN_IF_ERROR(CheckOwner(held.path));
   ASSIGN_OR_RETURN(held.lock, LockDataDir(held.path));
+  if (const absl::Status here = CheckIsNotMigrated(held.path); !here.ok())
+    return WithMessage(here, absl::StrCat(held.path, ": ", here.message()));
   ASSIGN_OR_RETURN(held.master_keys, OpenMasterKeys(held.path, sources));
   held.generations_file = GenerationsFileOf(held.path, sources);
   return held;
+}
+
+void TellAudit(const HeldDataDir& data_dir, storage::Catalog& catalog, const char* what,
+               absl::string_view source, absl::Time now) {
+  const auto tell = [&]() -> absl::Status {
+    ASSIGN_OR_RETURN(const std::unique_ptr<handlers::KeyKeeper> keeper,
+                     handlers::KeyKeeper::Read(catalog, data_dir.master_keys.Copy(),
+                                               data_dir.generations_file, now));
+    ASSIGN_OR_RETURN(const std::unique_ptr<content::StoreKeys> keys,
+                     handlers::OpenStoreKeys(catalog, keeper->ring()));
+    return audit::NoteOtherState(audit::Chain(keys->AuditKey()), catalog,
+                                 audit::HeadPath(data_dir.generations_file), what, source, now);
+  };
+  const absl::Status told = tell();
+  LOG_IF(ERROR, !told.ok()) << "the audit log cannot tell of this: " << told;
 }
 
 absl::StatusOr<NewCatalog> OpenSnapshot(const HeldDataDir& data_dir, const SnapshotChoice& choice,

@@ -113,6 +113,11 @@ absl::StatusOr<std::string> PutInPlace(const HeldDataDir& data_dir, absl::Time n
                                        const char* what, absl::string_view source,
                                        const StateListener& listener);
 
+// Has the audit log of a catalog that nobody uses say that `what` was done, and of what. Without
+// keys it is not told: then the next start finds that the log is not as it was left.
+void TellAudit(const HeldDataDir& data_dir, storage::Catalog& catalog, const char* what,
+               absl::string_view source, absl::Time now);
+
 // Takes a catalog that is older than the store as it is: a service starts with it again, and
 // forgets what it does not know.
 absl::Status AcceptCatalog(const HeldDataDir& data_dir);

@@ -27,6 +27,7 @@ void AddDecryptCommand(CLI::App& app, Command& chosen);
 void AddServiceCommands(CLI::App& app, Command& chosen);
 void AddScrubCommands(CLI::App& app, Command& chosen);
 void AddStateCommands(CLI::App& app, Command& chosen);
+void AddMigrateCommand(CLI::App& app, Command& chosen);
 void AddKeyCommands(CLI::App& app, Command& chosen);
 void AddAuditCommands(CLI::App& app, Command& chosen);
 void AddTraceCommand(CLI::App& app, Command& chosen);

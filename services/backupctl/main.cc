@@ -110,7 +110,7 @@ absl::Status CheckTransport(const GlobalOptions& options, const std::string& tar
 bool IsLocal(const CLI::App& app) {
   const bool is_state = app.got_subcommand("state");
   return app.got_subcommand("completion") || app.got_subcommand("decrypt") ||
-         app.got_subcommand("version") ||
+         app.got_subcommand("version") || app.got_subcommand("migrate") ||
          (is_state && !app.get_subcommand("state")->got_subcommand("backup"));
 }
 
@@ -210,6 +210,7 @@ int Main(int argc, char** argv) {
   AddTraceCommand(app, command);
   AddDecryptCommand(app, command);
   AddStateCommands(app, command);
+  AddMigrateCommand(app, command);
   AddCompletionCommand(app, command);
   app.footer(kFooter);  // Last, as commands would take it over.
   if (const absl::string_view option = EmptyOption(argc, argv); !option.empty()) {

@@ -303,6 +303,14 @@ absl::StatusOr<std::unique_ptr<LocalBlobStore>> LocalBlobStore::Open(
       new LocalBlobStore(directory, metrics, reserve, std::move(throttle), file_system));
 }
 
+std::unique_ptr<LocalBlobStore> LocalBlobStore::OpenToRead(const std::string& directory,
+                                                           FileSystem& file_system) {
+  IoEngine::Default();
+  return std::unique_ptr<LocalBlobStore>(new LocalBlobStore(directory, {}, /*reserve=*/nullptr,
+                                                            /*throttle=*/nullptr, file_system,
+                                                            /*may_be_missing=*/true));
+}
+
 std::string LocalBlobStore::FolderOf(const BlobId& id) const {
   return FolderPath(directory_, FirstByteOf(id));
 }
@@ -367,7 +375,8 @@ absl::Status LocalBlobStore::List(const std::function<absl::Status(const BlobInf
       if (id) result = visit({*id, entry.size_bytes});
       return result.ok();
     });
-    if (!is_listed) return IoError(metrics_, "list a folder");
+    const bool is_missing = !is_listed && errno == ENOENT && may_be_missing_;
+    if (!is_listed && !is_missing) return IoError(metrics_, "list a folder");
     RETURN_IF_ERROR(result);
   }
   return absl::OkStatus();

@@ -32,6 +32,11 @@ class LocalBlobStore final : public BlobStore {
       const SpaceReserve* reserve = nullptr, std::shared_ptr<BulkThrottle> throttle = nullptr,
       FileSystem& file_system = FileSystem::Real());
 
+  // To read what may be another process's: makes nothing and removes nothing. A folder that is not
+  // there has no blobs.
+  static std::unique_ptr<LocalBlobStore> OpenToRead(const std::string& directory,
+                                                    FileSystem& file_system = FileSystem::Real());
+
   // Commit() ends with the reason STORAGE_IO if there is such a blob, which stays as it is.
   absl::StatusOr<std::unique_ptr<StagedBlob>> Stage(const BlobId& id, ByteSource& source,
                                                     std::optional<int64_t> expected_size) override;
@@ -47,9 +52,11 @@ class LocalBlobStore final : public BlobStore {
   static constexpr size_t kFolders = 256;
 
   LocalBlobStore(std::string directory, const StorageMetrics& metrics, const SpaceReserve* reserve,
-                 std::shared_ptr<BulkThrottle> throttle, FileSystem& file_system)
+                 std::shared_ptr<BulkThrottle> throttle, FileSystem& file_system,
+                 bool may_be_missing = false)
       : file_system_(file_system),
         directory_(std::move(directory)),
+        may_be_missing_(may_be_missing),
         metrics_(metrics),
         throttle_(std::move(throttle)),
         reserve_(reserve) {}
@@ -58,6 +65,7 @@ class LocalBlobStore final : public BlobStore {
 
   FileSystem& file_system_;
   const std::string directory_;
+  const bool may_be_missing_;  // A folder of it.
   const StorageMetrics metrics_;
   const std::shared_ptr<BulkThrottle> throttle_;
   const SpaceReserve* const reserve_;

@@ -53,16 +53,19 @@ std::string Int8Bytes(int64_t value) {
 
 // array_send() in src/backend/utils/adt/arrayfuncs.c: dimensions, whether there are NULLs, the
 // elements' type; of each dimension its size and first index; each element with its size.
-std::string ArrayHeader(uint32_t element_type, size_t size) {
+std::string ArrayHeader(uint32_t element_type, size_t size, bool has_nulls = false) {
   std::string bytes;
   AppendBigEndian(size == 0 ? 0 : 1, 4, bytes);
-  AppendBigEndian(0, 4, bytes);
+  AppendBigEndian(has_nulls ? 1 : 0, 4, bytes);
   AppendBigEndian(element_type, 4, bytes);
   if (size == 0) return bytes;
   AppendBigEndian(size, 4, bytes);
   AppendBigEndian(1, 4, bytes);
   return bytes;
 }
+
+// An element that is NULL: its size.
+constexpr uint64_t kNullElement = 0xFFFFFFFF;
 
 // Connections to several hosts that are being made at the same time.
 class Race {
@@ -189,6 +192,26 @@ Query& Query::BindAllBlobs(const std::vector<std::string>& values) {
   for (const std::string& value : values) {
     AppendBigEndian(value.size(), 4, bytes);
     bytes += value;
+  }
+  parameters_.push_back({kByteaArray, false, std::move(bytes)});
+  return *this;
+}
+
+Query& Query::BindAll(const std::vector<std::optional<int64_t>>& values) {
+  std::string bytes = ArrayHeader(kInt8, values.size(), /*has_nulls=*/true);
+  for (const std::optional<int64_t>& value : values) {
+    AppendBigEndian(value ? 8 : kNullElement, 4, bytes);
+    if (value) AppendBigEndian(static_cast<uint64_t>(*value), 8, bytes);
+  }
+  parameters_.push_back({kInt8Array, false, std::move(bytes)});
+  return *this;
+}
+
+Query& Query::BindAllBlobs(const std::vector<std::optional<std::string>>& values) {
+  std::string bytes = ArrayHeader(kBytea, values.size(), /*has_nulls=*/true);
+  for (const std::optional<std::string>& value : values) {
+    AppendBigEndian(value ? value->size() : kNullElement, 4, bytes);
+    if (value) bytes += *value;
   }
   parameters_.push_back({kByteaArray, false, std::move(bytes)});
   return *this;

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <deque>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <unordered_map>
@@ -38,6 +39,9 @@ class Query {
   Query& BindNull();
   Query& BindAll(const std::vector<int64_t>& values);
   Query& BindAllBlobs(const std::vector<std::string>& values);
+  // The same, of which some may be NULL.
+  Query& BindAll(const std::vector<std::optional<int64_t>>& values);
+  Query& BindAllBlobs(const std::vector<std::optional<std::string>>& values);
   // What it changes does not count as a change (Connection::changed()).
   Query& Passing();
 

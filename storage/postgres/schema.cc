@@ -548,6 +548,15 @@ absl::Status Migrate(Connection& connection) { return MigrateTo(connection, Newe
 
 int64_t NewestSchema() { return std::ssize(kMigrations); }
 
+absl::Status CheckIsNewest(Connection& connection) {
+  ASSIGN_OR_RETURN(const int64_t current, SchemaVersion(connection));
+  RETURN_IF_ERROR(CheckNotNewer(current, NewestSchema()));
+  if (current == NewestSchema()) return absl::OkStatus();
+  return absl::FailedPreconditionError(absl::StrCat("the catalog has schema ", current,
+                                                    ", this program's is ", NewestSchema(),
+                                                    ": start the service of this release once"));
+}
+
 absl::Status MigrateTo(Connection& connection, int64_t newest) {
   ASSIGN_OR_RETURN(const int64_t current, SchemaVersion(connection));
   RETURN_IF_ERROR(CheckNotNewer(current, newest));

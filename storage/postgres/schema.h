@@ -13,6 +13,10 @@ namespace backup::storage::postgres {
 // the role may not do it.
 absl::Status Migrate(Connection& connection);
 
+// Of one that is only read: FailedPrecondition if there is none, or of an older schema;
+// Unimplemented if of a newer one.
+absl::Status CheckIsNewest(Connection& connection);
+
 // As if `newest` were the newest schema: for tests.
 absl::Status MigrateTo(Connection& connection, int64_t newest);
 

@@ -200,6 +200,12 @@ absl::Status Database::Execute(const char* sql) {
   return absl::OkStatus();
 }
 
+absl::Status Database::DisableTriggers() {
+  const int code =
+      sqlite3_db_config(connection_, SQLITE_DBCONFIG_ENABLE_TRIGGER, 0, static_cast<int*>(nullptr));
+  return code == SQLITE_OK ? absl::OkStatus() : Fail("leave triggers out");
+}
+
 Query Database::Prepare(const char* sql) {
   sqlite3_stmt*& statement = statements_[sql];
   if (statement == nullptr && sqlite3_prepare_v3(connection_, sql, -1, SQLITE_PREPARE_PERSISTENT,

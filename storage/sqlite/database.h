@@ -93,6 +93,8 @@ class Database {
 
   // Runs statements that give no rows.
   absl::Status Execute(const char* sql);
+  // From now on nothing that happens on this connection fires a trigger.
+  absl::Status DisableTriggers();
   // Rows that were changed on this connection, ever, those by triggers included.
   int64_t total_changes() const;
   // The rowid that the last INSERT made.

@@ -760,6 +760,13 @@ absl::StatusOr<int64_t> SchemaVersion(Database& database) {
   return query.Int(0);
 }
 
+absl::Status CheckNotNewer(int64_t current, int64_t newest) {
+  if (current <= newest) return absl::OkStatus();
+  return absl::UnimplementedError(absl::StrCat("the catalog has schema ", current,
+                                               ", this program knows ", newest,
+                                               ": run the newer program that wrote it"));
+}
+
 // Tables, each with its columns, indices and triggers, each as a text.
 absl::StatusOr<std::set<std::string>> SchemaNames(Database& database) {
   Query query = database.Prepare(
@@ -789,13 +796,19 @@ absl::Status CheckSchema(Database& database) {
 
 absl::Status Migrate(Database& database) { return MigrateTo(database, std::size(kMigrations)); }
 
+absl::Status CheckIsNewest(Database& database) {
+  const int64_t newest = std::size(kMigrations);
+  ASSIGN_OR_RETURN(const int64_t current, SchemaVersion(database));
+  RETURN_IF_ERROR(CheckNotNewer(current, newest));
+  if (current == newest) return absl::OkStatus();
+  return absl::FailedPreconditionError(absl::StrCat("the catalog has schema ", current,
+                                                    ", this program's is ", newest,
+                                                    ": start the service of this release once"));
+}
+
 absl::Status MigrateTo(Database& database, int64_t newest) {
   ASSIGN_OR_RETURN(const int64_t current, SchemaVersion(database));
-  if (current > newest) {
-    return absl::UnimplementedError(absl::StrCat("the catalog has schema ", current,
-                                                 ", this program knows ", newest,
-                                                 ": run the newer program that wrote it"));
-  }
+  RETURN_IF_ERROR(CheckNotNewer(current, newest));
   LOG_IF(INFO, current > 0 && current < newest)
       << "the catalog is migrated from schema " << current << " to " << newest
       << ": a large one takes minutes, and nobody is served meanwhile";

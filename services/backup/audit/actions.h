@@ -12,6 +12,7 @@ inline constexpr char kDamageFound[] = "audit damage";     // A start found it n
 inline constexpr char kStateRestored[] = "state restore";  // The catalog is a snapshot's from now,
 inline constexpr char kStateRebuilt[] = "state rebuild";   // or was made anew,
 inline constexpr char kStateAccepted[] = "state accept";   // or an older one is taken as it is.
+inline constexpr char kStateMigrated[] = "migrate";        // It came from another place.
 // What refused calls became beyond those that are told one by one.
 inline constexpr char kManyRefused[] = "calls refused";
 inline constexpr char kLost[] = "audit lost";  // So many entries had no room.
