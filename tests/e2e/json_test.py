@@ -236,6 +236,11 @@ class JsonTest(ClusterTest):
             self.assertEqual(kind is None, not lines, command)
             for line in lines:
                 self.page.check_object(kind, line, f"state {command}")
+        migrate = ("--json", "--quiet", "migrate", f"--from={data}")
+        for line in self.run_program("backupctl", *migrate, f"--to={data}-new", "--finish"):
+            self.page.check_object("Migrated", line, "migrate")
+        self.assertEqual(self.run_program("backupctl", *migrate, "--undo"), [])
+        self.called.add("migrate")
 
     def listed_as_stale(self):
         self.called.add("client stale")
