@@ -185,6 +185,12 @@ void AddMigrateCommand(CLI::App& app, Command& chosen) {
                    "Let the service start again with --from, as it was\nwhen it moved");
   AddKeyOptions(command, flags->migration.keys);
   AddStoreOptions(command, flags->migration.blobs);
+  // Here it is written to; of the one that it comes from all is known.
+  command.get_option("--s3_endpoint")->description("The object store of --to");
+  command.get_option("--s3_credentials_file")
+      ->description(
+          "Its access key; else from the environment, or\n~/.aws/credentials, as that of the store "
+          "it comes from");
   command.footer(
       "\nWithout --finish only blobs are copied, while the service runs, as often as you like; "
       "with "

@@ -231,6 +231,23 @@ class LocalTest(MigrateTest):
         self.go_on_at(old)
         self.check_contents()
 
+    def test_a_blob_that_cannot_be_read_ends_it_until_it_is_given_up(self):
+        self.start()
+        self.fill(large=1)
+        self.stop()
+        blob = min(self.cluster.blob_sizes(), key=lambda path: path.stat().st_size)
+        blob.rename(self.folder / "blob")
+        blob.symlink_to(self.folder / "blob")  # Which is not followed.
+        finish = ["--to", self.new_place(), "--finish"]
+        done = self.migrate(*finish, code=DAMAGED)
+        self.assertIn(f"cannot be read: {blob.name}", done.stderr)
+        self.assertIn("--give-up-unreadable", done.stderr)
+        self.assertFalse((self.data / "moved").exists())
+        report = json.loads(self.migrate(*finish, "--give-up-unreadable", "--json", code=DAMAGED).stdout)
+        self.assertEqual((report["is_finished"], report["unreadable_blobs"], report["missing"]), (True, 1, [blob.name]))
+        self.go_on_at(self.folder / "place1")
+        self.assertIn("DAMAGED", self.backupctl("verify", code=DAMAGED).stdout)
+
     def test_bad_input_changes_nothing(self):
         self.start()
         self.fill(large=1)
