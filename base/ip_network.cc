@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
@@ -89,6 +90,8 @@ absl::StatusOr<IpNetworks> IpNetworks::Parse(absl::string_view text) {
     ASSIGN_OR_RETURN(const Network network, ParseOne(absl::StripAsciiWhitespace(one)));
     networks.networks_.push_back(network);
   }
+  if (networks.empty() && absl::StrContains(text, ','))
+    return NoNetwork(text, "there are commas alone");
   return networks;
 }
 
@@ -107,8 +110,9 @@ absl::StatusOr<IpNetworks::Network> IpNetworks::ParseOne(absl::string_view text)
   if (is_short) bits += kIpv4PrefixBits;
   const IpAddress first = address->Masked(bits);
   if (first == *address) return Network{first, bits};
-  return NoNetwork(
-      text, absl::StrCat("of so many bits that would be ", first.text(), text.substr(slash)));
+  const int written_bits = first.is_ipv4() ? bits - kIpv4PrefixBits : bits;
+  return NoNetwork(text,
+                   absl::StrCat("of so many bits that would be ", first.text(), "/", written_bits));
 }
 
 bool IpNetworks::Contains(const IpAddress& address) const {

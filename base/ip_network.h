@@ -49,9 +49,10 @@ class IpNetworks {
  public:
   IpNetworks() = default;
   // Of NUMBER/BITS or NUMBER, a single host, with commas between them: 10.0.0.0/8,2001:db8::/32.
-  // Spaces around one do not matter, nor does a comma at the end. InvalidArgument says which one is
-  // wrong, and why: no number, too many bits, or more of the number than its network has, as in
-  // 10.1.0.0/8.
+  // Spaces around one do not matter, nor does a comma at the end; nothing at all is no network.
+  // InvalidArgument says which one is wrong, and why: no number, too many bits, or more of the
+  // number than its network has, as in 10.1.0.0/8. Commas alone are wrong, too: they may be what is
+  // left of a list, and without one all may connect.
   static absl::StatusOr<IpNetworks> Parse(absl::string_view text);
 
   bool empty() const { return networks_.empty(); }

@@ -98,7 +98,7 @@ TEST(IpNetworks, AreAListOrNone) {
   EXPECT_TRUE(IsIn(" 10.0.0.0/8 , ::1 ,", "::1"));
   EXPECT_FALSE(IsIn("10.0.0.0/8,::1", "::2"));
   EXPECT_FALSE(IsIn("", "1.2.3.4"));
-  EXPECT_TRUE(IpNetworks::Parse("")->empty());
+  for (const char* none : {"", " "}) EXPECT_TRUE(IpNetworks::Parse(none)->empty()) << none;
   EXPECT_FALSE(IpNetworks::Parse("::1")->empty());
 }
 
@@ -112,7 +112,10 @@ TEST(IpNetworks, WhatIsWrongIsNamed) {
     EXPECT_THAT(Fault(wrong), HasSubstr("0 to 32 bits")) << wrong;
   EXPECT_THAT(Fault("10.1.0.0/8"), HasSubstr("that would be 10.0.0.0/8"));
   EXPECT_THAT(Fault("2001:db8::1/32"), HasSubstr("that would be 2001:db8::/32"));
-  EXPECT_THAT(Fault("::ffff:0.0.0.0/90"), HasSubstr("that would be"));
+  EXPECT_THAT(Fault("::ffff:10.1.0.0/104"), HasSubstr("that would be 10.0.0.0/8"));
+  EXPECT_THAT(Fault("::ffff:0.0.0.0/90"), HasSubstr("that would be ::ffc0:0:0/90"));
+  for (const char* nothing : {",", " , ", ",,"})
+    EXPECT_THAT(Fault(nothing), HasSubstr("commas alone")) << nothing;
 }
 
 }  // namespace

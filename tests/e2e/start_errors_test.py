@@ -125,6 +125,7 @@ class StartErrorsTest(unittest.TestCase):
                 ("backup-bridge", "max_connections", "0", "1 or more"),
                 ("backup-bridge", "fallback_ports", "1,x", "port numbers"),
                 ("backup-bridge", "allow_networks", "10.0.0.0/33", "it has 0 to 32 bits"),
+                ("backup-bridge", "allow_networks", ",", "commas alone"),
                 ("backup-bridge", "deny_networks", "host", "networks like 10.0.0.0/8"),
                 ("backup-bridge", "proxy_protocol_from", "10.1.0.0/8", "10.0.0.0/8"),
                 ("backup-bridge", "connections_per_address", "-1", "0 or more"),
