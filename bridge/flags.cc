@@ -119,7 +119,8 @@ constexpr int kMaxPort = 65535;
 constexpr size_t kMaxDialectFileSize = size_t{1} << 20;
 
 bool ValidateRate(const char*, const std::string& value) {
-  return Rate::Parse(value).has_value() || MustBe("COUNT/DURATION like 1000/1h, or 0");
+  return Rate::Parse(value).has_value() ||
+         MustBe("COUNT/DURATION like 1000/1h, a year at most, or 0");
 }
 bool ValidateFamily(const char*, const std::string& value) {
   return IsOneOf(value, {"auto", "C", "D"});

@@ -1,11 +1,15 @@
 #include "bridge/net/address_limits.h"
 
 #include <algorithm>
+#include <array>
+#include <span>
 
 #include "absl/strings/numbers.h"
 
 namespace backup::bridge {
 namespace {
+
+constexpr absl::Duration kLongestSpan = absl::Hours(365 * 24);
 
 IpAddress Limited(const IpAddress& address) {
   constexpr int kBitsOfIpv6 = 64;
@@ -22,23 +26,21 @@ std::optional<Rate> Rate::Parse(absl::string_view text) {
       !absl::ParseDuration(text.substr(slash + 1), &rate.span)) {
     return std::nullopt;
   }
-  const bool is_rate = rate.count > 0 && rate.span > absl::ZeroDuration() &&
-                       rate.span < absl::InfiniteDuration() &&
-                       rate.span / rate.count >= absl::Nanoseconds(1);
+  const bool is_rate =
+      rate.count > 0 && rate.span <= kLongestSpan && rate.span / rate.count >= absl::Nanoseconds(1);
   return is_rate ? std::optional(rate) : std::nullopt;
 }
 
-absl::Duration TokenBuckets::Take(const IpAddress& address, MonotonicTime now,
-                                  absl::Duration longest) {
+absl::Duration TokenBuckets::WaitFor(const IpAddress& address, MonotonicTime now) {
   if (rate_.count == 0) return absl::ZeroDuration();
-  Bucket& bucket = Find(address, now);
-  const absl::Duration token = rate_.span / rate_.count;
-  const absl::Duration until_full = absl::FromChrono(bucket.full_at - now) + token;
+  const absl::Duration until_full = absl::FromChrono(Find(address, now).full_at - now) + token();
   // Empty, it is full after `span`.
-  const absl::Duration wait = std::max(until_full - rate_.span, absl::ZeroDuration());
-  if (wait > longest) return absl::InfiniteDuration();
-  bucket.full_at += absl::ToChronoNanoseconds(token);
-  return wait;
+  return std::max(until_full - rate_.span, absl::ZeroDuration());
+}
+
+void TokenBuckets::Take(const IpAddress& address, MonotonicTime now) {
+  if (rate_.count == 0) return;
+  Find(address, now).full_at += absl::ToChronoNanoseconds(token());
 }
 
 TokenBuckets::Bucket& TokenBuckets::Find(const IpAddress& address, MonotonicTime now) {
@@ -77,18 +79,23 @@ void AddressLimits::RemoveConnection(const IpAddress& address) {
 }
 
 Admission AddressLimits::TakeRequest(const IpAddress& address, bool registers, MonotonicTime now) {
-  const IpAddress limited = Limited(address);
-  const absl::Duration longest = options_.longest_wait;
-  Admission admission;
-  const auto take = [&](absl::string_view limit, TokenBuckets& buckets, const IpAddress& whose) {
-    const absl::Duration wait = buckets.Take(whose, now, longest);
-    if (wait > admission.wait) admission = {limit, wait};
-    return wait <= longest;
+  struct Needed {
+    absl::string_view limit;
+    TokenBuckets& buckets;
+    IpAddress whose;
   };
-  if (take("requests_per_address", requests_, limited) && registers &&
-      take("registrations_per_address", registrations_, limited)) {
-    take("registrations", all_registrations_, IpAddress());
+  const IpAddress limited = Limited(address);
+  const std::array<Needed, 3> all = {{{"requests_per_address", requests_, limited},
+                                      {"registrations_per_address", registrations_, limited},
+                                      {"registrations", all_registrations_, IpAddress()}}};
+  const std::span<const Needed> needed(all.data(), registers ? all.size() : 1);
+  Admission admission;
+  for (const Needed& one : needed) {
+    const absl::Duration wait = one.buckets.WaitFor(one.whose, now);
+    if (wait > admission.wait) admission = {one.limit, wait};
   }
+  if (admission.wait > options_.longest_wait) return {admission.limit, absl::InfiniteDuration()};
+  for (const Needed& one : needed) one.buckets.Take(one.whose, now);
   return admission;
 }
 

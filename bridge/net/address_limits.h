@@ -19,7 +19,8 @@ struct Rate {
   int64_t count = 0;
   absl::Duration span = absl::ZeroDuration();
 
-  // COUNT/DURATION, as in 1000/1h, or 0; nothing if `text` is neither.
+  // COUNT/DURATION, as in 1000/1h, or 0; nothing if `text` is neither. The duration is a year at
+  // most: the clock has no room for some hundreds of them.
   static std::optional<Rate> Parse(absl::string_view text);
 };
 
@@ -27,7 +28,7 @@ struct Rate {
 struct Admission {
   // Which limit is in the way, by the name of its flag; empty: none.
   absl::string_view limit = "";
-  // Until when to put it off. Infinite: for too long to be waited for, and nothing was counted.
+  // For how long to put it off. Infinite: for too long to be waited for, and nothing was counted.
   absl::Duration wait = absl::ZeroDuration();
 };
 
@@ -40,9 +41,10 @@ class TokenBuckets {
 
   explicit TokenBuckets(const Rate& rate) : rate_(rate) {}
 
-  // How long `address` has to wait for the next token, which is then its own; infinite, without
-  // one, if that is longer than `longest`. `now` never goes back.
-  absl::Duration Take(const IpAddress& address, MonotonicTime now, absl::Duration longest);
+  // How long `address` has to wait for the next token. `now` never goes back.
+  absl::Duration WaitFor(const IpAddress& address, MonotonicTime now);
+  // Gives it that token.
+  void Take(const IpAddress& address, MonotonicTime now);
   size_t size() const { return in_order_.size(); }
 
  private:
@@ -51,6 +53,7 @@ class TokenBuckets {
     MonotonicTime full_at;  // When all tokens will be there again.
   };
 
+  absl::Duration token() const { return rate_.span / rate_.count; }
   Bucket& Find(const IpAddress& address, MonotonicTime now);
 
   const Rate rate_;
