@@ -37,7 +37,7 @@ void Listener::Refuse(HeldConnection& held, absl::string_view limit, absl::strin
   LOG_EVERY_T(WARNING, kRefusalLogSeconds)
       << "peer=" << held.connection.peer() << " is refused: there is too much (" << why << ")";
   options_.session.metrics.admission_rejected.With({limit}).Add();
-  held.session.RefuseIncomplete();
+  held.session.RefuseUnserved();
   Linger(held, CloseReason::kLimit);
 }
 

@@ -160,7 +160,7 @@ void Listener::ExpireHead(HeldConnection& held) {
   LOG(WARNING) << "conn=" << held.number() << " peer=" << held.connection.peer() << " sent only "
                << held.connection.buffered().size() << " bytes of a request's head within "
                << absl::FormatDuration(options_.header_timeout) << ", closing";
-  held.session.RefuseIncomplete();
+  held.session.RefuseUnserved();
   Linger(held, CloseReason::kHeaderTimeout);
 }
 

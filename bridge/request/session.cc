@@ -313,8 +313,11 @@ bool Session::IsForeign() const {
   return true;
 }
 
-void Session::RefuseIncomplete() {
-  WriteGeneralError(*DecideIncomplete(connection_.buffered(), Known()).answer_in);
+void Session::RefuseUnserved() {
+  const auto* const ready = current_ != nullptr ? std::get_if<Ready>(&current_->decision) : nullptr;
+  WriteGeneralError(ready != nullptr
+                        ? *ready->dialect
+                        : *DecideIncomplete(connection_.buffered(), Known()).answer_in);
 }
 
 void Session::WriteGeneralError(const wire::Dialect& dialect) {
@@ -324,7 +327,7 @@ void Session::WriteGeneralError(const wire::Dialect& dialect) {
 Served Session::RefuseFor(const absl::Status& error) {
   LOG(WARNING) << OriginText(connection_)
                << " the client's record cannot be read: " << error.message();
-  RefuseIncomplete();
+  RefuseUnserved();
   return {Served::Next::kLinger, CloseReason::kUpstream};
 }
 

@@ -90,7 +90,7 @@ class Session {
   // which is logged and counted.
   bool IsForeign() const;
   // Answers such bytes, if they are not, or what HasRequest() has found, with a general error.
-  void RefuseIncomplete();
+  void RefuseUnserved();
 
  private:
   // The last file that came in packets.
