@@ -4,6 +4,7 @@
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <chrono>
@@ -169,8 +170,9 @@ void Listener::Hold(AcceptingSocket::Accepted accepted) {
   held.awaits_proxy_header = options_.balancers.Contains(held.address);
   if (!held.awaits_proxy_header && !Admit(held)) return;
   if (too_many) return Refuse(held, "connections", "--max_connections");
-  deadlines_.Set(number,
-                 held.awaits_proxy_header ? options_.header_timeout : options_.idle_timeout);
+  deadlines_.Set(number, held.awaits_proxy_header
+                             ? std::min(options_.header_timeout, options_.idle_timeout)
+                             : options_.idle_timeout);
   accepted_.push_back(number);
 }
 

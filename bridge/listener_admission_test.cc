@@ -140,6 +140,13 @@ TEST_F(BehindBalancerTest, AHeaderThatDoesNotComeIsWaitedForOnlySoLong) {
   EXPECT_TRUE(HasClosed("header_timeout", 2));
 }
 
+TEST_F(BehindBalancerTest, OneThatDoesNotBeginIsNotWaitedForLongerThanAnIdleOne) {
+  options_.listener.header_timeout = absl::InfiniteDuration();
+  options_.listener.idle_timeout = kShort;
+  TestBridge bridge(options_);
+  EXPECT_TRUE(RawClient(bridge.port()).AtEnd());
+}
+
 TEST_F(BehindBalancerTest, ABalancerMayLookWhetherTheBridgeIsThere) {
   TestBridge bridge(options_);
   RawClient look(bridge.port());
