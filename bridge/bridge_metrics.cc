@@ -64,6 +64,11 @@ BridgeMetrics::BridgeMetrics(Metrics& metrics)
   const MetricFamily<Counter> bytes = metrics.AddCounters(kBytes, {"direction"});
   received_bytes = bytes.With({"in"});
   sent_bytes = bytes.With({"out"});
+  // There from the start: the alert ClientsTurnedAway looks at how much they grow, and all that are
+  // turned away may have come before they are read for the first time.
+  for (const absl::string_view limit : {"connections_per_address", "requests_per_address",
+                                        "registrations_per_address", "registrations"})
+    admission_rejected.With({limit});
 }
 
 absl::string_view ReasonName(CloseReason reason) {

@@ -47,6 +47,9 @@ void Listener::Serve(HeldConnection& held) {
   if (admission.limit.empty()) return Enqueue(held);
   if (admission.wait == absl::InfiniteDuration())
     return Refuse(held, admission.limit, absl::StrCat("--", admission.limit));
+  LOG_EVERY_T(INFO, kRefusalLogSeconds)
+      << "peer=" << held.connection.peer() << " waits for " << absl::FormatDuration(admission.wait)
+      << ": there is too much (--" << admission.limit << ")";
   options_.session.metrics.admission_delayed.With({admission.limit}).Add();
   held.Enter(State::kThrottled);
   deadlines_.Set(held.number(), admission.wait);

@@ -223,6 +223,12 @@ TEST_F(ListenerAdmissionTest, DeniedNetworksMayNotConnectEvenIfTheyAreAllowed) {
   EXPECT_EQ(CodeFor(other, "127.0.0.2"), kRegistered);
 }
 
+TEST_F(ListenerAdmissionTest, WhatTheLimitsTurnAwayIsCountedFromZero) {
+  for (const char* limit : {"connections_per_address", "requests_per_address",
+                            "registrations_per_address", "registrations"})
+    EXPECT_TRUE(HasRejected(limit, 0));
+}
+
 TEST_F(ListenerAdmissionTest, ConnectionsOfAnAddressBeyondTheLimitGetAGeneralError) {
   options_.listener.limits.connections = 1;
   TestBridge bridge(options_);
