@@ -28,19 +28,20 @@ double Seconds(const timeval& time) {
   return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_usec) / 1e6;
 }
 
-double CpuSecondsOf(pid_t pid) {
+// Of a process alone, or with those that it has started and that have ended.
+double CpuSecondsOf(pid_t pid, bool with_ended_children) {
   std::ifstream file(absl::StrCat("/proc/", pid, "/stat"));
   std::string line;
   std::getline(file, line);
   // The program's name, in parentheses, may hold spaces; user and system time are the 12th and 13th
-  // field behind it.
+  // field behind it, and behind these the same of such children.
   std::istringstream fields(line.substr(line.rfind(')') + 1));
   std::string skipped;
   for (int i = 0; i < 11; ++i) fields >> skipped;
-  double user_ticks = 0;
-  double system_ticks = 0;
-  fields >> user_ticks >> system_ticks;
-  return (user_ticks + system_ticks) / static_cast<double>(sysconf(_SC_CLK_TCK));
+  double all_ticks = 0;
+  double ticks = 0;
+  for (int i = 0; i < (with_ended_children ? 4 : 2) && fields >> ticks; ++i) all_ticks += ticks;
+  return all_ticks / static_cast<double>(sysconf(_SC_CLK_TCK));
 }
 
 }  // namespace
@@ -75,12 +76,14 @@ ChildProcess::~ChildProcess() {
   waitpid(pid_, nullptr, 0);
 }
 
-double ChildProcess::CpuSeconds() const { return CpuSecondsOf(pid_); }
+double ChildProcess::CpuSeconds() const {
+  return CpuSecondsOf(pid_, /*with_ended_children=*/false);
+}
 
 double ChildProcess::CpuSecondsWithChildren() const {
-  double seconds = CpuSeconds();
+  double seconds = CpuSecondsOf(pid_, /*with_ended_children=*/true);
   std::ifstream children(absl::StrCat("/proc/", pid_, "/task/", pid_, "/children"));
-  for (pid_t child = 0; children >> child;) seconds += CpuSecondsOf(child);
+  for (pid_t child = 0; children >> child;) seconds += CpuSecondsOf(child, true);
   return seconds;
 }
 

@@ -26,7 +26,7 @@ class ChildProcess {
 
   // Time on all cores so far, user and system.
   double CpuSeconds() const;
-  // The same, with that of the programs that it has started and that run still.
+  // The same, with that of all that it has started, whether or not they run still.
   double CpuSecondsWithChildren() const;
   // The most memory that was resident at any time so far.
   double PeakResidentMebibytes() const { return StatusMebibytes("VmHWM:"); }
