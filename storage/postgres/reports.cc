@@ -57,7 +57,8 @@ absl::StatusOr<Counts> PostgresTransaction::Count() {
 absl::StatusOr<int64_t> PostgresTransaction::SizeBytes() {
   Query size = connection_.Prepare("SELECT " SUM(
       "pg_total_relation_size(c.oid)") " FROM pg_class c WHERE c.relkind = 'r' AND "
-                                       "c.relnamespace = current_schema()::regnamespace");
+                                       "c.relnamespace = (SELECT oid FROM pg_namespace WHERE "
+                                       "nspname = current_schema())");
   RETURN_IF_ERROR(size.Step().status());
   return size.Int(0);
 }

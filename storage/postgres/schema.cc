@@ -493,10 +493,14 @@ CREATE TRIGGER client_removed AFTER DELETE ON clients FOR EACH ROW EXECUTE FUNCT
 )",
 };
 
-// Whether the catalog has a table of its migrations: not one that is to be made.
+// Whether the catalog has a table of its migrations: not one that is to be made. Not asked of
+// to_regclass(), which, without a lock on a table, answers from a cache: a table that another has
+// made while this waited for the lock on migrations would not be there.
 absl::StatusOr<bool> HasMigrations(Connection& connection) {
   Query query = connection.Prepare(
-      "SELECT current_schema() IS NULL, to_regclass('catalog_migrations') IS NOT NULL");
+      "SELECT current_schema() IS NULL, EXISTS (SELECT FROM pg_class c JOIN pg_namespace n "
+      "ON n.oid = c.relnamespace WHERE n.nspname = current_schema() "
+      "AND c.relname = 'catalog_migrations')");
   RETURN_IF_ERROR(query.Step().status());
   if (query.Int(0) != 0) {
     return absl::FailedPreconditionError(
@@ -537,8 +541,8 @@ absl::Status MigrateInTransaction(Connection& connection, int64_t newest) {
     absl::StrAppend(&script, kMigrations[version],
                     ";INSERT INTO catalog_migrations (version) VALUES (", version + 1, ");");
   }
-  LOG_IF(INFO, current > 0) << "the catalog is migrated from schema " << current << " to "
-                            << newest;
+  LOG_IF(INFO, current > 0 && current < newest)
+      << "the catalog is migrated from schema " << current << " to " << newest;
   return connection.ExecuteScript(absl::StrCat(script, "COMMIT"));
 }
 
