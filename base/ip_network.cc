@@ -87,7 +87,7 @@ std::string IpAddress::text() const {
 absl::StatusOr<IpNetworks> IpNetworks::Parse(absl::string_view text) {
   IpNetworks networks;
   for (const absl::string_view one : absl::StrSplit(text, ',', absl::SkipWhitespace())) {
-    ASSIGN_OR_RETURN(const Network network, ParseOne(absl::StripAsciiWhitespace(one)));
+    ASSIGN_OR_RETURN(const IpNetwork network, IpNetwork::Parse(absl::StripAsciiWhitespace(one)));
     networks.networks_.push_back(network);
   }
   if (networks.empty() && absl::StrContains(text, ','))
@@ -95,12 +95,26 @@ absl::StatusOr<IpNetworks> IpNetworks::Parse(absl::string_view text) {
   return networks;
 }
 
-absl::StatusOr<IpNetworks::Network> IpNetworks::ParseOne(absl::string_view text) {
+bool IpNetworks::Contains(const IpAddress& address) const {
+  return std::any_of(networks_.begin(), networks_.end(),
+                     [&](const IpNetwork& network) { return network.Contains(address); });
+}
+
+bool IpNetworks::Overlap(const IpNetwork& network) const {
+  return std::any_of(networks_.begin(), networks_.end(),
+                     [&](const IpNetwork& one) { return one.Overlaps(network); });
+}
+
+void IpNetworks::Add(const IpNetworks& others) {
+  networks_.insert(networks_.end(), others.networks_.begin(), others.networks_.end());
+}
+
+absl::StatusOr<IpNetwork> IpNetwork::Parse(absl::string_view text) {
   const size_t slash = text.find('/');
   const absl::string_view number = text.substr(0, slash);
   const std::optional<IpAddress> address = IpAddress::Parse(number);
   if (!address) return NoNetwork(text, "it is NUMBER or NUMBER/BITS, such as 10.0.0.0/8");
-  if (slash == absl::string_view::npos) return Network{*address, kAllBits};
+  if (slash == absl::string_view::npos) return IpNetwork(*address, kAllBits);
   // As it is written: ::ffff:10.0.0.0/104 is 10.0.0.0/8.
   const bool is_short = number.find(':') == absl::string_view::npos;
   const int most = is_short ? kAllBits - kIpv4PrefixBits : kAllBits;
@@ -108,18 +122,26 @@ absl::StatusOr<IpNetworks::Network> IpNetworks::ParseOne(absl::string_view text)
   if (!absl::SimpleAtoi(text.substr(slash + 1), &bits) || bits < 0 || bits > most)
     return NoNetwork(text, absl::StrCat("it has 0 to ", most, " bits"));
   if (is_short) bits += kIpv4PrefixBits;
-  const IpAddress first = address->Masked(bits);
-  if (first == *address) return Network{first, bits};
+  const IpNetwork network(*address, bits);
+  const IpAddress& first = network.first();
+  if (first == *address) return network;
   const int written_bits = first.is_ipv4() ? bits - kIpv4PrefixBits : bits;
   return NoNetwork(text,
                    absl::StrCat("of so many bits that would be ", first.text(), "/", written_bits));
 }
 
-bool IpNetworks::Contains(const IpAddress& address) const {
-  return std::any_of(networks_.begin(), networks_.end(), [&](const Network& network) {
-    return address.is_ipv4() == network.first.is_ipv4() &&
-           address.Masked(network.bits) == network.first;
-  });
+int IpNetwork::family_bits() const { return first_.is_ipv4() ? bits_ - kIpv4PrefixBits : bits_; }
+
+bool IpNetwork::Contains(const IpAddress& address) const {
+  return address.is_ipv4() == first_.is_ipv4() && address.Masked(bits_) == first_;
+}
+
+bool IpNetwork::Overlaps(const IpNetwork& other) const {
+  return Contains(other.first_) || other.Contains(first_);
+}
+
+std::string IpNetwork::text() const {
+  return bits_ == kAllBits ? first_.text() : absl::StrCat(first_.text(), "/", family_bits());
 }
 
 }  // namespace backup

@@ -44,6 +44,37 @@ class IpAddress {
   std::array<uint8_t, 16> bytes_ = {};  // In network order, IPv4 behind ::ffff:.
 };
 
+// A network of hosts, or a single one. A value; by default ::.
+class IpNetwork {
+ public:
+  IpNetwork() = default;
+  // The first `bits` bits of `address`, at most 128, as of IpAddress::Masked().
+  IpNetwork(const IpAddress& address, int bits) : first_(address.Masked(bits)), bits_(bits) {}
+  // Of NUMBER/BITS or NUMBER, as of IpNetworks::Parse().
+  static absl::StatusOr<IpNetwork> Parse(absl::string_view text);
+
+  const IpAddress& first() const { return first_; }
+  // Of the 128 that first() has.
+  int bits() const { return bits_; }
+  // How many bits its own family says that it has: 8 of 10.0.0.0/8.
+  int family_bits() const;
+  bool Contains(const IpAddress& address) const;
+  // Whether some host is in both.
+  bool Overlaps(const IpNetwork& other) const;
+  // In its shortest form, which Parse() takes; of a single host, its number alone.
+  std::string text() const;
+
+  auto operator<=>(const IpNetwork&) const = default;
+  template <typename H>
+  friend H AbslHashValue(H hash, const IpNetwork& network) {
+    return H::combine(std::move(hash), network.first_, network.bits_);
+  }
+
+ private:
+  IpAddress first_;
+  int bits_ = 128;
+};
+
 // Networks of hosts. A value.
 class IpNetworks {
  public:
@@ -59,15 +90,13 @@ class IpNetworks {
   // An IPv4 host is in networks of IPv4 only: ::/0 is every host of IPv6, 0.0.0.0/0 every one of
   // IPv4.
   bool Contains(const IpAddress& address) const;
+  // Whether some host of `network` is in them.
+  bool Overlap(const IpNetwork& network) const;
+  // These and `others`.
+  void Add(const IpNetworks& others);
 
  private:
-  struct Network {
-    IpAddress first;
-    int bits;  // Of the 128 that `first` has.
-  };
-  static absl::StatusOr<Network> ParseOne(absl::string_view text);
-
-  std::vector<Network> networks_;
+  std::vector<IpNetwork> networks_;
 };
 
 }  // namespace backup

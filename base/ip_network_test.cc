@@ -102,6 +102,34 @@ TEST(IpNetworks, AreAListOrNone) {
   EXPECT_FALSE(IpNetworks::Parse("::1")->empty());
 }
 
+TEST(IpNetwork, IsWrittenAsShortAsCanBe) {
+  for (const char* text : {"10.0.0.0/8", "1.2.3.4", "2001:db8::/32", "::/0", "0.0.0.0/0", "::1"})
+    EXPECT_EQ(IpNetwork::Parse(text)->text(), text);
+  EXPECT_EQ(IpNetwork::Parse("1.2.3.4/32")->text(), "1.2.3.4");
+  EXPECT_EQ(IpNetwork::Parse("::ffff:10.0.0.0/104")->text(), "10.0.0.0/8");
+  EXPECT_EQ(IpNetwork(Address("2001:db8::7"), 64).text(), "2001:db8::/64");
+  EXPECT_EQ(IpNetwork::Parse("10.0.0.0/8")->family_bits(), 8);
+  EXPECT_EQ(IpNetwork::Parse("::1")->family_bits(), 128);
+}
+
+TEST(IpNetwork, OverlapsWhatIsWithinItAndWhatItIsIn) {
+  const auto overlap = [](absl::string_view one, absl::string_view other) {
+    const IpNetwork first = *IpNetwork::Parse(one);
+    const IpNetwork second = *IpNetwork::Parse(other);
+    EXPECT_EQ(first.Overlaps(second), second.Overlaps(first));
+    return first.Overlaps(second);
+  };
+  EXPECT_TRUE(overlap("10.0.0.0/8", "10.7.0.0/16"));
+  EXPECT_TRUE(overlap("10.7.0.1", "10.7.0.1"));
+  EXPECT_FALSE(overlap("10.0.0.0/8", "11.0.0.0/8"));
+  EXPECT_FALSE(overlap("::/0", "10.0.0.0/8"));
+  IpNetworks networks = *IpNetworks::Parse("10.0.0.0/8");
+  networks.Add(*IpNetworks::Parse("::1"));
+  EXPECT_TRUE(networks.Overlap(*IpNetwork::Parse("::/1")));
+  EXPECT_TRUE(networks.Contains(Address("::1")));
+  EXPECT_FALSE(networks.Overlap(*IpNetwork::Parse("2001:db8::/32")));
+}
+
 TEST(IpNetworks, WhatIsWrongIsNamed) {
   for (const char* wrong : {"host", "10.0.0/8", "/8", "[::1]", "10.0.0.0-10.0.0.9", "fe80::1%lo"})
     EXPECT_THAT(Fault(wrong), HasSubstr("NUMBER/BITS")) << wrong;

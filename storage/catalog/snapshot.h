@@ -9,6 +9,7 @@
 #include "absl/time/time.h"
 #include "base/ids.h"
 #include "storage/catalog/audit.h"
+#include "storage/catalog/ban.h"
 #include "storage/catalog/quota.h"
 #include "storage/catalog/retention.h"
 #include "storage/catalog/types.h"
@@ -204,6 +205,14 @@ class Snapshot {
                                                                    int limit) = 0;
   // That with the highest number; unset if there is none.
   virtual absl::StatusOr<std::optional<AuditEntry>> FindNewestAuditEntry() = 0;
+
+  // Bans.
+
+  // Also one that has ended.
+  virtual absl::StatusOr<std::optional<Ban>> FindBan(const std::string& network) = 0;
+  // At most `limit` bans that end after `time`, of networks behind `after` in the order of bytes.
+  virtual absl::StatusOr<std::vector<Ban>> ListBans(absl::Time time, const std::string& after,
+                                                    int limit) = 0;
 };
 
 }  // namespace backup::storage

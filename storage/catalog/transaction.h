@@ -257,6 +257,15 @@ class Transaction : public Snapshot {
   // Removes the oldest entries with numbers up to `last`, at most `limit`; returns how many.
   virtual absl::StatusOr<int64_t> DropAuditEntries(int64_t last, int limit) = 0;
 
+  // Bans. They are for bridges to look at: no method here refuses anything because of one.
+
+  // Keeps it in the place of the one of the same network.
+  virtual absl::Status SetBan(const Ban& ban) = 0;
+  // Returns whether there was one.
+  virtual absl::StatusOr<bool> DeleteBan(const std::string& network) = 0;
+  // Forgets all that ended at `time` or before; returns how many.
+  virtual absl::StatusOr<int64_t> DropEndedBans(absl::Time time) = 0;
+
   // Makes a change that changes nothing: durable, it means that writing works.
   virtual absl::Status ProbeWrite() = 0;
 };

@@ -10,6 +10,7 @@
 
 #include "base/ids.h"
 #include "storage/catalog/audit.h"
+#include "storage/catalog/ban.h"
 #include "storage/catalog/quota.h"
 #include "storage/catalog/retention.h"
 #include "storage/catalog/types.h"
@@ -64,6 +65,7 @@ struct MemoryState {
   std::optional<ClockNote> clock_note;
   std::vector<SizeNote> size_notes;  // Oldest first.
   std::map<int64_t, AuditEntry> audit_entries;
+  std::map<std::string, Ban> bans;
 };
 
 }  // namespace backup::storage

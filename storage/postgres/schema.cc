@@ -491,6 +491,18 @@ BEGIN
 END $$;
 CREATE TRIGGER client_removed AFTER DELETE ON clients FOR EACH ROW EXECUTE FUNCTION client_removed();
 )",
+    R"(
+-- Who may not connect (storage/catalog/ban.h). end_time of the largest number: until it is lifted.
+CREATE TABLE bans (
+  network BYTEA PRIMARY KEY,
+  start_time BIGINT NOT NULL,
+  end_time BIGINT NOT NULL,
+  source BIGINT NOT NULL,
+  author BYTEA NOT NULL,
+  reason BYTEA NOT NULL,
+  strikes BIGINT NOT NULL
+);
+)",
 };
 
 // Whether the catalog has a table of its migrations: not one that is to be made. Not asked of

@@ -516,5 +516,29 @@ TEST_F(MigrationFromFourteenTest, HasAnEmptyAuditLogThatIsKeptFromThenOn) {
 
 TEST_F(MigrationFromFourteenTest, NoCrashHarmsIt) { ExpectNoCrashHarms(path_); }
 
+// Schema 16 is the last without bans.
+class MigrationFromSixteenTest : public MigrationTest {
+ protected:
+  MigrationFromSixteenTest() {
+    const auto old = Database::Open(path_, Database::Mode::kReadWrite).value();
+    EXPECT_OK(MigrateTo(*old, 16));
+  }
+};
+
+TEST_F(MigrationFromSixteenTest, HasNoBansAndKeepsThemFromThenOn) {
+  const auto list = [this] {
+    return catalog()
+        .Read([](Snapshot& snapshot) { return snapshot.ListBans(absl::InfinitePast(), "", 9); })
+        .value();
+  };
+  EXPECT_EQ(list(), std::vector<Ban>());
+  Ban ban;
+  ban.network = "10.0.0.1";
+  ban.start_time = absl::FromUnixSeconds(1);
+  ban.end_time = absl::InfiniteFuture();
+  EXPECT_OK(catalog().Run([&](Transaction& transaction) { return transaction.SetBan(ban); }));
+  EXPECT_EQ(list(), std::vector<Ban>{ban});
+}
+
 }  // namespace
 }  // namespace backup::storage

@@ -752,6 +752,18 @@ CREATE TABLE audit_entries (
   chain BLOB NOT NULL
 );
 )",
+    R"(
+-- Who may not connect (storage/catalog/ban.h). end_time of the largest number: until it is lifted.
+CREATE TABLE bans (
+  network BLOB NOT NULL PRIMARY KEY,
+  start_time INTEGER NOT NULL,
+  end_time INTEGER NOT NULL,
+  source INTEGER NOT NULL,
+  author BLOB NOT NULL,
+  reason BLOB NOT NULL,
+  strikes INTEGER NOT NULL
+) WITHOUT ROWID;
+)",
 };
 
 absl::StatusOr<int64_t> SchemaVersion(Database& database) {

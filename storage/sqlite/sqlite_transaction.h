@@ -159,6 +159,14 @@ class SqliteTransaction final : public Transaction {
                                          const Deletion& deletion) override;
   absl::Status SaveClockNote(const ClockNote& note) override;
 
+  // bans.cc
+  absl::StatusOr<std::optional<Ban>> FindBan(const std::string& network) override;
+  absl::StatusOr<std::vector<Ban>> ListBans(absl::Time time, const std::string& after,
+                                            int limit) override;
+  absl::Status SetBan(const Ban& ban) override;
+  absl::StatusOr<bool> DeleteBan(const std::string& network) override;
+  absl::StatusOr<int64_t> DropEndedBans(absl::Time time) override;
+
   // quotas.cc
   absl::StatusOr<std::optional<QuotaLimits>> FindQuota(const QuotaScope& scope) override;
   absl::StatusOr<std::vector<Quota>> ListQuotas(const std::optional<QuotaScope>& after,

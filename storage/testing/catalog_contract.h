@@ -3,6 +3,7 @@
 #include <memory>
 
 #include "storage/testing/contract/audit.h"
+#include "storage/testing/contract/bans.h"
 #include "storage/testing/contract/blobs.h"
 #include "storage/testing/contract/chunks.h"
 #include "storage/testing/contract/clients.h"
@@ -29,4 +30,5 @@
   INSTANTIATE_TEST_SUITE_P(name, CatalogRecipes, ::testing::Values(make));   \
   INSTANTIATE_TEST_SUITE_P(name, CatalogPacks, ::testing::Values(make));     \
   INSTANTIATE_TEST_SUITE_P(name, CatalogDamage, ::testing::Values(make));    \
-  INSTANTIATE_TEST_SUITE_P(name, CatalogAudit, ::testing::Values(make))
+  INSTANTIATE_TEST_SUITE_P(name, CatalogAudit, ::testing::Values(make));     \
+  INSTANTIATE_TEST_SUITE_P(name, CatalogBans, ::testing::Values(make))
