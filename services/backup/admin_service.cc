@@ -4,6 +4,7 @@
 #include "base/error.h"
 #include "base/status_macros.h"
 #include "services/backup/handlers/audit.h"
+#include "services/backup/handlers/bans.h"
 #include "services/backup/handlers/converters.h"
 #include "services/backup/handlers/import_client.h"
 #include "services/backup/handlers/keys.h"
@@ -226,6 +227,34 @@ grpc::Status AdminServiceImpl::VerifyAudit(grpc::ServerContext* call,
         const rpc::StreamWatchdog::Wait wait(context_.watchdog, *call);
         return stream->Write(event) ? absl::OkStatus() : absl::CancelledError("the caller is gone");
       }));
+}
+
+grpc::Status AdminServiceImpl::ListBans(grpc::ServerContext* call,
+                                        const v1::ListBansRequest* request,
+                                        v1::ListBansResponse* response) {
+  return ServeRead(*call, context_, "ListBans", *request, *response,
+                   [this](storage::Snapshot& snapshot, const v1::ListBansRequest& message) {
+                     return handlers::ListBans(snapshot, context_.clock.Now(), message);
+                   });
+}
+
+grpc::Status AdminServiceImpl::AddBan(grpc::ServerContext* call, const v1::AddBanRequest* request,
+                                      v1::AddBanResponse* response) {
+  return ServeAudited(
+      *call, context_, "AddBan", *request, *response, [&](storage::Catalog& catalog) {
+        return handlers::Transact(catalog, [&] {
+          return handlers::AddBan::Prepare(context_.clock.Now(), CallerOf(*call), *request);
+        });
+      });
+}
+
+grpc::Status AdminServiceImpl::RemoveBan(grpc::ServerContext* call,
+                                         const v1::RemoveBanRequest* request,
+                                         v1::RemoveBanResponse* response) {
+  return ServeAudited(
+      *call, context_, "RemoveBan", *request, *response, [&](storage::Catalog& catalog) {
+        return handlers::Transact(catalog, [&] { return handlers::RemoveBan::Prepare(*request); });
+      });
 }
 
 }  // namespace backup

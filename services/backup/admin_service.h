@@ -52,6 +52,12 @@ class AdminServiceImpl final : public v1::AdminService::Service {
                                 v1::ListAuditEntriesResponse* response) override;
   grpc::Status VerifyAudit(grpc::ServerContext* call, const v1::VerifyAuditRequest* request,
                            grpc::ServerWriter<v1::VerifyAuditResponse>* stream) override;
+  grpc::Status ListBans(grpc::ServerContext* call, const v1::ListBansRequest* request,
+                        v1::ListBansResponse* response) override;
+  grpc::Status AddBan(grpc::ServerContext* call, const v1::AddBanRequest* request,
+                      v1::AddBanResponse* response) override;
+  grpc::Status RemoveBan(grpc::ServerContext* call, const v1::RemoveBanRequest* request,
+                         v1::RemoveBanResponse* response) override;
 
  private:
   const ServiceContext& context_;

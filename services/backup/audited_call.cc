@@ -112,7 +112,7 @@ void AddRequest(const Message& request, storage::AuditEntry& entry) {
   Message& subject = SubjectOf(*rest);
   std::string client = Take(subject, "client_id");
   entry.client = FromUuid<ClientId>(client);
-  for (const char* const field : {"file_name", "pattern", "name"}) {
+  for (const char* const field : {"file_name", "pattern", "name", "network"}) {
     if (entry.object.empty()) entry.object = Take(subject, field);
   }
   // What is no id may be anything.
@@ -125,6 +125,10 @@ void AddRequest(const Message& request, storage::AuditEntry& entry) {
 }
 
 }  // namespace
+
+std::string CallerOf(const grpc::ServerContextBase& call) {
+  return Cut(absl::StrCat(ActorOf(call), " at ", rpc::PeerText(call.peer())), kMaxDetailSize);
+}
 
 storage::AuditEntry AuditEntryOf(const grpc::ServerContextBase& call, const ServiceContext& context,
                                  absl::string_view rpc, const Message* request) {

@@ -13,6 +13,9 @@
 
 namespace backup {
 
+// Who made a call, as the audit log has it, and from where.
+std::string CallerOf(const grpc::ServerContextBase& call);
+
 // What the audit log says of a call: who made it, what it is (audit::ActionOf, or the method's
 // name), and what it is about, as far as its request tells. Nothing of it is longer than a few
 // hundred bytes, whatever the caller sent. `request` may be null.

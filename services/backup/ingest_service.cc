@@ -4,8 +4,10 @@
 #include <optional>
 #include <utility>
 
+#include "base/status_macros.h"
 #include "glog/logging.h"
 #include "rpc/packed_message.h"
+#include "services/backup/handlers/bans.h"
 #include "services/backup/handlers/exchange_key.h"
 #include "services/backup/handlers/observe_client.h"
 #include "services/backup/handlers/register_client.h"
@@ -118,6 +120,25 @@ struct IngestServiceImpl::Upload {
 
   grpc::ByteBuffer& response;
 };
+
+grpc::Status IngestServiceImpl::SyncBans(grpc::ServerContext* call,
+                                         const v1::SyncBansRequest* request,
+                                         v1::SyncBansResponse* response) {
+  const auto read = [this](storage::Snapshot& snapshot, const v1::SyncBansRequest& message) {
+    return handlers::SyncBans(snapshot, context_.clock.Now(), message);
+  };
+  if (request->earned().empty())
+    return ServeRead(*call, context_, "SyncBans", *request, *response, read);
+  return ServeAudited(
+      *call, context_, "SyncBans", *request, *response,
+      [&](storage::Catalog& catalog) -> absl::StatusOr<v1::SyncBansResponse> {
+        RETURN_IF_ERROR(handlers::Transact(catalog, [&] {
+                          return handlers::NoteEarnedBans::Prepare(context_.clock.Now(),
+                                                                   CallerOf(*call), *request);
+                        }).status());
+        return catalog.Read([&](storage::Snapshot& snapshot) { return read(snapshot, *request); });
+      });
+}
 
 grpc::ServerReadReactor<grpc::ByteBuffer>* IngestServiceImpl::UploadFile(
     grpc::CallbackServerContext* call, grpc::ByteBuffer* response) {

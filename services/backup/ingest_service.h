@@ -39,6 +39,9 @@ class IngestServiceImpl final
   grpc::ServerUnaryReactor* ObserveClient(grpc::CallbackServerContext* call,
                                           const v1::ObserveClientRequest* request,
                                           v1::ObserveClientResponse* response) override;
+  // Seldom enough for the synchronous pool.
+  grpc::Status SyncBans(grpc::ServerContext* call, const v1::SyncBansRequest* request,
+                        v1::SyncBansResponse* response) override;
   grpc::ServerReadReactor<grpc::ByteBuffer>* UploadFile(grpc::CallbackServerContext* call,
                                                         grpc::ByteBuffer* response) override;
 

@@ -24,6 +24,10 @@ inline constexpr int kMaxCallThreads = 256;
 inline constexpr int kMaxUploadThreads = 2048;
 inline constexpr int kDefaultPageSize = 50;
 inline constexpr int kMaxPageSize = 1000;
+// Bans, with those that ended less than a day ago: bridges are told all of them.
+inline constexpr int kMaxBans = 4096;
+// Of one call of a bridge.
+inline constexpr int kMaxEarnedBans = 256;
 inline constexpr int64_t kMaxInlineBlobLimit = int64_t{1} << 20;
 
 }  // namespace backup

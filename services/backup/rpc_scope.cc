@@ -83,14 +83,15 @@ std::string RequestId(const grpc::ServerContextBase& context) {
 
 RpcScope::RpcScope(grpc::ServerContextBase& call, const ServiceContext& context,
                    absl::string_view rpc)
-    : activity_(context.idle),
-      call_(call),
+    : call_(call),
       context_(context),
       admitted_(Admit(call, context, rpc)),
       in_flight_(context.metrics.calls_in_flight),
       uploading_(rpc == "UploadFile" ? context.metrics.uploads_in_progress : Gauge()),
       rpc_(rpc),
       request_id_(RequestId(call)) {
+  // Which bridges do as long as they run.
+  if (rpc != "SyncBans") activity_.emplace(context.idle);
   // Who watches has to do with nothing that is sealed, and may do so for ever.
   if (rpc != "TraceClient") key_use_.emplace(context.master_key);
   context.metrics.calls_started.With({rpc}).Add();
@@ -111,11 +112,12 @@ void RpcScope::set_client(absl::string_view client_id) {
 
 RpcScope::~RpcScope() {
   const auto took = std::chrono::steady_clock::now() - start_;
-  LOG(INFO) << "rid=" << request_id_ << " rpc=" << rpc_
-            << " client=" << (client_id_.empty() ? "-" : client_id_)
-            << " outcome=" << OutcomeName(outcome_) << " bytes=" << bytes_
-            << " ms=" << took / std::chrono::milliseconds(1) << (outcome_.ok() ? "" : " error=")
-            << outcome_.message();
+  LOG_IF(INFO, !is_routine_ || !outcome_.ok())
+      << "rid=" << request_id_ << " rpc=" << rpc_
+      << " client=" << (client_id_.empty() ? "-" : client_id_)
+      << " outcome=" << OutcomeName(outcome_) << " bytes=" << bytes_
+      << " ms=" << took / std::chrono::milliseconds(1) << (outcome_.ok() ? "" : " error=")
+      << outcome_.message();
   const std::optional<Reason> reason = ReasonOf(admitted_);
   if (reason == Reason::kCredentialsMissing || reason == Reason::kRoleDenied)
     AuditFailedCall(context_, AuditEntryOf(call_, context_, rpc_, nullptr), admitted_);

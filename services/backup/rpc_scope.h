@@ -15,8 +15,9 @@
 
 namespace backup {
 
-// One per call: counts as activity, takes or makes the request id and returns it to the caller, and
-// writes the call's one log line and counts it when it ends. Used by one thread at a time.
+// One per call: counts as activity, unless a bridge only asks for bans, takes or makes the request
+// id and returns it to the caller, and writes the call's one log line and counts it when it ends.
+// Used by one thread at a time.
 class RpcScope {
  public:
   // `context` must outlive this.
@@ -36,6 +37,8 @@ class RpcScope {
   void set_verdict(absl::string_view verdict) { verdict_ = std::string(verdict); }
   // What is to be told of a call that went well, to those who watch its client.
   void set_remark(absl::string_view remark) { remark_ = std::string(remark); }
+  // It is one of many that change nothing: no line of the log tells of it if it goes well.
+  void set_routine() { is_routine_ = true; }
   void add_bytes(int64_t bytes) { bytes_ += bytes; }
   // Messages, as large as they are on the wire.
   void add_received(size_t bytes) { received_ += static_cast<int64_t>(bytes); }
@@ -47,7 +50,7 @@ class RpcScope {
   // Hands the call, if it is an old client's, to whoever watches that client.
   void Trace(absl::Duration took) const;
 
-  const IdleShutdown::Activity activity_;
+  std::optional<IdleShutdown::Activity> activity_;
   std::optional<crypto::KeyRing::Use> key_use_;  // None of a call that never ends by itself.
   const grpc::ServerContextBase& call_;
   const ServiceContext& context_;
@@ -60,6 +63,7 @@ class RpcScope {
   std::string client_id_;
   std::string verdict_;
   std::string remark_;
+  bool is_routine_ = false;
   int64_t bytes_ = 0;
   int64_t received_ = 0;
   int64_t sent_ = 0;

@@ -26,6 +26,9 @@ void NoteRequest(const Request& request, const char* rpc, RpcScope& scope) {
   if constexpr (requires { request.client_id(); }) scope.set_client(request.client_id());
   if constexpr (requires { Request::Outcome_Name(request.outcome()); })
     scope.set_verdict(Request::Outcome_Name(request.outcome()));
+  if constexpr (requires { request.earned(); }) {
+    if (request.earned().empty()) scope.set_routine();
+  }
   VLOG(2) << rpc << " " << TraceText(request);
 }
 

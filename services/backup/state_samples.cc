@@ -11,6 +11,7 @@
 #include "services/backup/handlers/growth.h"
 #include "services/backup/handlers/key_retirement.h"
 #include "services/backup/handlers/scrub_state.h"
+#include "services/backup/limits.h"
 #include "services/backup/quota_samples.h"
 
 namespace backup {
@@ -50,6 +51,8 @@ constexpr MetricName kTrash{"backup_trash", "What is in the trash"};
 constexpr MetricName kPacks{"backup_packs", "Blobs that hold content of many versions"};
 constexpr MetricName kPolicies{"backup_retention_policies",
                                "Retention policies; without any no verified version is removed"};
+constexpr MetricName kBans{"backup_bans",
+                           "Bans in force: bridges turn away who connects from there"};
 constexpr MetricName kRetentionStopped{"backup_retention_stopped",
                                        "1 if nothing is removed because of its age, as the "
                                        "machine's time is not trusted"};
@@ -178,6 +181,12 @@ void SampleGrowth(const StateSource& source, const storage::Counts& counts,
     samples.push_back({kUntilFull, {}, absl::ToDoubleSeconds(*forecast->until_full)});
 }
 
+void SampleBans(storage::Catalog& catalog, absl::Time now, std::vector<Sample>& samples) {
+  const auto bans = catalog.Read(
+      [&](storage::Snapshot& snapshot) { return snapshot.ListBans(now, "", kMaxBans); });
+  if (bans.ok()) samples.push_back({kBans, {}, static_cast<double>(bans->size())});
+}
+
 void SampleRetirement(const StateSource& source, std::vector<Sample>& samples) {
   const absl::StatusOr<handlers::KeyRetirement> retirement = source.catalog.Read(
       [](storage::Snapshot& snapshot) { return handlers::FindRetirement(snapshot); });
@@ -246,6 +255,7 @@ std::vector<Sample> SampleState(const StateSource& source, absl::Time now) {
     SampleGrowth(source, *counts, samples);
     SampleScrub(source, samples);
     SampleRetirement(source, samples);
+    SampleBans(source.catalog, now, samples);
     SampleClients(source.catalog, source.max_clients, counts->clients, now, samples);
   }
   const auto noted =

@@ -30,6 +30,7 @@ void AddStateCommands(CLI::App& app, Command& chosen);
 void AddMigrateCommand(CLI::App& app, Command& chosen);
 void AddKeyCommands(CLI::App& app, Command& chosen);
 void AddAuditCommands(CLI::App& app, Command& chosen);
+void AddBanCommands(CLI::App& app, Command& chosen);
 void AddTraceCommand(CLI::App& app, Command& chosen);
 // To the groups of the first two.
 void AddClientQuotaCommands(CLI::App& clients, Command& chosen);

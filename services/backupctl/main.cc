@@ -207,6 +207,7 @@ int Main(int argc, char** argv) {
   AddScrubCommands(app, command);
   AddKeyCommands(app, command);
   AddAuditCommands(app, command);
+  AddBanCommands(app, command);
   AddTraceCommand(app, command);
   AddDecryptCommand(app, command);
   AddStateCommands(app, command);

@@ -193,6 +193,16 @@ std::vector<CatalogTable> ServiceTables() {
         {"hard_files", kNumber}},
        2,
        kManyRows},
+      {"bans",
+       {{"network", kBytes},
+        {"start_time", kNumber},
+        {"end_time", kNumber},
+        {"source", kNumber},
+        {"author", kBytes},
+        {"reason", kBytes},
+        {"strikes", kNumber}},
+       1,
+       kManyRows},
   };
 }
 

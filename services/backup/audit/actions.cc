@@ -6,8 +6,9 @@ namespace backup::audit {
 namespace {
 
 // What changes something, or hands content or conversations out. Not what clients do by the bridge,
-// nor what only tells.
+// nor what only tells. Of "SyncBans" only what earned a ban.
 constexpr std::pair<absl::string_view, absl::string_view> kActions[] = {
+    {"AddBan", "ban add"},
     {"BackUpState", "state backup"},
     {"DeleteClient", "client delete"},
     {"DeleteFile", "file delete"},
@@ -19,6 +20,7 @@ constexpr std::pair<absl::string_view, absl::string_view> kActions[] = {
     {"EmptyTrash", "trash empty"},
     {"ImportClient", "client import"},
     {"PauseScrub", "scrub pause"},
+    {"RemoveBan", "ban remove"},
     {"ResumeRetention", "retention resume"},
     {"RetireKey", "key retire"},
     {"RewrapKeys", "key rewrap"},
@@ -27,6 +29,7 @@ constexpr std::pair<absl::string_view, absl::string_view> kActions[] = {
     {"SetPolicy", "policy set"},
     {"SetQuota", "quota set"},
     {"StartScrub", "scrub start"},
+    {"SyncBans", "ban earn"},
     {"TraceClient", "client trace"},
     {"UndeleteClient", "client undelete"},
     {"UndeleteFile", "file undelete"},

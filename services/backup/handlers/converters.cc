@@ -8,6 +8,25 @@
 #include "base/status_macros.h"
 
 namespace backup::handlers {
+
+absl::StatusOr<absl::Duration> ParseDuration(absl::string_view field,
+                                             const google::protobuf::Duration& duration) {
+  // What is beyond these cannot be in the range that is allowed, and might overflow.
+  constexpr int64_t kMaxSeconds = int64_t{1} << 40;
+  constexpr int32_t kMaxNanos = 999'999'999;
+  if (duration.seconds() < -kMaxSeconds || duration.seconds() > kMaxSeconds ||
+      duration.nanos() < -kMaxNanos || duration.nanos() > kMaxNanos) {
+    return MakeError(Reason::kInvalidField, absl::StrCat(field, " is no duration"), field);
+  }
+  return absl::Seconds(duration.seconds()) + absl::Nanoseconds(duration.nanos());
+}
+
+void SetDuration(absl::Duration duration, google::protobuf::Duration& out) {
+  absl::Duration rest;
+  out.set_seconds(absl::IDivDuration(duration, absl::Seconds(1), &rest));
+  out.set_nanos(static_cast<int32_t>(absl::ToInt64Nanoseconds(rest)));
+}
+
 void SetTime(absl::Time time, google::protobuf::Timestamp& out) {
   const int64_t seconds = absl::ToUnixSeconds(time);
   out.set_seconds(seconds);

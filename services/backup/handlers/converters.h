@@ -41,6 +41,12 @@ absl::StatusOr<crypto::SessionKeyEncryption> ParseSessionKeyEncryption(
 absl::StatusOr<absl::Time> ParsePastTime(absl::string_view field,
                                          const google::protobuf::Timestamp& time, absl::Time now);
 
+// Of either sign; finite.
+absl::StatusOr<absl::Duration> ParseDuration(absl::string_view field,
+                                             const google::protobuf::Duration& duration);
+
+void SetDuration(absl::Duration duration, google::protobuf::Duration& out);
+
 void SetTime(absl::Time time, google::protobuf::Timestamp& out);
 v1::Client ToProto(const storage::Client& client);
 v1::LegacyProfile ToProto(const storage::LegacyProfile& legacy);

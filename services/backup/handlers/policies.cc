@@ -34,18 +34,6 @@ absl::StatusOr<PolicyScope> ParseScope(const std::string& client_id, const std::
   return scope;
 }
 
-absl::StatusOr<absl::Duration> ParseDuration(absl::string_view field,
-                                             const google::protobuf::Duration& duration) {
-  // What is beyond these cannot be in the range that is allowed, and might overflow.
-  constexpr int64_t kMaxSeconds = int64_t{1} << 40;
-  constexpr int32_t kMaxNanos = 999'999'999;
-  if (duration.seconds() < -kMaxSeconds || duration.seconds() > kMaxSeconds ||
-      duration.nanos() < -kMaxNanos || duration.nanos() > kMaxNanos) {
-    return MakeError(Reason::kInvalidField, absl::StrCat(field, " is no duration"), field);
-  }
-  return absl::Seconds(duration.seconds()) + absl::Nanoseconds(duration.nanos());
-}
-
 absl::StatusOr<RetentionPolicy> ParsePolicy(const v1::RetentionPolicy& message) {
   RetentionPolicy policy;
   ASSIGN_OR_RETURN(policy.scope, ParseScope(message.client_id(), message.pattern()));
@@ -66,12 +54,8 @@ v1::RetentionPolicy ToProto(const RetentionPolicy& policy) {
   if (!policy.scope.pattern.empty()) message.set_pattern(NameToText(policy.scope.pattern));
   const storage::RetentionRules& rules = policy.rules;
   message.set_keep_last(rules.keep_last);
-  if (rules.keep_within > absl::ZeroDuration()) {
-    absl::Duration rest;
-    message.mutable_keep_within()->set_seconds(
-        absl::IDivDuration(rules.keep_within, absl::Seconds(1), &rest));
-    message.mutable_keep_within()->set_nanos(static_cast<int32_t>(absl::ToInt64Nanoseconds(rest)));
-  }
+  if (rules.keep_within > absl::ZeroDuration())
+    SetDuration(rules.keep_within, *message.mutable_keep_within());
   message.set_keep_hourly(rules.keep_hourly);
   message.set_keep_daily(rules.keep_daily);
   message.set_keep_weekly(rules.keep_weekly);
