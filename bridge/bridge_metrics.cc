@@ -19,6 +19,9 @@ constexpr MetricName kAdmissionRejected{"backup_admission_rejected_total",
                                         "What was turned away because there is too much of it"};
 constexpr MetricName kAdmissionDelayed{"backup_admission_delayed_total",
                                        "Requests that waited because there are too many, by which"};
+constexpr MetricName kOffences{"backup_bridge_offences_total",
+                               "What no client of the protocol does, by kind"};
+constexpr MetricName kBans{"backup_bridge_bans_total", "Bans that addresses earned here"};
 constexpr MetricName kFaultsInjected{"backup_debug_faults_injected_total",
                                      "Wrong checksums answered on purpose"};
 constexpr MetricName kSpoolBytes{"backup_bridge_spool_bytes",
@@ -51,6 +54,8 @@ BridgeMetrics::BridgeMetrics(Metrics& metrics)
       protocol_errors(metrics.AddCounters(kProtocolErrors, {"kind"})),
       admission_rejected(metrics.AddCounters(kAdmissionRejected, {"reason"})),
       admission_delayed(metrics.AddCounters(kAdmissionDelayed, {"reason"})),
+      offences(metrics.AddCounters(kOffences, {"kind"})),
+      bans(metrics.AddCounter(kBans)),
       faults_injected(metrics.AddCounter(kFaultsInjected)),
       spool_bytes(metrics.AddGauge(kSpoolBytes)),
       waiting_bodies(metrics.AddGauge(kWaitingBodies)),
@@ -89,6 +94,8 @@ absl::string_view ReasonName(CloseReason reason) {
       return "proxy_header";
     case CloseReason::kDenied:
       return "denied";
+    case CloseReason::kBanned:
+      return "banned";
     case CloseReason::kAnswered:
       return "answered";
     case CloseReason::kDrain:

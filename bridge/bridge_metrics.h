@@ -16,6 +16,7 @@ enum class CloseReason {
   kLimit,          // There are too many connections, or it did something too often or too much.
   kProxyHeader,    // It came from a balancer, and began with no PROXY header, or a wrong one.
   kDenied,         // It is of a network that may not connect.
+  kBanned,         // Its address is banned.
   kAnswered,       // Its kind waits for the end of the connection after an answer.
   kDrain,          // The process ends.
   kUpstream,       // The service could not tell how the client speaks.
@@ -35,8 +36,11 @@ struct BridgeMetrics {
   MetricFamily<Counter> wrong_protocol;      // detected: http1, http2, tls.
   MetricFamily<Counter> protocol_errors;     // kind.
   MetricFamily<Counter> admission_rejected;  // reason: connections, descriptors,
-                                             // connections_per_address, or an Admission's limit.
+                                             // connections_per_address, banned, or an
+                                             // Admission's limit.
   MetricFamily<Counter> admission_delayed;   // reason: an Admission's limit.
+  MetricFamily<Counter> offences;            // kind: OffenceName().
+  Counter bans;                              // Those that were earned here.
   Counter faults_injected;
   Gauge spool_bytes;
   Gauge waiting_bodies;

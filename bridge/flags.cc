@@ -67,6 +67,16 @@ DEFINE_string(idle_timeout, "60s",
               "a connection without a request for so long is closed; 0s turns it off");
 DEFINE_string(body_timeout, "30s", "a file must bring at least 1 KiB/s over this time");
 DEFINE_string(write_timeout, "30s", "an answer must be taken within this time");
+DEFINE_string(
+    ban_after, "300/10m",
+    "an address is banned if it breaks the protocol more often, in a way in which no client does: "
+    "so often at once, and within each such time as often again; 0: never");
+DEFINE_string(ban_first, "1m",
+              "how long it is banned for the first time; each further time in a row twice as long");
+DEFINE_string(ban_longest, "1h", "how long it is banned at most");
+DEFINE_string(never_ban_networks, "",
+              "networks whose clients are never banned, beside this machine, --allow_networks and "
+              "--proxy_protocol_from");
 DEFINE_int64(
     connections_per_address, 5000,
     "more connections of one address, or 64 bits of IPv6, are answered with a general error; "
@@ -118,6 +128,12 @@ constexpr int kMaxPort = 65535;
 // Of a file of --dialect_file: many times what any dialect needs.
 constexpr size_t kMaxDialectFileSize = size_t{1} << 20;
 
+bool ValidateBanTime(const char*, const std::string& value) {
+  constexpr absl::Duration kLongest = absl::Hours(24 * 7);
+  absl::Duration time;
+  return (absl::ParseDuration(value, &time) && time >= absl::Seconds(1) && time <= kLongest) ||
+         MustBe("a duration from 1s to 168h");
+}
 bool ValidateRate(const char*, const std::string& value) {
   return Rate::Parse(value).has_value() ||
          MustBe("COUNT/DURATION like 1000/1h, a year at most, or 0");
@@ -159,6 +175,10 @@ DEFINE_validator(allow_networks, &ValidateNetworks);
 DEFINE_validator(deny_networks, &ValidateNetworks);
 DEFINE_validator(fallback_ports, &ValidatePorts);
 DEFINE_validator(connections_per_address, &ValidateNotNegative);
+DEFINE_validator(ban_after, &ValidateRate);
+DEFINE_validator(ban_first, &ValidateBanTime);
+DEFINE_validator(ban_longest, &ValidateBanTime);
+DEFINE_validator(never_ban_networks, &ValidateNetworks);
 DEFINE_validator(requests_per_address, &ValidateRate);
 DEFINE_validator(registrations_per_address, &ValidateRate);
 DEFINE_validator(registrations, &ValidateRate);
@@ -244,6 +264,16 @@ absl::Status CheckForProduction(const std::string& target) {
   return CheckProduction(settings);
 }
 
+BanListOptions BanListOptionsFromFlags() {
+  BanListOptions options{DurationFlag(FLAGS_ban_first), DurationFlag(FLAGS_ban_longest), {}};
+  // A balancer without a PROXY header, a tunnel or the self-test may be on this machine.
+  for (const std::string& networks : {std::string("127.0.0.0/8,::1"), FLAGS_never_ban_networks,
+                                      FLAGS_allow_networks, FLAGS_proxy_protocol_from}) {
+    options.never.Add(NetworksFlag(networks));
+  }
+  return options;
+}
+
 // For what closes idle connections: not under --debug.
 absl::Duration TimeoutFlag(const std::string& value) {
   const absl::Duration timeout = DurationFlag(value);
@@ -312,6 +342,8 @@ ListenerOptions ListenerOptionsFromFlags(wire::DialectSet dialects, const Bridge
   options.limits.requests = *Rate::Parse(FLAGS_requests_per_address);
   options.limits.registrations = *Rate::Parse(FLAGS_registrations_per_address);
   options.limits.all_registrations = *Rate::Parse(FLAGS_registrations);
+  options.ban_after = *Rate::Parse(FLAGS_ban_after);
+  options.bans = BanListOptionsFromFlags();
   options.max_connections = FLAGS_max_connections;
   options.max_active_requests = FLAGS_max_active_requests;
   options.header_timeout = TimeoutFlag(FLAGS_header_timeout);

@@ -56,8 +56,10 @@ Listener::Listener(AcceptingSocket socket, UniqueFd epoll, std::shared_ptr<LoopM
       context_{forwarder, options_.session,
                [mailbox = mailbox_](LoopMailbox::Task task) { mailbox->AddTask(std::move(task)); },
                body_budget_, uploads_},
+      bans_(options_.bans),
       socket_(std::move(socket)),
       limits_(options_.limits),
+      defender_(options_.ban_after, bans_),
       workers_(options.max_active_requests, kWorkerIdleTime),
       thread_([this] { Loop(); }) {}
 

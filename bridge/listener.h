@@ -22,8 +22,10 @@
 #include "bridge/loop_mailbox.h"
 #include "bridge/net/accepting_socket.h"
 #include "bridge/net/address_limits.h"
+#include "bridge/net/ban_list.h"
 #include "bridge/net/body_source.h"
 #include "bridge/net/deadlines.h"
+#include "bridge/net/defender.h"
 #include "bridge/request/session.h"
 
 namespace backup::bridge {
@@ -44,6 +46,9 @@ struct ListenerOptions {
   IpNetworks allowed;
   IpNetworks denied;
   AddressLimitOptions limits;
+  // How many offences earn a ban; a count of 0: none do.
+  Rate ban_after;
+  BanListOptions bans;
   int max_connections = 10'000;
   int max_active_requests = 1024;
   SessionOptions session;
@@ -69,6 +74,9 @@ class Listener {
 
   // Whether the event loop comes round within `timeout`; any thread may ask.
   bool Turns(absl::Duration timeout);
+
+  // Who is turned away.
+  BanList& bans() { return bans_; }
 
  private:
   using State = HeldConnection::State;
@@ -96,6 +104,10 @@ class Listener {
   void Refuse(HeldConnection& held, absl::string_view limit, absl::string_view why);
   // Whether its client may connect; it is closed if not.
   bool Admit(HeldConnection& held);
+  // Closes it if its address is banned; whether it is.
+  bool TurnAwayBanned(HeldConnection& held);
+  // It did what no client does: its address may earn a ban.
+  void NoteOffence(const HeldConnection& held, Offence offence);
   // It is not one of its address any more.
   void Uncount(HeldConnection& held);
   // What came first from a balancer.
@@ -136,6 +148,7 @@ class Listener {
   const UniqueFd epoll_;
   const std::shared_ptr<LoopMailbox> mailbox_;
   const SessionContext context_;
+  BanList bans_;
   std::atomic<bool> draining_ = false;
   std::atomic<bool> aborting_ = false;
 
@@ -144,6 +157,7 @@ class Listener {
   std::map<uint64_t, std::unique_ptr<HeldConnection>> held_;
   std::vector<uint64_t> accepted_;  // Connections of which nothing was read yet.
   AddressLimits limits_;
+  Defender defender_;
   Deadlines deadlines_;  // By connection, and kListenKey.
   size_t lingering_ = 0;
   int active_ = 0;               // Requests that are being served.

@@ -24,9 +24,31 @@ bool Listener::Admit(HeldConnection& held) {
     Close(held, CloseReason::kDenied);
     return false;
   }
+  if (TurnAwayBanned(held)) return false;
   held.is_counted = limits_.AddConnection(held.address);
   if (!held.is_counted) Refuse(held, "connections_per_address", "--connections_per_address");
   return held.is_counted;
+}
+
+// The ban was told when it began: a line for each connection is what a flood would want.
+bool Listener::TurnAwayBanned(HeldConnection& held) {
+  if (!bans_.Contains(held.address, MonotonicClock::now())) return false;
+  options_.session.metrics.admission_rejected.With({"banned"}).Add();
+  Close(held, CloseReason::kBanned);
+  return true;
+}
+
+void Listener::NoteOffence(const HeldConnection& held, Offence offence) {
+  const BridgeMetrics& metrics = options_.session.metrics;
+  metrics.offences.With({OffenceName(offence)}).Add();
+  const std::optional<EarnedBan> ban =
+      defender_.NoteOffence(held.address, offence, MonotonicClock::now());
+  if (!ban) return;
+  metrics.bans.Add();
+  LOG(WARNING) << "address=" << ban->network.text() << " is banned for "
+               << absl::FormatDuration(ban->duration) << ", for the " << ban->strikes
+               << ". time in a row: too many offences (--ban_after), the last one "
+               << OffenceName(offence);
 }
 
 void Listener::Uncount(HeldConnection& held) {
@@ -42,11 +64,14 @@ void Listener::Refuse(HeldConnection& held, absl::string_view limit, absl::strin
 }
 
 void Listener::Serve(HeldConnection& held) {
+  if (TurnAwayBanned(held)) return;
   const bool registers = held.session.IsRegistration();
   const Admission admission = limits_.TakeRequest(held.address, registers, MonotonicClock::now());
   if (admission.limit.empty()) return Enqueue(held);
-  if (admission.wait == absl::InfiniteDuration())
+  if (admission.wait == absl::InfiniteDuration()) {
+    if (admission.limit == kRegistrationsPerAddress) NoteOffence(held, Offence::kRegistrations);
     return Refuse(held, admission.limit, absl::StrCat("--", admission.limit));
+  }
   LOG_EVERY_T(INFO, kRefusalLogSeconds)
       << "peer=" << held.connection.peer() << " waits for " << absl::FormatDuration(admission.wait)
       << ": there is too much (--" << admission.limit << ")";

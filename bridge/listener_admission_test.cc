@@ -318,5 +318,103 @@ TEST_F(ListenerAdmissionTest, RegistrationsBeyondTheRateGetAGeneralErrorAndOther
   EXPECT_EQ(CodeFor(bridge, "127.0.0.3"), kRegistered);
 }
 
+// Clients behind a balancer, as who comes from this machine may be trusted with everything.
+class ListenerBansTest : public BehindBalancerTest {
+ protected:
+  ListenerBansTest() { options_.listener.ban_after = {2, absl::Hours(1)}; }
+
+  // Of a client of that number.
+  static std::string Header(absl::string_view address) {
+    return absl::StrCat("PROXY TCP4 ", address, " 10.0.0.1 4660 1357\r\n");
+  }
+  // Sends these bytes on a connection of its own, which is closed without an answer then.
+  static void SendAndBeClosed(const TestBridge& bridge, absl::string_view bytes) {
+    RawClient client(bridge.port());
+    client.Send(bytes);
+    EXPECT_TRUE(client.AtEnd());
+  }
+  static uint16_t CodeFor(const TestBridge& bridge, absl::string_view address,
+                          absl::string_view request) {
+    return RawClient(bridge.port()).Ask(absl::StrCat(Header(address), request)).code;
+  }
+  ::testing::AssertionResult HasOffences(absl::string_view kind, int count) const {
+    const std::string text = metrics_.Text();
+    const std::string line =
+        absl::StrCat("backup_bridge_offences_total{kind=\"", kind, "\"} ", count, "\n");
+    return text.find(line) != std::string::npos ? ::testing::AssertionSuccess()
+                                                : ::testing::AssertionFailure() << text;
+  }
+};
+
+// Longer than a header, so that it need not be waited for.
+constexpr absl::string_view kForeign = "GET /index.html HTTP/1.1\r\nHost: bridge\r\n\r\n";
+constexpr absl::string_view kScanner = "10.1.2.3";
+constexpr absl::string_view kOther = "10.1.2.4";
+
+TEST_F(ListenerBansTest, WhoSpeaksOtherProtocolsTooOftenIsTurnedAwayAndNobodyElse) {
+  TestBridge bridge(options_);
+  for (int i = 0; i < 3; ++i) SendAndBeClosed(bridge, absl::StrCat(Header(kScanner), kForeign));
+  EXPECT_TRUE(HasOffences("foreign_protocol", 3));
+  SendAndBeClosed(bridge, Header(kScanner));
+  EXPECT_TRUE(HasRejected("banned", 1));
+  EXPECT_TRUE(HasClosed("banned", 1));
+  EXPECT_EQ(CodeFor(bridge, kOther, RegisterRequest("a")), kRegistered);
+}
+
+TEST_F(ListenerBansTest, EachKindOfOffenceCounts) {
+  options_.listener.header_timeout = kShort;
+  options_.listener.limits = {.registrations = kOnce};
+  TestBridge bridge(options_);
+  EXPECT_EQ(CodeFor(bridge, "10.0.0.1", AnyRequest(ClientId(), 9999, "")), kGeneralError);
+  EXPECT_TRUE(HasOffences("unknown_request", 1));
+  EXPECT_EQ(CodeFor(bridge, "10.0.0.2", AnyRequest(ClientId(), 1025, "no name")), kGeneralError);
+  EXPECT_TRUE(HasOffences("malformed_head", 1));
+  EXPECT_EQ(CodeFor(bridge, "10.0.0.3", RegisterRequest("a").substr(0, 30)), kGeneralError);
+  EXPECT_TRUE(HasOffences("incomplete_head", 1));
+  EXPECT_EQ(CodeFor(bridge, "10.0.0.4", RegisterRequest("b")), kRegistered);
+  EXPECT_EQ(CodeFor(bridge, "10.0.0.4", RegisterRequest("c")), kGeneralError);
+  EXPECT_TRUE(HasOffences("registrations", 1));
+}
+
+TEST_F(ListenerBansTest, AnOpenConnectionIsClosedAtItsNextRequest) {
+  TestBridge bridge(options_);
+  RawClient client(bridge.port());
+  EXPECT_EQ(client.Ask(absl::StrCat(Header(kScanner), RegisterRequest("a"))).code, kRegistered);
+  bridge.listener().bans().Add(*IpAddress::Parse(kScanner), "why", MonotonicClock::now());
+  client.Send(RegisterRequest("b"));
+  EXPECT_TRUE(client.AtEnd());
+  EXPECT_TRUE(HasClosed("banned", 1));
+}
+
+TEST_F(ListenerBansTest, NetworksThatAreNeverBannedAreNot) {
+  options_.listener.bans.never = Networks("10.1.0.0/16");
+  TestBridge bridge(options_);
+  for (int i = 0; i < 10; ++i) SendAndBeClosed(bridge, absl::StrCat(Header(kScanner), kForeign));
+  EXPECT_TRUE(HasOffences("foreign_protocol", 10));
+  EXPECT_EQ(CodeFor(bridge, kScanner, RegisterRequest("a")), kRegistered);
+}
+
+TEST_F(ListenerBansTest, TheAddressOfAClientThatWasServedIsTrusted) {
+  TestBridge bridge(options_);
+  RawClient client(bridge.port());
+  client.Send(Header(kScanner));
+  const ClientId id = client.Introduce("a");
+  EXPECT_EQ(client.Ask(FileRequest(id, "file", "content")).code, kFileReceived);
+  for (int i = 0; i < 10; ++i) SendAndBeClosed(bridge, absl::StrCat(Header(kScanner), kForeign));
+  EXPECT_EQ(client.Ask(ValidRequest(id, "file")).code, kAcknowledged);
+}
+
+// As all of a fleet do whose server lost its data.
+TEST_F(ListenerBansTest, ClientsThatTheServiceDoesNotKnowCommitNoOffence) {
+  TestBridge bridge(options_);
+  const ClientId unknown = *ClientId::FromBytes(std::string(16, 'u'));
+  for (int i = 0; i < 10; ++i) {
+    EXPECT_EQ(CodeFor(bridge, kScanner, ReconnectRequest(unknown, "a")), kReconnectDenied);
+    EXPECT_EQ(CodeFor(bridge, kScanner, FileRequest(unknown, "file", "content")), kGeneralError);
+    EXPECT_NE(CodeFor(bridge, kScanner, RegisterRequest("same")), 0);
+  }
+  EXPECT_EQ(metrics_.Text().find("backup_bridge_offences_total{"), std::string::npos);
+}
+
 }  // namespace
 }  // namespace backup::bridge

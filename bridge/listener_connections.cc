@@ -41,7 +41,10 @@ void Listener::HandleEnd(HeldConnection& held) {
       return Close(held, CloseReason::kEof);  // As a balancer sees whether we are there.
     return RefuseProxyHeader(held, CloseReason::kProxyHeader, "it ended early");
   }
-  if (held.session.IsForeign()) return Close(held, CloseReason::kProtocol);
+  if (held.session.IsForeign()) {
+    NoteOffence(held, Offence::kForeignProtocol);
+    return Close(held, CloseReason::kProtocol);
+  }
   if (size > 0) {
     LOG(WARNING) << "conn=" << held.number() << " peer=" << held.connection.peer()
                  << " ended after " << size << " bytes of a request's head";
@@ -97,6 +100,8 @@ void Listener::BeginNext() {
 }
 
 void Listener::Resume(HeldConnection& held, Served served) {
+  if (served.is_of_known_client) defender_.NoteServed(held.address, MonotonicClock::now());
+  if (served.offence) NoteOffence(held, *served.offence);
   if (!served.lazy_answer.empty() && !draining_) {
     held.lazy_answer = std::move(served.lazy_answer);
     held.after_lazy_answer = std::move(served);
@@ -156,7 +161,9 @@ void Listener::Expire(uint64_t key) {
 }
 
 void Listener::ExpireHead(HeldConnection& held) {
-  if (held.session.IsForeign()) return Close(held, CloseReason::kProtocol);
+  const bool is_foreign = held.session.IsForeign();
+  NoteOffence(held, is_foreign ? Offence::kForeignProtocol : Offence::kIncompleteHead);
+  if (is_foreign) return Close(held, CloseReason::kProtocol);
   LOG(WARNING) << "conn=" << held.number() << " peer=" << held.connection.peer() << " sent only "
                << held.connection.buffered().size() << " bytes of a request's head within "
                << absl::FormatDuration(options_.header_timeout) << ", closing";

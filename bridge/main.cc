@@ -26,6 +26,7 @@
 #include "bridge/service/backend_client.h"
 #include "bridge/service/backend_diagnosis.h"
 #include "bridge/service/backend_watch.h"
+#include "bridge/service/ban_sync.h"
 #include "rpc/grpc_log.h"
 #include "rpc/tls_file_copies.h"
 #include "rpc/versions.h"
@@ -203,6 +204,7 @@ int Serve(const Process& process, StopRequest& stop) {
   LogDroppedVariables();
   TellServiceManager("READY=1");
   std::unique_ptr<SelfBackup> self_backup = StartSelfBackup(socket->port);
+  const BanSync ban_sync(backend, (*listener)->bans());
   const std::string why = stop.Wait();  // First: a log line has the time of its beginning.
   LOG(INFO) << "stopping: " << why;
   modes.With({"draining"}).Set(1);

@@ -11,12 +11,15 @@ namespace {
 
 constexpr absl::Duration kLongestSpan = absl::Hours(365 * 24);
 
-IpAddress Limited(const IpAddress& address) {
-  constexpr int kBitsOfIpv6 = 64;
-  return address.is_ipv4() ? address : address.Masked(kBitsOfIpv6);
-}
+IpAddress Limited(const IpAddress& address) { return NetworkOf(address).first(); }
 
 }  // namespace
+
+IpNetwork NetworkOf(const IpAddress& address) {
+  constexpr int kBitsOfIpv4 = 128;  // All, as IpNetwork counts them.
+  constexpr int kBitsOfIpv6 = 64;
+  return IpNetwork(address, address.is_ipv4() ? kBitsOfIpv4 : kBitsOfIpv6);
+}
 
 std::optional<Rate> Rate::Parse(absl::string_view text) {
   if (text == "0") return Rate();
@@ -33,37 +36,28 @@ std::optional<Rate> Rate::Parse(absl::string_view text) {
 
 absl::Duration TokenBuckets::WaitFor(const IpAddress& address, MonotonicTime now) {
   if (rate_.count == 0) return absl::ZeroDuration();
-  const absl::Duration until_full = absl::FromChrono(Find(address, now).full_at - now) + token();
+  const absl::Duration until_full = absl::FromChrono(FullAt(address, now) - now) + token();
   // Empty, it is full after `span`.
   return std::max(until_full - rate_.span, absl::ZeroDuration());
 }
 
 void TokenBuckets::Take(const IpAddress& address, MonotonicTime now) {
   if (rate_.count == 0) return;
-  Find(address, now).full_at += absl::ToChronoNanoseconds(token());
+  FullAt(address, now) += absl::ToChronoNanoseconds(token());
 }
 
-TokenBuckets::Bucket& TokenBuckets::Find(const IpAddress& address, MonotonicTime now) {
-  if (const auto found = by_address_.find(address); found != by_address_.end()) {
-    in_order_.splice(in_order_.begin(), in_order_, found->second);
-  } else {
-    in_order_.push_front({address, now});
-    by_address_.emplace(address, in_order_.begin());
-    if (in_order_.size() > kMaxAddresses) {
-      by_address_.erase(in_order_.back().address);
-      in_order_.pop_back();
-    }
-  }
-  Bucket& bucket = in_order_.front();
-  bucket.full_at = std::max(bucket.full_at, now);
-  return bucket;
+MonotonicTime& TokenBuckets::FullAt(const IpAddress& address, MonotonicTime now) {
+  MonotonicTime& full_at = full_at_.See(address, now);
+  const auto farthest = now + absl::ToChronoNanoseconds(rate_.span + longest_wait_ + token());
+  if (full_at < now || full_at > farthest) full_at = now;
+  return full_at;
 }
 
 AddressLimits::AddressLimits(const AddressLimitOptions& options)
     : options_(options),
-      requests_(options.requests),
-      registrations_(options.registrations),
-      all_registrations_(options.all_registrations) {}
+      requests_(options.requests, options.longest_wait),
+      registrations_(options.registrations, options.longest_wait),
+      all_registrations_(options.all_registrations, options.longest_wait) {}
 
 bool AddressLimits::AddConnection(const IpAddress& address) {
   if (options_.connections == 0) return true;
@@ -86,7 +80,7 @@ Admission AddressLimits::TakeRequest(const IpAddress& address, bool registers, M
   };
   const IpAddress limited = Limited(address);
   const std::array<Needed, 3> all = {{{"requests_per_address", requests_, limited},
-                                      {"registrations_per_address", registrations_, limited},
+                                      {kRegistrationsPerAddress, registrations_, limited},
                                       {"registrations", all_registrations_, IpAddress()}}};
   const std::span<const Needed> needed(all.data(), registers ? all.size() : 1);
   Admission admission;

@@ -2,15 +2,14 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <list>
 #include <optional>
-#include <utility>
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "base/ip_network.h"
 #include "bridge/net/connection.h"
+#include "bridge/net/recent_addresses.h"
 
 namespace backup::bridge {
 
@@ -24,6 +23,8 @@ struct Rate {
   static std::optional<Rate> Parse(absl::string_view text);
 };
 
+inline constexpr absl::string_view kRegistrationsPerAddress = "registrations_per_address";
+
 // Whether something may be done, which then counts as done.
 struct Admission {
   // Which limit is in the way, by the name of its flag; empty: none.
@@ -32,33 +33,35 @@ struct Admission {
   absl::Duration wait = absl::ZeroDuration();
 };
 
-// A token bucket for each address. Those seen last are remembered, at most kMaxAddresses: who was
-// forgotten begins with a full bucket. Used by one thread at a time.
+// What counts as one: an address of IPv4, or 64 bits of IPv6, as whoever has one of these has all.
+IpNetwork NetworkOf(const IpAddress& address);
+
+// A token bucket for each address. Those seen last are remembered: who was forgotten begins with a
+// full bucket. Used by one thread at a time.
 class TokenBuckets {
  public:
-  // About 6 MiB.
-  static constexpr size_t kMaxAddresses = 65'536;
+  static constexpr size_t kMaxAddresses = RecentAddresses<MonotonicTime>::kMaxAddresses;
 
-  explicit TokenBuckets(const Rate& rate) : rate_(rate) {}
+  // Nobody waits for longer than `longest_wait`.
+  TokenBuckets(const Rate& rate, absl::Duration longest_wait)
+      : rate_(rate), longest_wait_(longest_wait) {}
 
-  // How long `address` has to wait for the next token. `now` never goes back.
+  // How long `address` has to wait for the next token. Should the clock go back by much, all begin
+  // with a full bucket.
   absl::Duration WaitFor(const IpAddress& address, MonotonicTime now);
-  // Gives it that token.
+  // Gives it that token, for which it does not have to wait for too long.
   void Take(const IpAddress& address, MonotonicTime now);
-  size_t size() const { return in_order_.size(); }
+  size_t size() const { return full_at_.size(); }
 
  private:
-  struct Bucket {
-    IpAddress address;
-    MonotonicTime full_at;  // When all tokens will be there again.
-  };
-
   absl::Duration token() const { return rate_.span / rate_.count; }
-  Bucket& Find(const IpAddress& address, MonotonicTime now);
+  // When all tokens of `address` will be there again. No bucket is full later than an empty one for
+  // whose next tokens others wait already, unless the clock went back: that one begins anew.
+  MonotonicTime& FullAt(const IpAddress& address, MonotonicTime now);
 
   const Rate rate_;
-  std::list<Bucket> in_order_;  // Those seen last in front.
-  absl::flat_hash_map<IpAddress, std::list<Bucket>::iterator> by_address_;
+  const absl::Duration longest_wait_;
+  RecentAddresses<MonotonicTime> full_at_;
 };
 
 struct AddressLimitOptions {
@@ -72,8 +75,8 @@ struct AddressLimitOptions {
   absl::Duration longest_wait = absl::Seconds(10);
 };
 
-// What the clients of one address may do, and some of it all together. An address is one of IPv4,
-// or 64 bits of IPv6, as whoever has one of these has all. Used by one thread at a time.
+// What the clients of one address (NetworkOf) may do, and some of it all together. Used by one
+// thread at a time.
 class AddressLimits {
  public:
   explicit AddressLimits(const AddressLimitOptions& options);

@@ -36,7 +36,7 @@ TEST(Rate, IsACountInATime) {
 }
 
 TEST(TokenBuckets, AllTokensMayBeTakenAtOnceAndComeBackOneByOne) {
-  TokenBuckets buckets({3, absl::Seconds(30)});
+  TokenBuckets buckets({3, absl::Seconds(30)}, absl::Hours(1));
   const IpAddress address = Address("1.2.3.4");
   for (int i = 0; i < 3; ++i) EXPECT_EQ(Take(buckets, address, kStart), absl::ZeroDuration());
   EXPECT_EQ(Take(buckets, address, kStart), absl::InfiniteDuration());
@@ -50,14 +50,14 @@ TEST(TokenBuckets, AllTokensMayBeTakenAtOnceAndComeBackOneByOne) {
 }
 
 TEST(TokenBuckets, EachAddressHasItsOwn) {
-  TokenBuckets buckets({1, absl::Hours(1)});
+  TokenBuckets buckets({1, absl::Hours(1)}, absl::Hours(1));
   EXPECT_EQ(Take(buckets, Address("1.2.3.4"), kStart), absl::ZeroDuration());
   EXPECT_EQ(Take(buckets, Address("1.2.3.5"), kStart), absl::ZeroDuration());
   EXPECT_EQ(Take(buckets, Address("1.2.3.4"), kStart), absl::InfiniteDuration());
 }
 
 TEST(TokenBuckets, ThoseNotSeenForLongestAreForgotten) {
-  TokenBuckets buckets({1, absl::Hours(1)});
+  TokenBuckets buckets({1, absl::Hours(1)}, absl::Hours(1));
   const auto most = static_cast<uint32_t>(TokenBuckets::kMaxAddresses);
   for (uint32_t i = 0; i < most; ++i) Take(buckets, Number(i), kStart);
   EXPECT_EQ(Take(buckets, Number(0), kStart), absl::InfiniteDuration());  // Seen again.
@@ -67,8 +67,16 @@ TEST(TokenBuckets, ThoseNotSeenForLongestAreForgotten) {
   EXPECT_EQ(Take(buckets, Number(1), kStart), absl::ZeroDuration());
 }
 
+TEST(TokenBuckets, AClockThatGoesBackHoldsNobodyBack) {
+  TokenBuckets buckets({1, absl::Minutes(1)}, absl::Seconds(10));
+  const IpAddress address = *IpAddress::Parse("10.0.0.1");
+  const MonotonicTime now = MonotonicClock::now();
+  EXPECT_EQ(Take(buckets, address, now), absl::ZeroDuration());
+  EXPECT_EQ(buckets.WaitFor(address, now - std::chrono::hours(1)), absl::ZeroDuration());
+}
+
 TEST(TokenBuckets, WithoutALimitNothingIsRemembered) {
-  TokenBuckets buckets({});
+  TokenBuckets buckets({}, absl::Hours(1));
   for (int i = 0; i < 1000; ++i)
     EXPECT_EQ(Take(buckets, Address("1.2.3.4"), kStart), absl::ZeroDuration());
   EXPECT_EQ(buckets.size(), 0U);

@@ -32,6 +32,12 @@ std::optional<ClientId> Named(const wire::Reply& reply) {
   return std::nullopt;
 }
 
+// Whether only a client that is known can do that: anybody can register and send a key.
+bool IsForKnownClients(const wire::Operation& operation) {
+  return !std::holds_alternative<wire::Register>(operation) &&
+         !std::holds_alternative<wire::SendPublicKey>(operation);
+}
+
 // Why a connection ends to which an answer could not be written.
 CloseReason ReasonFor(const absl::Status& written) {
   return absl::IsDeadlineExceeded(written) ? CloseReason::kRate : CloseReason::kEof;
@@ -257,6 +263,7 @@ Served Session::AfterAnswer(Served served) const {
 void Session::Report(const Outcome& outcome, Served served) {
   const wire::Request& request = current_->exchange->head.request;
   const absl::Status& result = outcome.forwarded.outcome;
+  current_->is_of_known_client = result.ok() && IsForKnownClients(request.operation);
   const absl::string_view name = RequestName(request.operation);
   const absl::Duration took = absl::FromChrono(MonotonicClock::now() - current_->exchange->begin);
   CountRequest(options_.metrics, {name, request.family, OutcomeText(result), took});
@@ -277,6 +284,8 @@ void Session::Conclude(Served served) {
   // it.
   const bool is_over = served.next != Served::Next::kKeep && served.lazy_answer.empty();
   if (!is_over && !connection_.buffered().empty()) served = {};
+  served.offence = current->offence;
+  served.is_of_known_client = current->is_of_known_client;
   current->done(std::move(served));
 }
 
@@ -284,14 +293,17 @@ Served Session::RefuseNow(const Refusal& refusal) {
   switch (refusal.kind) {
     case Refusal::Kind::kForeignProtocol:
       WarnOfForeignProtocol(refusal.rule);
+      current_->offence = Offence::kForeignProtocol;
       return {Served::Next::kClose, CloseReason::kProtocol};
     case Refusal::Kind::kUnknownCode:
       CountError("unknown_request");
+      current_->offence = Offence::kUnknownRequest;
       LOG(WARNING) << OriginText(connection_) << " sent the unknown request code " << refusal.code
                    << ", closing";
       break;
     case Refusal::Kind::kMalformedHead:
       CountError("malformed_head");
+      current_->offence = Offence::kMalformedHead;
       LOG(WARNING) << OriginText(connection_) << " dialect=" << refusal.answer_in->name()
                    << " sent a malformed head, closing: " << refusal.rule;
       break;

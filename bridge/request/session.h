@@ -9,6 +9,7 @@
 #include "bridge/bridge_metrics.h"
 #include "bridge/net/body_source.h"
 #include "bridge/net/connection.h"
+#include "bridge/net/defender.h"
 #include "bridge/request/decision.h"
 #include "bridge/request/forwarder.h"
 #include "bridge/request/framing.h"
@@ -46,6 +47,10 @@ struct Served {
   };
   Next next = Next::kKeep;
   CloseReason reason = CloseReason::kEof;  // Why, unless it is kKeep.
+  // What the request tells of whoever sent it: what no client does, or what only one that is known
+  // can do.
+  std::optional<Offence> offence = std::nullopt;
+  bool is_of_known_client = false;
   // An answer to be sent only if the client does not go on by itself (docs/wire-protocol.md, "Retry
   // notice"); `next` is for once it was sent.
   std::string lazy_answer = "";
@@ -114,6 +119,8 @@ class Session {
     std::optional<Exchange> exchange = {};
     std::string content = "";  // Of a small file that did not come with its head.
     std::function<void(Served)> done = {};
+    std::optional<Offence> offence = std::nullopt;
+    bool is_of_known_client = false;
   };
   // What came of it, and whether its body leaves the connection usable.
   struct Outcome {

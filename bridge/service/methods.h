@@ -63,6 +63,10 @@ struct ObserveClient : Unary<v1::ObserveClientRequest, v1::ObserveClientResponse
                              &v1::IngestService::Stub::PrepareAsyncObserveClient> {
   static constexpr absl::string_view kName = "ObserveClient";
 };
+struct SyncBans : Unary<v1::SyncBansRequest, v1::SyncBansResponse,
+                        &v1::IngestService::Stub::PrepareAsyncSyncBans> {
+  static constexpr absl::string_view kName = "SyncBans";
+};
 // A whole file in one message: its header with all its content as the first chunk.
 struct UploadWholeFile {
   using Request = v1::UploadFileRequest;

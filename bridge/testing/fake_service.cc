@@ -140,6 +140,34 @@ std::string FakeService::last_metadata(const std::string& key) const {
   return found == last_metadata_.end() ? "" : found->second;
 }
 
+void FakeService::SetBans(std::vector<v1::KnownBan> bans) {
+  MutexLock lock(mutex_);
+  bans_ = std::move(bans);
+  ++bans_version_;
+}
+
+int FakeService::syncs() const {
+  MutexLock lock(mutex_);
+  return syncs_;
+}
+
+std::vector<v1::EarnedBan> FakeService::earned_bans() const {
+  MutexLock lock(mutex_);
+  return earned_bans_;
+}
+
+grpc::Status FakeService::SyncBans(grpc::ServerContext*, const v1::SyncBansRequest* request,
+                                   v1::SyncBansResponse* response) {
+  MutexLock lock(mutex_);
+  ++syncs_;
+  earned_bans_.insert(earned_bans_.end(), request->earned().begin(), request->earned().end());
+  response->set_version(absl::StrCat(bans_version_));
+  if (request->version() != response->version())
+    response->mutable_bans()->Assign(bans_.begin(), bans_.end());
+  changed_.NotifyAll();
+  return grpc::Status::OK;
+}
+
 absl::Status FakeService::Begin(const grpc::ServerContext& context, const std::string& call) {
   MutexLock lock(mutex_);
   calls_.push_back(call);

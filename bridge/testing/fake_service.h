@@ -48,6 +48,11 @@ class FakeService final : public v1::IngestService::Service {
   v1::LegacyProfile profile(const std::string& client_id) const;
   // A client with a key, which registered elsewhere.
   void AddClient(const std::string& client_id, const v1::LegacyProfile& profile);
+  // What SyncBans, which is no call of a client's and is not among calls(), answers with from now
+  // on; how often it was called, and what it was told.
+  void SetBans(std::vector<v1::KnownBan> bans);
+  int syncs() const;
+  std::vector<v1::EarnedBan> earned_bans() const;
   // A metadata value of the last call.
   std::string last_metadata(const std::string& key) const;
 
@@ -66,6 +71,8 @@ class FakeService final : public v1::IngestService::Service {
                               v1::ReportTransferResponse* response) override;
   grpc::Status ObserveClient(grpc::ServerContext* context, const v1::ObserveClientRequest* request,
                              v1::ObserveClientResponse* response) override;
+  grpc::Status SyncBans(grpc::ServerContext* context, const v1::SyncBansRequest* request,
+                        v1::SyncBansResponse* response) override;
 
  private:
   // Notes a call; the error it is to end with, if any.
@@ -92,6 +99,10 @@ class FakeService final : public v1::IngestService::Service {
   std::vector<std::string> upload_ids_ ABSL_GUARDED_BY(mutex_);
   std::map<std::string, std::string> last_metadata_ ABSL_GUARDED_BY(mutex_);
   std::map<std::string, v1::LegacyProfile> profiles_ ABSL_GUARDED_BY(mutex_);
+  std::vector<v1::KnownBan> bans_ ABSL_GUARDED_BY(mutex_);
+  int bans_version_ ABSL_GUARDED_BY(mutex_) = 0;
+  int syncs_ ABSL_GUARDED_BY(mutex_) = 0;
+  std::vector<v1::EarnedBan> earned_bans_ ABSL_GUARDED_BY(mutex_);
   bool held_ ABSL_GUARDED_BY(mutex_) = false;
   bool corrupt_checksums_ ABSL_GUARDED_BY(mutex_) = false;
 };

@@ -31,6 +31,7 @@ class TestBridge {
   int port() const { return port_; }
   FakeService& service() { return service_; }
   FakeServer& server() { return server_; }
+  BackendClient& backend() { return backend_; }
   Listener& listener() { return *listener_; }
   // As at the end of the process.
   void DestroyListener() { listener_.reset(); }

@@ -8,6 +8,7 @@ import unittest
 import dialect_client as f
 from conversations import Conversations, ConversationTest, content_of, plans_of
 from dialect_styles import file_styles, key_payloads, styles
+from exposition import scrape
 from recordings import STYLES, Transcript
 
 LARGEST_SIZE = 3 << 20
@@ -41,9 +42,16 @@ def largest_plans(letter):
 class FamiliesTest(ConversationTest):
     def setUp(self):
         super().setUp()
-        self.start_cluster("--family_of_1025=C")
-        second = self.start_second_bridge("--family_of_1025=D")
+        self.bridge_operations = [self.folder / name for name in ("first_operations", "second_operations")]
+        first, second = (["--operations_listen=127.0.0.1:0", f"--operations_bound_port_file={path}"] for path in self.bridge_operations)
+        self.start_cluster("--family_of_1025=C", *first)
+        second = self.start_second_bridge("--family_of_1025=D", *second)
         self.ports = {letter: second.port if letter in ("D", "E") else self.cluster.port for letter in f.FAMILIES}
+
+    def tearDown(self):
+        """Whatever the clients did, none of it is what earns a ban."""
+        for path in self.bridge_operations:
+            self.assertEqual(scrape(int(path.read_text())).value("backup_bridge_offences_total"), 0)
 
     def test_family_a(self):
         self.play(self.ports, plans_for("A"))

@@ -130,6 +130,9 @@ class StartErrorsTest(unittest.TestCase):
                 ("backup-bridge", "proxy_protocol_from", "10.1.0.0/8", "10.0.0.0/8"),
                 ("backup-bridge", "connections_per_address", "-1", "0 or more"),
                 ("backup-bridge", "registrations", "100", "COUNT/DURATION like 1000/1h, a year at most, or 0"),
+                ("backup-bridge", "ban_after", "often", "COUNT/DURATION like 1000/1h, a year at most, or 0"),
+                ("backup-bridge", "ban_first", "0s", "a duration from 1s to 168h"),
+                ("backup-bridge", "never_ban_networks", "host", "networks like 10.0.0.0/8"),
                 ("backup-bridge", "family_of_1025", "Q", "C, D"),
                 ("backup-bridge", "corrupt_checksums", "no", "auto, true, false"),
                 ("backup-bridge", "ride_through", "x", "a duration like 30s")):
