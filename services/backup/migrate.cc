@@ -31,8 +31,9 @@ namespace {
 constexpr size_t kIdSize = 16;  // Before it is written in hex.
 constexpr size_t kMaxKeyFileSize = 16 << 20;
 constexpr char kJournalName[] = "migration.blobs";
-// What may be in a new data directory: our own lock, and what a file system begins with.
-constexpr absl::string_view kNothing[] = {"lock", "lost+found"};
+// What may be in a new data directory: our own lock, what a file system begins with, and a mark of
+// which no more was written (ReplaceFile()).
+constexpr absl::string_view kNothing[] = {"lock", "lost+found", "migration.new"};
 
 absl::StatusOr<std::string> WholePath(const std::string& path, absl::string_view option) {
   if (path.empty()) return absl::InvalidArgumentError(absl::StrCat(option, " is missing"));

@@ -294,6 +294,8 @@ class LocalTest(MigrateTest):
         before = self.picture()
         place = self.new_place()
         self.cluster.service.kill()  # Its log is not empty.
+        place.mkdir()
+        (place / "migration.new").write_text("backup mig")  # As one that was killed in its first write left it.
         kills = self.kill_and_go_on("--to", place, "--finish")
         self.assertGreater(kills, 0)
         self.go_on_at(place)
