@@ -47,7 +47,7 @@ class CatalogBans : public CatalogContract {
     return Run([&](Transaction& transaction) { return transaction.DropEndedBans(time); }).value();
   }
 
-  const std::vector<std::string> none_;
+  const std::vector<std::string> none_ = {};
 };
 
 TEST_P(CatalogBans, HasNoneAtFirst) {
