@@ -11,6 +11,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "base/printable.h"
 #include "base/status_macros.h"
 
 namespace backup {
@@ -21,8 +22,11 @@ constexpr std::array<uint8_t, 12> kIpv4Prefix = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0
 constexpr int kIpv4PrefixBits = 96;
 constexpr int kAllBits = 128;
 
+// Whoever calls the API chooses `text`, and it is told and logged.
 absl::Status NoNetwork(absl::string_view text, absl::string_view why) {
-  return absl::InvalidArgumentError(absl::StrCat("\"", text, "\" is no network: ", why));
+  constexpr size_t kMaxTold = 64;  // Longer than any network.
+  return absl::InvalidArgumentError(
+      absl::StrCat("\"", Printable(text.substr(0, kMaxTold)), "\" is no network: ", why));
 }
 
 }  // namespace

@@ -70,6 +70,13 @@ TEST(IpAddress, IsMaskedAtAnyBit) {
   EXPECT_EQ(all.Masked(128), all);
 }
 
+TEST(IpNetworks, WhatIsNoneIsToldInOneShortLine) {
+  const std::string message(
+      IpNetworks::Parse("x\nI2026 forged" + std::string(1'000'000, 'y')).status().message());
+  EXPECT_EQ(message.find('\n'), std::string::npos);
+  EXPECT_LT(message.size(), 200u);
+}
+
 TEST(IpNetworks, ContainTheHostsThatBeginLikeThem) {
   EXPECT_TRUE(IsIn("10.0.0.0/8", "10.255.0.1"));
   EXPECT_FALSE(IsIn("10.0.0.0/8", "11.0.0.0"));
