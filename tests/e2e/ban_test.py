@@ -116,13 +116,14 @@ class BanTest(ClusterTest):
         self.assertIn(SCANNER, told[0])
 
     def test_each_ban_in_a_row_is_longer(self):
-        self.start_behind_balancer("--ban_first=4s", "--ban_longest=6s")
+        # Long enough for a slow machine to tell the service meanwhile.
+        self.start_behind_balancer("--ban_first=15s", "--ban_longest=20s")
         self.offend(SCANNER, MOST + 1)
         wait_until(lambda: SCANNER in self.listed(), "the service knows of it")
         wait_until(lambda: not self.is_banned(SCANNER), "it ends")
         self.offend(SCANNER)
         self.assertTrue(self.is_banned(SCANNER))
-        self.cluster.bridge.wait_for_log(f"address={SCANNER} is banned for 6s, for the 2. time in a row")
+        self.cluster.bridge.wait_for_log(f"address={SCANNER} is banned for 20s, for the 2. time in a row")
         wait_until(lambda: self.listed().get(SCANNER, {}).get("strikes") == 2, "the service knows of it")
 
     def test_operators_ban_and_lift(self):
