@@ -52,7 +52,7 @@ class MigrateTest(CliTest):
         self.contents = {}
 
     def start(self, *flags):
-        super().start(service_flags=["--trash_retention=720h", "--at_rest=sealed", "--snapshot_interval=0s", "--repack_rate=0", *flags])
+        super().start(service_flags=["--trash_retention=720h", "--at_rest=sealed", "--snapshot_interval=0s", "--repack_interval=0s", *flags])
         self.data = self.cluster.data_dir
 
     def new_place(self):
