@@ -251,6 +251,12 @@ const std::vector<const char*>& CatalogCounters() {
   return *counters;
 }
 
+std::vector<std::string> ColumnNames(const CatalogTable& table, size_t count) {
+  std::vector<std::string> names;
+  for (size_t i = 0; i < count; ++i) names.emplace_back(table.columns[i].name);
+  return names;
+}
+
 void AppendRow(const Row& row, std::string& out) {
   for (const Cell& cell : row) {
     if (const auto* const number = std::get_if<int64_t>(&cell)) {

@@ -37,6 +37,9 @@ const std::vector<CatalogTable>& CatalogTables();
 // and the next or last number that it gave.
 const std::vector<const char*>& CatalogCounters();
 
+// The names of a table's first `count` columns.
+std::vector<std::string> ColumnNames(const CatalogTable& table, size_t count);
+
 // Appends a form of `row` that no other row has.
 void AppendRow(const Row& row, std::string& out);
 

@@ -1,26 +1,8 @@
 #include "base/status_macros.h"
+#include "storage/catalog/ban_row.h"
 #include "storage/postgres/postgres_transaction.h"
 
-#define BAN_COLUMNS "network, start_time, end_time, source, author, reason, strikes"
-
 namespace backup::storage::postgres {
-namespace {
-
-Ban ReadBan(const Query& row) {
-  Ban ban;
-  ban.network = row.Blob(0);
-  ban.start_time = absl::FromUnixMicros(row.Int(1));
-  ban.end_time = row.Int(2) == absl::ToUnixMicros(absl::InfiniteFuture())
-                     ? absl::InfiniteFuture()
-                     : absl::FromUnixMicros(row.Int(2));
-  ban.source = static_cast<BanSource>(row.Int(3));
-  ban.author = row.Blob(4);
-  ban.reason = row.Blob(5);
-  ban.strikes = row.Int(6);
-  return ban;
-}
-
-}  // namespace
 
 absl::StatusOr<std::optional<Ban>> PostgresTransaction::FindBan(const std::string& network) {
   Query query = connection_.Prepare("SELECT " BAN_COLUMNS " FROM bans WHERE network = $1");

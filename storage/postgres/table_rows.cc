@@ -61,12 +61,6 @@ const std::map<absl::string_view, OtherCounter>& OtherCounters() {
   return *counters;
 }
 
-std::vector<std::string> NamesOf(const CatalogTable& table, size_t columns) {
-  std::vector<std::string> names;
-  for (size_t i = 0; i < columns; ++i) names.emplace_back(table.columns[i].name);
-  return names;
-}
-
 std::vector<std::string> Parameters(size_t count) {
   std::vector<std::string> parameters;
   for (size_t i = 1; i <= count; ++i) parameters.push_back(absl::StrCat("$", i));
@@ -74,13 +68,14 @@ std::vector<std::string> Parameters(size_t count) {
 }
 
 std::string ReadStatement(const CatalogTable& table, bool from_first) {
-  const std::string key = absl::StrJoin(NamesOf(table, table.key_size), ", ");
-  return absl::StrCat(
-      "SELECT ", absl::StrJoin(NamesOf(table, table.columns.size()), ", "), " FROM ", table.name,
-      from_first ? ""
-                 : absl::StrCat(" WHERE (", key, ") > (",
-                                absl::StrJoin(Parameters(table.key_size), ", "), ")"),
-      " ORDER BY ", key, " LIMIT ", table.batch_rows);
+  const std::string key = absl::StrJoin(ColumnNames(table, table.key_size), ", ");
+  return absl::StrCat("SELECT ", absl::StrJoin(ColumnNames(table, table.columns.size()), ", "),
+                      " FROM ", table.name,
+                      from_first
+                          ? ""
+                          : absl::StrCat(" WHERE (", key, ") > (",
+                                         absl::StrJoin(Parameters(table.key_size), ", "), ")"),
+                      " ORDER BY ", key, " LIMIT ", table.batch_rows);
 }
 
 // Adds the rows whose columns are arrays.
@@ -97,10 +92,11 @@ std::string AddStatement(const CatalogTable& table) {
   }
   std::vector<std::string> names;
   for (size_t i = 1; i <= values.size(); ++i) names.push_back(absl::StrCat("c", i));
-  return absl::StrCat(
-      "INSERT INTO ", table.name, " (", absl::StrJoin(NamesOf(table, table.columns.size()), ", "),
-      ") OVERRIDING SYSTEM VALUE SELECT ", absl::StrJoin(values, ", "), " FROM unnest(",
-      absl::StrJoin(arrays, ", "), ") AS rows (", absl::StrJoin(names, ", "), ")");
+  return absl::StrCat("INSERT INTO ", table.name, " (",
+                      absl::StrJoin(ColumnNames(table, table.columns.size()), ", "),
+                      ") OVERRIDING SYSTEM VALUE SELECT ", absl::StrJoin(values, ", "),
+                      " FROM unnest(", absl::StrJoin(arrays, ", "), ") AS rows (",
+                      absl::StrJoin(names, ", "), ")");
 }
 
 Cell CellOf(const Query& query, const CatalogColumn& column, int place) {

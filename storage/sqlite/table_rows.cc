@@ -37,16 +37,10 @@ std::string Expression(const CatalogTable& table, const CatalogColumn& column) {
   return std::string(name);
 }
 
-std::vector<std::string> NamesOf(const CatalogTable& table, size_t columns) {
-  std::vector<std::string> names;
-  for (size_t i = 0; i < columns; ++i) names.emplace_back(table.columns[i].name);
-  return names;
-}
-
 std::string ReadStatement(const CatalogTable& table, bool from_first) {
   std::vector<std::string> columns;
   for (const CatalogColumn& column : table.columns) columns.push_back(Expression(table, column));
-  const std::string key = absl::StrJoin(NamesOf(table, table.key_size), ", ");
+  const std::string key = absl::StrJoin(ColumnNames(table, table.key_size), ", ");
   const std::string marks = absl::StrJoin(std::vector<std::string>(table.key_size, "?"), ", ");
   return absl::StrCat("SELECT ", absl::StrJoin(columns, ", "), " FROM ", table.name,
                       from_first ? "" : absl::StrCat(" WHERE (", key, ") > (", marks, ")"),
@@ -56,7 +50,7 @@ std::string ReadStatement(const CatalogTable& table, bool from_first) {
 std::string AddStatement(const CatalogTable& table) {
   const size_t columns = table.columns.size();
   return absl::StrCat("INSERT INTO ", table.name, " (",
-                      absl::StrJoin(NamesOf(table, columns), ", "), ") VALUES (",
+                      absl::StrJoin(ColumnNames(table, columns), ", "), ") VALUES (",
                       absl::StrJoin(std::vector<std::string>(columns, "?"), ", "), ")");
 }
 
